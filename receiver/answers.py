@@ -1,0 +1,48 @@
+"""What the sender reads: made from a receipt, or from an error. Pure.
+
+Ship24 keeps our answer and shows it to people; it takes a 2xx whose body says `success: false` as a failure, so that key is never
+sent (read from the vendor's own code, 2026-09). Shiipp shows the whole body on its Logs page.
+"""
+
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from receiver.errors import ReceiverError
+from receiver.records import OUTCOMES, Answer, Receipt
+
+MAX_SHOWN = 100
+"""Messages named in an answer; the counts are always whole."""
+
+
+def count(receipt: Receipt) -> Counter[str]:
+    """Return how many messages had each outcome."""
+    return Counter(verdict.outcome for _, verdict in receipt.messages)
+
+
+def for_receipt(receipt: Receipt, counts: Counter[str]) -> Answer:
+    """Answer 200 with the verdict of each message, in body order."""
+    answer: dict[str, Any] = {"delivery_id": receipt.delivery_id, "received": len(receipt.messages)}
+    for outcome in OUTCOMES:
+        answer[outcome] = counts[outcome]
+    answer["messages"] = messages = []
+    for message_id, verdict in receipt.messages[:MAX_SHOWN]:
+        message = {"message_id": message_id, "outcome": verdict.outcome}
+        if verdict.reason is not None:
+            message["reason"] = verdict.reason
+        if verdict.detail is not None:
+            message["detail"] = verdict.detail
+        messages.append(message)
+    return Answer(200, orjson.dumps(answer))
+
+
+def for_error(error: ReceiverError, delivery_id: str | None) -> Answer:
+    """Answer with the error's status and code, and when to come again."""
+    answer: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+    if delivery_id is not None:
+        answer["delivery_id"] = delivery_id
+    headers = error.headers
+    if error.retry_after_seconds is not None:
+        headers = (*headers, (b"retry-after", str(error.retry_after_seconds).encode()))
+    return Answer(error.status, orjson.dumps(answer), headers)

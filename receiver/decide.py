@@ -1,0 +1,277 @@
+"""The verdicts: what a message changes, given what is known. Pure: no clock, no database, no log.
+
+A `Bench` holds what storage knew of the keys of one batch. It decides deliveries in their order, each item against the state that
+the one before it left, and collects the rows to write. Storage reads before and writes after.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from receiver.clock import from_micros, iso, new_id
+from receiver.occurrence import Moment, compare, is_implausible, read_occurrence
+from receiver.records import (
+    OUTCOMES,
+    Change,
+    Delivery,
+    Event,
+    EventRow,
+    Message,
+    MessageRow,
+    QuarantineRow,
+    Receipt,
+    SightingRow,
+    Snapshot,
+    TrackerRow,
+    Verdict,
+)
+
+_RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
+_APPLIED = Verdict("applied")
+_RECORDED = Verdict("recorded")
+
+_DETAILS = {
+    "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
+    "implausible_future": "The event's time lies too far after its receipt.",
+    "missing_occurrence": "The event has no time.",
+}
+
+
+@dataclass(slots=True)
+class Bench:
+    """What is known of one batch's keys, and what deciding it makes of them.
+
+    `messages`, `trackers` and `events` are filled by storage (identity to digest, key to state, identity to digest) and grow with
+    every item. The other fields are what to write; `moved` are the keys of the trackers that changed, with the version they had.
+    """
+
+    max_future: timedelta
+    messages: dict[tuple[str, str], str] = field(default_factory=dict)
+    trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
+    events: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    moved: dict[tuple[str, str], int] = field(default_factory=dict)
+    new_messages: list[MessageRow] = field(default_factory=list)
+    new_events: list[EventRow] = field(default_factory=list)
+    sightings: list[SightingRow] = field(default_factory=list)
+    quarantined: list[QuarantineRow] = field(default_factory=list)
+    terms: set[tuple[str, str, str]] = field(default_factory=set)
+    changes: list[Change] = field(default_factory=list)
+
+    def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
+        """Decide the items of one delivery, in body order."""
+        return Receipt(delivery.id, tuple([(m.message_id, self._decide_message(delivery, m)) for m in messages]))
+
+    def _decide_message(self, delivery: Delivery, message: Message) -> Verdict:
+        if message.message_id is None:
+            verdict = self._set_apart(delivery, message, None, message.flaw or "missing_message_id", message.detail)
+            self._sight(delivery, message, verdict)
+            return verdict
+        key = (delivery.source, message.message_id)
+        kept = self.messages.get(key)
+        if kept is not None:
+            verdict = _duplicate(kept, message.digest)
+            self._sight(delivery, message, verdict)
+            return verdict
+        verdict = self._decide_content(delivery, message, message.message_id)
+        self.messages[key] = message.digest
+        self.new_messages.append(
+            MessageRow(
+                delivery.source,
+                message.message_id,
+                message.tracker_id,
+                message.topic,
+                verdict.outcome,
+                verdict.reason,
+                delivery.id,
+                message.position,
+                message.digest,
+                delivery.received_at,
+            )
+        )
+        return verdict
+
+    def _decide_content(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
+        if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
+            return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
+        key = (delivery.source, message.tracker_id)
+        self._fold(key, delivery, message, message.snapshot, message_id)
+        best: Verdict | None = None
+        for position, event in enumerate(message.events):
+            verdict = self._decide_event(delivery, message, message_id, key, position, event)
+            if best is None or _RANK[verdict.outcome] < _RANK[best.outcome]:
+                best = verdict
+        return best or _RECORDED
+
+    def _fold(
+        self, key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str
+    ) -> None:
+        """Take the snapshot if it was built later than the one we have.
+
+        Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
+        """
+        tracker = self.trackers.get(key)
+        if tracker is None:
+            self._move(key, None, _new_tracker(key, delivery, message, snapshot, message_id))
+            self.terms |= _terms(self.trackers[key])
+        elif (snapshot.generated_at, message_id) > (
+            tracker.snapshot_generated_at,
+            tracker.snapshot_message_id,
+        ):
+            after = tracker._replace(
+                tracking_number=snapshot.tracking_number,
+                client_tracker_id=snapshot.client_tracker_id,
+                shipment_reference=snapshot.shipment_reference,
+                shipment=snapshot.shipment,
+                snapshot_generated_at=snapshot.generated_at,
+                snapshot_message_id=message_id,
+            )
+            self._move(key, tracker, after)
+            self.terms |= _terms(after) - _terms(tracker)
+
+    def _decide_event(
+        self,
+        delivery: Delivery,
+        message: Message,
+        message_id: str,
+        key: tuple[str, str],
+        position: int,
+        event: Event,
+    ) -> Verdict:
+        identity = (*key, event.event_id)
+        kept = self.events.get(identity)
+        if kept is not None:
+            return _duplicate(kept, event.digest)
+        # A source that orders by arrival gives no time: then ours counts, and the place in the body where ours are equal.
+        text = event.occurrence or iso(delivery.received_at)
+        order = event.order if event.occurrence else message.position
+        try:
+            occurrence = read_occurrence(text)
+        except ValueError:
+            return self._set_apart(delivery, message, position, event.flaw or "bad_occurrence", message.detail)
+        if event.flaw is not None:
+            return self._set_apart(delivery, message, position, event.flaw, message.detail)
+        if is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
+            return self._set_apart(delivery, message, position, "implausible_future", None)
+        before = self.trackers[key]
+        verdict = _weigh(Moment(occurrence, order), before)
+        row = EventRow(
+            *identity,
+            message_id,
+            text,
+            "courier" if event.occurrence else "arrival",
+            order,
+            event.status,
+            event.status_code,
+            event.status_category,
+            event.status_milestone,
+            event.location,
+            event.courier_code,
+            verdict.outcome,
+            verdict.reason,
+            before.latest_event_id,
+            event.digest,
+            delivery.received_at,
+        )
+        self.events[identity] = event.digest
+        self.new_events.append(row)
+        if verdict is _APPLIED:
+            self._move(key, before, _advance(before, row))
+            self.changes.append(Change(before, self.trackers[key], row))
+        return verdict
+
+    def _move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
+        self.moved.setdefault(key, before.version if before else 0)
+        self.trackers[key] = after
+
+    def _set_apart(
+        self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None
+    ) -> Verdict:
+        raw = message.raw if position is None else message.events[position].raw
+        detail = detail or _DETAILS.get(reason)
+        self.quarantined.append(
+            QuarantineRow(
+                new_id(from_micros(delivery.received_at)),
+                delivery.id,
+                message.position,
+                position,
+                delivery.source,
+                message.message_id,
+                message.tracker_id,
+                reason,
+                detail,
+                raw,
+                delivery.received_at,
+            )
+        )
+        return Verdict("quarantined", reason, detail)
+
+    def _sight(self, delivery: Delivery, message: Message, verdict: Verdict) -> None:
+        self.sightings.append(
+            SightingRow(
+                delivery.id,
+                message.position,
+                delivery.source,
+                message.message_id,
+                verdict.outcome,
+                verdict.reason,
+                delivery.received_at,
+            )
+        )
+
+
+def _duplicate(kept: str, digest: str) -> Verdict:
+    return Verdict("duplicate", None if kept == digest else "content_differs")
+
+
+def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
+    if tracker.latest_occurrence is None:
+        return _APPLIED
+    difference = compare(candidate, Moment(read_occurrence(tracker.latest_occurrence), tracker.latest_order))
+    if difference > 0:
+        return _APPLIED
+    return Verdict("stale", "older" if difference < 0 else "tie")
+
+
+def _new_tracker(
+    key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str
+) -> TrackerRow:
+    return TrackerRow(
+        source=key[0],
+        tracker_id=key[1],
+        version=1,
+        subject=message.subject,
+        tracking_number=snapshot.tracking_number,
+        client_tracker_id=snapshot.client_tracker_id,
+        shipment_reference=snapshot.shipment_reference,
+        shipment=snapshot.shipment,
+        snapshot_generated_at=snapshot.generated_at,
+        snapshot_message_id=message_id,
+        created_at=delivery.received_at,
+    )
+
+
+def _terms(tracker: TrackerRow) -> set[tuple[str, str, str]]:
+    """What the tracker can be found by, without case."""
+    found = (
+        tracker.tracker_id,
+        tracker.tracking_number,
+        tracker.client_tracker_id,
+        tracker.shipment_reference,
+    )
+    return {(text.casefold(), tracker.source, tracker.tracker_id) for text in found if text}
+
+
+def _advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
+    return tracker._replace(
+        status=event.status,
+        status_code=event.status_code,
+        status_category=event.status_category,
+        status_milestone=event.status_milestone,
+        location=event.location,
+        latest_occurrence=event.occurrence,
+        latest_order=event.order,
+        latest_event_id=event.event_id,
+        latest_message_id=event.message_id,
+        latest_digest=event.digest,
+        applied_at=event.received_at,
+    )

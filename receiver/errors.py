@@ -1,0 +1,124 @@
+"""Everything that can be answered other than 200, as one tree.
+
+Each class knows its HTTP status, the code that stands in the answer, the outcome under which the call is put on record, and
+whether the sender helps itself by repeating the call.
+"""
+
+from typing import ClassVar
+
+
+class ReceiverError(Exception):
+    """The root: carries a message that names what was expected."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    outcome: ClassVar[str] = "failed"
+    retry_after_seconds: ClassVar[int | None] = None
+    headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigurationError(ReceiverError):
+    """A setting is missing, unknown or contradicts another; the message names it. Exit code 2."""
+
+
+class Refused(ReceiverError):
+    """The door does not let this call in. Nothing of its body is kept."""
+
+    outcome = "refused"
+
+
+class Unauthorized(Refused):
+    """No token, or none that we know (RFC 6750, section 3: the challenge header is part of the answer)."""
+
+    status = 401
+    code = "unauthorized"
+    headers = ((b"www-authenticate", b"Bearer"),)
+
+
+class AddressNotAllowed(Refused):
+    """The token is right, the address is not on the list."""
+
+    status = 403
+    code = "address_not_allowed"
+
+
+class NotFound(Refused):
+    """No such path, or the source behind it has no token and is off."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(Refused):
+    """The path exists, the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyIncomplete(Refused):
+    """The connection ended, or was ended by us, before the body was complete; there is nobody to answer."""
+
+    status = 400
+    code = "body_incomplete"
+    headers = ((b"connection", b"close"),)
+
+
+class BodyTooLarge(Refused):
+    """The body is over the limit, declared or counted; no more of it is read and the connection is closed."""
+
+    status = 413
+    code = "body_too_large"
+    headers = ((b"connection", b"close"),)
+
+
+class Unreadable(ReceiverError):
+    """Authenticated, but not understood. Every byte is kept."""
+
+    outcome = "unreadable"
+
+
+class InvalidJson(Unreadable):
+    """The body is not JSON."""
+
+    status = 400
+    code = "invalid_json"
+
+
+class UnexpectedShape(Unreadable):
+    """The body is JSON, but not of the shape that this path takes."""
+
+    status = 422
+    code = "unexpected_shape"
+
+
+class Unavailable(ReceiverError):
+    """Not now: the sender repeats the call and loses nothing."""
+
+    status = 503
+    retry_after_seconds = 30
+
+
+class Busy(Unavailable):
+    """The queue before the database is full."""
+
+    code = "busy"
+    retry_after_seconds = 5
+
+
+class StorageUnavailable(Unavailable):
+    """The database is away, full, or did not commit in time."""
+
+    code = "storage_unavailable"
+
+
+class WriterTaken(ReceiverError):
+    """Another process writes to this SQLite file; there may be only one."""
+
+
+class SchemaOutdated(ReceiverError):
+    """The tables are not those of this version; `receiver migrate` brings them there."""

@@ -1,0 +1,268 @@
+"""What crosses the boundaries between modules: records that cannot change, nothing else.
+
+A *delivery* is one HTTP call. It carries *messages* (items of `trackings`), each of which tells *events* of one *tracker*.
+A *verdict* says what became of a message or an event. A `…Row` is what storage keeps: its fields are the columns of its table, in
+their order.
+
+All of them are named tuples: as frozen as frozen dataclasses, made in a third of the time (a call makes eight), and a row goes
+into its statement as it is.
+
+Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's times are the text that came.
+"""
+
+from typing import NamedTuple
+
+from receiver.errors import ReceiverError
+
+
+OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
+"""What becomes of a message or an event; in the order in which the best of several is chosen."""
+
+
+class Verdict(NamedTuple):
+    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the sender's log."""
+
+    outcome: str
+    reason: str | None = None
+    detail: str | None = None
+
+
+class Delivery(NamedTuple):
+    """One HTTP call as it came. The Authorization header never gets this far.
+
+    `id` is a UUID of version 7, made at arrival; a redelivery is another delivery with another id.
+    `peer` is the address of the connection, `client` the address that the door resolved (None: not resolvable).
+    `token` is the *name* of the token that matched. `note` says what the address policy would have refused, or which window let it in.
+    `headers` are pairs of lower-case names and values, without secrets.
+    """
+
+    id: str
+    source: str
+    kind: str
+    method: str
+    path: str
+    received_at: int
+    peer: str | None
+    client: str | None
+    token: str | None
+    note: str | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Event(NamedTuple):
+    """One thing that a courier says happened to a parcel.
+
+    `event_id` is the sender's, kept across redeliveries and regroupings; where the sender gives none it is derived from the content.
+    `occurrence` is the courier's time as written; None means that the source orders by arrival.
+    `raw` is its whole content as canonical JSON, `digest` is of that: equal digests are equal events.
+    `flaw` is the reason for which it cannot be applied and goes to quarantine.
+    """
+
+    event_id: str
+    occurrence: str | None
+    order: int | None
+    status: str | None
+    status_code: str | None
+    status_category: str | None
+    status_milestone: str | None
+    location: str | None
+    courier_code: str | None
+    raw: bytes
+    digest: str
+    flaw: str | None = None
+
+
+class Snapshot(NamedTuple):
+    """What the sender knew of the tracker when it built the message: replaces an older one, by `generated_at`.
+
+    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given or there is no block to replace.
+    `shipment` is the block as compact JSON, or None where the message has none; it may hold personal data.
+    """
+
+    generated_at: int
+    tracking_number: str | None
+    client_tracker_id: str | None
+    shipment_reference: str | None
+    shipment: str | None
+
+
+class Message(NamedTuple):
+    """One item of a delivery, in the words of this service.
+
+    `message_id` is the identity of the item, not of the request: it survives redelivery and regrouping.
+    `subject` is what the tracker stands for: `parcel`, `package` or `manifest`.
+    `flaw` is the reason for which the whole message goes to quarantine, `detail` what was expected, in a sentence.
+    `raw` is the item as canonical JSON, `digest` is of that.
+    """
+
+    position: int
+    raw: bytes
+    digest: str
+    message_id: str | None = None
+    tracker_id: str | None = None
+    subject: str = "parcel"
+    topic: str = ""
+    snapshot: Snapshot | None = None
+    events: tuple[Event, ...] = ()
+    flaw: str | None = None
+    detail: str | None = None
+
+
+class Submission(NamedTuple):
+    """A delivery on its way to storage: read into messages, or with the error that is its answer."""
+
+    delivery: Delivery
+    messages: tuple[Message, ...] = ()
+    error: ReceiverError | None = None
+
+
+class DeliveryRow(NamedTuple):
+    """A delivery on record, without its bytes: what came, what we answered and why. The last six are numbers of messages."""
+
+    id: str
+    source: str
+    kind: str
+    method: str
+    path: str
+    received_at: int
+    decided_at: int
+    peer: str | None
+    client: str | None
+    token: str | None
+    note: str | None
+    status: int
+    outcome: str
+    code: str | None
+    reason: str | None
+    body_bytes: int
+    received: int = 0
+    applied: int = 0
+    stale: int = 0
+    duplicate: int = 0
+    recorded: int = 0
+    quarantined: int = 0
+
+
+class MessageRow(NamedTuple):
+    """A message that was kept: its identity and its verdict. Never removed."""
+
+    source: str
+    message_id: str
+    tracker_id: str | None
+    topic: str
+    outcome: str
+    reason: str | None
+    delivery_id: str
+    position: int
+    digest: str
+    received_at: int
+
+
+class SightingRow(NamedTuple):
+    """An item that left no row of its own among the messages: a further copy of one, or one without an identity."""
+
+    delivery_id: str
+    position: int
+    source: str
+    message_id: str | None
+    outcome: str
+    reason: str | None
+    received_at: int
+
+
+class EventRow(NamedTuple):
+    """An event in a tracker's timeline: its identity, what it said and its verdict. Never removed.
+
+    `against` is the event that was the tracker's latest when this one was decided.
+    `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
+    """
+
+    source: str
+    tracker_id: str
+    event_id: str
+    message_id: str
+    occurrence: str
+    basis: str
+    order: int | None
+    status: str | None
+    status_code: str | None
+    status_category: str | None
+    status_milestone: str | None
+    location: str | None
+    courier_code: str | None
+    outcome: str
+    reason: str | None
+    against: str | None
+    digest: str
+    received_at: int
+
+
+class TrackerRow(NamedTuple):
+    """The state of one tracker. `version` grows by one with every change and guards the write.
+
+    The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
+    are of the latest snapshot; `shipment` None means: as it was.
+    """
+
+    source: str
+    tracker_id: str
+    version: int
+    subject: str
+    tracking_number: str | None
+    client_tracker_id: str | None
+    shipment_reference: str | None
+    shipment: str | None
+    snapshot_generated_at: int
+    snapshot_message_id: str
+    created_at: int
+    status: str | None = None
+    status_code: str | None = None
+    status_category: str | None = None
+    status_milestone: str | None = None
+    location: str | None = None
+    latest_occurrence: str | None = None
+    latest_order: int | None = None
+    latest_event_id: str | None = None
+    latest_message_id: str | None = None
+    latest_digest: str | None = None
+    applied_at: int | None = None
+
+
+class QuarantineRow(NamedTuple):
+    """A message or an event kept apart with its bytes. `event_position` None means the whole message."""
+
+    id: str
+    delivery_id: str
+    position: int
+    event_position: int | None
+    source: str
+    message_id: str | None
+    tracker_id: str | None
+    reason: str
+    detail: str | None
+    raw: bytes
+    received_at: int
+
+
+class Change(NamedTuple):
+    """A tracker moved: what consumers are told. One for each applied event."""
+
+    before: TrackerRow | None
+    after: TrackerRow
+    event: EventRow
+
+
+class Answer(NamedTuple):
+    """What we answer to a call: an HTTP status, JSON bytes and further headers."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Receipt(NamedTuple):
+    """What became of a delivery: one verdict a message, in body order. The answer to the sender is made from it."""
+
+    delivery_id: str
+    messages: tuple[tuple[str | None, Verdict], ...]

@@ -1,0 +1,133 @@
+"""Ship24: `POST` with `{"trackings": [item, ...]}`; one item is one update with one `messageId`.
+
+Source: docs.ship24.com, "Webhooks" (overview, specification, delivery, proof of delivery), "Data format", "Trackers"; the OpenAPI
+files of 2025-07 and 2026-07.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from receiver.clock import to_micros
+from receiver.errors import UnexpectedShape
+from receiver.records import Event, Message, Snapshot
+from receiver.sources.reading import (
+    MAX_ITEMS,
+    canonical,
+    digest,
+    identity,
+    integer,
+    label,
+    mapping,
+    read_json,
+    text,
+)
+
+EVENTS_TOPIC = "tracking/events"  # older bodies carry no topic: then this one is meant
+
+_POLLED = (
+    "This is an answer of Ship24's polling API: `trackings` stands under `data`. A webhook carries `trackings` at its root; "
+    "send what Ship24 posts, unwrapped."
+)
+_EXPECTED = 'Expected an object with a list under "trackings", as in {"trackings": [{...}]}.'
+
+
+def split(body: bytes) -> list[Message]:
+    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape; never because of one item."""
+    root = read_json(body)
+    if isinstance(root, dict) and "trackings" not in root and "trackings" in mapping(root.get("data")):
+        raise UnexpectedShape(_POLLED)
+    items = root.get("trackings") if isinstance(root, dict) else None
+    if not isinstance(items, list):
+        raise UnexpectedShape(_EXPECTED)
+    if sum(_count(item) for item in items) > MAX_ITEMS:
+        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items and events in one call.")
+    return [_read_item(position, item) for position, item in enumerate(items)]
+
+
+def _count(item: object) -> int:
+    events = item.get("events") if isinstance(item, dict) else None
+    return 1 + (len(events) if isinstance(events, list) else 0)
+
+
+def _read_item(position: int, item: object) -> Message:
+    raw = canonical(item)
+    if raw is None:
+        return Message(position, b"", b"", flaw="too_deep", detail="The item is nested too deeply to be read.")
+    content = digest(raw)
+    if not isinstance(item, dict):
+        return Message(position, raw, content, flaw="not_an_object", detail="An item of `trackings` must be an object.")
+    metadata, tracker = mapping(item.get("metadata")), mapping(item.get("tracker"))
+    message_id = identity(metadata.get("messageId"))  # of the item; survives retries, resends and regrouping
+    tracker_id = identity(tracker.get("trackerId"))  # the only safe key: a tracking number is not unique
+    events = item.get("events")
+    flaw, detail = _find_flaw(message_id, tracker_id, events)
+    return Message(
+        position,
+        raw,
+        content,
+        message_id=message_id,
+        tracker_id=tracker_id,
+        topic=label(metadata.get("topic")) or EVENTS_TOPIC,
+        snapshot=_read_snapshot(metadata, tracker, item.get("shipment")),
+        events=tuple(_read_events(events)) if flaw is None and events else (),
+        flaw=flaw,
+        detail=detail,
+    )
+
+
+def _find_flaw(message_id: str | None, tracker_id: str | None, events: object) -> tuple[str | None, str | None]:
+    if message_id is None:
+        return "missing_message_id", "Expected a string under `metadata.messageId`."
+    if tracker_id is None:
+        return "missing_tracker_id", "Expected a string under `tracker.trackerId`."
+    if events is not None and not isinstance(events, list):
+        return "events_not_a_list", "Expected a list under `events`."
+    return None, None
+
+
+def _read_snapshot(metadata: dict[str, Any], tracker: dict[str, Any], shipment: object) -> Snapshot:
+    has_block = isinstance(shipment, dict)  # null means absent; proof of delivery has none
+    return Snapshot(
+        generated_at=_read_generated_at(metadata.get("generatedAt")) if has_block else 0,
+        tracking_number=label(tracker.get("trackingNumber")),  # upper-cased by Ship24, not unique
+        client_tracker_id=label(tracker.get("clientTrackerId")),  # the user's own, not unique for ever
+        shipment_reference=label(tracker.get("shipmentReference")),
+        shipment=orjson.dumps(shipment).decode() if has_block else None,
+    )
+
+
+def _read_generated_at(value: object) -> int:
+    """When the item was built, on Ship24's clock, always UTC: not when anything happened to the parcel."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return 0
+    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) if moment else 0
+
+
+def _read_events(events: list[object]) -> Iterator[Event]:
+    for event in events:
+        raw = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+        content = digest(raw)
+        fields = mapping(event)
+        occurrence = text(
+            fields.get("occurrenceDatetime")
+        )  # the ordering key; `datetime` is deprecated and its Z is false
+        flaw = "missing_occurrence" if not occurrence else None
+        yield Event(
+            event_id=identity(fields.get("eventId")) or "blake2b:" + content,  # kept across messages of a tracker
+            occurrence=occurrence,
+            order=integer(fields.get("order")),
+            status=text(fields.get("status")),
+            status_code=label(fields.get("statusCode")),
+            status_category=label(fields.get("statusCategory")),
+            status_milestone=label(fields.get("statusMilestone")),
+            location=text(fields.get("location")),
+            courier_code=label(fields.get("courierCode")),
+            raw=raw,
+            digest=content,
+            flaw=flaw if isinstance(event, dict) else "not_an_object",
+        )

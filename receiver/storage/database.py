@@ -1,0 +1,282 @@
+"""The only module that knows which database it is: SQLite in one file, or PostgreSQL.
+
+SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process, which also
+checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint (sqlite.org/wal.html, "The WAL-reset
+bug"). An OS lock beside the file keeps a second process out. Readers open the file read-only.
+
+PostgreSQL: psycopg 3, any number of processes and hosts.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Engine,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from receiver.errors import ConfigurationError, StorageUnavailable, WriterTaken
+
+_MIN_SQLITE = (3, 35)
+_RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
+_AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
+_CHECKPOINT_PAGES = 4000  # 16 MiB of log: pages that change often are written back once for many commits
+
+
+class LostRace(Exception):
+    """Another process kept the same key first. Nothing of this transaction is written; decide it again."""
+
+
+class Database:
+    """A place to keep everything, by SQLAlchemy URL. Opens nothing until asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _read_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.path = Path(self.url.database or "") if self.is_sqlite else None
+        self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
+        self.dialect: Dialect = self.url.get_dialect()(paramstyle="qmark" if self.is_sqlite else "format")
+        self._lock: IO[str] | None = None
+        self._writing: Engine | None = None
+        self._reading: Engine | None = None
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    def take(self) -> None:
+        """Become the process that writes. Raises WriterTaken if another one does (SQLite); creates the folder of a new file."""
+        if self.path is None or self._lock is not None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = Path(f"{self.path}.lock").open("a+", encoding="ascii")  # noqa: SIM115  held until close()
+        except OSError as error:
+            raise StorageUnavailable(f"Cannot write beside {self.path}: {error.strerror}.") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise WriterTaken(
+                f"Process {holder} already writes to {self.path}. A SQLite file has one writing process; "
+                "stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def connect_writer(self) -> Connection:
+        """Open the writing connection; each transaction on it locks at its start. Call `take` first."""
+        if self._writing is None:
+            self._writing = self._make_writing_engine()
+        return self._writing.connect()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a read-only connection. Raises StorageUnavailable if there is no database to read."""
+        if self._reading is None:
+            self._reading = self._make_reading_engine()
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StorageUnavailable(_explain(self, error)) from None
+
+    def close_readers(self) -> None:
+        """Close the reading connections; the writer is the last to leave a SQLite file and folds its log into it."""
+        if self._reading is not None:
+            self._reading.dispose()
+            self._reading = None
+
+    def close(self) -> None:
+        """Close all connections and give the lock back."""
+        self.close_readers()
+        if self._writing is not None:
+            self._writing.dispose()
+            self._writing = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def select_packed(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """Return a SELECT of the columns for `unpack`.
+
+        SQLite hands rows over one by one and the driver gives up the interpreter's lock for each; so there they come as one row.
+        """
+        return select(func.json_group_array(func.json_array(*columns))) if self.is_sqlite else select(*columns)
+
+    def unpack(self, result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows of a `select_packed`."""
+        return orjson.loads(result.scalar_one()) if self.is_sqlite else result.fetchall()
+
+    def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
+        """Lock the rows in the order of their keys, so that two transactions cannot wait for each other (SQLite locks the file)."""
+        if self.is_sqlite:
+            return statement
+        return statement.order_by(*table.primary_key.columns).with_for_update(of=table)
+
+    def is_race(self, error: BaseException) -> bool:
+        """Tell whether the same transaction may simply be tried again."""
+        return isinstance(error, LostRace) or _sqlstate(error) in _RACES
+
+    def is_storage_fault(self, error: BaseException) -> bool:
+        """Tell whether the database is at fault (away, full, locked, broken) and not what was to be written."""
+        if isinstance(error, StorageUnavailable | OSError):
+            return True
+        if not isinstance(error, DBAPIError):
+            return isinstance(error, SQLAlchemyError)
+        return (
+            error.connection_invalidated
+            or isinstance(error, OperationalError)
+            or type(error) is DatabaseError
+            or _sqlstate(error) in _AWAY
+        )
+
+    def explain(self, error: BaseException) -> str:
+        """Return one line about a fault: the driver's words, never a statement, a value or a password."""
+        return _explain(self, error)
+
+    def durability(self) -> dict[str, str]:
+        """Return version and the settings on which "kept" rests, as the database itself reports them on the writing connection."""
+        with self.connect_writer() as connection:
+            if self.is_sqlite:
+                names = ("journal_mode", "synchronous")
+                found = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
+                return {
+                    "version": f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}",
+                    **found,
+                }
+            names = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
+            shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
+            return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
+
+    def size_bytes(self) -> int:
+        """Return what the database takes on disk."""
+        if self.path is not None:
+            files = (Path(f"{self.path}{suffix}") for suffix in ("", "-wal"))
+            return sum(file.stat().st_size for file in files if file.exists())
+        with self.read() as connection:
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def _make_writing_engine(self) -> Engine:
+        if not self.is_sqlite:
+            engine = create_engine(
+                self.url,
+                poolclass=NullPool,
+                paramstyle="format",
+                hide_parameters=True,
+                connect_args=_postgresql_arguments("receiver writer"),
+            )
+            event.listen(engine, "connect", _prepare_postgresql_writer)
+            return engine
+        engine = create_engine(
+            self.url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args={"check_same_thread": False, "cached_statements": 1024},
+        )
+        event.listen(engine, "connect", _prepare_sqlite_writer)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+
+    def _make_reading_engine(self) -> Engine:
+        if self.path is None:
+            return create_engine(
+                self.url,
+                pool_size=4,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args=_postgresql_arguments("receiver reader"),
+            )
+        url = URL.create("sqlite", database=f"file:{self.path}", query={"mode": "ro", "uri": "true"})
+        engine = create_engine(url, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite_reader)
+        return engine
+
+
+def _read_url(given: str) -> URL:
+    try:
+        url = make_url(given)
+    except SQLAlchemyError:
+        raise ConfigurationError(
+            "RECEIVER_DATABASE_URL is not an SQLAlchemy URL; expected for example sqlite:///data/receiver.db "
+            "or postgresql://user@host/name."
+        ) from None
+    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("RECEIVER_DATABASE_URL: expected a file; a database in memory keeps nothing.")
+    return url
+
+
+def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
+    version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
+    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
+        raise ConfigurationError(f"SQLite {version} is too old; expected 3.35 or later.")
+    connection.isolation_level = None  # transactions are begun by _begin_immediate, not by the driver
+    connection.execute("PRAGMA busy_timeout=5000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+    connection.execute("PRAGMA cache_size=-16384")
+
+
+def _prepare_sqlite_reader(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA busy_timeout=5000")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
+    connection.prepared_max = 1000
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
+            cursor.execute("SET synchronous_commit = on")
+    connection.commit()
+
+
+def _postgresql_arguments(name: str) -> dict[str, Any]:
+    return {
+        "application_name": name,
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def _explain(database: Database, error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    words = str(original).strip().splitlines()
+    return f"{database!r}: {words[0] if words else type(original).__name__}"

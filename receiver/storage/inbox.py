@@ -1,0 +1,208 @@
+"""Keeps deliveries: one transaction a batch, decided between its reads and its writes."""
+
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+import structlog
+from sqlalchemy import Connection, null
+
+from receiver import answers
+from receiver.clock import to_micros
+from receiver.decide import Bench
+from receiver.errors import StorageUnavailable
+from receiver.records import (
+    Answer,
+    Delivery,
+    DeliveryRow,
+    Message,
+    Submission,
+    TrackerRow,
+)
+from receiver.storage.database import Database, LostRace
+from receiver.storage.statements import Insert, Lookup
+from receiver.storage.tables import (
+    BodyTable,
+    DeliveryTable,
+    EventTable,
+    MessageTable,
+    QuarantineTable,
+    SightingTable,
+    TermTable,
+    TrackerTable,
+    table_of,
+)
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+
+_log = structlog.get_logger()
+_TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
+
+
+class Inbox:
+    """Where deliveries are kept. Used by the writing process alone."""
+
+    def __init__(self, transactions: Transactions, upkeep: Upkeep, database: Database, max_future: timedelta) -> None:
+        self._transactions = transactions
+        self._upkeep = upkeep
+        self._token_uses: dict[tuple[str, str], int] = {}
+        self._max_future = max_future
+        trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
+        # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
+        state = [null() if column.name == "shipment" else column for column in trackers.columns]
+        self._find_trackers = Lookup(database, trackers, state, lock=True)
+        self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
+        self._find_events = Lookup(
+            database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest]
+        )
+        self._put_trackers = Insert(database, trackers, versioned=True, kept=["shipment"])
+        self._add_messages = Insert(database, messages)
+        self._add_events = Insert(database, events)
+        self._add_deliveries = Insert(database, table_of(DeliveryTable))
+        self._add_bodies = Insert(database, table_of(BodyTable))
+        self._add_sightings = Insert(database, table_of(SightingTable))
+        self._add_quarantine = Insert(database, table_of(QuarantineTable))
+        self._add_terms = Insert(database, table_of(TermTable))
+
+    def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
+        """Keep a batch and return the answers, in its order. An answer under 500 means: committed and synced.
+
+        A batch that fails for its content is decided again one delivery at a time, so that a poison body harms no other; one that
+        fails alone is kept with all its items in quarantine. Never raises.
+        """
+        try:
+            return self._transactions.run(lambda connection: self._keep(connection, batch, now))
+        except StorageUnavailable as error:
+            _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
+            return [_unavailable(submission) for submission in batch]
+        except Exception as error:  # noqa: BLE001  no content may stop the others
+            if len(batch) > 1:
+                return [answer for submission in batch for answer in self.keep([submission], now)]
+            _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=_name_error(error))
+            return [self._keep_poison(batch[0], now)]
+
+    def _keep_poison(self, submission: Submission, now: datetime) -> Answer:
+        harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))
+        try:
+            return self._transactions.run(lambda connection: self._keep(connection, [harmless], now))[0]
+        except Exception as error:  # noqa: BLE001  the sender keeps it and comes again
+            _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=_name_error(error))
+            return _unavailable(submission)
+
+    def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
+        """Read, decide and write one batch, inside its transaction.
+
+        The race: another process keeps one of our messages, or the first event of one of our trackers, between our reads and our
+        writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it does not
+        write every row, somebody was first, and the batch is decided again. Locks are taken in the order trackers, messages,
+        events, each sorted, so no two batches can wait for each other.
+        """
+        bench = Bench(self._max_future)
+        self._read(connection, bench, batch)
+        results = []
+        for submission in batch:
+            if submission.error is not None:
+                answer = answers.for_error(submission.error, submission.delivery.id)
+                results.append((submission, answer, Counter[str]()))
+            else:
+                receipt = bench.decide(submission.delivery, submission.messages)
+                counts = answers.count(receipt)
+                results.append((submission, answers.for_receipt(receipt, counts), counts))
+        self._write_verdicts(connection, bench)
+        self._write_deliveries(connection, results, to_micros(now))
+        return [answer for _, answer, _ in results]
+
+    def _read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
+        trackers, messages, events = set(), set(), set()
+        for submission in batch:
+            source = submission.delivery.source
+            for message in submission.messages:
+                if message.message_id is not None:
+                    messages.add((source, message.message_id))
+                if message.tracker_id is not None:
+                    trackers.add((source, message.tracker_id))
+                    events.update([(source, message.tracker_id, event.event_id) for event in message.events])
+        for row in self._find_trackers.execute(connection, sorted(trackers)):
+            bench.trackers[row[0], row[1]] = TrackerRow(*row)
+        for row in self._find_messages.execute(connection, sorted(messages)):
+            bench.messages[row[0], row[1]] = row[2]
+        for row in self._find_events.execute(connection, sorted(events)):
+            bench.events[row[0], row[1], row[2]] = row[3]
+
+    def _write_verdicts(self, connection: Connection, bench: Bench) -> None:
+        moved = [bench.trackers[key]._replace(version=version + 1) for key, version in sorted(bench.moved.items())]
+        complete = self._put_trackers.execute(connection, moved)
+        complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
+        complete &= self._add_events.execute(connection, bench.new_events)
+        if not complete:
+            raise LostRace
+        self._add_terms.execute(connection, sorted(bench.terms))
+        self._add_sightings.execute(connection, bench.sightings)
+        self._add_quarantine.execute(connection, bench.quarantined)
+
+    def _write_deliveries(
+        self, connection: Connection, results: Sequence[tuple[Submission, Answer, Counter[str]]], now: int
+    ) -> None:
+        deliveries, bodies = [], []
+        for submission, answer, counts in results:
+            delivery = submission.delivery
+            deliveries.append(_make_row(submission, answer, counts, now))
+            headers = orjson.dumps(delivery.headers).decode()
+            bodies.append((delivery.id, headers, delivery.body, answer.body))
+        self._add_deliveries.execute(connection, deliveries)
+        self._add_bodies.execute(connection, bodies)
+        self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
+
+    def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
+        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
+        due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
+        if due:
+            self._upkeep.note_token_uses(connection, due)
+            self._token_uses |= due
+
+
+def _make_row(submission: Submission, answer: Answer, counts: Counter[str], now: int) -> DeliveryRow:
+    delivery, error = submission.delivery, submission.error
+    return DeliveryRow(
+        delivery.id,
+        delivery.source,
+        delivery.kind,
+        delivery.method,
+        delivery.path,
+        delivery.received_at,
+        now,
+        delivery.peer,
+        delivery.client,
+        delivery.token,
+        delivery.note,
+        answer.status,
+        error.outcome if error else "accepted",
+        error.code if error else None,
+        error.message if error else None,
+        len(delivery.body),
+        len(submission.messages),
+        counts["applied"],
+        counts["stale"],
+        counts["duplicate"],
+        counts["recorded"],
+        counts["quarantined"],
+    )
+
+
+def _make_harmless(message: Message) -> Message:
+    detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
+    return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
+
+
+def _unavailable(submission: Submission) -> Answer:
+    error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
+    return answers.for_error(error, submission.delivery.id)
+
+
+def _name_error(error: Exception) -> str:
+    """Name a fault of some content and its place, without the content: the driver's messages quote it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(getattr(error, 'orig', None) or error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -1,0 +1,232 @@
+"""The tables. Identities and verdicts are narrow and stay; bodies stand apart and can be pruned by age.
+
+Moments of our own are microseconds since 1970, UTC (`clock.from_micros`). A courier's times are text, as written.
+Every key is made by the sender or by us, never by the database, so that nothing has to be asked or counted centrally.
+"""
+
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Text, text
+from sqlmodel import Field, SQLModel
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Table(SQLModel):
+    """The root of our tables, with their own metadata."""
+
+    metadata = METADATA
+
+
+def _key() -> Any:
+    return Field(primary_key=True, sa_type=Text)
+
+
+class DeliveryTable(Table, table=True):
+    """One HTTP call and our answer to it, without its bytes. `id` sorts by arrival.
+
+    `outcome` is `accepted`, `refused`, `unreadable` or `failed`; `code` and `reason` are those of the error, `note` is the door's.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index(
+            "ix_deliveries_not_accepted",
+            "id",
+            sqlite_where=text("outcome <> 'accepted'"),
+            postgresql_where=text("outcome <> 'accepted'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    id: str = _key()
+    source: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    method: str = Field(sa_type=Text)
+    path: str = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+    decided_at: int = Field(sa_type=BigInteger)
+    peer: str | None = Field(sa_type=Text)
+    client: str | None = Field(sa_type=Text)
+    token: str | None = Field(sa_type=Text)
+    note: str | None = Field(sa_type=Text)
+    status: int
+    outcome: str = Field(sa_type=Text)
+    code: str | None = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    body_bytes: int
+    received: int
+    applied: int
+    stale: int
+    duplicate: int
+    recorded: int
+    quarantined: int
+
+
+class BodyTable(Table, table=True):
+    """The exact bytes of a call, its headers without secrets (JSON pairs) and the bytes of our answer."""
+
+    __tablename__ = "bodies"
+
+    delivery_id: str = _key()
+    headers: str = Field(sa_type=Text)
+    body: bytes = Field(sa_type=LargeBinary)
+    answer: bytes = Field(sa_type=LargeBinary)
+
+
+class MessageTable(Table, table=True):
+    """The ledger: one row for each message that was ever kept, with its verdict."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index(None, "delivery_id"),)
+
+    source: str = _key()
+    message_id: str = _key()
+    tracker_id: str | None = Field(sa_type=Text)
+    topic: str = Field(sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    delivery_id: str = Field(sa_type=Text)
+    position: int
+    digest: str = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+
+
+class SightingTable(Table, table=True):
+    """Items without a row of their own in the ledger: further copies, and items without an identity."""
+
+    __tablename__ = "sightings"
+    __table_args__ = (Index(None, "source", "message_id"),)
+
+    delivery_id: str = _key()
+    position: int = Field(primary_key=True)
+    source: str = Field(sa_type=Text)
+    message_id: str | None = Field(sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+
+
+class EventTable(Table, table=True):
+    """The timelines: one row for each event of a tracker, with its verdict."""
+
+    __tablename__ = "events"
+
+    source: str = _key()
+    tracker_id: str = _key()
+    event_id: str = _key()
+    message_id: str = Field(sa_type=Text)
+    occurrence: str = Field(sa_type=Text)
+    basis: str = Field(sa_type=Text)
+    order: int | None = Field(sa_type=BigInteger)
+    status: str | None = Field(sa_type=Text)
+    status_code: str | None = Field(sa_type=Text)
+    status_category: str | None = Field(sa_type=Text)
+    status_milestone: str | None = Field(sa_type=Text)
+    location: str | None = Field(sa_type=Text)
+    courier_code: str | None = Field(sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    against: str | None = Field(sa_type=Text)
+    digest: str = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+
+
+class TrackerTable(Table, table=True):
+    """The present state of each tracker."""
+
+    __tablename__ = "trackers"
+
+    source: str = _key()
+    tracker_id: str = _key()
+    version: int
+    subject: str = Field(sa_type=Text)
+    tracking_number: str | None = Field(sa_type=Text)
+    client_tracker_id: str | None = Field(sa_type=Text)
+    shipment_reference: str | None = Field(sa_type=Text)
+    shipment: str | None = Field(sa_type=Text)
+    snapshot_generated_at: int = Field(sa_type=BigInteger)
+    snapshot_message_id: str = Field(sa_type=Text)
+    created_at: int = Field(sa_type=BigInteger)
+    status: str | None = Field(sa_type=Text)
+    status_code: str | None = Field(sa_type=Text)
+    status_category: str | None = Field(sa_type=Text)
+    status_milestone: str | None = Field(sa_type=Text)
+    location: str | None = Field(sa_type=Text)
+    latest_occurrence: str | None = Field(sa_type=Text)
+    latest_order: int | None = Field(sa_type=BigInteger)
+    latest_event_id: str | None = Field(sa_type=Text)
+    latest_message_id: str | None = Field(sa_type=Text)
+    latest_digest: str | None = Field(sa_type=Text)
+    applied_at: int | None = Field(sa_type=BigInteger)
+
+
+class TermTable(Table, table=True):
+    """What a tracker can be found by, case folded: its numbers, its id, the user's references."""
+
+    __tablename__ = "terms"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    term: str = _key()
+    source: str = _key()
+    tracker_id: str = _key()
+
+
+class QuarantineTable(Table, table=True):
+    """Messages and events that could not be applied, with their bytes and the reason."""
+
+    __tablename__ = "quarantine"
+
+    id: str = _key()
+    delivery_id: str = Field(sa_type=Text)
+    position: int
+    event_position: int | None
+    source: str = Field(sa_type=Text)
+    message_id: str | None = Field(sa_type=Text)
+    tracker_id: str | None = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    detail: str | None = Field(sa_type=Text)
+    raw: bytes = Field(sa_type=LargeBinary)
+    received_at: int = Field(sa_type=BigInteger)
+
+
+class TokenUseTable(Table, table=True):
+    """When each named token last let a call in, to the minute: an old one can be seen to be idle before it is retired."""
+
+    __tablename__ = "token_uses"
+
+    source: str = _key()
+    token: str = _key()
+    last_used_at: int = Field(sa_type=BigInteger)
+
+
+class SetupWindowTable(Table, table=True):
+    """Until when a source may call from any address, token still required."""
+
+    __tablename__ = "setup_windows"
+
+    source: str = _key()
+    opened_at: int = Field(sa_type=BigInteger)
+    closes_at: int = Field(sa_type=BigInteger)
+
+
+class UnrecordedTable(Table, table=True):
+    """Refused and failed calls beyond what is kept one by one: only counted, by minute."""
+
+    __tablename__ = "unrecorded"
+
+    minute_at: int = Field(primary_key=True, sa_type=BigInteger)
+    source: str = _key()
+    code: str = _key()
+    calls: int
+
+
+def table_of(model: type[Table]) -> sqlalchemy.Table:
+    """Return the Core table behind a model, for statements of the hot path."""
+    return METADATA.tables[str(model.__tablename__)]

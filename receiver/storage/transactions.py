@@ -1,0 +1,52 @@
+"""The one writing connection, and what happens when a transaction on it fails."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from receiver.errors import StorageUnavailable
+from receiver.storage.database import Database
+
+_T = TypeVar("_T")
+_MAX_ATTEMPTS = 20
+
+
+class Transactions:
+    """Runs work in transactions on one connection, which it opens when needed and drops after a fault. For one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def run(self, work: Callable[[Connection], _T]) -> _T:
+        """Run `work` in a transaction and commit it; when this returns, it is on disk.
+
+        `work` runs again if another process was first with a key. Raises StorageUnavailable if the database is at fault, and
+        whatever `work` raises for another cause; in both cases nothing of it is kept.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                return self._attempt(work)
+            except Exception as error:
+                if self._database.is_storage_fault(error):
+                    self.close()
+                    raise StorageUnavailable(self._database.explain(error)) from error
+                if not self._database.is_race(error):
+                    raise
+        raise StorageUnavailable(f"{self._database!r}: other processes were first {_MAX_ATTEMPTS} times in a row")
+
+    def _attempt(self, work: Callable[[Connection], _T]) -> _T:
+        if self._connection is None:
+            self._connection = self._database.connect_writer()
+        with self._connection.begin():
+            return work(self._connection)
+
+    def close(self) -> None:
+        """Drop the connection; the next transaction opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception:  # noqa: BLE001  it is broken already: that is why it goes
+                connection.invalidate()

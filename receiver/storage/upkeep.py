@@ -1,0 +1,86 @@
+"""Small writes beside the deliveries: token use, setup windows, counts of what is not kept one by one, and its bounds."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Table, delete, select, update
+
+from receiver.errors import ReceiverError
+from receiver.records import Answer
+from receiver.storage.database import Database
+from receiver.storage.tables import (
+    BodyTable,
+    DeliveryTable,
+    SetupWindowTable,
+    TokenUseTable,
+    UnrecordedTable,
+    table_of,
+)
+
+MAX_REFUSED = 10_000
+"""Refused and failed calls kept one by one; older ones go."""
+
+
+class Upkeep:
+    """Writes for the writer's transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._insert = database.insert
+
+    def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
+        """Set when each named token of a source was last used; never back."""
+        table = table_of(TokenUseTable)
+        for (source, token), last_used_at in sorted(uses.items()):
+            statement = self._insert(table).values(source=source, token=token, last_used_at=last_used_at)
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key.columns),
+                set_={"last_used_at": last_used_at},
+                where=table.c.last_used_at < last_used_at,
+            )
+            connection.execute(statement)
+
+    def count_unrecorded(self, connection: Connection, calls: Mapping[tuple[str, str], int], minute_at: int) -> None:
+        """Add to the number of calls of one minute that were not kept one by one, by source and code."""
+        table = table_of(UnrecordedTable)
+        for (source, code), number in sorted(calls.items()):
+            statement = self._insert(table).values(minute_at=minute_at, source=source, code=code, calls=number)
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key.columns), set_={"calls": table.c.calls + number}
+            )
+            connection.execute(statement)
+
+    def open_window(self, connection: Connection, source: str, opened_at: int, closes_at: int) -> None:
+        """Let a source call from any address until `closes_at`; one in the past closes the window now."""
+        table = table_of(SetupWindowTable)
+        statement = self._insert(table).values(source=source, opened_at=opened_at, closes_at=closes_at)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={"opened_at": opened_at, "closes_at": closes_at},
+        )
+        connection.execute(statement)
+
+    def correct_answer(self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer) -> None:
+        """Put on record what the sender really got, where a commit came after its time was up."""
+        deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == delivery_id)
+            .values(status=error.status, outcome=error.outcome, code=error.code, reason=error.message)
+        )
+        connection.execute(update(bodies).where(bodies.c.delivery_id == delivery_id).values(answer=answer.body))
+
+    def trim_refused(self, connection: Connection) -> int:
+        """Remove the oldest refused and failed calls beyond MAX_REFUSED; return how many went."""
+        deliveries = table_of(DeliveryTable)
+        refused = deliveries.c.outcome.in_(["refused", "failed"]) & (deliveries.c.received == 0)
+        oldest_kept = (
+            select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
+        )
+        edge = connection.execute(oldest_kept).scalar()
+        if edge is None:
+            return 0
+        gone = select(deliveries.c.id).where(refused, deliveries.c.id < edge)
+        self._delete(connection, table_of(BodyTable), table_of(BodyTable).c.delivery_id.in_(gone))
+        return self._delete(connection, deliveries, refused & (deliveries.c.id < edge))
+
+    def _delete(self, connection: Connection, table: Table, condition: object) -> int:
+        return int(connection.execute(delete(table).where(condition)).rowcount)  # type: ignore[arg-type]

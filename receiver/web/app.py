@@ -1,0 +1,92 @@
+"""Assembly: which object gets which, which path leads where. Everything comes from the settings passed in."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from receiver.errors import ReceiverError
+from receiver.settings import Settings
+from receiver.sources import SOURCES
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.body import BodyReader, Memory
+from receiver.web.desk import Desk
+from receiver.web.headers import HeaderReader
+from receiver.web.health import Health
+from receiver.web.paths import TrailingSlash
+from receiver.web.responses import on_http_exception, on_receiver_error
+from receiver.web.webhooks import Webhook
+from receiver.web.windows import SetupWindows
+
+_BODIES_AT_ONCE = 4  # of the largest size allowed: bounds the memory of calls that are read or wait
+_WINDOW_SECONDS = 2.0  # how often another process's setup windows are looked for
+
+_log = structlog.get_logger()
+
+
+def create_app(
+    settings: Settings,
+    database: Database,
+    channel: socket.socket,
+    on_writer_lost: Callable[[], None],
+    extra_routes: Sequence[BaseRoute] = (),
+) -> ASGIApp:
+    """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
+    desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost)
+    windows = SetupWindows()
+    health = Health(database, desk)
+    headers = HeaderReader(settings.secrets())
+    memory = Memory(_BODIES_AT_ONCE * settings.max_body_bytes)
+    bodies = BodyReader(settings.max_body_bytes, memory)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await desk.open(channel)
+        watching = asyncio.create_task(_watch_windows(database, windows))
+        for source in SOURCES:
+            if not settings.gate(source.name).tokens:
+                _log.warning("source_off", source=source.name, path=source.path, setting=_token_setting(source.name))
+        yield
+        watching.cancel()
+        await asyncio.to_thread(database.close_readers)
+        await desk.close()
+
+    webhooks = [
+        Route(
+            source.path,
+            Webhook(source, settings.gate(source.name), settings.trusted_proxies, windows, headers, bodies, desk),
+        )
+        for source in SOURCES
+    ]
+    app = Starlette(
+        routes=[
+            *webhooks,
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
+            *extra_routes,
+        ],
+        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return TrailingSlash(app)
+
+
+async def _watch_windows(database: Database, windows: SetupWindows) -> None:
+    while True:
+        try:
+            windows.replace(await asyncio.to_thread(queries.setup_windows, database))
+        except ReceiverError as error:
+            _log.warning("setup_windows_unknown", cause=error.message)
+        await asyncio.sleep(_WINDOW_SECONDS)
+
+
+def _token_setting(source: str) -> str:
+    return f"RECEIVER_{source.upper()}_TOKENS"

@@ -1,0 +1,69 @@
+"""Reading a request's body, bounded in size and in the memory of all calls together."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from receiver.errors import BodyIncomplete, BodyTooLarge, Busy
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Memory:
+    """How many bytes of bodies may be in the process at once, read or waiting."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes. Raises Busy if they are not free."""
+        if size > self._left:
+            raise Busy("Too many bodies are being read and stored. Send it again later.")
+        self._left -= size
+
+    def release(self, size: int) -> None:
+        """Give `size` bytes back."""
+        self._left += size
+
+
+class BodyReader:
+    """Reads bodies within the limits. The time is the server's to bound: it ends the connection (`web/server.py`)."""
+
+    def __init__(self, max_bytes: int, memory: Memory) -> None:
+        self._max_bytes = max_bytes
+        self._memory = memory
+
+    async def read(self, receive: Receive, declared: bytes | None) -> bytes:
+        """Return the whole body; its size stays reserved until the caller releases it.
+
+        Raises BodyTooLarge as soon as the declared or the counted size is over the limit (no more is read), BodyIncomplete or Busy;
+        then nothing stays reserved.
+        """
+        if declared is not None and (not declared.isdigit() or int(declared) > self._max_bytes):
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise BodyIncomplete("The connection ended, or its time was up, before the body was complete.")
+                chunk = message["body"]
+                if size + len(chunk) > self._max_bytes:
+                    raise self._too_large()
+                self._memory.reserve(len(chunk))
+                size += len(chunk)
+                chunks.append(chunk)
+                if not message["more_body"]:
+                    return b"".join(chunks)
+        except BaseException:
+            self._memory.release(size)
+            raise
+
+    def release(self, body: bytes) -> None:
+        """Give back what `read` reserved."""
+        self._memory.release(len(body))
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"Expected a body of at most {self._max_bytes} bytes, with a correct Content-Length or in chunks."
+        )

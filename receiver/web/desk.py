@@ -1,0 +1,159 @@
+"""Between the event loop and the writing process: hands deliveries over and waits for their answers."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import structlog
+
+from receiver import answers, clock
+from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.errors import Busy, ReceiverError, StorageUnavailable
+from receiver.records import Answer, Delivery, Submission
+from receiver.web.allowance import Allowance
+
+_COUNT_SECONDS = 5.0
+
+_log = structlog.get_logger()
+
+
+class Desk(asyncio.Protocol):
+    """Where calls wait for their commit, for a bounded time, and in a bounded number."""
+
+    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None]) -> None:
+        self._max_waiting = max_waiting
+        self._timeout_seconds = timeout_seconds
+        self._on_lost = on_lost
+        self._allowance = Allowance()
+        self._unpacker = Unpacker()
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._late: dict[int, str] = {}
+        self._outgoing: list[bytes] = []
+        self._unrecorded: Counter[tuple[str, str]] = Counter()
+        self._healthy = True
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: asyncio.Transport
+
+    async def open(self, channel: socket.socket) -> None:
+        """Begin to work, on the running loop, with the writing process at the other end of a socket."""
+        self._loop = asyncio.get_running_loop()
+        self._transport, _ = await self._loop.create_connection(lambda: self, sock=channel)
+        self._loop.call_later(_COUNT_SECONDS, self._write_counts)
+
+    async def close(self) -> None:
+        """Wait for what is under way, then let the writing process end."""
+        self._write_counts()
+        self._closing = True
+        if self._waiting:
+            await asyncio.wait(self._waiting.values(), timeout=self._timeout_seconds)
+        self._transport.close()
+
+    def health(self) -> dict[str, bool]:
+        """Return what `/readyz` asks: the writer lives and its last transaction went well, and there is room to wait."""
+        alive = not self._transport.is_closing()
+        return {"writer": alive and self._healthy, "queue": len(self._waiting) < self._max_waiting}
+
+    async def keep(self, submission: Submission) -> Answer:
+        """Return the answer to a call once it is kept; 503 if that is not possible now."""
+        delivery_id = submission.delivery.id
+        if len(self._waiting) >= self._max_waiting or self._transport.is_closing():
+            self._unrecorded[submission.delivery.source, Busy.code] += 1
+            return answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery_id)
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._send(number, future, Keep(number, submission))
+        timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery_id)
+        answer = await future
+        timer.cancel()
+        return answer
+
+    async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
+        """Return the answer to a call that was not let in, and record it as far as the allowance goes; beyond, it is counted."""
+        if self._allowance.take(self._loop.time()):
+            await self.keep(Submission(delivery, error=error))
+        else:
+            self._unrecorded[delivery.source, error.code] += 1
+        return answers.for_error(error, delivery.id)
+
+    async def do(self, name: str, *arguments: Any) -> Any:
+        """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
+        number = next(self._numbers)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._send(number, future, Do(number, name, arguments))
+        result = await future
+        if isinstance(result, ReceiverError):
+            raise result
+        return result
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the replies of a batch to those who wait for them."""
+        for message in self._unpacker.feed(data):
+            self._take_replies(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
+        for number in list(self._waiting):
+            self._settle(
+                number,
+                answers.for_error(StorageUnavailable("The service restarts. Send the call again."), None),
+            )
+        if not self._closing:
+            _log.error("writer_lost")
+            self._on_lost()
+
+    def _send(self, number: int, future: asyncio.Future[Any], message: Keep | Do) -> None:
+        self._waiting[number] = future
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(pack(message))
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has collected in one piece: the other end makes one batch of it."""
+        self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def _take_replies(self, message: Replies) -> None:
+        self._healthy = message.healthy
+        for number, reply in message.replies:
+            if not self._settle(number, reply):
+                self._correct(number, reply)
+
+    def _settle(self, number: int, reply: Any) -> bool:
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+        return future is not None
+
+    def _give_up(self, number: int, delivery_id: str) -> None:
+        self._late[number] = delivery_id
+        self._settle(number, answers.for_error(self._too_late(), delivery_id))
+
+    def _correct(self, number: int, reply: Any) -> None:
+        """A call was kept after all, but its sender was told otherwise: the record says what the sender got."""
+        delivery_id = self._late.pop(number, None)
+        if delivery_id is not None and isinstance(reply, Answer) and reply.status < 500:
+            told = answers.for_error(self._too_late(), delivery_id)
+            self._tell("correct_answer", delivery_id, self._too_late(), told)
+
+    def _too_late(self) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again."
+        )
+
+    def _write_counts(self) -> None:
+        if self._closing:
+            return
+        if self._unrecorded:
+            minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
+            self._tell("count_unrecorded", dict(self._unrecorded), minute_at)
+            self._unrecorded.clear()
+        self._loop.call_later(_COUNT_SECONDS, self._write_counts)
+
+    def _tell(self, name: str, *arguments: Any) -> None:
+        number = next(self._numbers)
+        self._send(number, self._loop.create_future(), Do(number, name, arguments))

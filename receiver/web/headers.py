@@ -1,0 +1,53 @@
+"""The headers of one call, sorted by what they are for."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
+_MAX_KEPT_BYTES = 4096
+STRUCK_OUT = "[secret]"
+
+
+class Headers(NamedTuple):
+    """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size."""
+
+    authorization: tuple[bytes, ...]
+    forwarded: tuple[str, ...]
+    content_length: bytes | None
+    kept: tuple[tuple[str, str], ...]
+
+
+class HeaderReader:
+    """Reads headers; `secrets` are struck out of what is kept, wherever a caller put them."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def read(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """Sort the lower-case names and values of one call."""
+        authorization: list[bytes] = []
+        forwarded: list[str] = []
+        content_length = None
+        kept: list[tuple[str, str]] = []
+        left = _MAX_KEPT_BYTES
+        for name, value in pairs:
+            if name in _CREDENTIALS:
+                if name == b"authorization":
+                    authorization.append(value)
+                continue
+            text = value.decode("latin-1")
+            if name == b"x-forwarded-for":
+                forwarded.append(text)
+            elif name == b"content-length":
+                content_length = value
+            left -= len(name) + len(value)
+            if left >= 0:
+                kept.append((name.decode("latin-1"), self.strike(text)))
+        return Headers(tuple(authorization), tuple(forwarded), content_length, tuple(kept))
+
+    def strike(self, text: str) -> str:
+        """Return the text without any known secret."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, STRUCK_OUT)
+        return text

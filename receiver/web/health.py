@@ -1,0 +1,62 @@
+"""Liveness: the process serves. Readiness: a call would be kept. Neither tells an outsider any detail."""
+
+import asyncio
+import shutil
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.errors import ReceiverError
+from receiver.storage.database import Database
+from receiver.storage.schema import is_current
+from receiver.web.desk import Desk
+
+_MIN_FREE_BYTES = 256 * 1024 * 1024
+_MIN_FREE_SHARE = 0.02
+_TIMEOUT_SECONDS = 5
+
+
+class Health:
+    """The two endpoints."""
+
+    def __init__(self, database: Database, desk: Desk) -> None:
+        self._database = database
+        self._desk = desk
+
+    async def healthz(self, _request: Request) -> Response:
+        """Answer 200 while the process serves."""
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    async def readyz(self, _request: Request) -> Response:
+        """Answer 200 if every check holds, else 503."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                checks = await asyncio.to_thread(self._check_storage)
+        except TimeoutError:
+            checks = {"database": False}
+        checks |= self._desk.health()
+        ready = all(checks.values())
+        answer: dict[str, Any] = {
+            "status": "ready" if ready else "unavailable",
+            "checks": {name: {"ok": ok} for name, ok in checks.items()},
+        }
+        return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
+
+    def _check_storage(self) -> dict[str, bool]:
+        checks = {"database": True, "disk": has_room(self._database)}
+        try:
+            with self._database.read() as connection:
+                checks["schema"] = is_current(connection)
+        except ReceiverError:
+            checks["database"] = False
+        return checks
+
+
+def has_room(database: Database) -> bool:
+    """Tell whether the disk under an embedded database is not nearly full; a server's disk is the server's to watch."""
+    if database.path is None:
+        return True
+    usage = shutil.disk_usage(database.path.parent)
+    return usage.free > min(_MIN_FREE_BYTES, usage.total * _MIN_FREE_SHARE)

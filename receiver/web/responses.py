@@ -1,0 +1,43 @@
+"""Answers as ASGI messages and as Starlette responses."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
+
+from receiver import answers
+from receiver.errors import MethodNotAllowed, NotFound, ReceiverError
+from receiver.records import Answer
+
+_JSON = (b"content-type", b"application/json")
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Send an answer; an empty one carries no type."""
+    length = (b"content-length", str(len(answer.body)).encode())
+    headers = [length, _JSON, *answer.headers] if answer.body else [length, *answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def to_response(answer: Answer) -> Response:
+    """Return the same as a response object, for endpoints that are functions."""
+    response = Response(answer.body, answer.status, media_type="application/json")
+    response.raw_headers.extend(answer.headers)
+    return response
+
+
+async def on_receiver_error(_request: Request, error: Exception) -> Response:
+    """Answer an error of ours in its own words."""
+    assert isinstance(error, ReceiverError)
+    return to_response(answers.for_error(error, None))
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Answer what the router refuses in the form that all errors have."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        response = to_response(answers.for_error(MethodNotAllowed("This path does not take that method."), None))
+        response.headers["allow"] = (error.headers or {}).get("Allow", "")
+        return response
+    return to_response(answers.for_error(NotFound("There is nothing at this path."), None))

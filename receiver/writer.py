@@ -1,0 +1,167 @@
+"""The process that writes: takes all that waits, keeps it in one transaction, replies.
+
+Nobody waits for a batch to fill: a batch is what came while the one before it was synced. It is a process and not a thread because
+a thread that decides and binds rows competes with the event loop for the interpreter: side by side they do 1.7 times as much.
+
+It ends when its socket does, so it outlives the service by one commit at most, whatever killed that.
+"""
+
+import gc
+import os
+import signal
+import socket
+from collections import deque
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from receiver import clock
+from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.errors import ReceiverError, StorageUnavailable
+from receiver.records import Submission
+from receiver.storage.database import Database
+from receiver.storage.inbox import Inbox
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+
+_MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
+_MAX_OWED = 500  # failed calls remembered until the database is back
+_MAX_OWED_AT_ONCE = 50
+_CHORE_SECONDS = 5.0
+_READ_BYTES = 1 << 20
+
+_log = structlog.get_logger()
+
+
+def start(database: Database, max_future: timedelta) -> tuple[BaseProcess, socket.socket]:
+    """Fork the writing process and return it with our end of the socket. Call it before there are threads."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
+    process = get_context("fork").Process(target=_run, args=(theirs, ours, database, max_future), name="writer")
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _run(channel: socket.socket, other_end: socket.socket, database: Database, max_future: timedelta) -> None:
+    other_end.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
+    tune_gc()
+    Writer(channel, database, max_future).serve()
+    os._exit(0)
+
+
+def tune_gc() -> None:
+    """Look for cycles seldom: what one call makes is freed by reference counts."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+class Writer:
+    """Serves one socket until its other end is closed."""
+
+    def __init__(self, channel: socket.socket, database: Database, max_future: timedelta) -> None:
+        self._channel = channel
+        self._transactions = Transactions(database)
+        self._upkeep = Upkeep(database)
+        self._inbox = Inbox(self._transactions, self._upkeep, database, max_future)
+        self._unpacker = Unpacker()
+        self._waiting: deque[Keep | Do] = deque()
+        self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
+        self._healthy = True
+        self._next_chores = monotonic()
+
+    def serve(self) -> None:
+        """Keep what comes until there is nobody to reply to, then close the database."""
+        try:
+            while self._listen():
+                self._work()
+            while self._waiting:
+                self._work()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the service is gone; its senders repeat what was not answered
+        self._transactions.close()
+
+    def _listen(self) -> bool:
+        """Take what has arrived; wait for it only if nothing waits. Returns whether there may be more."""
+        self._channel.settimeout(1.0)
+        while sum(_weight(request) for request in self._waiting) < _MAX_MESSAGES:
+            try:
+                piece = self._channel.recv(_READ_BYTES)
+            except (TimeoutError, BlockingIOError):
+                break
+            if not piece:
+                return False
+            self._waiting.extend(self._unpacker.feed(piece))
+            self._channel.settimeout(0 if self._waiting else 1.0)
+        self._channel.settimeout(None)
+        return True
+
+    def _work(self) -> None:
+        """Do what waits, as far as one batch goes; one pass of the loop."""
+        batch, rest = self._take_batch()
+        replies: list[tuple[int, Any]] = []
+        if batch or (self._owed and self._healthy):
+            replies += self._keep(batch)
+        replies += [(request.number, self._do(request)) for request in rest]
+        if replies:
+            self._reply(replies)
+        if monotonic() >= self._next_chores:
+            self._do_chores()
+
+    def _take_batch(self) -> tuple[list[Keep], list[Do]]:
+        batch: list[Keep] = []
+        rest: list[Do] = []
+        weight = 0
+        while self._waiting and weight < _MAX_MESSAGES:
+            request = self._waiting.popleft()
+            weight += _weight(request)
+            if isinstance(request, Keep):
+                batch.append(request)
+            else:
+                rest.append(request)
+        return batch, rest
+
+    def _keep(self, batch: list[Keep]) -> list[tuple[int, Any]]:
+        """Keep a batch, and with it what could not be put on record while the database was away."""
+        owed = [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))] if self._healthy else []
+        submissions = [*(request.submission for request in batch), *owed]
+        answers = self._inbox.keep(submissions, clock.now())
+        failed = [
+            s for s, answer in zip(submissions, answers, strict=True) if answer.status == StorageUnavailable.status
+        ]
+        self._healthy = not failed
+        for submission in failed:
+            error = submission.error or StorageUnavailable("The database could not keep it.")
+            self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
+        return [(request.number, answer) for request, answer in zip(batch, answers, strict=False)]
+
+    def _do(self, request: Do) -> Any:
+        try:
+            method = getattr(self._upkeep, request.name)
+            return self._transactions.run(lambda connection: method(connection, *request.arguments))
+        except ReceiverError as error:
+            return error
+
+    def _do_chores(self) -> None:
+        """Keep refused calls within their bounds, and find out whether the database is back."""
+        self._next_chores = monotonic() + _CHORE_SECONDS
+        result = self._do(Do(0, "trim_refused", ()))
+        healthy = not isinstance(result, ReceiverError)
+        if healthy != self._healthy:
+            _log.log(20 if healthy else 40, "storage_back" if healthy else "storage_unavailable")
+            self._healthy = healthy
+            self._reply([])
+
+    def _reply(self, replies: list[tuple[int, Any]]) -> None:
+        self._channel.sendall(pack(Replies(self._healthy, replies)))
+
+
+def _weight(request: Keep | Do) -> int:
+    return 1 + len(request.submission.messages) if isinstance(request, Keep) else 1
