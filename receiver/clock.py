@@ -35,7 +35,5 @@ def new_id(moment: datetime) -> str:
     millis, rest = divmod(to_micros(moment), 1000)
     fraction = rest * 4096 // 1000
     head = (millis << 16 | 0x7000 | fraction).to_bytes(8, "big").hex()
-    tail = (
-        (int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000).to_bytes(8, "big").hex()
-    )
+    tail = (int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000).to_bytes(8, "big").hex()
     return f"{head[:8]}-{head[8:12]}-{head[12:]}-{tail[:4]}-{tail[4:]}"

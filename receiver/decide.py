@@ -102,9 +102,7 @@ class Bench:
                 best = verdict
         return best or _RECORDED
 
-    def _fold(
-        self, key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str
-    ) -> None:
+    def _fold(self, key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str) -> None:
         """Take the snapshot if it was built later than the one we have.
 
         Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
@@ -183,9 +181,7 @@ class Bench:
         self.moved.setdefault(key, before.version if before else 0)
         self.trackers[key] = after
 
-    def _set_apart(
-        self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None
-    ) -> Verdict:
+    def _set_apart(self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None) -> Verdict:
         raw = message.raw if position is None else message.events[position].raw
         detail = detail or _DETAILS.get(reason)
         self.quarantined.append(
@@ -232,9 +228,7 @@ def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
     return Verdict("stale", "older" if difference < 0 else "tie")
 
 
-def _new_tracker(
-    key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str
-) -> TrackerRow:
+def _new_tracker(key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str) -> TrackerRow:
     return TrackerRow(
         source=key[0],
         tracker_id=key[1],

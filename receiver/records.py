@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from receiver.errors import ReceiverError
 
-
 OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
 """What becomes of a message or an event; in the order in which the best of several is chosen."""
 

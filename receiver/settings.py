@@ -6,13 +6,13 @@ one might be a secret in the wrong place.
 
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import tomllib
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -201,9 +201,7 @@ def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:
     known = set(Settings.model_fields) - _TOKENS
     for name in values:
         if name in _TOKENS:
-            raise ConfigurationError(
-                f"{path}: {name} is a secret; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE."
-            )
+            raise ConfigurationError(f"{path}: {name} is a secret; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE.")
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is not a setting.{_suggest(name, known)}")
     return values

@@ -133,9 +133,7 @@ class Writer:
         owed = [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))] if self._healthy else []
         submissions = [*(request.submission for request in batch), *owed]
         answers = self._inbox.keep(submissions, clock.now())
-        failed = [
-            s for s, answer in zip(submissions, answers, strict=True) if answer.status == StorageUnavailable.status
-        ]
+        failed = [s for s, answer in zip(submissions, answers, strict=True) if answer.status == StorageUnavailable.status]
         self._healthy = not failed
         for submission in failed:
             error = submission.error or StorageUnavailable("The database could not keep it.")

@@ -1,8 +1,11 @@
-import click
 from datetime import timedelta
-from receiver import settings as s, logs, writer
-from receiver.storage.database import Database
+
+import click
+
+from receiver import logs, writer
+from receiver import settings as s
 from receiver.storage import schema
+from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.server import make_server
 

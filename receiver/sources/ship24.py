@@ -113,9 +113,7 @@ def _read_events(events: list[object]) -> Iterator[Event]:
         raw = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
         content = digest(raw)
         fields = mapping(event)
-        occurrence = text(
-            fields.get("occurrenceDatetime")
-        )  # the ordering key; `datetime` is deprecated and its Z is false
+        occurrence = text(fields.get("occurrenceDatetime"))  # the ordering key; `datetime` is deprecated and its Z is false
         flaw = "missing_occurrence" if not occurrence else None
         yield Event(
             event_id=identity(fields.get("eventId")) or "blake2b:" + content,  # kept across messages of a tracker

@@ -55,9 +55,7 @@ class Inbox:
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
         self._find_trackers = Lookup(database, trackers, state, lock=True)
         self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
-        self._find_events = Lookup(
-            database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest]
-        )
+        self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
         self._put_trackers = Insert(database, trackers, versioned=True, kept=["shipment"])
         self._add_messages = Insert(database, messages)
         self._add_events = Insert(database, events)
@@ -78,7 +76,7 @@ class Inbox:
         except StorageUnavailable as error:
             _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
             return [_unavailable(submission) for submission in batch]
-        except Exception as error:  # noqa: BLE001  no content may stop the others
+        except Exception as error:
             if len(batch) > 1:
                 return [answer for submission in batch for answer in self.keep([submission], now)]
             _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=_name_error(error))
@@ -88,7 +86,7 @@ class Inbox:
         harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))
         try:
             return self._transactions.run(lambda connection: self._keep(connection, [harmless], now))[0]
-        except Exception as error:  # noqa: BLE001  the sender keeps it and comes again
+        except Exception as error:
             _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=_name_error(error))
             return _unavailable(submission)
 

@@ -72,9 +72,7 @@ class Insert:
 class Lookup:
     """`SELECT` the rows of a table whose primary key is among those given, locked where the database can lock rows."""
 
-    def __init__(
-        self, database: Database, table: Table, columns: Sequence[ColumnElement[Any]], *, lock: bool = False
-    ) -> None:
+    def __init__(self, database: Database, table: Table, columns: Sequence[ColumnElement[Any]], *, lock: bool = False) -> None:
         self._database = database
         keys = list(table.primary_key.columns)
         wanted = (

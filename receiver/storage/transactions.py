@@ -48,5 +48,5 @@ class Transactions:
         if connection is not None:
             try:
                 connection.close()
-            except Exception:  # noqa: BLE001  it is broken already: that is why it goes
+            except Exception:
                 connection.invalidate()

@@ -72,9 +72,7 @@ class Upkeep:
         """Remove the oldest refused and failed calls beyond MAX_REFUSED; return how many went."""
         deliveries = table_of(DeliveryTable)
         refused = deliveries.c.outcome.in_(["refused", "failed"]) & (deliveries.c.received == 0)
-        oldest_kept = (
-            select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
-        )
+        oldest_kept = select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
         edge = connection.execute(oldest_kept).scalar()
         if edge is None:
             return 0

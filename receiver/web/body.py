@@ -64,6 +64,4 @@ class BodyReader:
         self._memory.release(len(body))
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"Expected a body of at most {self._max_bytes} bytes, with a correct Content-Length or in chunks."
-        )
+        return BodyTooLarge(f"Expected a body of at most {self._max_bytes} bytes, with a correct Content-Length or in chunks.")

@@ -67,6 +67,7 @@ class Desk(asyncio.Protocol):
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._send(number, future, Keep(number, submission))
+        del submission  # packed by now: what was parsed need not stay in memory while the call waits
         timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery_id)
         answer = await future
         timer.cancel()
@@ -141,9 +142,7 @@ class Desk(asyncio.Protocol):
             self._tell("correct_answer", delivery_id, self._too_late(), told)
 
     def _too_late(self) -> StorageUnavailable:
-        return StorageUnavailable(
-            f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again."
-        )
+        return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
 
     def _write_counts(self) -> None:
         if self._closing:

@@ -1,0 +1,46 @@
+# make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
+.PHONY: run test bench lock clean system-packages
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+run: .venv/run
+	@$(BIN)/receiver init
+	@$(BIN)/receiver migrate
+	@exec $(BIN)/receiver serve
+
+test: .venv/test system-packages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: .venv/test system-packages
+	@$(BIN)/python -m tests.bench
+
+# One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
+.venv/run: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements.txt
+	@$(BIN)/pip --quiet --disable-pip-version-check install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/test: .venv/run requirements-test.txt
+	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
+	@touch $@
+
+# PostgreSQL, strace and wrk, where they are missing and may be installed; the tests say loudly what they had to leave out.
+system-packages:
+	@tests/system-packages
+
+lock: .venv/test
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra build --output-file requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra build --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
