@@ -19,7 +19,9 @@ OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
 
 
 class Verdict(NamedTuple):
-    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the sender's log."""
+    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the
+    sender's log.
+    """
 
     outcome: str
     reason: str | None = None
@@ -31,7 +33,8 @@ class Delivery(NamedTuple):
 
     `id` is a UUID of version 7, made at arrival; a redelivery is another delivery with another id.
     `peer` is the address of the connection, `client` the address that the door resolved (None: not resolvable).
-    `token` is the *name* of the token that matched. `note` says what the address policy would have refused, or which window let it in.
+    `token` is the *name* of the token that matched. `note` says what the address policy would have refused, or which window
+    let it in.
     `headers` are pairs of lower-case names and values, without secrets.
     """
 
@@ -52,7 +55,8 @@ class Delivery(NamedTuple):
 class Event(NamedTuple):
     """One thing that a courier says happened to a parcel.
 
-    `event_id` is the sender's, kept across redeliveries and regroupings; where the sender gives none it is derived from the content.
+    `event_id` is the sender's, kept across redeliveries and regroupings; where the sender gives none it is derived from the
+    content.
     `occurrence` is the courier's time as written; None means that the source orders by arrival.
     `raw` is its whole content as canonical JSON, `digest` is of that: equal digests are equal events.
     `flaw` is the reason for which it cannot be applied and goes to quarantine.

@@ -1,7 +1,7 @@
 """Every setting, read once into a frozen record: environment, then `.env`, then the file, then defaults.
 
-A wrong value, an unknown name or a contradiction is a ConfigurationError that names the variable. Values are never quoted in errors:
-one might be a secret in the wrong place.
+A wrong value, an unknown name or a contradiction is a ConfigurationError that names the variable. Values are never quoted in
+errors: one might be a secret in the wrong place.
 """
 
 import os

@@ -1,7 +1,8 @@
 """The process that writes: takes all that waits, keeps it in one transaction, replies.
 
-Nobody waits for a batch to fill: a batch is what came while the one before it was synced. It is a process and not a thread because
-a thread that decides and binds rows competes with the event loop for the interpreter: side by side they do 1.7 times as much.
+Nobody waits for a batch to fill: a batch is what came while the one before it was synced. It is a process and not a thread
+because a thread that decides and binds rows competes with the event loop for the interpreter: side by side they do 1.7 times
+as much.
 
 It ends when its socket does, so it outlives the service by one commit at most, whatever killed that.
 """

@@ -1,33 +1,62 @@
-from datetime import timedelta
+"""Commands that bring the service up."""
+
+import secrets
+import sys
+from pathlib import Path
 
 import click
 
-from receiver import logs, writer
-from receiver import settings as s
+from receiver import logs, service
+from receiver.settings import Settings, load
+from receiver.sources import SOURCES
 from receiver.storage import schema
 from receiver.storage.database import Database
-from receiver.web.app import create_app
-from receiver.web.server import make_server
+
+_ENV = """\
+# Written once by `receiver init`; never committed. The environment has precedence over this file.
+RECEIVER_SHIP24_TOKENS={ship24}
+RECEIVER_OPS_TOKENS={ops}
+# Ship24's two addresses, and this machine for trying it out: take 127.0.0.1 out where strangers can reach the port.
+RECEIVER_SHIP24_ALLOWED_IPS=3.222.254.223,54.161.7.2,127.0.0.1
+RECEIVER_LOG_FORMAT=console
+"""
 
 
 @click.command()
-def migrate():
-    st = s.load()
-    d = Database(st.database_url)
-    d.take()
-    print(schema.migrate(d))
-    d.close()
+def init() -> None:
+    """Write .env with fresh secrets if there is none, and say where things are."""
+    path = Path(".env")
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(_ENV.format(ship24=secrets.token_urlsafe(32), ops=secrets.token_urlsafe(32)), encoding="utf-8")
+        click.echo(f"wrote {path} with fresh secrets")
+    settings = load()
+    for source in SOURCES:
+        click.echo(f"{'webhook ' + source.name:16} {_base_url(settings)}{source.path}")
+    click.echo(f"{'secrets':16} {path.resolve()}")
 
 
 @click.command()
-def serve():
-    st = s.load()
-    logs.configure(st.log_format, st.secrets())
-    d = Database(st.database_url)
-    d.take()
-    schema.check(d)
-    d.close_readers()
-    process, channel = writer.start(d, timedelta(hours=st.max_future_hours))
-    writer.tune_gc()
-    make_server(create_app(st, d, channel, lambda: None), st).run()
-    process.join(10)
+def migrate() -> None:
+    """Bring the tables to this version; harmless if they are."""
+    settings = load()
+    logs.configure(settings.log_format, settings.secrets())
+    database = Database(settings.database_url)
+    database.take()
+    try:
+        click.echo(f"{database} is at version {schema.migrate(database)}")
+    finally:
+        database.close()
+
+
+@click.command()
+def serve() -> None:
+    """Serve until SIGTERM or Ctrl-C; calls under way are finished first."""
+    settings = load()
+    logs.configure(settings.log_format, settings.secrets())
+    sys.exit(service.run(settings))
+
+
+def _base_url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

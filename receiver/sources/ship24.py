@@ -55,7 +55,7 @@ def _count(item: object) -> int:
 def _read_item(position: int, item: object) -> Message:
     raw = canonical(item)
     if raw is None:
-        return Message(position, b"", b"", flaw="too_deep", detail="The item is nested too deeply to be read.")
+        return Message(position, b"", "", flaw="too_deep", detail="The item is nested too deeply to be read.")
     content = digest(raw)
     if not isinstance(item, dict):
         return Message(position, raw, content, flaw="not_an_object", detail="An item of `trackings` must be an object.")

@@ -1,8 +1,9 @@
 """The only module that knows which database it is: SQLite in one file, or PostgreSQL.
 
-SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process, which also
-checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint (sqlite.org/wal.html, "The WAL-reset
-bug"). An OS lock beside the file keeps a second process out. Readers open the file read-only.
+SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process,
+which also checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint
+(sqlite.org/wal.html, "The WAL-reset bug"). An OS lock beside the file keeps a second process out. Readers open the file
+read-only.
 
 PostgreSQL: psycopg 3, any number of processes and hosts.
 """
@@ -11,7 +12,9 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO, Any
 
 import orjson
@@ -29,15 +32,18 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, WriterTaken
 
 _MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
 _AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
+_ORPHAN_SECONDS = 15.0  # longer than a commit may take
 _CHECKPOINT_PAGES = 4000  # 16 MiB of log: pages that change often are written back once for many commits
 
 
@@ -53,13 +59,16 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.path = Path(self.url.database or "") if self.is_sqlite else None
         self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
-        self.dialect: Dialect = self.url.get_dialect()(paramstyle="qmark" if self.is_sqlite else "format")
+        self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         self._lock: IO[str] | None = None
         self._writing: Engine | None = None
         self._reading: Engine | None = None
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+        return f"Database({str(self)!r})"
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
 
     def take(self) -> None:
         """Become the process that writes. Raises WriterTaken if another one does (SQLite); creates the folder of a new file."""
@@ -70,16 +79,13 @@ class Database:
             lock = Path(f"{self.path}.lock").open("a+", encoding="ascii")  # noqa: SIM115  held until close()
         except OSError as error:
             raise StorageUnavailable(f"Cannot write beside {self.path}: {error.strerror}.") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+        holder = _lock(lock)
+        if holder:
             lock.close()
             raise WriterTaken(
                 f"Process {holder} already writes to {self.path}. A SQLite file has one writing process; "
                 "stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
-            ) from None
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -130,7 +136,9 @@ class Database:
         return orjson.loads(result.scalar_one()) if self.is_sqlite else result.fetchall()
 
     def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
-        """Lock the rows in the order of their keys, so that two transactions cannot wait for each other (SQLite locks the file)."""
+        """Lock the rows in the order of their keys, so that two transactions cannot wait for each other (SQLite locks the
+        file).
+        """
         if self.is_sqlite:
             return statement
         return statement.order_by(*table.primary_key.columns).with_for_update(of=table)
@@ -157,11 +165,13 @@ class Database:
         return _explain(self, error)
 
     def durability(self) -> dict[str, str]:
-        """Return version and the settings on which "kept" rests, as the database itself reports them on the writing connection."""
+        """Return version and the settings on which "kept" rests, as the database itself reports them on the writing
+        connection.
+        """
         with self.connect_writer() as connection:
             if self.is_sqlite:
-                names = ("journal_mode", "synchronous")
-                found = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
+                pragmas = ("journal_mode", "synchronous")
+                found = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in pragmas}
                 return {
                     "version": f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}",
                     **found,
@@ -169,6 +179,14 @@ class Database:
             names = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
             shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
             return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
+
+    def clock_skew_seconds(self) -> float:
+        """Return how far the database's clock is from ours; a file has none."""
+        if self.is_sqlite:
+            return 0.0
+        with self.read() as connection:
+            theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return abs((clock.now() - theirs).total_seconds())
 
     def size_bytes(self) -> int:
         """Return what the database takes on disk."""
@@ -212,6 +230,25 @@ class Database:
         engine = create_engine(url, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite_reader)
         return engine
+
+
+def _lock(lock: IO[str]) -> str | None:
+    """Lock a file, or return the id of the process that holds it.
+
+    Where that process is dead, its writing child is still finishing a commit: that is waited for.
+    """
+    deadline = monotonic() + _ORPHAN_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            if Path(f"/proc/{holder}").exists() or monotonic() > deadline:
+                return holder
+            sleep(0.05)
+        else:
+            return None
 
 
 def _read_url(given: str) -> URL:
@@ -279,4 +316,4 @@ def _sqlstate(error: BaseException) -> str | None:
 def _explain(database: Database, error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     words = str(original).strip().splitlines()
-    return f"{database!r}: {words[0] if words else type(original).__name__}"
+    return f"{database}: {words[0] if words else type(original).__name__}"

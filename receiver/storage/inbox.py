@@ -94,9 +94,9 @@ class Inbox:
         """Read, decide and write one batch, inside its transaction.
 
         The race: another process keeps one of our messages, or the first event of one of our trackers, between our reads and our
-        writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it does not
-        write every row, somebody was first, and the batch is decided again. Locks are taken in the order trackers, messages,
-        events, each sorted, so no two batches can wait for each other.
+        writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it
+        does not write every row, somebody was first, and the batch is decided again. Locks are taken in the order trackers,
+        messages, events, each sorted, so no two batches can wait for each other.
         """
         bench = Bench(self._max_future)
         self._read(connection, bench, batch)

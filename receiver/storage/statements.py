@@ -1,8 +1,8 @@
 """SQLAlchemy statements on our tables for many rows at once, compiled once.
 
 Many rows in one statement mean one step of the database for all of them, and few waits for the interpreter's lock. A statement is
-compiled for one row; its text for N rows repeats the group after VALUES. Each N up to 32 has its own text, which the driver prepares
-once and keeps.
+compiled for one row; its text for N rows repeats the group after VALUES. Each N up to 32 has its own text, which the driver
+prepares once and keeps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,8 @@ class _Repeated:
 class Insert:
     """`INSERT … VALUES (…), (…) ON CONFLICT DO NOTHING` for rows given as tuples in the order of the table's columns.
 
-    With `versioned`, a row that exists is replaced if its `version` is the one before ours, and left alone otherwise; the columns in
+    With `versioned`, a row that exists is replaced if its `version` is the one before ours, and left alone otherwise; the
+    columns in
     `kept` then keep what they hold where ours is NULL.
     """
 

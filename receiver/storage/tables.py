@@ -31,7 +31,8 @@ def _key() -> Any:
 class DeliveryTable(Table, table=True):
     """One HTTP call and our answer to it, without its bytes. `id` sorts by arrival.
 
-    `outcome` is `accepted`, `refused`, `unreadable` or `failed`; `code` and `reason` are those of the error, `note` is the door's.
+    `outcome` is `accepted`, `refused`, `unreadable` or `failed`; `code` and `reason` are those of the error, `note` is the
+    door's.
     """
 
     __tablename__ = "deliveries"

@@ -34,7 +34,7 @@ class Transactions:
                     raise StorageUnavailable(self._database.explain(error)) from error
                 if not self._database.is_race(error):
                     raise
-        raise StorageUnavailable(f"{self._database!r}: other processes were first {_MAX_ATTEMPTS} times in a row")
+        raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         if self._connection is None:

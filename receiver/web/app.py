@@ -20,6 +20,7 @@ from receiver.web.body import BodyReader, Memory
 from receiver.web.desk import Desk
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
+from receiver.web.ops import Ops
 from receiver.web.paths import TrailingSlash
 from receiver.web.responses import on_http_exception, on_receiver_error
 from receiver.web.webhooks import Webhook
@@ -41,6 +42,7 @@ def create_app(
     """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
     desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost)
     windows = SetupWindows()
+    ops = Ops(settings.ops_tokens, database, desk, windows)
     health = Health(database, desk)
     headers = HeaderReader(settings.secrets())
     memory = Memory(_BODIES_AT_ONCE * settings.max_body_bytes)
@@ -53,7 +55,9 @@ def create_app(
         for source in SOURCES:
             if not settings.gate(source.name).tokens:
                 _log.warning("source_off", source=source.name, path=source.path, setting=_token_setting(source.name))
+        _log.info("serving", host=settings.host, port=settings.port, database=str(database))
         yield
+        _log.info("stopping")
         watching.cancel()
         await asyncio.to_thread(database.close_readers)
         await desk.close()
@@ -70,6 +74,7 @@ def create_app(
             *webhooks,
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
+            Route("/ops/api/setup-windows", ops.open_setup_window, methods=["POST"]),
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},

@@ -35,8 +35,8 @@ class BodyReader:
     async def read(self, receive: Receive, declared: bytes | None) -> bytes:
         """Return the whole body; its size stays reserved until the caller releases it.
 
-        Raises BodyTooLarge as soon as the declared or the counted size is over the limit (no more is read), BodyIncomplete or Busy;
-        then nothing stays reserved.
+        Raises BodyTooLarge as soon as the declared or the counted size is over the limit (no more is read), BodyIncomplete or
+        Busy; then nothing stays reserved.
         """
         if declared is not None and (not declared.isdigit() or int(declared) > self._max_bytes):
             raise self._too_large()

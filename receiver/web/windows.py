@@ -16,3 +16,7 @@ class SetupWindows:
     def is_open(self, source: str, at: int) -> bool:
         """Tell whether the window of a source is open at a moment, in microseconds."""
         return self._closes_at.get(source, 0) > at
+
+    def put(self, source: str, closes_at: int) -> None:
+        """Take one change at once, before storage is asked again."""
+        self._closes_at[source] = closes_at

@@ -1,0 +1,142 @@
+"""Is everything in order? One line a finding; exit code 1 if one of them is not."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+import urllib3
+
+from receiver import clock
+from receiver.addresses import is_listed, read_address
+from receiver.cli.output import show_json, show_table
+from receiver.cli.remote import base_url
+from receiver.errors import ReceiverError, WriterTaken
+from receiver.gate import AddressPolicy
+from receiver.settings import Settings, load
+from receiver.sources import SOURCES
+from receiver.storage import queries, schema
+from receiver.storage.database import Database
+from receiver.web.health import has_room
+
+_MIN_TOKEN_LETTERS = 16
+_MAX_SKEW_SECONDS = 2.0
+_LOOPBACK = read_address("127.0.0.1")
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: `verdict` is `ok`, `warn` or `fail`."""
+
+    verdict: str
+    subject: str
+    finding: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(*, as_json: bool) -> None:
+    """Look at configuration, database, clock, address policy and the running server."""
+    settings = load()
+    database = Database(settings.database_url)
+    findings = [
+        Finding("ok", "configuration", "readable, every name known"),
+        *_look_at_database(database),
+        *_look_at_clock(database),
+        *_look_at_sources(settings, database),
+        *_try_server(settings),
+    ]
+    if as_json:
+        show_json([finding._asdict() for finding in findings])
+    else:
+        show_table(("", "what", "finding"), findings, wrapped=["finding"])
+    if any(finding.verdict == "fail" for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _look_at_database(database: Database) -> Iterator[Finding]:
+    try:
+        schema.check(database)
+        yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
+        yield _look_at_durability(database)
+    except ReceiverError as error:
+        yield Finding("fail", "database", error.message)
+    finally:
+        database.close()
+    if not has_room(database):
+        yield Finding("fail", "disk", "nearly full")
+
+
+def _look_at_durability(database: Database) -> Finding:
+    try:
+        database.take()
+    except WriterTaken:
+        return Finding("ok", "durability", "held by the running service, which syncs every commit (WAL, synchronous=FULL)")
+    found = database.durability()
+    shown = ", ".join(f"{name}={value}" for name, value in found.items() if name != "version")
+    weak = found.get("fsync") == "off" or found.get("synchronous_commit") == "off" or found.get("full_page_writes") == "off"
+    return Finding("fail" if weak else "ok", "durability", f"{found['version']}: {shown}")
+
+
+def _look_at_clock(database: Database) -> Iterator[Finding]:
+    try:
+        newest = queries.list_deliveries(database, limit=1)
+        skew = database.clock_skew_seconds()
+    except ReceiverError:
+        return
+    finally:
+        database.close()
+    now = clock.iso(clock.to_micros(clock.now()))
+    if newest and newest[0]["received_at"] > now:
+        yield Finding("fail", "clock", f"it is {now} here, before the last call on record: the clock went back")
+    elif skew > _MAX_SKEW_SECONDS:
+        yield Finding("fail", "clock", f"{skew:.1f} s away from the database's")
+    else:
+        yield Finding("ok", "clock", now)
+
+
+def _look_at_sources(settings: Settings, database: Database) -> Iterator[Finding]:
+    try:
+        uses, windows = queries.token_uses(database), queries.setup_windows(database)
+    except ReceiverError:
+        uses, windows = {}, {}
+    finally:
+        database.close()
+    for name in sorted({source.name for source in SOURCES}):
+        gate = settings.gate(name)
+        if not gate.tokens:
+            yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
+            continue
+        for token in gate.tokens:
+            used = uses.get((name, token.name))
+            short = len(token.reveal()) < _MIN_TOKEN_LETTERS
+            text = f"{token.name}, " + (f"last used {clock.iso(used)[:16]}Z" if used else "never used")
+            yield Finding("warn" if short else "ok", f"{name} token", text + (": short, could be guessed" if short else ""))
+        listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
+        open_policy = gate.policy is not AddressPolicy.ENFORCE
+        near = is_listed(_LOOPBACK, gate.networks)
+        remark = "; 127.0.0.1 is listed: not behind a proxy on this machine, please" if near else ""
+        verdict = "warn" if near or (open_policy and gate.networks) else "ok"
+        yield Finding(verdict, f"{name} addresses", f"{gate.policy}: {listed}{remark}")
+        if windows.get(name, 0) > clock.to_micros(clock.now()):
+            yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
+
+
+def _try_server(settings: Settings) -> Iterator[Finding]:
+    for source in SOURCES:
+        gate = settings.gate(source.name)
+        url = f"{base_url(settings)}{source.path}"
+        try:
+            head = urllib3.request("HEAD", url, retries=False, timeout=5.0)
+            yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
+            if gate.tokens:
+                yield _try_post(url, source.path, gate.tokens[0].reveal())
+        except urllib3.exceptions.HTTPError as error:
+            yield Finding("fail", f"HEAD {source.path}", f"no answer at {url} ({type(error).__name__})")
+
+
+def _try_post(url: str, path: str, token: str) -> Finding:
+    """Post nothing, in a valid form: it is kept as a call and changes no tracker."""
+    headers = {"authorization": f"Bearer {token}", "user-agent": "receiver doctor"}
+    answer = urllib3.request("POST", url, body=b'{"trackings":[]}', headers=headers, retries=False, timeout=15.0)
+    if answer.status == 403:
+        return Finding("ok", f"POST {path}", "403 from here, as the address policy says; the token is right")
+    return Finding("ok" if answer.status == 200 else "fail", f"POST {path}", f"{answer.status}, expected 200")

@@ -1,0 +1,28 @@
+"""The setup window: vendors' test calls do not come from the addresses on their lists."""
+
+from datetime import timedelta
+
+import click
+
+from receiver import clock
+from receiver.cli.remote import perform
+from receiver.settings import load
+from receiver.sources import SOURCES
+
+
+@click.command("setup-window")
+@click.argument("source", type=click.Choice(sorted({source.name for source in SOURCES})))
+@click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
+def setup_window(source: str, minutes: int) -> None:
+    """Let SOURCE call from any address for some minutes, token still required; it closes by itself."""
+    now = clock.now()
+    closes_at = clock.to_micros(now + timedelta(minutes=minutes))
+    perform(
+        load(),
+        "open_window",
+        "/ops/api/setup-windows",
+        {"source": source, "opened_at": clock.to_micros(now), "closes_at": closes_at},
+    )
+    click.echo(
+        f"{source} may call from any address until {clock.iso(closes_at)}" if minutes else f"the window of {source} is closed"
+    )
