@@ -8,11 +8,12 @@ import structlog
 from starlette.routing import BaseRoute
 
 from receiver import writer
+from receiver.errors import ConfigurationError
 from receiver.settings import Settings
 from receiver.storage import schema
 from receiver.storage.database import Database
 from receiver.web.app import create_app
-from receiver.web.server import make_server
+from receiver.web.server import listen, make_server
 
 _log = structlog.get_logger()
 
@@ -20,14 +21,20 @@ _log = structlog.get_logger()
 def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     """Serve. Returns the exit code: 0 after a signal, 1 if the writing process was lost.
 
-    Raises WriterTaken, SchemaOutdated or StorageUnavailable before anything is served. A signal stops the listening, then
-    every call under way is answered, then the writing process ends and with it the last connection to the database.
+    Raises WriterTaken, SchemaOutdated, StorageUnavailable or ConfigurationError before anything is served. A signal stops the
+    listening, then every call under way is answered, then the writing process ends and with it the last connection to the
+    database.
     """
     database = Database(settings.database_url)
     database.take()
     schema.check(database)
     database.close_readers()  # nothing that is open may cross the fork
     process, channel = writer.start(database, timedelta(hours=settings.max_future_hours))
+    try:
+        listener = listen(settings)  # after the fork: the writing process must not keep the port
+    except ConfigurationError:
+        channel.close()
+        raise
     lost: list[int] = []
 
     def on_writer_lost() -> None:
@@ -38,6 +45,6 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn puts its own in front, and raises the signal again when it is done
     server = make_server(create_app(settings, database, channel, on_writer_lost, extra_routes), settings)
-    server.run()
+    server.run(sockets=[listener])
     process.join(settings.commit_timeout_seconds)
     return 1 if lost else 0

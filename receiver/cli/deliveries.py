@@ -1,5 +1,6 @@
 """What was called, by whom, and what we answered."""
 
+import sys
 from typing import Any
 
 import click
@@ -48,7 +49,7 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
     """Show one call: headers without secrets, body, our answer, verdicts."""
     found = queries.show_delivery(Database(load().database_url), delivery_id)
     if body_only:
-        click.get_binary_stream("stdout").write(found.body or b"")
+        sys.stdout.buffer.write(found.body or b"")
     elif as_json:
         show_json(found.as_json())
     else:

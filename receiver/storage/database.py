@@ -38,7 +38,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.pool import NullPool
 
 from receiver import clock
-from receiver.errors import ConfigurationError, StorageUnavailable, WriterTaken
+from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable, WriterTaken
 
 _MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
@@ -99,7 +99,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a read-only connection. Raises StorageUnavailable if there is no database to read."""
+        """Give a read-only connection. Raises SchemaOutdated if there is no file yet, StorageUnavailable if it cannot be read."""
+        if self.path is not None and not self.path.exists():
+            raise SchemaOutdated(f"There is no database at {self.path} yet. Run `receiver migrate` first.")
         if self._reading is None:
             self._reading = self._make_reading_engine()
         try:

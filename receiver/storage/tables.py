@@ -18,6 +18,10 @@ METADATA = MetaData(
 )
 
 
+NOT_ACCEPTED = text("outcome <> 'accepted'")
+"""The condition of a partial index; SQLite uses that only where a query has the same words."""
+
+
 class Table(SQLModel):
     """The root of our tables, with their own metadata."""
 
@@ -40,8 +44,8 @@ class DeliveryTable(Table, table=True):
         Index(
             "ix_deliveries_not_accepted",
             "id",
-            sqlite_where=text("outcome <> 'accepted'"),
-            postgresql_where=text("outcome <> 'accepted'"),
+            sqlite_where=NOT_ACCEPTED,
+            postgresql_where=NOT_ACCEPTED,
         ),
         {"sqlite_with_rowid": False},
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
 
 from receiver.errors import ReceiverError
 from receiver.records import Answer
 from receiver.storage.database import Database
 from receiver.storage.tables import (
+    NOT_ACCEPTED,
     BodyTable,
     DeliveryTable,
     SetupWindowTable,
@@ -71,14 +72,14 @@ class Upkeep:
     def trim_refused(self, connection: Connection) -> int:
         """Remove the oldest refused and failed calls beyond MAX_REFUSED; return how many went."""
         deliveries = table_of(DeliveryTable)
-        refused = deliveries.c.outcome.in_(["refused", "failed"]) & (deliveries.c.received == 0)
+        refused = and_(NOT_ACCEPTED, deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0)
         oldest_kept = select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
         edge = connection.execute(oldest_kept).scalar()
         if edge is None:
             return 0
         gone = select(deliveries.c.id).where(refused, deliveries.c.id < edge)
         self._delete(connection, table_of(BodyTable), table_of(BodyTable).c.delivery_id.in_(gone))
-        return self._delete(connection, deliveries, refused & (deliveries.c.id < edge))
+        return self._delete(connection, deliveries, and_(refused, deliveries.c.id < edge))
 
-    def _delete(self, connection: Connection, table: Table, condition: object) -> int:
-        return int(connection.execute(delete(table).where(condition)).rowcount)  # type: ignore[arg-type]
+    def _delete(self, connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
+        return int(connection.execute(delete(table).where(condition)).rowcount)

@@ -26,7 +26,7 @@ from receiver.web.responses import on_http_exception, on_receiver_error
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
 
-_BODIES_AT_ONCE = 4  # of the largest size allowed: bounds the memory of calls that are read or wait
+_BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 _WINDOW_SECONDS = 2.0  # how often another process's setup windows are looked for
 
 _log = structlog.get_logger()
@@ -45,7 +45,7 @@ def create_app(
     ops = Ops(settings.ops_tokens, database, desk, windows)
     health = Health(database, desk)
     headers = HeaderReader(settings.secrets())
-    memory = Memory(_BODIES_AT_ONCE * settings.max_body_bytes)
+    memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ from receiver.records import Answer, Delivery, Submission
 from receiver.web.allowance import Allowance
 
 _COUNT_SECONDS = 5.0
+_MAX_BUFFERED_BYTES = 64 * 2**20  # on the way to the writing process
 
 _log = structlog.get_logger()
 
@@ -56,12 +57,12 @@ class Desk(asyncio.Protocol):
     def health(self) -> dict[str, bool]:
         """Return what `/readyz` asks: the writer lives and its last transaction went well, and there is room to wait."""
         alive = not self._transport.is_closing()
-        return {"writer": alive and self._healthy, "queue": len(self._waiting) < self._max_waiting}
+        return {"writer": alive and self._healthy, "queue": self._has_room()}
 
     async def keep(self, submission: Submission) -> Answer:
         """Return the answer to a call once it is kept; 503 if that is not possible now."""
         delivery_id = submission.delivery.id
-        if len(self._waiting) >= self._max_waiting or self._transport.is_closing():
+        if not self._has_room() or self._transport.is_closing():
             self._unrecorded[submission.delivery.source, Busy.code] += 1
             return answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery_id)
         number = next(self._numbers)
@@ -86,7 +87,10 @@ class Desk(asyncio.Protocol):
         number = next(self._numbers)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._send(number, future, Do(number, name, arguments))
-        result = await future
+        try:
+            result = await asyncio.wait_for(future, self._timeout_seconds)
+        except TimeoutError:
+            raise self._too_late() from None
         if isinstance(result, ReceiverError):
             raise result
         return result
@@ -106,6 +110,11 @@ class Desk(asyncio.Protocol):
         if not self._closing:
             _log.error("writer_lost")
             self._on_lost()
+
+    def _has_room(self) -> bool:
+        """Calls that were told 503 for their lateness still wait in front of the database, so they count."""
+        waiting = len(self._waiting) + len(self._late)
+        return waiting < self._max_waiting and self._transport.get_write_buffer_size() < _MAX_BUFFERED_BYTES
 
     def _send(self, number: int, future: asyncio.Future[Any], message: Keep | Do) -> None:
         self._waiting[number] = future

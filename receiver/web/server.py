@@ -1,13 +1,17 @@
 """uvicorn, with what it leaves open: a connection that never finishes its request is closed."""
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from receiver.errors import ConfigurationError
 from receiver.settings import Settings
+
+_BACKLOG = 2048
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -54,6 +58,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
+def listen(settings: Settings) -> socket.socket:
+    """Return the listening socket. Raises ConfigurationError if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"RECEIVER_HOST and RECEIVER_PORT: cannot listen on {settings.host}, port {settings.port}: {error.strerror}."
+        ) from None
+
+
 def make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     """Return a server for one process."""
     protocol = type(
@@ -63,8 +78,6 @@ def make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     )
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         loop="uvloop",
         http=protocol,
         ws="none",
