@@ -8,13 +8,10 @@ read-only.
 PostgreSQL: psycopg 3, any number of processes and hosts.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from time import monotonic, sleep
 from typing import IO, Any
 
 import orjson
@@ -38,12 +35,12 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.pool import NullPool
 
 from receiver import clock
-from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable, WriterTaken
+from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
+from receiver.storage.lock import take_lock
 
 _MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
 _AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
-_ORPHAN_SECONDS = 15.0  # longer than a commit may take
 _CHECKPOINT_PAGES = 4000  # 16 MiB of log: pages that change often are written back once for many commits
 
 
@@ -72,24 +69,8 @@ class Database:
 
     def take(self) -> None:
         """Become the process that writes. Raises WriterTaken if another one does (SQLite); creates the folder of a new file."""
-        if self.path is None or self._lock is not None:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = Path(f"{self.path}.lock").open("a+", encoding="ascii")  # noqa: SIM115  held until close()
-        except OSError as error:
-            raise StorageUnavailable(f"Cannot write beside {self.path}: {error.strerror}.") from None
-        holder = _lock(lock)
-        if holder:
-            lock.close()
-            raise WriterTaken(
-                f"Process {holder} already writes to {self.path}. A SQLite file has one writing process; "
-                "stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
-            )
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
+        if self.path is not None and self._lock is None:
+            self._lock = take_lock(self.path)
 
     def connect_writer(self) -> Connection:
         """Open the writing connection; each transaction on it locks at its start. Call `take` first."""
@@ -232,25 +213,6 @@ class Database:
         engine = create_engine(url, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite_reader)
         return engine
-
-
-def _lock(lock: IO[str]) -> str | None:
-    """Lock a file, or return the id of the process that holds it.
-
-    Where that process is dead, its writing child is still finishing a commit: that is waited for.
-    """
-    deadline = monotonic() + _ORPHAN_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            if Path(f"/proc/{holder}").exists() or monotonic() > deadline:
-                return holder
-            sleep(0.05)
-        else:
-            return None
 
 
 def _read_url(given: str) -> URL:

@@ -56,6 +56,7 @@ class Inbox:
         self._find_trackers = Lookup(database, trackers, state, lock=True)
         self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
         self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
+        self._add_trackers = Insert(database, trackers)
         self._put_trackers = Insert(database, trackers, versioned=True, kept=["shipment"])
         self._add_messages = Insert(database, messages)
         self._add_events = Insert(database, events)
@@ -95,8 +96,10 @@ class Inbox:
 
         The race: another process keeps one of our messages, or the first event of one of our trackers, between our reads and our
         writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it
-        does not write every row, somebody was first, and the batch is decided again. Locks are taken in the order trackers,
-        messages, events, each sorted, so no two batches can wait for each other.
+        does not write every row, somebody was first, and the batch is decided again.
+
+        No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for keys
+        that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
         bench = Bench(self._max_future)
         self._read(connection, bench, batch)
@@ -132,7 +135,8 @@ class Inbox:
 
     def _write_verdicts(self, connection: Connection, bench: Bench) -> None:
         moved = [bench.trackers[key]._replace(version=version + 1) for key, version in sorted(bench.moved.items())]
-        complete = self._put_trackers.execute(connection, moved)
+        complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
+        complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
         complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
         complete &= self._add_events.execute(connection, bench.new_events)
         if not complete:
