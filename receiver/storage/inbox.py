@@ -98,8 +98,8 @@ class Inbox:
         writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it
         does not write every row, somebody was first, and the batch is decided again.
 
-        No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for keys
-        that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
+        No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
+        keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
         bench = Bench(self._max_future)
         self._read(connection, bench, batch)

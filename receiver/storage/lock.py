@@ -46,8 +46,18 @@ def _wait_for(lock: IO[str]) -> str | None:
         except OSError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            if Path(f"/proc/{holder}").exists() or monotonic() > deadline:
+            if _lives(holder) or monotonic() > deadline:
                 return holder
             sleep(0.05)
         else:
             return None
+
+
+def _lives(process_id: str) -> bool:
+    try:
+        os.kill(int(process_id), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
