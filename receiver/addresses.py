@@ -14,6 +14,8 @@ Network = IPv4Network | IPv6Network
 
 def read_network(text: str) -> Network:
     """Read an address or a network; host bits are cut off. Raises ValueError."""
+    if "%" in text:
+        raise ValueError("a scope means nothing on another machine")
     network = ip_network(text.strip(), strict=False)
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     return ip_network((mapped, network.prefixlen - 96), strict=False) if mapped and network.prefixlen >= 96 else network
@@ -61,7 +63,7 @@ def resolve(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, 
     while entries and is_listed(address, trusted):
         entry = entries.pop()
         try:
-            address = read_address(entry)
+            address = read_address(entry.strip())
         except ValueError:
             raise ValueError("an entry of X-Forwarded-For is not an address") from None
     return address

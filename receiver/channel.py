@@ -5,7 +5,6 @@ Both ends are ours, one the fork of the other, so unpickling is no risk.
 
 import pickle
 import struct
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from receiver.records import Answer, Submission
@@ -47,16 +46,17 @@ class Unpacker:
     def __init__(self) -> None:
         self._waiting = bytearray()
 
-    def feed(self, piece: bytes) -> Iterator[Any]:
-        """Take a piece and give the messages that are complete."""
+    def feed(self, piece: bytes) -> list[Any]:
+        """Take a piece and return the messages that are complete."""
         self._waiting += piece
+        messages: list[Any] = []
         start = 0
         while len(self._waiting) - start >= _LENGTH.size:
             end = start + _LENGTH.size + _LENGTH.unpack_from(self._waiting, start)[0]
             if end > len(self._waiting):
                 break
             with memoryview(self._waiting) as view:
-                message = pickle.loads(view[start + _LENGTH.size : end])  # noqa: S301  the other end is our own fork
+                messages.append(pickle.loads(view[start + _LENGTH.size : end]))  # noqa: S301  the other end is our own fork
             start = end
-            yield message
         del self._waiting[:start]
+        return messages

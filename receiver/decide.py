@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from receiver.clock import from_micros, iso, new_id
-from receiver.occurrence import Moment, compare, is_implausible, read_occurrence
+from receiver.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
 from receiver.records import (
     OUTCOMES,
     Change,
@@ -34,6 +34,7 @@ _DETAILS = {
     "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
     "implausible_future": "The event's time lies too far after its receipt.",
     "missing_occurrence": "The event has no time.",
+    "not_an_object": "An event must be an object.",
 }
 
 
@@ -42,14 +43,14 @@ class Bench:
     """What is known of one batch's keys, and what deciding it makes of them.
 
     `messages`, `trackers` and `events` are filled by storage (identity to digest, key to state, identity to digest) and grow with
-    every item. The other fields are what to write; `moved` are the keys of the trackers that changed, with the version they had.
+    every item. The other fields are what to write; `moved` are the keys of the trackers that changed.
     """
 
     max_future: timedelta
     messages: dict[tuple[str, str], str] = field(default_factory=dict)
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
     events: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    moved: dict[tuple[str, str], int] = field(default_factory=dict)
+    moved: set[tuple[str, str]] = field(default_factory=set)
     new_messages: list[MessageRow] = field(default_factory=list)
     new_events: list[EventRow] = field(default_factory=list)
     sightings: list[SightingRow] = field(default_factory=list)
@@ -139,37 +140,13 @@ class Bench:
         kept = self.events.get(identity)
         if kept is not None:
             return _duplicate(kept, event.digest)
-        # A source that orders by arrival gives no time: then ours counts, and the place in the body where ours are equal.
-        text = event.occurrence or iso(delivery.received_at)
-        order = event.order if event.occurrence else message.position
-        try:
-            occurrence = read_occurrence(text)
-        except ValueError:
-            return self._set_apart(delivery, message, position, event.flaw or "bad_occurrence", message.detail)
-        if event.flaw is not None:
-            return self._set_apart(delivery, message, position, event.flaw, message.detail)
-        if is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
-            return self._set_apart(delivery, message, position, "implausible_future", None)
+        occurrence = self._read_occurrence(delivery, event)
+        if isinstance(occurrence, str):
+            return self._set_apart(delivery, message, position, occurrence, message.detail)
         before = self.trackers[key]
-        verdict = _weigh(Moment(occurrence, order), before)
-        row = EventRow(
-            *identity,
-            message_id,
-            text,
-            "courier" if event.occurrence else "arrival",
-            order,
-            event.status,
-            event.status_code,
-            event.status_category,
-            event.status_milestone,
-            event.location,
-            event.courier_code,
-            verdict.outcome,
-            verdict.reason,
-            before.latest_event_id,
-            event.digest,
-            delivery.received_at,
-        )
+        moment = Moment(occurrence, delivery.received_at + message.position if event.by_arrival else event.order)
+        verdict = _weigh(moment, before)
+        row = _event_row(key, delivery, message_id, event, moment, verdict, before.latest_event_id)
         self.events[identity] = event.digest
         self.new_events.append(row)
         if verdict is _APPLIED:
@@ -177,8 +154,22 @@ class Bench:
             self.changes.append(Change(before, self.trackers[key], row))
         return verdict
 
+    def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
+        """Return the event's time (that of its arrival, where it has none and its source orders by arrival), or what is wrong."""
+        if event.flaw is not None:
+            return event.flaw
+        try:
+            occurrence = read_occurrence(event.occurrence or iso(delivery.received_at))
+        except ValueError:
+            return "bad_occurrence"
+        if is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
+            return "implausible_future"
+        return occurrence
+
     def _move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
-        self.moved.setdefault(key, before.version if before else 0)
+        if before is not None and key not in self.moved:
+            after = after._replace(version=before.version + 1)
+        self.moved.add(key)
         self.trackers[key] = after
 
     def _set_apart(self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None) -> Verdict:
@@ -220,12 +211,41 @@ def _duplicate(kept: str, digest: str) -> Verdict:
 
 
 def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
-    if tracker.latest_occurrence is None:
+    text = tracker.latest_occurrence
+    latest = None if text is None else Moment(read_occurrence(text), tracker.latest_order)
+    if latest is None or is_newer(candidate, latest):
         return _APPLIED
-    difference = compare(candidate, Moment(read_occurrence(tracker.latest_occurrence), tracker.latest_order))
-    if difference > 0:
-        return _APPLIED
-    return Verdict("stale", "older" if difference < 0 else "tie")
+    return Verdict("stale", "older" if compare(candidate, latest) < 0 else "tie")
+
+
+def _event_row(
+    key: tuple[str, str],
+    delivery: Delivery,
+    message_id: str,
+    event: Event,
+    moment: Moment,
+    verdict: Verdict,
+    against: str | None,
+) -> EventRow:
+    return EventRow(
+        *key,
+        event.event_id,
+        message_id,
+        moment.occurrence.text,
+        "courier" if event.occurrence else "arrival",
+        moment.order,
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.courier_code,
+        verdict.outcome,
+        verdict.reason,
+        against,
+        event.digest,
+        delivery.received_at,
+    )
 
 
 def _new_tracker(key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str) -> TrackerRow:

@@ -58,6 +58,7 @@ class MethodNotAllowed(Refused):
 
     status = 405
     code = "method_not_allowed"
+    headers = ((b"allow", b"POST, HEAD"),)
 
 
 class BodyIncomplete(Refused):

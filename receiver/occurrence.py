@@ -20,7 +20,7 @@ from typing import TypeVar
 _Comparable = TypeVar("_Comparable", date, datetime, int)
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)"  # a local day
-    r"(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?"  # its wall clock; Shiipp's neighbours write seven digits of fraction
+    r"(?:[Tt ]((?:[01]\d|2[0-3]):\d\d)(?:(:\d\d)(?:[.,](\d{1,9}))?)?"  # its wall clock; some write seven digits of fraction
     r"(Z|z|[+-]\d\d:?\d\d)?)?",  # its offset
     re.ASCII,
 )

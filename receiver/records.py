@@ -57,7 +57,8 @@ class Event(NamedTuple):
 
     `event_id` is the sender's, kept across redeliveries and regroupings; where the sender gives none it is derived from the
     content.
-    `occurrence` is the courier's time as written; None means that the source orders by arrival.
+    `occurrence` is the courier's time as written. `by_arrival` means that arrival decides between equal times, and where there is
+    none.
     `raw` is its whole content as canonical JSON, `digest` is of that: equal digests are equal events.
     `flaw` is the reason for which it cannot be applied and goes to quarantine.
     """
@@ -74,12 +75,14 @@ class Event(NamedTuple):
     raw: bytes
     digest: str
     flaw: str | None = None
+    by_arrival: bool = False
 
 
 class Snapshot(NamedTuple):
     """What the sender knew of the tracker when it built the message: replaces an older one, by `generated_at`.
 
-    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given or there is no block to replace.
+    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given, -1
+    where there is no block that could replace one.
     `shipment` is the block as compact JSON, or None where the message has none; it may hold personal data.
     """
 
@@ -202,7 +205,7 @@ class EventRow(NamedTuple):
 
 
 class TrackerRow(NamedTuple):
-    """The state of one tracker. `version` grows by one with every change and guards the write.
+    """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
 
     The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
     are of the latest snapshot; `shipment` None means: as it was.

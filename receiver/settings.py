@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
@@ -23,6 +23,7 @@ from receiver.gate import AddressPolicy, Gate, Secret
 
 PREFIX = "RECEIVER_"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_PASSWORD = re.compile(r"://[^:/]*:([^@]+)@")
 
 
 def _read_tokens(value: object) -> tuple[Secret, ...]:
@@ -32,7 +33,7 @@ def _read_tokens(value: object) -> tuple[Secret, ...]:
         name, colon, token = item.partition(":")
         if not colon:
             name, token = f"token-{place}", item
-        if not _NAME.fullmatch(name) or not token.strip():
+        if not _NAME.fullmatch(name) or not token.strip() or not token.strip().isprintable():
             raise ValueError("expected comma-separated tokens, each as `token` or `name:token`")
         secrets.append(Secret(name, token.strip()))
     if len({secret.name for secret in secrets}) < len(secrets):
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "sqlite:///data/receiver.db",
+        repr=False,
         validation_alias=AliasChoices("RECEIVER_DATABASE_URL", "DATABASE_URL", "database_url"),
     )
     host: str = "127.0.0.1"
@@ -139,8 +141,9 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return everything that must not be written anywhere, the database's password included."""
         tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens)
-        password = urlsplit(self.database_url).password
-        return (*(token.reveal() for token in tokens), *([password] if password else ()))
+        found = _PASSWORD.search(self.database_url)
+        passwords = {found[1], unquote(found[1])} if found else set()
+        return (*(token.reveal() for token in tokens), *passwords)
 
 
 _TOKENS = {"ship24_tokens", "shiipp_tokens", "ops_tokens"}
@@ -151,9 +154,9 @@ _OUTSIDE = {"config"}  # read here, not a field
 
 def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
     """Read the settings. Raises ConfigurationError naming the variable or the key that is wrong."""
-    variables = {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
-    variables |= os.environ if environment is None else environment
-    values = _read_file(variables) | _read_variables(variables)
+    written = {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value is not None}
+    present = dict(os.environ) if environment is None else dict(environment)
+    values = _read_file(written | present) | _read_variables(written) | _read_variables(present)
     try:
         return Settings(**values)
     except ValidationError as error:

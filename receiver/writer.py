@@ -20,10 +20,10 @@ from typing import Any
 
 import structlog
 
-from receiver import clock
+from receiver import answers, clock
 from receiver.channel import Do, Keep, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable
-from receiver.records import Submission
+from receiver.records import Answer, Submission
 from receiver.storage.database import Database
 from receiver.storage.inbox import Inbox
 from receiver.storage.transactions import Transactions
@@ -133,13 +133,13 @@ class Writer:
         """Keep a batch, and with it what could not be put on record while the database was away."""
         owed = [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))] if self._healthy else []
         submissions = [*(request.submission for request in batch), *owed]
-        answers = self._inbox.keep(submissions, clock.now())
-        failed = [s for s, answer in zip(submissions, answers, strict=True) if answer.status == StorageUnavailable.status]
+        kept = self._inbox.keep(submissions, clock.now())
+        failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
         self._healthy = not failed
         for submission in failed:
             error = submission.error or StorageUnavailable("The database could not keep it.")
             self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
-        return [(request.number, answer) for request, answer in zip(batch, answers, strict=False)]
+        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
 
     def _do(self, request: Do) -> Any:
         try:
@@ -160,6 +160,11 @@ class Writer:
 
     def _reply(self, replies: list[tuple[int, Any]]) -> None:
         self._channel.sendall(pack(Replies(self._healthy, replies)))
+
+
+def _refuse(request: Keep) -> Answer:
+    error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
+    return answers.for_error(error, request.submission.delivery.id)
 
 
 def _weight(request: Keep | Do) -> int:

@@ -27,7 +27,7 @@ def read_json(body: bytes) -> Any:
     except orjson.JSONDecodeError as strict:
         try:
             text = body.decode("utf-8-sig")
-            value = json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded_int)
+            value = json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded, parse_float=_bounded)
             # Out through UTF-16 and back: pairs join, halves are replaced.
             return orjson.loads(
                 json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -86,6 +86,9 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _bounded_int(digits: str) -> int | float:
-    number = int(digits) if len(digits) < 20 else 2**64
-    return number if number in _INT64 else float(digits)
+def _bounded(digits: str) -> int | float | str:
+    """Read a number; one that no database can hold stays as it was written."""
+    if digits.lstrip("-").isdigit() and len(digits) < 20 and int(digits) in _INT64:
+        return int(digits)
+    number = float(digits)
+    return number if abs(number) < float("inf") else digits

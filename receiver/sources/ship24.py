@@ -91,7 +91,7 @@ def _find_flaw(message_id: str | None, tracker_id: str | None, events: object) -
 def _read_snapshot(metadata: dict[str, Any], tracker: dict[str, Any], shipment: object) -> Snapshot:
     has_block = isinstance(shipment, dict)  # null means absent; proof of delivery has none
     return Snapshot(
-        generated_at=_read_generated_at(metadata.get("generatedAt")) if has_block else 0,
+        generated_at=_read_generated_at(metadata.get("generatedAt")) if has_block else -1,
         tracking_number=label(tracker.get("trackingNumber")),  # upper-cased by Ship24, not unique
         client_tracker_id=label(tracker.get("clientTrackerId")),  # the user's own, not unique for ever
         shipment_reference=label(tracker.get("shipmentReference")),
@@ -105,7 +105,7 @@ def _read_generated_at(value: object) -> int:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return 0
-    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) if moment else 0
+    return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))) if moment else 0
 
 
 def _read_events(events: list[object]) -> Iterator[Event]:

@@ -66,30 +66,30 @@ class Inbox:
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(TermTable))
 
-    def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
-        """Keep a batch and return the answers, in its order. An answer under 500 means: committed and synced.
+    def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
+        """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
 
         A batch that fails for its content is decided again one delivery at a time, so that a poison body harms no other; one that
         fails alone is kept with all its items in quarantine. Never raises.
         """
         try:
-            return self._transactions.run(lambda connection: self._keep(connection, batch, now))
+            return [*self._transactions.run(lambda connection: self._keep(connection, batch, now))]
         except StorageUnavailable as error:
             _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
-            return [_unavailable(submission) for submission in batch]
+            return [None] * len(batch)
         except Exception as error:
             if len(batch) > 1:
                 return [answer for submission in batch for answer in self.keep([submission], now)]
             _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=_name_error(error))
             return [self._keep_poison(batch[0], now)]
 
-    def _keep_poison(self, submission: Submission, now: datetime) -> Answer:
+    def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))
         try:
             return self._transactions.run(lambda connection: self._keep(connection, [harmless], now))[0]
         except Exception as error:
             _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=_name_error(error))
-            return _unavailable(submission)
+            return None
 
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         """Read, decide and write one batch, inside its transaction.
@@ -134,7 +134,7 @@ class Inbox:
             bench.events[row[0], row[1], row[2]] = row[3]
 
     def _write_verdicts(self, connection: Connection, bench: Bench) -> None:
-        moved = [bench.trackers[key]._replace(version=version + 1) for key, version in sorted(bench.moved.items())]
+        moved = [bench.trackers[key] for key in sorted(bench.moved)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
         complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
         complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
@@ -197,11 +197,6 @@ def _make_row(submission: Submission, answer: Answer, counts: Counter[str], now:
 def _make_harmless(message: Message) -> Message:
     detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
-
-
-def _unavailable(submission: Submission) -> Answer:
-    error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
-    return answers.for_error(error, submission.delivery.id)
 
 
 def _name_error(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -44,17 +44,42 @@ def create_app(
     windows = SetupWindows()
     ops = Ops(settings.ops_tokens, database, desk, windows)
     health = Health(database, desk)
+    app = Starlette(
+        routes=[
+            *_make_webhooks(settings, windows, desk),
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
+            Route("/ops/api/setup-windows", ops.open_setup_window, methods=["POST"]),
+            *extra_routes,
+        ],
+        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},
+        lifespan=_make_lifespan(settings, database, channel, windows, desk),
+    )
+    app.router.redirect_slashes = False
+    return TrailingSlash(app)
+
+
+def _make_webhooks(settings: Settings, windows: SetupWindows, desk: Desk) -> list[Route]:
     headers = HeaderReader(settings.secrets())
     memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
+    proxies = settings.trusted_proxies
+    return [
+        Route(source.path, Webhook(source, settings.gate(source.name), proxies, windows, headers, bodies, desk))
+        for source in SOURCES
+    ]
 
+
+def _make_lifespan(
+    settings: Settings, database: Database, channel: socket.socket, windows: SetupWindows, desk: Desk
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await desk.open(channel)
         watching = asyncio.create_task(_watch_windows(database, windows))
-        for source in SOURCES:
-            if not settings.gate(source.name).tokens:
-                _log.warning("source_off", source=source.name, path=source.path, setting=_token_setting(source.name))
+        for name in sorted({source.name for source in SOURCES}):
+            if not settings.gate(name).tokens:
+                _log.warning("source_off", source=name, setting=f"RECEIVER_{name.upper()}_TOKENS")
         _log.info("serving", host=settings.host, port=settings.port, database=str(database))
         yield
         _log.info("stopping")
@@ -62,26 +87,7 @@ def create_app(
         await asyncio.to_thread(database.close_readers)
         await desk.close()
 
-    webhooks = [
-        Route(
-            source.path,
-            Webhook(source, settings.gate(source.name), settings.trusted_proxies, windows, headers, bodies, desk),
-        )
-        for source in SOURCES
-    ]
-    app = Starlette(
-        routes=[
-            *webhooks,
-            Route("/healthz", health.healthz),
-            Route("/readyz", health.readyz),
-            Route("/ops/api/setup-windows", ops.open_setup_window, methods=["POST"]),
-            *extra_routes,
-        ],
-        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    return TrailingSlash(app)
+    return lifespan
 
 
 async def _watch_windows(database: Database, windows: SetupWindows) -> None:
@@ -91,7 +97,3 @@ async def _watch_windows(database: Database, windows: SetupWindows) -> None:
         except ReceiverError as error:
             _log.warning("setup_windows_unknown", cause=error.message)
         await asyncio.sleep(_WINDOW_SECONDS)
-
-
-def _token_setting(source: str) -> str:
-    return f"RECEIVER_{source.upper()}_TOKENS"

@@ -38,7 +38,7 @@ class BodyReader:
         Raises BodyTooLarge as soon as the declared or the counted size is over the limit (no more is read), BodyIncomplete or
         Busy; then nothing stays reserved.
         """
-        if declared is not None and (not declared.isdigit() or int(declared) > self._max_bytes):
+        if declared is not None and (not declared.isdigit() or len(declared) > 19 or int(declared) > self._max_bytes):
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
@@ -47,13 +47,13 @@ class BodyReader:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise BodyIncomplete("The connection ended, or its time was up, before the body was complete.")
-                chunk = message["body"]
+                chunk = message.get("body", b"")
                 if size + len(chunk) > self._max_bytes:
                     raise self._too_large()
                 self._memory.reserve(len(chunk))
                 size += len(chunk)
                 chunks.append(chunk)
-                if not message["more_body"]:
+                if not message.get("more_body"):
                     return b"".join(chunks)
         except BaseException:
             self._memory.release(size)

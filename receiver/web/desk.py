@@ -91,6 +91,8 @@ class Desk(asyncio.Protocol):
             result = await asyncio.wait_for(future, self._timeout_seconds)
         except TimeoutError:
             raise self._too_late() from None
+        if isinstance(result, Answer):  # the writing process was lost
+            raise StorageUnavailable("The service restarts. Try again.")
         if isinstance(result, ReceiverError):
             raise result
         return result

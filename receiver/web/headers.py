@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 _CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
 _MAX_KEPT_BYTES = 4096
-STRUCK_OUT = "[secret]"
+_STRUCK_OUT = b"[secret]"
 
 
 class Headers(NamedTuple):
@@ -21,7 +21,7 @@ class HeaderReader:
     """Reads headers; `secrets` are struck out of what is kept, wherever a caller put them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = tuple(secret.encode() for secret in secrets if secret)
 
     def read(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Sort the lower-case names and values of one call."""
@@ -35,19 +35,17 @@ class HeaderReader:
                 if name == b"authorization":
                     authorization.append(value)
                 continue
-            text = value.decode("latin-1")
             if name == b"x-forwarded-for":
-                forwarded.append(text)
+                forwarded.append(value.decode("latin-1"))
             elif name == b"content-length":
                 content_length = value
             left -= len(name) + len(value)
             if left >= 0:
-                kept.append((name.decode("latin-1"), self.strike(text)))
+                kept.append((name.decode("latin-1"), self._strike(value).decode("latin-1")))
         return Headers(tuple(authorization), tuple(forwarded), content_length, tuple(kept))
 
-    def strike(self, text: str) -> str:
-        """Return the text without any known secret."""
+    def _strike(self, value: bytes) -> bytes:
         for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, STRUCK_OUT)
-        return text
+            if secret in value:
+                value = value.replace(secret, _STRUCK_OUT)
+        return value

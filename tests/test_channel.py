@@ -1,0 +1,62 @@
+"""What the service and its writing process say to each other arrives whole, in whatever pieces."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
+from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission
+
+DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
+EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
+MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot(1, "AB", None, None, "{}"), events=(EVENT,))
+TALK: list[Keep | Do | Replies] = [
+    Keep(1, Submission(DELIVERY, (MESSAGE,))),
+    Do(2, "trim_refused", ()),
+    Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
+    Do(4, "count_unrecorded", ({("ship24", "busy"): 3}, 60_000_000)),
+    Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
+    Replies(healthy=False, replies=[]),
+]
+STREAM = b"".join(map(pack, TALK))
+
+
+def receive(unpacker: Unpacker, *pieces: bytes) -> list[Any]:
+    return [message for piece in pieces for message in unpacker.feed(piece)]
+
+
+@pytest.mark.parametrize("cut", range(0, len(STREAM) + 1, 7))
+def test_messages_survive_a_cut_anywhere(cut: int) -> None:
+    assert receive(Unpacker(), STREAM[:cut], STREAM[cut:]) == TALK
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12).map(sorted))
+def test_messages_survive_any_cuts(cuts: list[int]) -> None:
+    edges = [0, *cuts, len(STREAM)]
+    assert receive(Unpacker(), *(STREAM[start:end] for start, end in pairwise(edges))) == TALK
+
+
+def test_messages_survive_byte_by_byte() -> None:
+    assert receive(Unpacker(), *(bytes([byte]) for byte in STREAM)) == TALK
+
+
+def test_a_message_is_given_as_soon_as_its_last_byte_is_there() -> None:
+    unpacker, first = Unpacker(), pack(TALK[0])
+    assert receive(unpacker, first[:-1]) == []
+    assert receive(unpacker, first[-1:]) == TALK[:1]
+
+
+def test_nothing_is_given_twice() -> None:
+    unpacker = Unpacker()
+    assert receive(unpacker, STREAM) == TALK
+    assert receive(unpacker, b"", STREAM) == TALK
+
+
+@pytest.mark.parametrize("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
+def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None:
+    ((number, arrived),) = receive(Unpacker(), pack(Replies(healthy=False, replies=[(9, error)])))[0].replies
+    assert (number, type(arrived), arrived.message) == (9, type(error), error.message)

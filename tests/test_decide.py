@@ -1,0 +1,286 @@
+"""The verdicts: every outcome and reason, and that the order of arrival does not matter."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise, permutations
+from pathlib import Path
+
+import orjson
+import pytest
+from freezegun import freeze_time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.clock import to_micros
+from receiver.decide import Bench
+from receiver.records import Delivery, Event, Message, Snapshot, TrackerRow, Verdict
+from receiver.sources.reading import digest
+from receiver.sources.ship24 import split
+
+PAYLOADS = Path(__file__).parent / "payloads" / "ship24"
+RECEIVED_AT = to_micros(datetime(2024, 5, 17, 12, tzinfo=UTC))
+KEY = ("ship24", "T")
+T1, T2, T3 = "2024-05-16T09:00:00Z", "2024-05-16T10:00:00Z", "2024-05-16T11:00:00Z"
+BLOCK = '{"statusMilestone":"in_transit"}'
+
+
+def event(
+    event_id: str, occurrence: str | None = T1, order: int | None = None, status: str = "", flaw: str | None = None
+) -> Event:
+    raw = f"{event_id} {occurrence} {order} {status}".encode()
+    return Event(event_id, occurrence, order, status, None, None, None, None, None, raw, digest(raw), flaw)
+
+
+def message(message_id: str | None, *events: Event, at: int = 0, block: str | None = None, **fields: object) -> Message:
+    raw = repr((message_id, events, at, block, fields)).encode()
+    snapshot = Snapshot(at, "AB12", None, None, block)
+    made = Message(0, raw, digest(raw), message_id, "T", snapshot=snapshot, events=events)
+    return made._replace(**fields)  # type: ignore[arg-type]
+
+
+def make_bench() -> Bench:
+    return Bench(timedelta(hours=48))
+
+
+def deliver(bench: Bench, *messages: Message, number: int = 1) -> list[Verdict]:
+    """Decide the messages as the items of one delivery."""
+    identity = f"delivery-{number}"
+    delivery = Delivery(identity, "ship24", "tracking", "POST", "/", RECEIVED_AT, None, None, None, None, (), b"")
+    receipt = bench.decide(delivery, [m._replace(position=place) for place, m in enumerate(messages)])
+    assert receipt.delivery_id == identity
+    assert [message_id for message_id, _ in receipt.messages] == [m.message_id for m in messages]
+    return [verdict for _, verdict in receipt.messages]
+
+
+def words(verdicts: Sequence[Verdict]) -> list[str]:
+    return [f"{verdict.outcome} {verdict.reason or ''}".strip() for verdict in verdicts]
+
+
+def state(bench: Bench) -> TrackerRow:
+    return bench.trackers[KEY]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        pytest.param(event("a", T1), event("b", T2), "applied", id="newer"),
+        pytest.param(event("a", T2), event("b", T1), "stale older", id="older"),
+        pytest.param(event("a", T1), event("b", T1), "stale tie", id="equal times without order"),
+        pytest.param(event("a", T1, 1), event("b", T1, 2), "applied", id="equal times, larger order"),
+        pytest.param(event("a", T1, 2), event("b", T1, 1), "stale older", id="equal times, smaller order"),
+        pytest.param(event("a", T1, 2), event("b", T1, 2), "stale tie", id="equal times, equal order"),
+        pytest.param(event("a", T1, 2), event("b", T1), "stale tie", id="equal times, one order"),
+        pytest.param(event("a", T1), event("b", "2024-05-16"), "stale tie", id="date of a time"),
+        pytest.param(event("a", "2024-05-16"), event("b", "2024-05-17"), "applied", id="later date"),
+        pytest.param(event("a", T1), event("a", T1), "duplicate", id="the same event under a second message id"),
+        pytest.param(event("a", T1), event("a", T2), "duplicate content_differs", id="its id with another time"),
+        pytest.param(event("a", T1), event("b", "soon"), "quarantined bad_occurrence", id="not a time"),
+        pytest.param(event("a", T1), event("b", None, flaw="missing_occurrence"), "quarantined missing_occurrence", id="no time"),
+        pytest.param(event("a", T1), event("b", None, flaw="not_an_object"), "quarantined not_an_object", id="not an object"),
+        pytest.param(event("a", T1), event("b", "2024-05-19T12:00:00Z"), "applied", id="48 hours ahead"),
+        pytest.param(event("a", T1), event("b", "2024-05-19T12:00:01Z"), "quarantined implausible_future", id="further ahead"),
+    ],
+)
+def test_the_second_event_of_a_tracker(first: Event, second: Event, verdict: str) -> None:
+    apart, together, one_item = make_bench(), make_bench(), make_bench()
+    assert words(deliver(apart, message("m1", first))) == ["applied"]
+    assert words(deliver(apart, message("m2", second), number=2)) == [verdict]
+    assert words(deliver(together, message("m1", first), message("m2", second))) == ["applied", verdict]
+    assert words(deliver(one_item, message("m1", first, second))) == ["applied"]
+    latest = second if verdict == "applied" else first
+    assert [state(bench).latest_event_id for bench in (apart, together, one_item)] == [latest.event_id] * 3
+    assert state(apart).latest_occurrence == latest.occurrence
+
+
+@pytest.mark.parametrize(
+    ("copy", "verdict"),
+    [
+        pytest.param(message("m", event("a")), "duplicate", id="the same"),
+        pytest.param(message("m", event("a", T2)), "duplicate content_differs", id="other content"),
+        pytest.param(message("m", event("b", T3)), "duplicate content_differs", id="other event"),
+        pytest.param(message("m", event("a"), tracker_id="other"), "duplicate content_differs", id="other tracker"),
+        pytest.param(message("m", flaw="events_not_a_list"), "duplicate content_differs", id="flawed"),
+    ],
+)
+def test_a_message_id_has_an_effect_once(copy: Message, verdict: str) -> None:
+    bench = make_bench()
+    original = message("m", event("a"))
+    assert words(deliver(bench, original, copy)) == ["applied", verdict]
+    before = state(bench)
+    assert words(deliver(bench, copy, number=2)) == [verdict]
+    assert (state(bench), len(bench.new_messages), len(bench.new_events), len(bench.changes)) == (before, 1, 1, 1)
+    assert [(row.delivery_id, row.position) for row in bench.sightings] == [("delivery-1", 1), ("delivery-2", 0)]
+    assert bench.trackers.keys() == {KEY}
+
+
+def test_what_storage_knew_is_a_duplicate_too() -> None:
+    known = message("m", event("a"))
+    bench = make_bench()
+    bench.messages["ship24", "m"] = known.digest
+    bench.messages["other source", "n"] = "x"
+    assert words(deliver(bench, known, message("n", event("b")))) == ["duplicate", "applied"]
+
+
+def test_the_same_event_id_of_another_tracker_is_another_event() -> None:
+    bench = make_bench()
+    messages = message("m1", event("a")), message("m2", event("a"), tracker_id="U")
+    assert words(deliver(bench, *messages)) == ["applied", "applied"]
+
+
+@pytest.mark.parametrize("kept", [message("m", topic="tracking/pod", snapshot=Snapshot(0, None, None, None, None)), message("m")])
+def test_a_message_without_events_is_recorded(kept: Message) -> None:
+    bench = make_bench()
+    assert words(deliver(bench, kept)) == ["recorded"]
+    assert words(deliver(bench, kept, number=2)) == ["duplicate"]
+    assert (state(bench).latest_event_id, bench.changes) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("flawed", "reason"),
+    [
+        pytest.param(message(None), "missing_message_id", id="no message id"),
+        pytest.param(message(None, flaw="not_an_object"), "not_an_object", id="not an object"),
+        pytest.param(message(None, flaw="too_deep"), "too_deep", id="too deep"),
+        pytest.param(message("m", tracker_id=None), "missing_tracker_id", id="no tracker id"),
+        pytest.param(message("m", flaw="events_not_a_list"), "events_not_a_list", id="events not a list"),
+    ],
+)
+def test_a_flawed_message_is_kept_apart_and_the_rest_goes_on(flawed: Message, reason: str) -> None:
+    bench = make_bench()
+    flawed = flawed._replace(detail="What was expected.")
+    verdicts = deliver(bench, message("m0", event("a")), flawed, message("m2", event("b", T2)))
+    assert words(verdicts) == ["applied", f"quarantined {reason}", "applied"]
+    assert verdicts[1].detail == "What was expected."
+    (row,) = bench.quarantined
+    assert (row.raw, row.reason, row.position, row.event_position) == (flawed.raw, reason, 1, None)
+    assert len(bench.new_messages) + len(bench.sightings) == 3
+
+
+def test_a_flawed_event_is_kept_apart_with_its_own_bytes() -> None:
+    bench = make_bench()
+    bad = event("b", "soon")
+    assert words(deliver(bench, message("m", event("a"), bad))) == ["applied"]
+    (row,) = bench.quarantined
+    assert (row.raw, row.reason, row.position, row.event_position) == (bad.raw, "bad_occurrence", 0, 1)
+    assert [kept.event_id for kept in bench.new_events] == ["a"]
+
+
+@pytest.mark.parametrize("bad", [event("b", "soon"), event("b", None, flaw="missing_occurrence"), event("b", "2999-01-01")])
+def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
+    bench = make_bench()
+    assert deliver(bench, message("m1", bad))[0].outcome == "quarantined"
+    assert words(deliver(bench, message("m2", event("b", T2)), number=2)) == ["applied"]
+    assert state(bench).latest_occurrence == T2
+
+
+NEW, OLD, TIE, KNOWN, BAD = event("n", T3), event("o", T1), event("t", T2), event("k", T2), event("x", "soon")
+
+
+@pytest.mark.parametrize(
+    ("events", "verdict"),
+    [
+        pytest.param([BAD, KNOWN, OLD, NEW], "applied", id="applied before all"),
+        pytest.param([BAD, KNOWN, OLD], "stale older", id="stale before duplicate"),
+        pytest.param([TIE, OLD], "stale tie", id="the first of equals gives the reason: tie"),
+        pytest.param([OLD, TIE], "stale older", id="the first of equals gives the reason: older"),
+        pytest.param([BAD, KNOWN], "duplicate", id="duplicate before quarantined"),
+        pytest.param([BAD], "quarantined bad_occurrence", id="quarantined"),
+        pytest.param([], "recorded", id="no events"),
+    ],
+)
+def test_a_message_is_the_best_of_its_events(events: list[Event], verdict: str) -> None:
+    bench = make_bench()
+    deliver(bench, message("m1", KNOWN))
+    assert words(deliver(bench, message("m2", *events), number=2)) == [verdict]
+
+
+def test_nine_events_newest_first_move_the_tracker_once() -> None:
+    bench = make_bench()
+    messages = split((PAYLOADS / "nine_events_newest_first.json").read_bytes())
+    assert words(deliver(bench, *messages)) == ["applied"]
+    assert [row.outcome for row in bench.new_events] == ["applied"] + ["stale"] * 8
+    assert {row.against for row in bench.new_events} == {None, bench.new_events[0].event_id}
+    assert [change.after.status_milestone for change in bench.changes] == ["delivered"]
+
+
+def test_the_grouped_example_is_decided_in_body_order() -> None:
+    messages = split((PAYLOADS / "grouped.json").read_bytes())
+    forward, backward = make_bench(), make_bench()
+    assert words(deliver(forward, *messages)) == ["applied", "applied", "stale older"]
+    assert words(deliver(backward, *messages[::-1])) == ["applied", "applied", "applied"]
+    assert words(deliver(forward, *messages, number=2)) == ["duplicate"] * 3
+    assert {key: row.latest_event_id for key, row in forward.trackers.items()} == {
+        key: row.latest_event_id for key, row in backward.trackers.items()
+    }
+
+
+TIMELINE = [
+    event("a", T1, 1),
+    event("b", T1, 2),
+    event("c", "2024-05-16T12:30:00+02:00", 3),
+    event("d", T3),
+    event("e", "2024-05-17"),
+]
+
+
+@given(st.permutations(TIMELINE), st.sets(st.integers(1, 4)))
+def test_events_end_the_same_in_any_order_and_grouping(events: list[Event], cuts: set[int]) -> None:
+    bench = make_bench()
+    edges = [0, *sorted(cuts), len(events)]
+    groups = [events[start:end] for start, end in pairwise(edges)]
+    deliver(bench, *(message(f"m{number}", *group, at=number) for number, group in enumerate(groups)))
+    assert (state(bench).latest_event_id, state(bench).latest_occurrence) == ("e", "2024-05-17")
+    assert {row.event_id for row in bench.new_events} == set("abcde")
+
+
+def test_a_state_carries_the_words_of_its_event_and_a_change_both_states() -> None:
+    bench = make_bench()
+    deliver(bench, message("m1", event("a", T1, status="Sorted")), message("m2", event("b", T2, status="Delivered")))
+    first, second = bench.changes
+    assert (first.after.status, second.after.status, state(bench).status) == ("Sorted", "Delivered", "Delivered")
+    assert (first.before and first.before.status, second.before and second.before.status) == (None, "Sorted")
+    assert (second.after, second.event) == (state(bench), bench.new_events[1])
+    assert (state(bench).latest_message_id, state(bench).applied_at, bench.moved) == ("m2", RECEIVED_AT, {KEY})
+
+
+EARLY, LATE = message("z", at=100, block='{"n":1}'), message("a", at=200, block='{"n":2}')
+TWIN, POD = message("b", at=200, block='{"n":3}'), message("y", topic="tracking/pod")
+
+
+@pytest.mark.parametrize("order", list(permutations([EARLY, LATE, TWIN, POD])), ids=lambda ms: "".join(m.message_id for m in ms))
+def test_the_latest_built_block_stays_and_of_two_the_one_with_the_larger_message_id(order: tuple[Message, ...]) -> None:
+    bench = make_bench()
+    deliver(bench, *order)
+    assert (state(bench).shipment, state(bench).snapshot_generated_at, state(bench).snapshot_message_id) == ('{"n":3}', 200, "b")
+
+
+@pytest.mark.parametrize("pod_first", [False, True], ids=["block first", "proof of delivery first"])
+@pytest.mark.parametrize("generated_at", ["2024-05-16T10:00:00Z", "soon", None], ids=["dated", "badly dated", "undated"])
+def test_proof_of_delivery_neither_blocks_nor_removes_a_shipment_block(generated_at: str | None, pod_first: bool) -> None:
+    block = {"metadata": {"messageId": "a", "generatedAt": generated_at}, "tracker": {"trackerId": "T"}, "shipment": {"n": 1}}
+    pod = {"metadata": {"messageId": "z", "topic": "tracking/pod"}, "tracker": {"trackerId": "T"}}
+    bench = make_bench()
+    items = split(orjson.dumps({"trackings": [pod, block] if pod_first else [block, pod]}))
+    assert words(deliver(bench, *items)) == ["recorded", "recorded"]
+    assert state(bench).shipment == '{"n":1}'
+
+
+def test_a_tracker_is_found_by_all_its_names_without_case() -> None:
+    bench = make_bench()
+    old = Snapshot(1, "AB12", "Straße-7", None, BLOCK)
+    deliver(bench, message("m1", snapshot=old), message("m2", snapshot=Snapshot(2, "AB12", "Kunde", "REF", BLOCK)))
+    assert {term for term, _, _ in bench.terms} == {"t", "ab12", "strasse-7", "kunde", "ref"}
+    assert {(source, tracker_id) for _, source, tracker_id in bench.terms} == {KEY}
+
+
+@freeze_time("1999-01-01")
+def test_the_time_of_arrival_counts_and_not_the_clock() -> None:
+    bench = make_bench()
+    one, two = (event(name, None)._replace(by_arrival=True) for name in "ab")
+    deliver(bench, message("m1", one), message("m2", two), message("m3", event("c", "1999-01-01")))
+    rows = [(row.event_id, row.basis, row.occurrence, row.order, row.outcome) for row in bench.new_events]
+    assert rows == [
+        ("a", "arrival", "2024-05-17T12:00:00.000Z", RECEIVED_AT, "applied"),
+        ("b", "arrival", "2024-05-17T12:00:00.000Z", RECEIVED_AT + 1, "applied"),
+        ("c", "courier", "1999-01-01", None, "stale"),
+    ]

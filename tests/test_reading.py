@@ -1,0 +1,176 @@
+"""From bytes to values that every store can keep."""
+
+import json
+import string
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.errors import InvalidJson
+from receiver.sources.reading import canonical, digest, identity, integer, label, mapping, read_json, text
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FINITE | st.text()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        pytest.param(b'{"a":1}', {"a": 1}, id="an object"),
+        pytest.param(b" [1, 2.5, null]\n", [1, 2.5, None], id="white space"),
+        pytest.param(b'\xef\xbb\xbf{"a":1}', {"a": 1}, id="byte order mark"),
+        pytest.param(b'"\\ud83d\\ude00"', "😀", id="a surrogate pair"),
+        pytest.param(b'"\\ud83d"', "\ufffd", id="its first half alone"),
+        pytest.param(b'"\\ude00"', "\ufffd", id="its second half alone"),
+        pytest.param(b'"\\ude00\\ud83d"', "\ufffd\ufffd", id="its halves the wrong way round"),
+        pytest.param(b'"a\\ud83db"', "a\ufffdb", id="half a pair between letters"),
+        pytest.param(b'["\\ud83d","\\ude00"]', ["\ufffd", "\ufffd"], id="halves in two texts"),
+        pytest.param(b'{"\\ud83d":"\\u0000"}', {"\ufffd": "\0"}, id="half a pair in a key"),
+        pytest.param(b'["\\ud83d","\\ud83d\\ude00"]', ["\ufffd", "😀"], id="half a pair beside a whole one"),
+        pytest.param(b'["\\ud83d",9223372036854775807]', ["\ufffd", 2**63 - 1], id="leniently read, largest integer"),
+        pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="a key twice: the last counts"),
+    ],
+)
+def test_json_is_read_as_senders_produce_it(body: bytes, value: object) -> None:
+    assert read_json(body) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xef\xbb\xbf", id="byte order mark alone"),
+        pytest.param(b"{'a': 1}", id="single quotes"),
+        pytest.param(b'{"a":1,}', id="trailing comma"),
+        pytest.param(b'{"a":1} {"b":2}', id="two values"),
+        pytest.param(b"NaN", id="NaN"),
+        pytest.param(b"[-Infinity]", id="infinity"),
+        pytest.param(b'"\xed\xa0\xbd"', id="a surrogate in UTF-8"),
+        pytest.param(b'"\xc3\x28"', id="broken UTF-8"),
+        pytest.param('{"a":1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'"a\nb"', id="line break in a text"),
+        pytest.param(b"[" * 100_000, id="100,000 open brackets"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, id="100,000 lists in each other"),
+        pytest.param(b"trackings=1", id="a form"),
+    ],
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidJson, match=r"^The body must be JSON: .+\.$"):
+        read_json(body)
+
+
+def test_the_refusal_does_not_quote_the_body() -> None:
+    with pytest.raises(InvalidJson) as refusal:
+        read_json(b'{"token": hunter2}')
+    assert "hunter2" not in refusal.value.message
+
+
+@given(VALUES)
+def test_any_json_value_survives(value: object) -> None:
+    assert read_json(orjson.dumps(value)) == value
+
+
+@given(st.lists(st.text(alphabet=st.characters(codec=None, categories=None))))
+def test_any_escaped_text_can_be_written_as_utf_8(texts: list[str]) -> None:
+    value = read_json(json.dumps(texts).encode())
+    assert [len(one.encode("utf-16-le")) for one in value] == [len(one.encode("utf-16-le", "surrogatepass")) for one in texts]
+
+
+def test_canonical_json_has_sorted_keys_and_no_white_space() -> None:
+    assert canonical({"b": [1, {"d": 2, "c": 3}], "a": "é"}) == '{"a":"é","b":[1,{"c":3,"d":2}]}'.encode()
+
+
+def test_what_is_nested_too_deeply_has_no_canonical_form() -> None:
+    assert canonical(orjson.loads(b"[" * 1000 + b"]" * 1000)) is None
+
+
+def test_a_digest_is_32_hexadecimal_digits_of_the_content() -> None:
+    assert len(digest(b"")) == 32
+    assert set(digest(b"")) <= set(string.hexdigits.lower())
+    assert digest(b"a") == digest(b"a") != digest(b"b")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("Delivered", "Delivered"),
+        ("", ""),
+        ("a\0b", "a\N{SYMBOL FOR NULL}b"),
+        (7, "7"),
+        (2.5, "2.5"),
+        (True, None),
+        (None, None),
+        ([], None),
+        ({}, None),
+    ],
+    ids=repr,
+)
+def test_a_text_is_what_a_database_can_keep(value: object, kept: str | None) -> None:
+    assert (text(value), label(value)) == (kept, kept)
+
+
+@pytest.mark.parametrize(
+    ("length", "as_text", "as_label"), [(200, 200, 200), (201, 201, 200), (2000, 2000, 200), (2001, 2000, 200)]
+)
+def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> None:
+    assert (text("é" * length), label("é" * length)) == ("é" * as_text, "é" * as_label)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        pytest.param("26148317-7502-d3ac", "26148317-7502-d3ac", id="opaque text"),
+        pytest.param(" spaced ", " spaced ", id="spaces belong to it"),
+        pytest.param("x" * 200, "x" * 200, id="as long as may be"),
+        pytest.param(4711, "4711", id="a number"),
+        pytest.param(0, "0", id="zero"),
+        pytest.param("", None, id="empty"),
+        pytest.param(" \t", None, id="blank"),
+        pytest.param(None, None, id="null"),
+        pytest.param(True, None, id="true"),
+        pytest.param(1.0, None, id="a fraction"),
+        pytest.param(["x"], None, id="a list"),
+    ],
+)
+def test_an_identity_is_kept_as_it_is(value: object, kept: str | None) -> None:
+    assert identity(value) == kept
+
+
+def test_an_identity_that_no_index_takes_is_replaced_by_its_hash() -> None:
+    odd = ["x" * 201, "x" * 202, "a\0b", "\0", " " * 300]
+    made = [identity(value) for value in odd]
+    assert len(set(made)) == len(odd)
+    assert all(one is not None and one.startswith("blake2b:") and len(one) == 40 for one in made)
+    assert made == [identity(value) for value in odd]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (0, 0),
+        (-5, -5),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, None),
+        (-(2**63) - 1, None),
+        (True, None),
+        (1.0, None),
+        ("1", None),
+        (None, None),
+    ],
+    ids=repr,
+)
+def test_an_integer_fits_64_bits(value: object, kept: int | None) -> None:
+    assert integer(value) == kept
+
+
+@pytest.mark.parametrize(("value", "kept"), [({"a": 1}, {"a": 1}), (None, {}), ([], {}), ("x", {}), (7, {})], ids=repr)
+def test_anything_but_an_object_is_an_empty_one(value: object, kept: dict[str, int]) -> None:
+    assert mapping(value) == kept
+
+
+@pytest.mark.parametrize("digits", ["1e999", "-1e999", "9" * 400], ids=["infinite", "minus infinite", "400 digits"])
+def test_a_number_that_no_database_holds_stays_as_it_was_written(digits: str) -> None:
+    assert read_json(f"[{digits}]".encode()) == [digits]
