@@ -73,10 +73,16 @@ class Database:
             self._lock = take_lock(self.path)
 
     def connect_writer(self) -> Connection:
-        """Open the writing connection; each transaction on it locks at its start. Call `take` first."""
+        """Open the writing connection; each transaction on it locks at its start. Call `take` first.
+
+        Raises StorageUnavailable if the database cannot be reached.
+        """
         if self._writing is None:
             self._writing = self._make_writing_engine()
-        return self._writing.connect()
+        try:
+            return self._writing.connect()
+        except OperationalError as error:
+            raise StorageUnavailable(self.explain(error)) from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -89,7 +95,7 @@ class Database:
             with self._reading.connect() as connection:
                 yield connection
         except OperationalError as error:
-            raise StorageUnavailable(_explain(self, error)) from None
+            raise StorageUnavailable(self.explain(error)) from None
 
     def close_readers(self) -> None:
         """Close the reading connections; the writer is the last to leave a SQLite file and folds its log into it."""
@@ -145,7 +151,10 @@ class Database:
 
     def explain(self, error: BaseException) -> str:
         """Return one line about a fault: the driver's words, never a statement, a value or a password."""
-        return _explain(self, error)
+        if isinstance(error, StorageUnavailable):
+            return error.message
+        words = str(getattr(error, "orig", None) or error).strip().splitlines()
+        return f"{self}: {words[0] if words else type(error).__name__}"
 
     def durability(self) -> dict[str, str]:
         """Return version and the settings on which "kept" rests, as the database itself reports them on the writing
@@ -275,9 +284,3 @@ def _postgresql_arguments(name: str) -> dict[str, Any]:
 
 def _sqlstate(error: BaseException) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
-
-
-def _explain(database: Database, error: BaseException) -> str:
-    original = getattr(error, "orig", None) or error
-    words = str(original).strip().splitlines()
-    return f"{database}: {words[0] if words else type(original).__name__}"

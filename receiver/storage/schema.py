@@ -8,19 +8,23 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.errors import SchemaOutdated
+from receiver.errors import SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database) -> str:
-    """Bring the tables to this version and return its name. On SQLite the caller has taken the database."""
+    """Bring the tables to this version and return its name; the caller has taken the database. Raises StorageUnavailable."""
     config = _config()
     with database.connect_writer() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except SQLAlchemyError as error:
+            raise StorageUnavailable(database.explain(error)) from None
     return _head()
 
 
