@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import orjson
 from sqlalchemy import (
@@ -211,14 +212,16 @@ class Database:
 
     def _make_reading_engine(self) -> Engine:
         if self.path is None:
-            return create_engine(
+            engine = create_engine(
                 self.url,
                 pool_size=4,
                 pool_pre_ping=True,
                 hide_parameters=True,
                 connect_args=_postgresql_arguments("receiver reader"),
             )
-        url = URL.create("sqlite", database=f"file:{self.path}", query={"mode": "ro", "uri": "true"})
+            event.listen(engine, "connect", _prepare_postgresql_reader)
+            return engine
+        url = URL.create("sqlite", database=f"file:{quote(str(self.path))}", query={"mode": "ro", "uri": "true"})
         engine = create_engine(url, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite_reader)
         return engine
@@ -227,7 +230,7 @@ class Database:
 def _read_url(given: str) -> URL:
     try:
         url = make_url(given)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         raise ConfigurationError(
             "RECEIVER_DATABASE_URL is not an SQLAlchemy URL; expected for example sqlite:///data/receiver.db "
             "or postgresql://user@host/name."
@@ -236,8 +239,8 @@ def _read_url(given: str) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
-    if not url.database or url.database == ":memory:":
-        raise ConfigurationError("RECEIVER_DATABASE_URL: expected a file; a database in memory keeps nothing.")
+    if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
+        raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory keeps nothing.")
     return url
 
 
@@ -269,6 +272,10 @@ def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
         if cursor.fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
             cursor.execute("SET synchronous_commit = on")
     connection.commit()
+
+
+def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
+    connection.read_only = True
 
 
 def _postgresql_arguments(name: str) -> dict[str, Any]:

@@ -29,11 +29,12 @@ class Transactions:
             try:
                 return self._attempt(work)
             except Exception as error:
-                if self._database.is_storage_fault(error):
-                    self.close()
-                    raise StorageUnavailable(self._database.explain(error)) from error
-                if not self._database.is_race(error):
+                if self._database.is_race(error):
+                    continue
+                if not self._database.is_storage_fault(error):
                     raise
+                self.close()
+                raise StorageUnavailable(self._database.explain(error)) from error
         raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
