@@ -4,7 +4,7 @@ A `Bench` holds what storage knew of the keys of one batch. It decides deliverie
 the one before it left, and collects the rows to write. Storage reads before and writes after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -109,13 +109,14 @@ class Bench:
         Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
         """
         tracker = self.trackers.get(key)
+        names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
         if tracker is None:
             self._move(key, None, _new_tracker(key, delivery, message, snapshot, message_id))
-            self.terms |= _terms(self.trackers[key])
-        elif (snapshot.generated_at, message_id) > (
-            tracker.snapshot_generated_at,
-            tracker.snapshot_message_id,
-        ):
+            self.terms |= _terms(key, (key[1], *names))
+            return
+        if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
+            self.terms |= _terms(key, names)  # an older snapshot's too: it is found by every name that it ever had
+        if (snapshot.generated_at, message_id) > (tracker.snapshot_generated_at, tracker.snapshot_message_id):
             after = tracker._replace(
                 tracking_number=snapshot.tracking_number,
                 client_tracker_id=snapshot.client_tracker_id,
@@ -125,7 +126,6 @@ class Bench:
                 snapshot_message_id=message_id,
             )
             self._move(key, tracker, after)
-            self.terms |= _terms(after) - _terms(tracker)
 
     def _decide_event(
         self,
@@ -264,15 +264,9 @@ def _new_tracker(key: tuple[str, str], delivery: Delivery, message: Message, sna
     )
 
 
-def _terms(tracker: TrackerRow) -> set[tuple[str, str, str]]:
+def _terms(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
     """What the tracker can be found by, without case."""
-    found = (
-        tracker.tracker_id,
-        tracker.tracking_number,
-        tracker.client_tracker_id,
-        tracker.shipment_reference,
-    )
-    return {(text.casefold(), tracker.source, tracker.tracker_id) for text in found if text}
+    return {(name.casefold(), *key) for name in names if name}
 
 
 def _advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:

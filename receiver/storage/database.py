@@ -23,6 +23,7 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
+    collate,
     create_engine,
     event,
     func,
@@ -126,12 +127,14 @@ class Database:
         return orjson.loads(result.scalar_one()) if self.is_sqlite else result.fetchall()
 
     def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
-        """Lock the rows in the order of their keys, so that two transactions cannot wait for each other (SQLite locks the
-        file).
+        """Lock the rows in the order in which Python sorts their keys, so that two transactions cannot wait for each other.
+
+        SQLite locks the file.
         """
         if self.is_sqlite:
             return statement
-        return statement.order_by(*table.primary_key.columns).with_for_update(of=table)
+        in_order = [collate(column, "C") for column in table.primary_key.columns]  # the database's own order may be a language's
+        return statement.order_by(*in_order).with_for_update(of=table)
 
     def is_race(self, error: BaseException) -> bool:
         """Tell whether the same transaction may simply be tried again."""
