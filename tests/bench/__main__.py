@@ -1,0 +1,83 @@
+"""`python -m tests.bench` prints the benchmark; `--quick` one short round of it."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench import machine, report
+from tests.bench.cases import Case, Figures, Runner
+from tests.bench.load import CONNECTIONS
+from tests.harness.postgresql import Cluster
+
+_DATA = Path(__file__).parents[2] / "data"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast calls are kept.")
+    parser.add_argument("--quick", action="store_true", help="one short round, and a smaller large database")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each case is run (3)")
+    parser.add_argument("--seconds", type=int, default=6, help="how long each run is measured (6)")
+    parser.add_argument("--directory", type=Path, default=_DATA, help="where the databases are made and removed (data)")
+    given = parser.parse_args()
+    rounds, seconds, large = (1, 2, 100_000) if given.quick else (given.rounds, given.seconds, 3_000_000)
+    console = Console(highlight=False)
+    with _workplace(given.directory) as directory, _postgresql(directory) as cluster:
+        console.print(report.machine_table(machine.describe(directory)))
+        results = _measure(console, Runner(directory, cluster, seconds), make_cases(large), rounds)
+    console.print(report.figures_table(results))
+    console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s each; medians, memory and failures of all rounds\n")
+    console.print(report.ratios_table(results))
+
+
+def make_cases(large: int) -> list[Case]:
+    """Return what is measured, in the order of the table."""
+    return [
+        Case("a", "bare server", "bare"),
+        Case("b", "usual, SQLite", "usual"),
+        Case("c", "ours, SQLite", "ours"),
+        Case("d", "usual, PostgreSQL", "usual", on_postgresql=True),
+        Case("d", "ours, PostgreSQL", "ours", on_postgresql=True),
+        Case("e", "ours, 100 a call", "ours", updates=100),
+        Case("f", f"ours, {large / 1e6:g} M kept", "ours", large=large),
+    ]
+
+
+def _measure(console: Console, runner: Runner, cases: list[Case], rounds: int) -> dict[Case, list[Figures]]:
+    """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
+    results: dict[Case, list[Figures]] = {case: [] for case in cases}
+    with console.status("") as status:
+        for number in range(rounds):
+            for case in cases:
+                status.update(f"round {number + 1} of {rounds}: {case.name}")
+                results[case].append(runner.run(case))
+    return results
+
+
+@contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=parent.resolve()))
+    directory.chmod(0o755)  # PostgreSQL runs under its own account
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def _postgresql(directory: Path) -> Iterator[Cluster]:
+    cluster = Cluster.create(directory / "postgresql")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What the tests share: a database of each kind, and services that end with their test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.harness.postgresql import Cluster, find_binaries
+from tests.harness.service import Service, serving
+
+settings.register_profile("receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("receiver")
+
+StartService = Callable[..., Service]
+_numbers = count(1)
+
+
+def lacking(reason: str) -> None:
+    """Leave a test out, loudly; where everything has to be tested (CI=true) fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI tests everything, but {reason}")
+    pytest.skip(f"NOT TESTED: {reason}")
+
+
+def make_cluster() -> Iterator[Cluster]:
+    """Give a running PostgreSQL server in a folder that its account can reach, and remove both."""
+    if find_binaries() is None:
+        lacking("PostgreSQL is not installed (Debian package: postgresql)")
+    directory = Path(tempfile.mkdtemp(prefix="receiver-postgresql-"))
+    directory.chmod(0o755)
+    cluster = Cluster.create(directory / "cluster")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop("immediate")
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL server for all tests; nobody stops it."""
+    yield from make_cluster()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server that the test may stop and start."""
+    yield from make_cluster()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path}/receiver.db"
+
+
+@pytest.fixture
+def postgresql_url(cluster: Cluster) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    yield cluster.create_database(name)
+    cluster.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[StartService]:
+    """Start services: `service(url, setting="value")`. The tables are made first; all processes end with the test."""
+    with ExitStack() as stack:
+
+        def start(url: str, prefix: Sequence[str] = (), **settings: str) -> Service:
+            directory = tmp_path / f"service-{next(_numbers)}"
+            return stack.enter_context(serving(directory, url, prefix, **settings))
+
+        yield start

@@ -1,0 +1,1 @@
+"""What tests stand on: a real database server, a real service, real bodies."""

@@ -1,0 +1,78 @@
+"""Storage without a service: deliveries go into an inbox as the writing process puts them there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from receiver import intake
+from receiver.clock import new_id, to_micros
+from receiver.records import Answer, Delivery, Submission
+from receiver.sources import SOURCES
+from receiver.storage.database import Database
+from receiver.storage.inbox import Inbox
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+_SHIP24 = next(source for source in SOURCES if source.name == "ship24")
+
+
+def delivery(body: bytes) -> Delivery:
+    """Return a call that was let in."""
+    return Delivery(
+        id=new_id(NOW),
+        source=_SHIP24.name,
+        kind=_SHIP24.kind,
+        method="POST",
+        path=_SHIP24.path,
+        received_at=to_micros(NOW),
+        peer="127.0.0.1",
+        client="127.0.0.1",
+        token="token-1",
+        note=None,
+        headers=(("host", "here"),),
+        body=body,
+    )
+
+
+def submission(body: bytes) -> Submission:
+    """Return a call as intake hands it on."""
+    return intake.take(_SHIP24, delivery(body))
+
+
+def outcomes(answer: Answer) -> list[str]:
+    """Return what became of the messages, in body order."""
+    assert answer.status == 200, answer.body
+    return [message["outcome"] for message in orjson.loads(answer.body)["messages"]]
+
+
+class Store:
+    """A database with an inbox of its own; several on one PostgreSQL database are several processes to each other."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.database.take()
+        self.transactions = Transactions(self.database)
+        self.inbox = Inbox(self.transactions, Upkeep(self.database), self.database, timedelta(hours=48))
+
+    def keep(self, *bodies: bytes) -> list[Answer]:
+        """Keep calls in one batch."""
+        answers = self.inbox.keep([submission(body) for body in bodies], NOW)
+        assert None not in answers, "the database was at fault"
+        return [answer for answer in answers if answer is not None]
+
+    def close(self) -> None:
+        self.transactions.close()
+        self.database.close()
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    """Give a store on a database with tables."""
+    store = Store(url)
+    try:
+        yield store
+    finally:
+        store.close()

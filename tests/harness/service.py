@@ -1,0 +1,230 @@
+"""The real service as a process of its own, in an empty folder and with nothing of our environment."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import psutil
+from sqlalchemy import RowMapping, text
+
+from receiver.storage.database import Database
+from tests.harness.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIP24 = "/webhooks/ship24"
+TOKEN = "the-token-of-these-tests"
+_DEADLINE_SECONDS = 30.0
+
+
+class Reply(NamedTuple):
+    """An answer of the service."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def outcomes(self) -> list[str]:
+        """Return what became of the messages, in body order."""
+        return [message["outcome"] for message in self.json()["messages"]]
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = _DEADLINE_SECONDS) -> None:
+    """Ask again and again until the answer is yes; fail loudly if it never is."""
+    deadline = monotonic() + seconds
+    while not condition():
+        if monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s in vain: {what}")
+        sleep(0.02)
+
+
+def environment(database_url: str, **settings: str) -> dict[str, str]:
+    """Return the whole environment of a command: names of settings are in lower case, without their prefix."""
+    given = {"database_url": database_url, **settings}
+    variables = {f"RECEIVER_{name.upper()}": value for name, value in given.items()}
+    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
+
+
+def run_command(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run one `receiver` command to its end."""
+    command = [sys.executable, "-m", "receiver", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Service:
+    """One `receiver serve`. Keeps its port over restarts; `prefix` is put before the command, as in `strace …`."""
+
+    def __init__(self, directory: Path, database_url: str, prefix: Sequence[str] = (), **settings: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.database_url = database_url
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = directory / "stderr.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._family: list[psutil.Process] = []
+        self._prefix = prefix
+        settings = {"port": str(self.port), "ship24_tokens": TOKEN, "ship24_ip_policy": "off", **settings}
+        self.env = environment(database_url, **settings)
+
+    def migrate(self) -> None:
+        """Make the tables."""
+        done = run_command("migrate", cwd=self.directory, env=self.env)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> "Service":
+        """Start the process and wait until it serves."""
+        command = [*self._prefix, sys.executable, "-m", "receiver", "serve"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        wait_until(self._serves, "the service serves")
+        self._family = psutil.Process(self.process.pid).children(recursive=True)
+        return self
+
+    def stop(self) -> int:
+        """Ask the process to end (SIGTERM) and return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end of the process and of the one it forked; return its exit code."""
+        assert self.process is not None
+        code = self.process.wait(_DEADLINE_SECONDS)
+        wait_until(lambda: not any(map(_lives, self._family)), "the process that writes ends too")
+        return code
+
+    def kill(self) -> None:
+        """End the process as the kernel does, and wait until the one that it forked has noticed."""
+        assert self.process is not None
+        self.process.kill()
+        self.wait()
+
+    def restart(self) -> None:
+        """Start again after a stop or a kill, on the same port and database."""
+        self.start()
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever state it is in."""
+        if self.process is None:
+            return
+        self.process.kill()
+        for process in self._family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(_DEADLINE_SECONDS)
+        wait_until(lambda: not any(map(_lives, self._family)), "the process that writes ends too")
+
+    def writer(self) -> psutil.Process:
+        """Return the process that writes."""
+        (writer,) = self._family
+        return writer
+
+    def logs(self) -> str:
+        """Return everything that the process has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection of the usual kind."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_DEADLINE_SECONDS)
+
+    @contextmanager
+    def socket(self) -> Iterator[socket.socket]:
+        """Give a bare connection, for calls that no client would make."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE_SECONDS) as connection:
+            yield connection
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        connection: http.client.HTTPConnection | None = None,
+    ) -> Reply:
+        """Make one call, on a connection of its own unless one is given. Headers may repeat."""
+        used = connection or self.connect()
+        try:
+            used.putrequest(method, path, skip_accept_encoding=True)
+            if body is not None:
+                used.putheader("Content-Length", str(len(body)))
+            for name, value in headers:
+                used.putheader(name, value.encode("utf-8"))
+            used.endheaders(body)
+            response = used.getresponse()
+            return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        finally:
+            if connection is None:
+                used.close()
+
+    def get(self, path: str) -> Reply:
+        return self.call("GET", path)
+
+    def post(
+        self,
+        body: bytes,
+        path: str = SHIP24,
+        token: str | None = TOKEN,
+        headers: Sequence[tuple[str, str]] = (),
+        connection: http.client.HTTPConnection | None = None,
+    ) -> Reply:
+        """Post a body as Ship24 does."""
+        bearer = [("Authorization", f"Bearer {token}")] if token is not None else []
+        return self.call("POST", path, body, [("Content-Type", "application/json"), *bearer, *headers], connection)
+
+    def rows(self, query: str, **parameters: object) -> list[RowMapping]:
+        """Ask the database, beside the service, with a reader's rights."""
+        return read_rows(self.database_url, query, **parameters)
+
+    def scalar(self, query: str, **parameters: object) -> Any:
+        """Ask the database for one value."""
+        return next(iter(self.rows(query, **parameters)[0].values()))
+
+    def _serves(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.logs()}"
+        try:
+            return self.get("/healthz").status == 200
+        except OSError:
+            return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that nobody has asked for its exit code does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def serving(directory: Path, database_url: str, prefix: Sequence[str] = (), **settings: str) -> Iterator[Service]:
+    """Give a service with its tables made; its processes end with the block."""
+    service = Service(directory, database_url, prefix, **settings)
+    service.migrate()
+    try:
+        yield service.start()
+    finally:
+        service.close()
+
+
+def read_rows(database_url: str, query: str, **parameters: object) -> list[RowMapping]:
+    """Ask a database with a reader's rights."""
+    database = Database(database_url)
+    try:
+        with database.read() as connection:
+            return list(connection.execute(text(query), parameters).mappings())
+    finally:
+        database.close()

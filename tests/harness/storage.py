@@ -1,0 +1,65 @@
+"""The database without a service: to prepare it, to hold it up, to change it from outside."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from receiver.storage import schema
+from receiver.storage.database import Database
+
+
+def make_tables(url: str) -> None:
+    """Bring an empty database to this version."""
+    database = Database(url)
+    database.take()
+    try:
+        schema.migrate(database)
+    finally:
+        database.close()
+
+
+def change(url: str, *statements: str) -> None:
+    """Run statements in a transaction, beside all rules of the service."""
+    database = Database(url)
+    try:
+        with database.connect_writer() as connection, connection.begin():
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+    finally:
+        database.close()
+
+
+@contextmanager
+def hold_up(url: str) -> Iterator[None]:
+    """Let no delivery be written as long as the block lasts; whoever tries waits."""
+    database = Database(url)
+    if database.path is None:
+        with psycopg.connect(url) as server:
+            server.execute("LOCK TABLE deliveries, messages IN EXCLUSIVE MODE")
+            yield
+        return
+    file = sqlite3.connect(database.path, isolation_level=None)
+    file.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        file.execute("ROLLBACK")
+        file.close()
+
+
+_POISON = {
+    "sqlite": (
+        "CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.message_id = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$",
+        "CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.message_id = 'poison') EXECUTE FUNCTION refuse()",
+    ),
+}
+
+
+def poison(url: str) -> None:
+    """Make the database refuse the message called `poison`, as a bug of ours or a value that it cannot take would."""
+    change(url, *_POISON["sqlite" if Database(url).is_sqlite else "postgresql"])

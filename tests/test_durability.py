@@ -1,0 +1,177 @@
+"""A 2xx means kept: through `kill -9`, and synced before the answer leaves."""
+
+import random
+import shutil
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.conftest import StartService, lacking
+from tests.harness import ship24
+from tests.harness.load import Load, post_together
+from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.trace import Call, read_trace
+
+_ROUNDS = 8
+
+
+class Script:
+    """Makes calls that were never made before, alone and in groups, on few trackers; remembers every body."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self.bodies: dict[str, bytes] = {}
+
+    def make(self) -> tuple[bytes, Sequence[str]]:
+        number = next(self._numbers)
+        names = [f"m-{number}-{place}" for place in range(number % 5 + 1)]
+        items = [ship24.item(name, f"t-{number % 40}-{place}", [ship24.event(f"e-{name}")]) for place, name in enumerate(names)]
+        body = ship24.body(*items)
+        self.bodies |= dict.fromkeys(names, body)
+        return body, names
+
+
+def check_whole(url: str) -> None:
+    """Check that nothing is half there: each row has the rows that were written with it."""
+    halves = {
+        "message without its delivery": "SELECT message_id FROM messages m LEFT JOIN deliveries d ON d.id = m.delivery_id "
+        "WHERE d.id IS NULL",
+        "delivery without its body": "SELECT id FROM deliveries d LEFT JOIN bodies b ON b.delivery_id = d.id "
+        "WHERE b.delivery_id IS NULL",
+        "message without its event": "SELECT m.message_id FROM messages m LEFT JOIN events e "
+        "ON e.source = m.source AND e.message_id = m.message_id WHERE e.event_id IS NULL",
+        "event without its message": "SELECT e.event_id FROM events e LEFT JOIN messages m "
+        "ON e.source = m.source AND e.message_id = m.message_id WHERE m.message_id IS NULL",
+        "event without its tracker": "SELECT e.event_id FROM events e LEFT JOIN trackers t "
+        "ON e.source = t.source AND e.tracker_id = t.tracker_id WHERE t.tracker_id IS NULL",
+        "tracker without its latest event": "SELECT t.tracker_id FROM trackers t LEFT JOIN events e "
+        "ON e.source = t.source AND e.tracker_id = t.tracker_id AND e.event_id = t.latest_event_id WHERE e.event_id IS NULL",
+        "delivery without all of its messages": "SELECT d.id FROM deliveries d WHERE d.outcome = 'accepted' AND d.received <> "
+        "(SELECT count(*) FROM messages m WHERE m.delivery_id = d.id) + "
+        "(SELECT count(*) FROM sightings s WHERE s.delivery_id = d.id)",
+    }
+    for name, query in halves.items():
+        assert read_rows(url, query) == [], name
+
+
+def check_kept(url: str, answered: Sequence[str], script: Script) -> None:
+    """Check that all that was answered is there: message, event, delivery, exact bytes and our answer."""
+    query = (
+        "SELECT m.message_id, e.event_id, d.status, b.body, b.answer FROM messages m "
+        "JOIN events e ON e.source = m.source AND e.message_id = m.message_id "
+        "JOIN deliveries d ON d.id = m.delivery_id JOIN bodies b ON b.delivery_id = d.id"
+    )
+    kept = {row["message_id"]: row for row in read_rows(url, query)}
+    assert set(answered) - set(kept) == set()
+    for name in answered:
+        row = kept[name]
+        assert (row["event_id"], row["status"], bytes(row["body"])) == (f"e-{name}", 200, script.bodies[name])
+        assert name in {message["message_id"] for message in orjson.loads(row["answer"])["messages"]}
+
+
+def run_until_killed(service: Service, script: Script, calls: int) -> list[str]:
+    """Kill the service after about so many answers, in the middle of others; return the messages that were answered 2xx."""
+    load = Load(service, script.make)
+    try:
+        wait_until(lambda: len(load.answered) >= calls, f"{calls} messages are answered")
+        service.kill()
+    finally:
+        load.stop()
+    assert [reply for reply in load.refused if reply.status != 503] == []
+    return load.answered
+
+
+def test_what_was_answered_survives_kill_9_again_and_again(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    script, answered, chance = Script(), list[str](), random.Random(4)
+    for _ in range(_ROUNDS):
+        answered += run_until_killed(running, script, chance.randint(20, 600))
+        check_whole(database_url)
+        running.restart()
+        check_kept(database_url, answered, script)
+        check_whole(database_url)
+    assert len(set(answered)) == len(answered)
+    assert len(answered) >= _ROUNDS * 20
+
+
+def test_what_was_answered_is_a_duplicate_after_kill_9(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    script = Script()
+    answered = run_until_killed(running, script, 50)
+    running.restart()
+    bodies = {script.bodies[name] for name in answered}
+    for body in sorted(bodies)[:30]:
+        assert set(running.post(body).outcomes()) == {"duplicate"}
+
+
+def test_the_writer_of_a_killed_service_ends_and_a_new_one_takes_its_place(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    writer = running.writer()
+    running.kill()
+    running.restart()
+    assert running.writer().pid != writer.pid
+    assert running.post(ship24.single()).outcomes() == ["applied"]
+
+
+# Sync before answer
+
+
+@pytest.fixture
+def strace() -> str:
+    found = shutil.which("strace")
+    if found is None:
+        lacking("strace is not installed (Debian package: strace)")
+    return str(found)
+
+
+def start_traced(service: StartService, url: str, strace: str, trace: Path) -> Service:
+    traced = "read,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,fsync,fdatasync"
+    # -D: the service stays our own child, so that signals reach it and not its observer.
+    return service(url, (strace, "-D", "-f", "-y", "-s", "64", "-e", f"trace={traced}", "-e", "signal=none", "-o", str(trace)))
+
+
+def find_promises(calls: Sequence[Call]) -> list[tuple[int, int]]:
+    """Return where each request arrived and where its 200 began to leave, for requests that came one after the other."""
+    arrived = [place for place, call in enumerate(calls) if call.is_read and "POST /webhooks/ship24" in call.text]
+    left = [place for place, call in enumerate(calls) if call.is_write and "HTTP/1.1 200" in call.text]
+    return [(start, next(place for place in left if place > start)) for start in arrived]
+
+
+def test_on_sqlite_the_log_is_synced_between_a_call_and_its_answer(
+    service: StartService, sqlite_url: str, strace: str, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    running = start_traced(service, sqlite_url, strace, trace)
+    for number in range(6):
+        assert running.post(ship24.single(f"traced-{number}")).outcomes() == ["applied"]
+    assert running.stop() == 0
+    promises = find_promises(calls := read_trace(trace))
+    assert len(promises) == 6
+    for start, end in promises:
+        between = calls[start:end]
+        written = [place for place, call in enumerate(between) if call.name.startswith("pwrite") and call.file.endswith("-wal")]
+        synced = [place for place, call in enumerate(between) if call.is_sync and call.file.endswith("-wal")]
+        assert written, "the call was written to the log before its answer"
+        assert synced, "the log was synced before the answer"
+        assert max(synced) > max(written), "nothing was written to the log after its last sync"
+
+
+def test_on_sqlite_many_calls_share_a_sync_and_none_is_answered_before_one(
+    service: StartService, sqlite_url: str, strace: str, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    running = start_traced(service, sqlite_url, strace, trace)
+    answers = post_together([ship24.single() for _ in range(24)], running)
+    assert {answer.status for answer in answers} == {200}
+    assert running.stop() == 0
+    calls = read_trace(trace)
+    dirty, promised = False, 0
+    for call in calls:
+        if call.file.endswith("-wal"):
+            dirty = call.is_write or (dirty and not call.is_sync)
+        promised += call.is_write and '"outcome":"applied"' in call.text
+    assert not dirty
+    assert len(find_promises(calls)) == 24

@@ -1,0 +1,257 @@
+"""What goes wrong around the service: the sender hears 503 and repeats, nothing is half there, nobody else is harmed."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.conftest import StartService, lacking
+from tests.harness import ship24
+from tests.harness.load import Load, post_together, together
+from tests.harness.postgresql import Cluster
+from tests.harness.service import Reply, Service, wait_until
+from tests.harness.storage import hold_up, make_tables, poison
+from tests.test_durability import Script, check_kept, check_whole
+
+
+def assert_unavailable(answer: Reply, code: str) -> None:
+    assert (answer.status, answer.json()["error"]["code"]) == (503, code), answer.body
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def post_in_background(running: Service, threads: ThreadPoolExecutor, *bodies: bytes) -> list[Future[Reply]]:
+    """Post, and return once the service has read all of it: it answers later calls after it has seen the earlier ones."""
+    connections = [running.connect() for _ in bodies]
+    for connection in connections:
+        connection.connect()
+    calls = [threads.submit(post_and_close, running, body, c) for body, c in zip(bodies, connections, strict=True)]
+    for _ in range(5):
+        running.get("/healthz")
+    return calls
+
+
+def post_and_close(running: Service, body: bytes, connection: HTTPConnection) -> Reply:
+    with closing(connection):
+        return running.post(body, connection=connection)
+
+
+# Content
+
+
+def test_a_poison_message_harms_nobody_else_and_is_kept_apart(service: StartService, database_url: str) -> None:
+    make_tables(database_url)
+    poison(database_url)
+    running = service(database_url)
+    bad = ship24.body(ship24.item("beside"), ship24.item("poison"))
+    with ThreadPoolExecutor(30) as threads, hold_up(database_url):  # so that they meet in one batch
+        good = [ship24.single() for _ in range(20)]
+        calls = post_in_background(running, threads, *good[:10], bad, *good[10:])
+    *answers, poisoned = [call.result() for call in [*calls[:10], *calls[11:], calls[10]]]
+    assert [answer.outcomes() for answer in answers] == [["applied"]] * 20
+    assert [(m["outcome"], m["reason"]) for m in poisoned.json()["messages"]] == [("quarantined", "undecidable")] * 2
+    delivery_id = poisoned.json()["delivery_id"]
+    assert running.scalar("SELECT body FROM bodies WHERE delivery_id = :id", id=delivery_id) == bad
+    apart = running.rows("SELECT reason, raw FROM quarantine WHERE delivery_id = :id ORDER BY position", id=delivery_id)
+    assert [row["reason"] for row in apart] == ["undecidable"] * 2
+    assert b'"poison"' in apart[1]["raw"]
+    assert running.scalar("SELECT count(*) FROM messages WHERE message_id IN ('beside', 'poison')") == 0
+    assert running.post(ship24.single("beside")).outcomes() == ["applied"]
+    check_whole(database_url)
+
+
+def test_the_content_of_a_poison_message_is_not_in_the_log(service: StartService, database_url: str) -> None:
+    make_tables(database_url)
+    poison(database_url)
+    running = service(database_url)
+    running.post(ship24.single("poison", tracker_id="private-tracker"))
+    assert "delivery_undecidable" in running.logs()
+    assert "private-tracker" not in running.logs()
+
+
+# The database is away
+
+
+def test_while_postgresql_is_down_calls_are_503_and_on_record_afterwards(service: StartService, own_cluster: Cluster) -> None:
+    running = service(own_cluster.create_database("faulty"))
+    assert running.post(ship24.single("first")).outcomes() == ["applied"]
+    own_cluster.stop("immediate")
+    failed = [running.post(ship24.single(f"during-{number}")) for number in range(5)]
+    for answer in failed:
+        assert_unavailable(answer, "storage_unavailable")
+    assert running.get("/healthz").status == 200
+    assert (running.get("/readyz").status, running.get("/readyz").json()["checks"]["database"]) == (503, {"ok": False})
+    own_cluster.start()
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
+    wait_until(lambda: running.scalar("SELECT count(*) FROM deliveries WHERE outcome = 'failed'") >= 5, "failures on record")
+    recorded = running.rows("SELECT id, status, code FROM deliveries WHERE outcome = 'failed'")
+    expected = {(answer.json()["delivery_id"], 503, "storage_unavailable") for answer in failed}
+    assert expected <= {(row["id"], row["status"], row["code"]) for row in recorded}
+    assert running.post(ship24.single("first")).outcomes() == ["duplicate"]
+    assert running.post(ship24.single("during-0")).outcomes() == ["applied"]
+
+
+def test_what_was_answered_before_postgresql_crashed_is_there(service: StartService, own_cluster: Cluster) -> None:
+    url = own_cluster.create_database("crashing")
+    running = service(url)
+    script = Script()
+    load = Load(running, script.make)
+    for answered in (200, 400):
+        wait_until(lambda enough=answered: len(load.answered) >= enough, "calls are answered")  # type: ignore[misc]
+        own_cluster.stop("immediate")
+        wait_until(lambda: load.refused, "calls fail")
+        own_cluster.start()
+        wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
+    load.stop()
+    assert {reply.status for reply in load.refused} == {503}
+    check_kept(url, load.answered, script)
+    check_whole(url)
+
+
+# The disk is full
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        lacking("only root can mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lacking(f"a small disk cannot be mounted here ({done.stderr.strip()})")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return filler
+
+
+def test_on_a_full_disk_calls_are_503_and_nothing_is_half_there(service: StartService, small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk}/receiver.db"
+    running = service(url)
+    assert running.post(ship24.single("before")).outcomes() == ["applied"]
+    filler = fill(small_disk)
+    large = ship24.body(*(ship24.item(f"large-{number}", padding="x" * 1000) for number in range(100)))
+    assert_unavailable(running.post(large), "storage_unavailable")
+    assert running.get("/readyz").json()["checks"]["disk"] == {"ok": False}
+    assert running.get("/healthz").status == 200
+    check_whole(url)
+    assert running.scalar("SELECT count(*) FROM messages WHERE message_id LIKE 'large-%'") == 0
+    filler.unlink()
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
+    assert set(running.post(large).outcomes()) == {"applied"}
+    assert running.post(ship24.single("before")).outcomes() == ["duplicate"]
+    check_whole(url)
+
+
+# The process ends
+
+
+def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    script = Script()
+    load = Load(running, script.make)
+    wait_until(lambda: len(load.answered) >= 200, "calls are answered")
+    assert running.stop() == 0
+    load.stop()
+    assert {reply.status for reply in load.refused} <= {503}
+    check_kept(database_url, load.answered, script)
+    check_whole(database_url)
+
+
+def test_sigterm_waits_for_calls_that_wait_for_their_commit(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    with ThreadPoolExecutor(10) as threads:
+        with hold_up(database_url):
+            calls = post_in_background(running, threads, *(ship24.single() for _ in range(10)))
+            assert running.process
+            running.process.terminate()
+            wait_until(lambda: is_deaf(running), "the service takes no more calls")
+        assert [call.result().outcomes() for call in calls] == [["applied"]] * 10
+    assert running.wait() == 0
+    assert "Traceback" not in running.logs()
+
+
+def is_deaf(running: Service) -> bool:
+    try:
+        running.get("/healthz")
+    except (OSError, HTTPException):
+        return True
+    return False
+
+
+def test_a_service_whose_writer_died_answers_503_and_ends_for_its_supervisor(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    with ThreadPoolExecutor(10) as threads, hold_up(database_url):
+        calls = post_in_background(running, threads, *(ship24.single() for _ in range(10)))
+        running.writer().kill()
+        for call in calls:
+            assert_unavailable(call.result(), "storage_unavailable")
+    assert running.wait() == 1
+    assert "writer_lost" in running.logs()
+    running.restart()
+    assert running.post(ship24.single()).outcomes() == ["applied"]
+
+
+# Too much at once
+
+
+def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartService, database_url: str) -> None:
+    running = service(database_url, queue_deliveries="1")
+    with ThreadPoolExecutor(1) as threads:
+        with hold_up(database_url):
+            (waiting,) = post_in_background(running, threads, ship24.single("waiting"))
+            assert running.get("/readyz").json()["checks"]["queue"] == {"ok": False}
+            for answer in post_together([ship24.single(f"too-many-{number}") for number in range(5)], running):
+                assert_unavailable(answer, "busy")
+        assert waiting.result().outcomes() == ["applied"]
+    assert [row["message_id"] for row in running.rows("SELECT message_id FROM messages")] == ["waiting"]
+    query = "SELECT coalesce(sum(calls), 0) FROM unrecorded WHERE code = 'busy'"
+    wait_until(lambda: running.scalar(query) == 5, "the refused calls are counted")
+
+
+def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: StartService, database_url: str) -> None:
+    running = service(database_url, commit_timeout_seconds="0.5")
+    with hold_up(database_url):
+        late = running.post(ship24.single("late"))
+        assert_unavailable(late, "storage_unavailable")
+    query = "SELECT status, outcome, code FROM deliveries WHERE id = :id"
+    told = {"status": 503, "outcome": "failed", "code": "storage_unavailable"}
+    wait_until(lambda: list(map(dict, running.rows(query, id=late.json()["delivery_id"]))) == [told], "the record is corrected")
+    assert running.post(ship24.single("late")).outcomes() == ["duplicate"]
+
+
+def test_a_flood_without_a_token_neither_fills_the_disk_nor_starves_real_calls(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    began = monotonic()
+
+    def flood() -> int:
+        connection = running.connect()
+        statuses = [running.post(ship24.single(), token=None, connection=connection).status for _ in range(125)]
+        connection.close()
+        return statuses.count(401)
+
+    def work() -> int:
+        return sum(running.post(ship24.single()).outcomes() == ["applied"] for _ in range(50))
+
+    assert together([*[flood] * 8, work]) == [*[125] * 8, 50]
+    recorded = running.scalar("SELECT count(*) FROM deliveries WHERE outcome = 'refused'")
+    assert recorded <= 100 + (monotonic() - began) + 1
+    query = "SELECT coalesce(sum(calls), 0) FROM unrecorded WHERE code = 'unauthorized'"
+    wait_until(lambda: running.scalar(query) + recorded == 1000, "all others are counted")

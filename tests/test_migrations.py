@@ -1,0 +1,99 @@
+"""The tables in the database are those of the models, and only a migration makes them so."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+
+from receiver.errors import SchemaOutdated
+from receiver.storage import schema
+from receiver.storage.database import Database
+from receiver.storage.tables import METADATA
+from tests.harness import ship24
+from tests.harness.inbox import opened, outcomes
+from tests.harness.service import environment, run_command
+from tests.harness.storage import change, make_tables
+
+
+def test_the_migrated_tables_are_those_of_the_models(database_url: str) -> None:
+    make_tables(database_url)
+    database = Database(database_url)
+    with database.read() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
+    database.close()
+
+
+def test_the_migrated_tables_have_the_keys_and_indexes_of_the_models(database_url: str) -> None:
+    make_tables(database_url)
+    database = Database(database_url)
+    with database.read() as connection:
+        found = inspect(connection)
+        for name, table in METADATA.tables.items():
+            assert found.get_pk_constraint(name)["constrained_columns"] == [column.name for column in table.primary_key]
+            assert [c["name"] for c in found.get_columns(name)] == [column.name for column in table.columns]
+            assert {c["name"]: c["nullable"] for c in found.get_columns(name)} == {c.name: c.nullable for c in table.columns}
+            assert {index["name"] for index in found.get_indexes(name)} == {index.name for index in table.indexes}
+    database.close()
+
+
+def test_to_migrate_twice_is_harmless_and_keeps_everything(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        store.keep(ship24.single("kept"))
+    make_tables(database_url)
+    with opened(database_url) as store:
+        assert outcomes(store.keep(ship24.single("kept"))[0]) == ["duplicate"]
+
+
+def test_the_command_migrates_and_may_be_repeated(database_url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run_command("migrate", cwd=tmp_path, env=environment(database_url))
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    database = Database(database_url)
+    schema.check(database)
+    database.close()
+
+
+def test_to_serve_without_tables_is_refused_and_names_the_command(database_url: str, tmp_path: Path) -> None:
+    env = environment(database_url, port="0", ship24_tokens="token")
+    done = run_command("serve", cwd=tmp_path, env=env)
+    assert done.returncode == 2
+    assert "receiver migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tables_of_another_version_are_refused(database_url: str) -> None:
+    make_tables(database_url)
+    change(database_url, "UPDATE alembic_version SET version_num = '0000_other'")
+    database = Database(database_url)
+    with pytest.raises(SchemaOutdated, match="receiver migrate"):
+        schema.check(database)
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_the_tables_as_they_were(sqlite_url: str) -> None:
+    path = Database(sqlite_url).path
+    assert path is not None
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE trackers (something TEXT)")  # not ours: the migration meets it half way
+    connection.close()
+    with pytest.raises(Exception, match="trackers"):
+        make_tables(sqlite_url)
+    with sqlite3.connect(path) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    assert tables - {"alembic_version"} == {"trackers"}
+
+
+def test_an_unreachable_database_is_told_without_a_traceback_or_password(tmp_path: Path) -> None:
+    url = "postgresql://someone:a-planted-password@127.0.0.1:1/nothing"
+    for command in ("migrate", "serve"):
+        done = run_command(command, cwd=tmp_path, env=environment(url, port="0", ship24_tokens="token"))
+        assert done.returncode in {1, 2}
+        assert "Traceback" not in done.stderr
+        assert "a-planted-password" not in done.stderr + done.stdout
+        assert "127.0.0.1" in done.stderr
