@@ -59,6 +59,7 @@ class Database:
         self.path = Path(self.url.database or "") if self.is_sqlite else None
         self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        self.takes_arrays = not self.is_sqlite
         self._lock: IO[str] | None = None
         self._writing: Engine | None = None
         self._reading: Engine | None = None

@@ -1,51 +1,37 @@
 """SQLAlchemy statements on our tables for many rows at once, compiled once.
 
-Many rows in one statement mean one step of the database for all of them, and few waits for the interpreter's lock. A statement is
-compiled for one row; its text for N rows repeats the group after VALUES. Each N up to 32 has its own text, which the driver
-prepares once and keeps.
+Many rows in one statement mean one step of the database for all of them. Where the database takes arrays, each column is one
+array, and one text serves any number of rows. Elsewhere a statement is compiled for one row and its text for N rows repeats the
+group after VALUES; each N up to 32 has its own text, which the driver prepares once and keeps.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, column, func, literal_column, values
-from sqlalchemy.engine import Dialect
+from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, literal_column, select, values
 from sqlalchemy.sql import ClauseElement
 
 from receiver.storage.database import Database
 
 _T = TypeVar("_T")
-_MAX_ROWS = 32
-
-
-class _Repeated:
-    """The texts of one statement for 1 to 32 rows."""
-
-    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
-        text = str(statement.compile(dialect=dialect))
-        self._head, values_, rest = text.partition("VALUES ")
-        end = _find_close(rest) + 1
-        self._head += values_
-        self._group, self._tail = rest[:end], rest[end:]
-        self._texts: dict[int, str] = {}
-
-    def text(self, rows: int) -> str:
-        if rows not in self._texts:
-            self._texts[rows] = self._head + ", ".join([self._group] * rows) + self._tail
-        return self._texts[rows]
+_MAX_REPEATED = 32
+_MAX_ROWS = 1000
 
 
 class Insert:
-    """`INSERT … VALUES (…), (…) ON CONFLICT DO NOTHING` for rows given as tuples in the order of the table's columns.
+    """`INSERT … ON CONFLICT DO NOTHING` for rows given as tuples in the order of the table's columns.
 
-    With `versioned`, a row that exists is replaced if its `version` is the one before ours, and left alone otherwise; the
-    columns in
-    `kept` then keep what they hold where ours is NULL.
+    With `versioned`, a row that exists is replaced if its `version` is the one before ours, and left alone otherwise; the columns
+    in `kept` then keep what they hold where ours is NULL.
     """
 
     def __init__(self, database: Database, table: Table, *, versioned: bool = False, kept: Sequence[str] = ()) -> None:
-        new = database.insert(table).values(dict.fromkeys(table.columns.keys()))
+        names = table.columns.keys()
+        if database.takes_arrays:
+            new = database.insert(table).from_select(names, select(*_unnest(table.columns.values())))
+        else:
+            new = database.insert(table).values(dict.fromkeys(names))
         if versioned:
             keys = table.primary_key.columns
             statement = new.on_conflict_do_update(
@@ -59,14 +45,11 @@ class Insert:
             )
         else:
             statement = new.on_conflict_do_nothing()
-        self._statement = _Repeated(statement, database.dialect)
+        self._statement = _Statement(database, statement)
 
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Insert, and tell whether every row was written: False means that somebody else was first."""
-        written = 0
-        for chunk in _chunks(rows):
-            sql = self._statement.text(len(chunk))
-            written += connection.exec_driver_sql(sql, tuple(chain.from_iterable(chunk))).rowcount
+        written = sum(int(result.rowcount) for result in self._statement.execute(connection, rows))
         return written == len(rows)
 
 
@@ -75,25 +58,54 @@ class Lookup:
 
     def __init__(self, database: Database, table: Table, columns: Sequence[ColumnElement[Any]], *, lock: bool = False) -> None:
         self._database = database
-        keys = list(table.primary_key.columns)
-        wanted = (
-            values(*(column(key.name, key.type) for key in keys), name="wanted")
-            .data([tuple(bindparam(None, "", key.type) for key in keys)])
-            .cte("wanted")
-        )
+        wanted = _wanted(database, table)
         statement = database.select_packed(columns).select_from(wanted)
-        for key in keys:
+        for key in table.primary_key.columns:
             statement = statement.where(key == wanted.c[key.name])
         if lock:
             statement = database.lock_rows(statement, table)
-        self._statement = _Repeated(statement, database.dialect)
+        self._statement = _Statement(database, statement)
 
     def execute(self, connection: Connection, keys: Sequence[tuple[str, ...]]) -> Iterator[Sequence[Any]]:
         """Give the rows that exist. `keys` are sorted, so that two batches lock in the same order."""
-        for chunk in _chunks(keys):
-            sql = self._statement.text(len(chunk))
-            result = connection.exec_driver_sql(sql, tuple(chain.from_iterable(chunk)))
+        for result in self._statement.execute(connection, keys):
             yield from self._database.unpack(result)
+
+
+class _Statement:
+    """One statement for any number of rows."""
+
+    def __init__(self, database: Database, statement: ClauseElement) -> None:
+        self._arrays = database.takes_arrays
+        self._text = str(statement.compile(dialect=database.dialect))
+        self._repeated: dict[int, str] = {}
+
+    def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        if self._arrays:
+            for chunk in _chunks(rows, _MAX_ROWS):
+                yield connection.exec_driver_sql(self._text, tuple(map(list, zip(*chunk, strict=True))))
+        else:
+            for chunk in _chunks(rows, _MAX_REPEATED):
+                yield connection.exec_driver_sql(self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
+
+    def _repeat(self, rows: int) -> str:
+        if rows not in self._repeated:
+            head, values_, rest = self._text.partition("VALUES ")
+            end = _find_close(rest) + 1
+            self._repeated[rows] = head + values_ + ", ".join([rest[:end]] * rows) + rest[end:]
+        return self._repeated[rows]
+
+
+def _wanted(database: Database, table: Table) -> CTE:
+    keys = list(table.primary_key.columns)
+    if database.takes_arrays:
+        return select(*_unnest(keys)).cte("wanted")
+    rows = values(*(column(key.name, key.type) for key in keys), name="wanted")
+    return rows.data([tuple(bindparam(None, "", key.type) for key in keys)]).cte("wanted")
+
+
+def _unnest(columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    return [func.unnest(bindparam(None, [], ARRAY(c.type))).label(c.name) for c in columns]
 
 
 def _find_close(text: str) -> int:
@@ -105,6 +117,6 @@ def _find_close(text: str) -> int:
     raise ValueError("no group of values in the statement")
 
 
-def _chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(rows), _MAX_ROWS):
-        yield rows[start : start + _MAX_ROWS]
+def _chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
