@@ -4,7 +4,7 @@ A `Bench` holds what storage knew of the keys of one batch. It decides deliverie
 the one before it left, and collects the rows to write. Storage reads before and writes after.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from receiver.records import (
     Delivery,
     Event,
     EventRow,
+    LinkRow,
     Message,
     MessageRow,
     QuarantineRow,
@@ -25,6 +26,7 @@ from receiver.records import (
     TrackerRow,
     Verdict,
 )
+from receiver.states import advance, make_event_row, new_tracker, take_snapshot, terms_of
 
 _RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 _APPLIED = Verdict("applied")
@@ -56,23 +58,26 @@ class Bench:
     sightings: list[SightingRow] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[tuple[str, str, str]] = field(default_factory=set)
+    links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
         """Decide the items of one delivery, in body order."""
-        return Receipt(delivery.id, tuple([(m.message_id, self._decide_message(delivery, m)) for m in messages]))
+        return Receipt(delivery.id, tuple([self._decide_message(delivery, message) for message in messages]))
 
-    def _decide_message(self, delivery: Delivery, message: Message) -> Verdict:
+    def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
+        if message.by_state:
+            message = self._identify(delivery, message)
         if message.message_id is None:
             verdict = self._set_apart(delivery, message, None, message.flaw or "missing_message_id", message.detail)
             self._sight(delivery, message, verdict)
-            return verdict
+            return None, verdict
         key = (delivery.source, message.message_id)
         kept = self.messages.get(key)
         if kept is not None:
             verdict = _duplicate(kept, message.digest)
             self._sight(delivery, message, verdict)
-            return verdict
+            return message.message_id, verdict
         verdict = self._decide_content(delivery, message, message.message_id)
         self.messages[key] = message.digest
         self.new_messages.append(
@@ -89,13 +94,25 @@ class Bench:
                 delivery.received_at,
             )
         )
-        return verdict
+        return message.message_id, verdict
+
+    def _identify(self, delivery: Delivery, message: Message) -> Message:
+        """Name a message that names itself by nothing: by the one that set the present state, if its content is equal."""
+        tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
+        if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
+            self.messages.setdefault((delivery.source, tracker.latest_message_id), message.digest)
+            return message._replace(message_id=tracker.latest_message_id)
+        message_id = f"{delivery.id}:{message.position}"
+        events = tuple([event._replace(event_id=message_id) for event in message.events])
+        return message._replace(message_id=message_id, events=events)
 
     def _decide_content(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
         if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
             return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
         key = (delivery.source, message.tracker_id)
         self._fold(key, delivery, message, message.snapshot, message_id)
+        for link in message.links:
+            self.links[delivery.source, link.package] = LinkRow(delivery.source, *link, delivery.received_at)
         best: Verdict | None = None
         for position, event in enumerate(message.events):
             verdict = self._decide_event(delivery, message, message_id, key, position, event)
@@ -109,23 +126,16 @@ class Bench:
         Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
         """
         tracker = self.trackers.get(key)
+        generated_at = delivery.received_at if snapshot.generated_at is None else snapshot.generated_at
         names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
         if tracker is None:
-            self._move(key, None, _new_tracker(key, delivery, message, snapshot, message_id))
-            self.terms |= _terms(key, (key[1], *names))
+            self._move(key, None, new_tracker(key, delivery, message, snapshot, generated_at, message_id))
+            self.terms |= terms_of(key, (key[1], *names))
             return
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
-            self.terms |= _terms(key, names)  # an older snapshot's too: it is found by every name that it ever had
-        if (snapshot.generated_at, message_id) > (tracker.snapshot_generated_at, tracker.snapshot_message_id):
-            after = tracker._replace(
-                tracking_number=snapshot.tracking_number,
-                client_tracker_id=snapshot.client_tracker_id,
-                shipment_reference=snapshot.shipment_reference,
-                shipment=snapshot.shipment,
-                snapshot_generated_at=snapshot.generated_at,
-                snapshot_message_id=message_id,
-            )
-            self._move(key, tracker, after)
+            self.terms |= terms_of(key, names)  # an older snapshot's too: it is found by every name that it ever had
+        if (generated_at, message_id) > (tracker.snapshot_generated_at, tracker.snapshot_message_id):
+            self._move(key, tracker, take_snapshot(tracker, snapshot, generated_at, message_id))
 
     def _decide_event(
         self,
@@ -146,11 +156,11 @@ class Bench:
         before = self.trackers[key]
         moment = Moment(occurrence, delivery.received_at + message.position if event.by_arrival else event.order)
         verdict = _weigh(moment, before)
-        row = _event_row(key, delivery, message_id, event, moment, verdict, before.latest_event_id)
+        row = make_event_row(key, delivery, message_id, event, moment, verdict, before.latest_event_id)
         self.events[identity] = event.digest
         self.new_events.append(row)
         if verdict is _APPLIED:
-            self._move(key, before, _advance(before, row))
+            self._move(key, before, advance(before, row))
             self.changes.append(Change(before, self.trackers[key], row))
         return verdict
 
@@ -216,70 +226,3 @@ def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
     if latest is None or is_newer(candidate, latest):
         return _APPLIED
     return Verdict("stale", "older" if compare(candidate, latest) < 0 else "tie")
-
-
-def _event_row(
-    key: tuple[str, str],
-    delivery: Delivery,
-    message_id: str,
-    event: Event,
-    moment: Moment,
-    verdict: Verdict,
-    against: str | None,
-) -> EventRow:
-    return EventRow(
-        *key,
-        event.event_id,
-        message_id,
-        moment.occurrence.text,
-        "courier" if event.occurrence else "arrival",
-        moment.order,
-        event.status,
-        event.status_code,
-        event.status_category,
-        event.status_milestone,
-        event.location,
-        event.courier_code,
-        verdict.outcome,
-        verdict.reason,
-        against,
-        event.digest,
-        delivery.received_at,
-    )
-
-
-def _new_tracker(key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str) -> TrackerRow:
-    return TrackerRow(
-        source=key[0],
-        tracker_id=key[1],
-        version=1,
-        subject=message.subject,
-        tracking_number=snapshot.tracking_number,
-        client_tracker_id=snapshot.client_tracker_id,
-        shipment_reference=snapshot.shipment_reference,
-        shipment=snapshot.shipment,
-        snapshot_generated_at=snapshot.generated_at,
-        snapshot_message_id=message_id,
-        created_at=delivery.received_at,
-    )
-
-
-def _terms(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
-    """What the tracker can be found by, without case."""
-    return {(name.casefold(), *key) for name in names if name}
-
-
-def _advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
-    return tracker._replace(
-        status=event.status,
-        status_code=event.status_code,
-        status_category=event.status_category,
-        status_milestone=event.status_milestone,
-        location=event.location,
-        latest_occurrence=event.occurrence,
-        latest_order=event.order,
-        latest_event_id=event.event_id,
-        latest_message_id=event.message_id,
-        latest_digest=event.digest,
-        applied_at=event.received_at,
-    )

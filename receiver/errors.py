@@ -4,6 +4,7 @@ Each class knows its HTTP status, the code that stands in the answer, the outcom
 whether the sender helps itself by repeating the call.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -14,7 +15,7 @@ class ReceiverError(Exception):
     code: ClassVar[str] = "internal"
     outcome: ClassVar[str] = "failed"
     retry_after_seconds: ClassVar[int | None] = None
-    headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -58,7 +59,10 @@ class MethodNotAllowed(Refused):
 
     status = 405
     code = "method_not_allowed"
-    headers = ((b"allow", b"POST, HEAD"),)
+
+    def __init__(self, message: str, allowed: Sequence[str] = ("POST", "HEAD")) -> None:
+        super().__init__(message)
+        self.headers = ((b"allow", ", ".join(allowed).encode()),)
 
 
 class BodyIncomplete(Refused):
@@ -97,11 +101,24 @@ class UnexpectedShape(Unreadable):
     code = "unexpected_shape"
 
 
+class CallerGone(ReceiverError):
+    """The caller hung up before it had our whole answer; the status is only for the record."""
+
+    status = 499
+    code = "caller_gone"
+
+
 class Unavailable(ReceiverError):
     """Not now: the sender repeats the call and loses nothing."""
 
     status = 503
     retry_after_seconds = 30
+
+
+class NoCustomerList(Unavailable):
+    """No customer list was ever imported; an empty one would be a lie."""
+
+    code = "no_customer_list"
 
 
 class Busy(Unavailable):

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TypeVar
 
+from receiver.clock import to_micros
+
 _Comparable = TypeVar("_Comparable", date, datetime, int)
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)"  # a local day
@@ -78,6 +80,15 @@ def _read_zone(zone: str) -> timezone:
     return timezone(-offset if zone[0] == "-" else offset)  # ValueError from 24 hours on
 
 
+def rank(text: str) -> int | None:
+    """Return a time as microseconds for sorting what one sender wrote, or None if it cannot be read; no zone is read as UTC."""
+    try:
+        occurrence = read_occurrence(text)
+    except ValueError:
+        return None
+    return to_micros(_as_if_utc(occurrence))
+
+
 def compare(candidate: Moment, latest: Moment) -> int:
     """Return 1 if `candidate` is newer than `latest`, -1 if it is older, 0 if neither can be said.
 
@@ -108,11 +119,14 @@ def is_implausible(occurrence: Occurrence, received: datetime, max_future: timed
     Only for this check a time without a zone is read as UTC, and a bare date as its first moment: the limit of two days is wider
     than all zones together.
     """
-    moment = occurrence.instant
-    if moment is None:
-        wall = occurrence.wall or datetime.combine(occurrence.day, datetime.min.time())
-        moment = wall.replace(tzinfo=UTC)
-    return moment - received > max_future
+    return _as_if_utc(occurrence) - received > max_future
+
+
+def _as_if_utc(occurrence: Occurrence) -> datetime:
+    if occurrence.instant is not None:
+        return occurrence.instant
+    wall = occurrence.wall or datetime.combine(occurrence.day, datetime.min.time())
+    return wall.replace(tzinfo=UTC)
 
 
 def _sign(one: _Comparable, other: _Comparable) -> int:

@@ -81,22 +81,31 @@ class Event(NamedTuple):
 class Snapshot(NamedTuple):
     """What the sender knew of the tracker when it built the message: replaces an older one, by `generated_at`.
 
-    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given, -1
-    where there is no block that could replace one.
+    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given, -1 where there is no block that
+    could replace one; None where the sender has no such clock: then the time of arrival counts.
     `shipment` is the block as compact JSON, or None where the message has none; it may hold personal data.
     """
 
-    generated_at: int
+    generated_at: int | None
     tracking_number: str | None
     client_tracker_id: str | None
     shipment_reference: str | None
     shipment: str | None
 
 
+class Link(NamedTuple):
+    """A package travels with a manifest; both are trackers of one source."""
+
+    package: str
+    manifest: str
+
+
 class Message(NamedTuple):
     """One item of a delivery, in the words of this service.
 
     `message_id` is the identity of the item, not of the request: it survives redelivery and regrouping.
+    Where the sender gives no identity and no time, `by_state` is set and `message_id` is None: equal to what set the tracker's
+    present state it is a duplicate, else a new message, named by its delivery and position.
     `subject` is what the tracker stands for: `parcel`, `package` or `manifest`.
     `flaw` is the reason for which the whole message goes to quarantine, `detail` what was expected, in a sentence.
     `raw` is the item as canonical JSON, `digest` is of that.
@@ -111,16 +120,31 @@ class Message(NamedTuple):
     topic: str = ""
     snapshot: Snapshot | None = None
     events: tuple[Event, ...] = ()
+    links: tuple[Link, ...] = ()
+    by_state: bool = False
     flaw: str | None = None
     detail: str | None = None
 
 
+class Answer(NamedTuple):
+    """What we answer to a call: an HTTP status, JSON bytes and further headers."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Submission(NamedTuple):
-    """A delivery on its way to storage: read into messages, or with the error that is its answer."""
+    """A delivery on its way to storage: read into messages, or with the error that is its answer.
+
+    A call that fetched something comes with the answer that it got already, and with the number that was `served`.
+    """
 
     delivery: Delivery
     messages: tuple[Message, ...] = ()
     error: ReceiverError | None = None
+    answer: Answer | None = None
+    served: int | None = None
 
 
 class DeliveryRow(NamedTuple):
@@ -235,6 +259,15 @@ class TrackerRow(NamedTuple):
     applied_at: int | None = None
 
 
+class LinkRow(NamedTuple):
+    """Which manifest a package travels with, by the latest call that said so."""
+
+    source: str
+    package: str
+    manifest: str
+    linked_at: int
+
+
 class QuarantineRow(NamedTuple):
     """A message or an event kept apart with its bytes. `event_position` None means the whole message."""
 
@@ -257,14 +290,6 @@ class Change(NamedTuple):
     before: TrackerRow | None
     after: TrackerRow
     event: EventRow
-
-
-class Answer(NamedTuple):
-    """What we answer to a call: an HTTP status, JSON bytes and further headers."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Receipt(NamedTuple):

@@ -7,7 +7,7 @@ errors: one might be a secret in the wrong place.
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from receiver.addresses import Network, read_network
 from receiver.errors import ConfigurationError
 from receiver.gate import AddressPolicy, Gate, Secret
+from receiver.sources import NAMES, Source, make_sources
+from receiver.sources.places import check_place
+from receiver.sources.shiipp import FIELDS
 
 PREFIX = "RECEIVER_"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -53,6 +56,23 @@ def _items(value: object) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
+def _read_places(kind: str) -> Callable[[object], dict[str, tuple[str, ...]]]:
+    def read(value: object) -> dict[str, tuple[str, ...]]:
+        if not isinstance(value, dict):  # a ValueError is what pydantic turns into a message
+            raise ValueError("expected a table in the file: a field of ours, and a list of places to look for it")  # noqa: TRY004
+        for field, places in value.items():
+            if field not in FIELDS[kind]:
+                near = get_close_matches(str(field), sorted(FIELDS[kind]), n=1, cutoff=0)[0]
+                raise ValueError(f"{field} is not a field; the nearest one is {near}")
+            if not isinstance(places, list | tuple) or not places or not all(isinstance(place, str) for place in places):
+                raise ValueError(f'{field}: expected a list of places, such as ["data.id", "/parcels/0/id"]')
+            for place in places:
+                check_place(place)
+        return {str(field): tuple(places) for field, places in value.items()}
+
+    return read
+
+
 Tokens = Annotated[
     tuple[Secret, ...],
     NoDecode,
@@ -63,6 +83,10 @@ Networks = Annotated[
     NoDecode,
     BeforeValidator(lambda value: value if isinstance(value, tuple) else _read_networks(value)),
 ]
+
+
+PackagePlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("new-package"))]
+ManifestPlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("manifest-status"))]
 
 
 class Settings(BaseSettings):
@@ -89,6 +113,8 @@ class Settings(BaseSettings):
     shiipp_tokens: Tokens = ()
     shiipp_allowed_ips: Networks = ()
     shiipp_ip_policy: AddressPolicy = AddressPolicy.OFF
+    shiipp_new_package: PackagePlaces = Field(default_factory=dict)
+    shiipp_manifest_status: ManifestPlaces = Field(default_factory=dict)
     ops_tokens: Tokens = ()
     trusted_proxies: Networks = ()
     max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600)
@@ -113,7 +139,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":
-        for source in ("ship24", "shiipp"):
+        for source in NAMES:
             gate = self.gate(source)
             if gate.tokens and gate.policy is not AddressPolicy.OFF and not gate.networks:
                 raise ValueError(
@@ -137,6 +163,10 @@ class Settings(BaseSettings):
             getattr(self, f"{source}_allowed_ips"),
             getattr(self, f"{source}_ip_policy"),
         )
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the paths that senders post to, with what reads their bodies."""
+        return make_sources(self.shiipp_new_package, self.shiipp_manifest_status)
 
     def secrets(self) -> tuple[str, ...]:
         """Return everything that must not be written anywhere, the database's password included."""

@@ -174,3 +174,8 @@ def test_anything_but_an_object_is_an_empty_one(value: object, kept: dict[str, i
 @pytest.mark.parametrize("digits", ["1e999", "-1e999", "9" * 400], ids=["infinite", "minus infinite", "400 digits"])
 def test_a_number_that_no_database_holds_stays_as_it_was_written(digits: str) -> None:
     assert read_json(f"[{digits}]".encode()) == [digits]
+
+
+def test_where_it_matters_a_long_whole_number_keeps_its_digits() -> None:
+    body = b'{"tracking_number": 9400100000000000000012, "small": 7}'
+    assert read_json(body, exact=True) == {"tracking_number": "9400100000000000000012", "small": 7}

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, WriterTaken
 from receiver.records import Answer, MessageRow
 from receiver.storage.database import Database, LostRace
+from receiver.storage.inbox import is_next
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import MessageTable, TrackerTable, table_of
 from receiver.storage.transactions import Transactions
@@ -81,7 +82,7 @@ def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Stor
     store.keep(ship24.single(tracker_id="moving"))
     table = table_of(TrackerTable)
     find = Lookup(store.database, table, list(table.columns), lock=True)
-    put = Insert(store.database, table, versioned=True, kept=["shipment"])
+    put = Insert(store.database, table, replace_if=is_next, kept=["shipment"])
 
     def move(version: int, status: str) -> Callable[[Connection], bool]:
         def work(connection: Connection) -> bool:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from receiver import __version__
-from receiver.cli import deliveries, doctor, serve, trackers, window
+from receiver.cli import customers, deliveries, doctor, serve, trackers, window
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
 _WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
@@ -26,6 +26,7 @@ commands.add_command(serve.serve)
 commands.add_command(doctor.doctor)
 commands.add_command(trackers.trackers)
 commands.add_command(deliveries.deliveries)
+commands.add_command(customers.customers)
 commands.add_command(window.setup_window)
 
 

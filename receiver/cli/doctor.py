@@ -1,6 +1,7 @@
 """Is everything in order? One line a finding; exit code 1 if one of them is not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -10,10 +11,12 @@ from receiver import clock
 from receiver.addresses import is_listed, read_address
 from receiver.cli.output import show_json, show_table
 from receiver.cli.remote import base_url
+from receiver.cli.sample import show_sample
 from receiver.errors import ReceiverError, WriterTaken
 from receiver.gate import AddressPolicy
 from receiver.settings import Settings, load
-from receiver.sources import SOURCES
+from receiver.sources import NAMES, Source
+from receiver.sources.shiipp import FIELDS
 from receiver.storage import queries, schema
 from receiver.storage.database import Database
 from receiver.web.health import has_room
@@ -32,10 +35,17 @@ class Finding(NamedTuple):
 
 
 @click.command()
+@click.option("--sample", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Only show how this body is mapped.")
+@click.option("--kind", type=click.Choice(sorted(FIELDS)), help="Of the sample.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(*, as_json: bool) -> None:
-    """Look at configuration, database, clock, address policy and the running server."""
+def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
+    """Look at configuration, database, clock, address policy and the running server; or at a sample of Shiipp's bodies."""
     settings = load()
+    if sample is not None:
+        if kind is None:
+            raise click.UsageError("--sample needs --kind: " + " or ".join(sorted(FIELDS)))
+        show_sample(settings, sample.read_bytes(), kind, as_json=as_json)
+        return
     database = Database(settings.database_url)
     findings = [
         Finding("ok", "configuration", "readable, every name known"),
@@ -100,7 +110,7 @@ def _look_at_sources(settings: Settings, database: Database) -> Iterator[Finding
         uses, windows = {}, {}
     finally:
         database.close()
-    for name in sorted({source.name for source in SOURCES}):
+    for name in NAMES:
         gate = settings.gate(name)
         if not gate.tokens:
             yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
@@ -121,22 +131,22 @@ def _look_at_sources(settings: Settings, database: Database) -> Iterator[Finding
 
 
 def _try_server(settings: Settings) -> Iterator[Finding]:
-    for source in SOURCES:
+    for source in settings.sources():
         gate = settings.gate(source.name)
         url = f"{base_url(settings)}{source.path}"
         try:
             head = urllib3.request("HEAD", url, retries=False, timeout=5.0)
             yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
             if gate.tokens:
-                yield _try_post(url, source.path, gate.tokens[0].reveal())
+                yield _try_post(url, source, gate.tokens[0].reveal())
         except urllib3.exceptions.HTTPError as error:
             yield Finding("fail", f"HEAD {source.path}", f"no answer at {url} ({type(error).__name__})")
 
 
-def _try_post(url: str, path: str, token: str) -> Finding:
+def _try_post(url: str, source: Source, token: str) -> Finding:
     """Post nothing, in a valid form: it is kept as a call and changes no tracker."""
     headers = {"authorization": f"Bearer {token}", "user-agent": "receiver doctor"}
-    answer = urllib3.request("POST", url, body=b'{"trackings":[]}', headers=headers, retries=False, timeout=15.0)
+    answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
     if answer.status == 403:
-        return Finding("ok", f"POST {path}", "403 from here, as the address policy says; the token is right")
-    return Finding("ok" if answer.status == 200 else "fail", f"POST {path}", f"{answer.status}, expected 200")
+        return Finding("ok", f"POST {source.path}", "403 from here, as the address policy says; the token is right")
+    return Finding("ok" if answer.status == 200 else "fail", f"POST {source.path}", f"{answer.status}, expected 200")

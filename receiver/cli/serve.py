@@ -8,13 +8,14 @@ import click
 
 from receiver import logs, service
 from receiver.settings import Settings, load
-from receiver.sources import SOURCES
 from receiver.storage import schema
 from receiver.storage.database import Database
+from receiver.web.customers import CUSTOMERS_PATH
 
 _ENV = """\
 # Written once by `receiver init`; never committed. The environment has precedence over this file.
 RECEIVER_SHIP24_TOKENS={ship24}
+RECEIVER_SHIIPP_TOKENS={shiipp}
 RECEIVER_OPS_TOKENS={ops}
 # Ship24's two addresses, and this machine for trying it out: take 127.0.0.1 out where strangers can reach the port.
 RECEIVER_SHIP24_ALLOWED_IPS=3.222.254.223,54.161.7.2,127.0.0.1
@@ -28,12 +29,14 @@ def init() -> None:
     path = Path(".env")
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_text(_ENV.format(ship24=secrets.token_urlsafe(32), ops=secrets.token_urlsafe(32)), encoding="utf-8")
+        fresh = {name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")}
+        path.write_text(_ENV.format(**fresh), encoding="utf-8")
         click.echo(f"wrote {path} with fresh secrets")
     settings = load()
-    for source in SOURCES:
-        click.echo(f"{'webhook ' + source.name:16} {_base_url(settings)}{source.path}")
-    click.echo(f"{'secrets':16} {path.resolve()}")
+    for source in settings.sources():
+        click.echo(f"{f'webhook {source.name}':16} {_base_url(settings)}{source.path}")
+    click.echo(f"{'customer list':16} {_base_url(settings)}{CUSTOMERS_PATH}")
+    click.echo(f"{'secrets':16} {path}")
 
 
 @click.command()

@@ -60,6 +60,7 @@ def show(tracker: str, source: str | None, *, as_json: bool) -> None:
 
 def _show(answer: dict[str, Any]) -> None:
     state = answer["tracker"]
+    manifest = state["manifest"]
     status = f"{state['status'] or '-'} ({state['status_milestone'] or 'no milestone'})"
     show_pairs(
         {
@@ -71,11 +72,14 @@ def _show(answer: dict[str, Any]) -> None:
             "location": state["location"],
             "occurred": state["latest_occurrence"],
             "applied": state["applied_at"],
+            "manifest": manifest
+            and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status yet'}",
+            "packages": ", ".join(state["packages"]),
         }
     )
     show_heading("Timeline")
     columns = ("occurred", "outcome", "status", "milestone", "received (UTC)")
-    show_table(columns, (_event(event) for event in answer["events"]), wrapped=["status"])
+    show_table(columns, (_event(event) for event in answer["events"]), wrapped=["status", "milestone"])
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:

@@ -7,11 +7,11 @@ import click
 from receiver import clock
 from receiver.cli.remote import perform
 from receiver.settings import load
-from receiver.sources import SOURCES
+from receiver.sources import NAMES
 
 
 @click.command("setup-window")
-@click.argument("source", type=click.Choice(sorted({source.name for source in SOURCES})))
+@click.argument("source", type=click.Choice(NAMES))
 @click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
 def setup_window(source: str, minutes: int) -> None:
     """Let SOURCE call from any address for some minutes, token still required; it closes by itself."""

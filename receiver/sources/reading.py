@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import orjson
@@ -13,27 +14,30 @@ MAX_ITEMS = 10_000
 
 _MAX_TEXT = 2000
 _MAX_KEY = 200
+_LONG_NUMBER = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
 _INT64 = range(-(2**63), 2**63)
 
 
-def read_json(body: bytes) -> Any:
-    """Parse a body. Raises InvalidJson naming the place.
+def read_json(body: bytes, *, exact: bool = False) -> Any:
+    """Parse a body. Raises InvalidJson naming the place. With `exact`, whole numbers beyond 64 bits are kept as their digits.
 
     What strict parsing refuses but senders really produce is read all the same: a byte order mark, and halves of surrogate pairs
     (a JavaScript sender that cut a courier's text in the middle of an emoji), which become U+FFFD.
     """
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as strict:
         try:
-            text = body.decode("utf-8-sig")
-            value = json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded, parse_float=_bounded)
-            # Out through UTF-16 and back: pairs join, halves are replaced.
-            return orjson.loads(
-                json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            )
+            return _read_leniently(body)
         except (ValueError, RecursionError):
             raise InvalidJson(f"The body must be JSON: {strict}.") from None
+    return _read_leniently(body) if exact and _LONG_NUMBER.search(body) else value
+
+
+def _read_leniently(body: bytes) -> Any:
+    value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_int=_bounded, parse_float=_bounded)
+    # Out through UTF-16 and back: pairs join, halves are replaced.
+    return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def canonical(value: Any) -> bytes | None:
@@ -88,7 +92,7 @@ def _refuse_constant(name: str) -> float:
 
 def _bounded(digits: str) -> int | float | str:
     """Read a number; one that no database can hold stays as it was written."""
-    if digits.lstrip("-").isdigit() and len(digits) < 20 and int(digits) in _INT64:
-        return int(digits)
+    if digits.lstrip("-").isdigit():
+        return int(digits) if len(digits) < 20 and int(digits) in _INT64 else digits
     number = float(digits)
     return number if abs(number) < float("inf") else digits

@@ -147,6 +147,8 @@ class Database:
             return True
         if not isinstance(error, DBAPIError):
             return isinstance(error, SQLAlchemyError)
+        if (_sqlstate(error) or "").startswith("54"):  # a limit of the program: the content is too large for it
+            return False
         return (
             error.connection_invalidated
             or isinstance(error, OperationalError)

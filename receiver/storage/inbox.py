@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import Connection, null
+from sqlalchemy import Connection, literal_column, null
 
 from receiver import answers
 from receiver.clock import to_micros
@@ -16,7 +17,6 @@ from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
 from receiver.records import (
     Answer,
-    Delivery,
     DeliveryRow,
     Message,
     Submission,
@@ -28,6 +28,7 @@ from receiver.storage.tables import (
     BodyTable,
     DeliveryTable,
     EventTable,
+    LinkTable,
     MessageTable,
     QuarantineTable,
     SightingTable,
@@ -57,7 +58,7 @@ class Inbox:
         self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
         self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
         self._add_trackers = Insert(database, trackers)
-        self._put_trackers = Insert(database, trackers, versioned=True, kept=["shipment"])
+        self._put_trackers = Insert(database, trackers, replace_if=is_next, kept=["shipment"])
         self._add_messages = Insert(database, messages)
         self._add_events = Insert(database, events)
         self._add_deliveries = Insert(database, table_of(DeliveryTable))
@@ -65,6 +66,7 @@ class Inbox:
         self._add_sightings = Insert(database, table_of(SightingTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(TermTable))
+        self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
@@ -105,7 +107,9 @@ class Inbox:
         self._read(connection, bench, batch)
         results = []
         for submission in batch:
-            if submission.error is not None:
+            if submission.answer is not None:
+                results.append((submission, submission.answer, Counter[str]()))
+            elif submission.error is not None:
                 answer = answers.for_error(submission.error, submission.delivery.id)
                 results.append((submission, answer, Counter[str]()))
             else:
@@ -142,6 +146,7 @@ class Inbox:
         if not complete:
             raise LostRace
         self._add_terms.execute(connection, sorted(bench.terms))
+        self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
         self._add_sightings.execute(connection, bench.sightings)
         self._add_quarantine.execute(connection, bench.quarantined)
 
@@ -156,14 +161,26 @@ class Inbox:
             bodies.append((delivery.id, headers, delivery.body, answer.body))
         self._add_deliveries.execute(connection, deliveries)
         self._add_bodies.execute(connection, bodies)
-        self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
+        self._note_token_uses(connection, (submission for submission, _, _ in results))
 
-    def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
-        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
+    def _note_token_uses(self, connection: Connection, submissions: Iterable[Submission]) -> None:
+        """Note when tokens were used; a call of nothing (the doctor's) is no use."""
+        used = [s.delivery for s in submissions if s.messages or s.answer is not None or s.error is not None]
+        uses = {(d.source, d.token): d.received_at for d in used if d.token is not None}
         due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
         if due:
             self._upkeep.note_token_uses(connection, due)
             self._token_uses |= due
+
+
+def is_next(old: Any, new: Any) -> Any:
+    """The condition under which a tracker's row is replaced: nobody else changed it since it was read."""
+    return old.version == new.version - literal_column("1")
+
+
+def is_later(old: Any, new: Any) -> Any:
+    """The condition under which a link is replaced."""
+    return old.linked_at < new.linked_at
 
 
 def _make_row(submission: Submission, answer: Answer, counts: Counter[str], now: int) -> DeliveryRow:
@@ -185,7 +202,7 @@ def _make_row(submission: Submission, answer: Answer, counts: Counter[str], now:
         error.code if error else None,
         error.message if error else None,
         len(delivery.body),
-        len(submission.messages),
+        len(submission.messages) if submission.served is None else submission.served,
         counts["applied"],
         counts["stale"],
         counts["duplicate"],

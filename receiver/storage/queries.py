@@ -18,6 +18,7 @@ from receiver.storage.tables import (
     BodyTable,
     DeliveryTable,
     EventTable,
+    LinkTable,
     MessageTable,
     SetupWindowTable,
     SightingTable,
@@ -92,8 +93,10 @@ def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, 
         if state is None:
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
         timeline = connection.execute(select(events).where(_is(events, source, tracker_id))).mappings().all()
+        manifest, packages = _linked(connection, source, tracker_id)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
-    return {"tracker": {**_public(state), "shipment": shipment}, "events": [_public(row) for row in _newest_first(timeline)]}
+    tracker = {**_public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
+    return {"tracker": tracker, "events": [_public(row) for row in _newest_first(timeline)]}
 
 
 def list_deliveries(
@@ -134,6 +137,21 @@ def show_delivery(database: Database, delivery_id: str) -> StoredDelivery:
         return StoredDelivery(_public(row), (), None, None, items)
     headers = tuple((name, value) for name, value in orjson.loads(stored.headers))
     return StoredDelivery(_public(row), headers, bytes(stored.body), bytes(stored.answer), items)
+
+
+def _linked(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the manifest that a package travels with (None: none is known), and a manifest's packages."""
+    links, trackers = table_of(LinkTable), table_of(TrackerTable)
+    latest = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
+    manifest_id = connection.execute(latest).scalar()
+    travelling = select(links.c.package).where(links.c.source == source, links.c.manifest == tracker_id)
+    packages = [str(package) for package in connection.execute(travelling.order_by(links.c.package)).scalars()]
+    if manifest_id is None:
+        return None, packages
+    names = ("tracker_id", "tracking_number", "status", "latest_occurrence", "applied_at")
+    columns = [trackers.c[name] for name in names]
+    row = connection.execute(select(*columns).where(_is(trackers, source, manifest_id))).mappings().first()
+    return (_public(row) if row is not None else {"tracker_id": manifest_id, "status": None}), packages
 
 
 def _items(connection: Connection, delivery_id: str) -> list[dict[str, Any]]:

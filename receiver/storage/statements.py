@@ -5,16 +5,17 @@ array, and one text serves any number of rows. Elsewhere a statement is compiled
 group after VALUES; each N up to 32 has its own text, which the driver prepares once and keeps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, literal_column, select, values
+from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, select, values
 from sqlalchemy.sql import ClauseElement
 
 from receiver.storage.database import Database
 
 _T = TypeVar("_T")
+Condition: TypeAlias = Callable[[Any, Any], Any]
 _MAX_REPEATED = 32
 _MAX_ROWS = 1000
 
@@ -22,17 +23,19 @@ _MAX_ROWS = 1000
 class Insert:
     """`INSERT … ON CONFLICT DO NOTHING` for rows given as tuples in the order of the table's columns.
 
-    With `versioned`, a row that exists is replaced if its `version` is the one before ours, and left alone otherwise; the columns
-    in `kept` then keep what they hold where ours is NULL.
+    With `replace_if`, a row that exists is replaced where that condition on the old and the new one holds, and left alone
+    otherwise; the columns in `kept` then keep what they hold where ours is NULL. No key may come twice in one call.
     """
 
-    def __init__(self, database: Database, table: Table, *, versioned: bool = False, kept: Sequence[str] = ()) -> None:
+    def __init__(
+        self, database: Database, table: Table, *, replace_if: Condition | None = None, kept: Sequence[str] = ()
+    ) -> None:
         names = table.columns.keys()
         if database.takes_arrays:
             new = database.insert(table).from_select(names, select(*_unnest(table.columns.values())))
         else:
             new = database.insert(table).values(dict.fromkeys(names))
-        if versioned:
+        if replace_if is not None:
             keys = table.primary_key.columns
             statement = new.on_conflict_do_update(
                 index_elements=list(keys),
@@ -41,7 +44,7 @@ class Insert:
                     for c in table.columns
                     if c.name not in keys
                 },
-                where=table.c.version == new.excluded.version - literal_column("1"),
+                where=replace_if(table.c, new.excluded),
             )
         else:
             statement = new.on_conflict_do_nothing()

@@ -183,6 +183,40 @@ class TermTable(Table, table=True):
     tracker_id: str = _key()
 
 
+class LinkTable(Table, table=True):
+    """Which manifest a package travels with, by the latest call that said so: tracker ids of one source."""
+
+    __tablename__ = "links"
+    __table_args__ = (Index(None, "source", "manifest"),)
+
+    source: str = _key()
+    package: str = _key()
+    manifest: str = Field(sa_type=Text)
+    linked_at: int = Field(sa_type=BigInteger)
+
+
+class CustomerImportTable(Table, table=True):
+    """Each customer list that was imported; the latest is served. `body_bytes` is the length of the array as served."""
+
+    __tablename__ = "customer_imports"
+
+    id: str = _key()
+    imported_at: int = Field(sa_type=BigInteger)
+    customers: int
+    body_bytes: int
+
+
+class CustomerTable(Table, table=True):
+    """The customers of the last two imports: a list that is being served stays whole while the next one comes in."""
+
+    __tablename__ = "customers"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    import_id: str = _key()
+    user_code: str = _key()
+    document: str = Field(sa_type=Text)
+
+
 class QuarantineTable(Table, table=True):
     """Messages and events that could not be applied, with their bytes and the reason."""
 

@@ -1,11 +1,12 @@
 """Small writes beside the deliveries: token use, setup windows, counts of what is not kept one by one, and its bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
 
 from receiver.errors import ReceiverError
 from receiver.records import Answer
+from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.tables import (
     NOT_ACCEPTED,
@@ -58,6 +59,10 @@ class Upkeep:
             set_={"opened_at": opened_at, "closes_at": closes_at},
         )
         connection.execute(statement)
+
+    def replace_customers(self, connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> int:
+        """Serve this list of (user code, document) from now on; return how many customers it has."""
+        return replace_list(connection, list_id, imported_at, rows).customers
 
     def correct_answer(self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer) -> None:
         """Put on record what the sender really got, where a commit came after its time was up."""

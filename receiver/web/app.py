@@ -13,11 +13,13 @@ from starlette.types import ASGIApp
 
 from receiver.errors import ReceiverError
 from receiver.settings import Settings
-from receiver.sources import SOURCES
+from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.body import BodyReader, Memory
+from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.desk import Desk
+from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
 from receiver.web.ops import Ops
@@ -27,6 +29,7 @@ from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
+_MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
 _WINDOW_SECONDS = 2.0  # how often another process's setup windows are looked for
 
 _log = structlog.get_logger()
@@ -46,10 +49,11 @@ def create_app(
     health = Health(database, desk)
     app = Starlette(
         routes=[
-            *_make_webhooks(settings, windows, desk),
+            *_make_senders_routes(settings, database, windows, desk),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Route("/ops/api/setup-windows", ops.open_setup_window, methods=["POST"]),
+            Route("/ops/api/customers", ops.replace_customers, methods=["POST"], max_body_size=_MAX_LIST_BYTES),
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},
@@ -59,15 +63,16 @@ def create_app(
     return TrailingSlash(app)
 
 
-def _make_webhooks(settings: Settings, windows: SetupWindows, desk: Desk) -> list[Route]:
-    headers = HeaderReader(settings.secrets())
+def _make_senders_routes(settings: Settings, database: Database, windows: SetupWindows, desk: Desk) -> list[Route]:
+    doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
-    proxies = settings.trusted_proxies
-    return [
-        Route(source.path, Webhook(source, settings.gate(source.name), proxies, windows, headers, bodies, desk))
-        for source in SOURCES
-    ]
+    routes = []
+    for source in settings.sources():
+        door = Door(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
+        routes.append(Route(source.path, Webhook(source, door, bodies, desk)))
+    door = Door("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
+    return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(door, database, desk))]
 
 
 def _make_lifespan(
@@ -77,9 +82,9 @@ def _make_lifespan(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await desk.open(channel)
         watching = asyncio.create_task(_watch_windows(database, windows))
-        for name in sorted({source.name for source in SOURCES}):
-            if not settings.gate(name).tokens:
-                _log.warning("source_off", source=name, setting=f"RECEIVER_{name.upper()}_TOKENS")
+        for source in NAMES:
+            if not settings.gate(source).tokens:
+                _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
         _log.info("serving", host=settings.host, port=settings.port, database=str(database))
         yield
         _log.info("stopping")

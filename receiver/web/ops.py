@@ -9,7 +9,7 @@ from starlette.responses import Response
 from receiver.clock import iso
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.gate import Secret, match_bearer
-from receiver.sources import SOURCES
+from receiver.sources import NAMES
 from receiver.storage.database import Database
 from receiver.web.desk import Desk
 from receiver.web.windows import SetupWindows
@@ -28,14 +28,24 @@ class Ops:
         """Take `{"source", "opened_at", "closes_at"}` (microseconds) and open or close the window of a source."""
         self._check(request)
         asked = _read_object(await request.body())
-        known = {source.name for source in SOURCES}
         times = asked.get("opened_at"), asked.get("closes_at")
-        if asked.get("source") not in known or not all(isinstance(at, int) and 0 <= at < 2**62 for at in times):
-            raise UnexpectedShape(f"Expected source (one of {', '.join(sorted(known))}), opened_at and closes_at (microseconds).")
+        if asked.get("source") not in NAMES or not all(isinstance(at, int) and 0 <= at < 2**62 for at in times):
+            raise UnexpectedShape(f"Expected source (one of {', '.join(NAMES)}), opened_at and closes_at (microseconds).")
         await self._desk.do("open_window", asked["source"], *times)
         self._windows.put(asked["source"], asked["closes_at"])
         answer = {"source": asked["source"], "closes_at": iso(asked["closes_at"])}
         return Response(orjson.dumps(answer), media_type="application/json")
+
+    async def replace_customers(self, request: Request) -> Response:
+        """Take `{"list_id", "imported_at", "rows": [[user code, document], ...]}` and serve that list from now on."""
+        self._check(request)
+        asked = _read_object(await request.body())
+        rows = asked.get("rows")
+        whole = isinstance(rows, list) and all(isinstance(row, list) and list(map(type, row)) == [str, str] for row in rows)
+        if not whole or not isinstance(asked.get("list_id"), str) or not isinstance(asked.get("imported_at"), int):
+            raise UnexpectedShape("Expected list_id, imported_at (microseconds) and rows of user code and document.")
+        served = await self._desk.do("replace_customers", asked["list_id"], asked["imported_at"], rows)
+        return Response(orjson.dumps({"customers": served}), media_type="application/json")
 
     def _check(self, request: Request) -> None:
         if not self._tokens:

@@ -41,8 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bound()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """A request begins, perhaps in the packet that ended the one before: it has its own time."""
         self._incomplete = True
+        self._forget()
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
@@ -53,7 +54,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _bound(self) -> None:
         if self._incomplete and self._deadline is None:
             self._deadline = self.loop.call_later(self.request_timeout_seconds, self.transport.abort)
-        elif not self._incomplete and self._deadline is not None:
+        elif not self._incomplete:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 

@@ -9,14 +9,14 @@ import orjson
 from receiver import intake
 from receiver.clock import new_id, to_micros
 from receiver.records import Answer, Delivery, Submission
-from receiver.sources import SOURCES
+from receiver.sources import make_sources
 from receiver.storage.database import Database
 from receiver.storage.inbox import Inbox
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
-_SHIP24 = next(source for source in SOURCES if source.name == "ship24")
+_SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
 
 
 def delivery(body: bytes) -> Delivery:

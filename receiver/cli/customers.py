@@ -1,0 +1,99 @@
+"""The customer list that Shiipp fetches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from receiver import clock
+from receiver.cli.output import brief, show_json, show_pairs, show_table
+from receiver.cli.remote import perform
+from receiver.customers import read_list, write_csv
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.settings import load
+from receiver.storage.customers import last_syncs, latest_list, read_page
+from receiver.storage.database import Database
+
+_SYNCS = 10
+
+
+@click.group()
+def customers() -> None:
+    """Import, export and list the customers that Shiipp fetches."""
+
+
+@customers.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--allow-empty", is_flag=True, help="Serve an empty list on purpose: a successful sync of nothing.")
+def import_(file: Path, *, allow_empty: bool) -> None:
+    """Serve the customers of FILE (.csv with a header, or .json) from now on: all of them, or none if a line is wrong."""
+    found = read_list(file.read_bytes(), file.name)
+    if not found and not allow_empty:
+        raise UnexpectedShape(f"{file} has no customers. If the list is to be empty, say so with --allow-empty.")
+    now = clock.now()
+    with click.progressbar(found, label=f"{len(found)} customers", show_eta=False) as bar:
+        rows = [(customer.user_code, customer.document()) for customer in bar]
+    arguments = {"list_id": clock.new_id(now), "imported_at": clock.to_micros(now), "rows": rows}
+    perform(load(), "replace_customers", "/ops/api/customers", arguments)
+    click.echo(f"{len(rows)} customers are served from now on")
+
+
+@customers.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export(file: Path) -> None:
+    """Write the list that is served to FILE, as .csv or .json."""
+    found = [orjson.loads(document) for _, document in _read_all(Database(load().database_url))]
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
+    file.write_text(text, encoding="utf-8")
+    click.echo(f"{len(found)} customers written to {file}")
+
+
+@customers.command("list")
+@click.option("--last-sync", "syncs", is_flag=True, help="When Shiipp fetched the list, and how many customers it got.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_customers(*, syncs: bool, as_json: bool) -> None:
+    """List the customers that are served."""
+    database = Database(load().database_url)
+    if syncs:
+        _show_syncs(database, as_json=as_json)
+        return
+    rows = [orjson.loads(document) for _, document in _read_all(database)]
+    if as_json:
+        show_json({"items": rows, "next": None})
+        return
+    columns = ("UserCode", "FirstName", "LastName", "Branch")
+    show_table(columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def _read_all(database: Database) -> Iterator[tuple[str, str]]:
+    latest = latest_list(database)
+    if latest is None:
+        raise NotFound("No customer list was imported yet. Run `receiver customers import FILE` first.")
+    page = read_page(database, latest.id, "")
+    while page:
+        yield from page
+        page = read_page(database, latest.id, page[-1][0])
+
+
+def _show_syncs(database: Database, *, as_json: bool) -> None:
+    latest = latest_list(database)
+    found: list[dict[str, Any]] = [{**row, "received_at": clock.iso(row["received_at"])} for row in last_syncs(database, _SYNCS)]
+    served: dict[str, Any] | None = (
+        None if latest is None else {"customers": latest.customers, "imported_at": clock.iso(latest.imported_at)}
+    )
+    if as_json:
+        show_json({"list": served, "items": found})
+        return
+    newest = next((row for row in found if row["status"] == 200), None)
+    late = newest is not None and served is not None and newest["received_at"] < served["imported_at"]
+    list_served = (
+        "none imported" if served is None else f"{served['customers']} customers, imported {brief(served['imported_at'])}"
+    )
+    last_sync = "never" if newest is None else f"{newest['received']} customers, {brief(newest['received_at'])}"
+    note = "the list changed after the last sync; press Sync Now in Shiipp, or wait up to 8 hours" if late else None
+    show_pairs({"list": list_served, "last sync": last_sync, "note": note})
+    columns = ("received (UTC)", "answer", "customers", "client", "reason")
+    lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
+    show_table(columns, lines, wrapped=["reason"])

@@ -1,0 +1,45 @@
+"""How a body that the administrator designed would be read: `receiver doctor --sample FILE --kind new-package`."""
+
+from typing import Any
+
+import click
+
+from receiver.cli.output import show_heading, show_json, show_pairs
+from receiver.settings import Settings
+from receiver.sources.reading import read_json
+from receiver.sources.shiipp import explain_unmapped, identify, map_item
+
+
+def show_sample(settings: Settings, body: bytes, kind: str, *, as_json: bool) -> None:
+    """Print, for each item, our fields with the values found, the identities and the rule behind them. Exit code 1 if one has
+    none.
+    """
+    places = settings.shiipp_new_package if kind == "new-package" else settings.shiipp_manifest_status
+    root = read_json(body, exact=True)
+    found = [_describe(kind, places, item) for item in (root if isinstance(root, list) else [root])]
+    if as_json:
+        show_json({"items": found})
+    else:
+        for number, item in enumerate(found, 1):
+            show_heading(f"Item {number}")
+            show_pairs({**{name: item[name] for name in ("tracker", "message", "rule", "problem")}, **item["fields"]})
+    if any(item["problem"] for item in found):
+        raise click.exceptions.Exit(1)
+
+
+def _describe(kind: str, places: Any, item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        return {"tracker": None, "message": None, "rule": None, "problem": "not an object", "fields": {}}
+    mapped = map_item(kind, places, item)
+    identity = identify(kind, mapped)
+    if identity is None:
+        problem = explain_unmapped(kind, places, mapped)
+        return {"tracker": None, "message": None, "rule": None, "problem": problem, "fields": dict(mapped.values)}
+    message = identity.message_id or "named when it arrives"
+    return {
+        "tracker": identity.tracker_id,
+        "message": message,
+        "rule": identity.rule,
+        "problem": None,
+        "fields": dict(mapped.values),
+    }

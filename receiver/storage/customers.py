@@ -1,0 +1,75 @@
+"""The customer list in storage: whole lists come in, pages of the latest go out."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select
+
+from receiver.storage.database import Database
+from receiver.storage.tables import CustomerImportTable, CustomerTable, DeliveryTable, table_of
+
+_PAGE = 1000
+_KEPT_LISTS = 2  # one that is being served stays whole while the next one comes in
+
+
+class CustomerList(NamedTuple):
+    """One imported list. `body_bytes` is the length of the array as it is served."""
+
+    id: str
+    imported_at: int
+    customers: int
+    body_bytes: int
+
+
+def replace_list(connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> CustomerList:
+    """Make a list of (user code, document) the one that is served, all of it or nothing."""
+    customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    for start in range(0, len(rows), _PAGE):
+        page = [
+            {"import_id": list_id, "user_code": user_code, "document": document}
+            for user_code, document in rows[start : start + _PAGE]
+        ]
+        connection.execute(insert(customers), page)
+    body_bytes = 2 + sum(len(document.encode()) for _, document in rows) + max(0, len(rows) - 1)
+    made = CustomerList(list_id, imported_at, len(rows), body_bytes)
+    connection.execute(insert(imports).values(made._asdict()))
+    newest = select(imports.c.id).order_by(imports.c.id.desc()).limit(_KEPT_LISTS)
+    kept = [row.id for row in connection.execute(newest)]
+    connection.execute(delete(customers).where(customers.c.import_id.not_in(kept)))
+    return made
+
+
+def latest_list(database: Database) -> CustomerList | None:
+    """Return the list that is served, or None if none was ever imported."""
+    table = table_of(CustomerImportTable)
+    with database.read() as connection:
+        row = connection.execute(select(table).order_by(table.c.id.desc()).limit(1)).first()
+    return None if row is None else CustomerList(row.id, row.imported_at, row.customers, row.body_bytes)
+
+
+def read_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:
+    """Return the next (user code, document) pairs of a list, by user code; none is the end."""
+    table = table_of(CustomerTable)
+    statement = (
+        select(table.c.user_code, table.c.document)
+        .where(table.c.import_id == list_id, table.c.user_code > after)
+        .order_by(table.c.user_code)
+        .limit(_PAGE)
+    )
+    with database.read() as connection:
+        return [(row.user_code, row.document) for row in connection.execute(statement)]
+
+
+def last_syncs(database: Database, limit: int) -> list[dict[str, Any]]:
+    """Return the last calls that fetched the list, newest first, each with the number of customers that it got."""
+    table = table_of(DeliveryTable)
+    columns = [
+        table.c[name] for name in ("id", "received_at", "status", "outcome", "code", "reason", "client", "token", "received")
+    ]
+    statement = (
+        select(*columns)
+        .where(table.c.source == "shiipp", table.c.kind == "customers", table.c.method == "GET")
+        .order_by(table.c.id.desc())
+    )
+    with database.read() as connection:
+        return [dict(row) for row in connection.execute(statement.limit(limit)).mappings()]

@@ -1,0 +1,97 @@
+"""`GET /shiipp/customers`: the list that Shiipp fetches every eight hours, streamed.
+
+Source: docs.aeoral.com, "Customer list format" and "Sync errors": exactly 200, `application/json`, an array at the root. `[]`
+counts as a successful sync of nothing, so an error is never said with it.
+"""
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+
+from receiver.errors import CallerGone, NoCustomerList, ReceiverError, StorageUnavailable
+from receiver.records import Answer, Delivery, Submission
+from receiver.storage.customers import CustomerList, latest_list, read_page
+from receiver.storage.database import Database
+from receiver.web.desk import Desk
+from receiver.web.door import NOT_ADMITTED, Door
+from receiver.web.responses import send_answer
+
+CUSTOMERS_PATH = "/shiipp/customers"
+_JSON = (b"content-type", b"application/json")
+
+_Found = tuple[CustomerList, list[tuple[str, str]]]
+
+
+class CustomerEndpoint:
+    """The endpoint, as an ASGI application."""
+
+    def __init__(self, door: Door, database: Database, desk: Desk) -> None:
+        self._door = door
+        self._database = database
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call: gate, list, pages, record."""
+        caller = self._door.identify(scope)
+        admission = NOT_ADMITTED
+        try:
+            admission = self._door.admit(scope, caller)
+            found = await asyncio.to_thread(self._find_list)
+        except ReceiverError as error:
+            delivery = self._door.make_delivery(scope, caller, admission, b"")
+            await send_answer(send, await self._desk.put_on_record(delivery, error))
+            return
+        delivery = self._door.make_delivery(scope, caller, admission, b"")
+        hung_up = asyncio.create_task(_wait_for_hang_up(receive))
+        try:
+            await self._desk.keep(await self._serve(scope, send, delivery, found, hung_up))
+        finally:
+            hung_up.cancel()
+
+    def _find_list(self) -> tuple[CustomerList, list[tuple[str, str]]]:
+        """Return the list and its first page: what can fail should fail before the 200."""
+        latest = latest_list(self._database)
+        if latest is None:
+            raise NoCustomerList("No customer list was imported yet. Run `receiver customers import FILE` first.")
+        page = read_page(self._database, latest.id, "")
+        if not page and latest.customers:
+            raise StorageUnavailable("The customer list cannot be read.")
+        return latest, page
+
+    async def _serve(
+        self, scope: Scope, send: Send, delivery: Delivery, found: _Found, hung_up: asyncio.Task[None]
+    ) -> Submission:
+        """Send the list, and return what goes on record: the answer without its body, and how many customers were sent."""
+        latest, page = found
+        tag = f'"{latest.id}"'.encode()
+        if any(tag in value for name, value in scope["headers"] if name == b"if-none-match"):
+            answer = Answer(304, b"", ((b"etag", tag),))
+            await send_answer(send, answer)
+            return Submission(delivery, answer=answer, served=0)
+        length = str(latest.body_bytes).encode()
+        headers = [_JSON, (b"content-length", length), (b"etag", tag), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return Submission(delivery, answer=Answer(200, b""), served=0)
+        served = 0
+        try:
+            while page and not hung_up.done():
+                text = ",".join(document for _, document in page)
+                body = (("," if served else "[") + text).encode()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                served += len(page)
+                page = await asyncio.to_thread(read_page, self._database, latest.id, page[-1][0])
+            if hung_up.done():
+                raise CallerGone(f"The caller hung up after {served} of {latest.customers} customers.")
+            if served < latest.customers:
+                raise StorageUnavailable(f"The list ended after {served} of {latest.customers} customers.")
+        except ReceiverError as error:  # the connection is closed before the declared length: no short list looks whole
+            return Submission(delivery, error=error, served=served)
+        await send({"type": "http.response.body", "body": b"]" if served else b"[]"})
+        return Submission(delivery, answer=Answer(200, b""), served=served)
+
+
+async def _wait_for_hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,299 @@
+"""The customer list as Shiipp fetches it, from the real service. Headings of Shiipp's troubleshooting page stand above their
+cases; those of its webhooks are in test_shiipp_flow, those of tokens and addresses in test_rotation.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from http.client import HTTPResponse, IncompleteRead
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import StartService
+from tests.harness.postgresql import Cluster
+from tests.harness.service import Reply, Service, run_command, wait_until
+from tests.harness.storage import change
+from tests.harness.wire import head_of
+
+PATH = "/shiipp/customers"
+SHIIPP = "the-shiipp-token-of-these-tests"
+LARGE = 12_000  # with long names more than what may be on its way to a client that does not read
+
+
+@pytest.fixture
+def running(service: StartService, database_url: str) -> Service:
+    return service(database_url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+
+
+@pytest.fixture
+def plain(service: StartService, sqlite_url: str) -> Service:
+    """A service for cases in which the database does not matter."""
+    return service(sqlite_url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+
+
+def run(of: Service, *arguments: str, code: int = 0) -> str:
+    done = run_command("customers", *arguments, cwd=of.directory, env=of.env)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def put(into: Service, customers: object, *options: str, code: int = 0, name: str = "list.json") -> str:
+    """Import a list, given as what JSON can say or as the text of a CSV file."""
+    file = into.directory / name
+    file.write_text(customers if isinstance(customers, str) else json.dumps(customers), encoding="utf-8")
+    return run(into, "import", str(file), *options, code=code)
+
+
+def ask(of: Service, method: str = "GET", *headers: tuple[str, str], path: str = PATH, token: str = SHIIPP) -> Reply:
+    return of.call(method, path, headers=[("Authorization", f"Bearer {token}"), *headers])
+
+
+def read_strictly(reply: Reply) -> list[str]:
+    """Return the codes of a list; refuse whatever Shiipp would refuse, and what it would have to change."""
+    assert reply.status == 200, reply.body
+    assert reply.headers["content-type"].partition(";")[0] == "application/json"
+    assert int(reply.headers["content-length"]) == len(reply.body)
+    root = json.loads(reply.body)
+    assert isinstance(root, list)
+    codes = [customer["UserCode"] for customer in root]
+    assert [code.strip().upper() for code in codes] == codes
+    assert len(set(codes)) == len(codes)
+    return codes
+
+
+def many(number: int, letter: str = "C", **more: str) -> list[dict[str, str]]:
+    return [{"UserCode": f"{letter}{place:06}", "FirstName": "Ann", **more} for place in range(number)]
+
+
+def codes_of(customers: Iterable[dict[str, str]]) -> list[str]:
+    return [customer["UserCode"] for customer in customers]
+
+
+def large(letter: str) -> list[dict[str, str]]:
+    return many(LARGE, letter, LastName="x" * 200, Branch="y" * 200)
+
+
+def last_sync(of: Service, calls: int) -> Any:
+    """Return what `customers list --last-sync` tells once so many calls are on record."""
+    query = "SELECT count(*) FROM deliveries WHERE kind = 'customers'"
+    wait_until(lambda: of.scalar(query) >= calls, f"{calls} calls are on record")
+    return json.loads(run(of, "list", "--last-sync", "--json"))
+
+
+@contextmanager
+def slow_reader(of: Service) -> Iterator[socket.socket]:
+    """Give a connection that has asked for the list and reads nothing more than what the block reads."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", of.port))
+        connection.sendall(head_of("GET", path=PATH, token=SHIIPP))
+        yield connection
+
+
+def read_slowly(connection: socket.socket) -> Reply:
+    with closing(HTTPResponse(connection)) as response:
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, headers, response.read())
+
+
+# Invalid JSON response
+
+
+def test_the_list_is_an_array_that_a_strict_client_takes(running: Service) -> None:
+    put(running, "user_code;last_name\n cust002 ;Smith\ncust001;Ünal\n", name="list.csv")
+    for path in (PATH, f"{PATH}/"):
+        reply = ask(running, path=path)
+        assert read_strictly(reply) == ["CUST001", "CUST002"]
+        assert reply.headers["content-type"] == "application/json"
+        assert json.loads(reply.body)[0] == {"UserCode": "CUST001", "LastName": "Ünal"}
+
+
+def test_a_list_of_many_pages_is_whole_and_in_order(running: Service) -> None:
+    customers = many(5000)
+    put(running, customers[::-1])
+    assert read_strictly(ask(running)) == codes_of(customers)
+    assert json.loads(ask(running).body) == customers
+
+
+def test_codes_of_any_alphabet_are_served_whole_whatever_the_database_sorts_by(
+    service: StartService, cluster: Cluster, sqlite_url: str
+) -> None:
+    codes = sorted({f"{head}{tail}" for head in "aÄßzé_-. 1Ωя🌀" for tail in map(str, range(200))})
+    expected = {code.strip().upper() for code in codes}
+    for url in (sqlite_url, cluster.create_database("sorted_by_people", icu_locale="de-DE")):
+        sorting = service(url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+        put(sorting, [{"UserCode": code} for code in expected])
+        assert set(read_strictly(ask(sorting))) == expected
+        sorting.stop()
+
+
+# Sync failed with HTTP 500 or non-200
+
+
+def test_before_any_import_the_answer_is_503_with_what_to_do_and_never_an_empty_list(running: Service) -> None:
+    reply = ask(running)
+    assert (reply.status, reply.json()["error"]["code"]) == (503, "no_customer_list")
+    assert "customers import" in reply.json()["error"]["message"]
+    assert int(reply.headers["retry-after"]) > 0
+    put(running, [], code=1)
+    assert [ask(running).status, last_sync(running, 2)["items"][0]["status"]] == [503, 503]
+
+
+def test_an_empty_list_is_served_only_if_somebody_said_so(running: Service) -> None:
+    put(running, many(3))
+    assert ("--allow-empty" in put(running, [], code=1), len(read_strictly(ask(running)))) == (True, 3)
+    put(running, [], "--allow-empty")
+    reply = ask(running)
+    assert (read_strictly(reply), reply.body) == ([], b"[]")
+
+
+def test_a_list_that_lost_its_customers_is_503_or_breaks_off_but_is_never_short(running: Service) -> None:
+    put(running, many(3000))
+    change(running.database_url, "DELETE FROM customers WHERE user_code > 'C001500'")
+    with pytest.raises(IncompleteRead):
+        ask(running)
+    assert last_sync(running, 1)["items"][0]["received"] < 3000
+    change(running.database_url, "DELETE FROM customers")
+    reply = ask(running)
+    assert (reply.status, reply.json()["error"]["code"]) == (503, "storage_unavailable")
+
+
+def test_while_postgresql_is_down_the_answer_is_503_and_then_the_list_again(service: StartService, own_cluster: Cluster) -> None:
+    running = service(own_cluster.create_database("away"), shiipp_tokens=SHIIPP)
+    put(running, many(3))
+    assert len(read_strictly(ask(running))) == 3
+    own_cluster.stop("immediate")
+    for _ in range(3):
+        reply = ask(running)
+        assert (reply.status, reply.json()["error"]["code"]) == (503, "storage_unavailable")
+    own_cluster.start()
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
+    assert len(read_strictly(ask(running))) == 3
+
+
+# Imports
+
+
+def test_an_import_that_is_refused_changes_nothing(running: Service) -> None:
+    put(running, many(3))
+    before = ask(running)
+    for name, wrong in (("list.csv", "UserCode\nA\nB\na\n"), ("list.json", '{"customers": []}'), ("list.csv", "Name\nAnn\n")):
+        assert put(running, wrong, code=1, name=name)
+    after = ask(running)
+    assert (after.body, after.headers["etag"]) == (before.body, before.headers["etag"])
+
+
+def test_what_is_served_can_be_listed_and_exported_and_imported_again(running: Service, tmp_path: Path) -> None:
+    assert "customers import" in run(running, "list", code=1)
+    put(running, [{"UserCode": "b", "branch": 'Ünal; "x", y'}, {"UserCode": "a"}])
+    served = ask(running).body
+    assert json.loads(run(running, "list", "--json"))["items"] == json.loads(served)
+    for name in ("out.csv", "out.json"):
+        run(running, "export", str(tmp_path / name))
+    put(running, many(1))
+    for name in ("out.csv", "out.json"):
+        run(running, "import", str(tmp_path / name))
+        assert ask(running).body == served
+
+
+def test_a_client_that_reads_while_another_list_comes_in_gets_the_old_one_whole(running: Service) -> None:
+    put(running, large("A"))
+    with slow_reader(running) as connection:
+        connection.recv(1, socket.MSG_PEEK)  # the answer has begun
+        put(running, large("B"))
+        assert {code[0] for code in read_strictly(ask(running))} == {"B"}
+        assert read_strictly(read_slowly(connection)) == codes_of(large("A"))
+
+
+def test_a_client_that_is_overtaken_by_two_imports_gets_no_short_list(running: Service) -> None:
+    put(running, large("A"))
+    with slow_reader(running) as connection:
+        connection.recv(1, socket.MSG_PEEK)
+        put(running, many(1, "B"))
+        put(running, many(1, "C"))
+        with pytest.raises(IncompleteRead):
+            read_slowly(connection)
+    (sync,) = last_sync(running, 1)["items"]
+    assert sync["received"] < LARGE
+
+
+# Customers are missing after sync. When does the sync run?
+
+
+def test_every_sync_is_on_record_with_its_count_and_time(running: Service) -> None:
+    before = datetime.now(UTC)
+    put(running, many(1500))
+    tag = ask(running).headers["etag"]
+    ask(running, "GET", ("If-None-Match", tag))
+    ask(running, "HEAD")
+    ask(running, token="wrong")
+    told = last_sync(running, 4)
+    assert [(row["status"], row["received"]) for row in told["items"]] == [(401, 0), (304, 0), (200, 1500)]
+    times = [datetime.fromisoformat(row["received_at"]) for row in told["items"]]
+    assert before.replace(microsecond=0) <= times[-1] <= times[0] <= datetime.now(UTC)
+    assert told["list"]["customers"] == 1500
+    text = " ".join(run(running, "list", "--last-sync").split())
+    assert re.search(r"last sync\W+1500 customers", text)
+    assert "Sync Now" not in text
+    put(running, many(1501))
+    assert "Sync Now" in run(running, "list", "--last-sync")
+
+
+def test_a_sync_that_the_client_broke_off_is_not_on_record_as_a_whole_one(plain: Service) -> None:
+    put(plain, large("A"))
+    with slow_reader(plain) as connection:
+        connection.recv(1, socket.MSG_PEEK)
+    (sync,) = last_sync(plain, 1)["items"]
+    assert sync["received"] < LARGE
+
+
+def test_304_is_only_for_those_who_ask_for_it(plain: Service) -> None:
+    put(plain, many(3))
+    whole = ask(plain)
+    tag = whole.headers["etag"]
+    assert re.fullmatch(r'"[^"]+"', tag)
+    for value in (tag, f'"other", {tag}', f"W/{tag}"):
+        reply = ask(plain, "GET", ("If-None-Match", value))
+        assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", tag)
+    for value in ('"other"', ""):
+        assert ask(plain, "GET", ("If-None-Match", value)).body == whole.body
+    assert ask(plain, "GET", ("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")).status == 200
+    head = ask(plain, "HEAD")
+    assert (head.status, head.body) == (200, b"")
+    for name in ("content-type", "content-length", "etag"):
+        assert head.headers[name] == whole.headers[name]
+    put(plain, many(4))
+    assert len(read_strictly(ask(plain, "GET", ("If-None-Match", tag)))) == 4
+
+
+# Memory
+
+
+def test_a_hundred_thousand_customers_do_not_grow_the_service(service: StartService, database_url: str) -> None:
+    running = service(database_url, shiipp_tokens=SHIIPP)
+    running.stop()
+    put(running, many(100_000, LastName="Smith of the long street", Branch="Miami"))
+    running.restart()
+    assert running.process is not None
+    process = psutil.Process(running.process.pid)
+    before, most = process.memory_info().rss, 0
+    for _ in range(2):
+        with slow_reader(running) as connection:
+            pieces = 0
+            while piece := connection.recv(2**20):
+                pieces += len(piece)
+                most = max(most, process.memory_info().rss)
+                if pieces > 9_000_000:
+                    break
+    assert len(read_strictly(ask(running))) == 100_000
+    most = max(most, process.memory_info().rss)
+    assert most - before < 60 * 2**20

@@ -1,0 +1,145 @@
+"""The customer list, from a file to what Shiipp accepts: all of it or nothing."""
+
+import csv
+import io
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.customers import Customer, read_list, write_csv
+from receiver.errors import UnexpectedShape
+
+ANN = Customer("CUST001", "Ann", "Smith", "Miami")
+
+
+def refuse(content: bytes, name: str = "list.csv") -> str:
+    """Return the words in which a file is refused."""
+    with pytest.raises(UnexpectedShape) as refusal:
+        read_list(content, name)
+    return refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"UserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n", id="commas"),
+        pytest.param(b"UserCode;FirstName;LastName;Branch\nCUST001;Ann;Smith;Miami\n", id="semicolons"),
+        pytest.param(b"\xef\xbb\xbfUserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n", id="byte order mark"),
+        pytest.param(b"user_code,first_name,last_name,branch\ncust001,Ann,Smith,Miami", id="Shiipp's other spelling, no end"),
+        pytest.param(b"USERCODE,first name,LASTNAME, Branch \nCUST001,Ann,Smith,Miami\n", id="case and blanks"),
+        pytest.param(b"UserCode,FirstName,LastName,Branch\r\n cust001 ,\tAnn, Smith,Miami \r\n", id="blanks around, CR LF"),
+        pytest.param(b'"UserCode","FirstName","LastName","Branch"\n"CUST001","Ann","Smith","Miami"\n', id="quoted"),
+        pytest.param(b"Branch,Age,LastName,UserCode,FirstName\nMiami,7,Smith,CUST001,Ann\n", id="another order, another column"),
+        pytest.param(b"UserCode,FirstName,LastName,Branch\n\nCUST001,Ann,Smith,Miami\n\n", id="empty lines"),
+    ],
+)
+def test_a_csv_file_is_read_however_it_is_written(content: bytes) -> None:
+    assert read_list(content, "list.CSV") == [ANN]
+
+
+def test_quoted_fields_keep_separators_and_quotes() -> None:
+    content = b'UserCode;LastName\nA;"Smith; ""Jr"", ne\xcc\x81e"\n'
+    assert read_list(content, "list.csv") == [Customer("A", last_name='Smith; "Jr", ne\u0301e')]
+
+
+@pytest.mark.parametrize("code", ["UserCode", "user_code", "usercode", "User Code", "USER_CODE"])
+@pytest.mark.parametrize("first", ["FirstName", "first_name"])
+def test_a_json_array_is_read_in_every_spelling(code: str, first: str) -> None:
+    rows = [{code: " cust001 ", first: "Ann", "LastName": "Smith", "Branch": "Miami", "more": [1]}]
+    assert read_list(json.dumps(rows).encode(), "list.JSON") == [ANN]
+    assert read_list(b"\xef\xbb\xbf" + json.dumps(rows).encode(), "list.json") == [ANN]
+
+
+def test_codes_that_are_numbers_and_names_that_are_null_or_absent_are_read() -> None:
+    content = b'[{"UserCode": 17, "FirstName": null}, {"UserCode": "b"}]'
+    assert read_list(content, "list.json") == [Customer("17"), Customer("B")]
+
+
+def test_what_is_served_has_shiipps_names_and_leaves_out_what_is_empty() -> None:
+    assert orjson.loads(ANN.document()) == {"UserCode": "CUST001", "FirstName": "Ann", "LastName": "Smith", "Branch": "Miami"}
+    assert orjson.loads(Customer("A", last_name="Ü").document()) == {"UserCode": "A", "LastName": "Ü"}
+
+
+def test_a_code_that_stands_twice_names_both_lines_whatever_its_case() -> None:
+    message = refuse(b"UserCode,FirstName\nA,x\nB,y\n a ,z\n")
+    assert "line 4" in message
+    assert "line 2" in message
+    assert "line 3" not in message
+    assert "user code A " in message
+    in_json = refuse(b'[{"UserCode": "a"}, {"user_code": "A"}]', "list.json")
+    assert "item 2" in in_json
+    assert "item 1" in in_json
+
+
+@pytest.mark.parametrize("code", ["", "  ", '""'])
+def test_a_missing_code_is_named_with_its_line(code: str) -> None:
+    message = refuse(f"UserCode,FirstName\nA,x\n{code},Bob\n".encode())
+    assert "line 3" in message
+    assert "user code" in message
+    assert "Bob" not in message
+
+
+REFUSED = {
+    "no column of codes": (b"FirstName,LastName\nAnn,Smith\n", "list.csv", "line 1"),
+    "an empty file": (b"", "list.csv", "line 1"),
+    "not UTF-8": (b"UserCode,LastName\nA,ok\nB,M\xfcller\n", "list.csv", "line 3"),
+    "not UTF-8, JSON": (b'[\n{"UserCode": "\xfc"}]', "list.json", "line 2"),
+    "an object at the root": (b'{"customers": [{"UserCode": "A"}]}', "list.json", "array"),
+    "a text at the root": (b'"UserCode"', "list.json", "array"),
+    "broken JSON": (b'[\n{"UserCode": "A"},\n{"UserCode" "B"}]', "list.json", "line 3"),
+    "an empty JSON file": (b"", "list.json", "line 1"),
+    "an item that is no object": (b'[{"UserCode": "A"}, "B"]', "list.json", "item 2"),
+    "a code that is no text": (b'[{"UserCode": {"code": "A"}}]', "list.json", "item 1"),
+    "a code that is true": (b'[{"UserCode": true}]', "list.json", "item 1"),
+    "a code that is too long": (b"UserCode\nA\n" + b"x" * 201, "list.csv", "line 3"),
+    "a name that is too long": (b"UserCode,Branch\nA," + b"x" * 201, "list.csv", "line 2"),
+    "a field over the reader's limit": (b"UserCode,Branch\nA," + b"x" * 200_000, "list.csv", "line 2"),
+    "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "line 3"),
+    "an escape": (b"UserCode,FirstName\nA,\x1b[2Jgone\n", "list.csv", "line 2"),
+    "a line break in a name": (b'UserCode,FirstName\nA,"two\nlines"\n', "list.csv", "line"),
+    "a quote that is never closed": (b'UserCode,Remark\nA,"lost\nB,x\nC,y\n', "list.csv", "line"),
+    "more fields than the header has": (b"UserCode,LastName,Branch\nA,Smith, Jr,Miami\n", "list.csv", "line 2"),
+}
+
+
+@pytest.mark.parametrize(("content", "name", "place"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_file_that_is_wrong_is_refused_with_the_place(content: bytes, name: str, place: str) -> None:
+    message = refuse(content, name)
+    assert place in message
+    assert "\x1b" not in message
+    assert "\0" not in message
+
+
+def test_everything_that_is_wrong_is_named_at_once_up_to_a_number() -> None:
+    message = refuse(b"UserCode,FirstName\n,a\nB,b\n,c\nB,d\n")
+    assert [line.split(":")[0] for line in message.splitlines()[1:]] == ["line 2", "line 4", "line 5"]
+    many = refuse(b"UserCode,FirstName\n" + b",a\n" * 100)
+    assert "80 more" in many
+    assert len(many.splitlines()) == 22
+
+
+def test_a_file_without_customers_is_an_empty_list() -> None:
+    assert read_list(b"UserCode\n", "list.csv") == []
+    assert read_list(b"[]", "list.json") == []
+
+
+def test_csv_that_was_written_is_read_back() -> None:
+    customers = [ANN, Customer("B", 'quote " comma , semicolon ;', "", "Ünïcode"), Customer("C")]
+    written = write_csv(orjson.loads(customer.document()) for customer in customers)
+    assert next(csv.reader(io.StringIO(written))) == ["UserCode", "FirstName", "LastName", "Branch"]
+    assert read_list(written.encode(), "list.csv") == customers
+
+
+PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]), max_size=20)
+
+
+@given(st.lists(st.tuples(PRINTABLE.filter(bool), PRINTABLE, PRINTABLE, PRINTABLE), unique_by=lambda row: row[0].upper()))
+def test_any_list_survives_both_forms(rows: list[tuple[str, str, str, str]]) -> None:
+    given_rows = [dict(zip(("UserCode", "FirstName", "LastName", "Branch"), row, strict=True)) for row in rows]
+    customers = read_list(orjson.dumps(given_rows), "list.json")
+    assert [customer.user_code for customer in customers] == [row[0].upper() for row in rows]
+    written = write_csv(orjson.loads(customer.document()) for customer in customers)
+    assert read_list(written.encode(), "list.csv") == customers
