@@ -42,7 +42,7 @@ def test_init_writes_secrets_once_for_their_owner_only(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text() == written
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     tokens = [line.partition("=")[2] for line in written.splitlines() if "_TOKENS=" in line]
-    assert len(set(tokens)) == len(tokens) == 2
+    assert len(set(tokens)) == len(tokens) == 3
     assert all(len(token) >= 40 for token in tokens)
     assert not any(token in first.stdout + second.stdout for token in tokens)
     assert f"http://127.0.0.1:8080{SHIP24}" in first.stdout

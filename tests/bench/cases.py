@@ -66,15 +66,15 @@ class _Place:
 
 
 class Runner:
-    """Runs cases, each in a fresh place below `directory`; the large database is made once."""
+    """Runs cases, each in a fresh place below `directory`; the large database is made once. Without a cluster: SQLite only."""
 
-    def __init__(self, directory: Path, cluster: Cluster, seconds: int) -> None:
+    def __init__(self, directory: Path, cluster: Cluster | None, seconds: int) -> None:
         self._directory = directory
         self._cluster = cluster
         self._seconds = seconds
 
     def run(self, case: Case) -> Figures:
-        """Start the service, warm it up, load it, end it, and look whether all that was answered is kept."""
+        """Start the service, warm it up, load it, end it, and see that all that was answered 2xx is kept."""
         token, port = secrets.token_urlsafe(32), free_port()
         with self._place(case) as place:
             settings = _settings(case, place.url, token, port)
@@ -98,15 +98,15 @@ class Runner:
         directory = self._directory / (f"large-{case.large}" if case.large else "run")
         directory.mkdir(exist_ok=bool(case.large))
         database = f"bench_{secrets.token_hex(4)}"
+        cluster = self._cluster if case.on_postgresql else None
         try:
-            if case.on_postgresql:
-                url = self._cluster.create_database(database)
-                yield _Place(directory, url, ledger, self._cluster)
+            if cluster is not None:
+                yield _Place(directory, cluster.create_database(database), ledger, cluster)
             else:
                 yield _Place(directory, f"sqlite:///{directory}/bench.db", ledger, None)
         finally:
-            if case.on_postgresql:
-                self._cluster.drop_database(database)
+            if cluster is not None:
+                cluster.drop_database(database)
             if not case.large:
                 shutil.rmtree(directory)
 

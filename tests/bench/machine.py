@@ -24,6 +24,7 @@ def describe(directory: Path) -> Iterator[tuple[str, str]]:
     yield "kernel", f"{platform.system()} {platform.release()}"
     yield "software", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, PostgreSQL {_postgresql()}"
     yield "file system", _file_system(directory)
+    yield "busy before", f"{psutil.cpu_percent(interval=2):.0f} % (of all cores, with other things)"
     middle, slow = _measure_sync(directory / "sync")
     yield "sync", f"median {middle:.2f} ms, p99 {slow:.2f} ms ({_SYNCS} fdatasync of 8 KiB appends)"
 
