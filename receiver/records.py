@@ -4,7 +4,7 @@ A *delivery* is one HTTP call. It carries *messages* (items of `trackings`), eac
 A *verdict* says what became of a message or an event. A `…Row` is what storage keeps: its fields are the columns of its table, in
 their order.
 
-All of them are named tuples: as frozen as frozen dataclasses, made in a third of the time (a call makes eight), and a row goes
+All of them are named tuples: as frozen as frozen dataclasses, made in a fifth of the time (a call makes eight), and a row goes
 into its statement as it is.
 
 Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's times are the text that came.
