@@ -32,8 +32,16 @@ def new_id(moment: datetime) -> str:
 
     48 bits of milliseconds, then 12 bits of the fraction of that millisecond (method 3 of section 6.2) and 62 random bits.
     """
-    millis, rest = divmod(to_micros(moment), 1000)
-    fraction = rest * 4096 // 1000
-    head = (millis << 16 | 0x7000 | fraction).to_bytes(8, "big").hex()
     tail = (int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000).to_bytes(8, "big").hex()
-    return f"{head[:8]}-{head[8:12]}-{head[12:]}-{tail[:4]}-{tail[4:]}"
+    return f"{_id_head(to_micros(moment))}-{tail[:4]}-{tail[4:]}"
+
+
+def first_id(micros: int) -> str:
+    """Return the smallest id that `new_id` could make at a moment: ids of earlier moments sort before it."""
+    return f"{_id_head(micros)}-8000-000000000000"
+
+
+def _id_head(micros: int) -> str:
+    millis, rest = divmod(micros, 1000)
+    head = (millis << 16 | 0x7000 | rest * 4096 // 1000).to_bytes(8, "big").hex()
+    return f"{head[:8]}-{head[8:12]}-{head[12:]}"

@@ -232,7 +232,7 @@ class TrackerRow(NamedTuple):
     """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
 
     The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
-    are of the latest snapshot; `shipment` None means: as it was.
+    are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or `created_at` before any event.
     """
 
     source: str
@@ -257,6 +257,7 @@ class TrackerRow(NamedTuple):
     latest_message_id: str | None = None
     latest_digest: str | None = None
     applied_at: int | None = None
+    moved_at: int = 0
 
 
 class LinkRow(NamedTuple):
@@ -282,6 +283,18 @@ class QuarantineRow(NamedTuple):
     detail: str | None
     raw: bytes
     received_at: int
+
+
+class AuditRow(NamedTuple):
+    """Something that an operator changed: `actor` is the name of the ops token or `command line`, `address` where they were."""
+
+    id: str
+    done_at: int
+    actor: str
+    address: str | None
+    action: str
+    subject: str
+    detail: str | None
 
 
 class Change(NamedTuple):

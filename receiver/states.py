@@ -53,6 +53,7 @@ def new_tracker(
         snapshot_generated_at=generated_at,
         snapshot_message_id=message_id,
         created_at=delivery.received_at,
+        moved_at=delivery.received_at,
     )
 
 
@@ -87,4 +88,5 @@ def advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
         latest_message_id=event.message_id,
         latest_digest=event.digest,
         applied_at=event.received_at,
+        moved_at=event.received_at,
     )

@@ -87,6 +87,7 @@ class Writer:
                 self._work()
         except (BrokenPipeError, ConnectionResetError):
             pass  # the service is gone; its senders repeat what was not answered
+        self._tidy()
         self._transactions.close()
 
     def _listen(self) -> bool:
@@ -149,14 +150,22 @@ class Writer:
             return error
 
     def _do_chores(self) -> None:
-        """Keep refused calls within their bounds, and find out whether the database is back."""
+        """Tidy up, and find out whether the database is back."""
         self._next_chores = monotonic() + _CHORE_SECONDS
-        result = self._do(Do(0, "trim_refused", ()))
-        healthy = not isinstance(result, ReceiverError)
+        healthy = self._tidy()
         if healthy != self._healthy:
             _log.log(20 if healthy else 40, "storage_back" if healthy else "storage_unavailable")
             self._healthy = healthy
             self._reply([])
+
+    def _tidy(self) -> bool:
+        """Write down what was counted and keep everything within its bounds. Returns whether the database works."""
+        counts = self._inbox.tallies.take()
+        result = self._do(Do(0, "tidy", (counts, clock.to_micros(clock.now()))))
+        if isinstance(result, ReceiverError):
+            self._inbox.tallies.give_back(counts)
+            return False
+        return True
 
     def _reply(self, replies: list[tuple[int, Any]]) -> None:
         self._channel.sendall(pack(Replies(self._healthy, replies)))

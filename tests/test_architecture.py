@@ -31,9 +31,10 @@ MAY_IMPORT = {
     "storage": "answers clock decide errors occurrence records",
     "channel": "records",
     "writer": "answers channel clock errors records storage",
-    "web": "addresses answers channel clock errors gate intake records settings sources storage",
+    "story": "errors records sources storage",
+    "web": "story addresses answers channel clock errors gate intake records settings sources storage",
     "service": "errors logs settings storage web writer",
-    "cli": "addresses clock customers errors gate logs records service settings sources storage web",
+    "cli": "story addresses clock customers errors gate logs records service settings sources storage web",
     "__main__": "cli",
 }
 
@@ -58,6 +59,7 @@ IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "s
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
     "settings.py": {"sqlite:///data/receiver.db"},
+    "storage/operations.py": {"sqlite_with_rowid"},
     "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
 }

@@ -18,7 +18,7 @@ TALK: list[Keep | Do | Replies] = [
     Keep(1, Submission(DELIVERY, (MESSAGE,))),
     Do(2, "trim_refused", ()),
     Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
-    Do(4, "count_unrecorded", ({("ship24", "busy"): 3}, 60_000_000)),
+    Do(4, "count_unrecorded", ({("ship24", "failed", "busy"): 3}, 60_000_000)),
     Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
     Replies(healthy=False, replies=[]),
 ]

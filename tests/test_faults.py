@@ -222,7 +222,7 @@ def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartServic
                 assert_unavailable(answer, "busy")
         assert waiting.result().outcomes() == ["applied"]
     assert [row["message_id"] for row in running.rows("SELECT message_id FROM messages")] == ["waiting"]
-    query = "SELECT coalesce(sum(calls), 0) FROM unrecorded WHERE code = 'busy'"
+    query = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'busy'"
     wait_until(lambda: running.scalar(query) == 5, "the refused calls are counted")
 
 
@@ -253,5 +253,5 @@ def test_a_flood_without_a_token_neither_fills_the_disk_nor_starves_real_calls(s
     assert together([*[flood] * 8, work]) == [*[125] * 8, 50]
     recorded = running.scalar("SELECT count(*) FROM deliveries WHERE outcome = 'refused'")
     assert recorded <= 100 + (monotonic() - began) + 1
-    query = "SELECT coalesce(sum(calls), 0) FROM unrecorded WHERE code = 'unauthorized'"
+    query = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'unauthorized'"
     wait_until(lambda: running.scalar(query) + recorded == 1000, "all others are counted")

@@ -9,6 +9,7 @@ import orjson
 from receiver.cli.output import brief, show_heading, show_json, show_pairs, show_table
 from receiver.records import OUTCOMES
 from receiver.settings import load
+from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 
@@ -31,14 +32,13 @@ def list_deliveries(
     source: str | None, outcome: str | None, status: int | None, message_id: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List calls, newest first."""
-    found = queries.list_deliveries(
-        Database(load().database_url), source=source, outcome=outcome, status=status, message_id=message_id, limit=limit
-    )
+    wanted = queries.DeliveryFilter(source, status, outcome, message_id=message_id)
+    found = queries.list_deliveries(Database(load().database_url), wanted, NAMES, limit)
     if as_json:
-        show_json({"items": found, "next": None})
+        show_json(found.as_json())
         return
     columns = ("received (UTC)", "answer", "messages", "id")
-    show_table(columns, (_line(row) for row in found), wrapped=["messages"])
+    show_table(columns, (_line(row) for row in found.items), wrapped=["messages"])
 
 
 @deliveries.command()

@@ -88,7 +88,7 @@ def _look_at_durability(database: Database) -> Finding:
 
 def _look_at_clock(database: Database) -> Iterator[Finding]:
     try:
-        newest = queries.list_deliveries(database, limit=1)
+        newest = queries.list_deliveries(database, queries.DeliveryFilter(), NAMES, limit=1).items
         skew = database.clock_skew_seconds()
     except ReceiverError:
         return

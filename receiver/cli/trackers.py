@@ -24,15 +24,16 @@ def trackers() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_trackers(search: str | None, source: str | None, milestone: str | None, limit: int, *, as_json: bool) -> None:
     """List trackers, last moved first."""
-    found = queries.list_trackers(Database(load().database_url), search=search, source=source, milestone=milestone, limit=limit)
+    wanted = queries.TrackerFilter(search, source, milestone)
+    found = queries.list_trackers(Database(load().database_url), wanted, limit)
     if as_json:
-        show_json({"items": found, "next": None})
+        show_json(found.as_json())
         return
     show_table(
         ("tracker", "milestone", "occurred", "status"),
         (
             (row["tracking_number"] or row["tracker_id"], row["status_milestone"], row["latest_occurrence"], row["status"])
-            for row in found
+            for row in found.items
         ),
         wrapped=["tracker", "status"],
     )
@@ -45,7 +46,7 @@ def list_trackers(search: str | None, source: str | None, milestone: str | None,
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:
     """Show a tracker, by its number, id or reference, with its timeline: newest occurrence first."""
     database = Database(load().database_url)
-    found = queries.list_trackers(database, search=tracker, source=source, exact=True)
+    found = queries.list_trackers(database, queries.TrackerFilter(tracker, source, exact=True)).items
     if not found:
         raise NotFound(f"No tracker has the number, id or reference {tracker}.")
     if len(found) > 1:

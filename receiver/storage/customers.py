@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, insert, select
 
 from receiver.storage.database import Database
-from receiver.storage.tables import CustomerImportTable, CustomerTable, DeliveryTable, table_of
+from receiver.storage.operations import CustomerImportTable, CustomerTable
+from receiver.storage.tables import DeliveryTable, table_of
 
 _PAGE = 1000
 _KEPT_LISTS = 2  # one that is being served stays whole while the next one comes in

@@ -43,7 +43,10 @@ from receiver.storage.lock import take_lock
 _MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
 _AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
-_CHECKPOINT_PAGES = 4000  # 16 MiB of log: pages that change often are written back once for many commits
+_DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
+_READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
+_WRITER_PRAGMAS = ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384")
+# 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
 
 
 class LostRace(Exception):
@@ -169,14 +172,11 @@ class Database:
         """
         with self.connect_writer() as connection:
             if self.is_sqlite:
-                pragmas = ("journal_mode", "synchronous")
-                found = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in pragmas}
-                return {
-                    "version": f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}",
-                    **found,
+                found = {
+                    name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in ("journal_mode", "synchronous")
                 }
-            names = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
-            shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
+                return {"version": f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}", **found}
+            shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in _DURABILITY}
             return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
 
     def clock_skew_seconds(self) -> float:
@@ -190,10 +190,19 @@ class Database:
     def size_bytes(self) -> int:
         """Return what the database takes on disk."""
         if self.path is not None:
-            files = (Path(f"{self.path}{suffix}") for suffix in ("", "-wal"))
-            return sum(file.stat().st_size for file in files if file.exists())
+            return sum(file.stat().st_size for end in ("", "-wal") if (file := Path(f"{self.path}{end}")).exists())
         with self.read() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def estimate_rows(self, table: Table) -> int:
+        """Return about how many rows a table with row ids has, without counting them."""
+        statement = select(func.max(text("rowid"))).select_from(table)
+        if not self.is_sqlite:
+            statement = (
+                select(text("reltuples::bigint")).select_from(text("pg_class")).where(text(f"oid = '{table.name}'::regclass"))
+            )
+        with self.read() as connection:
+            return max(0, int(connection.execute(statement).scalar() or 0))
 
     def _make_writing_engine(self) -> Engine:
         if not self.is_sqlite:
@@ -218,13 +227,8 @@ class Database:
 
     def _make_reading_engine(self) -> Engine:
         if self.path is None:
-            engine = create_engine(
-                self.url,
-                pool_size=4,
-                pool_pre_ping=True,
-                hide_parameters=True,
-                connect_args=_postgresql_arguments("receiver reader"),
-            )
+            arguments = _postgresql_arguments("receiver reader")
+            engine = create_engine(self.url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
             event.listen(engine, "connect", _prepare_postgresql_reader)
             return engine
         url = URL.create("sqlite", database=f"file:{quote(str(self.path))}", query={"mode": "ro", "uri": "true"})
@@ -237,10 +241,8 @@ def _read_url(given: str) -> URL:
     try:
         url = make_url(given)
     except (SQLAlchemyError, ValueError):
-        raise ConfigurationError(
-            "RECEIVER_DATABASE_URL is not an SQLAlchemy URL; expected for example sqlite:///data/receiver.db "
-            "or postgresql://user@host/name."
-        ) from None
+        expected = "expected an SQLAlchemy URL, such as sqlite:///data/receiver.db or postgresql://user@host/name"
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
     if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
@@ -255,16 +257,13 @@ def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
         raise ConfigurationError(f"SQLite {version} is too old; expected 3.35 or later.")
     connection.isolation_level = None  # transactions are begun by _begin_immediate, not by the driver
-    connection.execute("PRAGMA busy_timeout=5000")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    connection.execute("PRAGMA cache_size=-16384")
+    for setting in _WRITER_PRAGMAS:
+        connection.execute(f"PRAGMA {setting}")
 
 
 def _prepare_sqlite_reader(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA busy_timeout=5000")
+    for setting in _READER_PRAGMAS:
+        connection.execute(f"PRAGMA {setting}")
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -36,6 +36,7 @@ from receiver.storage.tables import (
     TrackerTable,
     table_of,
 )
+from receiver.storage.tallies import Tallies
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
@@ -49,6 +50,8 @@ class Inbox:
     def __init__(self, transactions: Transactions, upkeep: Upkeep, database: Database, max_future: timedelta) -> None:
         self._transactions = transactions
         self._upkeep = upkeep
+        self.tallies = Tallies()
+        self._written: list[DeliveryRow] = []
         self._token_uses: dict[tuple[str, str], int] = {}
         self._max_future = max_future
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
@@ -75,7 +78,7 @@ class Inbox:
         fails alone is kept with all its items in quarantine. Never raises.
         """
         try:
-            return [*self._transactions.run(lambda connection: self._keep(connection, batch, now))]
+            return [*self._run(batch, now)]
         except StorageUnavailable as error:
             _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
             return [None] * len(batch)
@@ -85,10 +88,15 @@ class Inbox:
             _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=_name_error(error))
             return [self._keep_poison(batch[0], now)]
 
+    def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
+        kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
+        self.tallies.add(self._written)
+        return kept
+
     def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))
         try:
-            return self._transactions.run(lambda connection: self._keep(connection, [harmless], now))[0]
+            return self._run([harmless], now)[0]
         except Exception as error:
             _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=_name_error(error))
             return None
@@ -159,6 +167,7 @@ class Inbox:
             deliveries.append(_make_row(submission, answer, counts, now))
             headers = orjson.dumps(delivery.headers).decode()
             bodies.append((delivery.id, headers, delivery.body, answer.body))
+        self._written = deliveries
         self._add_deliveries.execute(connection, deliveries)
         self._add_bodies.execute(connection, bodies)
         self._note_token_uses(connection, (submission for submission, _, _ in results))

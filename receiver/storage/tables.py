@@ -1,4 +1,4 @@
-"""The tables. Identities and verdicts are narrow and stay; bodies stand apart and can be pruned by age.
+"""The tables of what senders say. Identities and verdicts are narrow and stay; bodies stand apart and can be pruned by age.
 
 Moments of our own are microseconds since 1970, UTC (`clock.from_micros`). A courier's times are text, as written.
 Every key is made by the sender or by us, never by the database, so that nothing has to be asked or counted centrally.
@@ -22,13 +22,18 @@ NOT_ACCEPTED = text("outcome <> 'accepted'")
 """The condition of a partial index; SQLite uses that only where a query has the same words."""
 
 
+WITHOUT_EVENTS = text("outcome NOT IN ('applied', 'stale')")
+"""The messages that left no event of their own in a timeline: all others are found through their events."""
+
+
 class Table(SQLModel):
     """The root of our tables, with their own metadata."""
 
     metadata = METADATA
 
 
-def _key() -> Any:
+def key() -> Any:
+    """Return a column of the primary key."""
     return Field(primary_key=True, sa_type=Text)
 
 
@@ -47,10 +52,11 @@ class DeliveryTable(Table, table=True):
             sqlite_where=NOT_ACCEPTED,
             postgresql_where=NOT_ACCEPTED,
         ),
+        Index(None, "source", "id"),
         {"sqlite_with_rowid": False},
     )
 
-    id: str = _key()
+    id: str = key()
     source: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
     method: str = Field(sa_type=Text)
@@ -79,7 +85,7 @@ class BodyTable(Table, table=True):
 
     __tablename__ = "bodies"
 
-    delivery_id: str = _key()
+    delivery_id: str = key()
     headers: str = Field(sa_type=Text)
     body: bytes = Field(sa_type=LargeBinary)
     answer: bytes = Field(sa_type=LargeBinary)
@@ -89,10 +95,19 @@ class MessageTable(Table, table=True):
     """The ledger: one row for each message that was ever kept, with its verdict."""
 
     __tablename__ = "messages"
-    __table_args__ = (Index(None, "delivery_id"),)
+    __table_args__ = (
+        Index(None, "delivery_id"),
+        Index(
+            "ix_messages_without_events",
+            "source",
+            "tracker_id",
+            sqlite_where=WITHOUT_EVENTS,
+            postgresql_where=WITHOUT_EVENTS,
+        ),
+    )
 
-    source: str = _key()
-    message_id: str = _key()
+    source: str = key()
+    message_id: str = key()
     tracker_id: str | None = Field(sa_type=Text)
     topic: str = Field(sa_type=Text)
     outcome: str = Field(sa_type=Text)
@@ -109,7 +124,7 @@ class SightingTable(Table, table=True):
     __tablename__ = "sightings"
     __table_args__ = (Index(None, "source", "message_id"),)
 
-    delivery_id: str = _key()
+    delivery_id: str = key()
     position: int = Field(primary_key=True)
     source: str = Field(sa_type=Text)
     message_id: str | None = Field(sa_type=Text)
@@ -123,9 +138,9 @@ class EventTable(Table, table=True):
 
     __tablename__ = "events"
 
-    source: str = _key()
-    tracker_id: str = _key()
-    event_id: str = _key()
+    source: str = key()
+    tracker_id: str = key()
+    event_id: str = key()
     message_id: str = Field(sa_type=Text)
     occurrence: str = Field(sa_type=Text)
     basis: str = Field(sa_type=Text)
@@ -144,12 +159,13 @@ class EventTable(Table, table=True):
 
 
 class TrackerTable(Table, table=True):
-    """The present state of each tracker."""
+    """The present state of each tracker. `moved_at` is `applied_at`, or `created_at` where no event was applied yet."""
 
     __tablename__ = "trackers"
+    __table_args__ = (Index(None, "source", "status_milestone", "moved_at", "tracker_id"),)
 
-    source: str = _key()
-    tracker_id: str = _key()
+    source: str = key()
+    tracker_id: str = key()
     version: int
     subject: str = Field(sa_type=Text)
     tracking_number: str | None = Field(sa_type=Text)
@@ -170,6 +186,7 @@ class TrackerTable(Table, table=True):
     latest_message_id: str | None = Field(sa_type=Text)
     latest_digest: str | None = Field(sa_type=Text)
     applied_at: int | None = Field(sa_type=BigInteger)
+    moved_at: int = Field(sa_type=BigInteger)
 
 
 class TermTable(Table, table=True):
@@ -178,9 +195,9 @@ class TermTable(Table, table=True):
     __tablename__ = "terms"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    term: str = _key()
-    source: str = _key()
-    tracker_id: str = _key()
+    term: str = key()
+    source: str = key()
+    tracker_id: str = key()
 
 
 class LinkTable(Table, table=True):
@@ -189,40 +206,19 @@ class LinkTable(Table, table=True):
     __tablename__ = "links"
     __table_args__ = (Index(None, "source", "manifest"),)
 
-    source: str = _key()
-    package: str = _key()
+    source: str = key()
+    package: str = key()
     manifest: str = Field(sa_type=Text)
     linked_at: int = Field(sa_type=BigInteger)
-
-
-class CustomerImportTable(Table, table=True):
-    """Each customer list that was imported; the latest is served. `body_bytes` is the length of the array as served."""
-
-    __tablename__ = "customer_imports"
-
-    id: str = _key()
-    imported_at: int = Field(sa_type=BigInteger)
-    customers: int
-    body_bytes: int
-
-
-class CustomerTable(Table, table=True):
-    """The customers of the last two imports: a list that is being served stays whole while the next one comes in."""
-
-    __tablename__ = "customers"
-    __table_args__ = ({"sqlite_with_rowid": False},)
-
-    import_id: str = _key()
-    user_code: str = _key()
-    document: str = Field(sa_type=Text)
 
 
 class QuarantineTable(Table, table=True):
     """Messages and events that could not be applied, with their bytes and the reason."""
 
     __tablename__ = "quarantine"
+    __table_args__ = (Index(None, "delivery_id"),)
 
-    id: str = _key()
+    id: str = key()
     delivery_id: str = Field(sa_type=Text)
     position: int
     event_position: int | None
@@ -233,37 +229,6 @@ class QuarantineTable(Table, table=True):
     detail: str | None = Field(sa_type=Text)
     raw: bytes = Field(sa_type=LargeBinary)
     received_at: int = Field(sa_type=BigInteger)
-
-
-class TokenUseTable(Table, table=True):
-    """When each named token last let a call in, to the minute: an old one can be seen to be idle before it is retired."""
-
-    __tablename__ = "token_uses"
-
-    source: str = _key()
-    token: str = _key()
-    last_used_at: int = Field(sa_type=BigInteger)
-
-
-class SetupWindowTable(Table, table=True):
-    """Until when a source may call from any address, token still required."""
-
-    __tablename__ = "setup_windows"
-
-    source: str = _key()
-    opened_at: int = Field(sa_type=BigInteger)
-    closes_at: int = Field(sa_type=BigInteger)
-
-
-class UnrecordedTable(Table, table=True):
-    """Refused and failed calls beyond what is kept one by one: only counted, by minute."""
-
-    __tablename__ = "unrecorded"
-
-    minute_at: int = Field(primary_key=True, sa_type=BigInteger)
-    source: str = _key()
-    code: str = _key()
-    calls: int
 
 
 def table_of(model: type[Table]) -> sqlalchemy.Table:

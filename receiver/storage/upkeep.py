@@ -1,22 +1,17 @@
 """Small writes beside the deliveries: token use, setup windows, counts of what is not kept one by one, and its bounds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
 
 from receiver.errors import ReceiverError
-from receiver.records import Answer
+from receiver.records import Answer, AuditRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
-from receiver.storage.tables import (
-    NOT_ACCEPTED,
-    BodyTable,
-    DeliveryTable,
-    SetupWindowTable,
-    TokenUseTable,
-    UnrecordedTable,
-    table_of,
-)
+from receiver.storage.operations import AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
+from receiver.storage.tallies import NUMBERS, Counts, Tally, TallyBook
 
 MAX_REFUSED = 10_000
 """Refused and failed calls kept one by one; older ones go."""
@@ -27,6 +22,7 @@ class Upkeep:
 
     def __init__(self, database: Database) -> None:
         self._insert = database.insert
+        self._book = TallyBook(database)
 
     def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
         """Set when each named token of a source was last used; never back."""
@@ -40,15 +36,26 @@ class Upkeep:
             )
             connection.execute(statement)
 
-    def count_unrecorded(self, connection: Connection, calls: Mapping[tuple[str, str], int], minute_at: int) -> None:
-        """Add to the number of calls of one minute that were not kept one by one, by source and code."""
-        table = table_of(UnrecordedTable)
-        for (source, code), number in sorted(calls.items()):
-            statement = self._insert(table).values(minute_at=minute_at, source=source, code=code, calls=number)
-            statement = statement.on_conflict_do_update(
-                index_elements=list(table.primary_key.columns), set_={"calls": table.c.calls + number}
-            )
-            connection.execute(statement)
+    def count_unrecorded(self, connection: Connection, calls: Mapping[tuple[str, str, str], int], minute_at: int) -> None:
+        """Count calls of one minute that were not kept one by one, by source, outcome and code."""
+        rest = [0] * (len(NUMBERS) - 2)
+        self._book.write(connection, {Tally(minute_at, *key): [number, number, *rest] for key, number in calls.items()})
+
+    def tidy(self, connection: Connection, counts: Counts, now: int) -> None:
+        """Write down what was counted, and remove what has been kept for long enough."""
+        self._book.write(connection, counts)
+        self._book.trim(connection, now)
+        self.trim_refused(connection)
+
+    def audited(self, connection: Connection, entry: AuditRow, name: str, arguments: Sequence[Any]) -> Any:
+        """Call another method of this class and put on record, in the same transaction, who had it done; return its result."""
+        result = getattr(self, name)(connection, *arguments)
+        self.note(connection, entry)
+        return result
+
+    def note(self, connection: Connection, entry: AuditRow) -> None:
+        """Put on record what an operator did."""
+        connection.execute(insert(table_of(AuditTable)).values(entry._asdict()))
 
     def open_window(self, connection: Connection, source: str, opened_at: int, closes_at: int) -> None:
         """Let a source call from any address until `closes_at`; one in the past closes the window now."""

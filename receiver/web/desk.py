@@ -34,7 +34,7 @@ class Desk(asyncio.Protocol):
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._late: dict[int, str] = {}
         self._outgoing: list[bytes] = []
-        self._unrecorded: Counter[tuple[str, str]] = Counter()
+        self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
         self._loop: asyncio.AbstractEventLoop
@@ -63,7 +63,7 @@ class Desk(asyncio.Protocol):
         """Return the answer to a call once it is kept; 503 if that is not possible now."""
         delivery_id = submission.delivery.id
         if not self._has_room() or self._transport.is_closing():
-            self._unrecorded[submission.delivery.source, Busy.code] += 1
+            self._unrecorded[submission.delivery.source, Busy.outcome, Busy.code] += 1
             return answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery_id)
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
@@ -79,7 +79,7 @@ class Desk(asyncio.Protocol):
         if self._allowance.take(self._loop.time()):
             await self.keep(Submission(delivery, error=error))
         else:
-            self._unrecorded[delivery.source, error.code] += 1
+            self._unrecorded[delivery.source, error.outcome, error.code] += 1
         return answers.for_error(error, delivery.id)
 
     async def do(self, name: str, *arguments: Any) -> Any:

@@ -64,7 +64,7 @@ SELECT tracker, max(position) AS position, at, occurrence, event_id, message_id,
 INSERT INTO trackers (
   source, tracker_id, version, subject, tracking_number, shipment, snapshot_generated_at, snapshot_message_id, created_at,
   status, status_code, status_category, status_milestone, location,
-  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at
+  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at
 )
 SELECT
   'ship24', id, position, 'parcel', tracking_number,
@@ -74,7 +74,7 @@ SELECT
     'delivery', json_object('estimatedDeliveryDate', NULL, 'service', NULL, 'signedBy', NULL), 'recipient', NULL
   ),
   at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', 'in_transit', 'Paris, FR',
-  occurrence, position, event_id, message_id, digest, at
+  occurrence, position, event_id, message_id, digest, at, at
 FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random();
 
 INSERT INTO terms (term, source, tracker_id)

@@ -1,0 +1,37 @@
+"""What operators ask. Reads only; the API, the console and the command line all read through here.
+
+Answers are plain values for JSON: times of ours as ISO 8601 UTC, a courier's as written. Every list looks at a bounded number of
+rows.
+"""
+
+from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
+from receiver.storage.queries.messages import find_events, list_quarantine, show_message
+from receiver.storage.queries.pages import MAX_LIMIT, Page
+from receiver.storage.queries.service import list_alarms, list_audit, setup_windows, token_uses
+from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
+from receiver.storage.queries.trackers import FINAL_MILESTONES, TrackerFilter, list_trackers, show_tracker
+
+__all__ = [
+    "FINAL_MILESTONES",
+    "MAX_LIMIT",
+    "Cell",
+    "DeliveryFilter",
+    "Page",
+    "StoredDelivery",
+    "TrackerFilter",
+    "find_events",
+    "list_alarms",
+    "list_audit",
+    "list_deliveries",
+    "list_quarantine",
+    "list_trackers",
+    "read_lag",
+    "read_last_call",
+    "read_tallies",
+    "setup_windows",
+    "show_delivery",
+    "show_message",
+    "show_statistics",
+    "show_tracker",
+    "token_uses",
+]

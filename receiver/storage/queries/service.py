@@ -1,0 +1,41 @@
+"""What is known of the service itself: token uses, setup windows, alarms, what operators changed."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from receiver.storage.database import Database
+from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.queries.pages import Page, public, read_newest
+from receiver.storage.tables import table_of
+
+
+def setup_windows(database: Database) -> dict[str, int]:
+    """Return until when each source's setup window is open, in microseconds; closed ones stay listed."""
+    table = table_of(SetupWindowTable)
+    with database.read() as connection:
+        return {row.source: row.closes_at for row in connection.execute(select(table.c.source, table.c.closes_at))}
+
+
+def token_uses(database: Database) -> dict[tuple[str, str], int]:
+    """Return when each token, by source and name, last let a call in, in microseconds, to the minute."""
+    table = table_of(TokenUseTable)
+    with database.read() as connection:
+        return {(row.source, row.token): row.last_used_at for row in connection.execute(select(table))}
+
+
+def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, Any]]:
+    """Return what is watched and was ever wrong, what began last first; `ended_at` is None for what still is."""
+    table = table_of(AlarmTable)
+    statement = select(table).order_by(table.c.began_at.desc(), table.c.name, table.c.subject)
+    if only_on:
+        statement = statement.where(table.c.ended_at.is_(None))
+    with database.read() as connection:
+        return [public(row) for row in connection.execute(statement).mappings()]
+
+
+def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -> Page:
+    """Return what operators changed, newest first."""
+    table = table_of(AuditTable)
+    with database.read() as connection:
+        return read_newest(connection, table, [*table.columns], [], {}, cursor, limit)

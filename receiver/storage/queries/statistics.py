@@ -1,0 +1,130 @@
+"""How much came, how late, and what it takes: read from the tallies, so that a busy month costs no more than a quiet day."""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, func, select
+
+from receiver.clock import first_id, iso
+from receiver.occurrence import rank
+from receiver.storage.database import Database
+from receiver.storage.operations import TallyTable
+from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
+from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
+
+_SAMPLE = 500  # calls with applied messages, the last ones of a window, from which the lag is taken
+_SECOND = 1_000_000
+
+
+class Cell(NamedTuple):
+    """What was counted in one span with one source, outcome and code; `numbers` by the names of NUMBERS."""
+
+    begins_at: int
+    source: str
+    outcome: str
+    code: str
+    numbers: dict[str, int]
+
+
+def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
+    """Return what was counted between two moments in microseconds: by minute while minutes are kept, else by hour.
+
+    A span counts whole if it begins in the window.
+    """
+    table = table_of(TallyTable)
+    seconds = _span(until - since)
+    sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
+    by = [table.c.begins_at, table.c.source, table.c.outcome, table.c.code]
+    begun = since - since % (seconds * _SECOND)
+    window = table.c.span_seconds == seconds, table.c.begins_at >= begun, table.c.begins_at < until
+    with database.read() as connection:
+        rows = connection.execute(select(*by, *sums).where(*window).group_by(*by).order_by(*by)).mappings()
+        numbers = [(row, {name: int(row[name]) for name in NUMBERS}) for row in rows]
+    return [Cell(row["begins_at"], row["source"], row["outcome"], row["code"], counted) for row, counted in numbers]
+
+
+def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
+    """Return counts by source and outcome, rates, lag, last calls and sizes. `window` is how the caller names the span."""
+    cells = read_tallies(database, since, until)
+    seconds = (until - since) / _SECOND
+    sized = [table_of(MessageTable), table_of(EventTable), table_of(TrackerTable)]
+    with database.read() as connection:
+        found = {
+            source: {
+                **_sum([cell for cell in cells if cell.source == source], seconds),
+                "last_call_at": read_last_call(connection, source),
+                "lag": read_lag(connection, source, since, until),
+            }
+            for source in sources
+        }
+        deliveries = _count_deliveries(connection)
+    return {
+        "window": window,
+        "since": iso(since),
+        "until": iso(until),
+        "sources": found,
+        "database_bytes": database.size_bytes(),
+        "rows": {"deliveries": deliveries, **{table.name: database.estimate_rows(table) for table in sized}},
+    }
+
+
+def read_last_call(connection: Connection, source: str) -> str | None:
+    """Return when a source last called, whatever the answer was."""
+    table = table_of(DeliveryTable)
+    newest = select(table.c.received_at).where(table.c.source == source).order_by(table.c.id.desc()).limit(1)
+    received_at = connection.execute(newest).scalar()
+    return None if received_at is None else iso(received_at)
+
+
+def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
+    """Return how long after their occurrence the last applied events of a window arrived, in seconds; no zone counts as UTC."""
+    deliveries, messages, events = table_of(DeliveryTable), table_of(MessageTable), table_of(EventTable)
+    inside = deliveries.c.id >= first_id(since), deliveries.c.id < first_id(until)
+    last = select(deliveries.c.id).where(deliveries.c.source == source, *inside).order_by(deliveries.c.id.desc()).limit(_SAMPLE)
+    calls = last.subquery()
+    of_message = and_(
+        events.c.source == messages.c.source,
+        events.c.tracker_id == messages.c.tracker_id,
+        events.c.message_id == messages.c.message_id,
+    )
+    statement = (
+        select(events.c.occurrence, events.c.received_at)
+        .select_from(calls)
+        .join(messages, messages.c.delivery_id == calls.c.id)
+        .join(events, of_message)
+        .where(events.c.outcome == "applied", events.c.basis == "courier")
+        .limit(_SAMPLE * 4)
+    )
+    times = [(rank(row.occurrence), row.received_at) for row in connection.execute(statement)]
+    lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
+    return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
+
+
+def _count_deliveries(connection: Connection) -> int:
+    table = table_of(TallyTable)
+    kept = select(func.sum(table.c.calls - table.c.unrecorded)).where(table.c.span_seconds == HOUR_SECONDS)
+    return int(connection.execute(kept).scalar() or 0)
+
+
+def _span(micros: int) -> int:
+    return MINUTE_SECONDS if micros <= (KEPT_SECONDS[MINUTE_SECONDS] - HOUR_SECONDS) * _SECOND else HOUR_SECONDS
+
+
+def _sum(cells: list[Cell], seconds: float) -> dict[str, Any]:
+    totals: dict[str, int] = dict.fromkeys(NUMBERS, 0)
+    outcomes: dict[str, int] = dict.fromkeys(("accepted", "refused", "unreadable", "failed"), 0)
+    codes: dict[str, int] = defaultdict(int)
+    for cell in cells:
+        outcomes[cell.outcome] += cell.numbers["calls"]
+        if cell.code:
+            codes[cell.code] += cell.numbers["calls"]
+        for name, number in cell.numbers.items():
+            totals[name] += number
+    rate = {"calls_per_second": round(totals["calls"] / seconds, 3)}
+    return {**totals, "outcomes": outcomes, "codes": dict(codes), **rate}
+
+
+def _percentile(sorted_values: list[float], share: int) -> float | None:
+    if not sorted_values:
+        return None
+    return round(sorted_values[min(len(sorted_values) - 1, len(sorted_values) * share // 100)], 1)
