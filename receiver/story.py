@@ -22,7 +22,7 @@ _RULES = {
     "not_found": "The rule: a source without a token is off (RECEIVER_{source}_TOKENS).",
     "method_not_allowed": "The rule: this path takes only the methods that its `Allow` header named.",
     "body_too_large": "The rule: a body may not be larger than RECEIVER_MAX_BODY_BYTES; no more of it was read.",
-    "body_incomplete": "The rule: a whole request must arrive within RECEIVER_BODY_TIMEOUT_SECONDS; this one ended before its end.",
+    "body_incomplete": "The rule: a whole request must arrive within RECEIVER_BODY_TIMEOUT_SECONDS; this one did not.",
     "invalid_json": "The rule: a body must be JSON. All its bytes are kept.",
     "unexpected_shape": "The rule: the JSON must have the shape that this path takes. All its bytes are kept.",
     "busy": "The rule: at most RECEIVER_QUEUE_DELIVERIES calls may wait; the sender was asked to come again.",
@@ -106,8 +106,8 @@ def _tell_call(number: int, carried: dict[str, Any]) -> str:
     client = call["client"] or call["peer"] or "an unknown address"
     note = f" ({call['note']})" if call["note"] else ""
     return (
-        f"It came {came} at {call['received_at']} with delivery {carried['delivery_id']}, as item {carried['position'] + 1}, from "
-        f"{client}, let in by the token {call['token'] or 'unknown'}{note}: {_verdict(carried['outcome'], carried['reason'])}."
+        f"It came {came} at {call['received_at']} with delivery {carried['delivery_id']}, as item {carried['position'] + 1}, "
+        f"from {client}, let in by the token {call['token'] or 'unknown'}{note}: {_verdict(carried['outcome'], carried['reason'])}."
     )
 
 
@@ -128,8 +128,8 @@ def _tell_event(event: dict[str, Any]) -> str:
     if rival is None:
         return f"{name}, is {_verdict(event['outcome'], event['reason'])}."
     return (
-        f"{name}, is {_verdict(event['outcome'], event['reason'])}: the tracker already stood at “{rival['status'] or 'no text'}” "
-        f"of {rival['occurrence']} (event {rival['event_id']}, received {rival['received_at']}), {_WHY_STALE[event['reason']]}."
+        f"{name}, is {_verdict(event['outcome'], event['reason'])}: the tracker already stood at "
+        f"“{rival['status'] or 'no text'}” of {rival['occurrence']} (event {rival['event_id']}, received {rival['received_at']}), {_WHY_STALE[event['reason']]}."
     )
 
 
