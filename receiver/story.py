@@ -105,9 +105,10 @@ def _tell_call(number: int, carried: dict[str, Any]) -> str:
     came = "again" if number else "first"
     client = call["client"] or call["peer"] or "an unknown address"
     note = f" ({call['note']})" if call["note"] else ""
+    token, verdict = call["token"] or "unknown", _verdict(carried["outcome"], carried["reason"])
     return (
         f"It came {came} at {call['received_at']} with delivery {carried['delivery_id']}, as item {carried['position'] + 1}, "
-        f"from {client}, let in by the token {call['token'] or 'unknown'}{note}: {_verdict(carried['outcome'], carried['reason'])}."
+        f"from {client}, let in by the token {token}{note}: {verdict}."
     )
 
 
@@ -127,10 +128,11 @@ def _tell_event(event: dict[str, Any]) -> str:
     rival = event["against"]
     if rival is None:
         return f"{name}, is {_verdict(event['outcome'], event['reason'])}."
-    return (
-        f"{name}, is {_verdict(event['outcome'], event['reason'])}: the tracker already stood at "
-        f"“{rival['status'] or 'no text'}” of {rival['occurrence']} (event {rival['event_id']}, received {rival['received_at']}), {_WHY_STALE[event['reason']]}."
+    stood = (
+        f"“{rival['status'] or 'no text'}” of {rival['occurrence']} (event {rival['event_id']}, received {rival['received_at']})"
     )
+    verdict = _verdict(event["outcome"], event["reason"])
+    return f"{name}, is {verdict}: the tracker already stood at {stood}, {_WHY_STALE[event['reason']]}."
 
 
 def _tell_delivery(stored: queries.StoredDelivery) -> list[str]:
