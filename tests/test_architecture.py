@@ -46,7 +46,7 @@ ONLY_IN = {
     "sqlite3": "storage",
     "starlette": "web service",
     "uvicorn": "web service",
-    "pydantic": "settings",
+    "pydantic": "settings web",
     "pydantic_settings": "settings",
     "dotenv": "settings",
     "click": "cli",

@@ -100,7 +100,9 @@ class Database:
         try:
             with self._reading.connect() as connection:
                 yield connection
-        except OperationalError as error:
+        except SQLAlchemyError as error:
+            if not self.is_storage_fault(error):
+                raise
             raise StorageUnavailable(self.explain(error)) from None
 
     def close_readers(self) -> None:

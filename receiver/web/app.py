@@ -16,20 +16,23 @@ from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.web.api.endpoints import Api
+from receiver.web.api.openapi import describe
+from receiver.web.api.questions import Questions
 from receiver.web.body import BodyReader, Memory
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
-from receiver.web.ops import Ops
+from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
-from receiver.web.responses import on_http_exception, on_receiver_error
+from receiver.web.reader import Reader
+from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
-_MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
 _WINDOW_SECONDS = 2.0  # how often another process's setup windows are looked for
 
 _log = structlog.get_logger()
@@ -45,26 +48,28 @@ def create_app(
     """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
     desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost)
     windows = SetupWindows()
-    ops = Ops(settings.ops_tokens, database, desk, windows)
+    doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
+    operators = Operators(settings.ops_tokens, doorman)
+    reader = Reader()
     health = Health(database, desk)
+    questions = Questions(database, settings.sources()).table()
+    description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     app = Starlette(
         routes=[
-            *_make_senders_routes(settings, database, windows, desk),
+            *_make_senders_routes(settings, database, doorman, desk),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
-            Route("/ops/api/setup-windows", ops.open_setup_window, methods=["POST"]),
-            Route("/ops/api/customers", ops.replace_customers, methods=["POST"], max_body_size=_MAX_LIST_BYTES),
+            *Api(operators, reader, desk, windows, questions, description).routes(),
             *extra_routes,
         ],
-        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error},
+        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},
         lifespan=_make_lifespan(settings, database, channel, windows, desk),
     )
     app.router.redirect_slashes = False
     return TrailingSlash(app)
 
 
-def _make_senders_routes(settings: Settings, database: Database, windows: SetupWindows, desk: Desk) -> list[Route]:
-    doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
+def _make_senders_routes(settings: Settings, database: Database, doorman: Doorman, desk: Desk) -> list[Route]:
     memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
     routes = []

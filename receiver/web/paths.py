@@ -12,5 +12,7 @@ class TrailingSlash:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on with the path as the routes spell it."""
         if scope["type"] == "http" and scope["path"].endswith("/"):
-            scope["path"] = scope["path"].rstrip("/") or "/"
+            sent = scope.get("raw_path") or scope["path"].encode()
+            slashes = len(sent) - len(sent.rstrip(b"/"))  # one that was sent as %2F belongs to a name
+            scope["path"] = scope["path"][: len(scope["path"]) - slashes] or "/"
         await self._app(scope, receive, send)

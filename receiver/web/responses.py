@@ -33,6 +33,11 @@ async def on_receiver_error(_request: Request, error: Exception) -> Response:
     return to_response(answers.for_error(error, None))
 
 
+async def on_fault(_request: Request, _error: Exception) -> Response:
+    """Answer what should not happen; the log has the cause."""
+    return to_response(answers.for_error(ReceiverError("This service failed to answer; its log says why."), None))
+
+
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Answer what the router refuses in the form that all errors have."""
     assert isinstance(error, HTTPException)

@@ -1,0 +1,100 @@
+"""The API as endpoints: the ops token first, then the parameters, then the question."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver import clock
+from receiver.clock import iso
+from receiver.errors import UnexpectedShape
+from receiver.records import AuditRow
+from receiver.web.api.parameters import CustomersOrdered, WindowOrdered, read_object, read_query
+from receiver.web.api.questions import Question
+from receiver.web.desk import Desk
+from receiver.web.operators import Operators
+from receiver.web.reader import Reader
+from receiver.web.windows import SetupWindows
+
+PREFIX = "/ops/api"
+_MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Api:
+    """All endpoints under `/ops/api`. `description` is the OpenAPI document."""
+
+    def __init__(
+        self,
+        operators: Operators,
+        reader: Reader,
+        desk: Desk,
+        windows: SetupWindows,
+        questions: Sequence[Question],
+        description: dict[str, Any],
+    ) -> None:
+        self._operators = operators
+        self._reader = reader
+        self._desk = desk
+        self._windows = windows
+        self._questions = questions
+        self._description = orjson.dumps(description)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all questions and orders."""
+        return [
+            *(Route(PREFIX + question.path, self._make_endpoint(question)) for question in self._questions),
+            Route(f"{PREFIX}/openapi.json", self._describe),
+            Route(f"{PREFIX}/setup-windows", self._open_window, methods=["POST"]),
+            Route(f"{PREFIX}/customers", self._replace_customers, methods=["POST"], max_body_size=_MAX_LIST_BYTES),
+        ]
+
+    def _make_endpoint(self, question: Question) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            self._operators.identify(request)
+            asked = read_query(question.asked, request.query_params.multi_items())
+            path = {name: str(value).replace("\0", "\ufffd") for name, value in request.path_params.items()}
+            return _respond(await self._reader.read(question.answer, asked, path))
+
+        return answer
+
+    async def _describe(self, request: Request) -> Response:
+        self._operators.identify(request)
+        return Response(self._description, media_type="application/json")
+
+    async def _open_window(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = read_object(WindowOrdered, _read_object(await request.body()))
+        closing = ordered.closes_at <= ordered.opened_at
+        entry = operator.entry(clock.now(), "setup-window close" if closing else "setup-window open", ordered.source, None)
+        await self._order(entry, "open_window", ordered.source, ordered.opened_at, ordered.closes_at)
+        self._windows.put(ordered.source, ordered.closes_at)
+        return _respond({"source": ordered.source, "closes_at": iso(ordered.closes_at)})
+
+    async def _replace_customers(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = read_object(CustomersOrdered, _read_object(await request.body()))
+        entry = operator.entry(clock.now(), "customers import", "customers", f"{len(ordered.rows)} customers")
+        served = await self._order(entry, "replace_customers", ordered.list_id, ordered.imported_at, ordered.rows)
+        return _respond({"customers": served})
+
+    async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:
+        return await self._desk.do("audited", entry, name, arguments)
+
+
+def _respond(answer: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(answer), media_type="application/json")
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        ordered = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UnexpectedShape("Expected a JSON object.") from None
+    if not isinstance(ordered, dict):
+        raise UnexpectedShape("Expected a JSON object.")
+    return ordered

@@ -1,0 +1,144 @@
+"""What may be asked: the parameters of each question, checked; an unknown one is an error that names the known ones."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from receiver.clock import to_micros
+from receiver.errors import UnexpectedShape
+from receiver.sources import NAMES
+from receiver.storage.queries import MAX_LIMIT
+from receiver.web.api.shapes import CallOutcome
+
+_P = TypeVar("_P", bound=BaseModel)
+_WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
+_UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
+_MAX_WINDOW_SECONDS = 400 * 86_400
+
+
+def _read_moment(value: object) -> int:
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
+    except (ValueError, OverflowError):
+        raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
+
+
+def _check_window(value: str) -> str:
+    if _WINDOW.fullmatch(value) is None or window_seconds(value) > _MAX_WINDOW_SECONDS:
+        raise ValueError("expected a span of at most 400 days such as 15m, 24h or 7d")
+    return value
+
+
+def window_seconds(window: str) -> int:
+    """Return the length of a span such as `24h`."""
+    return int(window[:-1]) * _UNIT_SECONDS[window[-1]]
+
+
+Text = Annotated[str, Field(min_length=1, max_length=500), BeforeValidator(lambda value: str(value).replace("\0", "\ufffd"))]
+Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
+Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={"pattern": f"^{_WINDOW.pattern}$"})]
+SourceName = Literal[*NAMES]  # type: ignore[valid-type]
+
+
+class Parameters(BaseModel):
+    """The root: a parameter that is not named is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paged(Parameters):
+    """What all lists take."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="at most so many items")
+    cursor: Text | None = Field(None, description="`next` of the page before")
+
+
+class TrackersAsked(Paged):
+    """Which trackers."""
+
+    q: Text | None = Field(
+        None, description="tracking number, tracker id, client tracker id or reference, or the beginning of one, without case"
+    )
+    source: SourceName | None = None
+    milestone: Text | None = None
+    updated_before: Moment | None = None
+    updated_after: Moment | None = None
+    stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for so many days")
+
+
+class DeliveriesAsked(Paged):
+    """Which calls."""
+
+    source: SourceName | None = None
+    status: int | None = Field(None, ge=100, le=599)
+    outcome: CallOutcome | None = None
+    client: Text | None = Field(None, description="the address that was resolved")
+    since: Moment | None = None
+    until: Moment | None = None
+    message_id: Text | None = None
+    tracking_number: Text | None = None
+
+
+class QuarantineAsked(Paged):
+    """Which items in quarantine."""
+
+    source: SourceName | None = None
+    reason: Text | None = None
+
+
+class StatisticsAsked(Parameters):
+    """Which time."""
+
+    window: Window = Field("24h", description="such as 15m, 24h or 7d")
+
+
+class AlarmsAsked(Parameters):
+    """Which alarms."""
+
+    on: bool = Field(default=False, description="only those that are on now")
+
+
+class NothingAsked(Parameters):
+    """No parameters."""
+
+
+class WindowOrdered(Parameters):
+    """Open a source's setup window, or close it: moments in microseconds since 1970, UTC."""
+
+    source: SourceName
+    opened_at: int = Field(ge=0, lt=2**62)
+    closes_at: int = Field(ge=0, lt=2**62)
+
+
+class CustomersOrdered(Parameters):
+    """A whole customer list: pairs of user code and the document that is served for it."""
+
+    list_id: Text
+    imported_at: int = Field(ge=0, lt=2**62)
+    rows: list[tuple[str, str]]
+
+
+def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
+    """Read a query string. Raises UnexpectedShape that names the parameter."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise UnexpectedShape("Expected each parameter once.")
+    return read_object(kind, values)
+
+
+def read_object(kind: type[_P], values: Mapping[str, Any]) -> _P:
+    """Check values by name. Raises UnexpectedShape that names the first that is wrong."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(kind.model_fields) or "none"
+        raise UnexpectedShape(f"{name[:100]} is not a parameter here; expected: {known}.")
+    words = str(problem["msg"]).removeprefix("Value error, ")
+    raise UnexpectedShape(f"{name[:100]}: {words[0].lower()}{words[1:]}.")

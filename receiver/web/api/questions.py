@@ -1,0 +1,105 @@
+"""The questions that the API answers, as one table: path, parameters, shape of the answer, and the query behind it."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from receiver import clock, story
+from receiver.sources import NAMES, Source
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.api import shapes
+from receiver.web.api.parameters import (
+    AlarmsAsked,
+    DeliveriesAsked,
+    NothingAsked,
+    Paged,
+    Parameters,
+    QuarantineAsked,
+    StatisticsAsked,
+    TrackersAsked,
+    window_seconds,
+)
+
+PathValues = Mapping[str, str]
+
+
+class Question(NamedTuple):
+    """One thing that can be asked with GET. `answer` reads from the database: call it in a thread."""
+
+    path: str
+    summary: str
+    asked: type[Parameters]
+    shape: type[shapes.Shape]
+    answer: Callable[[Any, PathValues], dict[str, Any]]
+
+
+class Questions:
+    """Answers from one database. `sources` read stored bodies again."""
+
+    def __init__(self, database: Database, sources: tuple[Source, ...]) -> None:
+        self._database = database
+        self._sources = sources
+
+    def table(self) -> tuple[Question, ...]:
+        """Return all questions; a path with more in it stands before one that would swallow it."""
+        return (
+            Question("/trackers", "Trackers, last moved first", TrackersAsked, shapes.Trackers, self._trackers),
+            Question(
+                "/trackers/{source}/{tracker_id:path}",
+                "A tracker and its timeline, newest occurrence first",
+                NothingAsked,
+                shapes.TrackerAnswer,
+                self._tracker,
+            ),
+            Question(
+                "/messages/{message_id:path}",
+                "What happened to a message, and why",
+                NothingAsked,
+                shapes.MessageAnswer,
+                self._message,
+            ),
+            Question("/deliveries", "Calls, newest first", DeliveriesAsked, shapes.Deliveries, self._deliveries),
+            Question("/deliveries/{id}", "A call as it came, our answer", NothingAsked, shapes.DeliveryAnswer, self._delivery),
+            Question("/quarantine", "What waits for a decision", QuarantineAsked, shapes.Quarantine, self._quarantine),
+            Question("/stats", "Counts, rate, lag, sizes", StatisticsAsked, shapes.StatisticsAnswer, self._statistics),
+            Question("/alarms", "What is, or was, wrong", AlarmsAsked, shapes.Alarms, self._alarms),
+            Question("/audit", "What operators changed, newest first", Paged, shapes.Audit, self._audit),
+        )
+
+    def _trackers(self, asked: TrackersAsked, _path: PathValues) -> dict[str, Any]:
+        stuck_since = None
+        if asked.stuck_days is not None:
+            stuck_since = max(0, clock.to_micros(clock.now()) - timedelta(days=asked.stuck_days) // timedelta(microseconds=1))
+        wanted = queries.TrackerFilter(
+            asked.q, asked.source, asked.milestone, asked.updated_before, asked.updated_after, stuck_since
+        )
+        return queries.list_trackers(self._database, wanted, asked.limit, asked.cursor).as_json()
+
+    def _tracker(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+        return queries.show_tracker(self._database, path["source"], path["tracker_id"])
+
+    def _message(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+        return story.explain_message(self._database, self._sources, path["message_id"])
+
+    def _deliveries(self, asked: DeliveriesAsked, _path: PathValues) -> dict[str, Any]:
+        names = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
+        wanted = queries.DeliveryFilter(**{name: getattr(asked, name) for name in names})
+        return queries.list_deliveries(self._database, wanted, NAMES, asked.limit, asked.cursor).as_json()
+
+    def _delivery(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+        return story.explain_delivery(queries.show_delivery(self._database, path["id"]))
+
+    def _quarantine(self, asked: QuarantineAsked, _path: PathValues) -> dict[str, Any]:
+        return queries.list_quarantine(self._database, asked.source, asked.reason, asked.limit, asked.cursor).as_json()
+
+    def _statistics(self, asked: StatisticsAsked, _path: PathValues) -> dict[str, Any]:
+        until = clock.to_micros(clock.now())
+        since = until - window_seconds(asked.window) * 1_000_000
+        return queries.show_statistics(self._database, asked.window, since, until, NAMES)
+
+    def _alarms(self, asked: AlarmsAsked, _path: PathValues) -> dict[str, Any]:
+        return {"items": queries.list_alarms(self._database, only_on=asked.on), "next": None}
+
+    def _audit(self, asked: Paged, _path: PathValues) -> dict[str, Any]:
+        return queries.list_audit(self._database, asked.limit, asked.cursor).as_json()
