@@ -22,10 +22,10 @@ import structlog
 
 from receiver import answers, clock
 from receiver.channel import Do, Keep, Replies, Unpacker, pack
-from receiver.errors import ReceiverError, StorageUnavailable
+from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
 from receiver.storage.database import Database
-from receiver.storage.inbox import Inbox
+from receiver.storage.inbox import Inbox, name_error
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
@@ -148,6 +148,9 @@ class Writer:
             return self._transactions.run(lambda connection: method(connection, *request.arguments))
         except ReceiverError as error:
             return error
+        except Exception as error:  # what one operator sends must not end the process that writes for all
+            _log.error("order_failed", order=request.name, error=name_error(error))
+            return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
 
     def _do_chores(self) -> None:
         """Tidy up, and find out whether the database is back."""

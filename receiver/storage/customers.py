@@ -23,8 +23,11 @@ class CustomerList(NamedTuple):
 
 
 def replace_list(connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> CustomerList:
-    """Make a list of (user code, document) the one that is served, all of it or nothing."""
+    """Make a list of (user code, document) the one that is served, all of it or nothing; one that was imported stays as it is."""
     customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    known = connection.execute(select(imports).where(imports.c.id == list_id)).first()
+    if known is not None:
+        return CustomerList(*known)
     for start in range(0, len(rows), _PAGE):
         page = [
             {"import_id": list_id, "user_code": user_code, "document": document}

@@ -85,7 +85,7 @@ class Inbox:
         except Exception as error:
             if len(batch) > 1:
                 return [answer for submission in batch for answer in self.keep([submission], now)]
-            _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=_name_error(error))
+            _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=name_error(error))
             return [self._keep_poison(batch[0], now)]
 
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
@@ -98,7 +98,7 @@ class Inbox:
         try:
             return self._run([harmless], now)[0]
         except Exception as error:
-            _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=_name_error(error))
+            _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=name_error(error))
             return None
 
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
@@ -225,7 +225,7 @@ def _make_harmless(message: Message) -> Message:
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
 
 
-def _name_error(error: Exception) -> str:
+def name_error(error: Exception) -> str:
     """Name a fault of some content and its place, without the content: the driver's messages quote it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(getattr(error, 'orig', None) or error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -169,8 +169,8 @@ class Service:
             if connection is None:
                 used.close()
 
-    def get(self, path: str) -> Reply:
-        return self.call("GET", path)
+    def get(self, path: str, token: str | None = None) -> Reply:
+        return self.call("GET", path, headers=bearer(token))
 
     def post(
         self,
@@ -181,8 +181,7 @@ class Service:
         connection: http.client.HTTPConnection | None = None,
     ) -> Reply:
         """Post a body as Ship24 does."""
-        bearer = [("Authorization", f"Bearer {token}")] if token is not None else []
-        return self.call("POST", path, body, [("Content-Type", "application/json"), *bearer, *headers], connection)
+        return self.call("POST", path, body, [("Content-Type", "application/json"), *bearer(token), *headers], connection)
 
     def rows(self, query: str, **parameters: object) -> list[RowMapping]:
         """Ask the database, beside the service, with a reader's rights."""
@@ -199,6 +198,11 @@ class Service:
             return self.get("/healthz").status == 200
         except OSError:
             return False
+
+
+def bearer(token: str | None) -> list[tuple[str, str]]:
+    """Return the header that carries a token."""
+    return [("Authorization", f"Bearer {token}")] if token is not None else []
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -64,7 +64,7 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
         "until": iso(until),
         "sources": found,
         "database_bytes": database.size_bytes(),
-        "rows": {"deliveries": deliveries, **{table.name: database.estimate_rows(table) for table in sized}},
+        "rows": {"deliveries": deliveries, **{str(table.name): database.estimate_rows(table) for table in sized}},
     }
 
 

@@ -10,9 +10,8 @@ from starlette.routing import Route
 
 from receiver import clock
 from receiver.clock import iso
-from receiver.errors import UnexpectedShape
 from receiver.records import AuditRow
-from receiver.web.api.parameters import CustomersOrdered, WindowOrdered, read_object, read_query
+from receiver.web.api.parameters import CustomersOrdered, WindowOrdered, read_body, read_query
 from receiver.web.api.questions import Question
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
@@ -68,7 +67,7 @@ class Api:
 
     async def _open_window(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_object(WindowOrdered, _read_object(await request.body()))
+        ordered = read_body(WindowOrdered, await request.body())
         closing = ordered.closes_at <= ordered.opened_at
         entry = operator.entry(clock.now(), "setup-window close" if closing else "setup-window open", ordered.source, None)
         await self._order(entry, "open_window", ordered.source, ordered.opened_at, ordered.closes_at)
@@ -77,7 +76,7 @@ class Api:
 
     async def _replace_customers(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_object(CustomersOrdered, _read_object(await request.body()))
+        ordered = await self._reader.read(read_body, CustomersOrdered, await request.body())
         entry = operator.entry(clock.now(), "customers import", "customers", f"{len(ordered.rows)} customers")
         served = await self._order(entry, "replace_customers", ordered.list_id, ordered.imported_at, ordered.rows)
         return _respond({"customers": served})
@@ -88,13 +87,3 @@ class Api:
 
 def _respond(answer: dict[str, Any]) -> Response:
     return Response(orjson.dumps(answer), media_type="application/json")
-
-
-def _read_object(body: bytes) -> dict[str, Any]:
-    try:
-        ordered = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise UnexpectedShape("Expected a JSON object.") from None
-    if not isinstance(ordered, dict):
-        raise UnexpectedShape("Expected a JSON object.")
-    return ordered

@@ -1,10 +1,11 @@
 """What may be asked: the parameters of each question, checked; an unknown one is an error that names the known ones."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
+import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from receiver.clock import to_micros
@@ -17,6 +18,7 @@ _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _MAX_WINDOW_SECONDS = 400 * 86_400
+_END_OF_TIME = 253_402_300_800_000_000  # the year 10000, in microseconds
 
 
 def _read_moment(value: object) -> int:
@@ -33,14 +35,24 @@ def _check_window(value: str) -> str:
     return value
 
 
+def _check_document(value: str) -> str:
+    try:
+        if isinstance(orjson.loads(value), dict) and "\\u0000" not in value:
+            return value
+    except orjson.JSONDecodeError:
+        pass
+    raise ValueError("expected the JSON text of an object")
+
+
 def window_seconds(window: str) -> int:
     """Return the length of a span such as `24h`."""
     return int(window[:-1]) * _UNIT_SECONDS[window[-1]]
 
 
-Text = Annotated[str, Field(min_length=1, max_length=500), BeforeValidator(lambda value: str(value).replace("\0", "\ufffd"))]
+Text = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(lambda value: value.replace("\0", "\ufffd"))]
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
 Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={"pattern": f"^{_WINDOW.pattern}$"})]
+Document = Annotated[str, AfterValidator(_check_document)]
 SourceName = Literal[*NAMES]  # type: ignore[valid-type]
 
 
@@ -106,20 +118,26 @@ class NothingAsked(Parameters):
     """No parameters."""
 
 
-class WindowOrdered(Parameters):
+class Ordered(Parameters):
+    """The root of what is posted: values are of exactly the types that are named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class WindowOrdered(Ordered):
     """Open a source's setup window, or close it: moments in microseconds since 1970, UTC."""
 
     source: SourceName
-    opened_at: int = Field(ge=0, lt=2**62)
-    closes_at: int = Field(ge=0, lt=2**62)
+    opened_at: int = Field(ge=0, lt=_END_OF_TIME)
+    closes_at: int = Field(ge=0, lt=_END_OF_TIME)
 
 
-class CustomersOrdered(Parameters):
+class CustomersOrdered(Ordered):
     """A whole customer list: pairs of user code and the document that is served for it."""
 
     list_id: Text
-    imported_at: int = Field(ge=0, lt=2**62)
-    rows: list[tuple[str, str]]
+    imported_at: int = Field(ge=0, lt=_END_OF_TIME)
+    rows: list[tuple[Text, Document]]
 
 
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
@@ -127,18 +145,27 @@ def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise UnexpectedShape("Expected each parameter once.")
-    return read_object(kind, values)
-
-
-def read_object(kind: type[_P], values: Mapping[str, Any]) -> _P:
-    """Check values by name. Raises UnexpectedShape that names the first that is wrong."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise _name_problem(kind, error) from None
+
+
+def read_body(kind: type[_P], body: bytes) -> _P:
+    """Read a JSON body. Raises UnexpectedShape that names the field."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise _name_problem(kind, error) from None
+
+
+def _name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedShape:
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "none"
-        raise UnexpectedShape(f"{name[:100]} is not a parameter here; expected: {known}.")
+        return UnexpectedShape(f"{name[:100]} is not a parameter here; expected: {known}.")
+    if not name:
+        return UnexpectedShape(f"Expected a JSON object with {', '.join(kind.model_fields)}.")
     words = str(problem["msg"]).removeprefix("Value error, ")
-    raise UnexpectedShape(f"{name[:100]}: {words[0].lower()}{words[1:]}.")
+    return UnexpectedShape(f"{name[:100]}: {words[0].lower()}{words[1:]}.")

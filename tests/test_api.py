@@ -1,0 +1,205 @@
+"""What operators ask over HTTP: the answers have what the contract names, and what they change is on record."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.service import Service, bearer, wait_until
+from tests.harness.storage import change
+
+OPS = "the-ops-token-of-these-tests"
+GROUPED = Path("tests/payloads/ship24/grouped.json").read_bytes()
+TRACKER = "cf9f566a-493b-d686-41f3-b085bb4e429f"
+STALE = "248e5a70-278a-4d50-951d-e7c63f8c51c5"
+
+
+@pytest.fixture
+def running(service: StartService, database_url: str) -> Service:
+    """A service that has kept the grouped example."""
+    started = service(database_url, ops_tokens=f"anna:{OPS}")
+    assert started.post(GROUPED).outcomes() == ["applied", "applied", "stale"]
+    return started
+
+
+def ask(running: Service, path: str) -> Any:
+    answer = running.get(f"/ops/api/{path}", OPS)
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+def order(running: Service, path: str, content: dict[str, Any]) -> Any:
+    answer = running.call("POST", f"/ops/api/{path}", orjson.dumps(content), bearer(OPS))
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+def test_a_tracker_comes_with_its_timeline_newest_first(running: Service) -> None:
+    answer = ask(running, f"trackers/ship24/{TRACKER}")
+    state, events = answer["tracker"], answer["events"]
+    assert (state["tracking_number"], state["latest_occurrence"]) == ("S24DEMO987452", "2021-02-03T12:17:00")
+    assert state["status"] == "Arrived in destination country"
+    assert [(event["outcome"], event["reason"]) for event in events] == [("applied", None), ("stale", "older")]
+    assert [event["occurrence"] for event in events] == ["2021-02-03T12:17:00", "2021-02-02T20:10:00"]
+    assert events[0]["event_id"] == state["latest_event_id"]
+
+
+@pytest.mark.parametrize("query", ["q=s24demo987452", "q=S24DEMO98", f"q={TRACKER.upper()}", "source=ship24&q=S24DEMO987452"])
+def test_a_tracker_is_found_by_number_or_id_without_case(running: Service, query: str) -> None:
+    assert [item["tracker_id"] for item in ask(running, f"trackers?{query}")["items"]] == [TRACKER]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("", 2),
+        ("source=shiipp", 0),
+        ("milestone=delivered", 0),
+        ("updated_after=2020-01-01T00:00:00Z", 2),
+        ("updated_before=2020-01-01T00:00:00Z", 0),
+        ("stuck_days=1", 0),
+        ("stuck_days=0.0000001", 2),
+    ],
+)
+def test_trackers_are_filtered(running: Service, query: str, number: int) -> None:
+    assert len(ask(running, f"trackers?{query}")["items"]) == number
+
+
+def test_a_list_is_read_in_pages(running: Service) -> None:
+    first = ask(running, "trackers?limit=1")
+    second = ask(running, f"trackers?limit=1&cursor={first['next']}")
+    assert {first["items"][0]["tracker_id"], second["items"][0]["tracker_id"]} > {TRACKER}
+    assert second["next"] is None
+
+
+def test_a_message_says_what_it_lost_against_and_every_call_that_carried_it(running: Service) -> None:
+    running.post(GROUPED)
+    answer = ask(running, f"messages/{STALE}")
+    assert (answer["outcome"], answer["reason"], answer["tracker_id"]) == ("stale", "older", TRACKER)
+    assert answer["against"]["occurrence"] == "2021-02-03T12:17:00"
+    assert [carried["outcome"] for carried in answer["deliveries"]] == ["stale", "duplicate"]
+    assert {carried["call"]["client"] for carried in answer["deliveries"]} == {"127.0.0.1"}
+    assert "“Arrived in destination country” of 2021-02-03T12:17:00" in " ".join(answer["story"])
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("", 3),
+        ("outcome=refused", 1),
+        ("outcome=unreadable", 1),
+        ("status=401", 1),
+        ("status=200", 1),
+        ("client=127.0.0.1", 3),
+        ("client=192.0.2.1", 0),
+        (f"message_id={STALE}", 1),
+        ("tracking_number=s24demo987452", 1),
+        ("since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z", 0),
+        ("source=ship24&outcome=accepted", 1),
+    ],
+)
+def test_calls_are_filtered(running: Service, query: str, number: int) -> None:
+    running.post(GROUPED, token="wrong")
+    running.post(b"no json")
+    assert len(ask(running, f"deliveries?{query}")["items"]) == number
+
+
+def test_a_call_comes_with_its_exact_body_and_our_answer(running: Service) -> None:
+    (item,) = ask(running, "deliveries")["items"]
+    whole = ask(running, f"deliveries/{item['id']}")
+    assert whole["body"].encode() == GROUPED
+    assert (whole["answer"]["received"], [message["outcome"] for message in whole["messages"]]) == (
+        3,
+        ["applied", "applied", "stale"],
+    )
+    assert "authorization" not in dict(whole["headers"])
+    odd = running.post(b"\xff\xfe").json()["delivery_id"]
+    assert ask(running, f"deliveries/{odd}")["body_base64"] == "//4="
+
+
+def test_a_refused_call_says_which_rule_refused_it(running: Service) -> None:
+    refused = running.post(GROUPED, token="wrong").json()["delivery_id"]
+    assert "RECEIVER_SHIP24_TOKENS" in " ".join(ask(running, f"deliveries/{refused}")["story"])
+
+
+def test_quarantine_lists_what_waits_with_the_reason(running: Service) -> None:
+    running.post(Path("tests/payloads/ship24/missing_tracker_id.json").read_bytes())
+    (item,) = ask(running, "quarantine")["items"]
+    assert item["reason"] == "missing_tracker_id"
+    assert orjson.loads(item["raw"])["metadata"]["messageId"] == item["message_id"]
+    assert ask(running, "quarantine?reason=another")["items"] == []
+
+
+def test_statistics_count_calls_and_verdicts(running: Service) -> None:
+    running.post(GROUPED, token="wrong")
+
+    def counted() -> bool:
+        return bool(ask(running, "stats?window=1h")["sources"]["ship24"]["calls"] == 2)
+
+    wait_until(counted, "the tallies are written")
+    found = ask(running, "stats?window=1h")["sources"]["ship24"]
+    assert (found["received"], found["applied"], found["stale"]) == (3, 2, 1)
+    assert found["outcomes"] == {"accepted": 1, "refused": 1, "unreadable": 0, "failed": 0}
+    assert found["codes"] == {"unauthorized": 1}
+    assert found["lag"]["events"] == 2
+    assert found["last_call_at"] is not None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "trackers?colour=red",
+        "trackers?limit=0",
+        "trackers?limit=201",
+        "trackers?limit=1&limit=2",
+        "trackers?cursor=nonsense",
+        "trackers?updated_after=yesterday",
+        "deliveries?outcome=lost",
+        "deliveries?status=ok",
+        "stats?window=1y",
+    ],
+)
+def test_what_cannot_be_asked_is_422_and_says_what_can(running: Service, path: str) -> None:
+    answer = running.get(f"/ops/api/{path}", OPS)
+    assert answer.status == 422
+    assert answer.json()["error"]["message"].partition(" ")[0].rstrip(":") in {*path.replace("=", "?").split("?"), "Expected"}
+
+
+@pytest.mark.parametrize("path", ["trackers/ship24/none", "trackers/none/none", "messages/none", "deliveries/none", "nothing"])
+def test_what_is_not_known_is_404(running: Service, path: str) -> None:
+    assert running.get(f"/ops/api/{path}", OPS).status == 404
+
+
+def test_a_setup_window_is_opened_and_closed_and_both_are_on_record(running: Service) -> None:
+    now = 1_800_000_000_000_000
+    opened = order(running, "setup-windows", {"source": "ship24", "opened_at": now, "closes_at": now + 60_000_000})
+    assert opened["closes_at"] == "2027-01-15T08:01:00.000Z"
+    order(running, "setup-windows", {"source": "ship24", "opened_at": now, "closes_at": now})
+    entries = ask(running, "audit")["items"]
+    assert [(entry["action"], entry["actor"]) for entry in entries] == [
+        ("setup-window close", "anna"),
+        ("setup-window open", "anna"),
+    ]
+    assert {entry["address"] for entry in entries} == {"127.0.0.1"}
+
+
+def test_an_order_that_the_database_does_not_take_ends_nothing(running: Service) -> None:
+    change(running.database_url, "DROP TABLE audit")
+    answer = running.call("POST", "/ops/api/setup-windows", b'{"source":"ship24","opened_at":1,"closes_at":2}', bearer(OPS))
+    assert answer.status in {422, 503}
+    assert running.post(ship24.single()).outcomes() == ["applied"]
+
+
+def test_names_with_slashes_and_odd_letters_are_found(running: Service) -> None:
+    name = "a/b c%d#é?/"
+    running.post(ship24.body(ship24.item("odd", tracker_id=name)))
+    path = "a%2Fb%20c%25d%23%C3%A9%3F%2F"
+    assert ask(running, f"trackers/ship24/{path}")["tracker"]["tracker_id"] == name
+
+
+def test_without_an_ops_token_in_the_settings_there_is_nothing(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    assert {running.get(f"/ops/api/{path}", OPS).status for path in ("trackers", "stats", "openapi.json")} == {404}

@@ -1,0 +1,73 @@
+"""The API is what its description says: schemathesis asks everything that the document allows, and much that it does not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from receiver.sources import make_sources
+from receiver.storage.database import Database
+from receiver.web.api.openapi import describe
+from receiver.web.api.questions import Questions
+from receiver.web.customers import CUSTOMERS_PATH
+from tests.harness import ship24
+from tests.harness.service import TOKEN, Service, bearer, serving
+
+OPS = "the-ops-token-of-these-tests"
+SOURCES = make_sources({}, {})
+DOCUMENT = describe(Questions(Database("sqlite:///nowhere"), SOURCES).table(), SOURCES, CUSTOMERS_PATH)
+QUESTIONS = schemathesis.openapi.from_dict(DOCUMENT).include(path_regex="^/ops/api/|^/readyz|^/healthz")
+
+# Not that all valid data is accepted: a cursor is a string that only we can make.
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that has seen one call of each kind."""
+    directory = tmp_path_factory.mktemp("openapi")
+    with serving(directory, f"sqlite:///{directory}/receiver.db", ops_tokens=OPS) as service:
+        for file in sorted(Path("tests/payloads/ship24").glob("*.json")):
+            service.post(file.read_bytes())
+        service.post(ship24.single("known"))
+        service.post(ship24.single("refused"), token="wrong")
+        yield service
+
+
+@QUESTIONS.parametrize()
+@settings(max_examples=40)
+def test_every_answer_is_as_described(case: schemathesis.Case[Any], running: Service) -> None:
+    case.call_and_validate(base_url=running.url, headers={"authorization": f"Bearer {OPS}"}, checks=CHECKS)
+
+
+def test_the_document_is_served_as_it_is_made(running: Service) -> None:
+    assert running.get("/ops/api/openapi.json", token=OPS).json() == json.loads(json.dumps(DOCUMENT))
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [(p, m) for p, ms in DOCUMENT["paths"].items() for m in ms if p.startswith("/ops/api")]
+)
+def test_nothing_is_answered_without_an_ops_token(running: Service, path: str, method: str) -> None:
+    """A sender's token is none."""
+    for token in (None, "wrong", TOKEN):
+        answer = running.call(method.upper(), path, b"{}", bearer(token))
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
