@@ -22,17 +22,18 @@ MAY_IMPORT = {
     "logs": "",
     "records": "errors",
     "gate": "addresses errors",
+    "alarms": "clock",
     "states": "occurrence records",
     "decide": "clock occurrence records states",
     "answers": "errors records",
     "sources": "clock errors occurrence records",
-    "settings": "addresses errors gate sources",
+    "settings": "addresses alarms errors gate sources",
     "intake": "errors records sources",
     "storage": "answers clock decide errors occurrence records",
     "channel": "records",
     "writer": "answers channel clock errors records storage",
     "story": "errors records sources storage",
-    "web": "story addresses answers channel clock errors gate intake records settings sources storage",
+    "web": "story addresses alarms answers channel clock errors gate intake records settings sources storage",
     "service": "errors logs settings storage web writer",
     "cli": "story addresses clock customers errors gate logs records service settings sources storage web",
     "__main__": "cli",
@@ -53,12 +54,12 @@ ONLY_IN = {
     "rich": "cli",
 }
 
-PURE = ("errors", "records", "occurrence", "addresses", "gate", "decide", "answers", "sources", "intake")
+PURE = ("errors", "records", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "sources", "intake")
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
-    "settings.py": {"sqlite:///data/receiver.db"},
+    "settings/record.py": {"sqlite:///data/receiver.db"},
     "storage/operations.py": {"sqlite_with_rowid"},
     "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},

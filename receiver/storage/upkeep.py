@@ -9,7 +9,7 @@ from receiver.errors import ReceiverError
 from receiver.records import Answer, AuditRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
-from receiver.storage.operations import AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import NUMBERS, Counts, Tally, TallyBook
 
@@ -70,6 +70,25 @@ class Upkeep:
     def replace_customers(self, connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> int:
         """Serve this list of (user code, document) from now on; return how many customers it has."""
         return replace_list(connection, list_id, imported_at, rows).customers
+
+    def begin_alarm(self, connection: Connection, name: str, subject: str, began_at: int, message: str) -> bool:
+        """Switch an alarm on; return whether it was off.
+
+        The race: several processes see the same thing at once. The row of the alarm is the claim, and one of them makes it.
+        """
+        table = table_of(AlarmTable)
+        begun = {"began_at": began_at, "ended_at": None, "message": message}
+        statement = self._insert(table).values(name=name, subject=subject, **begun)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns), set_=begun, where=table.c.ended_at.is_not(None)
+        )
+        return int(connection.execute(statement).rowcount) == 1
+
+    def end_alarm(self, connection: Connection, name: str, subject: str, ended_at: int) -> bool:
+        """Switch an alarm off; return whether it was on."""
+        table = table_of(AlarmTable)
+        is_on = and_(table.c.name == name, table.c.subject == subject, table.c.ended_at.is_(None))
+        return int(connection.execute(update(table).where(is_on).values(ended_at=ended_at)).rowcount) == 1
 
     def correct_answer(self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer) -> None:
         """Put on record what the sender really got, where a commit came after its time was up."""

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.settings import Settings
 from receiver.sources import NAMES
@@ -25,10 +26,12 @@ from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
+from receiver.web.notices import Notices
 from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
 from receiver.web.reader import Reader
 from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
+from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
 
@@ -51,7 +54,9 @@ def create_app(
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     operators = Operators(settings.ops_tokens, doorman)
     reader = Reader()
-    health = Health(database, desk)
+    notices = Notices(settings.alarm_url, settings.alarm_command)
+    watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
+    health = Health(database, desk, watch.on)
     questions = Questions(database, settings.sources()).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     app = Starlette(
@@ -63,7 +68,7 @@ def create_app(
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},
-        lifespan=_make_lifespan(settings, database, channel, windows, desk),
+        lifespan=_make_lifespan(settings, database, channel, windows, desk, watch, notices),
     )
     app.router.redirect_slashes = False
     return TrailingSlash(app)
@@ -81,19 +86,28 @@ def _make_senders_routes(settings: Settings, database: Database, doorman: Doorma
 
 
 def _make_lifespan(
-    settings: Settings, database: Database, channel: socket.socket, windows: SetupWindows, desk: Desk
+    settings: Settings,
+    database: Database,
+    channel: socket.socket,
+    windows: SetupWindows,
+    desk: Desk,
+    watch: Watch,
+    notices: Notices,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await desk.open(channel)
-        watching = asyncio.create_task(_watch_windows(database, windows))
+        notices.start()
+        watching = [asyncio.create_task(_watch_windows(database, windows)), asyncio.create_task(watch.run())]
         for source in NAMES:
             if not settings.gate(source).tokens:
                 _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
         _log.info("serving", host=settings.host, port=settings.port, database=str(database))
         yield
         _log.info("stopping")
-        watching.cancel()
+        for task in watching:
+            task.cancel()
+        await asyncio.to_thread(notices.close)
         await asyncio.to_thread(database.close_readers)
         await desk.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -21,16 +22,17 @@ _TIMEOUT_SECONDS = 5
 class Health:
     """The two endpoints."""
 
-    def __init__(self, database: Database, desk: Desk) -> None:
+    def __init__(self, database: Database, desk: Desk, alarms: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
         self._database = database
         self._desk = desk
+        self._alarms = alarms
 
     async def healthz(self, _request: Request) -> Response:
         """Answer 200 while the process serves."""
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     async def readyz(self, _request: Request) -> Response:
-        """Answer 200 if every check holds, else 503."""
+        """Answer 200 if every check holds, else 503. What needs attention but loses no call is a warning, by its name only."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 checks = await asyncio.to_thread(self._check_storage)
@@ -41,6 +43,7 @@ class Health:
         answer: dict[str, Any] = {
             "status": "ready" if ready else "unavailable",
             "checks": {name: {"ok": ok} for name, ok in checks.items()},
+            "warnings": sorted({alarm["name"] for alarm in self._alarms()}),
         }
         return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
 

@@ -1,0 +1,93 @@
+"""Reading the settings: environment, then `.env`, then the file, then defaults.
+
+Unknown names are refused with the nearest one. Values are never quoted in errors: one might be a secret in the wrong place.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from receiver.errors import ConfigurationError
+from receiver.settings.record import PREFIX, Settings
+
+_NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url"}
+_SECRETS = {*_NEVER_IN_FILE, "database_url"}
+_FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
+_OUTSIDE = {"config"}  # read here, not a field
+
+
+def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
+    """Read the settings. Raises ConfigurationError naming the variable or the key that is wrong."""
+    written = {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value is not None}
+    present = dict(os.environ) if environment is None else dict(environment)
+    values = _read_file(written | present) | _read_variables(written) | _read_variables(present)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        raise ConfigurationError("; ".join(_describe(problem) for problem in problems) + ".") from None
+
+
+def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_OUTSIDE)}
+    files = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
+    values: dict[str, Any] = {field: variables[name] for name, field in _FOREIGN.items() if variables.get(name)}
+    for name, value in variables.items():
+        if not name.startswith(PREFIX):
+            continue
+        if name not in known | files:
+            raise ConfigurationError(f"{name} is not a setting.{_suggest(name, known | files)}")
+        field = name.removeprefix(PREFIX).lower()
+        if name in files:
+            values[field.removesuffix("_file")] = _read_secret_file(name, value, variables)
+        elif f"{name}_FILE" not in variables:
+            values[field] = value
+    return {field: value for field, value in values.items() if field not in _OUTSIDE}
+
+
+def _read_secret_file(name: str, path: str, variables: Mapping[str, str]) -> str:
+    if name.removesuffix("_FILE") in variables:
+        raise ConfigurationError(f"{name} and {name.removesuffix('_FILE')} are both set; expected one of them.")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name}: expected a readable text file ({type(error).__name__}).") from None
+
+
+def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:
+    given = variables.get(f"{PREFIX}CONFIG")
+    path = Path(given or "config/receiver.toml")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if given:
+            raise ConfigurationError(f"{PREFIX}CONFIG: there is no file {path}.") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: expected a readable TOML file: {error}.") from None
+    known = set(Settings.model_fields) - _NEVER_IN_FILE
+    for name in values:
+        if name in _NEVER_IN_FILE:
+            raise ConfigurationError(f"{path}: {name} is a secret; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE.")
+        if name not in known:
+            raise ConfigurationError(f"{path}: {name} is not a setting.{_suggest(name, known)}")
+    return values
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=1, cutoff=0)
+    return f" The nearest one is {near[0]}." if near else ""
+
+
+def _describe(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if not name:
+        return message
+    return f"{name if name.isupper() else PREFIX + name.upper()}: {message[0].lower()}{message[1:]}"

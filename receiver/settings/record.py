@@ -1,0 +1,135 @@
+"""The settings: their defaults, their bounds, and which of them contradict each other."""
+
+from difflib import get_close_matches
+from typing import Literal
+
+from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from receiver.alarms import Rules
+from receiver.gate import AddressPolicy, Gate
+from receiver.settings import values
+from receiver.settings.values import Command, Ends, Hours, ManifestPlaces, Networks, PackagePlaces, Percent, Tokens, Url
+from receiver.sources import NAMES, Source, make_sources
+
+PREFIX = "RECEIVER_"
+
+
+class Settings(BaseSettings):
+    """All settings. Names are those of the variables without `RECEIVER_`, in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+    database_url: str = Field(
+        "sqlite:///data/receiver.db",
+        repr=False,
+        validation_alias=AliasChoices("RECEIVER_DATABASE_URL", "DATABASE_URL", "database_url"),
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535, validation_alias=AliasChoices("RECEIVER_PORT", "PORT", "port"))
+    ship24_tokens: Tokens = ()
+    ship24_allowed_ips: Networks = values.read_networks("3.222.254.223,54.161.7.2")
+    ship24_ip_policy: AddressPolicy = AddressPolicy.ENFORCE
+    ship24_silence_hours: Hours | None = None
+    shiipp_tokens: Tokens = ()
+    shiipp_allowed_ips: Networks = ()
+    shiipp_ip_policy: AddressPolicy = AddressPolicy.OFF
+    shiipp_silence_hours: Hours | None = None
+    shiipp_new_package: PackagePlaces = Field(default_factory=dict)
+    shiipp_manifest_status: ManifestPlaces = Field(default_factory=dict)
+    ops_tokens: Tokens = ()
+    trusted_proxies: Networks = ()
+    max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600)
+    max_future_hours: float = Field(48, gt=0)
+    body_retention_days: int = Field(90, ge=0)
+    body_timeout_seconds: float = Field(10, gt=0)
+    commit_timeout_seconds: float = Field(10, gt=0)
+    queue_deliveries: int = Field(2048, ge=1)
+    log_format: Literal["json", "console"] = "json"
+    alarm_url: Url = None
+    alarm_command: Command = Field((), repr=False)
+    alarm_refused: int = Field(100, ge=0)
+    alarm_quarantined: int = Field(10, ge=0)
+    alarm_stale_percent: Percent = 50
+    alarm_disk_percent: Percent = 10
+    alarm_token_days: int = Field(14, ge=0)
+    token_ends: Ends = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load` hands over, already in order of precedence."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> "Settings":
+        for source in NAMES:
+            gate = self.gate(source)
+            if gate.tokens and gate.policy is not AddressPolicy.OFF and not gate.networks:
+                raise ValueError(
+                    f"{PREFIX}{source.upper()}_ALLOWED_IPS: empty while {PREFIX}{source.upper()}_IP_POLICY is {gate.policy}; "
+                    "no call could ever come in. List the addresses, or set the policy to off"
+                )
+            shared = {secret.reveal() for secret in gate.tokens} & {secret.reveal() for secret in self.ops_tokens}
+            if shared:
+                raise ValueError(
+                    f"{PREFIX}OPS_TOKENS: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
+                    "whoever may send webhooks could then read everything"
+                )
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
+        known = self._token_names()
+        for place, token in enumerate(self.token_ends, 1):
+            if token not in known:  # it is not quoted: it might be a token in the place of its name
+                near = get_close_matches(token, sorted(known), n=1, cutoff=0)
+                hint = f"; the nearest one is {near[0]}" if near else ": there are no tokens"
+                raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {place} is not the source and name of a token{hint}")
+        return self
+
+    def gate(self, source: str) -> Gate:
+        """Return the rules of one source."""
+        return Gate(
+            getattr(self, f"{source}_tokens"),
+            getattr(self, f"{source}_allowed_ips"),
+            getattr(self, f"{source}_ip_policy"),
+        )
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the paths that senders post to, with what reads their bodies."""
+        return make_sources(self.shiipp_new_package, self.shiipp_manifest_status)
+
+    def alarm_rules(self) -> Rules:
+        """Return the thresholds of the alarms; sources without a token are off and not watched for silence."""
+        on = [name for name in NAMES if self.gate(name).tokens]
+        return Rules(
+            silence_hours={name: getattr(self, f"{name}_silence_hours") for name in on},
+            refused=self.alarm_refused,
+            quarantined=self.alarm_quarantined,
+            stale_percent=self.alarm_stale_percent,
+            disk_percent=self.alarm_disk_percent,
+            token_days=self.alarm_token_days,
+            token_ends=tuple(self.token_ends.items()),
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return everything that must not be written anywhere, the database's password and the URL of alarms included."""
+        tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens)
+        told = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
+        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *told)
+
+    def _token_names(self) -> set[str]:
+        """Return `source:name` of every token; `ops` counts as a source."""
+        kinds = {**{source: self.gate(source).tokens for source in NAMES}, "ops": self.ops_tokens}
+        return {f"{kind}:{token.name}" for kind, tokens in kinds.items() for token in tokens}

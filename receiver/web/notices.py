@@ -1,0 +1,195 @@
+"""Telling somebody that an alarm began or ended: a URL that is posted to, a command that is run, or both.
+
+Each has a thread of its own that sends one notice after the other, in the order in which they came, so that one that hangs holds
+up neither the other nor the service. Neither the URL nor the command is ever written down.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import orjson
+import structlog
+import urllib3
+
+from receiver.gate import Secret
+
+PAUSES = (2.0, 10.0)
+"""Seconds between the tries."""
+
+_TIMEOUT_SECONDS = 5.0  # for a connection, and for each silence on it
+_COMMAND_SECONDS = 10.0
+_CLOSING_SECONDS = 5.0
+_MAX_WAITING = 100
+_OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
+
+_log = structlog.get_logger()
+
+
+class Notice(NamedTuple):
+    """An alarm that began or ended (`state`); moments as ISO 8601 UTC."""
+
+    alarm: str
+    subject: str
+    state: str
+    message: str
+    began_at: str
+    ended_at: str | None = None
+
+
+class NotSent(Exception):
+    """A notice did not arrive. The words can be logged: nothing of the URL, the command or what it printed is in them."""
+
+
+Send = Callable[[bytes], None]
+
+
+class Notices:
+    """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
+
+    def __init__(self, url: Secret | None, command: Sequence[str], pauses: Sequence[float] = PAUSES) -> None:
+        self._command = Command(command)
+        senders: dict[str, Send] = {}
+        if url is not None:
+            senders["url"] = Poster(url)
+        if command:
+            senders["command"] = self._command.run
+        self._lanes = [Lane(name, send, pauses) for name, send in senders.items()]
+
+    def start(self) -> None:
+        """Begin to send."""
+        for lane in self._lanes:
+            lane.start()
+
+    def put(self, notice: Notice) -> None:
+        """Take a notice; it is sent by and by."""
+        for lane in self._lanes:
+            lane.put(notice)
+
+    def close(self) -> None:
+        """Try what is left once more, for a bounded time, and stop."""
+        for lane in self._lanes:
+            lane.stop()
+        for lane in self._lanes:
+            lane.join(_CLOSING_SECONDS)
+        self._command.kill()
+
+
+class Lane:
+    """One way to tell somebody, with what waits for it and the thread that sends."""
+
+    def __init__(self, name: str, send: Send, pauses: Sequence[float]) -> None:
+        self._name = name
+        self._send = send
+        self._pauses = pauses
+        self._waiting: SimpleQueue[Notice | None] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"notices by {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def put(self, notice: Notice) -> None:
+        """Take a notice, unless too many wait."""
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put(notice)
+        else:
+            self._give_up(notice, "too many wait")
+
+    def stop(self) -> None:
+        """Try what waits once more, without a pause, and end."""
+        self._stopping.set()
+        self._waiting.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, for a bounded time; what waits then is given up."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            _log.error("alarms_not_sent", by=self._name, waiting=self._waiting.qsize(), cause="the service stops")
+
+    def _run(self) -> None:
+        while (notice := self._waiting.get()) is not None:
+            self._deliver(notice)
+
+    def _deliver(self, notice: Notice) -> None:
+        body = orjson.dumps(notice._asdict())
+        for pause in (*self._pauses, None):
+            try:
+                self._send(body)
+            except Exception as error:
+                cause = str(error) if isinstance(error, NotSent) else type(error).__name__
+            else:
+                _log.info("alarm_sent", by=self._name, **_name(notice))
+                return
+            if pause is None or self._stopping.wait(pause):
+                break
+        self._give_up(notice, cause)
+
+    def _give_up(self, notice: Notice, cause: str) -> None:
+        _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
+
+
+class Poster:
+    """Posts to a URL. Redirects are not followed: they would carry the notice, and perhaps a token, to somebody else."""
+
+    def __init__(self, url: Secret) -> None:
+        self._url = url
+
+    def __call__(self, body: bytes) -> None:
+        """Post JSON. Raises NotSent, or whatever urllib3 raises, if the answer is not 2xx."""
+        url = urllib3.util.parse_url(self._url.reveal())
+        headers = {"content-type": "application/json", "user-agent": "receiver"}
+        if url.auth is not None:
+            headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
+        with urllib3.PoolManager(timeout=_TIMEOUT_SECONDS) as pool:
+            address = url._replace(auth=None, fragment=None).url
+            answer = pool.request(
+                "POST", address, body=body, headers=headers, retries=False, redirect=False, preload_content=False
+            )
+            answer.close()  # what it says does not matter, and it could go on for ever
+        if not 200 <= answer.status < 300:
+            raise NotSent(f"the answer was {answer.status}")
+
+
+class Command:
+    """Runs a command without a shell, JSON on its standard input, and without our own variables: they hold secrets."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, body: bytes) -> None:
+        """Run it to its end. Raises NotSent if it takes too long or does not end with 0."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        with subprocess.Popen(  # noqa: S603  the operator's own command, from the settings
+            self._words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        ) as self._process:
+            try:
+                self._process.communicate(body, timeout=_COMMAND_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise NotSent(f"it did not end within {_COMMAND_SECONDS:g} seconds") from None
+        if self._process.returncode != 0:
+            raise NotSent(f"it ended with {self._process.returncode}")
+
+    def kill(self) -> None:
+        """End it and what it started, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _name(notice: Notice) -> dict[str, str]:
+    return {"alarm": notice.alarm, "subject": notice.subject, "state": notice.state}
