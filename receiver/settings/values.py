@@ -48,6 +48,8 @@ def read_networks(value: object) -> tuple[Network, ...]:
 
 def read_url(value: object) -> Secret | None:
     """Read the URL of somebody who is told; it may carry a token, so it hides itself. Empty: nobody."""
+    if value is None or isinstance(value, Secret):
+        return value
     text = str(value).strip()
     if not text:
         return None
