@@ -26,7 +26,7 @@ STORM_CODES = frozenset({"unauthorized", "address_not_allowed"})
 LEARNED_FROM = 14 * DAY
 """From this span the usual pauses of a source are learned: a weekend lies whole in it, whenever it is asked."""
 
-_LEARNED_AFTER = 7 * DAY  # before a whole week is known, a source that rests at weekends would be called silent on its first one
+_LEARNED_AFTER = 8 * DAY  # before a week has come round, a source that rests at weekends would be called silent on its first one
 _STALE_FROM = 100  # messages: a share of fewer says little
 _MEANS = {
     "silence": "look whether its webhook is still set, and whether its calls are refused",
@@ -110,7 +110,7 @@ def judge(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> list[Alarm]:
 
 
 def learn_gap(hours: Iterable[int], now: int) -> int | None:
-    """Return the longest pause between hours with messages, from beginning to beginning; None while less than a week is known."""
+    """Return the longest pause between hours with messages, by their beginnings; None while no more than a week is known."""
     begun = sorted(set(hours))
     if not begun or now - begun[0] < _LEARNED_AFTER:
         return None

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
+from time import monotonic
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -20,12 +21,6 @@ import urllib3
 
 from receiver.gate import Secret
 
-PAUSES = (2.0, 10.0)
-"""Seconds between the tries."""
-
-_TIMEOUT_SECONDS = 5.0  # for a connection, and for each silence on it
-_COMMAND_SECONDS = 10.0
-_CLOSING_SECONDS = 5.0
 _MAX_WAITING = 100
 _OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
 
@@ -43,6 +38,20 @@ class Notice(NamedTuple):
     ended_at: str | None = None
 
 
+class Patience(NamedTuple):
+    """How long is waited: between tries (which are one more), for a connection and each silence on it, for a command, for what is
+    under way when the service stops.
+    """
+
+    pauses_seconds: tuple[float, ...] = (2.0, 10.0)
+    url_seconds: float = 5.0
+    command_seconds: float = 10.0
+    closing_seconds: float = 5.0
+
+
+PATIENCE = Patience()
+
+
 class NotSent(Exception):
     """A notice did not arrive. The words can be logged: nothing of the URL, the command or what it printed is in them."""
 
@@ -53,14 +62,15 @@ Send = Callable[[bytes], None]
 class Notices:
     """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
 
-    def __init__(self, url: Secret | None, command: Sequence[str], pauses: Sequence[float] = PAUSES) -> None:
-        self._command = Command(command)
+    def __init__(self, url: Secret | None, command: Sequence[str], patience: Patience = PATIENCE) -> None:
+        self._command = Command(command, patience.command_seconds)
+        self._closing_seconds = patience.closing_seconds
         senders: dict[str, Send] = {}
         if url is not None:
-            senders["url"] = Poster(url)
+            senders["url"] = Poster(url, patience.url_seconds)
         if command:
             senders["command"] = self._command.run
-        self._lanes = [Lane(name, send, pauses) for name, send in senders.items()]
+        self._lanes = [Lane(name, send, patience.pauses_seconds) for name, send in senders.items()]
 
     def start(self) -> None:
         """Begin to send."""
@@ -76,8 +86,9 @@ class Notices:
         """Try what is left once more, for a bounded time, and stop."""
         for lane in self._lanes:
             lane.stop()
+        deadline = monotonic() + self._closing_seconds
         for lane in self._lanes:
-            lane.join(_CLOSING_SECONDS)
+            lane.join(max(0.0, deadline - monotonic()))
         self._command.kill()
 
 
@@ -139,8 +150,9 @@ class Lane:
 class Poster:
     """Posts to a URL. Redirects are not followed: they would carry the notice, and perhaps a token, to somebody else."""
 
-    def __init__(self, url: Secret) -> None:
+    def __init__(self, url: Secret, seconds: float) -> None:
         self._url = url
+        self._seconds = seconds
 
     def __call__(self, body: bytes) -> None:
         """Post JSON. Raises NotSent, or whatever urllib3 raises, if the answer is not 2xx."""
@@ -148,7 +160,7 @@ class Poster:
         headers = {"content-type": "application/json", "user-agent": "receiver"}
         if url.auth is not None:
             headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
-        with urllib3.PoolManager(timeout=_TIMEOUT_SECONDS) as pool:
+        with urllib3.PoolManager(timeout=self._seconds) as pool:
             address = url._replace(auth=None, fragment=None).url
             answer = pool.request(
                 "POST", address, body=body, headers=headers, retries=False, redirect=False, preload_content=False
@@ -161,8 +173,9 @@ class Poster:
 class Command:
     """Runs a command without a shell, JSON on its standard input, and without our own variables: they hold secrets."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], seconds: float) -> None:
         self._words = words
+        self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, body: bytes) -> None:
@@ -177,10 +190,10 @@ class Command:
             start_new_session=True,
         ) as self._process:
             try:
-                self._process.communicate(body, timeout=_COMMAND_SECONDS)
+                self._process.communicate(body, timeout=self._seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise NotSent(f"it did not end within {_COMMAND_SECONDS:g} seconds") from None
+                raise NotSent(f"it did not end within {self._seconds:g} seconds") from None
         if self._process.returncode != 0:
             raise NotSent(f"it ended with {self._process.returncode}")
 

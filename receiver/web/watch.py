@@ -34,7 +34,8 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.notices import Notice
 
-_STEP_SECONDS = 30.0
+STEP_SECONDS = 30.0
+"""From one look to the next."""
 
 _log = structlog.get_logger()
 
@@ -48,12 +49,21 @@ class Watch:
     this process serves.
     """
 
-    def __init__(self, rules: Rules, database: Database, do: Do, tell: Callable[[Notice], None], started_at: int) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        database: Database,
+        do: Do,
+        tell: Callable[[Notice], None],
+        started_at: int,
+        step_seconds: float = STEP_SECONDS,
+    ) -> None:
         self._rules = rules
         self._database = database
         self._do = do
         self._tell = tell
         self._started_at = started_at
+        self._step_seconds = step_seconds
         self._on: Sequence[dict[str, Any]] = ()
 
     def on(self) -> Sequence[dict[str, Any]]:
@@ -69,7 +79,7 @@ class Watch:
                 _log.warning("watch_failed", cause=error.message)
             except Exception:
                 _log.exception("watch_failed")
-            await asyncio.sleep(_STEP_SECONDS)
+            await asyncio.sleep(self._step_seconds)
 
     async def step(self, now: int) -> None:
         """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""

@@ -1,0 +1,297 @@
+"""The rules of the alarms, with a clock that stands still."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.alarms import HOUR, LEARNED_FROM, MINUTE, Disk, Facts, Key, Rules, Traffic, judge, learn_gap
+from receiver.clock import to_micros
+
+NOON = to_micros(datetime(2026, 11, 20, 12, tzinfo=UTC))  # a Friday
+GIB = 2**30
+
+
+def rules(**given: Any) -> Rules:
+    """Return rules that watch nothing but what is given."""
+    off: dict[str, Any] = {
+        "silence_hours": {},
+        "refused": 0,
+        "quarantined": 0,
+        "stale_percent": 0,
+        "disk_percent": 0,
+        "token_days": 0,
+    }
+    return Rules(**(off | given))
+
+
+def names(
+    traffic: Traffic, wanted: Rules, on: set[Key] | None = None, started_at: int = 0, disk: Disk | None = None
+) -> list[str]:
+    """Return the alarms of ship24 by name."""
+    return [alarm.name for alarm in judge(Facts(started_at, {"ship24": traffic}, disk), wanted, NOON, on or set())]
+
+
+def on(name: str, subject: str = "ship24") -> set[Key]:
+    return {Key(name, subject)}
+
+
+def hours_ago(hours: float) -> int:
+    return NOON - round(hours * HOUR)
+
+
+WATCHED = rules(silence_hours={"ship24": 24})
+LEARNED = rules(silence_hours={"ship24": None})
+
+
+@pytest.mark.parametrize(
+    ("quiet_hours", "is_on", "silent"),
+    [
+        pytest.param(24, False, False, id="as long as set"),
+        pytest.param(24.01, False, True, id="longer"),
+        pytest.param(1000, False, True, id="much longer"),
+        pytest.param(20, True, True, id="on, and no call since"),
+        pytest.param(12, True, True, id="on, half of it"),
+        pytest.param(11.9, True, False, id="on, and a call came"),
+        pytest.param(-3, False, False, id="the clock went back"),
+    ],
+)
+def test_a_source_is_silent_after_the_set_time(quiet_hours: float, is_on: bool, silent: bool) -> None:
+    found = names(Traffic(last_call_at=hours_ago(quiet_hours)), WATCHED, on("silence") if is_on else None)
+    assert found == (["silence"] if silent else [])
+
+
+@pytest.mark.parametrize(
+    ("quiet_hours", "gap_hours", "is_on", "silent"),
+    [
+        pytest.param(1000, None, False, False, id="nothing is learned yet"),
+        pytest.param(2, 1, False, False, id="twice its longest pause"),
+        pytest.param(2.1, 1, False, True, id="longer than that"),
+        pytest.param(61, 61, False, False, id="a weekend, as ever"),
+        pytest.param(123, 61, False, True, id="two weekends in one"),
+        pytest.param(400, None, True, True, id="on, and what was learned is forgotten"),
+        pytest.param(0.2, None, True, False, id="on, forgotten, and a call came"),
+    ],
+)
+def test_without_a_set_time_it_is_silent_after_twice_its_longest_pause(
+    quiet_hours: float, gap_hours: int | None, is_on: bool, silent: bool
+) -> None:
+    traffic = Traffic(hours_ago(quiet_hours), None if gap_hours is None else gap_hours * HOUR)
+    assert names(traffic, LEARNED, on("silence") if is_on else None) == (["silence"] if silent else [])
+
+
+def test_zero_hours_and_a_source_without_a_token_are_never_silent() -> None:
+    forgotten = Traffic(last_call_at=hours_ago(9999), longest_gap=HOUR)
+    assert names(forgotten, rules(silence_hours={"ship24": 0}), on("silence")) == []
+    assert names(forgotten, rules(silence_hours={"shiipp": 1}), on("silence")) == []
+
+
+@pytest.mark.parametrize(
+    ("started_hours_ago", "hours", "is_on", "silent"),
+    [
+        pytest.param(24.1, 24, False, True, id="it never called since the start"),
+        pytest.param(23, 24, False, False, id="the start is not long ago"),
+        pytest.param(0.1, 24, True, True, id="known to be silent before a restart"),
+        pytest.param(9999, None, False, False, id="there is nothing to learn from"),
+    ],
+)
+def test_a_source_that_never_called_counts_from_the_start(
+    started_hours_ago: float, hours: float | None, is_on: bool, silent: bool
+) -> None:
+    wanted = rules(silence_hours={"ship24": hours})
+    found = names(Traffic(), wanted, on("silence") if is_on else None, hours_ago(started_hours_ago))
+    assert found == (["silence"] if silent else [])
+
+
+@pytest.mark.parametrize(
+    ("up_minutes", "hours", "silent"),
+    [
+        pytest.param(59, 24, False, id="nobody could call while it was down"),
+        pytest.param(60, 24, True, id="an hour was time enough"),
+        pytest.param(29, 0.5, False, id="a short time"),
+        pytest.param(30, 0.5, True, id="a short time is over"),
+    ],
+)
+def test_in_the_first_hour_after_a_start_no_source_becomes_silent(up_minutes: int, hours: float, silent: bool) -> None:
+    wanted = rules(silence_hours={"ship24": hours})
+    found = names(Traffic(last_call_at=hours_ago(100)), wanted, started_at=NOON - up_minutes * MINUTE)
+    assert found == (["silence"] if silent else [])
+
+
+def hours_of(*weeks: int, days: range = range(5), opening: range = range(9, 18)) -> list[int]:
+    """Return the hours in which a source calls that keeps office hours; weeks before the Monday of NOON's week."""
+    monday = datetime(2026, 11, 16, tzinfo=UTC)
+    at = [monday + timedelta(weeks=-week, days=day, hours=hour) for week in weeks for day in days for hour in opening]
+    return [to_micros(moment) for moment in at if to_micros(moment) < NOON]
+
+
+@pytest.mark.parametrize(
+    ("hours", "gap_hours"),
+    [
+        pytest.param([], None, id="no call ever"),
+        pytest.param([hours_ago(1), hours_ago(2)], None, id="a day"),
+        pytest.param(hours_of(0), None, id="a week that is not over: its weekend is not known"),
+        pytest.param([hours_ago(n) for n in range(1, 8 * 24)], None, id="every hour, for not quite a week and a day"),
+        pytest.param([hours_ago(n) for n in range(1, 8 * 24 + 1)], 1, id="every hour"),
+        pytest.param([hours_ago(8 * 24)], 1, id="one hour, a week and a day ago"),
+        pytest.param([hours_ago(n) for n in [1, 5, 6, 200]], 194, id="a long pause"),
+        pytest.param([hours_ago(n) for n in [200, 6, 1, 5, 6]], 194, id="in any order, twice"),
+        pytest.param(hours_of(0, 1), 64, id="office hours: the weekend"),
+        pytest.param(hours_of(0, 1, days=range(7)), 16, id="office hours, every day: the night"),
+    ],
+)
+def test_the_longest_pause_is_learned_once_a_week_is_known(hours: list[int], gap_hours: int | None) -> None:
+    assert learn_gap(hours, NOON) == (None if gap_hours is None else gap_hours * HOUR)
+
+
+@pytest.mark.parametrize("first_day", range(5), ids=["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"])
+def test_a_source_that_keeps_office_hours_is_never_silent_from_its_first_day_on(first_day: int) -> None:
+    calls = [hour for hour in hours_of(6, 5, 4, 3, 2, 1) if hour >= hours_of(6)[9 * first_day]]
+    for now in range(calls[0] + HOUR, calls[-1], HOUR):
+        known = [at for at in calls if now - LEARNED_FROM <= at < now]
+        facts = Facts(0, {"ship24": Traffic(known[-1], learn_gap(known, now))})
+        assert judge(facts, LEARNED, now, set()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "traffic", "wanted"),
+    [
+        ("refused", "refused", "refused"),
+        ("quarantine", "quarantined", "quarantined"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("number", "is_on", "expected"),
+    [
+        *[(0, False, False), (9, False, False), (10, False, True), (9999, False, True)],
+        *[(9, True, True), (5, True, True), (4, True, False), (0, True, False)],
+    ],
+)
+def test_a_count_alarm_begins_at_its_limit_and_ends_below_half(
+    name: str, traffic: str, wanted: str, number: int, is_on: bool, expected: bool
+) -> None:
+    found = names(Traffic(**{traffic: number}), rules(**{wanted: 10}), on(name) if is_on else None)
+    assert found == ([name] if expected else [])
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_small_limit_still_ends(limit: int) -> None:
+    assert names(Traffic(refused=0), rules(refused=limit), on("refused")) == []
+    assert names(Traffic(refused=1), rules(refused=limit), on("refused")) == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("stale", "applied", "is_on", "expected"),
+    [
+        pytest.param(50, 50, False, True, id="half of a hundred"),
+        pytest.param(49, 51, False, False, id="less"),
+        pytest.param(99, 0, False, False, id="all of too few"),
+        pytest.param(0, 0, False, False, id="nothing came"),
+        pytest.param(0, 0, True, False, id="on, nothing came"),
+        pytest.param(25, 75, True, True, id="on, half of the limit"),
+        pytest.param(24, 76, True, False, id="on, less than that"),
+        pytest.param(50, 0, True, True, id="on, half of the number"),
+        pytest.param(49, 0, True, False, id="on, fewer than that"),
+    ],
+)
+def test_a_share_of_stale_messages_counts_from_a_hundred_on(stale: int, applied: int, is_on: bool, expected: bool) -> None:
+    found = names(Traffic(stale=stale, applied=applied), rules(stale_percent=50), on("stale") if is_on else None)
+    assert found == (["stale"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("free", "limit", "is_on", "expected"),
+    [
+        pytest.param(10, 10, False, False, id="just enough"),
+        pytest.param(9.9, 10, False, True, id="less"),
+        pytest.param(0, 10, False, True, id="full"),
+        pytest.param(14.9, 10, True, True, id="on, not yet half as much again"),
+        pytest.param(15, 10, True, False, id="on, half as much again"),
+        pytest.param(95.1, 90, True, False, id="on, a limit that has no half as much again"),
+        pytest.param(94.9, 90, True, True, id="on, the same, not yet"),
+        pytest.param(0, 0, True, False, id="off"),
+    ],
+)
+def test_a_disk_alarm_is_about_the_free_share(free: float, limit: float, is_on: bool, expected: bool) -> None:
+    disk = Disk(round(free * GIB), 100 * GIB)
+    found = names(Traffic(), rules(disk_percent=limit), on("disk", "database") if is_on else None, disk=disk)
+    assert found == (["disk"] if expected else [])
+
+
+def test_the_disk_of_a_server_is_the_servers() -> None:
+    assert names(Traffic(), rules(disk_percent=99), on("disk", "database"), disk=None) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "days", "expected"),
+    [
+        pytest.param(date(2026, 12, 5), 14, False, id="in fifteen days"),
+        pytest.param(date(2026, 12, 4), 14, True, id="in fourteen days"),
+        pytest.param(date(2026, 11, 20), 14, True, id="today"),
+        pytest.param(date(2020, 1, 1), 14, True, id="long ago"),
+        pytest.param(date(2026, 11, 21), 0, False, id="tomorrow, said on the day"),
+        pytest.param(date(2026, 11, 20), 0, True, id="today, said on the day"),
+        pytest.param(date.max, 36500, False, id="never"),
+    ],
+)
+def test_a_token_near_its_last_day_is_said(ends: date, days: int, expected: bool) -> None:
+    found = judge(Facts(0, {}), rules(token_days=days, token_ends=(("ship24:old", ends),)), NOON, set())
+    assert [alarm.key for alarm in found] == ([Key("token", "ship24:old")] if expected else [])
+
+
+def test_everything_off_says_nothing_whatever_happens() -> None:
+    worst = Traffic(0, HOUR, 10**9, 10**9, 0, 10**9)
+    every = {Key(name, "ship24") for name in ("silence", "refused", "quarantine", "stale")} | on("disk", "database")
+    assert names(worst, rules(), every, disk=Disk(0, 0)) == []
+
+
+def test_each_alarm_is_a_sentence_with_the_figures_and_what_to_look_at() -> None:
+    traffic = Traffic(hours_ago(30), None, 1312, 12, 29, 71)
+    wanted = Rules({"ship24": 26}, 100, 10, 50, 10, 14, (("ship24:old", date(2026, 11, 30)),))
+    found = judge(Facts(0, {"ship24": traffic}, Disk(4 * GIB, 100 * GIB)), wanted, NOON, set())
+    assert {alarm.name: alarm.message for alarm in found} == {
+        "silence": "No call of ship24 was let in since 2026-11-19T06:00Z, for longer than 26 hours: "
+        "look whether its webhook is still set, and whether its calls are refused.",
+        "refused": "1,312 calls to ship24 in the last 5 minutes with a wrong token or from an address that is not listed "
+        "(limit 100): look at the refused calls and the addresses they come from.",
+        "quarantine": "12 messages of ship24 went to quarantine in the last hour (limit 10): "
+        "look at the quarantine for the reasons.",
+        "stale": "71 % of 100 messages of ship24 in the last hour were stale (limit 50 %): "
+        "look whether its messages are sent again, or long after they were made.",
+        "disk": "4.0 % of the disk under the database is free (4.0 of 100.0 GiB, limit 10 %): "
+        "make room, or calls will be answered 503.",
+        "token": "The token old of ship24 ends on 2026-11-30: "
+        "set a new one beside it, switch the sender over, then take this one out.",
+    }
+
+
+def test_a_learned_silence_says_where_its_time_is_from() -> None:
+    (alarm,) = judge(Facts(0, {"ship24": Traffic(hours_ago(30), 13 * HOUR)}), LEARNED, NOON, set())
+    assert "for longer than 26 hours, twice its longest pause of the last 14 days: look" in alarm.message
+
+
+def test_sources_are_judged_apart() -> None:
+    facts = Facts(0, {"ship24": Traffic(refused=10), "shiipp": Traffic(refused=9)})
+    assert [alarm.subject for alarm in judge(facts, rules(refused=10), NOON, set())] == ["ship24"]
+    assert [alarm.subject for alarm in judge(facts, rules(refused=10), NOON, on("refused", "shiipp"))] == ["shiipp", "ship24"]
+
+
+COUNTS = st.integers(0, 300)
+TRAFFIC = st.builds(
+    Traffic, st.none() | st.integers(0, NOON), st.none() | st.integers(1, 100).map(HOUR.__mul__), COUNTS, COUNTS, COUNTS, COUNTS
+)
+DISK = st.none() | st.builds(Disk, st.integers(0, 100), st.integers(100, 200))
+
+
+@given(
+    TRAFFIC, DISK, st.integers(0, NOON), st.none() | st.integers(0, 100), COUNTS, COUNTS, st.integers(0, 99), st.integers(0, 99)
+)
+def test_what_begins_does_not_end_while_nothing_changes(
+    traffic: Traffic, disk: Disk | None, started_at: int, hours: int | None, refused: int, quarantined: int, stale: int, free: int
+) -> None:
+    wanted = Rules({"ship24": hours}, refused, quarantined, stale, free, 0)
+    facts = Facts(started_at, {"ship24": traffic}, disk)
+    begun = {alarm.key for alarm in judge(facts, wanted, NOON, set())}
+    assert {alarm.key for alarm in judge(facts, wanted, NOON, begun)} == begun
