@@ -21,6 +21,14 @@ def read_network(text: str) -> Network:
     return ip_network((mapped, network.prefixlen - 96), strict=False) if mapped and network.prefixlen >= 96 else network
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or an address that is listened on can only be reached from this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=1024)  # the same few senders and proxies, again and again
 def read_address(text: str) -> Address:
     """Read an address as proxies write them: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. Raises ValueError.

@@ -27,11 +27,20 @@ class Do(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+class Batch(NamedTuple):
+    """One commit: how many calls, how long it took, and how many messages of each source had each outcome."""
+
+    deliveries: int
+    seconds: float
+    verdicts: dict[tuple[str, str], int]
+
+
 class Replies(NamedTuple):
-    """Replies by number, and whether the database works."""
+    """Replies by number, whether the database works, and the commit that they come from, if it was one of calls."""
 
     healthy: bool
     replies: list[tuple[int, Answer | Any]]
+    batch: Batch | None = None
 
 
 def pack(message: Keep | Do | Replies) -> bytes:

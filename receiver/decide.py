@@ -10,22 +10,8 @@ from datetime import timedelta
 
 from receiver.clock import from_micros, iso, new_id
 from receiver.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
-from receiver.records import (
-    OUTCOMES,
-    Change,
-    Delivery,
-    Event,
-    EventRow,
-    LinkRow,
-    Message,
-    MessageRow,
-    QuarantineRow,
-    Receipt,
-    SightingRow,
-    Snapshot,
-    TrackerRow,
-    Verdict,
-)
+from receiver.records import OUTCOMES, Delivery, Event, Message, Receipt, Snapshot, Verdict
+from receiver.rows import Change, EventRow, LinkRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.states import advance, make_event_row, new_tracker, take_snapshot, terms_of
 
 _RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}

@@ -1,8 +1,7 @@
 """What crosses the boundaries between modules: records that cannot change, nothing else.
 
 A *delivery* is one HTTP call. It carries *messages* (items of `trackings`), each of which tells *events* of one *tracker*.
-A *verdict* says what became of a message or an event. A `…Row` is what storage keeps: its fields are the columns of its table, in
-their order.
+A *verdict* says what became of a message or an event.
 
 All of them are named tuples: as frozen as frozen dataclasses, made in a fifth of the time (a call makes eight), and a row goes
 into its statement as it is.
@@ -19,9 +18,7 @@ OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
 
 
 class Verdict(NamedTuple):
-    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the
-    sender's log.
-    """
+    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the sender."""
 
     outcome: str
     reason: str | None = None
@@ -33,8 +30,7 @@ class Delivery(NamedTuple):
 
     `id` is a UUID of version 7, made at arrival; a redelivery is another delivery with another id.
     `peer` is the address of the connection, `client` the address that the door resolved (None: not resolvable).
-    `token` is the *name* of the token that matched. `note` says what the address policy would have refused, or which window
-    let it in.
+    `token` is the *name* of the token that matched. `note`: what the policy would have refused, or the window that let it in.
     `headers` are pairs of lower-case names and values, without secrets.
     """
 
@@ -55,10 +51,8 @@ class Delivery(NamedTuple):
 class Event(NamedTuple):
     """One thing that a courier says happened to a parcel.
 
-    `event_id` is the sender's, kept across redeliveries and regroupings; where the sender gives none it is derived from the
-    content.
-    `occurrence` is the courier's time as written. `by_arrival` means that arrival decides between equal times, and where there is
-    none.
+    `event_id` is the sender's, kept across redeliveries and regroupings, or else derived from the content.
+    `occurrence` is the courier's time as written. `by_arrival`: arrival decides between equal times, and where there is none.
     `raw` is its whole content as canonical JSON, `digest` is of that: equal digests are equal events.
     `flaw` is the reason for which it cannot be applied and goes to quarantine.
     """
@@ -83,7 +77,7 @@ class Snapshot(NamedTuple):
 
     `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given, -1 where there is no block that
     could replace one; None where the sender has no such clock: then the time of arrival counts.
-    `shipment` is the block as compact JSON, or None where the message has none; it may hold personal data.
+    `shipment` is the block as compact JSON, or None where there is none; it may hold personal data.
     """
 
     generated_at: int | None
@@ -145,164 +139,6 @@ class Submission(NamedTuple):
     error: ReceiverError | None = None
     answer: Answer | None = None
     served: int | None = None
-
-
-class DeliveryRow(NamedTuple):
-    """A delivery on record, without its bytes: what came, what we answered and why. The last six are numbers of messages."""
-
-    id: str
-    source: str
-    kind: str
-    method: str
-    path: str
-    received_at: int
-    decided_at: int
-    peer: str | None
-    client: str | None
-    token: str | None
-    note: str | None
-    status: int
-    outcome: str
-    code: str | None
-    reason: str | None
-    body_bytes: int
-    received: int = 0
-    applied: int = 0
-    stale: int = 0
-    duplicate: int = 0
-    recorded: int = 0
-    quarantined: int = 0
-
-
-class MessageRow(NamedTuple):
-    """A message that was kept: its identity and its verdict. Never removed."""
-
-    source: str
-    message_id: str
-    tracker_id: str | None
-    topic: str
-    outcome: str
-    reason: str | None
-    delivery_id: str
-    position: int
-    digest: str
-    received_at: int
-
-
-class SightingRow(NamedTuple):
-    """An item that left no row of its own among the messages: a further copy of one, or one without an identity."""
-
-    delivery_id: str
-    position: int
-    source: str
-    message_id: str | None
-    outcome: str
-    reason: str | None
-    received_at: int
-
-
-class EventRow(NamedTuple):
-    """An event in a tracker's timeline: its identity, what it said and its verdict. Never removed.
-
-    `against` is the event that was the tracker's latest when this one was decided.
-    `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
-    """
-
-    source: str
-    tracker_id: str
-    event_id: str
-    message_id: str
-    occurrence: str
-    basis: str
-    order: int | None
-    status: str | None
-    status_code: str | None
-    status_category: str | None
-    status_milestone: str | None
-    location: str | None
-    courier_code: str | None
-    outcome: str
-    reason: str | None
-    against: str | None
-    digest: str
-    received_at: int
-
-
-class TrackerRow(NamedTuple):
-    """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
-
-    The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
-    are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or `created_at` before any event.
-    """
-
-    source: str
-    tracker_id: str
-    version: int
-    subject: str
-    tracking_number: str | None
-    client_tracker_id: str | None
-    shipment_reference: str | None
-    shipment: str | None
-    snapshot_generated_at: int
-    snapshot_message_id: str
-    created_at: int
-    status: str | None = None
-    status_code: str | None = None
-    status_category: str | None = None
-    status_milestone: str | None = None
-    location: str | None = None
-    latest_occurrence: str | None = None
-    latest_order: int | None = None
-    latest_event_id: str | None = None
-    latest_message_id: str | None = None
-    latest_digest: str | None = None
-    applied_at: int | None = None
-    moved_at: int = 0
-
-
-class LinkRow(NamedTuple):
-    """Which manifest a package travels with, by the latest call that said so."""
-
-    source: str
-    package: str
-    manifest: str
-    linked_at: int
-
-
-class QuarantineRow(NamedTuple):
-    """A message or an event kept apart with its bytes. `event_position` None means the whole message."""
-
-    id: str
-    delivery_id: str
-    position: int
-    event_position: int | None
-    source: str
-    message_id: str | None
-    tracker_id: str | None
-    reason: str
-    detail: str | None
-    raw: bytes
-    received_at: int
-
-
-class AuditRow(NamedTuple):
-    """Something that an operator changed: `actor` is the name of the ops token or `command line`, `address` where they were."""
-
-    id: str
-    done_at: int
-    actor: str
-    address: str | None
-    action: str
-    subject: str
-    detail: str | None
-
-
-class Change(NamedTuple):
-    """A tracker moved: what consumers are told. One for each applied event."""
-
-    before: TrackerRow | None
-    after: TrackerRow
-    event: EventRow
 
 
 class Receipt(NamedTuple):

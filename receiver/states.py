@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from receiver.occurrence import Moment
-from receiver.records import Delivery, Event, EventRow, Message, Snapshot, TrackerRow, Verdict
+from receiver.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.rows import EventRow, TrackerRow
 
 
 def make_event_row(

@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from receiver import answers, clock
-from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.channel import Batch, Do, Keep, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
 from receiver.storage.database import Database
@@ -76,6 +76,7 @@ class Writer:
         self._waiting: deque[Keep | Do] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
         self._healthy = True
+        self._batch: Batch | None = None
         self._next_chores = monotonic()
 
     def serve(self) -> None:
@@ -134,7 +135,9 @@ class Writer:
         """Keep a batch, and with it what could not be put on record while the database was away."""
         owed = [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))] if self._healthy else []
         submissions = [*(request.submission for request in batch), *owed]
+        began = monotonic()
         kept = self._inbox.keep(submissions, clock.now())
+        self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts())
         failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
         self._healthy = not failed
         for submission in failed:
@@ -171,7 +174,8 @@ class Writer:
         return True
 
     def _reply(self, replies: list[tuple[int, Any]]) -> None:
-        self._channel.sendall(pack(Replies(self._healthy, replies)))
+        batch, self._batch = self._batch, None
+        self._channel.sendall(pack(Replies(self._healthy, replies, batch)))
 
 
 def _refuse(request: Keep) -> Answer:

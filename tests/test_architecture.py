@@ -21,21 +21,22 @@ MAY_IMPORT = {
     "addresses": "",
     "logs": "",
     "records": "errors",
+    "rows": "",
     "gate": "addresses errors",
     "alarms": "clock",
-    "states": "occurrence records",
-    "decide": "clock occurrence records states",
+    "states": "occurrence records rows",
+    "decide": "clock occurrence records rows states",
     "answers": "errors records",
     "sources": "clock errors occurrence records",
     "settings": "addresses alarms errors gate sources",
     "intake": "errors records sources",
-    "storage": "answers clock decide errors occurrence records",
+    "storage": "answers clock decide errors occurrence records rows",
     "channel": "records",
     "writer": "answers channel clock errors records storage",
     "story": "errors records sources storage",
-    "web": "story addresses alarms answers channel clock errors gate intake records settings sources storage",
+    "web": "rows story addresses alarms answers channel clock errors gate intake records settings sources storage",
     "service": "errors logs settings storage web writer",
-    "cli": "story addresses clock customers errors gate logs records service settings sources storage web",
+    "cli": "rows story addresses clock customers errors gate logs records service settings sources storage web",
     "__main__": "cli",
 }
 
@@ -54,7 +55,7 @@ ONLY_IN = {
     "rich": "cli",
 }
 
-PURE = ("errors", "records", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "sources", "intake")
+PURE = ("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "sources", "intake")
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from receiver.clock import to_micros
 from receiver.decide import Bench
-from receiver.records import Delivery, Event, Message, Snapshot, TrackerRow, Verdict
+from receiver.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.rows import TrackerRow
 from receiver.sources.reading import digest
 from receiver.sources.ship24 import split
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, WriterTaken
-from receiver.records import Answer, MessageRow
+from receiver.records import Answer
+from receiver.rows import MessageRow
 from receiver.storage.database import Database, LostRace
 from receiver.storage.inbox import is_next
 from receiver.storage.statements import Insert, Lookup

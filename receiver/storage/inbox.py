@@ -15,13 +15,8 @@ from receiver import answers
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
-from receiver.records import (
-    Answer,
-    DeliveryRow,
-    Message,
-    Submission,
-    TrackerRow,
-)
+from receiver.records import OUTCOMES, Answer, Message, Submission
+from receiver.rows import DeliveryRow, TrackerRow
 from receiver.storage.database import Database, LostRace
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
@@ -52,6 +47,7 @@ class Inbox:
         self._upkeep = upkeep
         self.tallies = Tallies()
         self._written: list[DeliveryRow] = []
+        self._verdicts: Counter[tuple[str, str]] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._max_future = max_future
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
@@ -91,7 +87,15 @@ class Inbox:
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
         self.tallies.add(self._written)
+        for row in self._written:
+            for outcome in OUTCOMES if row.received else ():
+                self._verdicts[row.source, outcome] += getattr(row, outcome)
         return kept
+
+    def take_verdicts(self) -> dict[tuple[str, str], int]:
+        """Return how many messages of each source had each outcome since the last time."""
+        verdicts, self._verdicts = self._verdicts, Counter()
+        return dict(verdicts)
 
     def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete
 
-from receiver.records import OUTCOMES, DeliveryRow
+from receiver.records import OUTCOMES
+from receiver.rows import DeliveryRow
 from receiver.storage.database import Database
 from receiver.storage.operations import TallyTable
 from receiver.storage.tables import table_of

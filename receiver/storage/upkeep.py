@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
 
 from receiver.errors import ReceiverError
-from receiver.records import Answer, AuditRow
+from receiver.records import Answer
+from receiver.rows import AuditRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable

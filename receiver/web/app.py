@@ -26,11 +26,13 @@ from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
+from receiver.web.metrics import Metrics
 from receiver.web.notices import Notices
 from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
 from receiver.web.reader import Reader
 from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
+from receiver.web.tally import Tally
 from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
@@ -49,7 +51,8 @@ def create_app(
     extra_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
-    desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost)
+    tally = Tally()
+    desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
     windows = SetupWindows()
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     operators = Operators(settings.ops_tokens, doorman)
@@ -57,6 +60,7 @@ def create_app(
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
     health = Health(database, desk, watch.on)
+    metrics = Metrics(tally, desk, settings.host, database, operators, reader)
     questions = Questions(database, settings.sources()).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     app = Starlette(
@@ -64,6 +68,7 @@ def create_app(
             *_make_senders_routes(settings, database, doorman, desk),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
+            Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
             *extra_routes,
         ],

@@ -14,6 +14,7 @@ from receiver.channel import Do, Keep, Replies, Unpacker, pack
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
 from receiver.records import Answer, Delivery, Submission
 from receiver.web.allowance import Allowance
+from receiver.web.tally import Tally
 
 _COUNT_SECONDS = 5.0
 _MAX_BUFFERED_BYTES = 64 * 2**20  # on the way to the writing process
@@ -24,10 +25,11 @@ _log = structlog.get_logger()
 class Desk(asyncio.Protocol):
     """Where calls wait for their commit, for a bounded time, and in a bounded number."""
 
-    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None]) -> None:
+    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], tally: Tally) -> None:
         self._max_waiting = max_waiting
         self._timeout_seconds = timeout_seconds
         self._on_lost = on_lost
+        self._tally = tally
         self._allowance = Allowance()
         self._unpacker = Unpacker()
         self._numbers = count(1)
@@ -59,28 +61,43 @@ class Desk(asyncio.Protocol):
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy, "queue": self._has_room()}
 
+    def waiting(self) -> int:
+        """Return how many calls and orders wait for the writing process."""
+        return len(self._waiting)
+
     async def keep(self, submission: Submission) -> Answer:
         """Return the answer to a call once it is kept; 503 if that is not possible now."""
-        delivery_id = submission.delivery.id
-        if not self._has_room() or self._transport.is_closing():
-            self._unrecorded[submission.delivery.source, Busy.outcome, Busy.code] += 1
-            return answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery_id)
-        number = next(self._numbers)
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        self._send(number, future, Keep(number, submission))
+        source = submission.delivery.source
+        future, timer = self._hand_over(submission)
         del submission  # packed by now: what was parsed need not stay in memory while the call waits
-        timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery_id)
         answer = await future
         timer.cancel()
+        self._tally.calls[source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
         """Return the answer to a call that was not let in, and record it as far as the allowance goes; beyond, it is counted."""
+        self._tally.calls[delivery.source, error.status] += 1
+        self._tally.refused[delivery.source, error.code] += 1
         if self._allowance.take(self._loop.time()):
-            await self.keep(Submission(delivery, error=error))
+            future, timer = self._hand_over(Submission(delivery, error=error))
+            await future
+            timer.cancel()
         else:
             self._unrecorded[delivery.source, error.outcome, error.code] += 1
         return answers.for_error(error, delivery.id)
+
+    def _hand_over(self, submission: Submission) -> tuple[asyncio.Future[Answer], asyncio.TimerHandle]:
+        """Send a call to the writing process; return what will be its answer, and what ends the waiting for it."""
+        delivery = submission.delivery
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if self._has_room() and not self._transport.is_closing():
+            self._send(number, future, Keep(number, submission))
+        else:
+            self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
+            future.set_result(answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery.id))
+        return future, self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
 
     async def do(self, name: str, *arguments: Any) -> Any:
         """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
@@ -131,6 +148,8 @@ class Desk(asyncio.Protocol):
 
     def _take_replies(self, message: Replies) -> None:
         self._healthy = message.healthy
+        if message.batch is not None:
+            self._tally.take(message.batch)
         for number, reply in message.replies:
             if not self._settle(number, reply):
                 self._correct(number, reply)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from receiver.clock import new_id, to_micros
 from receiver.errors import NotFound
 from receiver.gate import Secret, match_bearer
-from receiver.records import AuditRow
+from receiver.rows import AuditRow
 from receiver.web.door import Doorman
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from receiver import clock
 from receiver.clock import iso
-from receiver.records import AuditRow
+from receiver.rows import AuditRow
 from receiver.web.api.parameters import CustomersOrdered, WindowOrdered, read_body, read_query
 from receiver.web.api.questions import Question
 from receiver.web.desk import Desk

@@ -1,0 +1,26 @@
+"""The shapes of what the API answers; they are checked against what it really answers in the tests.
+
+Moments are ISO 8601 UTC with milliseconds; `occurrence` and `latest_occurrence` are the courier's text as written.
+"""
+
+from receiver.web.api.shapes.calls import Deliveries, DeliveryAnswer, Quarantine
+from receiver.web.api.shapes.parcels import MessageAnswer, TrackerAnswer, Trackers
+from receiver.web.api.shapes.root import CallOutcome, ErrorAnswer, Shape
+from receiver.web.api.shapes.service import Alarms, Audit, CustomersAnswer, StatisticsAnswer, WindowAnswer
+
+__all__ = [
+    "Alarms",
+    "Audit",
+    "CallOutcome",
+    "CustomersAnswer",
+    "Deliveries",
+    "DeliveryAnswer",
+    "ErrorAnswer",
+    "MessageAnswer",
+    "Quarantine",
+    "Shape",
+    "StatisticsAnswer",
+    "TrackerAnswer",
+    "Trackers",
+    "WindowAnswer",
+]

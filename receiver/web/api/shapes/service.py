@@ -1,0 +1,90 @@
+"""The service itself: statistics, alarms, audit, and what orders answer."""
+
+from receiver.web.api.shapes.root import CallOutcome, Moment, Shape
+
+
+class Lag(Shape):
+    """How long after their occurrence events arrived, from a sample of the last ones; times without a zone count as UTC."""
+
+    events: int
+    p50_seconds: float | None
+    p90_seconds: float | None
+    p99_seconds: float | None
+
+
+class SourceStatistics(Shape):
+    """What one source sent in the window. `unrecorded` are calls that were only counted."""
+
+    calls: int
+    unrecorded: int
+    received: int
+    applied: int
+    stale: int
+    duplicate: int
+    recorded: int
+    quarantined: int
+    outcomes: dict[CallOutcome, int]
+    codes: dict[str, int]
+    calls_per_second: float
+    last_call_at: Moment | None
+    lag: Lag
+
+
+class StatisticsAnswer(Shape):
+    """Counts by source and outcome, and sizes; `rows` are estimates."""
+
+    window: str
+    since: Moment
+    until: Moment
+    sources: dict[str, SourceStatistics]
+    database_bytes: int
+    rows: dict[str, int]
+
+
+class AlarmItem(Shape):
+    """Something that is, or was, wrong; `ended_at` is null while it is."""
+
+    name: str
+    subject: str
+    began_at: Moment
+    ended_at: Moment | None
+    message: str
+
+
+class AuditItem(Shape):
+    """Something that an operator changed."""
+
+    id: str
+    done_at: Moment
+    actor: str
+    address: str | None
+    action: str
+    subject: str
+    detail: str | None
+
+
+class Alarms(Shape):
+    """All alarms that ever began."""
+
+    items: list[AlarmItem]
+    next: None
+
+
+class Audit(Shape):
+    """A page of what operators changed."""
+
+    items: list[AuditItem]
+    next: str | None
+
+
+class WindowAnswer(Shape):
+    """Until when a source may call from any address."""
+
+    source: str
+    closes_at: Moment
+
+
+class CustomersAnswer(Shape):
+    """How many customers are served from now on."""
+
+    customers: int
