@@ -46,6 +46,7 @@ def test_init_writes_secrets_once_for_their_owner_only(tmp_path: Path) -> None:
     assert all(len(token) >= 40 for token in tokens)
     assert not any(token in first.stdout + second.stdout for token in tokens)
     assert f"http://127.0.0.1:8080{SHIP24}" in first.stdout
+    assert "console          http://127.0.0.1:8080/ops/\n" in first.stdout
 
 
 def test_trackers_show_tells_state_and_timeline_newest_first(running: Service) -> None:
@@ -149,6 +150,7 @@ def test_doctor_finds_a_running_service_in_order(running: Service) -> None:
     findings = ask(running, "doctor")
     assert [finding for finding in findings if finding["verdict"] == "fail"] == []
     assert any("last used" in finding["finding"] for finding in findings)
+    assert any(finding["subject"] == "ship24 calls" and "last call 20" in finding["finding"] for finding in findings)
     assert {f"HEAD {SHIP24}", f"POST {SHIP24}"} <= {finding["subject"] for finding in findings}
 
 

@@ -3,40 +3,89 @@
 Exit codes: 0 done; 1 the answer is no (not found, unhealthy, storage away); 2 wrong use or configuration.
 """
 
+import io
+import os
 import sys
+from typing import Any
 
 import click
 
 from receiver import __version__
-from receiver.cli import customers, deliveries, doctor, serve, trackers, window
+from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, serve, trackers, window
+from receiver.cli.output import complain
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
 _WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
+_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """All commands. A reader of our pipe who has seen enough is no error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where nobody reads any more, end it quietly."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
     """Receive parcel-tracking webhooks from Ship24 and Shiipp: kept, once, forward only."""
 
 
-commands.add_command(serve.init)
-commands.add_command(serve.migrate)
-commands.add_command(serve.serve)
-commands.add_command(doctor.doctor)
-commands.add_command(trackers.trackers)
-commands.add_command(deliveries.deliveries)
-commands.add_command(customers.customers)
-commands.add_command(window.setup_window)
+for _command in (
+    serve.init,
+    serve.migrate,
+    serve.serve,
+    doctor.doctor,
+    explain.explain,
+    trackers.trackers,
+    deliveries.deliveries,
+    quarantine.quarantine,
+    operations.stats,
+    operations.alarms,
+    operations.audit,
+    customers.customers,
+    window.setup_window,
+):
+    commands.add_command(_command)
 
 
 def main() -> None:
     """Run a command; what an operator did wrong is one line on standard error, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to fail
     try:
-        commands()
-    except ReceiverError as error:
-        click.echo(f"receiver: {error.message}", err=True)
-        sys.exit(2 if isinstance(error, _WRONG_USE) else 1)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our pipe has seen enough
-        sys.exit(0)
+        code = commands.main(standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = _INTERRUPTED
+    except (click.ClickException, ReceiverError, UnicodeEncodeError, OSError) as error:
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what is wrong, and return the exit code for it."""
+    if isinstance(error, ReceiverError):
+        complain(error.message)
+        return 2 if isinstance(error, _WRONG_USE) else 1
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        words = error.format_message()
+        end = "" if words.endswith((".", "?")) else "."
+        complain(f"{words}{end}" + (f" See `{context.command_path} --help`." if context else ""))
+        return error.exit_code
+    if isinstance(error, UnicodeEncodeError):
+        complain("An argument is not UTF-8 text.")
+        return 2
+    if isinstance(error, OSError) and error.filename is not None:
+        complain(f"{error.filename}: {error.strerror}")
+        return 2
+    raise error

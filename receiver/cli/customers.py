@@ -9,7 +9,7 @@ import orjson
 
 from receiver import clock
 from receiver.cli.output import brief, show_json, show_pairs, show_table
-from receiver.cli.remote import perform
+from receiver.cli.remote import audit_entry, perform, reading
 from receiver.customers import read_list, write_csv
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.settings import load
@@ -36,7 +36,8 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     with click.progressbar(found, label=f"{len(found)} customers", show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
     arguments = {"list_id": clock.new_id(now), "imported_at": clock.to_micros(now), "rows": rows}
-    perform(load(), "replace_customers", "/ops/api/customers", arguments)
+    entry = audit_entry(now, "customers import", "customers", f"{len(rows)} customers")
+    perform(load(), "replace_customers", "/ops/api/customers", arguments, entry)
     click.echo(f"{len(rows)} customers are served from now on")
 
 
@@ -44,7 +45,8 @@ def import_(file: Path, *, allow_empty: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path) -> None:
     """Write the list that is served to FILE, as .csv or .json."""
-    found = [orjson.loads(document) for _, document in _read_all(Database(load().database_url))]
+    with reading() as database:
+        found = [orjson.loads(document) for _, document in _read_all(database)]
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
     click.echo(f"{len(found)} customers written to {file}")
@@ -55,11 +57,11 @@ def export(file: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_customers(*, syncs: bool, as_json: bool) -> None:
     """List the customers that are served."""
-    database = Database(load().database_url)
-    if syncs:
-        _show_syncs(database, as_json=as_json)
-        return
-    rows = [orjson.loads(document) for _, document in _read_all(database)]
+    with reading() as database:
+        if syncs:
+            _show_syncs(database, as_json=as_json)
+            return
+        rows = [orjson.loads(document) for _, document in _read_all(database)]
     if as_json:
         show_json({"items": rows, "next": None})
         return
@@ -93,7 +95,7 @@ def _show_syncs(database: Database, *, as_json: bool) -> None:
     )
     last_sync = "never" if newest is None else f"{newest['received']} customers, {brief(newest['received_at'])}"
     note = "the list changed after the last sync; press Sync Now in Shiipp, or wait up to 8 hours" if late else None
-    show_pairs({"list": list_served, "last sync": last_sync, "note": note})
+    show_pairs((("list", list_served), ("last sync", last_sync), ("note", note)))
     columns = ("received (UTC)", "answer", "customers", "client", "reason")
     lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
     show_table(columns, lines, wrapped=["reason"])

@@ -1,19 +1,39 @@
 """What was called, by whom, and what we answered."""
 
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
 import orjson
 
-from receiver.cli.output import brief, show_heading, show_json, show_pairs, show_table
+from receiver import clock
+from receiver.cli.follow import Follower, follow, wait_for_more
+from receiver.cli.options import Moment, as_json, of_source, paged
+from receiver.cli.output import (
+    brief,
+    coloured,
+    complain,
+    show_heading,
+    show_json,
+    show_json_line,
+    show_line,
+    show_page,
+    show_pairs,
+    show_table,
+    terminal_width,
+)
+from receiver.cli.remote import reading
 from receiver.records import OUTCOMES
-from receiver.settings import load
+from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
-from receiver.storage.database import Database
+from receiver.story import explain_delivery
 
 _SHOWN_BYTES = 4000
+_WIDTHS = {"received (UTC)": 14, "source": 6, "id": 36, "client": 39}
+_CLIENT_FROM_WIDTH = 120  # in a narrower terminal its address has no room
 
 
 @click.group()
@@ -22,43 +42,92 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.option("--source", help="Only this source, such as ship24.")
+@of_source
 @click.option("--outcome", type=click.Choice(["accepted", "refused", "unreadable", "failed"]))
-@click.option("--status", type=int, help="Only calls that we answered with this HTTP status.")
+@click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
+@click.option("--client", help="Only calls from this address.")
+@click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=Moment(), help="Only earlier calls.")
 @click.option("--message-id", help="Only calls that carried this message.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def list_deliveries(
-    source: str | None, outcome: str | None, status: int | None, message_id: str | None, limit: int, *, as_json: bool
-) -> None:
+@click.option("--tracking-number", help="Only calls that told of this parcel.")
+@click.option("--follow", "on_and_on", is_flag=True, help="Begin with the last ones, then print each as it comes.")
+@paged
+def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
     """List calls, newest first."""
-    wanted = queries.DeliveryFilter(source, status, outcome, message_id=message_id)
-    found = queries.list_deliveries(Database(load().database_url), wanted, NAMES, limit)
+    wanted = queries.DeliveryFilter(**filters)
+    if on_and_on:
+        if cursor is not None or wanted.until is not None:
+            raise click.UsageError("--follow goes on for ever: leave --cursor and --until out.")
+        _follow(load(), wanted, limit, as_json=as_json)
+        return
+    with reading() as database:
+        found = queries.list_deliveries(database, wanted, NAMES, limit, cursor)
     if as_json:
         show_json(found.as_json())
         return
-    columns = ("received (UTC)", "answer", "messages", "id")
-    show_table(columns, (_line(row) for row in found.items), wrapped=["messages"])
+    names = _columns()
+    lines = ([*_cells(row, names), _answer(row)] for row in found.items)
+    show_page(found, "call", [*names, "answer"], lines, wrapped=["answer"])
 
 
 @deliveries.command()
 @click.argument("delivery_id")
 @click.option("--body", "body_only", is_flag=True, help="Write the exact bytes of the body and nothing else.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
     """Show one call: headers without secrets, body, our answer, verdicts."""
-    found = queries.show_delivery(Database(load().database_url), delivery_id)
+    with reading() as database:
+        found = queries.show_delivery(database, delivery_id)
     if body_only:
         sys.stdout.buffer.write(found.body or b"")
     elif as_json:
-        show_json(found.as_json())
+        show_json(explain_delivery(found))
     else:
         _show(found)
 
 
-def _line(row: dict[str, Any]) -> tuple[object, ...]:
-    what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or "none"
-    return brief(row["received_at"]), row["status"], what, row["id"]
+def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:
+    with reading(settings) as database, suppress(KeyboardInterrupt):
+        follower = Follower(
+            lambda *asked: queries.list_deliveries(database, asked[0], NAMES, *asked[1:]), wanted, settings.commit_timeout_seconds
+        )
+        calls = follow(follower, limit, complain, clock.now, wait_for_more)
+        if as_json:
+            for row in calls:
+                show_json_line(row)
+        else:
+            _show_lines(calls)
+
+
+def _show_lines(calls: Iterable[dict[str, Any]]) -> None:
+    """Print a table that grows at its end: no year, and columns that stay as they are."""
+    names = _columns()
+    show_line([(name, _WIDTHS[name]) for name in names], "answer")
+    for row in calls:
+        received, *cells = _cells(row, names)
+        widths = (_WIDTHS[name] for name in names)
+        show_line(list(zip([received[5:], *cells], widths, strict=True)), _answer(row))
+
+
+def _columns() -> list[str]:
+    width = terminal_width()
+    return [name for name in _WIDTHS if name != "client" or width is None or width >= _CLIENT_FROM_WIDTH]
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> list[str]:
+    cells = {
+        "received (UTC)": brief(row["received_at"]),
+        "source": row["source"],
+        "id": row["id"],
+        "client": row["client"] or "-",
+    }
+    return [cells[name] for name in names]
+
+
+def _answer(row: dict[str, Any]) -> object:
+    nothing = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
+    what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or nothing
+    return coloured(f"{row['status']} {what}", row["outcome"])
 
 
 def _show(found: queries.StoredDelivery) -> None:
@@ -75,14 +144,14 @@ def _show(found: queries.StoredDelivery) -> None:
             "note": row["note"],
             "answer": f"{row['status']} {row['outcome']}",
             "reason": reason,
-        }
+        }.items()
     )
     if found.items:
         show_heading("Messages")
         rows = [[item[name] for name in ("position", "outcome", "reason", "message_id")] for item in found.items]
-        show_table(("#", "outcome", "reason", "message id"), rows)
+        show_table(("#", "outcome", "reason", "message id"), rows, wrapped=["message id"], numbers=["#"])
     show_heading("Headers")
-    show_pairs(dict(found.headers))
+    show_pairs(found.headers)
     show_heading(f"Body ({row['body_bytes']} bytes)")
     click.echo(_readable(found.body))
     show_heading("Our answer")

@@ -9,11 +9,11 @@ import urllib3
 
 from receiver import clock
 from receiver.addresses import is_listed, read_address
-from receiver.cli.output import show_json, show_table
+from receiver.cli.output import brief, show_json, show_table
 from receiver.cli.remote import base_url
 from receiver.cli.sample import show_sample
 from receiver.errors import ReceiverError, WriterTaken
-from receiver.gate import AddressPolicy
+from receiver.gate import AddressPolicy, Gate
 from receiver.settings import Settings, load
 from receiver.sources import NAMES, Source
 from receiver.sources.shiipp import FIELDS
@@ -46,20 +46,31 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
             raise click.UsageError("--sample needs --kind: " + " or ".join(sorted(FIELDS)))
         show_sample(settings, sample.read_bytes(), kind, as_json=as_json)
         return
-    database = Database(settings.database_url)
-    findings = [
-        Finding("ok", "configuration", "readable, every name known"),
-        *_look_at_database(database),
-        *_look_at_clock(database),
-        *_look_at_sources(settings, database),
-        *_try_server(settings),
-    ]
+    findings = [Finding("ok", "configuration", "readable, every name known"), *_look(settings)]
     if as_json:
         show_json([finding._asdict() for finding in findings])
     else:
         show_table(("", "what", "finding"), findings, wrapped=["finding"])
     if any(finding.verdict == "fail" for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _look(settings: Settings) -> Iterator[Finding]:
+    """Give the findings; of a database that cannot be read as it should be nothing more is asked."""
+    database = Database(settings.database_url)
+    try:
+        found = list(_look_at_database(database))
+        yield from found
+        readable = all(finding.subject != "database" or finding.verdict == "ok" for finding in found)
+        if readable:
+            yield from _look_at_clock(database)
+            yield from _look_at_alarms(database)
+        yield from _look_at_sources(settings, database if readable else None)
+    except ReceiverError as error:
+        yield Finding("fail", "database", error.message)
+    finally:
+        database.close()
+    yield from _try_server(settings)
 
 
 def _look_at_database(database: Database) -> Iterator[Finding]:
@@ -87,13 +98,8 @@ def _look_at_durability(database: Database) -> Finding:
 
 
 def _look_at_clock(database: Database) -> Iterator[Finding]:
-    try:
-        newest = queries.list_deliveries(database, queries.DeliveryFilter(), NAMES, limit=1).items
-        skew = database.clock_skew_seconds()
-    except ReceiverError:
-        return
-    finally:
-        database.close()
+    newest = queries.list_deliveries(database, queries.DeliveryFilter(), NAMES, limit=1).items
+    skew = database.clock_skew_seconds()
     now = clock.iso(clock.to_micros(clock.now()))
     if newest and newest[0]["received_at"] > now:
         yield Finding("fail", "clock", f"it is {now} here, before the last call on record: the clock went back")
@@ -103,31 +109,46 @@ def _look_at_clock(database: Database) -> Iterator[Finding]:
         yield Finding("ok", "clock", now)
 
 
-def _look_at_sources(settings: Settings, database: Database) -> Iterator[Finding]:
-    try:
-        uses, windows = queries.token_uses(database), queries.setup_windows(database)
-    except ReceiverError:
-        uses, windows = {}, {}
-    finally:
-        database.close()
+def _look_at_alarms(database: Database) -> Iterator[Finding]:
+    for alarm in queries.list_alarms(database, only_on=True):
+        subject = f"alarm {alarm['name']}" + (f" {alarm['subject']}" if alarm["subject"] else "")
+        yield Finding("warn", subject, f"since {brief(alarm['began_at'])}: {alarm['message']}")
+
+
+def _look_at_sources(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    windows = {} if database is None else queries.setup_windows(database)
     for name in NAMES:
         gate = settings.gate(name)
         if not gate.tokens:
             yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
             continue
-        for token in gate.tokens:
-            used = uses.get((name, token.name))
-            short = len(token.reveal()) < _MIN_TOKEN_LETTERS
-            text = f"{token.name}, " + (f"last used {clock.iso(used)[:16]}Z" if used else "never used")
-            yield Finding("warn" if short else "ok", f"{name} token", text + (": short, could be guessed" if short else ""))
-        listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
-        open_policy = gate.policy is not AddressPolicy.ENFORCE
-        near = is_listed(_LOOPBACK, gate.networks)
-        remark = "; 127.0.0.1 is listed: not behind a proxy on this machine, please" if near else ""
-        verdict = "warn" if near or (open_policy and gate.networks) else "ok"
-        yield Finding(verdict, f"{name} addresses", f"{gate.policy}: {listed}{remark}")
+        if database is not None:
+            with database.read() as connection:
+                last = queries.read_last_call(connection, name)
+            yield Finding("ok", f"{name} calls", f"last call {brief(last)}" if last else "never called")
+        yield from _look_at_tokens(name, gate, database)
+        yield _look_at_addresses(name, gate)
         if windows.get(name, 0) > clock.to_micros(clock.now()):
             yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
+
+
+def _look_at_tokens(source: str, gate: Gate, database: Database | None) -> Iterator[Finding]:
+    uses = {} if database is None else queries.token_uses(database)
+    for token in gate.tokens:
+        used = uses.get((source, token.name))
+        short = len(token.reveal()) < _MIN_TOKEN_LETTERS
+        when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
+        text = f"{token.name}, {when}" + (": short, could be guessed" if short else "")
+        yield Finding("warn" if short else "ok", f"{source} token", text)
+
+
+def _look_at_addresses(source: str, gate: Gate) -> Finding:
+    listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
+    open_policy = gate.policy is not AddressPolicy.ENFORCE
+    near = is_listed(_LOOPBACK, gate.networks)
+    remark = "; 127.0.0.1 is listed: not behind a proxy on this machine, please" if near else ""
+    verdict = "warn" if near or (open_policy and gate.networks) else "ok"
+    return Finding(verdict, f"{source} addresses", f"{gate.policy}: {listed}{remark}")
 
 
 def _try_server(settings: Settings) -> Iterator[Finding]:

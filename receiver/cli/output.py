@@ -1,14 +1,21 @@
-"""How commands show things: tables for people, JSON for programs."""
+"""How commands show things: tables for people, JSON for programs. Nothing from outside is taken for markup or for control."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+import os
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
 
 import click
 import orjson
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from receiver.storage.queries import Page
+
+_GAP = 2  # between columns
+_NARROWEST = 8  # to which a wrapped column goes before the others are wrapped too
 
 _COLOURS = {
     "applied": "green",
@@ -18,6 +25,7 @@ _COLOURS = {
     "duplicate": "cyan",
     "recorded": "blue",
     "warn": "yellow",
+    "on": "red",
     "quarantined": "red",
     "refused": "red",
     "unreadable": "red",
@@ -27,46 +35,138 @@ _COLOURS = {
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON, indented."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    """Print a value as JSON, indented; in UTF-8 whatever the terminal's letters."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
-def brief(moment: str) -> str:
+def show_json_line(value: Any) -> None:
+    """Print a value as JSON on one line."""
+    click.echo(orjson.dumps(value))
+
+
+def complain(message: str) -> None:
+    """Say what is wrong, in one line on standard error."""
+    click.echo(f"receiver: {printable(' '.join(message.split()))}", err=True)
+
+
+def brief(moment: str | None) -> str:
     """Return an ISO moment to the second, without its T."""
-    return moment[:19].replace("T", " ")
+    return (moment or "")[:19].replace("T", " ")
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()) -> None:
-    """Print rows under their column names; outcomes in their colour. What came from outside is never taken for markup.
+def printable(value: object) -> str:
+    """Return text that cannot steer a terminal: each control character, also of writing direction, is replaced."""
+    text = "" if value is None else str(value)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
-    The columns in `wrapped` give way where the terminal is narrow; the others stay whole.
+
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    wrapped: Collection[str] = (),
+    numbers: Collection[str] = (),
+) -> None:
+    """Print rows under their column names; outcomes in their colour.
+
+    The columns in `wrapped` give way where the terminal is narrow; the others stay whole as long as there is room for them.
+    Those in `numbers` stand at the right.
     """
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(map(Text, columns), *cells, strict=True)]
+    wide = {column: width + _GAP for column, width in zip(columns, widths, strict=True) if column not in wrapped}
+    fits = sum(wide.values()) + _NARROWEST * len(wrapped) <= Console().width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=bool(wrapped) and column not in wrapped)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    Console(highlight=False).print(table)
+        justify: Literal["left", "right"] = "right" if column in numbers else "left"
+        table.add_column(column, overflow="fold", no_wrap=column in wide and fits, justify=justify)
+    for row_of_cells in cells:
+        table.add_row(*row_of_cells)
+    _show(table)
 
 
-def show_pairs(pairs: Mapping[str, object]) -> None:
+def show_page(
+    page: Page, what: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
+) -> None:
+    """Print a page of a list of `what`, and how to see more of it."""
+    if page.items:
+        show_table(columns, rows, wrapped)
+    show_end(page, what)
+
+
+def show_end(page: Page, what: str) -> None:
+    """Print what stands below a page: how to see more, or that there is nothing."""
+    if page.next is not None and not page.items:
+        click.echo(f"no {what}s found so far: a page looks at a bounded number of rows, and there are more")
+    elif not page.items:
+        click.echo(f"no {what}s found")
+    if page.next is not None:
+        click.echo(f"more: --cursor {page.next}")
+
+
+def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair a line; empty ones are left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
+    table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")
-    for name, value in pairs.items():
+    for name, value in pairs:
         if value not in (None, ""):
-            table.add_row(name, _cell(value))
-    Console(highlight=False).print(table)
+            table.add_row(_cell(name), _cell(value))
+    _show(table)
+
+
+def show_sentences(sentences: Iterable[str]) -> None:
+    """Print sentences, each beginning on a line of its own, wrapped between words."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for sentence in sentences:
+        table.add_row("-", Text(printable(sentence)))
+    _show(table)
 
 
 def show_heading(text: str) -> None:
     """Print a line above a part of the output."""
     click.echo()
-    click.secho(text, bold=True)
+    click.secho(printable(text), bold=True)
+
+
+def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
+    """Print one line of a table that grows: cells in columns of fixed width, then the rest of the line.
+
+    It is cut at the terminal's edge; where there is no terminal it stays whole.
+    """
+    line = Text()
+    for value, width in cells:
+        cell = _cell(value)
+        cell.truncate(width, overflow="ellipsis", pad=True)
+        line.append_text(cell).append(" ")
+    line.append_text(_cell(last))
+    edge = terminal_width()
+    if edge is not None:
+        line.truncate(edge, overflow="ellipsis")
+    _show(line)
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal, or of the variable COLUMNS; None where there is neither."""
+    return Console().width if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+
+
+def coloured(value: object, outcome: str) -> Text:
+    """Return a cell in the colour of an outcome."""
+    return Text(printable(value), style=_COLOURS.get(outcome, ""))
 
 
 def _cell(value: object) -> Text:
-    text = "" if value is None else str(value)
-    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return Text(printable, style=_COLOURS.get(printable.split(" ")[0], ""))
+    if isinstance(value, Text):
+        return value
+    text = printable(value)
+    return Text(text, style=_COLOURS.get(text.split(" ")[0], ""))
+
+
+def _show(what: RenderableType) -> None:
+    """Print through click, which alone has to know about closed pipes and what is no terminal."""
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(what, soft_wrap=isinstance(what, Text))
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

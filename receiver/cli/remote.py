@@ -1,20 +1,47 @@
-"""Changes from the command line: made here, or by the running service where that alone may write (SQLite)."""
+"""The database from the command line: read here; changed here, or by the running service where that alone may write (SQLite)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+import click
 import orjson
 import urllib3
 
-from receiver.errors import ConfigurationError, StorageUnavailable, WriterTaken
-from receiver.settings import Settings
+from receiver import clock
+from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape, WriterTaken
+from receiver.rows import AuditRow
+from receiver.settings import Settings, load
 from receiver.storage import schema
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
+_ACTOR = "command line"
 
-def perform(settings: Settings, name: str, path: str, arguments: dict[str, Any]) -> None:
-    """Call a method of Upkeep in a transaction, or post the same arguments to the service that holds the database.
+
+@contextmanager
+def reading(settings: Settings | None = None) -> Iterator[Database]:
+    """Give the database, to read. Raises SchemaOutdated or StorageUnavailable; UsageError for a cursor that is none of ours."""
+    database = Database((settings or load()).database_url)
+    try:
+        schema.check(database)
+        yield database
+    except UnexpectedShape as error:
+        raise click.UsageError(error.message, click.get_current_context()) from None
+    finally:
+        database.close()
+
+
+def audit_entry(now: datetime, action: str, subject: str, detail: str | None) -> AuditRow:
+    """Return what goes on record of a change that is made here."""
+    return AuditRow(clock.new_id(now), clock.to_micros(now), _ACTOR, None, action, subject, detail)
+
+
+def perform(settings: Settings, name: str, path: str, arguments: dict[str, Any], entry: AuditRow) -> None:
+    """Call a method of Upkeep and put `entry` on record, in one transaction; or post the same arguments to the service that
+    holds the database, which puts on record whose token it was.
 
     Raises WriterTaken, ConfigurationError or StorageUnavailable, each naming what to do.
     """
@@ -28,8 +55,8 @@ def perform(settings: Settings, name: str, path: str, arguments: dict[str, Any])
     try:
         schema.check(database)
         database.close_readers()
-        method = getattr(Upkeep(database), name)
-        transactions.run(lambda connection: method(connection, **arguments))
+        upkeep = Upkeep(database)
+        transactions.run(lambda connection: upkeep.audited(connection, entry, name, tuple(arguments.values())))
     finally:
         transactions.close()
         database.close()

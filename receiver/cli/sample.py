@@ -22,7 +22,8 @@ def show_sample(settings: Settings, body: bytes, kind: str, *, as_json: bool) ->
     else:
         for number, item in enumerate(found, 1):
             show_heading(f"Item {number}")
-            show_pairs({**{name: item[name] for name in ("tracker", "message", "rule", "problem")}, **item["fields"]})
+            ours = [(name, item[name]) for name in ("tracker", "message", "rule", "problem")]
+            show_pairs([*ours, *item["fields"].items()])
     if any(item["problem"] for item in found):
         raise click.exceptions.Exit(1)
 

@@ -12,6 +12,7 @@ from receiver.storage import schema
 from receiver.storage.database import Database
 from receiver.web.customers import CUSTOMERS_PATH
 
+_CONSOLE_PATH = "/ops/"
 _ENV = """\
 # Written once by `receiver init`; never committed. The environment has precedence over this file.
 RECEIVER_SHIP24_TOKENS={ship24}
@@ -36,6 +37,8 @@ def init() -> None:
     for source in settings.sources():
         click.echo(f"{f'webhook {source.name}':16} {_base_url(settings)}{source.path}")
     click.echo(f"{'customer list':16} {_base_url(settings)}{CUSTOMERS_PATH}")
+    if settings.ops_tokens:
+        click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
     click.echo(f"{'secrets':16} {path}")
 
 

@@ -1,14 +1,18 @@
 """What we know of a parcel."""
 
+from datetime import timedelta
 from typing import Any
 
 import click
 
-from receiver.cli.output import brief, show_heading, show_json, show_pairs, show_table
+from receiver import clock
+from receiver.cli.options import Moment, as_json, of_source, paged
+from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli.remote import reading
 from receiver.errors import NotFound
-from receiver.settings import load
 from receiver.storage import queries
-from receiver.storage.database import Database
+
+_NAMED_AT_ONCE = 5
 
 
 @click.group()
@@ -18,45 +22,67 @@ def trackers() -> None:
 
 @trackers.command("list")
 @click.option("--q", "search", metavar="TEXT", help="Tracking number, tracker id, client tracker id or reference; without case.")
-@click.option("--source", help="Only this source, such as ship24.")
+@of_source
 @click.option("--milestone", help="Only trackers at this milestone, such as delivered.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def list_trackers(search: str | None, source: str | None, milestone: str | None, limit: int, *, as_json: bool) -> None:
-    """List trackers, last moved first."""
-    wanted = queries.TrackerFilter(search, source, milestone)
-    found = queries.list_trackers(Database(load().database_url), wanted, limit)
+@click.option("--updated-before", type=Moment(), help="Only trackers that have not moved since, such as 24h.")
+@click.option("--updated-after", type=Moment(), help="Only trackers that have moved since.")
+@click.option(
+    "--stuck-days", type=click.FloatRange(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long."
+)
+@paged
+def list_trackers(
+    search: str | None,
+    source: str | None,
+    milestone: str | None,
+    updated_before: int | None,
+    updated_after: int | None,
+    stuck_days: float | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List trackers, last moved first; with --q in the order of what matches."""
+    stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
+    wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
+    with reading() as database:
+        found = queries.list_trackers(database, wanted, limit, cursor)
     if as_json:
         show_json(found.as_json())
         return
-    show_table(
-        ("tracker", "milestone", "occurred", "status"),
-        (
-            (row["tracking_number"] or row["tracker_id"], row["status_milestone"], row["latest_occurrence"], row["status"])
-            for row in found.items
-        ),
-        wrapped=["tracker", "status"],
-    )
+    columns = ("tracker", "milestone", "occurred", "status")
+    show_page(found, "tracker", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"])
 
 
 @trackers.command()
 @click.argument("tracker")
-@click.option("--source", help="Only this source, such as ship24.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@of_source
+@as_json
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:
     """Show a tracker, by its number, id or reference, with its timeline: newest occurrence first."""
-    database = Database(load().database_url)
-    found = queries.list_trackers(database, queries.TrackerFilter(tracker, source, exact=True)).items
-    if not found:
-        raise NotFound(f"No tracker has the number, id or reference {tracker}.")
-    if len(found) > 1:
-        ids = ", ".join(f"{row['source']} {row['tracker_id']}" for row in found)
-        raise NotFound(f"{len(found)} trackers answer to {tracker}; show one of them by its id: {ids}.")
-    answer = queries.show_tracker(database, found[0]["source"], found[0]["tracker_id"])
+    with reading() as database:
+        found = queries.list_trackers(database, queries.TrackerFilter(tracker, source, exact=True)).items
+        if len(found) != 1:
+            raise NotFound(_name_several(tracker, found) if found else f"No tracker has the number, id or reference {tracker}.")
+        answer = queries.show_tracker(database, found[0]["source"], found[0]["tracker_id"])
     if as_json:
         show_json(answer)
-        return
-    _show(answer)
+    else:
+        _show(answer)
+
+
+def _micros(days: float) -> int:
+    return timedelta(days=days) // timedelta(microseconds=1)
+
+
+def _line(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["tracking_number"] or row["tracker_id"], row["status_milestone"], row["latest_occurrence"], row["status"]
+
+
+def _name_several(tracker: str, found: list[dict[str, Any]]) -> str:
+    ids = ", ".join(f"{row['source']} {row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
+    rest = f" and {len(found) - _NAMED_AT_ONCE} more" if len(found) > _NAMED_AT_ONCE else ""
+    return f"{len(found)} trackers answer to {tracker}; show one of them by its id: {ids}{rest}."
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -76,11 +102,11 @@ def _show(answer: dict[str, Any]) -> None:
             "manifest": manifest
             and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status yet'}",
             "packages": ", ".join(state["packages"]),
-        }
+        }.items()
     )
     show_heading("Timeline")
     columns = ("occurred", "outcome", "status", "milestone", "received (UTC)")
-    show_table(columns, (_event(event) for event in answer["events"]), wrapped=["status", "milestone"])
+    show_table(columns, map(_event, answer["events"]), wrapped=["status", "milestone"])
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import click
 
 from receiver import clock
-from receiver.cli.remote import perform
+from receiver.cli.remote import audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
 
@@ -17,12 +17,8 @@ def setup_window(source: str, minutes: int) -> None:
     """Let SOURCE call from any address for some minutes, token still required; it closes by itself."""
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))
-    perform(
-        load(),
-        "open_window",
-        "/ops/api/setup-windows",
-        {"source": source, "opened_at": clock.to_micros(now), "closes_at": closes_at},
-    )
-    click.echo(
-        f"{source} may call from any address until {clock.iso(closes_at)}" if minutes else f"the window of {source} is closed"
-    )
+    arguments = {"source": source, "opened_at": clock.to_micros(now), "closes_at": closes_at}
+    until = f"until {clock.iso(closes_at)}" if minutes else None
+    entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
+    perform(load(), "open_window", "/ops/api/setup-windows", arguments, entry)
+    click.echo(f"{source} may call from any address {until}" if minutes else f"the window of {source} is closed")

@@ -1,0 +1,41 @@
+"""Why did it happen?"""
+
+from typing import Any
+
+import click
+
+from receiver.cli.options import as_json
+from receiver.cli.output import brief, show_heading, show_json, show_sentences, show_table
+from receiver.cli.remote import reading
+from receiver.settings import load
+from receiver.story import explain as tell
+
+
+@click.command()
+@click.argument("some_id", metavar="ID")
+@as_json
+def explain(some_id: str, *, as_json: bool) -> None:
+    """Tell what became of a message, or of a call, and why; ID is the message's or the delivery's."""
+    settings = load()
+    with reading(settings) as database:
+        found = tell(database, settings.sources(), some_id)
+    if as_json:
+        show_json(found)
+        return
+    show_sentences(found["story"])
+    if found["kind"] == "message":
+        _show_tables(found)
+
+
+def _show_tables(found: dict[str, Any]) -> None:
+    if found["events"]:
+        show_heading("Events")
+        rows = [(event["occurrence"], _verdict(event), event["status"], event["event_id"]) for event in found["events"]]
+        show_table(("occurred", "outcome", "status", "event"), rows, wrapped=["status", "event"])
+    show_heading("Calls")
+    calls = [(brief(each["call"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
+    show_table(("received (UTC)", "delivery", "outcome"), calls, wrapped=["outcome"])
+
+
+def _verdict(judged: dict[str, Any]) -> str:
+    return str(judged["outcome"]) + (f" ({judged['reason']})" if judged["reason"] else "")

@@ -1,0 +1,107 @@
+"""How the service does: how much came, what is wrong, who changed what."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli.options import Window, as_json, paged, read_span
+from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli.remote import reading
+from receiver.records import OUTCOMES
+from receiver.sources import NAMES
+from receiver.storage import queries
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+@click.command()
+@click.option("--window", type=Window(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
+@as_json
+def stats(window: str, *, as_json: bool) -> None:
+    """Show how much came from each source, what became of it, how late it was, and what is kept."""
+    now = clock.now()
+    with reading() as database:
+        since, until = clock.to_micros(now - read_span(window)), clock.to_micros(now)
+        found = queries.show_statistics(database, window, since, until, NAMES)
+    if as_json:
+        show_json(found)
+        return
+    show_table((f"last {window}", *NAMES), _lines(list(found["sources"].values())), numbers=NAMES)
+    show_heading("Kept")
+    show_pairs(
+        [
+            *((name, f"{rows:,}" + (" (about)" if name != "deliveries" else "")) for name, rows in found["rows"].items()),
+            ("database", f"{found['database_bytes'] / 2**20:,.1f} MiB"),
+        ]
+    )
+
+
+@click.group()
+def alarms() -> None:
+    """List what is wrong."""
+
+
+@alarms.command("list")
+@click.option("--on", "only_on", is_flag=True, help="Only those that are on now.")
+@as_json
+def list_alarms(*, only_on: bool, as_json: bool) -> None:
+    """List the alarms that are on, and those that were, what began last first."""
+    with reading() as database:
+        found = queries.Page(queries.list_alarms(database, only_on=only_on), None)
+    if as_json:
+        show_json(found.as_json())
+        return
+    columns = ("", "alarm", "of", "began (UTC)", "message")
+    show_page(found, "alarm", columns, map(_alarm, found.items), wrapped=["of", "message"])
+
+
+@click.group()
+def audit() -> None:
+    """List what operators changed."""
+
+
+@audit.command("list")
+@paged
+def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """List what operators changed, newest first."""
+    with reading() as database:
+        found = queries.list_audit(database, limit, cursor)
+    if as_json:
+        show_json(found.as_json())
+        return
+    columns = ("done (UTC)", "by", "what", "of", "detail")
+    show_page(found, "change", columns, map(_change, found.items), wrapped=["by", "of", "detail"])
+
+
+def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    yield ("calls", *(f"{source['calls']:,}" for source in sources))
+    for outcome in sources[0]["outcomes"]:
+        yield (f"  {outcome}", *(f"{source['outcomes'][outcome]:,}" for source in sources))
+    for code in sorted({code for source in sources for code in source["codes"]}):
+        yield (f"    {code}", *(f"{source['codes'].get(code, 0):,}" for source in sources))
+    yield ("  only counted", *(f"{source['unrecorded']:,}" for source in sources))
+    yield ("calls a second", *(f"{source['calls_per_second']:,g}" for source in sources))
+    yield ("messages", *(f"{source['received']:,}" for source in sources))
+    for outcome in OUTCOMES:
+        yield (f"  {outcome}", *(f"{source[outcome]:,}" for source in sources))
+    for share in (50, 90, 99):
+        yield (f"lag, {share} % within", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
+    yield ("last call (UTC)", *(brief(source["last_call_at"]) or "never" for source in sources))
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return next((f"{seconds / size:,.1f} {unit}" for size, unit in _UNITS if abs(seconds) >= size), f"{seconds:,.1f} s")
+
+
+def _alarm(row: dict[str, Any]) -> tuple[object, ...]:
+    until = f" (until {brief(row['ended_at'])})" if row["ended_at"] else ""
+    return "off" if row["ended_at"] else "on", row["name"], row["subject"], brief(row["began_at"]), f"{row['message']}{until}"
+
+
+def _change(row: dict[str, Any]) -> tuple[object, ...]:
+    by = row["actor"] + (f" ({row['address']})" if row["address"] else "")
+    return brief(row["done_at"]), by, row["action"], row["subject"], row["detail"]

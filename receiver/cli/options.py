@@ -1,0 +1,85 @@
+"""What options of several commands have in common: times, spans, pages."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from receiver import clock
+from receiver.sources import NAMES
+from receiver.storage.queries import MAX_LIMIT
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_SPAN = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MAX_WINDOW = timedelta(days=400)
+_FORMS = "a time with its zone (2026-01-31T12:00:00Z), a date (2026-01-31, in UTC), or how long ago (90m, 24h, 7d)"
+
+
+def read_moment(text: str, now: datetime) -> int:
+    """Return a moment as microseconds: a time with zone, a date alone in UTC, or an age. Raises ValueError naming the forms."""
+    try:
+        moment = _read_moment(text, now)
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"expected {_FORMS}")
+    return max(0, clock.to_micros(moment))  # before 1970 nothing was received
+
+
+def _read_moment(text: str, now: datetime) -> datetime:
+    if _SPAN.fullmatch(text):
+        return now - read_span(text)
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if _DATE.fullmatch(text) else moment
+
+
+def read_span(text: str) -> timedelta:
+    """Return a span such as `24h`. Raises ValueError or OverflowError."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise ValueError("expected a span such as 90m, 24h or 7d")
+    return timedelta(seconds=int(found[1]) * _UNIT_SECONDS[found[2]])
+
+
+class Moment(click.ParamType[int]):
+    """A moment on the command line; the commands get microseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text."""
+        try:
+            return read_moment(value, clock.now())
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+
+
+class Window(click.ParamType[str]):
+    """A span up to now, at most 400 days; the commands get its text."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the text."""
+        try:
+            fits = timedelta() < read_span(value) <= _MAX_WINDOW
+        except (ValueError, OverflowError):
+            fits = False
+        if not fits:
+            self.fail(f"{value!r}: expected a span of at most {_MAX_WINDOW.days} days, such as 90m, 24h or 7d.", param, ctx)
+        return str(value)
+
+
+of_source = click.option("--source", type=click.Choice(NAMES), help="Only this source.")
+as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def paged(command: _F) -> _F:
+    """Give a command the options of every list: --limit, --cursor and --json."""
+    limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
+    cursor = click.option("--cursor", help="Go on behind a page: what stands behind `more:`.")
+    return limit(cursor(as_json(command)))

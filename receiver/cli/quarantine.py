@@ -1,0 +1,48 @@
+"""What was set apart because it could not be applied."""
+
+from typing import Any
+
+import click
+
+from receiver.cli.options import of_source, paged
+from receiver.cli.output import brief, show_end, show_heading, show_json, show_pairs
+from receiver.cli.remote import reading
+from receiver.storage import queries
+
+_SHOWN_LETTERS = 300
+
+
+@click.group()
+def quarantine() -> None:
+    """List what could not be applied."""
+
+
+@quarantine.command("list")
+@of_source
+@click.option("--reason", help="Only what was set apart for this reason, such as bad_occurrence.")
+@paged
+def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """List messages and events that were set apart, newest first, with the beginning of their content."""
+    with reading() as database:
+        found = queries.list_quarantine(database, source, reason, limit, cursor)
+    if as_json:
+        show_json(found.as_json())
+        return
+    for item in found.items:
+        _show(item)
+    show_end(found, "item")
+
+
+def _show(item: dict[str, Any]) -> None:
+    of_event = "" if item["event_position"] is None else f", event {item['event_position'] + 1}"
+    left = item["raw_bytes"] - len(item["raw"][:_SHOWN_LETTERS].encode())
+    show_heading(f"{brief(item['received_at'])}  {item['source']}  {item['reason']}")
+    show_pairs(
+        {
+            "delivery": f"{item['delivery_id']}, item {item['position'] + 1}{of_event}",
+            "message": item["message_id"],
+            "tracker": item["tracker_id"],
+            "detail": item["detail"],
+            "content": item["raw"][:_SHOWN_LETTERS] + (f" … {left} more bytes" if left > 0 else ""),
+        }.items()
+    )

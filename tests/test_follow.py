@@ -1,0 +1,197 @@
+"""New calls as they come: each once, none left out, whatever happens to the database."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from receiver.cli.follow import Follower, follow
+from receiver.clock import new_id, to_micros
+from receiver.errors import Unauthorized
+from receiver.records import Submission
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.queries import DeliveryFilter, Page
+from tests.conftest import StartService
+from tests.harness.inbox import NOW, Store, delivery, opened
+from tests.harness.postgresql import Cluster
+from tests.harness.service import Service
+from tests.harness.ship24 import single
+from tests.harness.storage import make_tables
+
+
+class Enough(Exception):
+    """Ends a loop that has no end."""
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    make_tables(database_url)
+    with opened(database_url) as it:
+        yield it
+
+
+def keep(store: Store, *seconds: float, refused: bool = False) -> list[str]:
+    """Keep calls in one batch, each received so many seconds after NOW; return their ids."""
+    kept = []
+    for after in seconds:
+        at = NOW + timedelta(seconds=after)
+        call = delivery(b"{}")._replace(id=new_id(at), received_at=to_micros(at))
+        kept.append(Submission(call, error=Unauthorized("no") if refused else None))
+    assert None not in store.inbox.keep(kept, NOW)
+    return [each.delivery.id for each in kept]
+
+
+def make(store: Store, asked: list[DeliveryFilter] | None = None, **wanted: str) -> Follower:
+    def ask(filters: DeliveryFilter, limit: int, cursor: str | None) -> Page:
+        if asked is not None:
+            asked.append(filters)
+        return queries.list_deliveries(store.database, filters, NAMES, limit, cursor)
+
+    return Follower(ask, DeliveryFilter(**wanted), commit_timeout_seconds=10)  # type: ignore[arg-type]
+
+
+def begin(follower: Follower, limit: int = 50) -> list[str]:
+    return [row["id"] for row in follower.begin(to_micros(NOW), limit)]
+
+
+def step(follower: Follower, seconds: float = 0) -> list[str]:
+    return [row["id"] for row in follower.step(to_micros(NOW + timedelta(seconds=seconds)))]
+
+
+def test_it_begins_with_the_last_calls_oldest_first_and_gives_no_older_one_later(store: Store) -> None:
+    kept = keep(store, -100, -2, -1, 0)
+    follower = make(store)
+    assert begin(follower, limit=2) == kept[2:]
+    assert step(follower) == []
+
+
+def test_a_call_whose_commit_comes_after_that_of_a_newer_one_is_given_once(store: Store) -> None:
+    follower = make(store)
+    assert begin(follower) == []
+    newer = keep(store, 20)
+    assert step(follower, 20) == newer
+    older = keep(store, 0)
+    assert step(follower, 21) == older
+    assert step(follower, 22) == []
+
+
+def test_more_calls_than_a_page_has_are_given_in_their_order(store: Store) -> None:
+    follower = make(store)
+    begin(follower)
+    kept = keep(store, *(number / 100 for number in range(450)))
+    assert step(follower, 5) == kept
+
+
+def test_only_what_matches_is_given(store: Store) -> None:
+    keep(store, -1)
+    follower = make(store, outcome="refused")
+    assert begin(follower) == []
+    keep(store, 1)
+    refused = keep(store, 2, refused=True)
+    assert step(follower, 3) == refused
+
+
+def test_what_is_read_again_stays_short_however_long_nothing_matches(store: Store) -> None:
+    asked: list[DeliveryFilter] = []
+    follower = make(store, asked, outcome="refused")
+    begin(follower)
+    for hour in range(3):
+        keep(store, hour * 3600)
+        assert step(follower, hour * 3600) == []
+        assert step(follower, hour * 3600) == []
+        assert asked[-1].since == to_micros(NOW + timedelta(hours=hour, seconds=-30))
+
+
+def test_a_clock_that_runs_ahead_elsewhere_hides_no_call(store: Store) -> None:
+    follower = make(store)
+    ahead = keep(store, 3600)
+    assert begin(follower) == ahead
+    right = keep(store, 1)
+    assert step(follower, 2) == right
+
+
+def test_a_database_that_goes_away_is_said_once_and_waited_for(own_cluster: Cluster) -> None:
+    url = own_cluster.create_database("followed")
+    make_tables(url)
+    kept: list[str] = []
+    said: list[str] = []
+
+    def again() -> None:
+        own_cluster.start()
+        with opened(url) as later:
+            kept.extend(keep(later, 1))
+
+    def end() -> None:
+        raise Enough
+
+    happenings: Iterator[Callable[[], object]] = iter([own_cluster.stop, lambda: None, lambda: None, again, end])
+    with opened(url) as store:
+        kept += keep(store, 0)
+        rows = follow(make(store), 10, said.append, lambda: NOW, lambda _seconds: next(happenings)())
+        assert [next(rows)["id"], next(rows)["id"]] == kept
+        with pytest.raises(Enough):
+            next(rows)
+    assert len(said) == 2
+    assert "Waiting" in said[0]
+
+
+@contextmanager
+def following(service: Service, *options: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "receiver", "deliveries", "list", "--follow", *options]
+    process = subprocess.Popen(
+        command,
+        cwd=service.directory,
+        env=service.env | {"COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, "it ended"
+    return line.rstrip("\n")
+
+
+def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    first = running.post(single()).json()["delivery_id"]
+    with following(running) as lines, following(running, "--json", "--source", "ship24") as objects:
+        header, shown = read_line(lines), read_line(lines)
+        assert json.loads(read_line(objects))["id"] == first
+        refused = running.post(b"", token="wrong").json()["delivery_id"]
+        second: dict[str, Any] = json.loads(read_line(objects))
+        assert (second["id"], second["code"]) == (refused, "unauthorized")
+        later = read_line(lines)
+        at = header.index("id")
+        assert (shown[at : at + 36], later[at : at + 36]) == (first, refused)
+        assert max(map(len, (header, shown, later))) <= 80
+        for process in (lines, objects):
+            process.send_signal(signal.SIGINT)
+            assert (process.wait(30), process.stderr and process.stderr.read()) == (0, "")
+
+
+def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    running.post(single())
+    with following(running) as process:
+        read_line(process)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

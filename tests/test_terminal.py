@@ -1,0 +1,228 @@
+"""What the commands print for people: sentences, tables that fit, ends of pages, and one line for a mistake."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from rich.cells import cell_len
+
+from receiver import cli
+from receiver.cli.output import show_end
+from receiver.storage.queries import Page
+from tests.harness.inbox import Store, opened
+from tests.harness.ship24 import body, event, item
+from tests.harness.storage import change, make_tables
+
+WIDE = "荷物が配達センターに到着しました"
+HOSTILE = "\x1b[2Jgone\x07 [red]x[/red] \u202eabc\u2028"
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run commands in this process, in an empty folder and a terminal of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RECEIVER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["receiver", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def filled(run: Run, database_url: str) -> Run:
+    """Give commands on a database with stale, duplicate, hostile and quarantined things in it."""
+    make_tables(database_url)
+    with opened(database_url) as store:
+        fill(store)
+    return run
+
+
+def fill(store: Store) -> None:
+    store.keep(body(item("first", "T1", [event("now", "2025-03-02T10:00:00", status="Customs cleared")])))
+    store.keep(body(item("late", "T1", [event("before", "2025-03-01T10:00:00"), event("now", "2025-03-02T10:00:00")])))
+    store.keep(body(item("first", "T1", [event("now", "2025-03-02T10:00:00", status="Customs cleared")]), 7))
+    names = {"trackerId": "t" * 130, "trackingNumber": HOSTILE + "n" * 90}
+    events = [event("e" * 90, status=WIDE * 3, statusMilestone="mile stone " * 9), event("ev\x1b[31m", status=HOSTILE)]
+    store.keep(body(item("m" * 90, events=events, tracker=names), item("bad", "T2", [event(HOSTILE, "yesterday")])))
+
+
+def lines(done: Done) -> list[str]:
+    assert (done.code, done.err) == (0, "")
+    return done.out.splitlines()
+
+
+def test_explain_tells_what_a_stale_message_lost_against(filled: Run) -> None:
+    told = " ".join(" ".join(lines(filled("explain", "late"))).split())
+    assert "is stale (older): the tracker already stood at “Customs cleared” of 2025-03-02T10:00:00" in told
+    assert "let in by the token token-1" in told
+    whole = json.loads(filled("explain", "late", "--json").out)
+    assert (whole["kind"], whole["against"]["event_id"]) == ("message", "now")
+    of_call = " ".join(" ".join(lines(filled("explain", whole["delivery_id"]))).split())
+    assert "Item 1, message late: stale (older)." in of_call
+
+
+def test_explain_says_no_in_one_line(filled: Run) -> None:
+    assert filled("explain", "nothing-like-it") == Done(
+        1, "", "receiver: No message and no delivery nothing-like-it is on record.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["trackers", "list"],
+        ["trackers", "show", "t" * 130],
+        ["explain", "m" * 90],
+        ["explain", "late"],
+        ["deliveries", "list"],
+        ["quarantine", "list"],
+        ["stats"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(filled: Run, command: list[str]) -> None:
+    shown = lines(filled(*command))
+    assert len(shown) > 2
+    assert [line for line in shown if not line.isprintable()] == []
+    assert [line for line in shown if cell_len(line) > 80] == []
+
+
+@pytest.mark.parametrize("noun", ["trackers", "deliveries", "quarantine"])
+def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> None:
+    listed: list[Any] = json.loads(filled(noun, "list", "--json").out)["items"]
+    seen = []
+    cursor: list[str] = []
+    while True:
+        page = filled(noun, "list", "--limit", "1", *cursor, "--json")
+        answer = json.loads(page.out)
+        seen += answer["items"]
+        end = filled(noun, "list", "--limit", "1", *cursor).out.splitlines()[-1]
+        if answer["next"] is None:
+            assert "more" not in end
+            break
+        assert end == f"more: --cursor {answer['next']}"
+        cursor = ["--cursor", answer["next"]]
+    assert seen == listed
+    assert len(seen) > 1
+
+
+def test_an_empty_page_says_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
+    show_end(Page([], None), "call")
+    assert capsys.readouterr().out == "no calls found\n"
+    show_end(Page([], "abc"), "call")
+    assert "bounded number of rows" in (shown := capsys.readouterr().out)
+    assert shown.endswith("\nmore: --cursor abc\n")
+
+
+def test_filters_are_those_of_the_api(filled: Run) -> None:
+    def found(*options: str) -> int:
+        return len(json.loads(filled(*options, "--json").out)["items"])
+
+    assert found("trackers", "list", "--stuck-days", "0.5") == 3
+    assert found("trackers", "list", "--stuck-days", "20000") == 0
+    assert found("trackers", "list", "--updated-before", "1s") == 3
+    assert found("trackers", "list", "--updated-after", "2025-06-01") == 3
+    assert found("trackers", "list", "--updated-after", "1m") == 0
+    assert found("deliveries", "list", "--tracking-number", "tn-t1", "--status", "200", "--client", "127.0.0.1") == 3
+    assert found("deliveries", "list", "--until", "2025-06-01") == 0
+    assert found("deliveries", "list", "--since", "2025-06-01T12:00:00Z") == 4
+    assert found("quarantine", "list", "--reason", "bad_occurrence", "--source", "ship24") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["deliveries", "list", "--since", "yesterday"], "2026-01-31T12:00:00Z"),
+        (["deliveries", "list", "--status", "9"], "--status"),
+        (["deliveries", "list", "--cursor", "not-one-of-ours"], "`next`"),
+        (["deliveries", "list", "--follow", "--until", "1h"], "--until"),
+        (["deliveries", "lst"], "lst"),
+        (["trackers", "list", "--source", "ship25"], "ship24"),
+        (["stats", "--window", "900d"], "400 days"),
+        (["setup-window"], "ship24"),
+        (["explain"], "ID"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_that_names_it(filled: Run, arguments: list[str], named: str) -> None:
+    done = filled(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("receiver: ")
+    assert done.err.count("\n") == 1
+    assert named in done.err
+
+
+@pytest.mark.parametrize("command", ["trackers list", "explain x", "stats", "audit list", "deliveries list --follow"])
+def test_a_database_without_tables_names_what_to_run(run: Run, command: str) -> None:
+    done = run(*command.split())
+    assert (done.code, done.out, "receiver migrate" in done.err, done.err.count("\n")) == (2, "", True, 1)
+
+
+def test_a_folder_that_is_not_there_is_named(filled: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("UserCode\nA1\n")
+    assert filled("customers", "import", "some.csv").code == 0
+    assert filled("customers", "export", "no/folder.csv") == Done(2, "", "receiver: no/folder.csv: No such file or directory\n")
+
+
+def test_what_an_operator_changes_here_is_on_record(filled: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("UserCode\nA1\nA2\n")
+    assert filled("customers", "import", "some.csv").code == 0
+    assert filled("setup-window", "ship24", "--minutes", "5").code == 0
+    assert filled("setup-window", "ship24", "--minutes", "0").code == 0
+    entries = json.loads(filled("audit", "list", "--json").out)["items"]
+    assert [(entry["action"], entry["subject"]) for entry in entries] == [
+        ("setup-window close", "ship24"),
+        ("setup-window open", "ship24"),
+        ("customers import", "customers"),
+    ]
+    assert {(entry["actor"], entry["address"]) for entry in entries} == {("command line", None)}
+    assert entries[2]["detail"] == "2 customers"
+    assert "setup-window close" in lines(filled("audit", "list"))[2]
+
+
+def test_alarms_are_listed_and_the_doctor_warns_of_those_that_are_on(filled: Run, database_url: str) -> None:
+    columns = "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES"
+    change(
+        database_url,
+        f"{columns} ('silence', 'ship24', 1700000000000000, NULL, 'nothing came')",
+        f"{columns} ('disk', '', 1600000000000000, 1600000100000000, 'nearly full')",
+    )
+    listed = json.loads(filled("alarms", "list", "--json").out)
+    assert ([row["name"] for row in listed["items"]], listed["next"]) == (["silence", "disk"], None)
+    shown = lines(filled("alarms", "list", "--on"))
+    assert len(shown) == 3
+    assert "nothing came" in shown[-1]
+    findings = json.loads(filled("doctor", "--json").out)
+    assert [row["finding"] for row in findings if row["subject"] == "alarm silence ship24"] == [
+        "since 2023-11-14 22:13:20: nothing came"
+    ]
+
+
+def test_stats_count_what_came_in_the_window(filled: Run) -> None:
+    found = json.loads(filled("stats", "--window", "7d", "--json").out)
+    assert (found["window"], sorted(found["sources"])) == ("7d", ["shiipp", "ship24"])
+    assert found["rows"]["trackers"] >= 0
+    assert any(line.startswith("last call (UTC)") and "2025-06-01 12:00:00" in line for line in lines(filled("stats")))
