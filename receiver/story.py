@@ -52,9 +52,15 @@ def explain(database: Database, sources: Sequence[Source], some_id: str) -> dict
 def explain_message(database: Database, sources: Sequence[Source], message_id: str) -> dict[str, Any]:
     """Return what became of a message (`queries.show_message`), with all its events and its `story`. Raises NotFound."""
     found = queries.show_message(database, message_id, NAMES)
-    found["events"] = _all_events(database, sources, found)
+    found["events"] = [{**event, "known_from": None} for event in found["events"]]
+    message = _read_again(database, sources, found)
+    if message is not None and found["tracker_id"] is not None:
+        found["events"] += _known_events(database, found, message)
     latest = next((event["against"] for event in found["events"] if event["outcome"] == "stale" and event["against"]), None)
-    return {**found, "against": latest, "story": list(_tell_message(found))}
+    told = list(_tell_message(found))
+    if message is None:
+        told.append("What it said is no longer kept, so events that were known before cannot be told.")
+    return {**found, "against": latest, "story": told}
 
 
 def explain_delivery(stored: queries.StoredDelivery) -> dict[str, Any]:
@@ -62,22 +68,34 @@ def explain_delivery(stored: queries.StoredDelivery) -> dict[str, Any]:
     return {**stored.as_json(), "story": list(_tell_delivery(stored))}
 
 
-def _all_events(database: Database, sources: Sequence[Source], found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the events that the message told, those too that the tracker knew from another message."""
-    own = {event["event_id"]: {**event, "known_from": None} for event in found["events"]}
-    message = _read_again(database, sources, found)
-    if message is None or found["tracker_id"] is None:
-        return list(own.values())
-    others = [event.event_id for event in message.events if event.event_id and event.event_id not in own]
-    known = queries.find_events(database, found["source"], found["tracker_id"], others)
-    for event_id, event in known.items():
-        own[event_id] = {**event, "outcome": "duplicate", "reason": None, "against": None, "known_from": event["message_id"]}
-    return list(own.values())
+def _known_events(database: Database, found: dict[str, Any], message: Message) -> list[dict[str, Any]]:
+    """Return the events that the message told and that the tracker knew from another one."""
+    told_first = {event["event_id"] for event in found["events"]}
+    apart = {part["event_position"] for part in found["quarantined"]}
+    digests = {
+        event.event_id: event.digest
+        for position, event in enumerate(message.events)
+        if event.event_id and event.event_id not in told_first and position not in apart
+    }
+    known = queries.find_events(database, found["source"], found["tracker_id"], digests)
+    return [
+        {
+            **{name: value for name, value in event.items() if name != "differs"},
+            "outcome": "duplicate",
+            "reason": "content_differs" if event["differs"] else None,
+            "against": None,
+            "known_from": event["message_id"],
+        }
+        for event in known.values()
+    ]
 
 
 def _read_again(database: Database, sources: Sequence[Source], found: dict[str, Any]) -> Message | None:
     """Return the message as its bytes say it; None where they are not kept or no longer read that way."""
-    stored = queries.show_delivery(database, found["delivery_id"])
+    try:
+        stored = queries.show_delivery(database, found["delivery_id"])
+    except NotFound:
+        return None
     source = next((s for s in sources if (s.name, s.kind) == (found["source"], stored.row["kind"])), None)
     if source is None or stored.body is None:
         return None
@@ -124,7 +142,8 @@ def _tell_event(event: dict[str, Any]) -> str:
     if event["outcome"] == "applied":
         return f"{name}, was applied: it was newer than all that was known, and the tracker moved to it."
     if event["outcome"] == "duplicate":
-        return f"{name}, was a duplicate: message {event['known_from']} had told it before."
+        other = ", with other content" if event["reason"] else ""
+        return f"{name}, was a duplicate: message {event['known_from']} had told it before{other}."
     rival = event["against"]
     if rival is None:
         return f"{name}, is {_verdict(event['outcome'], event['reason'])}."

@@ -63,7 +63,7 @@ DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tabl
     "settings/record.py": {"sqlite:///data/receiver.db"},
     "storage/operations.py": {"sqlite_with_rowid"},
     "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
-    "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
+    "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
 }
 
 SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}

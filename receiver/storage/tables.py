@@ -122,7 +122,7 @@ class SightingTable(Table, table=True):
     """Items without a row of their own in the ledger: further copies, and items without an identity."""
 
     __tablename__ = "sightings"
-    __table_args__ = (Index(None, "source", "message_id"),)
+    __table_args__ = (Index(None, "source", "message_id", "delivery_id"),)
 
     delivery_id: str = key()
     position: int = Field(primary_key=True)
@@ -190,7 +190,10 @@ class TrackerTable(Table, table=True):
 
 
 class TermTable(Table, table=True):
-    """What a tracker can be found by, case folded: its numbers, its id, the user's references."""
+    """What a tracker can be found by, case folded: its numbers, its id, the user's references.
+
+    `term` sorts by code points whatever the database's own order is, so that all that begin alike stand together.
+    """
 
     __tablename__ = "terms"
     __table_args__ = ({"sqlite_with_rowid": False},)

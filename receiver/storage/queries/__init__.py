@@ -8,8 +8,9 @@ from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, 
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, Page
 from receiver.storage.queries.service import list_alarms, list_audit, setup_windows, token_uses
+from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
-from receiver.storage.queries.trackers import FINAL_MILESTONES, TrackerFilter, list_trackers, show_tracker
+from receiver.storage.queries.trackers import list_trackers, show_tracker
 
 __all__ = [
     "FINAL_MILESTONES",

@@ -1,16 +1,17 @@
 """What was called, by whom, and what we answered."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, select, union_all
 
 from receiver.clock import first_id
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import Page, public, read_newest
+from receiver.storage.queries.pages import Page, Span, in_range, is_keepable, public, read_cursor, read_newest
 from receiver.storage.tables import (
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
@@ -23,8 +24,12 @@ from receiver.storage.tables import (
     table_of,
 )
 
-_MAX_CARRIED = 2000  # messages of one parcel, and calls that carried one message, that are looked at
+_MAX_MESSAGES = 2000  # of one parcel, the last ones
+_MAX_CARRIERS = 2000  # calls that carried one of some messages, looked at for one page
 _MAX_NAMESAKES = 50  # trackers that share a number
+_STATUSES = range(100, 600)
+
+_Messages = Mapping[str, Sequence[str]]  # ids by source
 
 
 class DeliveryFilter(NamedTuple):
@@ -60,29 +65,42 @@ def list_deliveries(
 ) -> Page:
     """Return calls, newest first, without their bytes. `sources` are all that there are: ids are looked up by source."""
     table = table_of(DeliveryTable)
-    narrow: list[ColumnElement[bool]] = []
-    rest = {name: value for name in ("status", "outcome", "client") if (value := getattr(wanted, name)) is not None}
-    if wanted.outcome not in {None, "accepted"} or (wanted.status or 0) >= 400:
-        narrow.append(and_(NOT_ACCEPTED))
-        rest |= {"source": wanted.source} if wanted.source is not None else {}
-    elif wanted.source is not None:
-        narrow.append(table.c.source == wanted.source)
-    if wanted.since is not None:
-        narrow.append(table.c.id >= first_id(wanted.since))
-    if wanted.until is not None:
-        narrow.append(table.c.id < first_id(wanted.until))
+    behind = read_cursor(cursor, str)
+    texts = (wanted.source, wanted.outcome, wanted.client, wanted.message_id, wanted.tracking_number)
+    if not is_keepable(*texts) or (wanted.status is not None and wanted.status not in _STATUSES):
+        return Page([], None)
+    span = Span(_first_id(wanted.since), _first_id(wanted.until))
+    before = min(filter(None, (span.until, *(behind or ()))), default=None)
+    narrow, rest = _divide(wanted)
+    edges = []
     with database.read() as connection:
-        if wanted.message_id is not None:
-            narrow.append(table.c.id.in_(_carriers(connection, sources, [wanted.message_id])))
-        if wanted.tracking_number is not None:
-            messages = _messages_of(connection, wanted.tracking_number)
-            narrow.append(table.c.id.in_(_carriers(connection, sources, messages)))
-        return read_newest(connection, table, [*table.columns], narrow, rest, cursor, limit)
+        for messages in _find_messages(connection, wanted, sources):
+            ids, edge = _carriers(connection, messages, limit, before)
+            narrow.append(table.c.id.in_(ids))
+            edges.append(edge)
+        edge = max(filter(None, edges), default=None)
+        return read_newest(connection, table, [*table.columns], narrow, rest, cursor, limit, span, edge)
+
+
+def _divide(wanted: DeliveryFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:
+    """Return what an index serves of a filter, and what must be asked of each row."""
+    rest = {name: value for name in ("status", "outcome", "client") if (value := getattr(wanted, name)) is not None}
+    of_source = {} if wanted.source is None else {"source": wanted.source}
+    if wanted.outcome not in {None, "accepted"} or (wanted.status or 0) >= 400:
+        return [and_(NOT_ACCEPTED)], {**rest, **of_source}
+    return [table_of(DeliveryTable).c[name] == value for name, value in of_source.items()], rest
+
+
+def _first_id(micros: int | None) -> str | None:
+    moment = in_range(micros)
+    return None if moment is None else first_id(moment)
 
 
 def show_delivery(database: Database, delivery_id: str) -> StoredDelivery:
     """Return one call whole. Raises NotFound."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    if not is_keepable(delivery_id):
+        raise NotFound("There is no delivery with this id.")
     with database.read() as connection:
         row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
         if row is None:
@@ -113,23 +131,62 @@ def _items(connection: Connection, delivery_id: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda item: int(item["position"]))
 
 
-def _carriers(connection: Connection, sources: Sequence[str], message_ids: Iterable[str]) -> list[str]:
-    """Return the calls that carried one of these messages, the last ones if there are very many."""
+def _carriers(connection: Connection, messages: _Messages, limit: int, before: str | None) -> tuple[list[str], str | None]:
+    """Return the last calls before an id that carried one of these messages, and the edge behind which some are missing."""
+    firsts, sightings = table_of(MessageTable), table_of(SightingTable)
+    share = max(limit + 1, _MAX_CARRIERS // max(1, sum(map(len, messages.values()))))
     found: set[str] = set()
-    for table in (table_of(MessageTable), table_of(SightingTable)):
-        carried = table.c.source.in_(sources), table.c.message_id.in_(list(message_ids))
-        found.update(connection.execute(select(table.c.delivery_id).where(*carried)).scalars())
-    return sorted(found)[-_MAX_CARRIED:]
+    edges: list[str] = []
+    for source, ids in messages.items():
+        kept = select(firsts.c.delivery_id).where(firsts.c.source == source, firsts.c.message_id.in_(ids))
+        found.update(connection.execute(kept if before is None else kept.where(firsts.c.delivery_id < before)).scalars())
+        copies: dict[str, list[str]] = defaultdict(list)
+        for row in connection.execute(_copies(firsts, sightings, source, ids, share, before)):
+            copies[row.message_id].append(row.delivery_id)
+        found.update(*copies.values())
+        edges += [min(carriers) for carriers in copies.values() if len(carriers) >= share]
+    last = sorted(found)[-_MAX_CARRIERS:]
+    if len(last) < len(found):
+        edges.append(last[0])
+    return last, max(edges, default=None)
 
 
-def _messages_of(connection: Connection, tracking_number: str) -> set[str]:
-    """Return the messages that told of a parcel: those with events of their own are found by these."""
+def _copies(
+    firsts: Table, sightings: Table, source: str, message_ids: Sequence[str], share: int, before: str | None
+) -> Select[Any]:
+    """Select the last copies of each message, so many that the edge is among them: a sender may repeat one a million times."""
+    copies, edges = sightings.alias("copies"), sightings.alias("edges")
+    of_message = edges.c.source == firsts.c.source, edges.c.message_id == firsts.c.message_id
+    edge = select(edges.c.delivery_id).where(*of_message).order_by(edges.c.delivery_id.desc()).offset(share - 1).limit(1)
+    statement = select(copies.c.message_id, copies.c.delivery_id).join_from(
+        firsts, copies, and_(copies.c.source == firsts.c.source, copies.c.message_id == firsts.c.message_id)
+    )
+    if before is not None:
+        edge, statement = edge.where(edges.c.delivery_id < before), statement.where(copies.c.delivery_id < before)
+    since = func.coalesce(edge.correlate(firsts).scalar_subquery(), "")
+    return statement.where(firsts.c.source == source, firsts.c.message_id.in_(message_ids), copies.c.delivery_id >= since)
+
+
+def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[_Messages]:
+    """Give the sets of messages of each of which a call must have carried one."""
+    if wanted.message_id is not None:
+        yield {source: [wanted.message_id] for source in sources}
+    if wanted.tracking_number is not None:
+        yield _messages_of(connection, wanted.tracking_number)
+
+
+def _messages_of(connection: Connection, tracking_number: str) -> _Messages:
+    """Return the messages that told of a parcel, the last ones: those with events of their own are found by these."""
     terms, events, messages = table_of(TermTable), table_of(EventTable), table_of(MessageTable)
-    named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold()).limit(_MAX_NAMESAKES)
-    found: set[str] = set()
-    for row in connection.execute(named).all():
-        of = select(events.c.message_id).where(events.c.source == row.source, events.c.tracker_id == row.tracker_id)
-        found.update(connection.execute(of.order_by(events.c.received_at.desc()).limit(_MAX_CARRIED)).scalars())
-        without = WITHOUT_EVENTS, messages.c.source == row.source, messages.c.tracker_id == row.tracker_id
-        found.update(connection.execute(select(messages.c.message_id).where(*without).limit(_MAX_CARRIED)).scalars())
-    return found
+    named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold())
+    trackers = named.limit(_MAX_NAMESAKES).cte("namesakes")
+    parts = []
+    for table, narrow in ((events, []), (messages, [WITHOUT_EVENTS])):
+        of_tracker = and_(table.c.source == trackers.c.source, table.c.tracker_id == trackers.c.tracker_id)
+        columns = table.c.source, table.c.message_id, table.c.received_at
+        parts.append(select(*columns).join_from(trackers, table, of_tracker).where(*narrow))
+    told = union_all(*parts).subquery()
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in connection.execute(select(told).order_by(told.c.received_at.desc()).limit(_MAX_MESSAGES)):
+        found[row.source][row.message_id] = None
+    return {source: list(ids) for source, ids in found.items()}

@@ -1,13 +1,13 @@
 """What is known of one message: its verdict, its events, every call that carried it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import Page, public, read_newest
+from receiver.storage.queries.pages import Page, is_keepable, public, read_newest
 from receiver.storage.tables import (
     DeliveryTable,
     EventTable,
@@ -18,7 +18,8 @@ from receiver.storage.tables import (
     table_of,
 )
 
-_MAX_CALLS = 200
+_MAX_COPIES = 200
+_MAX_PARTS = 1000  # events, and quarantined parts, of one message
 _SHOWN_BYTES = 4000
 _OF_CALL = ("received_at", "client", "peer", "token", "note", "kind", "status", "outcome")
 _OF_RIVAL = ("event_id", "message_id", "occurrence", "order", "status", "received_at")
@@ -27,33 +28,33 @@ _OF_RIVAL = ("event_id", "message_id", "occurrence", "order", "status", "receive
 def show_message(database: Database, message_id: str, sources: Sequence[str]) -> dict[str, Any]:
     """Return a message: verdict, events of its own with what they lost against, quarantined parts, calls (oldest first).
 
-    Raises NotFound.
+    Where two sources use the same id: the message that came first. Raises NotFound.
     """
+    messages = table_of(MessageTable)
+    named = messages.c.source.in_(sources), messages.c.message_id == message_id
+    if not is_keepable(message_id):
+        raise NotFound("No message with this id was kept.")
     with database.read() as connection:
-        message = _find(connection, table_of(MessageTable), message_id, sources).first()
-        again = _find(connection, table_of(SightingTable), message_id, sources).all()
-        if message is None and not again:
+        kept = connection.execute(select(messages).where(*named).order_by(messages.c.delivery_id).limit(1)).mappings().first()
+        if kept is None:
             raise NotFound(f"No message {message_id} was kept.")
-        kept = {**(message or {"topic": None, "tracker_id": None, **again[0]})}
-        sightings = [] if message is None else [message]
-        answer = {name: kept[name] for name in ("source", "message_id", "tracker_id", "topic", "outcome", "reason")}
         return {
-            **answer,
-            "tracking_number": _read_number(connection, kept["source"], kept["tracker_id"]),
-            **{name: public(message or again[0])[name] for name in ("received_at", "delivery_id", "position")},
-            "events": _read_events(connection, kept["source"], kept["tracker_id"], message_id),
-            "quarantined": _read_quarantined(connection, [*sightings, *again]),
-            "deliveries": _read_calls(connection, [*sightings, *again]),
+            **{name: kept[name] for name in ("source", "message_id", "tracker_id", "topic", "outcome", "reason")},
+            "tracking_number": _read_number(connection, kept),
+            **{name: public(kept)[name] for name in ("received_at", "delivery_id", "position")},
+            "events": _read_events(connection, kept),
+            "quarantined": _read_quarantined(connection, kept),
+            "deliveries": _read_calls(connection, [kept, *_read_copies(connection, kept)]),
         }
 
 
-def find_events(database: Database, source: str, tracker_id: str, event_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the events of a tracker that are known by these ids."""
+def find_events(database: Database, source: str, tracker_id: str, digests: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the events of a tracker that are known by these ids; `differs` tells whether their content is another than given."""
     events = table_of(EventTable)
-    of_tracker = events.c.source == source, events.c.tracker_id == tracker_id
+    named = events.c.source == source, events.c.tracker_id == tracker_id, events.c.event_id.in_(list(digests))
     with database.read() as connection:
-        rows = connection.execute(select(events).where(*of_tracker, events.c.event_id.in_(event_ids))).mappings()
-        return {row["event_id"]: public(row) for row in rows}
+        rows = connection.execute(select(events).where(*named)).mappings()
+        return {row["event_id"]: {**public(row), "differs": row["digest"] != digests[row["event_id"]]} for row in rows}
 
 
 def list_quarantine(
@@ -64,26 +65,31 @@ def list_quarantine(
     columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
     columns += [func.length(table.c.raw).label("raw_bytes"), func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw")]
     rest = {name: value for name, value in (("source", source), ("reason", reason)) if value is not None}
+    if not is_keepable(*rest.values()):
+        return Page([], None)
     with database.read() as connection:
         page = read_newest(connection, table, columns, [], rest, cursor, limit)
     return Page([{**item, "raw": bytes(item["raw"]).decode("utf-8", "replace")} for item in page.items], page.next)
 
 
-def _find(connection: Connection, table: Table, message_id: str, sources: Sequence[str]) -> Any:
-    wanted = table.c.source.in_(sources), table.c.message_id == message_id
-    return connection.execute(select(table).where(*wanted).order_by(table.c.delivery_id).limit(_MAX_CALLS)).mappings()
+def _read_copies(connection: Connection, kept: RowMapping) -> Sequence[RowMapping]:
+    sightings = table_of(SightingTable)
+    named = sightings.c.source == kept["source"], sightings.c.message_id == kept["message_id"]
+    copies = select(sightings).where(*named).order_by(sightings.c.delivery_id, sightings.c.position)
+    return connection.execute(copies.limit(_MAX_COPIES)).mappings().all()
 
 
-def _read_number(connection: Connection, source: str, tracker_id: str | None) -> str | None:
+def _read_number(connection: Connection, kept: RowMapping) -> str | None:
     trackers = table_of(TrackerTable)
-    wanted = trackers.c.source == source, trackers.c.tracker_id == tracker_id
+    wanted = trackers.c.source == kept["source"], trackers.c.tracker_id == kept["tracker_id"]
     return connection.execute(select(trackers.c.tracking_number).where(*wanted)).scalar()
 
 
-def _read_events(connection: Connection, source: str, tracker_id: str | None, message_id: str) -> list[dict[str, Any]]:
+def _read_events(connection: Connection, kept: RowMapping) -> list[dict[str, Any]]:
     events = table_of(EventTable)
-    of_tracker = events.c.source == source, events.c.tracker_id == tracker_id
-    rows = connection.execute(select(events).where(*of_tracker, events.c.message_id == message_id)).mappings().all()
+    of_tracker = events.c.source == kept["source"], events.c.tracker_id == kept["tracker_id"]
+    own = select(events).where(*of_tracker, events.c.message_id == kept["message_id"]).limit(_MAX_PARTS)
+    rows = connection.execute(own).mappings().all()
     against = {row["against"] for row in rows if row["against"] is not None}
     columns = [events.c[name] for name in _OF_RIVAL]
     rivals = connection.execute(select(*columns).where(*of_tracker, events.c.event_id.in_(against))).mappings()
@@ -91,14 +97,13 @@ def _read_events(connection: Connection, source: str, tracker_id: str | None, me
     return [{**public(row), "against": known.get(row["against"])} for row in rows]
 
 
-def _read_quarantined(connection: Connection, carried: Iterable[RowMapping]) -> list[dict[str, Any]]:
+def _read_quarantined(connection: Connection, kept: RowMapping) -> list[dict[str, Any]]:
     quarantine = table_of(QuarantineTable)
     names = ("id", "delivery_id", "position", "event_position", "reason", "detail", "received_at")
+    place = quarantine.c.delivery_id == kept["delivery_id"], quarantine.c.position == kept["position"]
     columns = [quarantine.c[name] for name in names]
-    places = {(row["delivery_id"], row["position"]) for row in carried}
-    of_calls = quarantine.c.delivery_id.in_({delivery_id for delivery_id, _ in places})
-    rows = connection.execute(select(*columns).where(of_calls).order_by(quarantine.c.id)).mappings()
-    return [public(row) for row in rows if (row["delivery_id"], row["position"]) in places]
+    rows = connection.execute(select(*columns).where(*place).order_by(quarantine.c.event_position).limit(_MAX_PARTS)).mappings()
+    return [public(row) for row in rows]
 
 
 def _read_calls(connection: Connection, carried: Sequence[RowMapping]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from receiver.errors import UnexpectedShape
 MAX_LIMIT = 200
 _SEEN_ROWS = 5000  # what one page looks at when a filter has no index of its own
 
+_LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
 _INTERNAL = {"moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"}
 
 
@@ -62,6 +63,26 @@ def public(row: RowMapping) -> dict[str, Any]:
     }
 
 
+def is_keepable(*values: str | None) -> bool:
+    """Tell whether a database can hold these texts. None holds NUL or half of a surrogate pair: nothing that is kept is equal."""
+    return not any("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value) for value in values if value)
+
+
+def in_range(micros: int | None) -> int | None:
+    """Return a moment, or the nearest one that a row can carry."""
+    return None if micros is None else min(max(micros, 0), _LAST_MOMENT)
+
+
+class Span(NamedTuple):
+    """Which ids are wanted: from `since` on, before `until`."""
+
+    since: str | None = None
+    until: str | None = None
+
+
+_ALL = Span()
+
+
 def read_newest(
     connection: Connection,
     table: Table,
@@ -70,21 +91,29 @@ def read_newest(
     rest: Mapping[str, object],
     cursor: str | None,
     limit: int,
+    span: Span = _ALL,
+    edge: str | None = None,
 ) -> Page:
     """Return a page of these columns of a table whose `id` sorts by time, newest first.
 
-    An index serves `narrow`; `rest`, columns and what they must equal, is asked of a bounded number of rows.
+    An index serves `narrow`; `rest`, columns and what they must equal, is asked of a bounded number of rows. Behind `edge`,
+    `narrow` is not complete: that is left to the next page.
     """
-    key = read_cursor(cursor, str)
-    behind = [*narrow, table.c.id < key[0]] if key else [*narrow]
-    if not rest:
-        rows = connection.execute(select(*columns).where(*behind).order_by(table.c.id.desc()).limit(limit + 1)).mappings().all()
-        return Page([public(row) for row in rows[:limit]], write_cursor(rows[limit - 1]["id"]) if len(rows) > limit else None)
-    seen = select(*columns).where(*behind).order_by(table.c.id.desc()).limit(_SEEN_ROWS).subquery()
-    wanted = [seen.c[name] == value for name, value in rest.items()]
-    rows = connection.execute(select(seen).where(*wanted).order_by(seen.c.id.desc()).limit(limit + 1)).mappings().all()
+    inside = [*narrow]
+    until = min(filter(None, (span.until, *(read_cursor(cursor, str) or ()))), default=None)
+    if until is not None:  # one bound: an index begins at one only, and the others would be asked of each row
+        inside.append(table.c.id < until)
+    if rest:
+        share = select(table.c.id).where(*inside, *_from(table, span.since)).order_by(table.c.id.desc()).offset(_SEEN_ROWS - 1)
+        edge = max(filter(None, (edge, connection.execute(share.limit(1)).scalar())), default=None)
+    inside += [table.c[name] == value for name, value in rest.items()]
+    inside += _from(table, max(filter(None, (span.since, edge)), default=None))
+    rows = connection.execute(select(*columns).where(*inside).order_by(table.c.id.desc()).limit(limit + 1)).mappings().all()
+    items = [public(row) for row in rows[:limit]]
     if len(rows) > limit:
-        return Page([public(row) for row in rows[:limit]], write_cursor(rows[limit - 1]["id"]))
-    ids = select(table.c.id).where(*behind).order_by(table.c.id.desc())
-    last_seen = connection.execute(ids.offset(_SEEN_ROWS - 1).limit(1)).scalar()
-    return Page([public(row) for row in rows], None if last_seen is None else write_cursor(last_seen))
+        return Page(items, write_cursor(rows[limit - 1]["id"]))
+    return Page(items, None if edge is None or edge <= (span.since or "") else write_cursor(edge))
+
+
+def _from(table: Table, since: str | None) -> list[ColumnElement[bool]]:
+    return [] if since is None else [table.c.id >= since]

@@ -28,6 +28,10 @@ def upgrade() -> None:
         postgresql_where=_WITHOUT_EVENTS,
     )
     op.create_index("ix_quarantine_delivery_id", "quarantine", ["delivery_id"])
+    op.drop_index("ix_sightings_source_message_id", "sightings")
+    op.create_index("ix_sightings_source_message_id_delivery_id", "sightings", ["source", "message_id", "delivery_id"])
+    if op.get_bind().dialect.name == "postgresql":  # others sort by code points anyway
+        op.alter_column("terms", "term", existing_type=sa.Text(), type_=sa.Text(collation="C"), existing_nullable=False)
     _create_tallies()
     _count_what_is_there()
     op.drop_table("unrecorded")

@@ -1,0 +1,64 @@
+"""Which trackers are wanted, and their rows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+
+from receiver.storage.tables import TrackerTable, table_of
+
+FINAL_MILESTONES = ("delivered", "completed")
+"""Where nothing more is expected: Ship24's parcels, Shiipp's manifests (domain vocabularies of the two)."""
+
+_AT_ONCE = 500  # keys in one statement
+
+
+class TrackerFilter(NamedTuple):
+    """Which trackers are wanted; all that is set must hold. Moments in microseconds.
+
+    `search` is the beginning (with `exact`, the whole) of a number, an id or a reference, without case. `stuck_since` means: not
+    at a final milestone, and not moved since then.
+    """
+
+    search: str | None = None
+    source: str | None = None
+    milestone: str | None = None
+    moved_before: int | None = None
+    moved_after: int | None = None
+    stuck_since: int | None = None
+    exact: bool = False
+
+    def until(self) -> int | None:
+        """Return the moment before which a tracker must have moved last."""
+        return min((moment for moment in (self.moved_before, self.stuck_since) if moment is not None), default=None)
+
+
+def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
+    """Return what a tracker's row must fulfil; `search` and `until` are not among it."""
+    table = table_of(TrackerTable)
+    milestone = table.c.status_milestone
+    found: list[ColumnElement[bool]] = []
+    if wanted.source is not None:
+        found.append(table.c.source == wanted.source)
+    if wanted.milestone is not None:
+        found.append(milestone == wanted.milestone)
+    if wanted.moved_after is not None:
+        found.append(table.c.moved_at >= wanted.moved_after)
+    if wanted.stuck_since is not None:
+        found.append(or_(milestone.is_(None), milestone.not_in(FINAL_MILESTONES)))
+    return found
+
+
+def read_states(
+    connection: Connection, keys: Sequence[tuple[str, str]], narrow: Sequence[ColumnElement[bool]] = ()
+) -> dict[tuple[str, str], RowMapping]:
+    """Return the trackers with these keys (source and id) that fulfil `narrow`."""
+    table = table_of(TrackerTable)
+    found: dict[tuple[str, str], RowMapping] = {}
+    for source in sorted({source for source, _ in keys}):
+        ids = [tracker_id for of, tracker_id in keys if of == source]
+        for start in range(0, len(ids), _AT_ONCE):
+            named = table.c.source == source, table.c.tracker_id.in_(ids[start : start + _AT_ONCE])
+            rows = connection.execute(select(table).where(*named, *narrow)).mappings()
+            found |= {(source, row["tracker_id"]): row for row in rows}
+    return found
