@@ -12,7 +12,7 @@ from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
-from receiver.storage.tallies import NUMBERS, Counts, Tally, TallyBook
+from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
 MAX_REFUSED = 10_000
 """Refused and failed calls kept one by one; older ones go."""
@@ -23,7 +23,6 @@ class Upkeep:
 
     def __init__(self, database: Database) -> None:
         self._insert = database.insert
-        self._book = TallyBook(database)
 
     def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
         """Set when each named token of a source was last used; never back."""
@@ -37,15 +36,10 @@ class Upkeep:
             )
             connection.execute(statement)
 
-    def count_unrecorded(self, connection: Connection, calls: Mapping[tuple[str, str, str], int], minute_at: int) -> None:
-        """Count calls of one minute that were not kept one by one, by source, outcome and code."""
-        rest = [0] * (len(NUMBERS) - 2)
-        self._book.write(connection, {Tally(minute_at, *key): [number, number, *rest] for key, number in calls.items()})
-
     def tidy(self, connection: Connection, counts: Counts, now: int) -> None:
         """Write down what was counted, and remove what has been kept for long enough."""
-        self._book.write(connection, counts)
-        self._book.trim(connection, now)
+        write_tallies(connection, self._insert, counts)
+        trim_tallies(connection, now)
         self.trim_refused(connection)
 
     def audited(self, connection: Connection, entry: AuditRow, name: str, arguments: Sequence[Any]) -> Any:
@@ -83,7 +77,7 @@ class Upkeep:
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns), set_=begun, where=table.c.ended_at.is_not(None)
         )
-        return int(connection.execute(statement).rowcount) == 1
+        return connection.execute(statement.returning(table.c.name)).first() is not None
 
     def end_alarm(self, connection: Connection, name: str, subject: str, ended_at: int) -> bool:
         """Switch an alarm off; return whether it was on."""
@@ -91,15 +85,16 @@ class Upkeep:
         is_on = and_(table.c.name == name, table.c.subject == subject, table.c.ended_at.is_(None))
         return int(connection.execute(update(table).where(is_on).values(ended_at=ended_at)).rowcount) == 1
 
-    def correct_answer(self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer) -> None:
-        """Put on record what the sender really got, where a commit came after its time was up."""
+    def correct_answer(
+        self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer
+    ) -> tuple[DeliveryRow, DeliveryRow]:
+        """Put on record what the sender really got, where a commit came after its time was up; return the row as it was and is."""
         deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id == delivery_id)
-            .values(status=error.status, outcome=error.outcome, code=error.code, reason=error.message)
-        )
+        before = DeliveryRow(*connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one())
+        told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": error.message}
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(told))
         connection.execute(update(bodies).where(bodies.c.delivery_id == delivery_id).values(answer=answer.body))
+        return before, DeliveryRow(**{**before._asdict(), **told})
 
     def trim_refused(self, connection: Connection) -> int:
         """Remove the oldest refused and failed calls beyond MAX_REFUSED; return how many went."""
