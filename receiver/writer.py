@@ -146,9 +146,12 @@ class Writer:
         return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
 
     def _do(self, request: Do) -> Any:
+        if request.name == "count_unrecorded":  # waits in memory, as all that is counted does, while the database is away too
+            return self._inbox.tallies.add_unrecorded(*request.arguments)
         try:
             method = getattr(self._upkeep, request.name)
-            return self._transactions.run(lambda connection: method(connection, *request.arguments))
+            result = self._transactions.run(lambda connection: method(connection, *request.arguments))
+            return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result
         except ReceiverError as error:
             return error
         except Exception as error:  # what one operator sends must not end the process that writes for all

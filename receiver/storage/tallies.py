@@ -1,18 +1,19 @@
 """Counting what came, by minute and by hour, beside the transactions that keep it.
 
-A writing process counts in memory and adds what it has to the tables every few seconds, so that no call pays for it and no two
-processes wait for a row. What a killed process had counted since then is missing from the statistics, and from nothing else.
+A writing process counts in memory and every few seconds writes the totals of what changed, so that no call pays for it and no two
+processes wait for a row. It writes totals and not differences: if the answer to a commit is lost, the same totals are written
+again and nothing counts twice. What a killed process had counted since the last time is missing from the statistics, and from
+nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete
 
 from receiver.records import OUTCOMES
 from receiver.rows import DeliveryRow
-from receiver.storage.database import Database
 from receiver.storage.operations import TallyTable
 from receiver.storage.tables import table_of
 
@@ -25,80 +26,88 @@ NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
 """What is counted: calls, those of them that left no row, their messages, and those by verdict."""
 
 _SECOND = 1_000_000
+_MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
 
 
 class Tally(NamedTuple):
-    """What is counted together: the calls of a minute with one source, outcome and code (empty: no error)."""
+    """What is counted together: the calls of a span with one source, outcome and code (empty: no error), by who counted."""
 
-    minute_at: int
+    span_seconds: int
+    begins_at: int
+    writer: str
     source: str
     outcome: str
     code: str
 
 
-Counts = dict[Tally, list[int]]
+Counts = dict[Tally, tuple[int, ...]]
+"""Totals in the order of NUMBERS."""
 
 
 class Tallies:
-    """The counts of one process, in the order of NUMBERS."""
+    """The counts of one process."""
 
-    def __init__(self) -> None:
-        self._counts: Counts = {}
+    def __init__(self, max_totals: int = _MAX_TOTALS) -> None:
+        self._max_totals = max_totals
+        self._writer = token_hex(4)
+        self._totals: Counts = {}
+        self._changed: set[Tally] = set()
 
     def add(self, rows: Iterable[DeliveryRow]) -> None:
         """Count calls that are on record."""
         for row in rows:
-            minute_at = row.received_at - row.received_at % (MINUTE_SECONDS * _SECOND)
-            numbers = (1, 0, row.received, row.applied, row.stale, row.duplicate, row.recorded, row.quarantined)
-            self._count(Tally(minute_at, row.source, row.outcome, row.code or ""), numbers)
+            self._count(row.received_at, row.source, row.outcome, row.code, _numbers(row))
+
+    def add_unrecorded(self, calls: Mapping[tuple[str, str, str], int], at: int) -> None:
+        """Count calls of about one moment that were not kept one by one, by source, outcome and code."""
+        rest = (0,) * (len(NUMBERS) - 2)
+        for (source, outcome, code), number in calls.items():
+            self._count(at, source, outcome, code, (number, number, *rest))
+
+    def correct(self, before: DeliveryRow, after: DeliveryRow) -> None:
+        """Count a call as what it turned out to be."""
+        self._count(before.received_at, before.source, before.outcome, before.code, [-number for number in _numbers(before)])
+        self.add([after])
 
     def take(self) -> Counts:
-        """Return what was counted since the last time."""
-        counts, self._counts = self._counts, {}
-        return counts
+        """Return the totals of what changed since the last time."""
+        taken = {tally: self._totals[tally] for tally in self._changed}
+        self._changed = set()
+        if len(self._totals) > self._max_totals:
+            self._totals = {}
+            self._writer = token_hex(4)
+        return taken
 
     def give_back(self, counts: Counts) -> None:
-        """Count again what could not be written."""
-        for tally, numbers in counts.items():
-            self._count(tally, tuple(numbers))
+        """Keep for the next time what could not be written, or of which that is not known."""
+        self._totals = counts | self._totals
+        self._changed |= counts.keys()
 
-    def _count(self, tally: Tally, numbers: tuple[int, ...]) -> None:
-        counted = self._counts.get(tally)
-        self._counts[tally] = list(numbers) if counted is None else [a + b for a, b in zip(counted, numbers, strict=True)]
+    def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
+        for seconds in KEPT_SECONDS:
+            tally = Tally(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            total = self._totals.get(tally)
+            self._totals[tally] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
+            self._changed.add(tally)
 
 
-class TallyBook:
-    """Writes counts into the table, in rows that no other process writes."""
+def _numbers(row: DeliveryRow) -> tuple[int, ...]:
+    return 1, 0, row.received, row.applied, row.stale, row.duplicate, row.recorded, row.quarantined
 
-    def __init__(self, database: Database) -> None:
-        self._insert = database.insert
-        self._name = token_hex(4)
 
-    def write(self, connection: Connection, counts: Mapping[Tally, list[int]]) -> None:
-        """Add counts to their minutes and hours."""
-        table = table_of(TallyTable)
-        for seconds in (MINUTE_SECONDS, HOUR_SECONDS):
-            for tally, numbers in sorted(counts.items()):
-                begins_at = tally.minute_at - tally.minute_at % (seconds * _SECOND)
-                named = dict(zip(NUMBERS, numbers, strict=True))
-                statement = self._insert(table).values(
-                    span_seconds=seconds,
-                    begins_at=begins_at,
-                    writer=self._name,
-                    source=tally.source,
-                    outcome=tally.outcome,
-                    code=tally.code,
-                    **named,
-                )
-                statement = statement.on_conflict_do_update(
-                    index_elements=list(table.primary_key.columns),
-                    set_={name: table.c[name] + number for name, number in named.items()},
-                )
-                connection.execute(statement)
+def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
+    """Set totals; `insert` makes the database's own INSERT."""
+    table = table_of(TallyTable)
+    for tally, numbers in sorted(counts.items()):
+        totals = dict(zip(NUMBERS, numbers, strict=True))
+        statement = insert(table).values(**tally._asdict(), **totals)
+        keys = list(table.primary_key.columns)
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=totals))
 
-    def trim(self, connection: Connection, now: int) -> None:
-        """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
-        table = table_of(TallyTable)
-        for seconds, kept in KEPT_SECONDS.items():
-            old = table.c.begins_at < now - kept * _SECOND
-            connection.execute(delete(table).where(table.c.span_seconds == seconds, old))
+
+def trim_tallies(connection: Connection, now: int) -> None:
+    """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
+    table = table_of(TallyTable)
+    for seconds, kept in KEPT_SECONDS.items():
+        old = table.c.begins_at < now - kept * _SECOND
+        connection.execute(delete(table).where(table.c.span_seconds == seconds, old))

@@ -1,4 +1,4 @@
-"""Small writes beside the deliveries: token use, setup windows, counts of what is not kept one by one, and its bounds."""
+"""Small writes beside the deliveries: token use, setup windows, counts, and the bounds of what is kept."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, s
 
 from receiver.errors import ReceiverError
 from receiver.records import Answer
-from receiver.rows import AuditRow
+from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
@@ -87,10 +87,13 @@ class Upkeep:
 
     def correct_answer(
         self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer
-    ) -> tuple[DeliveryRow, DeliveryRow]:
-        """Put on record what the sender really got, where a commit came after its time was up; return the row as it was and is."""
+    ) -> tuple[DeliveryRow, DeliveryRow] | None:
+        """Put on record what the sender really got, where a commit came too late; return its row as it was and is."""
         deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
-        before = DeliveryRow(*connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one())
+        kept = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+        if kept is None:
+            return None
+        before = DeliveryRow(*kept)
         told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": error.message}
         connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(told))
         connection.execute(update(bodies).where(bodies.c.delivery_id == delivery_id).values(answer=answer.body))
