@@ -12,7 +12,8 @@ from receiver.storage.operations import TallyTable
 from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
 from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 
-_SAMPLE = 500  # calls with applied messages, the last ones of a window, from which the lag is taken
+_SAMPLE = 500  # calls, the last ones of a window, from which the lag is taken
+_SAMPLED_EVENTS = 2000
 _SECOND = 1_000_000
 
 
@@ -29,14 +30,13 @@ class Cell(NamedTuple):
 def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
     """Return what was counted between two moments in microseconds: by minute while minutes are kept, else by hour.
 
-    A span counts whole if it begins in the window.
+    Spans count whole, that in which `since` lies too.
     """
     table = table_of(TallyTable)
     seconds = _span(until - since)
     sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
     by = [table.c.begins_at, table.c.source, table.c.outcome, table.c.code]
-    begun = since - since % (seconds * _SECOND)
-    window = table.c.span_seconds == seconds, table.c.begins_at >= begun, table.c.begins_at < until
+    window = table.c.span_seconds == seconds, table.c.begins_at >= _begin(since, until), table.c.begins_at < until
     with database.read() as connection:
         rows = connection.execute(select(*by, *sums).where(*window).group_by(*by).order_by(*by)).mappings()
         numbers = [(row, {name: int(row[name]) for name in NUMBERS}) for row in rows]
@@ -44,8 +44,12 @@ def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
 
 
 def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
-    """Return counts by source and outcome, rates, lag, last calls and sizes. `window` is how the caller names the span."""
+    """Return counts by source and outcome, rates, lag, last calls and sizes. `window` is how the caller names the span.
+
+    `since` is moved to the beginning of its minute or hour.
+    """
     cells = read_tallies(database, since, until)
+    since = _begin(since, until)
     seconds = (until - since) / _SECOND
     sized = [table_of(MessageTable), table_of(EventTable), table_of(TrackerTable)]
     with database.read() as connection:
@@ -90,10 +94,10 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     statement = (
         select(events.c.occurrence, events.c.received_at)
         .select_from(calls)
-        .join(messages, messages.c.delivery_id == calls.c.id)
+        .join(messages, and_(messages.c.delivery_id == calls.c.id, messages.c.outcome == "applied"))
         .join(events, of_message)
         .where(events.c.outcome == "applied", events.c.basis == "courier")
-        .limit(_SAMPLE * 4)
+        .limit(_SAMPLED_EVENTS)
     )
     times = [(rank(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
@@ -104,6 +108,10 @@ def _count_deliveries(connection: Connection) -> int:
     table = table_of(TallyTable)
     kept = select(func.sum(table.c.calls - table.c.unrecorded)).where(table.c.span_seconds == HOUR_SECONDS)
     return int(connection.execute(kept).scalar() or 0)
+
+
+def _begin(since: int, until: int) -> int:
+    return since - since % (_span(until - since) * _SECOND)
 
 
 def _span(micros: int) -> int:
@@ -120,7 +128,7 @@ def _sum(cells: list[Cell], seconds: float) -> dict[str, Any]:
             codes[cell.code] += cell.numbers["calls"]
         for name, number in cell.numbers.items():
             totals[name] += number
-    rate = {"calls_per_second": round(totals["calls"] / seconds, 3)}
+    rate = {"calls_per_second": round(totals["calls"] / max(seconds, 1), 3)}
     return {**totals, "outcomes": outcomes, "codes": dict(codes), **rate}
 
 

@@ -20,7 +20,6 @@ MAX_EVENTS = 1000
 """Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""
 
 
-
 def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> Page:
     """Return trackers, last moved first; those that were searched for stand in the order of the terms that match."""
     term = None if wanted.search is None else wanted.search.casefold()
