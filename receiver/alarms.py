@@ -182,7 +182,7 @@ def _find_stale(key: Key, traffic: Traffic, limit: float, on: Set[Key]) -> Itera
 def _find_disk(key: Key, disk: Disk, limit: float, on: Set[Key]) -> Iterator[tuple[Key, str]]:
     """Free room runs the other way: an alarm that is on ends at half as much again, or half way to an empty disk."""
     free = 100 * disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
-    if limit > 0 and free < (min(1.5 * limit, (limit + 100) / 2) if key in on else limit):
+    if free < (min(1.5 * limit, (limit + 100) / 2) if key in on else limit):
         room = f"{disk.free_bytes / 2**30:.1f} of {disk.total_bytes / 2**30:.1f} GiB"
         yield key, f"{free:.1f} % of the disk under the database is free ({room}, limit {limit:g} %)"
 

@@ -101,6 +101,7 @@ class Lane:
         self._pauses = pauses
         self._waiting: SimpleQueue[Notice | None] = SimpleQueue()
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notices by {name}", daemon=True)
 
     def start(self) -> None:
@@ -123,10 +124,12 @@ class Lane:
         """Wait for the end, for a bounded time; what waits then is given up."""
         self._thread.join(seconds)
         if self._thread.is_alive():
-            _log.error("alarms_not_sent", by=self._name, waiting=self._waiting.qsize(), cause="the service stops")
+            self._abandoned.set()
+            left = self._waiting.qsize()  # the one under way, and all but the mark of the end
+            _log.error("alarms_not_sent", by=self._name, notices=left, cause="the service stops")
 
     def _run(self) -> None:
-        while (notice := self._waiting.get()) is not None:
+        while (notice := self._waiting.get()) is not None and not self._abandoned.is_set():
             self._deliver(notice)
 
     def _deliver(self, notice: Notice) -> None:
@@ -144,7 +147,8 @@ class Lane:
         self._give_up(notice, cause)
 
     def _give_up(self, notice: Notice, cause: str) -> None:
-        _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
+        if not self._abandoned.is_set():  # that was said at once for all
+            _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
 
 
 class Poster:

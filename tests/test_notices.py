@@ -1,0 +1,252 @@
+"""Alarms are told to a URL and to a command, whatever these do."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+
+from receiver.gate import Secret
+from receiver.web.notices import Notice, Notices, Patience
+from tests.harness.audience import HANG, NONSENSE, listening
+from tests.harness.ports import free_port
+from tests.harness.service import wait_until
+
+BEGAN = Notice("refused", "ship24", "began", "100 calls were refused.", "2026-11-22T10:00:00.000Z")
+ENDED = BEGAN._replace(state="ended", ended_at="2026-11-22T10:09:00.000Z")
+TOKEN = "planted-token-of-the-url"
+QUICK = Patience((0.0, 0.0), url_seconds=30.0, command_seconds=30.0, closing_seconds=30.0)
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with capture_logs() as captured:
+        yield captured
+
+
+@contextmanager
+def notices(url: str | None = None, *command: str, patience: Patience = QUICK) -> Iterator[Notices]:
+    made = Notices(None if url is None else Secret("url", url), command, patience)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def python(script: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", script, *arguments)
+
+
+def events(logs: Logs, event: str) -> list[dict[str, Any]]:
+    return [{name: value for name, value in line.items() if name not in {"event", "log_level"}}
+            for line in logs if line["event"] == event]  # fmt: skip
+
+
+def not_sent(by: str, cause: str, state: str = "began") -> dict[str, Any]:
+    return {"by": by, "alarm": "refused", "subject": "ship24", "state": state, "cause": cause}
+
+
+def test_a_url_is_told_each_notice_once_in_order_as_json(logs: Logs) -> None:
+    with listening() as audience:
+        with notices(audience.url) as told:
+            told.put(BEGAN)
+            told.put(ENDED)
+        assert audience.notices == [
+            {
+                "alarm": "refused",
+                "subject": "ship24",
+                "state": "began",
+                "message": "100 calls were refused.",
+                "began_at": "2026-11-22T10:00:00.000Z",
+                "ended_at": None,
+            },
+            {**BEGAN._asdict(), "state": "ended", "ended_at": "2026-11-22T10:09:00.000Z"},
+        ]
+        assert {told.headers["content-type"] for told in audience.told} == {"application/json"}
+    assert [line["state"] for line in events(logs, "alarm_sent")] == ["began", "ended"]
+
+
+def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> None:
+    with listening(500, 503, 204) as audience, notices(audience.url) as told:
+        told.put(BEGAN)
+        told.put(ENDED)
+        wait_until(lambda: len(events(logs, "alarm_sent")) == 2, "both are sent")
+        assert [notice["state"] for notice in audience.notices] == ["began", "began", "began", "ended"]
+    assert events(logs, "alarm_not_sent") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"), [(500, "the answer was 500"), (404, "the answer was 404"), (HANG, "ReadTimeoutError")]
+)
+def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
+    patience = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
+    with listening(answer) as audience, notices(audience.url, patience=patience) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+        assert answer == HANG or len(audience.told) == 3
+    assert events(logs, "alarm_not_sent") == [not_sent("url", cause)]
+
+
+def test_a_redirect_is_not_followed(logs: Logs) -> None:
+    with listening() as stranger, listening(307, location=stranger.url) as audience, notices(audience.url) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+        assert (stranger.told, len(audience.told)) == ([], 3)
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "the answer was 307")]
+
+
+def test_nobody_at_the_url_is_said_without_the_url(logs: Logs) -> None:
+    port = free_port()
+    with notices(f"http://127.0.0.1:{port}/{TOKEN}?key={TOKEN}") as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "NewConnectionError")]
+    assert (TOKEN in repr(logs), str(port) in repr(logs)) == (False, False)
+
+
+def test_name_and_password_in_the_url_are_sent_as_such(logs: Logs) -> None:
+    with listening() as audience:
+        with notices(f"http://us%40er:p%3Ass@{audience.host}/a?b=c#d") as told:
+            told.put(BEGAN)
+        assert [(request.path, request.headers["authorization"]) for request in audience.told] == [
+            ("/a?b=c", "Basic dXNAZXI6cDpzcw==")
+        ]
+        assert audience.told[0].headers["host"] == audience.host
+
+
+def test_an_answer_that_is_hardly_http_does_no_harm(logs: Logs) -> None:
+    with listening(NONSENSE) as audience, notices(audience.url) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_sent") or events(logs, "alarm_not_sent"), "it was tried")
+
+
+def test_a_command_gets_json_on_its_standard_input(tmp_path: Path, logs: Logs) -> None:
+    script = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
+    with notices(None, *python(script, str(tmp_path / "told"))) as told:
+        told.put(BEGAN)
+        told.put(ENDED)
+    lines = (tmp_path / "told").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [BEGAN._asdict(), ENDED._asdict()]
+    assert [line["by"] for line in events(logs, "alarm_sent")] == ["command", "command"]
+
+
+def test_a_command_is_run_without_a_shell_and_without_our_secrets(
+    tmp_path: Path, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECEIVER_SHIP24_TOKENS", TOKEN)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{TOKEN}@host/name")
+    monkeypatch.setenv("OF_THE_OPERATOR", "stays")
+    script = "import json, os, sys; json.dump([sys.argv[2:], dict(os.environ)], open(sys.argv[1], 'w'))"
+    with notices(None, *python(script, str(tmp_path / "seen"), "$HOME; echo `id`", "*")) as told:
+        told.put(BEGAN)
+    arguments, variables = json.loads((tmp_path / "seen").read_text(encoding="utf-8"))
+    assert arguments == ["$HOME; echo `id`", "*"]
+    assert (variables["OF_THE_OPERATOR"], variables["PATH"]) == ("stays", os.environ["PATH"])
+    assert TOKEN not in repr(variables)
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        pytest.param(python("raise SystemExit(3)"), "it ended with 3", id="fails"),
+        pytest.param(python("import os; os.kill(os.getpid(), 9)"), "it ended with -9", id="is killed"),
+        pytest.param(python(f"import sys; print('{TOKEN}'); sys.exit('{TOKEN}')"), "it ended with 1", id="prints a secret"),
+        pytest.param(("/no/such/program", TOKEN), "FileNotFoundError", id="does not exist"),
+        pytest.param(("/", TOKEN), "PermissionError", id="is none"),
+    ],
+)
+def test_a_command_that_fails_is_tried_again_and_given_up(
+    logs: Logs, capfd: pytest.CaptureFixture[str], command: tuple[str, ...], cause: str
+) -> None:
+    with notices(None, *command) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+    assert events(logs, "alarm_not_sent") == [not_sent("command", cause)]
+    assert TOKEN not in repr(logs) + repr(capfd.readouterr())
+
+
+HANGS = ("sh", "-c", 'sleep 600 & echo "$$ $!" > "$0"; wait')
+
+
+def pids(path: Path) -> list[int]:
+    return [int(pid) for pid in path.read_text(encoding="utf-8").split()] if path.exists() else []
+
+
+def none_runs(path: Path) -> Callable[[], bool]:
+    """Ask whether none of the processes runs; one that waits for its parent to ask for its exit code does not."""
+
+    def ask() -> bool:
+        found = [psutil.Process(pid) for pid in pids(path) if psutil.pid_exists(pid)]
+        return all(process.status() == psutil.STATUS_ZOMBIE for process in found)
+
+    return ask
+
+
+def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path, logs: Logs) -> None:
+    patience = QUICK._replace(pauses_seconds=(), command_seconds=3.0)
+    with notices(None, *HANGS, str(tmp_path / "pids"), patience=patience) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+        assert len(pids(tmp_path / "pids")) == 2
+        wait_until(none_runs(tmp_path / "pids"), "both have ended")
+    assert events(logs, "alarm_not_sent") == [not_sent("command", "it did not end within 3 seconds")]
+
+
+def test_closing_ends_a_command_under_way(tmp_path: Path, logs: Logs) -> None:
+    patience = Patience(command_seconds=600, closing_seconds=0.1)
+    with notices(None, *HANGS, str(tmp_path / "pids"), patience=patience) as told:
+        told.put(BEGAN)
+        wait_until(lambda: len(pids(tmp_path / "pids")) == 2, "the command runs")
+    wait_until(none_runs(tmp_path / "pids"), "both have ended")
+    assert [line["by"] for line in events(logs, "alarms_not_sent")] == ["command"]
+
+
+def test_a_url_that_hangs_does_not_hold_up_the_command(tmp_path: Path, logs: Logs) -> None:
+    patience = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
+    script = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    with ExitStack() as stack:
+        audience = stack.enter_context(listening(HANG))
+        told = stack.enter_context(notices(audience.url, *python(script, str(tmp_path / "told")), patience=patience))
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_sent"), "the command is told")
+        wait_until(lambda: audience.told, "the URL is called")
+    assert [line["by"] for line in events(logs, "alarm_sent")] == ["command"]
+
+
+def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
+    patience = QUICK._replace(pauses_seconds=(600.0,))
+    with listening(500, 500, 200) as audience:
+        with notices(audience.url, patience=patience) as told:
+            told.put(BEGAN)
+            told.put(ENDED)
+            wait_until(lambda: audience.told, "the first try was made")
+        assert len(audience.told) == 2
+    assert events(logs, "alarm_not_sent") == [
+        not_sent("url", "the answer was 500"),
+        not_sent("url", "the answer was 500", "ended"),
+    ]
+
+
+def test_too_many_that_wait_are_given_up_and_said(logs: Logs) -> None:
+    patience = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
+    with listening(HANG) as audience, notices(audience.url, patience=patience) as told:
+        told.put(BEGAN)
+        wait_until(lambda: audience.told, "the first one is on its way")
+        for _ in range(103):
+            told.put(ENDED)
+        assert events(logs, "alarm_not_sent") == [not_sent("url", "too many wait", "ended")] * 3
+
+
+def test_with_nobody_to_tell_nothing_is_done(logs: Logs) -> None:
+    with notices() as told:
+        told.put(BEGAN)
+    assert logs == []
