@@ -65,6 +65,13 @@ class MethodNotAllowed(Refused):
         self.headers = ((b"allow", ", ".join(allowed).encode()),)
 
 
+class FormRefused(Refused):
+    """A form of the console that was not made for this session, or was sent from elsewhere."""
+
+    status = 403
+    code = "form_refused"
+
+
 class BodyIncomplete(Refused):
     """The connection ended, or was ended by us, before the body was complete; there is nobody to answer."""
 

@@ -64,6 +64,14 @@ def read_page(database: Database, list_id: str, after: str) -> list[tuple[str, s
         return [(row.user_code, row.document) for row in connection.execute(statement)]
 
 
+def find_customer(database: Database, list_id: str, user_code: str) -> str | None:
+    """Return the document of one customer of a list, or None if it has no such user code."""
+    table = table_of(CustomerTable)
+    wanted = table.c.import_id == list_id, table.c.user_code == user_code
+    with database.read() as connection:
+        return connection.execute(select(table.c.document).where(*wanted)).scalar()
+
+
 def last_syncs(database: Database, limit: int) -> list[dict[str, Any]]:
     """Return the last calls that fetched the list, newest first, each with the number of customers that it got."""
     table = table_of(DeliveryTable)

@@ -21,6 +21,7 @@ from receiver.web.api.endpoints import Api
 from receiver.web.api.openapi import describe
 from receiver.web.api.questions import Questions
 from receiver.web.body import BodyReader, Memory
+from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
@@ -70,6 +71,7 @@ def create_app(
             Route("/readyz", health.readyz),
             Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
+            *make_console(settings, database, operators, reader, desk, windows),
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},

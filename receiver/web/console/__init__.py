@@ -1,0 +1,1 @@
+"""The web console under `/ops`: pages rendered here, usable without a script, signed in to with an ops token."""

@@ -1,0 +1,16 @@
+"""What a page posts: a few short fields."""
+
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+MAX_FORM_BYTES = 16 * 1024
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form; the last of equal names counts. The route bounds the size."""
+    body = await request.body()
+    try:
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return {}

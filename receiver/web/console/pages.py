@@ -1,0 +1,92 @@
+"""From a function that makes a page to an endpoint that answers it: signed in, in a thread, with its errors as pages."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver import clock
+from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.web.console import links
+from receiver.web.console.guard import Guard, Visit, address_bar
+from receiver.web.console.printer import Printer, redirect
+from receiver.web.reader import Reader
+
+
+class Sheet(NamedTuple):
+    """What a page shows: a template and its values."""
+
+    template: str
+    values: dict[str, Any]
+
+
+Page = Callable[[Visit], Sheet | Response]
+Order = Callable[[Visit, Request], Coroutine[Any, Any, Response]]
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_TITLES: dict[type[ReceiverError], str] = {
+    NotFound: "Not found",
+    UnexpectedShape: "That cannot be shown",
+    StorageUnavailable: "The database does not answer",
+}
+
+
+class Pages:
+    """Makes endpoints."""
+
+    def __init__(self, guard: Guard, printer: Printer, reader: Reader) -> None:
+        self._guard = guard
+        self._printer = printer
+        self._reader = reader
+
+    def show(self, page: Page) -> Endpoint:
+        """Return the endpoint of a page that only reads."""
+
+        async def endpoint(request: Request) -> Response:
+            visit = self._guard.admit(request, clock.now())
+            if visit is None:
+                return self._send_to_sign_in(request)
+            try:
+                return await self._reader.read(self._print, page, visit)
+            except ReceiverError as error:
+                return self._explain(visit, error)
+
+        return endpoint
+
+    def take(self, order: Order) -> Endpoint:
+        """Return the endpoint of a form."""
+
+        async def endpoint(request: Request) -> Response:
+            visit = self._guard.admit(request, clock.now())
+            if visit is None:
+                return redirect(links.SIGN_IN)
+            try:
+                return await order(visit, request)
+            except ReceiverError as error:
+                return self._explain(visit, error)
+
+        return endpoint
+
+    def _print(self, page: Page, visit: Visit) -> Response:
+        sheet = page(visit)
+        if isinstance(sheet, Response):
+            return sheet
+        return self._printer.print(sheet.template, visit.now, visit=visit, links=links, **sheet.values)
+
+    def _explain(self, visit: Visit, error: ReceiverError) -> Response:
+        title = _TITLES.get(type(error), "That did not work")
+        back = visit.url.partition("?")[0]
+        values = {
+            "section": None,
+            "title": title,
+            "message": error.message,
+            "back": back if isinstance(error, UnexpectedShape) else None,
+        }
+        return self._printer.print("error.html", visit.now, error.status, visit=visit, links=links, **values)
+
+    def _send_to_sign_in(self, request: Request) -> Response:
+        """A link in a mail or a chat comes without the strict cookie; the page asks for itself once more, and then has it."""
+        if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+            return self._printer.print("once_more.html", clock.now(), wanted=links.read_next(address_bar(request)))
+        return redirect(links.to_sign_in(address_bar(request)))

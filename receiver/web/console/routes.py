@@ -1,0 +1,88 @@
+"""The console, put together: which address shows which page."""
+
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
+
+from receiver.errors import NotFound
+from receiver.settings import Settings
+from receiver.storage.database import Database
+from receiver.web.console.assets import Assets
+from receiver.web.console.customers import Customers
+from receiver.web.console.deliveries import Deliveries
+from receiver.web.console.entrance import Entrance
+from receiver.web.console.forms import MAX_FORM_BYTES
+from receiver.web.console.guard import Guard, Visit
+from receiver.web.console.messages import Messages
+from receiver.web.console.overview import Overview
+from receiver.web.console.pages import Pages, Sheet
+from receiver.web.console.preferences import Preferences
+from receiver.web.console.printer import Printer
+from receiver.web.console.quarantine import Quarantine
+from receiver.web.console.session import Sessions
+from receiver.web.console.trackers import Trackers
+from receiver.web.desk import Desk
+from receiver.web.operators import Operators
+from receiver.web.reader import Reader
+from receiver.web.windows import SetupWindows
+
+
+class PageRoute(Route):
+    """Takes what no other route takes, except under `/ops/api`, whose answers are never pages."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match as all routes do, outside the API."""
+        if f"{scope['path']}/".startswith("/ops/api/"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def show_nothing(_visit: Visit) -> Sheet:
+    """Raise NotFound: there is no such page."""
+    raise NotFound("There is no page at this address.")
+
+
+def make_console(
+    settings: Settings, database: Database, operators: Operators, reader: Reader, desk: Desk, windows: SetupWindows
+) -> list[BaseRoute]:
+    """Return the routes of all pages; none if no ops token is set. They come behind those of the API."""
+    if not settings.ops_tokens:
+        return []
+    assets = Assets()
+    printer = Printer(settings.secrets(), assets)
+    sessions = Sessions(settings.ops_tokens)
+    guard = Guard(sessions, operators, settings.trusted_proxies)
+    pages = Pages(guard, printer, reader)
+    entrance = Entrance(sessions, guard, operators, printer, desk)
+    preferences = Preferences(settings, database, guard, desk, windows)
+    return [
+        Route("/ops/static/{version}/{name}", assets.serve),
+        Route("/ops/sign-in", entrance.show),
+        Route("/ops/sign-in", entrance.sign_in, methods=["POST"], max_body_size=MAX_FORM_BYTES),
+        Route("/ops/sign-out", pages.take(entrance.sign_out), methods=["POST"], max_body_size=MAX_FORM_BYTES),
+        *_make_reading_routes(settings, database, pages),
+        Route("/ops/settings", pages.show(preferences.show)),
+        Route("/ops/settings/setup-window/{source}", pages.show(preferences.ask)),
+        Route(
+            "/ops/settings/setup-window/{source}",
+            pages.take(preferences.order),
+            methods=["POST"],
+            max_body_size=MAX_FORM_BYTES,
+        ),
+        PageRoute("/ops/{rest:path}", pages.show(show_nothing)),
+    ]
+
+
+def _make_reading_routes(settings: Settings, database: Database, pages: Pages) -> list[BaseRoute]:
+    trackers, deliveries = Trackers(database), Deliveries(database)
+    return [
+        Route("/ops", pages.show(Overview(settings, database).show)),
+        Route("/ops/trackers", pages.show(trackers.show_list)),
+        Route("/ops/trackers/{source}/{tracker_id:path}", pages.show(trackers.show_one)),
+        Route("/ops/deliveries", pages.show(deliveries.show_list)),
+        Route("/ops/deliveries/{delivery_id}", pages.show(deliveries.show_one)),
+        Route("/ops/deliveries/{delivery_id}/body", pages.show(deliveries.save_body)),
+        Route("/ops/deliveries/{delivery_id}/answer", pages.show(deliveries.save_answer)),
+        Route("/ops/messages/{message_id:path}", pages.show(Messages(settings, database).show_one)),
+        Route("/ops/quarantine", pages.show(Quarantine(database).show)),
+        Route("/ops/customers", pages.show(Customers(database).show)),
+    ]

@@ -1,0 +1,165 @@
+// The console works without this. With it, lists update themselves, times tell the local time, and setup windows count down.
+"use strict";
+
+(() => {
+  const EVERY_MS = 5000;
+  const live = () => [...document.querySelectorAll("[data-live]")];
+  const state = document.querySelector(".live-state");
+  const words = document.querySelector(".live-words");
+  const alert = document.querySelector(".live-alert");
+
+  // Local time on hover.
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  function tellLocal(event) {
+    const time = event.target.closest ? event.target.closest("time[datetime]") : null;
+    if (time) time.title = local.format(new Date(time.dateTime));
+  }
+  document.addEventListener("pointerover", tellLocal);
+  document.addEventListener("focusin", (event) => event.target.querySelectorAll && event.target.querySelectorAll("time[datetime]")
+    .forEach((time) => { if (event.target.matches("a")) time.title = local.format(new Date(time.dateTime)); }));
+
+  // Countdowns.
+  function count() {
+    for (const time of document.querySelectorAll("time.countdown")) {
+      const left = Math.max(0, Math.round((new Date(time.dateTime) - Date.now()) / 1000));
+      const text = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+      if (time.textContent !== text) time.textContent = text;
+    }
+  }
+  if (document.querySelector("time.countdown") || live().length) { count(); setInterval(count, 1000); }
+
+  // Changing a part of the page into its newer version, node by node: what did not change is not touched, so focus, selection,
+  // open details and scroll positions stay where they are.
+  const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id || null : null);
+
+  function alike(one, other) {
+    return one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+  }
+
+  function changeAttributes(old, fresh) {
+    for (const { name, value } of [...fresh.attributes]) {
+      if (name === "open" && old.nodeName === "DETAILS") continue;
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    for (const { name } of [...old.attributes]) {
+      const ours = (name === "open" && old.nodeName === "DETAILS") || (name === "title" && old.nodeName === "TIME");
+      if (!ours && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+  }
+
+  function change(old, fresh) {
+    if (old.nodeType === Node.TEXT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE || old.isEqualNode(fresh)) return;
+    changeAttributes(old, fresh);
+    const kept = new Map();
+    for (const child of old.childNodes) if (keyOf(child)) kept.set(keyOf(child), child);
+    let place = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      const known = keyOf(wanted) ? kept.get(keyOf(wanted)) : null;
+      if (known && alike(known, wanted)) {
+        while (place && place !== known && !(keyOf(place) && fresh.querySelector(`:scope > [data-key="${CSS.escape(keyOf(place))}"]`))) {
+          const gone = place;
+          place = place.nextSibling;
+          gone.remove();
+        }
+        if (place !== known) old.insertBefore(known, place);
+        else place = known.nextSibling;
+        change(known, wanted);
+      } else if (place && !keyOf(wanted) && !keyOf(place) && alike(place, wanted)) {
+        change(place, wanted);
+        place = place.nextSibling;
+      } else {
+        const added = document.importNode(wanted, true);
+        if (keyOf(wanted) && wanted.nodeName === "TR") added.classList.add("is-new");
+        old.insertBefore(added, place);
+      }
+    }
+    while (place) {
+      const gone = place;
+      place = place.nextSibling;
+      gone.remove();
+    }
+  }
+
+  // What stands first in view stays where it is, whatever comes in above it.
+  function keepPlace(work) {
+    const seen = scrollY > 0
+      ? [...document.querySelectorAll("[data-live] [data-key]")].find((node) => node.getBoundingClientRect().bottom > 0)
+      : null;
+    const before = seen ? seen.getBoundingClientRect().top : 0;
+    work();
+    if (seen && seen.isConnected) scrollBy(0, seen.getBoundingClientRect().top - before);
+  }
+
+  function isReading() {
+    const selection = getSelection();
+    return !selection.isCollapsed && live().some((region) => selection.containsNode(region, true));
+  }
+
+  function say(text, link) {
+    state.classList.toggle("is-lost", Boolean(text));
+    words.textContent = text ? "Not up to date" : "Updates itself";
+    if (alert.dataset.said === (text || "")) return;
+    alert.dataset.said = text || "";
+    alert.textContent = text || "";
+    if (link) {
+      const anchor = document.createElement("a");
+      anchor.href = link;
+      anchor.textContent = "Sign in again";
+      alert.append(" ", anchor);
+    }
+  }
+
+  async function update() {
+    if (document.hidden || isReading()) return;
+    let answer;
+    try {
+      answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(15000) });
+    } catch {
+      say("The service cannot be reached. This page is as it was; it goes on by itself.");
+      return;
+    }
+    if (answer.redirected) {
+      say("You are signed out. This page is as it was.", answer.url);
+      return;
+    }
+    if (!answer.ok) {
+      say(`The service answered ${answer.status}. This page is as it was; it goes on by itself.`);
+      return;
+    }
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (isReading()) return;
+    keepPlace(() => {
+      for (const region of live()) {
+        const wanted = fresh.getElementById(region.id);
+        if (wanted) change(region, wanted);
+      }
+    });
+    count();
+    say("");
+  }
+
+  async function go() {
+    await update();
+    setTimeout(go, EVERY_MS);
+  }
+  if (live().length && !new URLSearchParams(location.search).has("cursor")) {
+    state.hidden = false;
+    setTimeout(go, EVERY_MS);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
+  }
+
+  // "/" goes to the search field, as its label says.
+  document.addEventListener("keydown", (event) => {
+    const field = document.getElementById("search");
+    const writing = event.target.closest("input, select, textarea, [contenteditable]");
+    if (event.key === "/" && field && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    }
+  });
+})();
