@@ -1,6 +1,7 @@
 """Liveness and readiness: the process serves; a call would be kept."""
 
 import sqlite3
+from pathlib import Path
 
 from receiver.storage.database import Database
 from tests.conftest import StartService
@@ -15,6 +16,7 @@ def test_a_service_that_serves_is_alive_and_ready(service: StartService, databas
     checks = ready.json()["checks"]
     assert {"database", "schema", "writer", "queue", "disk"} <= set(checks)
     assert all(check["ok"] is True for check in checks.values())
+    assert isinstance(ready.json()["warnings"], list)
 
 
 def test_both_spellings_of_a_health_path_do(service: StartService, sqlite_url: str) -> None:
@@ -36,6 +38,17 @@ def test_readiness_tells_an_outsider_no_detail(service: StartService, database_u
     url = Database(database_url).url
     for detail in (str(url.database), str(url.port or "sqlite"), "127.0.0.1"):
         assert detail not in answer
+
+
+def test_warnings_are_names_alone_and_leave_a_service_ready(service: StartService, database_url: str, tmp_path: Path) -> None:
+    config = tmp_path / "receiver.toml"
+    ends = ['"ship24:the-old-one" = 2020-01-31', '"ship24:the-new-one" = 2020-02-29']
+    config.write_text("\n".join(["alarm_disk_percent = 0", "[token_ends]", *ends]), encoding="utf-8")
+    running = service(database_url, config=str(config), ship24_tokens="the-old-one:abc,the-new-one:def")
+    wait_until(lambda: running.get("/readyz").json()["warnings"], "the first look")
+    answer = running.get("/readyz")
+    assert (answer.status, answer.json()["status"], answer.json()["warnings"]) == (200, "ready", ["token"])
+    assert [detail for detail in ("the-old-one", "ship24", "2020") if detail in answer.body.decode()] == []
 
 
 def test_a_service_whose_tables_are_of_another_version_is_alive_but_not_ready(service: StartService, sqlite_url: str) -> None:

@@ -1,10 +1,12 @@
 """Every setting of the contract: where it is read from, and what is refused in which words."""
 
+from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from receiver.alarms import Rules
 from receiver.errors import ConfigurationError
 from receiver.gate import AddressPolicy
 from receiver.settings import Settings, load
@@ -51,6 +53,16 @@ def refuse(environment: dict[str, str]) -> str:
         ("max_future_hours", 48),
         ("body_retention_days", 90),
         ("log_format", "json"),
+        ("alarm_url", None),
+        ("alarm_command", ()),
+        ("ship24_silence_hours", None),
+        ("shiipp_silence_hours", None),
+        ("alarm_refused", 100),
+        ("alarm_quarantined", 10),
+        ("alarm_stale_percent", 50),
+        ("alarm_disk_percent", 10),
+        ("alarm_token_days", 14),
+        ("token_ends", {}),
     ],
 )
 def test_the_defaults_are_those_of_the_contract(field: str, default: object) -> None:
@@ -74,6 +86,16 @@ def test_the_defaults_are_those_of_the_contract(field: str, default: object) -> 
         ("RECEIVER_MAX_FUTURE_HOURS", "12.5", 12.5),
         ("RECEIVER_BODY_RETENTION_DAYS", "0", 0),
         ("RECEIVER_LOG_FORMAT", "console", "console"),
+        ("RECEIVER_ALARM_URL", " ", None),
+        ("RECEIVER_ALARM_COMMAND", "", ()),
+        ("RECEIVER_ALARM_COMMAND", "sh -c 'a b' \"c d\" $e", ("sh", "-c", "a b", "c d", "$e")),
+        ("RECEIVER_SHIP24_SILENCE_HOURS", "0", 0),
+        ("RECEIVER_SHIIPP_SILENCE_HOURS", "1.5", 1.5),
+        ("RECEIVER_ALARM_REFUSED", "0", 0),
+        ("RECEIVER_ALARM_QUARANTINED", "1", 1),
+        ("RECEIVER_ALARM_STALE_PERCENT", "12.5", 12.5),
+        ("RECEIVER_ALARM_DISK_PERCENT", "0", 0),
+        ("RECEIVER_ALARM_TOKEN_DAYS", "0", 0),
     ],
 )
 def test_every_variable_of_the_contract_is_read(name: str, value: str, expected: object) -> None:
@@ -115,6 +137,67 @@ def test_our_own_name_comes_before_the_platforms(own: str, foreign: str) -> None
 def test_the_file_takes_lists_and_the_variable_says_where_it_is(folder: Path) -> None:
     path = write(folder / "other.toml", 'trusted_proxies = ["10.0.0.0/8", "fd00::/8"]\n')
     assert len(load({"RECEIVER_CONFIG": path}).trusted_proxies) == 2
+
+
+def test_the_url_of_alarms_can_stand_in_a_file_of_its_own(folder: Path) -> None:
+    path = write(folder / "secret", f"  https://host/{GIVEN}?a=b\n")
+    url = load({"RECEIVER_ALARM_URL_FILE": path}).alarm_url
+    assert url is not None
+    assert (url.reveal(), GIVEN in repr(url)) == (f"https://host/{GIVEN}?a=b", False)
+
+
+def test_the_last_days_of_tokens_stand_in_the_file(folder: Path) -> None:
+    lines = ["[token_ends]", '"ship24:old" = 2026-12-31', '"shiipp:token-1" = 2027-01-31', '"ops:token-2" = 2020-02-29']
+    write(folder / "config" / "receiver.toml", "\n".join(lines))
+    tokens = {"RECEIVER_SHIP24_TOKENS": "old:a,new:b", "RECEIVER_SHIIPP_TOKENS": "c", "RECEIVER_OPS_TOKENS": "d,e"}
+    ends = (("ship24:old", date(2026, 12, 31)), ("shiipp:token-1", date(2027, 1, 31)), ("ops:token-2", date(2020, 2, 29)))
+    assert load(tokens).alarm_rules().token_ends == ends
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param(
+            '"ship24:odl" = 2026-12-31',
+            "entry 1 is not the source and name of a token; the nearest one is ship24:old.",
+            id="name",
+        ),
+        pytest.param(
+            '"ship42:old" = 2026-12-31',
+            "entry 1 is not the source and name of a token; the nearest one is ship24:old.",
+            id="source",
+        ),
+        pytest.param(
+            f'"ship24:{GIVEN}" = 2026-12-31', "entry 1 is not the source and name of a token; the nearest", id="a token itself"
+        ),
+        pytest.param('"ship24:old" = "2026-12-31"', "expected a table in the file: a token and its last day", id="a text"),
+        pytest.param(
+            '"ship24:old" = 2026-12-31T00:00:00Z', "expected a table in the file: a token and its last day", id="a moment"
+        ),
+        pytest.param('"ship24:old" = 20261231', "expected a table in the file: a token and its last day", id="a number"),
+        pytest.param("ship24.old = 2026-12-31", "expected a table in the file: a token and its last day", id="without quotes"),
+    ],
+)
+def test_a_last_day_that_is_none_is_refused(folder: Path, line: str, said: str) -> None:
+    write(folder / "config" / "receiver.toml", f"[token_ends]\n{line}\n")
+    refusal = refuse({"RECEIVER_SHIP24_TOKENS": f"old:{GIVEN}"})
+    assert refusal.startswith(f"RECEIVER_TOKEN_ENDS: {said}")
+    assert GIVEN not in refusal
+
+
+def test_a_last_day_without_any_token_is_refused(folder: Path) -> None:
+    write(folder / "config" / "receiver.toml", '[token_ends]\n"ship24:old" = 2026-12-31\n')
+    assert refuse({}) == "RECEIVER_TOKEN_ENDS: entry 1 is not the source and name of a token: there are no tokens."
+
+
+def test_a_command_in_the_file_may_be_a_list(folder: Path) -> None:
+    write(folder / "config" / "receiver.toml", 'alarm_command = ["sh", "-c", "a \'b"]\n')
+    assert load({}).alarm_command == ("sh", "-c", "a 'b")
+
+
+def test_the_rules_of_alarms_watch_the_sources_that_are_on() -> None:
+    settings = load({"RECEIVER_SHIIPP_TOKENS": GIVEN, "RECEIVER_SHIIPP_SILENCE_HOURS": "5", "RECEIVER_SHIP24_SILENCE_HOURS": "6"})
+    assert settings.alarm_rules() == Rules({"shiipp": 5.0}, 100, 10, 50.0, 10.0, 14)
 
 
 @pytest.mark.parametrize("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS", "DATABASE_URL"])
@@ -163,6 +246,9 @@ def test_variables_of_others_are_not_looked_at() -> None:
         ),
         pytest.param("[ship24]\nhost = 1", "ship24 is not a setting.", id="a table"),
         pytest.param(f'ops_tokens = "{GIVEN}"', "ops_tokens is a secret; set RECEIVER_OPS_TOKENS or RECEIVER_OPS", id="a secret"),
+        pytest.param(
+            f'alarm_url = "https://h/{GIVEN}"', "alarm_url is a secret; set RECEIVER_ALARM_URL or RECEIVER_A", id="a URL"
+        ),
         pytest.param("host = ", "expected a readable TOML file", id="not TOML"),
         pytest.param('port = "many"', "RECEIVER_PORT: ", id="a wrong value"),
     ],
@@ -197,6 +283,29 @@ def test_a_file_that_is_named_must_exist() -> None:
         ("RECEIVER_OPS_TOKENS", f"token-2:{GIVEN},other"),
         ("RECEIVER_OPS_TOKENS", f"{GIVEN}\udcff"),
         ("RECEIVER_OPS_TOKENS_FILE", f"/{GIVEN}"),
+        ("RECEIVER_ALARM_URL", GIVEN),
+        ("RECEIVER_ALARM_URL", f"ftp://host/{GIVEN}"),
+        ("RECEIVER_ALARM_URL", f"https:///{GIVEN}"),
+        ("RECEIVER_ALARM_URL", f"https://host:port/{GIVEN}"),
+        ("RECEIVER_ALARM_URL", f"https://host:99999/{GIVEN}"),
+        ("RECEIVER_ALARM_URL", f"https://[host/{GIVEN}"),
+        ("RECEIVER_ALARM_URL", f"https://host/{GIVEN} more"),
+        ("RECEIVER_ALARM_URL", f"https://host/{GIVEN}\nHost: other"),
+        ("RECEIVER_ALARM_URL", f"https://höst/{GIVEN}"),
+        ("RECEIVER_ALARM_URL_FILE", f"/{GIVEN}"),
+        ("RECEIVER_ALARM_COMMAND", f"sh '{GIVEN}"),
+        ("RECEIVER_ALARM_COMMAND", f"/no/such/program {GIVEN}"),
+        ("RECEIVER_ALARM_COMMAND", f"sh {GIVEN}\0"),
+        ("RECEIVER_SHIP24_SILENCE_HOURS", "-1"),
+        ("RECEIVER_SHIP24_SILENCE_HOURS", "infinity"),
+        ("RECEIVER_SHIIPP_SILENCE_HOURS", "not-a-number"),
+        ("RECEIVER_SHIIPP_SILENCE_HOURS", "8761"),
+        ("RECEIVER_ALARM_REFUSED", "-2"),
+        ("RECEIVER_ALARM_QUARANTINED", "2.5"),
+        ("RECEIVER_ALARM_STALE_PERCENT", "100.5"),
+        ("RECEIVER_ALARM_DISK_PERCENT", "nan"),
+        ("RECEIVER_ALARM_TOKEN_DAYS", "-3"),
+        ("RECEIVER_TOKEN_ENDS", f"ship24:{GIVEN}"),
     ],
 )
 def test_a_wrong_value_names_the_variable_and_is_never_quoted(name: str, value: str) -> None:
@@ -236,6 +345,8 @@ SECRETIVE = {
     "RECEIVER_SHIIPP_TOKENS": "b:hunter2-two",
     "RECEIVER_OPS_TOKENS": "hunter2-three",
     "RECEIVER_DATABASE_URL": "postgresql://user:hunter2-four@host/name",
+    "RECEIVER_ALARM_URL": "https://user:hunter2-five@alarms.example.com/v1/hunter2-six-and-more?key=hunter2-seven-and-more&x=1",
+    "RECEIVER_ALARM_COMMAND": "sh hunter2-eight",
 }
 
 
@@ -245,7 +356,9 @@ def test_settings_hide_their_secrets() -> None:
 
 
 def test_settings_know_what_must_not_be_written() -> None:
-    assert set(load(SECRETIVE).secrets()) == {"hunter2-one", "hunter2-two", "hunter2-three", "hunter2-four"}
+    url = SECRETIVE["RECEIVER_ALARM_URL"]
+    told = {url, "hunter2-five", "hunter2-six-and-more", "hunter2-seven-and-more", url.partition(".com/")[2]}
+    assert set(load(SECRETIVE).secrets()) == {"hunter2-one", "hunter2-two", "hunter2-three", "hunter2-four", *told}
 
 
 @pytest.mark.parametrize(("written", "meant"), [("p%40ss", "p@ss"), ("p#ss", "p#ss"), ("p/ss?", "p/ss?"), ("p:ss", "p:ss")])

@@ -165,6 +165,13 @@ def test_a_source_falls_silent_and_calls_again(watcher: Watcher) -> None:
     assert [notice.state for notice in watcher.step(NOW + 30 * HOUR + MINUTE)] == ["ended"]
 
 
+def test_a_call_with_any_token_of_a_source_ends_its_silence(watcher: Watcher) -> None:
+    for token, hours in (("main", 1), ("a-new-one", 30), ("old", 2)):
+        watcher.write("note_token_uses", {("ship24", token): NOW + hours * HOUR})
+    assert watcher.step(NOW + 53 * HOUR) == []
+    assert [notice.alarm for notice in watcher.step(NOW + 55 * HOUR)] == ["silence"]
+
+
 def test_calls_of_strangers_do_not_hide_a_silence(watcher: Watcher) -> None:
     later = NOW + 25 * HOUR
     watcher.count(later - MINUTE, outcome="refused", code="unauthorized", calls=3)
