@@ -147,9 +147,9 @@ def _find_silence(
     else:
         silent = quiet > limit and now - started_at >= min(limit, HOUR)
     if silent:
-        since = "ever" if traffic.last_call_at is None else f"since {_minute(traffic.last_call_at)}"
+        since = "the start" if traffic.last_call_at is None else _minute(traffic.last_call_at)
         usual = "" if hours is not None else ", twice its longest pause of the last 14 days"
-        yield key, f"No call of {key.subject} was let in {since}, for longer than {limit / HOUR:.3g} hours{usual}"
+        yield key, f"No call of {key.subject} was let in since {since}, for longer than {limit / HOUR:.3g} hours{usual}"
 
 
 def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int | None:

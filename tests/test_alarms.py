@@ -272,6 +272,11 @@ def test_a_learned_silence_says_where_its_time_is_from() -> None:
     assert "for longer than 26 hours, twice its longest pause of the last 14 days: look" in alarm.message
 
 
+def test_a_source_that_never_called_is_said_to_be_silent_since_the_start() -> None:
+    (alarm,) = judge(Facts(hours_ago(30), {"ship24": Traffic()}), WATCHED, NOON, set())
+    assert alarm.message.startswith("No call of ship24 was let in since the start, for longer than 24 hours: look")
+
+
 def test_sources_are_judged_apart() -> None:
     facts = Facts(0, {"ship24": Traffic(refused=10), "shiipp": Traffic(refused=9)})
     assert [alarm.subject for alarm in judge(facts, rules(refused=10), NOON, set())] == ["ship24"]
