@@ -1,5 +1,9 @@
 """What was called and what we answered: the list, one call, its exact bytes."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
 from starlette.responses import Response
 
 from receiver.errors import NotFound
@@ -38,6 +42,7 @@ class Deliveries:
         values = {
             "section": "deliveries",
             "call": stored.row,
+            "took_ms": took_ms(stored.row),
             "headers": stored.headers,
             "story": tell(stored),
             "items": stored.items[:_MAX_ITEMS],
@@ -61,6 +66,12 @@ class Deliveries:
         if stored.answer is None:
             raise NotFound("The bytes of this answer are no longer kept.")
         return attach(stored.answer, f"answer-{stored.row['id']}.bin")
+
+
+def took_ms(call: Mapping[str, Any]) -> int:
+    """Return how long a call waited for its answer, in milliseconds."""
+    received, decided = (datetime.fromisoformat(call[name]) for name in ("received_at", "decided_at"))
+    return (decided - received) // timedelta(milliseconds=1)
 
 
 def tell(stored: queries.StoredDelivery) -> list[str]:

@@ -1,12 +1,13 @@
 """Templates to answers: everything escaped, everything visible, and the headers that every page carries."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
 
 from receiver.web.console import text
@@ -30,6 +31,7 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)")
 _STRUCK_OUT = "[secret]"
 _SHORTEST_SECRET = 8  # a shorter one stands in too many other words
 
@@ -54,6 +56,7 @@ class Printer:
             "span": text.write_span,
             "words": text.write_words,
             "source": text.write_source,
+            "isolated": self._isolate,
         }
         self._environment.globals["asset"] = assets.url
 
@@ -70,6 +73,11 @@ class Printer:
         for secret in self._secrets:
             value = value.replace(secret, _STRUCK_OUT)
         return text.visible(value)
+
+    def _isolate(self, sentence: str) -> Markup:
+        """Keep what is quoted in a sentence from turning the direction of the rest."""
+        pieces = [escape(self._finalize(piece)) for piece in _QUOTED.split(sentence)]
+        return Markup("").join(Markup("<bdi>{}</bdi>").format(piece) for piece in pieces)
 
 
 def attach(content: bytes, name: str) -> Response:

@@ -10,6 +10,7 @@ _CONTROL_PICTURES = 0x2400  # U+2400 stands for NUL, and so on to U+241F
 _KEPT = {"\n", "\t"}
 _HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}  # control, format (joiners, direction overrides, tags), separators, halves of letters
 _BLANKS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}  # letters that show nothing
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _SOURCES = {"ship24": "Ship24", "shiipp": "Shiipp"}
 
@@ -78,8 +79,7 @@ def write_moment(at: int | str, now: datetime) -> Stamp:
     micros = at if isinstance(at, int) else to_micros(datetime.fromisoformat(at))
     moment = from_micros(micros)
     seconds = (now - moment).total_seconds()
-    ago = "just now" if abs(seconds) < 1 else f"{write_span(seconds)} ago" if seconds > 0 else f"in {write_span(-seconds)}"
-    return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", ago)
+    return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", _write_ago(seconds))
 
 
 def write_words(word: str) -> str:
@@ -90,6 +90,12 @@ def write_words(word: str) -> str:
 def write_source(name: str) -> str:
     """Return a source's name as it writes itself."""
     return _SOURCES.get(name, name)
+
+
+def _write_ago(seconds: float) -> str:
+    unit_seconds, unit = next(unit for unit in _UNITS if abs(seconds) >= unit[0] or unit[0] == 1)
+    number = round(abs(seconds)) // unit_seconds
+    return f"in {number} {unit}" if seconds <= -1 else f"{number} {unit} ago" if seconds >= 1 else "just now"
 
 
 def _join(large: int, large_unit: str, small: int, small_unit: str) -> str:
