@@ -22,7 +22,7 @@ from tests.conftest import StartService
 from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Service
-from tests.harness.ship24 import single
+from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 
 
@@ -169,7 +169,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
 
 def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, database_url: str) -> None:
     running = service(database_url)
-    first = running.post(single()).json()["delivery_id"]
+    first = running.post(body(item("twice"), item("twice"), 7)).json()["delivery_id"]
     with following(running) as lines, following(running, "--json", "--source", "ship24") as objects:
         header, shown = read_line(lines), read_line(lines)
         assert json.loads(read_line(objects))["id"] == first
@@ -189,6 +189,7 @@ def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_u
     running = service(sqlite_url)
     running.post(single())
     with following(running) as process:
+        read_line(process)
         read_line(process)
         assert process.stdout is not None
         process.stdout.close()

@@ -14,6 +14,7 @@ from receiver import cli
 from receiver.cli.output import show_end
 from receiver.storage.queries import Page
 from tests.harness.inbox import Store, opened
+from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import change, make_tables
 
@@ -39,6 +40,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     for name in [name for name in os.environ if name.startswith("RECEIVER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
+    monkeypatch.setenv("RECEIVER_PORT", str(free_port()))
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> Done:
@@ -110,6 +112,15 @@ def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(filled: Ru
     assert [line for line in shown if cell_len(line) > 80] == []
 
 
+def test_an_id_is_whole_in_a_terminal_too_narrow_for_it(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    ids = [row["id"] for row in json.loads(filled("deliveries", "list", "--json").out)["items"]]
+    shown = lines(filled("deliveries", "list"))
+    header = next(line for line in shown if "answer" in line)
+    column = slice(header.index("id"), header.index("answer"))
+    assert "".join(line[column].strip() for line in shown[shown.index(header) + 2 :]) == "".join(ids)
+
+
 @pytest.mark.parametrize("noun", ["trackers", "deliveries", "quarantine"])
 def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> None:
     listed: list[Any] = json.loads(filled(noun, "list", "--json").out)["items"]
@@ -179,6 +190,13 @@ def test_a_mistake_is_one_line_that_names_it(filled: Run, arguments: list[str], 
 def test_a_database_without_tables_names_what_to_run(run: Run, command: str) -> None:
     done = run(*command.split())
     assert (done.code, done.out, "receiver migrate" in done.err, done.err.count("\n")) == (2, "", True, 1)
+
+
+def test_the_doctor_reports_even_where_there_is_no_folder_yet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECEIVER_DATABASE_URL", "sqlite:///nowhere/receiver.db")
+    done = run("doctor")
+    assert (done.code, "receiver migrate" in " ".join(done.out.split()), done.err) == (1, True, "")
+    assert "configuration" in done.out
 
 
 def test_a_folder_that_is_not_there_is_named(filled: Run, tmp_path: Path) -> None:

@@ -39,7 +39,10 @@ class Finding(NamedTuple):
 @click.option("--kind", type=click.Choice(sorted(FIELDS)), help="Of the sample.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
-    """Look at configuration, database, clock, address policy and the running server; or at a sample of Shiipp's bodies."""
+    """Look whether everything is in order.
+
+    Configuration, database, clock, alarms, address policy and the running server; or how a sample of Shiipp's is mapped.
+    """
     settings = load()
     if sample is not None:
         if kind is None:
@@ -82,7 +85,7 @@ def _look_at_database(database: Database) -> Iterator[Finding]:
         yield Finding("fail", "database", error.message)
     finally:
         database.close()
-    if not has_room(database):
+    if database.path is not None and database.path.parent.exists() and not has_room(database):
         yield Finding("fail", "disk", "nearly full")
 
 

@@ -15,7 +15,10 @@ from receiver.story import explain as tell
 @click.argument("some_id", metavar="ID")
 @as_json
 def explain(some_id: str, *, as_json: bool) -> None:
-    """Tell what became of a message, or of a call, and why; ID is the message's or the delivery's."""
+    """Tell what became of a message or a call, and why.
+
+    ID is the message's or the delivery's.
+    """
     settings = load()
     with reading(settings) as database:
         found = tell(database, settings.sources(), some_id)

@@ -20,7 +20,10 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 @click.option("--window", type=Window(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
 @as_json
 def stats(window: str, *, as_json: bool) -> None:
-    """Show how much came from each source, what became of it, how late it was, and what is kept."""
+    """Show how much came and what became of it.
+
+    By source, with how late it was, and what is kept in all.
+    """
     now = clock.now()
     with reading() as database:
         since, until = clock.to_micros(now - read_span(window)), clock.to_micros(now)

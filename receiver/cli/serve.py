@@ -26,7 +26,10 @@ RECEIVER_LOG_FORMAT=console
 
 @click.command()
 def init() -> None:
-    """Write .env with fresh secrets if there is none, and say where things are."""
+    """Write .env if there is none; say where things are.
+
+    What is written has fresh secrets in it.
+    """
     path = Path(".env")
     if not path.exists():
         path.touch(mode=0o600)
@@ -57,7 +60,10 @@ def migrate() -> None:
 
 @click.command()
 def serve() -> None:
-    """Serve until SIGTERM or Ctrl-C; calls under way are finished first."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    Calls under way are finished first.
+    """
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     sys.exit(service.run(settings))

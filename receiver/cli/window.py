@@ -14,7 +14,10 @@ from receiver.sources import NAMES
 @click.argument("source", type=click.Choice(NAMES))
 @click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
 def setup_window(source: str, minutes: int) -> None:
-    """Let SOURCE call from any address for some minutes, token still required; it closes by itself."""
+    """Let SOURCE call from any address for a while.
+
+    A token is still required; the window closes by itself.
+    """
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))
     arguments = {"source": source, "opened_at": clock.to_micros(now), "closes_at": closes_at}
