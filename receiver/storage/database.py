@@ -274,14 +274,14 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
     connection.prepared_max = 1000
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW synchronous_commit")
-        if cursor.fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
-            cursor.execute("SET synchronous_commit = on")
+    if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
+        connection.execute("SET synchronous_commit = on")
     connection.commit()
 
 
 def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
+    connection.execute("SET jit = off")  # to compile one of our questions takes many times what answering it does
+    connection.commit()
     connection.read_only = True
 
 

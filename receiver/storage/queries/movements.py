@@ -1,52 +1,83 @@
-"""Trackers by what moved last: the groups of one source and milestone merged, in each of which one index has that order."""
+"""Trackers by what moved last: the groups of one source and milestone merged, in each of which one index has that order.
 
-from typing import Any
+Each page costs a step into the index for every group that there is, so it takes longer the more milestones senders use.
+"""
 
-from sqlalchemy import CTE, ColumnElement, Connection, Select, Table, Text, case, func, literal, or_, select, tuple_, union_all
+from typing import Any, NamedTuple
 
-from receiver.storage.queries.pages import Page, public, write_cursor
+from sqlalchemy import CTE, ColumnElement, Connection, Select, Table, Text, case, func, literal, or_, select, tuple_
+
+from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
 from receiver.storage.tables import TrackerTable, table_of
 
-_Key = tuple[int, str, str]
+
+class _Group(NamedTuple):
+    """Sorts by code points, whatever the database's own order is: `mark` is the milestone behind `=`, or nothing."""
+
+    source: str
+    mark: str
+
+    @property
+    def milestone(self) -> str | None:
+        return self.mark[1:] or ("" if self.mark else None)
 
 
-def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, behind: _Key | None) -> Page:
-    """Return the trackers behind a key (moved at, id, source), last moved first."""
-    table = table_of(TrackerTable)
-    within = _within(table, wanted, behind)
-    groups = connection.execute(_select_groups(table, wanted, within, limit + 1)).all()
-    if not groups:
-        return Page([], None)
-    parts = [_select_group(table, group.source, group.milestone, within, limit + 1) for group in groups]
-    keys = union_all(*parts).subquery()
-    order = keys.c.moved_at.desc(), keys.c.tracker_id.desc(), keys.c.source.desc()
-    found = connection.execute(select(keys).order_by(*order).limit(limit + 1)).all()
+class _Behind(NamedTuple):
+    """Where the page before ended. Of what moved at one moment the groups stand in their order."""
+
+    moved_at: int
+    group: _Group
+    tracker_id: str
+
+
+def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> Page:
+    """Return trackers, last moved first."""
+    behind = _read_cursor(cursor)
+    found: list[tuple[int, _Group, str]] = []
+    for latest_at, group in _find_groups(connection, wanted, behind):
+        if len(found) > limit and found[limit][0] > latest_at:
+            break  # nothing in this group or a later one can come before
+        statement = _select_group(wanted, group, behind).limit(limit + 1)
+        found += [(row.moved_at, group, row.tracker_id) for row in connection.execute(statement)]
+        found.sort(key=lambda place: (-place[0], place[1]))  # in each group the database's order stays
     page = found[:limit]
-    states = read_states(connection, [(row.source, row.tracker_id) for row in page])
-    items = [public(states[row.source, row.tracker_id]) for row in page]
-    return Page(items, write_cursor(page[-1].moved_at, page[-1].tracker_id, page[-1].source) if len(found) > limit else None)
+    states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
+    items = [public(states[group.source, tracker_id]) for _, group, tracker_id in page]
+    if len(found) <= limit:
+        return Page(items, None)
+    moved_at, group, tracker_id = page[-1]
+    return Page(items, write_cursor(moved_at, *group, tracker_id))
 
 
-def _within(table: Table, wanted: TrackerFilter, behind: _Key | None) -> list[ColumnElement[bool]]:
-    """Return the bounds in each group; one upper one: an index begins at one only, and others would be asked of each row."""
-    moved_at, tracker_id, until = table.c.moved_at, table.c.tracker_id, wanted.until()
-    within = [] if wanted.moved_after is None else [moved_at >= wanted.moved_after]
-    if behind is None or (until is not None and until <= behind[0]):
-        return within if until is None else [*within, moved_at < until]
-    last_moved_at, last_id, last_source = behind
-    is_other = or_(moved_at != last_moved_at, tracker_id != last_id, table.c.source < last_source)
-    return [*within, tuple_(moved_at, tracker_id) <= (last_moved_at, last_id), is_other]
+def _read_cursor(cursor: str | None) -> _Behind | None:
+    key = read_cursor(cursor, int, str, str, str)
+    return None if key is None else _Behind(key[0], _Group(key[1], key[2]), key[3])
 
 
-def _select_groups(table: Table, wanted: TrackerFilter, within: list[ColumnElement[bool]], limit: int) -> Select[Any]:
-    """Select the pairs of source and milestone with the latest trackers: the first ones of so many groups fill any page."""
+def _find_groups(connection: Connection, wanted: TrackerFilter, behind: _Behind | None) -> list[tuple[int, _Group]]:
+    """Return the groups with a tracker in range and when their latest one moved, latest first."""
+    table = table_of(TrackerTable)
     groups = _step_through(table, wanted)
-    latest = [_latest(table, groups, within, column) for column in (table.c.moved_at, table.c.tracker_id)]
-    statement = select(groups.c.source, groups.c.milestone).where(latest[0].is_not(None))
+    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, behind)))
+    statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
     if wanted.stuck_since is not None:
         statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
-    return statement.order_by(latest[0].desc(), latest[1].desc(), groups.c.source.desc()).limit(limit)
+    rows = connection.execute(statement)
+    found = [(row.latest_at, _Group(row.source, "" if row.milestone is None else f"={row.milestone}")) for row in rows]
+    return sorted(found, reverse=True)
+
+
+def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:
+    """Return the bounds; one upper one: an index begins at one only, and others would be asked of each row."""
+    since = [] if wanted.moved_after is None else [table.c.moved_at >= wanted.moved_after]
+    return since if last_at is None else [*since, table.c.moved_at <= last_at]
+
+
+def _last_at(wanted: TrackerFilter, behind: _Behind | None) -> int | None:
+    until = wanted.until()
+    bounds = [*([] if until is None else [until - 1]), *([] if behind is None else [behind.moved_at])]
+    return min(bounds, default=None)
 
 
 def _step_through(table: Table, wanted: TrackerFilter) -> CTE:
@@ -70,17 +101,25 @@ def _find_sources(table: Table, wanted: TrackerFilter) -> CTE:
     return sources.union_all(select(following).where(sources.c.source.is_not(None)))
 
 
-def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]], column: ColumnElement[Any]) -> ColumnElement[Any]:
-    first = _in_order(table, select(column).where(table.c.source == groups.c.source, *within)).limit(1)
+def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]]) -> ColumnElement[Any]:
+    first = _in_order(table, select(table.c.moved_at).where(table.c.source == groups.c.source, *within)).limit(1)
     named = first.where(table.c.status_milestone == groups.c.milestone).correlate(groups).scalar_subquery()
     nameless = first.where(table.c.status_milestone.is_(None)).correlate(groups).scalar_subquery()
     return case((groups.c.milestone.is_(None), nameless), else_=named)
 
 
-def _select_group(table: Table, source: str, milestone: str | None, within: list[ColumnElement[bool]], limit: int) -> Select[Any]:
-    of_group = table.c.source == source, table.c.status_milestone == milestone  # for None it reads IS NULL
-    part = select(table.c.source, table.c.tracker_id, table.c.moved_at).where(*of_group, *within)
-    return select(_in_order(table, part).limit(limit).subquery())
+def _select_group(wanted: TrackerFilter, group: _Group, behind: _Behind | None) -> Select[Any]:
+    table = table_of(TrackerTable)
+    last_at = _last_at(wanted, behind)
+    within = _within(table, wanted, last_at)
+    if behind is not None and behind.moved_at == last_at:  # what moved at that moment was given before, up to the key behind
+        if group < behind.group:
+            within = _within(table, wanted, last_at - 1)
+        elif group == behind.group:
+            within = _within(table, wanted, None)
+            within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, behind.tracker_id))
+    of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # for None it reads IS NULL
+    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within))
 
 
 def _in_order(table: Table, statement: Select[Any]) -> Select[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, RowMapping, Select, select, tuple_
 
-from receiver.storage.queries.pages import Page, public, write_cursor
+from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
 from receiver.storage.tables import TermTable, TrackerTable, table_of
 
@@ -14,14 +14,12 @@ _AT_ONCE = 500
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")
 
 
-def search_trackers(
-    connection: Connection, wanted: TrackerFilter, term: str, limit: int, behind: tuple[str, str, str] | None
-) -> Page:
-    """Return the trackers behind a key (term, source, id) that `term` names, in the order of their terms.
+def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, limit: int, cursor: str | None) -> Page:
+    """Return the trackers that `term` names, in the order of their terms.
 
     One that several terms lead to comes with the first of its present names, or, if none of these matches, with a former one.
     """
-    found = connection.execute(_select_terms(wanted, term, behind)).all()
+    found = connection.execute(_select_terms(wanted, term, read_cursor(cursor, str, str, str))).all()
     of_source = [row for row in found if wanted.source in {None, row.source}]
     items: dict[tuple[str, str], dict[str, Any]] = {}
     for row, state in _join(connection, wanted, of_source, limit + 1):
@@ -34,7 +32,7 @@ def search_trackers(
     return Page([*items.values()], write_cursor(*found[-1]) if len(found) == _SEEN_TERMS else None)
 
 
-def _select_terms(wanted: TrackerFilter, term: str, behind: tuple[str, str, str] | None) -> Select[Any]:
+def _select_terms(wanted: TrackerFilter, term: str, behind: tuple[Any, ...] | None) -> Select[Any]:
     """Select from one bound on: an index begins at one only, and others would be asked of each row."""
     terms = table_of(TermTable)
     key = (terms.c.term, terms.c.source, terms.c.tracker_id)

@@ -32,15 +32,8 @@ def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
 
     Spans count whole, that in which `since` lies too.
     """
-    table = table_of(TallyTable)
-    seconds = _span(until - since)
-    sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
-    by = [table.c.begins_at, table.c.source, table.c.outcome, table.c.code]
-    window = table.c.span_seconds == seconds, table.c.begins_at >= _begin(since, until), table.c.begins_at < until
     with database.read() as connection:
-        rows = connection.execute(select(*by, *sums).where(*window).group_by(*by).order_by(*by)).mappings()
-        numbers = [(row, {name: int(row[name]) for name in NUMBERS}) for row in rows]
-    return [Cell(row["begins_at"], row["source"], row["outcome"], row["code"], counted) for row, counted in numbers]
+        return _read_cells(connection, since, until, by_span=True)
 
 
 def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
@@ -48,11 +41,11 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
 
     `since` is moved to the beginning of its minute or hour.
     """
-    cells = read_tallies(database, since, until)
-    since = _begin(since, until)
-    seconds = (until - since) / _SECOND
     sized = [table_of(MessageTable), table_of(EventTable), table_of(TrackerTable)]
     with database.read() as connection:
+        cells = _read_cells(connection, since, until, by_span=False)
+        since = _begin(since, until)
+        seconds = (until - since) / _SECOND
         found = {
             source: {
                 **_sum([cell for cell in cells if cell.source == source], seconds),
@@ -102,6 +95,19 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     times = [(rank(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
     return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
+
+
+def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool) -> list[Cell]:
+    table = table_of(TallyTable)
+    begin = _begin(since, until)
+    by = [*([table.c.begins_at] if by_span else []), table.c.source, table.c.outcome, table.c.code]
+    sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
+    window = table.c.span_seconds == _span(until - since), table.c.begins_at >= begin, table.c.begins_at < until
+    rows = connection.execute(select(*by, *sums).where(*window).group_by(*by).order_by(*by)).mappings()
+    return [
+        Cell(row.get("begins_at", begin), row["source"], row["outcome"], row["code"], {name: int(row[name]) for name in NUMBERS})
+        for row in rows
+    ]
 
 
 def _count_deliveries(connection: Connection) -> int:

@@ -11,7 +11,7 @@ from receiver.errors import NotFound
 from receiver.occurrence import Moment, compare, rank, read_occurrence
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
-from receiver.storage.queries.pages import Page, in_range, is_keepable, public, read_cursor
+from receiver.storage.queries.pages import Page, in_range, is_keepable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.tables import EventTable, LinkTable, TrackerTable, table_of
@@ -23,7 +23,6 @@ MAX_EVENTS = 1000
 def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> Page:
     """Return trackers, last moved first; those that were searched for stand in the order of the terms that match."""
     term = None if wanted.search is None else wanted.search.casefold()
-    behind: Any = read_cursor(cursor, int, str, str) if term is None else read_cursor(cursor, str, str, str)
     if not is_keepable(term, wanted.source, wanted.milestone):
         return Page([], None)
     wanted = wanted._replace(
@@ -33,8 +32,8 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
     )
     with database.read() as connection:
         if term is not None:
-            return search_trackers(connection, wanted, term, limit, behind)
-        return list_by_movement(connection, wanted, limit, behind)
+            return search_trackers(connection, wanted, term, limit, cursor)
+        return list_by_movement(connection, wanted, limit, cursor)
 
 
 def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, Any]:
