@@ -1,13 +1,17 @@
-"""Makes a SQLite database that has been in use for long; what is in it says `filling.sql`."""
+"""Makes a database that has been in use for long; what is in it says `filling.sql`."""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+
+import psycopg
 
 _SCRIPT = Path(__file__).with_name("filling.sql")
 _MESSAGES_A_TRACKER = 10
 _KNOWN = 50_000  # more than one run meets
 _FAST = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=MEMORY", "cache_size=-1000000")
+_ROWS_AT_ONCE = 10_000
 
 
 def fill(path: Path, messages: int, known: Path) -> None:
@@ -21,8 +25,36 @@ def fill(path: Path, messages: int, known: Path) -> None:
         for statement in _SCRIPT.read_text(encoding="utf-8").split(";\n"):
             connection.execute(statement)
         connection.execute("COMMIT")
-        query = "SELECT tracker_id, tracking_number, latest_order FROM trackers ORDER BY random() LIMIT ?"
+        query = "SELECT tracker_id, tracking_number, latest_order FROM trackers WHERE source = 'ship24' ORDER BY random() LIMIT ?"
         rows = connection.execute(query, (_KNOWN,))
         known.write_text("".join(f"{tracker} {number} {order}\n" for tracker, number, order in rows), encoding="ascii")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
+
+
+def copy(path: Path, url: str) -> None:
+    """Copy all rows of a SQLite database into the migrated, empty PostgreSQL database at `url`, and tidy up there."""
+    with closing(sqlite3.connect(path)) as file, psycopg.connect(url) as server:
+        tables = file.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")
+        for (table,) in tables.fetchall():
+            columns = file.execute(f"SELECT name, type FROM pragma_table_info('{table}')").fetchall()
+            names = ", ".join(f'"{name}"' for name, _ in columns)
+            with server.cursor().copy(f"COPY {table} ({names}) FROM STDIN") as stream:
+                for lines in _read_lines(file, table, columns):
+                    stream.write(lines)
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("VACUUM ANALYZE")
+
+
+def _read_lines(file: sqlite3.Connection, table: str, columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Give rows as lines for COPY, made by the database: there are no values with tabs or line breaks."""
+    values = " || char(9) || ".join(_write_value(*column) for column in columns)
+    cursor = file.execute(f"SELECT {values} || char(10) FROM {table}")
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        yield "".join(row for (row,) in rows)
+
+
+def _write_value(name: str, kind: str) -> str:
+    if kind == "BLOB":
+        return f"""'\\\\x' || hex("{name}")"""
+    return f"""coalesce(CAST("{name}" AS TEXT), '\\N')"""

@@ -1,22 +1,32 @@
 -- Fills a migrated SQLite database as months of single updates would have: rows in the order of their arrival, ids scattered.
--- The table temp.size says how many `calls` and `trackers`. Bodies are empty, as after pruning; all else is as the service writes.
+-- The table temp.size says how many `calls` and `trackers`. Bodies are empty, as after pruning, but for one call in a hundred; all
+-- else is as the service writes: most messages applied, some stale, repeated, recorded or quarantined, some calls refused.
 
 CREATE TEMP TABLE tracker AS
 WITH RECURSIVE
   number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < trackers),
-  drawn (n, a) AS MATERIALIZED (SELECT n, lower(hex(randomblob(16))) FROM number)
+  drawn (n, a, m) AS MATERIALIZED (SELECT n, lower(hex(randomblob(16))), abs(random() % 100) FROM number)
 SELECT
+  iif(n % 500 = 0, 'shiipp', 'ship24') AS source,
   substr(a, 1, 8) || '-' || substr(a, 9, 4) || '-4' || substr(a, 13, 3) || '-8' || substr(a, 16, 3) || '-' || substr(a, 19, 12) AS id,
-  printf('S24DEMO%09d', abs(random() % 1000000000)) AS tracking_number
+  printf('S24DEMO%09d', abs(random() % 1000000000)) AS tracking_number,
+  iif(n % 500 = 0, 'USER-' || (n / 500 % 50), NULL) AS client_tracker_id,
+  CASE
+    WHEN n % 20000 = 7 THEN 'customs_hold'
+    WHEN n % 500 = 0 THEN 'received_at_warehouse'
+    WHEN m < 55 THEN 'delivered' WHEN m < 75 THEN 'in_transit' WHEN m < 85 THEN 'out_for_delivery' WHEN m < 90 THEN 'info_received'
+    WHEN m < 94 THEN 'exception' WHEN m < 96 THEN 'available_for_pickup' WHEN m < 98 THEN 'failed_attempt'
+  END AS milestone
 FROM drawn ORDER BY n;
 
 CREATE TEMP TABLE call AS
 WITH RECURSIVE
   number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < calls),
-  drawn (n, tracker, at, a, b, c) AS MATERIALIZED (
+  drawn (n, tracker, at, a, b, c, d) AS MATERIALIZED (
     SELECT
-      n, 1 + abs(random() % trackers), (strftime('%s', 'now') - 60 * 86400) * 1000000 + n * (60 * 86400 * 1000000 / calls),
-      lower(hex(randomblob(16))), lower(hex(randomblob(16))), lower(hex(randomblob(16)))
+      n, iif(n <= trackers, n, 1 + abs(random() % trackers)),
+      (strftime('%s', 'now') - 60 * 86400) * 1000000 + n * (60 * 86400 * 1000000 / calls),
+      lower(hex(randomblob(16))), lower(hex(randomblob(16))), lower(hex(randomblob(16))), abs(random() % 100)
     FROM number, temp.size
   )
 SELECT
@@ -29,53 +39,152 @@ SELECT
     || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id,
   c AS digest,
   strftime('%Y-%m-%dT%H:%M:%S', at / 1000000, 'unixepoch') AS occurrence,
-  row_number() OVER (PARTITION BY tracker ORDER BY n) AS position
-FROM drawn ORDER BY n;
+  CASE
+    WHEN n <= trackers OR d < 90 THEN 'applied' WHEN d < 96 THEN 'stale' WHEN d < 99 THEN 'recorded' ELSE 'quarantined'
+  END AS outcome,
+  iif(n % 50000 = 11, '198.51.100.7', '203.0.113.' || (d % 16)) AS client,
+  row_number() OVER (PARTITION BY tracker ORDER BY n) AS position,
+  lag(iif(d < 96, substr(b, 1, 8) || '-' || substr(b, 9, 4) || '-4' || substr(b, 13, 3) || '-8' || substr(b, 16, 3) || '-' ||
+    substr(b, 19, 12), NULL)) OVER (PARTITION BY tracker ORDER BY n) AS against
+FROM drawn, temp.size ORDER BY n;
 
-INSERT INTO messages (source, message_id, tracker_id, topic, outcome, delivery_id, position, digest, received_at)
-SELECT 'ship24', message_id, id, 'tracking/events', 'applied', delivery_id, 0, digest, at
+INSERT INTO messages (source, message_id, tracker_id, topic, outcome, reason, delivery_id, position, digest, received_at)
+SELECT
+  source, message_id, id, 'tracking/events', outcome,
+  CASE outcome WHEN 'stale' THEN 'older' WHEN 'quarantined' THEN iif(n % 1000 = 0, 'implausible_future', 'bad_occurrence') END,
+  delivery_id, 0, digest, at
 FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 
 INSERT INTO events (
   source, tracker_id, event_id, message_id, occurrence, basis, "order", status, status_code, status_category, status_milestone,
-  location, courier_code, outcome, digest, received_at
+  location, courier_code, outcome, reason, against, digest, received_at
 )
 SELECT
-  'ship24', id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
-  'transit', 'in_transit', 'Paris, FR', 'fr-post', 'applied', digest, at
-FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
+  source, id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
+  'transit', milestone, 'Paris, FR', 'fr-post', outcome, iif(outcome = 'stale', 'older', NULL), against, digest, at
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale');
+
+INSERT INTO quarantine (
+  id, delivery_id, position, event_position, source, message_id, tracker_id, reason, detail, raw, received_at
+)
+SELECT
+  substr(delivery_id, 1, 19) || '9' || substr(delivery_id, 21), delivery_id, 0, 0, source, message_id, id,
+  iif(n % 1000 = 0, 'implausible_future', 'bad_occurrence'), 'The event''s time is not one of the four forms of a date-time.',
+  CAST(json_object('eventId', event_id, 'occurrenceDatetime', 'yesterday', 'status', 'In transit', 'location', 'Paris') AS BLOB), at
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome = 'quarantined';
 
 INSERT INTO deliveries (
   id, source, kind, method, path, received_at, decided_at, peer, client, token, status, outcome, body_bytes,
   received, applied, stale, duplicate, recorded, quarantined
 )
 SELECT
-  delivery_id, 'ship24', 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '127.0.0.1', 'token-1', 200, 'accepted',
-  1250, 1, 1, 0, 0, 0, 0
-FROM call;
+  delivery_id, source, iif(source = 'ship24', 'tracking', 'new-package'), 'POST',
+  iif(source = 'ship24', '/webhooks/ship24', '/webhooks/shiipp/new-package'), at, at + 5000, '127.0.0.1', client, 'token-1', 200,
+  'accepted', 1250, 1, outcome = 'applied', outcome = 'stale', 0, outcome = 'recorded', outcome = 'quarantined'
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 
 INSERT INTO bodies (delivery_id, headers, body, answer)
-SELECT delivery_id, '[]', x'', CAST('{"received":1,"applied":1,"stale":0,"duplicate":0,"recorded":0,"quarantined":0}' AS BLOB)
-FROM call;
+SELECT
+  delivery_id,
+  iif(n % 100 = 0, '[["host","here"],["user-agent","Ship24/1.0"],["content-type","application/json"],["content-length","1250"]]', '[]'),
+  iif(n % 100 = 0, CAST(json_object('trackings', json_array(json_object(
+    'metadata', json_object('generatedAt', occurrence || '.000Z', 'messageId', message_id, 'topic', 'tracking/events'),
+    'tracker', json_object('trackerId', id, 'trackingNumber', tracking_number, 'clientTrackerId', NULL, 'isSubscribed', json('true')),
+    'shipment', json_object('shipmentId', id, 'statusMilestone', milestone, 'recipient', NULL),
+    'events', json_array(json_object(
+      'eventId', event_id, 'trackingNumber', tracking_number, 'occurrenceDatetime', occurrence, 'order', position,
+      'status', 'In transit to the delivery office', 'statusCode', 'transit_handover', 'statusCategory', 'transit',
+      'statusMilestone', milestone, 'location', 'Paris, FR', 'courierCode', 'fr-post'
+    ))
+  ))) AS BLOB), x''),
+  CAST('{"received":1,"applied":1,"stale":0,"duplicate":0,"recorded":0,"quarantined":0}' AS BLOB)
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
+
+-- Every fiftieth message came twice, and the first one again and again: a sender that does not take our answer.
+
+CREATE TEMP TABLE copy AS
+WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < calls / 100)
+SELECT message_id, tracker, at + 30000000 AS at, lower(hex(randomblob(16))) AS c FROM call WHERE n % 50 = 0
+UNION ALL
+SELECT call.message_id, call.tracker, later.at + 7000, lower(hex(randomblob(16)))
+FROM number CROSS JOIN call ON call.n = 1 CROSS JOIN call AS later ON later.rowid = number.n * 99;
+
+CREATE TEMP TABLE copied AS
+SELECT
+  source, message_id, at,
+  printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
+    || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id
+FROM copy CROSS JOIN tracker ON tracker.rowid = copy.tracker ORDER BY at;
+
+INSERT INTO sightings (delivery_id, position, source, message_id, outcome, received_at)
+SELECT delivery_id, 0, source, message_id, 'duplicate', at FROM copied;
+
+INSERT INTO deliveries (
+  id, source, kind, method, path, received_at, decided_at, peer, client, token, status, outcome, body_bytes,
+  received, applied, stale, duplicate, recorded, quarantined
+)
+SELECT
+  delivery_id, source, 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '203.0.113.1', 'token-1', 200, 'accepted',
+  1250, 1, 0, 0, 1, 0, 0
+FROM copied;
+
+-- As many refused calls as are kept one by one, and some that could not be read or stored.
+
+INSERT INTO deliveries (
+  id, source, kind, method, path, received_at, decided_at, peer, client, token, status, outcome, code, reason, body_bytes,
+  received, applied, stale, duplicate, recorded, quarantined
+)
+WITH RECURSIVE
+  number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < min(12000, calls / 20)),
+  drawn (n, c, at) AS MATERIALIZED (
+    SELECT number.n, lower(hex(randomblob(16))), call.at + 1000
+    FROM number, temp.size CROSS JOIN call ON call.rowid = calls - number.n * (calls / min(12000, calls / 20)) + 1
+  )
+SELECT
+  printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
+    || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12),
+  'ship24', 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '192.0.2.' || (n % 200), NULL,
+  CASE WHEN n % 500 = 1 THEN 413 WHEN n % 12 = 0 THEN 400 WHEN n % 12 = 1 THEN 503 WHEN n % 3 = 0 THEN 403 ELSE 401 END,
+  CASE WHEN n % 500 = 1 THEN 'refused' WHEN n % 12 = 0 THEN 'unreadable' WHEN n % 12 = 1 THEN 'failed' ELSE 'refused' END,
+  CASE
+    WHEN n % 500 = 1 THEN 'body_too_large' WHEN n % 12 = 0 THEN 'invalid_json' WHEN n % 12 = 1 THEN 'storage_unavailable'
+    WHEN n % 3 = 0 THEN 'address_not_allowed' ELSE 'unauthorized'
+  END,
+  'Expected another call.', 0, 0, 0, 0, 0, 0, 0
+FROM drawn;
 
 CREATE TEMP TABLE latest AS
-SELECT tracker, max(position) AS position, at, occurrence, event_id, message_id, digest FROM call GROUP BY tracker;
+SELECT tracker, max(position) AS position, at, occurrence, event_id, message_id, digest FROM call
+WHERE outcome = 'applied' GROUP BY tracker;
 
 INSERT INTO trackers (
-  source, tracker_id, version, subject, tracking_number, shipment, snapshot_generated_at, snapshot_message_id, created_at,
-  status, status_code, status_category, status_milestone, location,
+  source, tracker_id, version, subject, tracking_number, client_tracker_id, shipment, snapshot_generated_at, snapshot_message_id,
+  created_at, status, status_code, status_category, status_milestone, location,
   latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at
 )
 SELECT
-  'ship24', id, position, 'parcel', tracking_number,
+  source, id, position, 'parcel', tracking_number, client_tracker_id,
   json_object(
-    'shipmentId', id, 'statusCode', 'transit_handover', 'statusCategory', 'transit', 'statusMilestone', 'in_transit',
+    'shipmentId', id, 'statusCode', 'transit_handover', 'statusCategory', 'transit', 'statusMilestone', milestone,
     'originCountryCode', 'DE', 'destinationCountryCode', 'FR', 'trackingNumbers', json_array(json_object('tn', tracking_number)),
     'delivery', json_object('estimatedDeliveryDate', NULL, 'service', NULL, 'signedBy', NULL), 'recipient', NULL
   ),
-  at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', 'in_transit', 'Paris, FR',
+  at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', milestone, 'Paris, FR',
   occurrence, position, event_id, message_id, digest, at, at
 FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random();
 
 INSERT INTO terms (term, source, tracker_id)
-SELECT id, 'ship24', id FROM tracker UNION ALL SELECT lower(tracking_number), 'ship24', id FROM tracker;
+SELECT id, source, id FROM tracker UNION ALL SELECT lower(tracking_number), source, id FROM tracker
+UNION ALL SELECT lower(client_tracker_id), source, id FROM tracker WHERE client_tracker_id IS NOT NULL;
+
+-- As two processes would have counted: hours, and the minutes of the last three days.
+
+CREATE TEMP TABLE span AS SELECT 3600 AS seconds, 0 AS since UNION ALL SELECT 60, (strftime('%s', 'now') - 3 * 86400) * 1000000;
+
+INSERT INTO tallies
+SELECT
+  seconds, received_at - received_at % (seconds * 1000000), 'writer-' || (received_at % 2), source, outcome, coalesce(code, ''),
+  count(*) + 10 * (outcome = 'refused'), 10 * (outcome = 'refused'), sum(received), sum(applied), sum(stale), sum(duplicate),
+  sum(recorded), sum(quarantined)
+FROM span CROSS JOIN deliveries WHERE received_at >= since GROUP BY 1, 2, 3, 4, 5, 6;
+
