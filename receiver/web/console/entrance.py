@@ -27,7 +27,7 @@ _FAILED = "That did not work. Check the token and try again; after several tries
 
 
 class Attempts:
-    """How often each address may try: ten times, then once in ten seconds. Networks of IPv6 count as one address."""
+    """How often each address may fail: ten times, then once in ten seconds. Networks of IPv6 count as one address."""
 
     def __init__(self) -> None:
         self._allowances: OrderedDict[str, Allowance] = OrderedDict()
@@ -40,6 +40,10 @@ class Attempts:
         while len(self._allowances) > _MAX_ADDRESSES:
             self._allowances.popitem(last=False)
         return allowance.take(now_seconds)
+
+    def forgive(self, address: str | None) -> None:
+        """Start over with an address: somebody with a token is there."""
+        self._allowances.pop(_widen(address), None)
 
 
 class Entrance:
@@ -78,6 +82,7 @@ class Entrance:
             await self._note_failure(address)
             return self._show_form(request, wanted, 403)
         session, cookie = begun
+        self._attempts.forgive(address)
         await self._note(Operator(session.actor, address), "console sign-in", None)
         await self._desk.do("note_token_uses", {("ops", session.actor): to_micros(clock.now())})
         response = redirect(wanted)

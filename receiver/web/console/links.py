@@ -32,7 +32,7 @@ def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) 
 
 def to_sign_in(wanted: str) -> str:
     """Return the address of the sign-in that leads on to another page."""
-    return SIGN_IN if read_next(wanted) == HOME else f"{SIGN_IN}?{urlencode({'next': wanted})}"
+    return SIGN_IN if read_next(wanted).rstrip("/") == HOME else f"{SIGN_IN}?{urlencode({'next': wanted})}"
 
 
 def read_next(wanted: str | None) -> str:

@@ -1,0 +1,67 @@
+"""Somebody at the console who has no browser: cookies, forms, and nothing else."""
+
+import html
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from tests.harness.service import Reply, Service
+
+SESSION = "receiver_session"
+_FORM_TOKEN = re.compile(r'name="form_token" value="([^"]*)"')
+
+
+class Visitor:
+    """Keeps what a browser keeps. `headers` go with every request."""
+
+    def __init__(self, running: Service, **headers: str) -> None:
+        self._running = running
+        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.cookies: dict[str, str] = {}
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return self._call("GET", path, None, headers)
+
+    def post(self, path: str, fields: Mapping[str, str], **headers: str) -> Reply:
+        return self._call("POST", path, urlencode(fields).encode(), headers)
+
+    def sign_in(self, token: str, **fields: str) -> Reply:
+        """Type a token into the form of the sign-in page."""
+        form_token = find_form_token(self.get("/ops/sign-in"))
+        return self.post("/ops/sign-in", {"form_token": form_token, "token": token, **fields})
+
+    def order(self, path: str, **fields: str) -> Reply:
+        """Open the page of a form and send it."""
+        return self.post(path, {"form_token": find_form_token(self.get(path)), **fields})
+
+    def _call(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        sent = [(name.replace("_", "-"), value) for name, value in {**self._headers, **headers}.items()]
+        if self.cookies:
+            sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
+        if body is not None:
+            sent.append(("Content-Type", "application/x-www-form-urlencoded"))
+        connection = self._running.connect()
+        try:
+            connection.request(method, path, body, dict(sent))
+            response = connection.getresponse()
+            for name, value in response.getheaders():
+                if name.lower() == "set-cookie":
+                    self._keep(value)
+            names = {name.lower() for name, _ in response.getheaders()}
+            received = {name: "\n".join(response.headers.get_all(name) or ()) for name in names}
+            return Reply(response.status, received, response.read())
+        finally:
+            connection.close()
+
+    def _keep(self, cookie: str) -> None:
+        name, _, value = cookie.partition(";")[0].partition("=")
+        self.cookies.pop(name, None)
+        if "max-age=0" not in cookie.lower():
+            self.cookies[name] = value
+
+
+def find_form_token(page: Reply) -> str:
+    """Return what the forms of a page carry."""
+    found = _FORM_TOKEN.search(page.body.decode())
+    assert found is not None, page
+    return html.unescape(found[1])

@@ -1,0 +1,475 @@
+"""The console without a browser: who gets in, whose forms count, what every answer carries."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import orjson
+import pytest
+
+from receiver.gate import Secret
+from receiver.web.console.links import read_next, to_tracker
+from receiver.web.console.session import SESSION_SECONDS, Sessions
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.postgresql import Cluster
+from tests.harness.scenery import make_scenery
+from tests.harness.service import ROOT, TOKEN, Reply, Service, serving
+from tests.harness.storage import change
+from tests.harness.visitor import SESSION, Visitor, find_form_token
+
+OPS = "the-ops-token-of-these-tests"
+OTHER = "another-ops-token-of-these-tests"
+WINDOW = "/ops/settings/setup-window/ship24"
+LISTS = ("/ops", "/ops/trackers", "/ops/deliveries", "/ops/quarantine", "/ops/customers", "/ops/settings")
+FAILED = b"That did not work."
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service with a week of traffic, for tests that leave it as it is or add to it."""
+    directory = tmp_path_factory.mktemp("console")
+    url = f"sqlite:///{directory}/receiver.db"
+    make_scenery(url, datetime.now(UTC), trackers=40)
+    settings = {"ops_tokens": f"anna:{OPS},ben:{OTHER}", "shiipp_tokens": "shop:the-shiipp-token", "trusted_proxies": "127.0.0.2"}
+    with ExitStack() as stack:
+        yield stack.enter_context(serving(directory / "service", url, **settings))
+
+
+@pytest.fixture
+def anna(running: Service) -> Visitor:
+    visitor = Visitor(running)
+    assert visitor.sign_in(OPS).status == 303
+    return visitor
+
+
+def pages(running: Service) -> list[str]:
+    """Return the address of one page of each kind."""
+    (event,) = running.rows("SELECT tracker_id, message_id FROM events WHERE source = 'ship24' LIMIT 1")
+    calls = [running.scalar(f"SELECT id FROM deliveries WHERE outcome = '{name}' LIMIT 1") for name in ("accepted", "refused")]
+    one = [to_tracker("ship24", event["tracker_id"]), f"/ops/messages/{event['message_id']}", WINDOW]
+    return [*LISTS, *one, *(f"/ops/deliveries/{call}" for call in calls)]
+
+
+def audit(running: Service, action: str) -> int:
+    return int(running.scalar("SELECT count(*) FROM audit WHERE action = :action", action=action))
+
+
+# Signing in and out
+
+
+def test_without_an_ops_token_there_is_no_console(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    for path in ("/ops", "/ops/", "/ops/sign-in", "/ops/trackers", "/ops/static/x/console.css"):
+        answer = running.get(path)
+        assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found"), path
+    assert running.call("POST", "/ops/sign-in", b"").status == 404
+
+
+def test_who_is_not_signed_in_is_sent_to_the_form_and_back(running: Service) -> None:
+    visitor = Visitor(running)
+    for path in ("/ops/trackers?q=a%20b", to_tracker("ship24", "a/b c"), "/ops/nothing"):
+        answer = visitor.get(path)
+        assert (answer.status, answer.headers["location"]) == (303, f"/ops/sign-in?next={quote(path, safe='')}")
+    assert visitor.get("/ops/").headers["location"] == "/ops/sign-in"
+    answer = visitor.sign_in(OPS, next="/ops/trackers?q=a%20b")
+    assert (answer.status, answer.headers["location"]) == (303, "/ops/trackers?q=a%20b")
+    assert visitor.get("/ops/sign-in?next=/ops/settings").headers["location"] == "/ops/settings"
+
+
+def test_the_cookie_is_for_the_console_alone_and_no_script_sees_it(running: Service) -> None:
+    cookie = Visitor(running).sign_in(OPS).headers["set-cookie"].split("\n")[0].lower()
+    assert cookie.startswith(SESSION)
+    attributes = {attribute.strip() for attribute in cookie.split(";")[1:]}
+    assert attributes == {"httponly", "samesite=strict", "path=/ops", f"max-age={SESSION_SECONDS}"}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "said", "secure"), [("127.0.0.1", "https", True), ("127.0.0.1", "http", False), ("", "https", False)]
+)
+def test_the_cookie_is_secure_where_a_trusted_proxy_says_https(
+    service: StartService, sqlite_url: str, proxies: str, said: str, secure: bool
+) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=proxies)
+    cookies = Visitor(running, X_Forwarded_Proto=said).sign_in(OPS).headers["set-cookie"].lower().split("\n")
+    assert [("secure" in cookie.replace(" ", "").split(";")) for cookie in cookies] == [secure] * len(cookies)
+
+
+def test_a_failed_sign_in_never_tells_why_and_is_limited(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    visitor = Visitor(running)
+    form_token = find_form_token(visitor.get("/ops/sign-in"))
+    fields = {"form_token": form_token, "token": "wrong"}
+    answers = [
+        visitor.post("/ops/sign-in", fields),
+        visitor.post("/ops/sign-in", {"token": OPS}),
+        visitor.post("/ops/sign-in", {"form_token": "0" * 64, "token": OPS}),
+        visitor.post("/ops/sign-in", {**fields, "token": OPS}, Origin="https://elsewhere.example"),
+        visitor.post("/ops/sign-in", {**fields, "token": OPS}, Sec_Fetch_Site="cross-site"),
+        Visitor(running).post("/ops/sign-in", {**fields, "token": OPS}),
+    ]
+    answers += [visitor.post("/ops/sign-in", fields) for _ in range(12)]
+    answers.append(visitor.post("/ops/sign-in", {**fields, "token": OPS}))  # too many: even the right one has to wait
+    assert {answer.status for answer in answers} == {403}
+    assert all(FAILED in answer.body and SESSION not in answer.headers["set-cookie"] for answer in answers)
+    assert 1 <= audit(running, "console sign-in failed") <= 10
+    assert audit(running, "console sign-in") == 0
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(
+            "https://elsewhere.example/ops",
+            "//elsewhere.example",
+            "/\\elsewhere.example",
+            "\\\\elsewhere.example",
+            "javascript:x",
+        ),
+        *(
+            "/ops/../elsewhere",
+            "/ops/%2e%2e/x",
+            "/opsx",
+            "/",
+            "",
+            "/ops/sign-in",
+            "/ops/sign-out",
+            "/ops\r\nx: y",
+            "ops",
+            "/ops/é",
+        ),
+    ],
+)
+def test_nobody_is_led_out_of_the_console(wanted: str) -> None:
+    assert read_next(wanted) == "/ops"
+
+
+@pytest.mark.parametrize("wanted", ["/ops", "/ops?window=7d", "/ops/trackers?q=a%2Fb", "/ops/trackers/ship24/a%2Fb"])
+def test_what_was_asked_for_comes_after_the_sign_in(wanted: str) -> None:
+    assert read_next(wanted) == wanted
+
+
+def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, anna: Visitor) -> None:
+    before = audit(running, "console sign-out")
+    kept = dict(anna.cookies)
+    answer = anna.post("/ops/sign-out", {"form_token": find_form_token(anna.get("/ops"))})
+    assert (answer.status, answer.headers["location"]) == (303, "/ops/sign-in")
+    assert SESSION not in anna.cookies
+    assert audit(running, "console sign-out") == before + 1
+    (entry,) = running.rows("SELECT * FROM audit ORDER BY id DESC LIMIT 1")
+    assert (entry["actor"], entry["action"], entry["address"]) == ("anna", "console sign-out", "127.0.0.1")
+    anna.cookies = kept
+    assert anna.get("/ops").status == 303
+
+
+def test_a_retired_token_ends_its_sessions_and_no_others(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=f"old:{OPS},new:{OTHER}")
+    old, new = Visitor(running), Visitor(running)
+    old.sign_in(OPS)
+    new.sign_in(OTHER)
+    assert [visitor.get("/ops").status for visitor in (old, new)] == [200, 200]
+    running.stop()
+    running.env["RECEIVER_OPS_TOKENS"] = f"new:{OTHER}"
+    running.restart()
+    assert [visitor.get("/ops").status for visitor in (old, new)] == [303, 200]
+
+
+def test_a_session_lasts_twelve_hours_and_is_not_forged() -> None:
+    sessions = Sessions([Secret("anna", OPS)])
+    begun = sessions.begin(f" {OPS} ")
+    assert begun is not None
+    session, cookie = begun
+    now = datetime.now(UTC)
+    assert sessions.read(cookie, now + timedelta(hours=11, minutes=59)) == session
+    assert sessions.read(cookie, now + timedelta(hours=12, seconds=1)) is None
+    for forged in (cookie[:-1], cookie + "x", "x" + cookie, "", None, "a.b.c", "." * 900, "é"):
+        assert sessions.read(forged, now) is None
+    assert Sessions([Secret("anna", OTHER)]).read(cookie, now) is None
+    assert sessions.begin(OTHER) is None
+    again = sessions.begin(OPS)
+    assert again is not None
+    assert again[0].form_token != session.form_token
+
+
+def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Service, anna: Visitor) -> None:
+    """Browsers leave a strict cookie out of such a request; the page asks for itself again."""
+    stranger = Visitor(running)
+    answer = stranger.get("/ops/deliveries?status=401", Sec_Fetch_Site="cross-site")
+    assert answer.status == 200
+    assert b'http-equiv="refresh" content="0; url=/ops/deliveries?status=401"' in answer.body
+    assert stranger.get("/ops/deliveries", Sec_Fetch_Site="same-origin").status == 303
+
+
+# Forms
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "http://localhost"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "none"},
+    ],
+)
+def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: Visitor, headers: dict[str, str]) -> None:
+    fields = {"form_token": find_form_token(anna.get(WINDOW)), "order": "open", "minutes": "15"}
+    before = audit(running, "setup-window open")
+    answer = anna.post(WINDOW, fields, **headers)
+    assert (answer.status, audit(running, "setup-window open")) == (403, before)
+    assert b"Nothing was changed" in answer.body
+
+
+@pytest.mark.parametrize("form_token", [None, "", "0" * 64, "of another session"])
+def test_a_form_needs_the_token_of_its_session(running: Service, anna: Visitor, form_token: str | None) -> None:
+    if form_token == "of another session":
+        other = Visitor(running)
+        other.sign_in(OPS)
+        form_token = find_form_token(other.get(WINDOW))
+    fields = {"order": "open", "minutes": "15"} | ({} if form_token is None else {"form_token": form_token})
+    before = audit(running, "setup-window open")
+    assert anna.post(WINDOW, fields).status == 403
+    assert anna.post("/ops/sign-out", fields).status == 403
+    assert (audit(running, "setup-window open"), anna.get("/ops").status) == (before, 200)
+
+
+@pytest.mark.parametrize("fields", [{}, {"order": "open"}, {"order": "open", "minutes": "999999"}, {"order": "x"}])
+def test_a_form_that_is_not_ours_is_refused_in_a_sentence(anna: Visitor, fields: dict[str, str]) -> None:
+    answer = anna.order(WINDOW, **fields)
+    assert (answer.status, b"Expected the form of the setup window" in answer.body) == (422, True)
+
+
+def test_a_form_is_bounded(anna: Visitor) -> None:
+    assert anna.post("/ops/sign-in", {"token": "x" * 100_000}).status >= 400
+
+
+def test_a_setup_window_is_opened_and_closed_by_name(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=f"anna:{OPS}", ship24_ip_policy="enforce")
+    anna = Visitor(running)
+    anna.sign_in(OPS)
+    assert running.post(ship24.single()).status == 403
+    answer = anna.order(WINDOW, order="open", minutes="5")
+    assert (answer.status, answer.headers["location"]) == (303, "/ops/settings")
+    assert running.post(ship24.single()).status == 200
+    assert b"The setup window of Ship24 is open" in anna.get("/ops").body
+    assert anna.order(WINDOW, order="close").status == 303
+    assert running.post(ship24.single()).status == 403
+    done = [
+        (row["actor"], row["action"], row["subject"], row["detail"]) for row in running.rows("SELECT * FROM audit ORDER BY id")
+    ]
+    assert done[1:] == [
+        ("anna", "setup-window open", "ship24", "for 5 minutes"),
+        ("anna", "setup-window close", "ship24", None),
+    ]
+
+
+# Answers
+
+
+def assert_guarded(answer: Reply) -> None:
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert {"default-src 'none'", "frame-ancestors 'none'"} <= {part.strip() for part in policy.split(";")}
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_every_page_carries_the_security_headers(running: Service, anna: Visitor) -> None:
+    answers = [anna.get(path) for path in pages(running)]
+    assert {answer.status for answer in answers} == {200}
+    answers += [anna.get(path) for path in ("/ops/nothing", "/ops/trackers?cursor=x", "/ops/trackers/ship24/x")]
+    answers += [Visitor(running).get("/ops/sign-in"), Visitor(running).get("/ops"), anna.post(WINDOW, {})]
+    for answer in answers:
+        assert_guarded(answer)
+        assert b"style=" not in answer.body
+        assert b"<script>" not in answer.body
+
+
+def test_style_and_script_are_kept_by_browsers_and_change_their_address(running: Service, anna: Visitor) -> None:
+    page = anna.get("/ops").body.decode()
+    for name, kind in (("console.css", "text/css"), ("console.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+        address = next(part for part in page.split('"') if part.endswith(f"/{name}"))
+        answer = running.get(address)
+        assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+        assert "immutable" in answer.headers["cache-control"]
+    assert running.get("/ops/static/x/../../etc/passwd").status in {303, 404}
+    assert running.get("/ops/static/x/nothing.css").status == 404
+
+
+def test_exact_bytes_are_saved_and_never_shown(running: Service, anna: Visitor) -> None:
+    body = b'<html><script>alert(1)</script>\x00\xff{"trackings"'
+    call = running.post(body)
+    for part, content in (("body", body), ("answer", call.body)):
+        answer = anna.get(f"/ops/deliveries/{call.json()['delivery_id']}/{part}")
+        assert (answer.status, answer.body) == (200, content)
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["content-disposition"].startswith("attachment; filename=")
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert_guarded(answer)
+    assert anna.get("/ops/deliveries/nothing/body").status == 404
+
+
+def test_no_page_shows_a_secret(service: StartService, sqlite_url: str) -> None:
+    settings = {
+        "ship24_tokens": f"main:{TOKEN}",
+        "shiipp_tokens": "shop:a-shiipp-secret",
+        "ops_tokens": f"anna:{OPS},ben:{OTHER}",
+    }
+    running = service(sqlite_url, **settings)
+    item = ship24.item("planted", "planted", [ship24.event(status=f"Bearer {TOKEN}", location=OPS)], note="a-shiipp-secret")
+    running.post(ship24.body(item, {"note": OTHER}), headers=[("X-Note", OPS), ("User-Agent", TOKEN)])
+    running.post(b"{", token=OTHER, headers=[("Referer", f"https://here/?{OPS}")])
+    running.post(f"not JSON {TOKEN}".encode())
+    anna = Visitor(running)
+    anna.sign_in(OPS)
+    calls = [f"/ops/deliveries/{row['id']}" for row in running.rows("SELECT id FROM deliveries")]
+    shown = [anna.get(path) for path in (*LISTS, *calls, to_tracker("ship24", "planted"), "/ops/messages/planted", WINDOW)]
+    assert {answer.status for answer in shown} == {200}
+    for secret in (TOKEN, OPS, OTHER, "a-shiipp-secret"):
+        assert [answer.body for answer in shown if secret.encode() in answer.body] == []
+    assert any(b"[secret]" in answer.body for answer in shown)
+
+
+def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: Visitor) -> None:
+    running.post(ship24.single())
+    page = anna.get("/ops/settings").body.decode()
+    for word in ("token-1", "shop", "anna", "ben", "has not signed in yet", "last signed in"):
+        assert word in page
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ops/nothing", 404),
+        ("/ops/trackers/ship24/nothing", 404),
+        ("/ops/trackers/nobody/nothing", 404),
+        ("/ops/trackers/ship24/%00", 404),
+        ("/ops/trackers/ship24/%ff%fe", 404),
+        ("/ops/deliveries/nothing", 404),
+        ("/ops/messages/nothing", 404),
+        ("/ops/settings/setup-window/nobody", 404),
+        ("/ops/trackers?cursor=nonsense", 422),
+        ("/ops/deliveries?cursor=W10", 422),
+        ("/ops/quarantine?cursor=%00", 422),
+        ("/ops/settings?cursor=nonsense", 422),
+        ("/ops/deliveries?since=yesterday", 422),
+        ("/ops/deliveries?status=abc", 422),
+        ("/ops/trackers?stuck_days=-1", 422),
+        ("/ops/trackers?q=%00", 200),
+        ("/ops?window=nonsense", 200),
+    ],
+)
+def test_what_cannot_be_shown_is_a_page_with_the_right_status(anna: Visitor, path: str, status: int) -> None:
+    answer = anna.get(path)
+    assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert b"<h1>" in answer.body
+    assert b"Traceback" not in answer.body
+
+
+def test_the_api_stays_the_apis(running: Service, anna: Visitor) -> None:
+    for path in ("/ops/api", "/ops/api/nothing", "/ops/api/trackers"):
+        answer = anna.get(path)
+        assert answer.headers["content-type"] == "application/json", path
+        assert answer.status in {401, 404}
+    assert anna.get("/ops/api/setup-windows").status == 405
+
+
+def test_a_database_that_is_away_is_a_page_too(service: StartService, own_cluster: Cluster) -> None:
+    running = service(own_cluster.create_database("away"), ops_tokens=OPS)
+    visitor = Visitor(running)
+    visitor.sign_in(OPS)
+    assert visitor.get("/ops/trackers").status == 200
+    own_cluster.stop("immediate")
+    answer = visitor.get("/ops/trackers")
+    assert (answer.status, b"The database does not answer" in answer.body) == (503, True)
+    own_cluster.start()
+
+
+def test_all_pages_work_on_postgresql(service: StartService, postgresql_url: str) -> None:
+    make_scenery(postgresql_url, datetime.now(UTC), trackers=12)
+    running = service(postgresql_url, ops_tokens=OPS, shiipp_tokens="a-shiipp-secret")
+    visitor = Visitor(running)
+    visitor.sign_in(OPS)
+    paths = [*pages(running), "/ops?window=7d", "/ops/trackers?q=l&milestone=delivered", "/ops/customers?user_code=JAM0001"]
+    assert {path: status for path in paths if (status := visitor.get(path).status) != 200} == {}
+
+
+ODD_IDS = ("a/b", "a b", "100%", "a#b?c=d&e", "ünï-箱", "ends/", "/begins", "a//b", "%2F", "a/../b", "+", "a\u202eb", "<b>")
+
+
+@pytest.mark.parametrize("tracker_id", ODD_IDS)
+def test_the_link_of_a_tracker_leads_to_it_whatever_its_id(running: Service, anna: Visitor, tracker_id: str) -> None:
+    number = f"ODD{next(_numbers)}"
+    item = ship24.item(f"message of {tracker_id}", tracker_id)
+    item["tracker"]["trackingNumber"] = number
+    assert running.post(ship24.body(item)).outcomes() == ["applied"]
+    assert to_tracker("ship24", tracker_id).encode() in anna.get(f"/ops/trackers?q={number}").body
+    answer = anna.get(to_tracker("ship24", tracker_id))
+    assert answer.status == 200
+    link = next(part for part in answer.body.decode().split('"') if part.startswith("/ops/messages/"))
+    assert anna.get(link).status == 200
+
+
+def test_a_body_of_five_megabytes_makes_no_large_page(running: Service, anna: Visitor) -> None:
+    items = [ship24.item(f"large-{number}", "large", note="x" * 2000) for number in range(1500)]
+    for body in (orjson.dumps(["<b>" * 1000] * 1_600), b"x" * 5_000_000, b"[" * 5_000_000, ship24.body(*items)):
+        call = running.post(body)
+        answer = anna.get(f"/ops/deliveries/{call.json()['delivery_id']}")
+        assert answer.status == 200
+        assert len(answer.body) < 700_000
+        assert b"<b><b>" not in answer.body
+
+
+def test_an_empty_page_of_a_long_list_says_that_there_is_more(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    running.post(ship24.single())
+    running.stop()
+    columns = [row["name"] for row in running.rows("PRAGMA table_info(deliveries)") if row["name"] != "id"]
+    copy = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5100) "
+        f"INSERT INTO deliveries (id, {', '.join(columns)}) "
+        f"SELECT 'f' || printf('%06d', i), {', '.join(columns)} FROM deliveries, n"
+    )
+    change(sqlite_url, copy)
+    running.restart()
+    visitor = Visitor(running)
+    visitor.sign_in(OPS)
+    page = visitor.get("/ops/deliveries?client=192.0.2.1").body.decode()
+    assert "none matched" in page
+    further = next(part for part in page.split('"') if "cursor=" in part).replace("&amp;", "&")
+    assert urlsplit(further).path == "/ops/deliveries"
+    assert "No call matches." in visitor.get(further).body.decode()
+
+
+def test_older_entries_follow_without_gaps_or_repeats(running: Service, anna: Visitor) -> None:
+    seen: list[str] = []
+    path = "/ops/deliveries?limit=50"
+    while path:
+        page = anna.get(path).body.decode()
+        seen += [part.removeprefix("/ops/deliveries/") for part in page.split('"') if part.startswith("/ops/deliveries/")]
+        path = next(
+            (part.replace("&amp;", "&") for part in page.split('"') if "cursor=" in part and "/ops/deliveries?" in part), ""
+        )
+        if "Older" not in page:
+            break
+    assert seen == [row["id"] for row in running.rows("SELECT id FROM deliveries ORDER BY id DESC")]
+
+
+def test_the_wheel_has_the_templates_and_the_files(tmp_path: Path) -> None:
+    script = f"from flit_core.buildapi import build_wheel; build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    console = ROOT / "receiver" / "web" / "console"
+    needed = {str(file.relative_to(ROOT)) for folder in ("templates", "static") for file in (console / folder).iterdir()}
+    assert len(needed) > 15
+    assert needed <= packed
