@@ -31,7 +31,7 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.story import explain_delivery
 
-_SHOWN_BYTES = 4000
+_SHOWN_LETTERS = 4000
 _WIDTHS = {"received (UTC)": 14, "source": 6, "id": 36, "client": 39}
 _CLIENT_FROM_WIDTH = 120  # in a narrower terminal its address has no room
 
@@ -65,9 +65,7 @@ def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json:
     if as_json:
         show_json(found.as_json())
         return
-    names = _columns()
-    lines = ([*_cells(row, names), _answer(row)] for row in found.items)
-    show_page(found, "call", [*names, "answer"], lines, wrapped=["answer"])
+    _show_page(found)
 
 
 @deliveries.command()
@@ -86,6 +84,16 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
         _show(found)
 
 
+def _show_page(page: queries.Page) -> None:
+    """Print a table; where it is narrow and all calls are of one year, that stands at the top."""
+    names = _columns(terminal_width() or 0)
+    years = {row["received_at"][:4] for row in page.items}
+    short = len(years) == 1 and "client" not in names
+    first = f"in {min(years)} (UTC)" if short else names[0]
+    lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
+    show_page(page, "call", [first, *names[1:], "answer"], lines, wrapped=["answer"])
+
+
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:
     with reading(settings) as database, suppress(KeyboardInterrupt):
         follower = Follower(
@@ -101,33 +109,24 @@ def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, a
 
 def _show_lines(calls: Iterable[dict[str, Any]]) -> None:
     """Print a table that grows at its end: no year, and columns that stay as they are."""
-    names = _columns()
-    show_line([(name, _WIDTHS[name]) for name in names], "answer")
+    names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
+    widths = [_WIDTHS[name] for name in names]
+    show_line(list(zip(names, widths, strict=True)), "answer")
     for row in calls:
-        received, *cells = _cells(row, names)
-        widths = (_WIDTHS[name] for name in names)
-        show_line(list(zip([received[5:], *cells], widths, strict=True)), _answer(row))
+        received, *cells, answer = _line(row, names)
+        show_line(list(zip([received[5:], *cells], widths, strict=True)), answer)
 
 
-def _columns() -> list[str]:
-    width = terminal_width()
-    return [name for name in _WIDTHS if name != "client" or width is None or width >= _CLIENT_FROM_WIDTH]
+def _columns(width: int) -> list[str]:
+    return [name for name in _WIDTHS if name != "client" or width >= _CLIENT_FROM_WIDTH]
 
 
-def _cells(row: dict[str, Any], names: list[str]) -> list[str]:
-    cells = {
-        "received (UTC)": brief(row["received_at"]),
-        "source": row["source"],
-        "id": row["id"],
-        "client": row["client"] or "-",
-    }
-    return [cells[name] for name in names]
-
-
-def _answer(row: dict[str, Any]) -> object:
+def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
     nothing = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
     what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or nothing
-    return coloured(f"{row['status']} {what}", row["outcome"])
+    cells = {"received (UTC)": brief(row["received_at"]), "client": row["client"] or "-"}
+    shown = [cells.get(name, row.get(name)) for name in names]
+    return [*shown, coloured(f"{row['status']} {what}", row["outcome"])]
 
 
 def _show(found: queries.StoredDelivery) -> None:
@@ -148,7 +147,8 @@ def _show(found: queries.StoredDelivery) -> None:
     )
     if found.items:
         show_heading("Messages")
-        rows = [[item[name] for name in ("position", "outcome", "reason", "message_id")] for item in found.items]
+        names = ("outcome", "reason", "message_id")
+        rows = [[item["position"] + 1, *(item[name] for name in names)] for item in found.items]
         show_table(("#", "outcome", "reason", "message id"), rows, wrapped=["message id"], numbers=["#"])
     show_heading("Headers")
     show_pairs(found.headers)
@@ -167,6 +167,6 @@ def _readable(body: bytes | None) -> str:
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "backslashreplace")
     shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text[:_SHOWN_BYTES]
+        letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN_LETTERS]
     )
-    return shown + (f"\n… {len(text) - _SHOWN_BYTES} more characters; --body writes all" if len(text) > _SHOWN_BYTES else "")
+    return shown + (f"\n… {len(text) - _SHOWN_LETTERS} more characters; --body writes all" if len(text) > _SHOWN_LETTERS else "")
