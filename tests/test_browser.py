@@ -1,0 +1,396 @@
+"""The console in a real browser: what people see and do, in both themes, on a phone and by keyboard."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from receiver.web.console.links import to_tracker
+from tests.conftest import StartService, lacking
+from tests.harness import ship24
+from tests.harness.browser import CHROMIUM, DESK, PHONE, Tab, browsing
+from tests.harness.scenery import make_scenery
+from tests.harness.service import Service, serving
+
+OPS = "the-ops-token-of-these-tests"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\u200b\x07 {{ 7 * 7 }} مرحبا"
+UNFOLD = "document.querySelectorAll('details').forEach((node) => { node.open = true; })"
+OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        lacking("Chromium is not installed (Debian package: chromium)")
+    with browsing() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a week of traffic and something hostile in it."""
+    directory = tmp_path_factory.mktemp("browser")
+    url = f"sqlite:///{directory}/receiver.db"
+    make_scenery(url, datetime.now(UTC), trackers=60)
+    settings = {"ops_tokens": f"anna:{OPS}", "shiipp_tokens": "shop:the-shiipp-token", "ship24_ip_policy": "enforce"}
+    with serving(directory / "service", url, ship24_allowed_ips="127.0.0.1", **settings) as service:
+        events = [
+            ship24.event("hostile", "2025-03-01T10:00:00", status=HOSTILE, location=HOSTILE, statusMilestone=HOSTILE),
+            ship24.event("long", "2025-03-02T10:00:00", status="W" * 3000, location="\u05e9" * 3000, courierCode="c" * 500),
+        ]
+        item = ship24.item("message <b>&amp;\u202e", "tracker <b>/\u202e?#%", events)
+        item["tracker"] |= {"trackingNumber": f"HOSTILE{HOSTILE}", "shipmentReference": "R" * 500, "clientTrackerId": HOSTILE}
+        reply = service.post(ship24.body(item, {HOSTILE: HOSTILE}), headers=[("X-Hostile", HOSTILE.replace("\x07", ""))])
+        assert reply.outcomes() == ["applied", "quarantined"]
+        yield service
+
+
+@pytest.fixture
+def open_tab(browser: Browser, running: Service) -> Iterator[OpenTab]:
+    """Open tabs, signed in at first; nothing may have gone wrong in any of them at the end."""
+    tabs: list[Tab] = []
+    with ExitStack() as stack:
+
+        def open_one(service: Service = running, signed_in: bool = True, **options: object) -> Tab:
+            context = browser.new_context(**{"viewport": DESK, "locale": "en-GB", **options})  # type: ignore[arg-type]
+            stack.callback(context.close)
+            tab = Tab(context, service.url)
+            tabs.append(tab)
+            if signed_in:
+                tab.sign_in(OPS)
+            return tab
+
+        yield open_one
+        wrong = [problem for tab in tabs for problem in tab.wrong]
+    assert wrong == []
+
+
+def pages(running: Service) -> list[str]:
+    """Return the address of one page of each kind, and of the hostile ones."""
+    delivery = "SELECT id FROM deliveries WHERE outcome = :outcome ORDER BY id DESC LIMIT 1"
+    stale = running.rows("SELECT tracker_id, message_id FROM events WHERE outcome = 'stale' AND source = 'ship24' LIMIT 1")[0]
+    return [
+        *(
+            "/ops",
+            "/ops?window=7d",
+            "/ops/trackers",
+            "/ops/trackers?q=nothing",
+            "/ops/deliveries?outcome=refused",
+            "/ops/deliveries",
+        ),
+        *("/ops/quarantine", "/ops/customers?user_code=JAM0001", "/ops/settings", "/ops/settings/setup-window/ship24"),
+        *(
+            f"/ops/deliveries/{running.scalar(delivery, outcome=name)}"
+            for name in ("accepted", "refused", "unreadable", "failed")
+        ),
+        *(to_tracker("ship24", stale["tracker_id"]), f"/ops/messages/{stale['message_id']}"),
+        *(
+            to_tracker("ship24", "tracker <b>/\u202e?#%"),
+            "/ops/messages/message%20%3Cb%3E%26amp%3B%E2%80%AE",
+            "/ops/trackers?q=hostile",
+        ),
+    ]
+
+
+def a_reference(running: Service) -> str:
+    """Return what the user calls one of the parcels."""
+    return str(running.scalar("SELECT client_tracker_id FROM trackers WHERE client_tracker_id LIKE 'order-%' LIMIT 1"))
+
+
+# Every page
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_can_be_read_and_named_and_fits(running: Service, open_tab: OpenTab, theme: str, size: dict[str, int]) -> None:
+    tab = open_tab(color_scheme=theme, viewport=size, signed_in=False)
+    problems = {"sign-in": [tab.open("/ops/sign-in"), tab.faint(), tab.unlabelled(), tab.overflow()]}
+    tab.sign_in(OPS)
+    for path in pages(running):
+        problems[path] = [tab.open(path), tab.faint(), tab.unlabelled(), max(0, tab.overflow())]
+        tab.page.evaluate(UNFOLD)
+        problems[f"{path} unfolded"] = [200, tab.faint(), [], max(0, tab.overflow())]
+    assert {path: found for path, found in problems.items() if found != [200, [], [], 0]} == {}
+
+
+def test_a_page_that_is_not_there_is_a_page(open_tab: OpenTab) -> None:
+    tab = open_tab()
+    assert tab.open("/ops/deliveries/nothing") == 404
+    expect(tab.page.get_by_role("heading", level=1)).to_have_text("Not found")
+    assert [tab.faint(), tab.unlabelled(), tab.overflow()] == [[], [], 0]
+    tab.wrong.clear()  # the browser notes the 404
+
+
+def test_light_and_dark_differ(open_tab: OpenTab) -> None:
+    grounds = [
+        open_tab(color_scheme=theme).page.evaluate("getComputedStyle(document.body).backgroundColor")
+        for theme in ("light", "dark")
+    ]
+    assert len(set(grounds)) == 2
+
+
+# Signing in
+
+
+def test_signing_in_and_out(open_tab: OpenTab) -> None:
+    tab = open_tab(signed_in=False)
+    tab.open("/ops/trackers?q=LZ")
+    tab.page.get_by_label("Ops token").fill("wrong")
+    tab.page.get_by_role("button", name="Sign in").click()
+    expect(tab.page.get_by_role("alert")).to_contain_text("That did not work.")
+    tab.wrong.clear()  # the browser notes the 403
+    tab.page.get_by_label("Ops token").fill(OPS)
+    tab.page.get_by_role("button", name="Sign in").click()
+    tab.page.wait_for_url("**/ops/trackers?q=LZ")
+    expect(tab.page.get_by_text("Signed in with anna")).to_be_visible()
+    tab.page.get_by_role("button", name="Sign out").click()
+    tab.page.wait_for_url("**/ops/sign-in")
+    tab.page.go_back()
+    expect(tab.page.get_by_label("Ops token")).to_be_visible()
+
+
+def test_by_keyboard_alone_from_the_sign_in_to_a_timeline(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab(signed_in=False)
+    tab.open("/ops")
+    keyboard = tab.page.keyboard
+    keyboard.type(OPS)
+    keyboard.press("Enter")
+    tab.page.wait_for_url("**/ops")
+    keyboard.press("Tab")
+    expect(tab.page.get_by_role("link", name="Skip to content")).to_be_focused()
+    keyboard.press("Enter")
+    expect(tab.page.locator("main")).to_be_focused()
+    keyboard.press("Shift+Tab")
+    keyboard.press("Shift+Tab")
+    tab.page.get_by_role("link", name="Trackers", exact=True).focus()
+    outline = tab.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    keyboard.press("Enter")
+    tab.page.wait_for_url("**/ops/trackers")
+    keyboard.press("/")
+    expect(tab.page.get_by_role("searchbox")).to_be_focused()
+    reference = a_reference(running)
+    keyboard.type(reference)
+    keyboard.press("Enter")
+    tab.page.wait_for_url(f"**q={reference}**")
+    first = tab.page.locator("tbody a").first
+    for _ in range(30):
+        if first.evaluate("node => node === document.activeElement"):
+            break
+        keyboard.press("Tab")
+    keyboard.press("Enter")
+    expect(tab.page.get_by_role("heading", name="Timeline")).to_be_visible()
+
+
+def test_everything_works_without_a_script(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab(java_script_enabled=False)
+    page = tab.page
+    page.get_by_role("link", name="Trackers", exact=True).click()
+    page.get_by_role("searchbox").fill(a_reference(running))
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.locator("tbody a").first.click()
+    expect(page.locator("ol.timeline > li").first).to_be_visible()
+    tab.open("/ops/settings/setup-window/ship24")
+    page.get_by_role("button", name="Open the window").click()
+    expect(page.get_by_text("closes in")).to_be_visible()
+    page.get_by_role("link", name="Close now").click()
+    page.get_by_role("button", name="Close it now").click()
+    expect(page.get_by_text("closes in")).to_have_count(0)
+
+
+# Lists
+
+
+def test_search_and_filters_narrow_the_list(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.page.get_by_role("link", name="Trackers", exact=True).click()
+    tab.page.get_by_role("searchbox").fill("1z999aa1")
+    tab.page.get_by_role("button", name="Search").click()
+    rows = tab.page.locator("tbody tr")
+    expect(rows).to_have_count(50)
+    tab.page.get_by_role("link", name="Older").click()
+    expect(rows).to_have_count(10)
+    tab.open("/ops/trackers")
+    tab.page.get_by_text("Filters", exact=True).click()
+    tab.page.get_by_label("Source").select_option("shiipp")
+    tab.page.get_by_label("Milestone").fill("completed")
+    tab.page.get_by_role("button", name="Apply").click()
+    expect(rows).to_have_count(2)
+    expect(tab.page.get_by_label("Source")).to_have_value("shiipp")
+
+
+def test_a_new_call_appears_by_itself(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops/deliveries")
+    tab.page.evaluate("window.notReloaded = true")
+    expect(tab.page.get_by_text("Updates itself")).to_be_visible()
+    call = running.post(ship24.single()).json()["delivery_id"]
+    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_be_visible(timeout=20_000)
+    assert tab.page.evaluate("window.notReloaded") is True
+
+
+def test_an_update_leaves_focus_scroll_and_what_is_unfolded_alone(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops/deliveries")
+    link = tab.page.locator("tbody a").nth(20)
+    link.scroll_into_view_if_needed()
+    link.focus()
+    focused = link.get_attribute("href")
+    before = tab.page.evaluate("document.activeElement.getBoundingClientRect().top")
+    calls = [running.post(ship24.single()).json()["delivery_id"] for _ in range(3)]
+    tab.refresh()
+    expect(tab.page.locator(f'tr[data-key="{calls[-1]}"]')).to_have_count(1)
+    assert tab.page.evaluate("document.activeElement.getAttribute('href')") == focused
+    assert abs(tab.page.evaluate("document.activeElement.getBoundingClientRect().top") - before) < 2
+    tab.open("/ops/quarantine")
+    tab.page.locator("summary", has_text="Content").first.click()
+    running.post(ship24.body({"nothing": "of use"}))
+    tab.refresh()
+    expect(tab.page.locator("article")).not_to_have_count(0)
+    unfolded = tab.page.locator("article > details[open]")
+    expect(unfolded).to_have_count(1)
+    expect(tab.page.locator("article").nth(1).locator("> details")).to_have_attribute("open", "")
+
+
+def test_an_update_waits_while_text_is_selected(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops/deliveries")
+    select = "getSelection().selectAllChildren(document.querySelector('tbody tr'))"
+    tab.page.evaluate(select)
+    chosen = tab.page.evaluate("getSelection().toString()")
+    call = running.post(ship24.single()).json()["delivery_id"]
+    tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_have_count(0)
+    assert tab.page.evaluate("getSelection().toString()") == chosen
+    tab.page.evaluate("getSelection().removeAllRanges()")
+    tab.refresh()
+    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_have_count(1)
+
+
+def test_a_page_says_quietly_that_the_service_is_gone_and_recovers(
+    service: StartService, sqlite_url: str, open_tab: OpenTab
+) -> None:
+    own = service(sqlite_url, ops_tokens=f"anna:{OPS}")
+    tab = open_tab(own)
+    tab.open("/ops/deliveries")
+    own.stop()
+    tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(tab.page.get_by_role("status")).to_contain_text("The service cannot be reached.")
+    expect(tab.page.get_by_text("Not up to date")).to_be_visible()
+    own.restart()
+    tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(tab.page.get_by_role("status")).to_have_text("")
+    own.stop()
+    own.env["RECEIVER_OPS_TOKENS"] = "another-token-than-before"
+    own.restart()
+    tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(tab.page.get_by_role("status")).to_contain_text("You are signed out.")
+    expect(tab.page.get_by_role("link", name="Sign in again")).to_be_visible()
+    tab.wrong.clear()  # the browser notes that it could not connect
+
+
+# One of each
+
+
+def test_a_timeline_tells_events_apart_by_shape_and_word(running: Service, open_tab: OpenTab) -> None:
+    events = [ship24.event(f"told-{day}", f"2025-03-0{day}T10:00:00Z", status=f"day {day}") for day in (1, 2, 3)]
+    first, second, third = (ship24.item(f"of-day-{place}", "told-apart", [event]) for place, event in enumerate(events))
+    for body in (ship24.body(first), ship24.body(third), ship24.body(second), ship24.body(third)):
+        assert running.post(body).status == 200
+    tab = open_tab()
+    tab.open(to_tracker("ship24", "told-apart"))
+    entries = tab.page.locator("ol.timeline > li")
+    expect(entries).to_have_count(3)
+    told = [" ".join(entries.nth(place).inner_text().split()) for place in range(3)]
+    assert ["day 3" in told[0], "day 2" in told[1], "day 1" in told[2]] == [True] * 3
+    assert ["applied" in told[0], "stale: older" in told[1], "applied" in told[2]] == [True] * 3
+    assert ["told again" in told[0], "stands here now" in told[0], "late:" in told[0]] == [True] * 3
+    assert "2025-03-02T10:00:00Z" in told[1]
+    shapes = [entries.nth(place).locator(".knot svg").inner_html() for place in range(3)]
+    assert shapes[0] == shapes[2] != shapes[1]
+    expect(tab.page.locator(".weave .thread")).to_have_count(3)
+    entries.nth(1).get_by_role("link", name=re.compile("Why")).click()
+    expect(tab.page.get_by_text("the tracker already stood at")).to_be_visible()
+
+
+def test_a_delivery_shows_request_and_answer_side_by_side_or_below_each_other(
+    running: Service, open_tab: OpenTab, tmp_path: Path
+) -> None:
+    body = ship24.body(ship24.item("side-1", note="a note"), ship24.item("side-2"))
+    call = running.post(body).json()["delivery_id"]
+    wide, narrow = open_tab(), open_tab(viewport=PHONE)
+    places = []
+    for tab in (wide, narrow):
+        tab.open(f"/ops/deliveries/{call}")
+        boxes = [tab.page.get_by_role("region", name=name).bounding_box() for name in ("Request", "Answer")]
+        places.append([(box["x"], box["y"]) for box in boxes if box is not None])
+    assert places[0][0][1] == places[0][1][1]
+    assert places[0][0][0] < places[0][1][0]
+    assert places[1][0][0] == places[1][1][0]
+    assert places[1][0][1] < places[1][1][1]
+    expect(wide.page.get_by_text("a note")).to_be_hidden()
+    wide.page.get_by_role("region", name="Request").locator("summary", has_text="metadata").first.click()
+    expect(wide.page.get_by_text("a note")).to_be_visible()
+    expect(wide.page.get_by_role("link", name="side-1")).to_be_visible()
+    with wide.page.expect_download() as download:
+        wide.page.get_by_role("link", name="Exact bytes").first.click()
+    download.value.save_as(tmp_path / "body")
+    assert (tmp_path / "body").read_bytes() == body
+
+
+def test_a_setup_window_asks_once_counts_down_and_closes(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.page.get_by_role("link", name="Settings").click()
+    tab.page.get_by_role("region", name="Ship24").get_by_role("link", name="Open").click()
+    tab.page.get_by_label("For how long").select_option("5")
+    tab.page.get_by_role("button", name="Open the window").click()
+    tab.page.wait_for_url("**/ops/settings")
+    countdown = tab.page.locator("time.countdown")
+    expect(countdown).to_have_text(re.compile("^4:"))
+    first = countdown.inner_text()
+    expect(countdown).not_to_have_text(first)
+    expect(tab.page.get_by_text("setup-window open").first).to_be_visible()
+    tab.page.get_by_role("link", name="Close now").click()
+    tab.page.get_by_role("button", name="Close it now").click()
+    expect(countdown).to_have_count(0)
+
+
+def test_times_tell_the_local_time_when_pointed_at(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab(timezone_id="Asia/Tokyo")
+    tab.open("/ops/deliveries")
+    time = tab.page.locator("tbody time").first
+    time.hover()
+    moment = datetime.fromisoformat(str(time.get_attribute("datetime")))
+    assert time.inner_text() == moment.strftime("%Y-%m-%d %H:%M:%S")
+    title = str(time.get_attribute("title"))
+    assert f"{(moment.hour + 9) % 24:02d}:{moment:%M:%S}" in title
+
+
+def test_hostile_content_is_text(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    call = running.scalar("SELECT delivery_id FROM messages WHERE message_id LIKE 'message <b>%'")
+    for path in (*pages(running)[-3:], "/ops/quarantine", f"/ops/deliveries/{call}", "/ops/trackers", "/ops"):
+        assert tab.open(path) == 200
+        tab.page.evaluate(UNFOLD)
+        assert tab.page.locator("main script, main img, main b > script").count() == 0
+        assert tab.page.evaluate("/[\\u202e\\u200b\\u0007]/.test(document.documentElement.innerHTML)") is False
+    tab.open(to_tracker("ship24", "tracker <b>/\u202e?#%"))
+    shown = tab.page.locator("ol.timeline > li").nth(1).inner_text()
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)>[U+202E]gnp.exe[U+200B]\u2407 {{ 7 * 7 }} مرحبا" in shown
+
+
+def test_five_megabytes_are_shown_in_part_and_quickly_folded(running: Service, open_tab: OpenTab) -> None:
+    items = [ship24.item(f"five-{number}", "five", note=HOSTILE + "x" * 3000) for number in range(1200)]
+    body = ship24.body(*items)
+    assert 4_000_000 < len(body) < 5_242_880
+    call = running.post(body).json()["delivery_id"]
+    tab = open_tab()
+    tab.open(f"/ops/deliveries/{call}")
+    expect(tab.page.get_by_text(re.compile("1,1[0-9]{2} more"))).to_have_count(1)
+    assert tab.page.evaluate("document.querySelectorAll('*').length") < 12_000
+    expect(tab.page.get_by_role("link", name=re.compile("Exact bytes, 4.* MB"))).to_be_visible()
