@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from receiver.storage.queries import deliveries, pages, search
+from tests.harness.archive import Archive, archive_at
 from tests.harness.postgresql import Cluster, find_binaries
 from tests.harness.service import Service, serving
 
@@ -73,6 +75,24 @@ def postgresql_url(cluster: Cluster) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind in turn."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def lexical_url(cluster: Cluster) -> Iterator[str]:
+    """An empty PostgreSQL database that sorts `a B c`, as most installations do, not `B a c`."""
+    name = f"lexical_{next(_numbers)}"
+    yield cluster.create_database(name, icu_locale="en-US")
+    cluster.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "lexical"])
+def archive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    """A database whose rows the test sets, of each kind in turn. A page looks at few rows, so that few show its edges."""
+    monkeypatch.setattr(pages, "_SEEN_ROWS", 3)
+    monkeypatch.setattr(search, "_SEEN_TERMS", 3)
+    monkeypatch.setattr(deliveries, "_MAX_CARRIERS", 3)
+    with archive_at(request.getfixturevalue(f"{request.param}_url")) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -2,22 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.load import post_together
-from tests.harness.postgresql import Cluster
 from tests.harness.service import Reply, Service, run_command
-
-
-@pytest.fixture
-def lexical_url(cluster: Cluster) -> Iterator[str]:
-    """A PostgreSQL database that sorts `a B c`, as most installations do, not `B a c`."""
-    yield cluster.create_database("lexical", icu_locale="en-US")
-    cluster.drop_database("lexical")
 
 
 def applied_by_message(answers: list[Reply]) -> Counter[str]:

@@ -69,7 +69,11 @@ def list_quarantine(
         return Page([], None)
     with database.read() as connection:
         page = read_newest(connection, table, columns, [], rest, cursor, limit)
-    return Page([{**item, "raw": bytes(item["raw"]).decode("utf-8", "replace")} for item in page.items], page.next)
+    return Page([{**item, "raw": _read_beginning(item["raw"])} for item in page.items], page.next)
+
+
+def _read_beginning(raw: bytes | None) -> str:
+    return bytes(raw or b"").decode("utf-8", "replace")  # SQLite cuts a part of nothing to NULL
 
 
 def _read_copies(connection: Connection, kept: RowMapping) -> Sequence[RowMapping]:

@@ -1,0 +1,64 @@
+"""A database whose rows a test sets as it likes, and a walk through all pages of a list."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Table, insert
+
+from receiver.storage.database import Database
+from receiver.storage.queries import Page
+from receiver.storage.tables import METADATA
+from tests.harness.storage import make_tables
+
+_MAX_PAGES = 1000
+
+
+class Archive:
+    """A database with tables."""
+
+    def __init__(self, url: str) -> None:
+        make_tables(url)
+        self.url = url
+        self.database = Database(url)
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        with self.database.connect_writer() as connection, connection.begin():
+            for table in METADATA.tables.values():
+                connection.execute(table.delete())
+
+    def add(self, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+        """Add rows; columns that are not given are NULL, or empty where they cannot be."""
+        full = [{column.name: row.get(column.name, _blank(column)) for column in table.columns} for row in rows]
+        if full:
+            with self.database.connect_writer() as connection, connection.begin():
+                connection.execute(insert(table), full)
+
+
+def _blank(column: Any) -> object:
+    return None if column.nullable else column.type.python_type()
+
+
+@contextmanager
+def archive_at(url: str) -> Iterator[Archive]:
+    """Give an archive in an empty database."""
+    archive = Archive(url)
+    try:
+        yield archive
+    finally:
+        archive.database.close()
+
+
+def walk(ask: Callable[[int, str | None], Page], limit: int) -> list[dict[str, Any]]:
+    """Return the items of all pages."""
+    items: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(_MAX_PAGES):
+        page = ask(limit, cursor)
+        assert len(page.items) <= limit
+        items += page.items
+        cursor = page.next
+        if cursor is None:
+            return items
+    raise AssertionError("the pages do not end")

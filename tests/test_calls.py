@@ -1,0 +1,265 @@
+"""Calls and quarantine listed with every filter on every database; and what no question may do: fail for what it is asked."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.clock import from_micros, new_id, to_micros
+from receiver.errors import (
+    AddressNotAllowed,
+    BodyTooLarge,
+    InvalidJson,
+    NotFound,
+    ReceiverError,
+    StorageUnavailable,
+    Unauthorized,
+    UnexpectedShape,
+)
+from receiver.records import Submission
+from receiver.sources import NAMES, ship24
+from receiver.storage import queries
+from receiver.storage.queries import DeliveryFilter, TrackerFilter
+from receiver.storage.queries.pages import write_cursor
+from receiver.storage.tables import QuarantineTable, table_of
+from receiver.story import explain
+from tests.harness.archive import Archive, walk
+from tests.harness.inbox import NOW, delivery, opened
+from tests.harness.ship24 import Item, body, event, item
+
+_START = to_micros(NOW)
+_ERRORS: dict[str, ReceiverError] = {
+    error.code: error
+    for error in (
+        Unauthorized("No."),
+        AddressNotAllowed("No."),
+        BodyTooLarge("No."),
+        InvalidJson("No."),
+        StorageUnavailable("No."),
+    )
+}
+_EVENTS: dict[str, list[Item]] = {"event": [event("e")], "nothing": [], "bad": [event("f", "yesterday")]}
+
+
+class Call(NamedTuple):
+    """A call as the tests know it: after so many milliseconds; `items` are numbers of message and parcel, and what it tells."""
+
+    source: str
+    client: str | None
+    millis: int
+    error: str | None
+    items: tuple[tuple[int, int, str], ...]
+
+    def status(self) -> int:
+        return _ERRORS[self.error].status if self.error else 200
+
+    def outcome(self) -> str:
+        return _ERRORS[self.error].outcome if self.error else "accepted"
+
+
+class Kept(NamedTuple):
+    """Calls by id, and which parcel each message (source and number) told of when it came first."""
+
+    calls: dict[str, Call]
+    parcels: dict[tuple[str, int], int]
+
+    def carries(self, call: Call, message: int) -> bool:
+        return call.error is None and any(number == message for number, _, _ in call.items)
+
+    def tells_of(self, call: Call, parcel: int) -> bool:
+        return call.error is None and any(self.parcels[call.source, number] == parcel for number, _, _ in call.items)
+
+    def holds(self, call: Call, wanted: DeliveryFilter) -> bool:
+        at = _START + call.millis * 1000
+        return (
+            wanted.source in {None, call.source}
+            and wanted.status in {None, call.status()}
+            and wanted.outcome in {None, call.outcome()}
+            and wanted.client in {None, call.client}
+            and (wanted.since is None or at >= wanted.since)
+            and (wanted.until is None or at < wanted.until)
+            and (wanted.message_id is None or self.carries(call, int(wanted.message_id)))
+            and (wanted.tracking_number is None or self.tells_of(call, int(wanted.tracking_number[-1])))
+        )
+
+
+_clients = st.sampled_from([None, "203.0.113.1", "2001:db8::1"])
+_calls = st.lists(
+    st.builds(
+        Call,
+        st.sampled_from(NAMES),
+        _clients,
+        st.integers(0, 3),
+        st.sampled_from([None, None, None, *_ERRORS]),
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from(list(_EVENTS))), max_size=3).map(tuple),
+    ),
+    max_size=16,
+)
+_edge = st.none() | st.none() | st.integers(0, 4).map(lambda millis: _START + millis * 1000) | st.sampled_from([-5, 0, 2**80])
+_filters = st.builds(
+    DeliveryFilter,
+    st.sampled_from([None, None, *NAMES, "nobody"]),
+    st.sampled_from([None, None, None, 200, 400, 401, 403, 413, 503, 204, -1, 2**40]),
+    st.sampled_from([None, None, None, "accepted", "refused", "unreadable", "failed", "other"]),
+    st.none() | _clients,
+    _edge,
+    _edge,
+    st.sampled_from([None, None, "0", "1", "9"]),
+    st.sampled_from([None, None, "TN-t-0", "tn-T-1", "TN-t-9"]),
+)
+
+
+def keep(archive: Archive, calls: list[Call]) -> Kept:
+    """Keep calls as the writing process does."""
+    archive.clear()
+    kept: dict[str, Call] = {}
+    submissions = []
+    parcels: dict[tuple[str, int], int] = {}
+    for call in calls:
+        at = NOW + timedelta(milliseconds=call.millis)
+        came = delivery(b"")._replace(id=new_id(at), source=call.source, client=call.client, received_at=to_micros(at))
+        kept[came.id] = call
+        told = [item(str(number), f"t-{parcel}", _EVENTS[kind]) for number, parcel, kind in call.items]
+        if call.error is not None:
+            submissions.append(Submission(came, error=_ERRORS[call.error]))
+            continue
+        submissions.append(Submission(came, tuple(ship24.split(body(*told)))))
+        for number, parcel, _ in call.items:
+            parcels.setdefault((call.source, number), parcel)
+    with opened(archive.url) as store:
+        assert None not in store.inbox.keep(submissions, NOW)
+    return Kept(kept, parcels)
+
+
+@settings(max_examples=40)
+@given(calls=_calls, wanted=st.lists(_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
+def test_every_list_of_calls_gives_what_is_wanted_once_newest_first(
+    archive: Archive, calls: list[Call], wanted: list[DeliveryFilter], limit: int
+) -> None:
+    kept = keep(archive, calls)
+    for filters in wanted:
+        expected = sorted((id_ for id_, call in kept.calls.items() if kept.holds(call, filters)), reverse=True)
+        assert [found["id"] for found in walk(asking(archive, filters), limit)] == expected
+        assert [found["id"] for found in walk(asking(archive, filters), 200)] == expected
+
+
+def asking(archive: Archive, wanted: DeliveryFilter, start: str | None = None) -> Callable[[int, str | None], queries.Page]:
+    return lambda limit, cursor: queries.list_deliveries(archive.database, wanted, NAMES, limit, cursor or start)
+
+
+def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: Archive) -> None:
+    calls = [Call("ship24", f"203.0.113.{n % 5}", n // 3, None, ((1, n % 2, "event"), (2, 0, "nothing"))) for n in range(40)]
+    kept = keep(archive, calls)
+    for wanted in (
+        DeliveryFilter(message_id="1"),
+        DeliveryFilter(message_id="1", tracking_number="TN-t-0", client="203.0.113.3"),
+    ):
+        expected = sorted((id_ for id_, call in kept.calls.items() if kept.holds(call, wanted)), reverse=True)
+        assert [row["id"] for row in walk(asking(archive, wanted), 2)] == expected
+
+
+def test_calls_that_come_meanwhile_neither_hide_nor_double_the_older_ones(archive: Archive) -> None:
+    first = keep(archive, [Call("ship24", None, n, "unauthorized" if n % 3 else None, ()) for n in range(12)])
+    for wanted in (DeliveryFilter(), DeliveryFilter(outcome="refused"), DeliveryFilter(source="ship24", status=200)):
+        page = queries.list_deliveries(archive.database, wanted, NAMES, 2)
+        at = NOW + timedelta(seconds=1)
+        came = delivery(b"")._replace(id=new_id(at), received_at=to_micros(at))
+        with opened(archive.url) as store:
+            store.inbox.keep([Submission(came), Submission(came._replace(id=new_id(at)), error=_ERRORS["unauthorized"])], NOW)
+        found = [row["id"] for row in [*page.items, *walk(asking(archive, wanted, page.next), 2)]]
+        expected = sorted((id_ for id_, call in first.calls.items() if first.holds(call, wanted)), reverse=True)
+        assert [id_ for id_ in found if id_ in first.calls] == expected
+
+
+# Quarantine
+
+
+def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_what_came(archive: Archive) -> None:
+    raws = {"cut": "é".encode() * 4000, "binary": b"\xff\x00\xfe", "empty": b"", "text": b'{"a": "<b>"}'}
+    rows = [
+        {"id": new_id(from_micros(_START + n)), "source": NAMES[n % 2], "reason": reason, "raw": raw, "received_at": _START + n}
+        for n, (reason, raw) in enumerate([*raws.items()] * 5)
+    ]
+    archive.add(table_of(QuarantineTable), rows)
+    for source, reason in ((None, None), ("ship24", None), (None, "cut"), ("shiipp", "binary"), ("ship24", "binary"), ("x", "y")):
+
+        def ask(limit: int, cursor: str | None, by: tuple[str | None, str | None] = (source, reason)) -> queries.Page:
+            return queries.list_quarantine(archive.database, *by, limit, cursor)
+
+        wanted = [row for row in rows if source in {None, row["source"]} and reason in {None, row["reason"]}]
+        assert [found["id"] for found in walk(ask, 2)] == sorted((str(row["id"]) for row in wanted), reverse=True)
+    first = {found["reason"]: found for found in queries.list_quarantine(archive.database).items}
+    assert {reason: found["raw_bytes"] for reason, found in first.items()} == {reason: len(raw) for reason, raw in raws.items()}
+    assert (first["cut"]["raw"], first["binary"]["raw"]) == ("é" * 2000, "\ufffd\0\ufffd")
+    assert (first["empty"]["raw"], first["text"]["raw"]) == ("", '{"a": "<b>"}')
+
+
+# What is asked may be anything
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0", "\ud800", "\udfff.", "%", "_", "'", '"', "\\", "\U0010ffff", "\u202e", "x" * 5000])
+def test_any_text_can_be_asked_for(archive: Archive, text: str) -> None:
+    keep(archive, [Call("ship24", None, 0, None, ((1, 1, "event"),))])
+    base = archive.database
+    for tracker in (
+        TrackerFilter(text),
+        TrackerFilter(text, exact=True),
+        TrackerFilter(source=text),
+        TrackerFilter(milestone=text),
+    ):
+        assert queries.list_trackers(base, tracker) == queries.Page([], None)
+    for call in (
+        DeliveryFilter(source=text),
+        DeliveryFilter(outcome=text),
+        DeliveryFilter(client=text),
+        DeliveryFilter(message_id=text),
+        DeliveryFilter(tracking_number=text),
+    ):
+        assert queries.list_deliveries(base, call, NAMES) == queries.Page([], None)
+    assert queries.list_quarantine(base, text).items == queries.list_quarantine(base, None, text).items == []
+    shows: list[Callable[[], object]] = [
+        lambda: queries.show_tracker(base, "ship24", text),
+        lambda: queries.show_tracker(base, text, "t-1"),
+        lambda: queries.show_delivery(base, text),
+        lambda: queries.show_message(base, text, NAMES),
+        lambda: explain(base, (), text),
+    ]
+    for show in shows:
+        with pytest.raises(NotFound):
+            show()
+
+
+_BAD_KEYS: list[tuple[Any, ...]] = [(1,), ("\0",), (2**63, "a", "b", "c"), (-1, "a", "b", "c"), ("a", 1.5, None), ()]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", "=", "bnVsbA", "\ud800", *(write_cursor(*key) for key in _BAD_KEYS)])
+def test_a_cursor_that_is_none_of_ours_is_refused(archive: Archive, cursor: str) -> None:
+    base = archive.database
+    asks: list[Callable[[], object]] = [
+        lambda: queries.list_trackers(base, TrackerFilter(), cursor=cursor),
+        lambda: queries.list_trackers(base, TrackerFilter("a"), cursor=cursor),
+        lambda: queries.list_deliveries(base, DeliveryFilter(), NAMES, cursor=cursor),
+        lambda: queries.list_quarantine(base, cursor=cursor),
+        lambda: queries.list_audit(base, cursor=cursor),
+    ]
+    for ask in asks:
+        with pytest.raises(UnexpectedShape):
+            ask()
+
+
+def test_a_forged_cursor_only_begins_elsewhere(archive: Archive) -> None:
+    keep(archive, [Call("ship24", None, n, None, ((n % 4, n % 3, "event"),)) for n in range(6)])
+    base = archive.database
+
+    def found(wanted: TrackerFilter, *key: Any) -> list[str]:
+        return [item["tracker_id"] for item in queries.list_trackers(base, wanted, cursor=write_cursor(*key)).items]
+
+    assert found(TrackerFilter(), 0, "", "", "") == []
+    assert len(found(TrackerFilter(), 2**63 - 1, "z", "=z", "z")) == 3
+    assert found(TrackerFilter("t-1"), "", "", "") == found(TrackerFilter("t-1"), "t", "z", "z") == ["t-1"]
+    assert found(TrackerFilter("t-1"), "z", "", "") == []
+    assert len(queries.list_deliveries(base, DeliveryFilter(), NAMES, cursor=write_cursor("z")).items) == 6
+    assert queries.list_deliveries(base, DeliveryFilter(message_id="1"), NAMES, cursor=write_cursor("0")).items == []

@@ -1,0 +1,190 @@
+"""Trackers listed and searched with every filter on every database: each once, in order, however many stand on a page."""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
+from receiver.storage.tables import EventTable, TermTable, TrackerTable, table_of
+from tests.harness.archive import Archive, walk
+from tests.harness.inbox import opened
+from tests.harness.ship24 import event, single
+from tests.harness.strategies import arrivals, histories
+
+_NAMES = ("a", "A", "ab", "aB", "a-b", "a_b", "b", "é", "É", "ß", "ss", "z\U0010ffff", "z\U0010ffffa", "\U0001f4e6", "İ", " ")
+_MILESTONES = (None, "", "in_transit", "delivered", "completed", "É")
+
+
+class Parcel(NamedTuple):
+    """A tracker as the tests know it; `former` is a name that it had before."""
+
+    source: str
+    tracker_id: str
+    tracking_number: str | None
+    client_tracker_id: str | None
+    shipment_reference: str | None
+    former: str | None
+    status_milestone: str | None
+    moved_at: int
+
+    def names(self) -> list[str]:
+        present = (self.tracker_id, self.tracking_number, self.client_tracker_id, self.shipment_reference)
+        return [name.casefold() for name in present if name]
+
+    def place(self, wanted: TrackerFilter) -> str | None:
+        """Return the name under which a search finds it, or None."""
+        sought = (wanted.search or "").casefold()
+
+        def is_meant(name: str) -> bool:
+            return name == sought if wanted.exact else name.startswith(sought)
+
+        former = [self.former.casefold()] if self.former else []
+        return min(filter(is_meant, self.names()), default=min(filter(is_meant, former), default=None))
+
+    def holds(self, wanted: TrackerFilter) -> bool:
+        return (
+            (wanted.search is None or self.place(wanted) is not None)
+            and wanted.source in {None, self.source}
+            and wanted.milestone in {None, self.status_milestone}
+            and (wanted.moved_before is None or self.moved_at < wanted.moved_before)
+            and (wanted.moved_after is None or self.moved_at >= wanted.moved_after)
+            and (
+                wanted.stuck_since is None
+                or (self.moved_at < wanted.stuck_since and self.status_milestone not in FINAL_MILESTONES)
+            )
+        )
+
+
+_name = st.sampled_from(_NAMES)
+_moment = st.integers(1, 4)
+_parcels = st.lists(
+    st.builds(
+        Parcel,
+        st.sampled_from(NAMES),
+        _name,
+        st.none() | _name,
+        st.none() | _name,
+        st.none() | _name,
+        st.none() | _name,
+        st.sampled_from(_MILESTONES),
+        _moment,
+    ),
+    max_size=14,
+    unique_by=lambda parcel: parcel[:2],
+)
+_edge = st.none() | st.none() | _moment | st.sampled_from([-1, 0, 2**70, -(2**70)])
+_tracker_filters = st.builds(
+    TrackerFilter,
+    st.none() | st.just("") | _name,
+    st.sampled_from([None, None, *NAMES, "nobody"]),
+    st.sampled_from([None, None, *_MILESTONES, "never"]),
+    _edge,
+    _edge,
+    _edge,
+    st.booleans(),
+)
+
+
+def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
+    archive.clear()
+    archive.add(table_of(TrackerTable), [parcel._asdict() for parcel in parcels])
+    former = {(parcel.former.casefold(), *parcel[:2]) for parcel in parcels if parcel.former}
+    terms = former | {(name, *parcel[:2]) for parcel in parcels for name in parcel.names()}
+    archive.add(table_of(TermTable), [dict(zip(("term", "source", "tracker_id"), term, strict=True)) for term in terms])
+
+
+@settings(max_examples=60)
+@given(parcels=_parcels, wanted=st.lists(_tracker_filters, min_size=5, max_size=5), limit=st.integers(1, 4))
+def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
+    archive: Archive, parcels: list[Parcel], wanted: list[TrackerFilter], limit: int
+) -> None:
+    keep_parcels(archive, parcels)
+    known = {parcel[:2]: parcel for parcel in parcels}
+    for filters in wanted:
+
+        def ask(limit: int, cursor: str | None, filters: TrackerFilter = filters) -> queries.Page:
+            return queries.list_trackers(archive.database, filters, limit, cursor)
+
+        found = [known[item["source"], item["tracker_id"]] for item in walk(ask, limit)]
+        assert sorted(found, key=str) == sorted((parcel for parcel in parcels if parcel.holds(filters)), key=str)
+        if filters.search is None:
+            assert [parcel.moved_at for parcel in found] == sorted((parcel.moved_at for parcel in found), reverse=True)
+        else:
+            places = [parcel.place(filters) or "" for parcel in found]
+            assert places == sorted(places)
+        assert [known[item["source"], item["tracker_id"]] for item in walk(ask, 200)] == found
+
+
+def test_trackers_that_move_meanwhile_neither_hide_nor_double_the_others(archive: Archive) -> None:
+    still = [Parcel("ship24", f"t{n}", f"N{n}", None, None, None, _MILESTONES[n % 6], n % 3 + 1) for n in range(20)]
+    keep_parcels(archive, still)
+    first = queries.list_trackers(archive.database, TrackerFilter(), 5)
+    by_name = queries.list_trackers(archive.database, TrackerFilter("n"), 5)
+    moved = [Parcel("shiipp", f"new{n}", f"N0{n}", None, None, None, "in_transit", 3 + n) for n in range(9)]
+    keep_parcels(archive, [*still, *moved])
+
+    def ids(page: queries.Page, wanted: TrackerFilter) -> list[str]:
+        rest = walk(lambda limit, cursor: queries.list_trackers(archive.database, wanted, limit, cursor or page.next), 4)
+        return [item["tracker_id"] for item in [*page.items, *rest]]
+
+    for page, wanted in ((first, TrackerFilter()), (by_name, TrackerFilter("n"))):
+        found = [name for name in ids(page, wanted) if not name.startswith("new")]
+        assert sorted(found) == sorted(parcel.tracker_id for parcel in still)
+
+
+def test_a_thousand_milestones_are_merged_too(archive: Archive) -> None:
+    parcels = [Parcel("shiipp", f"t{n}", None, None, None, None, f"status {n}", n // 7 + 1) for n in range(1000)]
+    keep_parcels(archive, parcels)
+    found = walk(lambda limit, cursor: queries.list_trackers(archive.database, TrackerFilter(), limit, cursor), 200)
+    assert len({item["tracker_id"] for item in found}) == len(found) == 1000
+    moments = [int(item["status_milestone"][7:]) // 7 for item in found]
+    assert moments == sorted(moments, reverse=True)
+
+
+# Timelines
+
+
+def timeline(archive: Archive, tracker_id: str) -> list[str]:
+    shown = queries.show_tracker(archive.database, "ship24", tracker_id)
+    return [found["event_id"] for found in shown["events"]]
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_timeline_stands_newest_occurrence_first_in_whatever_order_it_arrived(archive: Archive, data: st.DataObject) -> None:
+    archive.clear()
+    history = data.draw(histories("t"))
+    batches = data.draw(arrivals(history.items))
+    with opened(archive.url) as store:
+        for batch in batches:
+            store.keep(*batch)
+    happened = {event["eventId"] for item in history.items for event in item["events"]}
+    assert timeline(archive, "t") == sorted(happened, key=lambda event_id: int(event_id.rpartition("e")[2]), reverse=True)
+
+
+@pytest.mark.parametrize("arrival", list(permutations(["2025-03-01T10:00:00", "2025-03-01", "2025-03-01T09:00:00+05:00"])))
+def test_a_bare_date_does_not_part_two_times_of_its_day(archive: Archive, arrival: tuple[str, ...]) -> None:
+    with opened(archive.url) as store:
+        for occurrence in arrival:
+            store.keep(single(tracker_id="t", events=[event(occurrence, occurrence)]))
+    found = timeline(archive, "t")
+    assert found.index("2025-03-01T10:00:00") < found.index("2025-03-01T09:00:00+05:00")
+
+
+def test_of_equal_times_the_one_that_arrived_last_stands_first(archive: Archive) -> None:
+    same = {"occurrence": "2025-03-01T10:00:00", "basis": "courier", "source": "ship24", "tracker_id": "t"}
+    archive.add(table_of(TrackerTable), [{"source": "ship24", "tracker_id": "t"}])
+    archive.add(table_of(EventTable), [{**same, "event_id": f"e{n}", "received_at": n * 7 % 5} for n in range(5)])
+    assert timeline(archive, "t") == ["e2", "e4", "e1", "e3", "e0"]
+
+
+def test_of_a_very_long_timeline_the_events_that_arrived_last_are_shown(archive: Archive) -> None:
+    same = {"occurrence": "2025-03-01", "basis": "courier", "source": "ship24", "tracker_id": "t"}
+    archive.add(table_of(TrackerTable), [{"source": "ship24", "tracker_id": "t"}])
+    archive.add(table_of(EventTable), [{**same, "event_id": f"e{n:05}", "received_at": n} for n in range(1500)])
+    assert timeline(archive, "t") == [f"e{n:05}" for n in range(1499, 499, -1)]
