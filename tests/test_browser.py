@@ -264,7 +264,11 @@ def test_an_update_waits_while_text_is_selected(running: Service, open_tab: Open
     tab.page.evaluate(select)
     chosen = tab.page.evaluate("getSelection().toString()")
     call = running.post(ship24.single()).json()["delivery_id"]
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tab.page.evaluate("fetch('/healthz').then((answer) => answer.text())")
+    assert asked == [f"{running.url}/healthz"]
     expect(tab.page.locator(f'tr[data-key="{call}"]')).to_have_count(0)
     assert tab.page.evaluate("getSelection().toString()") == chosen
     tab.page.evaluate("getSelection().removeAllRanges()")
@@ -313,6 +317,7 @@ def test_a_timeline_tells_events_apart_by_shape_and_word(running: Service, open_
     assert "2025-03-02T10:00:00Z" in told[1]
     shapes = [entries.nth(place).locator(".knot svg").inner_html() for place in range(3)]
     assert shapes[0] == shapes[2] != shapes[1]
+    assert all("<circle" in shape and "<path" in shape for shape in shapes)
     expect(tab.page.locator(".weave .thread")).to_have_count(3)
     entries.nth(1).get_by_role("link", name=re.compile("Why")).click()
     expect(tab.page.get_by_text("the tracker already stood at")).to_be_visible()

@@ -445,6 +445,7 @@ def test_an_empty_page_of_a_long_list_says_that_there_is_more(service: StartServ
     visitor.sign_in(OPS)
     page = visitor.get("/ops/deliveries?client=192.0.2.1").body.decode()
     assert "none matched" in page
+    assert "Look further" in page
     further = next(part for part in page.split('"') if "cursor=" in part).replace("&amp;", "&")
     assert urlsplit(further).path == "/ops/deliveries"
     assert "No call matches." in visitor.get(further).body.decode()

@@ -15,8 +15,6 @@
     if (time) time.title = local.format(new Date(time.dateTime));
   }
   document.addEventListener("pointerover", tellLocal);
-  document.addEventListener("focusin", (event) => event.target.querySelectorAll && event.target.querySelectorAll("time[datetime]")
-    .forEach((time) => { if (event.target.matches("a")) time.title = local.format(new Date(time.dateTime)); }));
 
   // Countdowns.
   function count() {
@@ -54,26 +52,20 @@
     }
     if (old.nodeType !== Node.ELEMENT_NODE || old.isEqualNode(fresh)) return;
     changeAttributes(old, fresh);
-    const kept = new Map();
-    for (const child of old.childNodes) if (keyOf(child)) kept.set(keyOf(child), child);
+    const kept = new Map([...old.childNodes].filter(keyOf).map((child) => [keyOf(child), child]));
+    const wantedKeys = new Set([...fresh.childNodes].map(keyOf));
+    for (const [key, child] of kept) if (!wantedKeys.has(key)) child.remove();
     let place = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
-      const known = keyOf(wanted) ? kept.get(keyOf(wanted)) : null;
+      const key = keyOf(wanted);
+      const known = key ? kept.get(key) : place && !keyOf(place) ? place : null;
       if (known && alike(known, wanted)) {
-        while (place && place !== known && !(keyOf(place) && fresh.querySelector(`:scope > [data-key="${CSS.escape(keyOf(place))}"]`))) {
-          const gone = place;
-          place = place.nextSibling;
-          gone.remove();
-        }
-        if (place !== known) old.insertBefore(known, place);
-        else place = known.nextSibling;
+        if (known === place) place = place.nextSibling;
+        else old.insertBefore(known, place);
         change(known, wanted);
-      } else if (place && !keyOf(wanted) && !keyOf(place) && alike(place, wanted)) {
-        change(place, wanted);
-        place = place.nextSibling;
       } else {
         const added = document.importNode(wanted, true);
-        if (keyOf(wanted) && wanted.nodeName === "TR") added.classList.add("is-new");
+        if (key && added.nodeName === "TR") added.classList.add("is-new");
         old.insertBefore(added, place);
       }
     }

@@ -1,0 +1,263 @@
+"""What the console's pages are made of: texts, charts, timelines and folded bodies, each as a pure function."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.clock import to_micros
+from receiver.storage.queries import Cell
+from receiver.storage.tallies import NUMBERS
+from receiver.web.console.charts import LAG_MARKS, WINDOWS, draw_columns, draw_lag, weave
+from receiver.web.console.folding import MAX_SHOWN_LETTERS, Node, fold
+from receiver.web.console.overview import find_concerns
+from receiver.web.console.text import shorten, visible, write_moment, write_size, write_span
+from receiver.web.console.timeline import read_timeline
+
+NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
+DAY = WINDOWS[1]
+
+
+# Texts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("Försändelsen är sorterad, 引受, تم", "Försändelsen är sorterad, 引受, تم"),
+        ("a\0b\x1bc\x7f", "a␀b␛c␡"),
+        ("exe.\u202egnp", "exe.[U+202E]gnp"),
+        ("a\u200bb\u2066c\ufeff\u00ad", "a[U+200B]b[U+2066]c[U+FEFF][U+00AD]"),
+        ("\U000e0041", "[U+E0041]"),
+        ("\ud83d", "[U+D83D]"),
+        ("a\u2028b\u0085", "a[U+2028]b[U+0085]"),
+        ("\u3164\u2800", "[U+3164][U+2800]"),
+        ("two\nlines\tand", "two\nlines\tand"),
+    ],
+)
+def test_what_would_hide_is_shown(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(st.text())
+def test_whatever_is_shown_can_be_sent_and_hides_nothing(text: str) -> None:
+    shown = visible(text)
+    assert visible(shown) == shown
+    assert shown.encode().decode() == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (7500, "2 h 5 min"), (90_000, "1 d 1 h")),
+        (-90, "\N{MINUS SIGN}1 min"),
+    ],
+)
+def test_a_length_of_time_has_two_units_at_most(seconds: float, words: str) -> None:
+    assert write_span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_242_880, "5.2 MB"), (999_999, "1.0 MB"), (3 * 10**12, "3.0 TB")],
+)
+def test_a_size_is_round(size: int, words: str) -> None:
+    assert write_size(size) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "ago"),
+    [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7300, "2 h ago"), (200_000, "2 d ago"), (-600, "in 10 min")],
+)
+def test_a_moment_says_how_long_ago_it_was(before: int, ago: str) -> None:
+    at = NOW - timedelta(seconds=before)
+    stamp = write_moment(to_micros(at), NOW)
+    assert stamp == write_moment(at.isoformat(), NOW)
+    assert (stamp.day, stamp.clock, stamp.ago) == (f"{at:%Y-%m-%d}", f"{at:%H:%M:%S}", ago)
+    assert datetime.fromisoformat(stamp.iso) == at
+
+
+def test_a_text_is_cut_with_a_mark() -> None:
+    assert (shorten("12345", 5), shorten("123456", 5)) == ("12345", "1234…")
+
+
+# Charts
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_a_chart_counts_everything_in_its_window_once(window: Any) -> None:
+    now = to_micros(NOW)
+    since, until = window.edges(now)
+    assert since < now < until
+    assert (until - since) // 1_000_000 == window.seconds
+    step = window.step_seconds * 1_000_000
+    counted = {(since + place * step, "accepted"): 1 for place in range(-1, (until - since) // step + 1)}
+    chart = draw_columns(window, now, ("accepted",), counted)
+    assert [column.total for column in chart.columns] == [1] * ((until - since) // step)
+    assert 40 <= len(chart.columns) <= 60
+
+
+def test_columns_are_stacked_to_scale_and_the_small_ones_can_be_seen() -> None:
+    now = to_micros(NOW)
+    at = DAY.edges(now)[0]
+    chart = draw_columns(DAY, now, ("accepted", "refused"), {(at, "accepted"): 999, (at, "refused"): 1, (at, "other"): 5})
+    accepted, refused = chart.columns[0].blocks
+    assert (chart.top, chart.total, chart.totals) == (1000, 1000, {"accepted": 999, "refused": 1})
+    assert accepted.y + accepted.height == 100
+    assert refused.y + refused.height == pytest.approx(accepted.y, abs=0.1) or refused.y == 0
+    assert refused.height > 2
+    assert chart.columns[0].counts == {"accepted": 999, "refused": 1}
+
+
+@given(st.integers(1, 10**9))
+def test_the_top_of_a_chart_is_round_and_near(number: int) -> None:
+    now = to_micros(NOW)
+    top = draw_columns(DAY, now, ("accepted",), {(DAY.edges(now)[0], "accepted"): number}).top
+    assert number <= top <= max(2, 2 * number)
+    assert top % 2 == 0
+
+
+def test_an_empty_chart_is_no_division_by_nothing() -> None:
+    assert draw_columns(DAY, to_micros(NOW), ("accepted",), {}).total == 0
+
+
+def test_delays_stand_on_a_scale_that_grows_by_factors() -> None:
+    places = [place for place, _ in LAG_MARKS]
+    assert places == sorted(places)
+    assert (places[0], places[-1]) == (0, 1000)
+    reach = draw_lag(-50, 3600, 10**9)
+    assert reach == (0, {words: place for place, words in LAG_MARKS}["1 h"], 1000)
+
+
+def test_threads_run_from_occurrence_to_arrival() -> None:
+    drawn = weave([(0, 10, "applied", False), (5, 100, "stale", True)])
+    assert drawn is not None
+    first, second = drawn.threads
+    assert first.occurred < first.arrived < second.arrived
+    assert first.occurred < second.occurred < second.arrived
+    assert 0 <= first.occurred <= second.arrived <= 1000
+    assert weave([]) is None
+    assert weave([(7, 7, "applied", False)]) is not None
+
+
+# Concerns
+
+
+def cell(outcome: str, calls: int, code: str = "", quarantined: int = 0) -> Cell:
+    return Cell(0, "ship24", outcome, code, dict.fromkeys(NUMBERS, 0) | {"calls": calls, "quarantined": quarantined})
+
+
+@pytest.mark.parametrize(
+    ("cells", "titles"),
+    [
+        ([], []),
+        ([cell("accepted", 1000)], []),
+        ([cell("accepted", 100), cell("refused", 19, "unauthorized")], []),
+        ([cell("accepted", 1000), cell("refused", 20, "unauthorized")], []),
+        ([cell("accepted", 100), cell("refused", 20, "unauthorized")], ["20 calls refused in the last 24 hours"]),
+        ([cell("failed", 1, "busy")], ["1 call failed in the last 24 hours"]),
+        ([cell("unreadable", 2, "invalid_json")], ["2 calls could not be read in the last 24 hours"]),
+        ([cell("accepted", 2, quarantined=1)], ["1 item was set apart in the last 24 hours"]),
+    ],
+)
+def test_what_needs_attention_is_said(cells: Sequence[Cell], titles: list[str]) -> None:
+    assert [concern.title for concern in find_concerns(cells, DAY)] == titles
+
+
+# Timelines
+
+
+def event(name: str, occurrence: str, received: str, outcome: str = "applied", basis: str = "courier") -> dict[str, Any]:
+    times = {"occurrence": occurrence, "received_at": received, "basis": basis}
+    return {"event_id": name, "message_id": f"of {name}", "outcome": outcome, **times}
+
+
+def copy(message_id: str, delivery_id: str = "d") -> dict[str, Any]:
+    return {"message_id": message_id, "delivery_id": delivery_id, "position": 0, "outcome": "duplicate", "reason": None}
+
+
+@pytest.mark.parametrize(
+    ("occurrence", "form", "lag_seconds", "late"),
+    [
+        ("2026-03-01T12:00:00Z", "instant", 600, False),
+        ("2026-03-01T13:00:00+01:00", "instant", 600, False),
+        ("2026-03-01T12:00:00", "wall", 600, False),
+        ("2026-03-01", "day", 43_800, False),
+        ("2026-02-28T12:10:00Z", "instant", 86_400, True),
+        ("2026-02-28", "day", 130_200, True),
+        ("2026-03-01T12:20:00Z", "instant", -600, False),
+    ],
+)
+def test_a_delay_is_from_the_couriers_time_to_the_arrival(occurrence: str, form: str, lag_seconds: int, late: bool) -> None:
+    (entry,) = read_timeline([event("e", occurrence, "2026-03-01T12:10:00Z")], []).entries
+    assert (entry.form, entry.lag_seconds, entry.late) == (form, lag_seconds, late)
+
+
+def test_a_time_of_arrival_has_no_delay() -> None:
+    (entry,) = read_timeline([event("e", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", basis="arrival")], []).entries
+    assert (entry.form, entry.lag_seconds, entry.late) == ("arrival", None, False)
+
+
+def test_what_was_told_again_stands_with_its_event_and_the_rest_apart() -> None:
+    events = [
+        event("new", "2026-03-01T12:00:00Z", "2026-03-01T12:10:00Z"),
+        event("old", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", "stale"),
+    ]
+    timeline = read_timeline(events, [copy("of new"), copy("of new", "d2"), copy("another")])
+    assert [len(entry.copies) for entry in timeline.entries] == [2, 0]
+    assert [item["message_id"] for item in timeline.silent] == ["another"]
+    assert timeline.numbers == {"applied": 1, "stale": 1, "late": 1, "duplicate": 3}
+
+
+# Folded bodies
+
+
+def walk(node: Node) -> list[Node]:
+    return [node, *(below for child in node.children for below in walk(child))]
+
+
+def tree(body: bytes) -> Node:
+    folded = fold(body).tree
+    assert folded is not None
+    return folded
+
+
+def test_json_is_shown_as_it_was_written() -> None:
+    root = tree(b'{"a": 1.0e2, "a": 123456789012345678901234567890, "b": [null, true, "x"], "c": {}}')
+    assert [(node.kind, node.name, node.text) for node in root.children[:2]] == [
+        ("number", "a", "1.0e2"),
+        ("number", "a", "123456789012345678901234567890"),
+    ]
+    assert [(node.kind, node.text) for node in root.children[2].children] == [("word", "null"), ("word", "true"), ("string", "x")]
+    assert (root.size, root.open, root.children[3].size) == (4, True, 0)
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b'{"a":', b"\xff\xfe", b"[" * 100_000, b'{"a": 1}' + b"," * 200_000])
+def test_what_is_no_json_is_text(body: bytes) -> None:
+    content = fold(body)
+    assert content.tree is None
+    assert content.text.encode().startswith(body[:8].replace(b"\xff", b"\\xff").replace(b"\xfe", b"\\xfe"))
+    assert content.left_bytes == max(0, len(body) - MAX_SHOWN_LETTERS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * 100_000 + b"1]",
+        b"[" + b'{"a": [1, 2, {"b": "c"}]},' * 5_000 + b"1]",
+        orjson.dumps([[[1] * 50] * 50] * 50),
+        b'"' + b"x" * 5_000_000 + b'"',
+        b"[" * 900 + b"]" * 900,
+        b'{"' + b"n" * 1_000_000 + b'": 1}',
+    ],
+)
+def test_a_tree_is_bounded_and_says_what_it_leaves_out(body: bytes) -> None:
+    nodes = walk(tree(body))
+    assert len(nodes) < 3_000
+    assert sum(len(node.text) + len(node.name or "") for node in nodes) < 100_000
+    assert any(node.kind == "rest" or node.size > len(node.text) or (node.name or "").endswith("…") for node in nodes)
