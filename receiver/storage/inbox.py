@@ -15,7 +15,7 @@ from receiver import answers
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
-from receiver.records import OUTCOMES, Answer, Message, Submission
+from receiver.records import Answer, Message, Submission
 from receiver.rows import DeliveryRow, TrackerRow
 from receiver.storage.database import Database, LostRace
 from receiver.storage.statements import Insert, Lookup
@@ -86,10 +86,7 @@ class Inbox:
 
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
-        self.tallies.add(self._written)
-        for row in self._written:
-            for outcome in OUTCOMES if row.received else ():
-                self._verdicts[row.source, outcome] += getattr(row, outcome)
+        self._verdicts += self.tallies.add(self._written)
         return kept
 
     def take_verdicts(self) -> dict[tuple[str, str], int]:

@@ -6,6 +6,7 @@ again and nothing counts twice. What a killed process had counted since the last
 nothing else.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
 """What is counted: calls, those of them that left no row, their messages, and those by verdict."""
 
 _SECOND = 1_000_000
+_MINUTE = MINUTE_SECONDS * _SECOND
+_RECEIVED = DeliveryRow._fields.index("received")  # and behind it the numbers by outcome
 _MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
 
 
@@ -53,10 +56,21 @@ class Tallies:
         self._totals: Counts = {}
         self._changed: set[Tally] = set()
 
-    def add(self, rows: Iterable[DeliveryRow]) -> None:
-        """Count calls that are on record."""
+    def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
+        """Count calls that are on record; return how many messages of each source had each outcome.
+
+        The calls of a batch are nearly all alike: they are summed first, and then counted as one.
+        """
+        alike: dict[tuple[int, str, str, str | None], list[Any]] = {}
         for row in rows:
-            self._count(row.received_at, row.source, row.outcome, row.code, _numbers(row))
+            alike.setdefault((row.received_at // _MINUTE, row.source, row.outcome, row.code), []).append(row[_RECEIVED:])
+        verdicts: Counter[tuple[str, str]] = Counter()
+        for (minute, source, outcome, code), numbers in alike.items():
+            received, *by_outcome = map(sum, zip(*numbers, strict=True))
+            self._count(minute * _MINUTE, source, outcome, code, (len(numbers), 0, received, *by_outcome))
+            for verdict, number in zip(OUTCOMES, by_outcome, strict=True):
+                verdicts[source, verdict] += number
+        return verdicts
 
     def add_unrecorded(self, calls: Mapping[tuple[str, str, str], int], at: int) -> None:
         """Count calls of about one moment that were not kept one by one, by source, outcome and code."""
