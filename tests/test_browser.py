@@ -197,10 +197,10 @@ def test_everything_works_without_a_script(running: Service, open_tab: OpenTab) 
     expect(page.locator("ol.timeline > li").first).to_be_visible()
     tab.open("/ops/settings/setup-window/ship24")
     page.get_by_role("button", name="Open the window").click()
-    expect(page.get_by_text("closes in")).to_be_visible()
+    expect(page.locator("time.countdown")).to_be_visible()
     page.get_by_role("link", name="Close now").click()
     page.get_by_role("button", name="Close it now").click()
-    expect(page.get_by_text("closes in")).to_have_count(0)
+    expect(page.locator("time.countdown")).to_have_count(0)
 
 
 # Lists

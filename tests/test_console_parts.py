@@ -14,7 +14,7 @@ from receiver.storage.queries import Cell
 from receiver.storage.tallies import NUMBERS
 from receiver.web.console.charts import LAG_MARKS, WINDOWS, draw_columns, draw_lag, weave
 from receiver.web.console.folding import MAX_SHOWN_LETTERS, Node, fold
-from receiver.web.console.overview import find_concerns
+from receiver.web.console.overview import find_concerns, list_concerns
 from receiver.web.console.text import shorten, visible, write_moment, write_size, write_span
 from receiver.web.console.timeline import read_timeline
 
@@ -167,6 +167,17 @@ def cell(outcome: str, calls: int, code: str = "", quarantined: int = 0) -> Cell
 )
 def test_what_needs_attention_is_said(cells: Sequence[Cell], titles: list[str]) -> None:
     assert [concern.title for concern in find_concerns(cells, DAY)] == titles
+
+
+def test_an_alarm_says_it_instead_of_the_counts_and_leads_to_the_place() -> None:
+    cells = [cell("accepted", 100, quarantined=2), cell("refused", 50, "unauthorized")]
+    alarms = [{"name": "refused", "message": "A storm.", "began_at": "2026-03-01T12:00:00Z"}]
+    concerns = list_concerns(alarms, cells, DAY, {"ship24": 200, "shiipp": 100}, now=100)
+    assert [(concern.weight, concern.title, concern.url) for concern in concerns] == [
+        ("alarm", "A storm.", "/ops/deliveries?outcome=refused"),
+        ("warning", "2 items were set apart in the last 24 hours", "/ops/quarantine"),
+        ("note", "The setup window of Ship24 is open", "/ops/settings"),
+    ]
 
 
 # Timelines

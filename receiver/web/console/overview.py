@@ -1,8 +1,7 @@
 """The first page: what came and what became of it, how late, from whom last, and what needs attention."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from receiver.clock import to_micros
@@ -19,6 +18,13 @@ from receiver.web.console.text import write_source, write_words
 
 _NOT_ACCEPTED = ("refused", "unreadable", "failed")
 _SETTINGS = "/ops/settings"
+_ALARM_PAGES = {  # where to look when an alarm is on; it then says more than what is counted here
+    "silence": "/ops/deliveries",
+    "refused": "/ops/deliveries?outcome=refused",
+    "quarantine": "/ops/quarantine",
+    "stale": "/ops/trackers",
+    "token": _SETTINGS,
+}
 _STORM_CALLS = 20  # refused calls of a window from which on, if they are a twentieth of all, somebody should look
 _STORM_SHARE = 0.05
 
@@ -58,7 +64,9 @@ class Overview:
             "sources": [self._describe(source, statistics["sources"][source]) for source in NAMES],
             "lag_marks": LAG_MARKS,
             "statistics": statistics,
-            "concerns": self._find_concerns(cells, window, visit.now),
+            "concerns": list_concerns(
+                queries.list_alarms(self._database, only_on=True), cells, window, queries.setup_windows(self._database), now
+            ),
         }
         return Sheet("overview.html", values)
 
@@ -67,18 +75,24 @@ class Overview:
         reach = draw_lag(lag["p50_seconds"], lag["p90_seconds"], lag["p99_seconds"]) if lag["events"] else None
         return {"name": source, "on": bool(gate.tokens), "policy": gate.policy.value, **counted, "reach": reach}
 
-    def _find_concerns(self, cells: Sequence[Cell], window: Window, now: datetime) -> list[Concern]:
-        alarms = queries.list_alarms(self._database, only_on=True)
-        windows = queries.setup_windows(self._database)
-        return [
-            *(Concern("alarm", alarm["message"], "Since", None, alarm["began_at"]) for alarm in alarms),
-            *find_concerns(cells, window),
-            *(
-                Concern("note", f"The setup window of {write_source(source)} is open", "Until", _SETTINGS, closes_at)
-                for source, closes_at in sorted(windows.items())
-                if closes_at > to_micros(now)
-            ),
-        ]
+
+def list_concerns(
+    alarms: Iterable[Mapping[str, Any]], cells: Iterable[Cell], window: Window, closes_at: Mapping[str, int], now: int
+) -> list[Concern]:
+    """Return the alarms that are on, what the counts say beyond them, and the setup windows that are open at `now`."""
+    alarmed = [
+        Concern("alarm", alarm["message"], "Since", _ALARM_PAGES.get(alarm["name"]), alarm["began_at"]) for alarm in alarms
+    ]
+    known = {concern.url for concern in alarmed}
+    return [
+        *alarmed,
+        *(concern for concern in find_concerns(cells, window) if concern.url not in known),
+        *(
+            Concern("note", f"The setup window of {write_source(source)} is open", "Until", _SETTINGS, at)
+            for source, at in sorted(closes_at.items())
+            if at > now
+        ),
+    ]
 
 
 def find_concerns(cells: Iterable[Cell], window: Window) -> list[Concern]:
