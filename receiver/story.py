@@ -38,13 +38,13 @@ _WHY_STALE = {
 
 
 def explain(database: Database, sources: Sequence[Source], some_id: str) -> dict[str, Any]:
-    """Return the story of a message, or of the call with this id, with `kind` saying which. Raises NotFound."""
+    """Return the story of a message, or of the call with this id; `about` says which. Raises NotFound."""
     try:
-        return {"kind": "message", **explain_message(database, sources, some_id)}
+        return {"about": "message", **explain_message(database, sources, some_id)}
     except NotFound:
         pass
     try:
-        return {"kind": "delivery", **explain_delivery(queries.show_delivery(database, some_id))}
+        return {"about": "delivery", **explain_delivery(queries.show_delivery(database, some_id))}
     except NotFound:
         raise NotFound(f"No message and no delivery {some_id} is on record.") from None
 

@@ -26,7 +26,7 @@ def explain(some_id: str, *, as_json: bool) -> None:
         show_json(found)
         return
     show_sentences(found["story"])
-    if found["kind"] == "message":
+    if found["about"] == "message":
         _show_tables(found)
 
 

@@ -1,0 +1,176 @@
+"""Why did it happen? Each verdict and each refusal, told in sentences."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from receiver import story
+from receiver.clock import new_id
+from receiver.errors import AddressNotAllowed, BodyTooLarge, NotFound, ReceiverError, Unauthorized
+from receiver.records import Submission
+from receiver.sources import make_sources
+from receiver.storage import queries
+from tests.harness.inbox import NOW, Store, delivery, opened
+from tests.harness.ship24 import body, event, item, single
+from tests.harness.storage import change, make_tables
+
+_SOURCES = make_sources({}, {})
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """Storage as the writing process has it."""
+    make_tables(database_url)
+    with opened(database_url) as opened_store:
+        yield opened_store
+
+
+def explain(store: Store, some_id: str) -> dict[str, Any]:
+    return story.explain(store.database, _SOURCES, some_id)
+
+
+def told(store: Store, some_id: str) -> str:
+    return "\n".join(explain(store, some_id)["story"])
+
+
+def refuse(store: Store, error: ReceiverError, **fields: object) -> str:
+    """Put a refused call on record and return its id."""
+    call = delivery(b"")._replace(token=None, **fields)  # type: ignore[arg-type]
+    assert None not in store.inbox.keep([Submission(call, error=error)], NOW)
+    return call.id
+
+
+def test_an_applied_message_is_told_with_its_call_its_token_and_its_tracker(store: Store) -> None:
+    store.keep(single("m", tracker_id="t", events=[event("e", "2025-03-01T10:00:00")]))
+    found = explain(store, "m")
+    assert (found["about"], found["outcome"], found["against"]) == ("message", "applied", None)
+    text = told(store, "m")
+    assert "Message m is from ship24 and tells of tracker t (tracking number TN-t)." in text
+    assert f"It came first at 2025-06-01T12:00:00.000Z with delivery {found['delivery_id']}, as item 1, from 127.0.0.1" in text
+    assert "let in by the token token-1: applied." in text
+    assert "Event e, “Arrived at the sorting centre” of 2025-03-01T10:00:00, was applied" in text
+
+
+@pytest.mark.parametrize(("occurrence", "reason", "why"), [("2025-03-01", "older", "is newer"), ("2025-03-02", "tie", "as new")])
+def test_a_stale_message_names_the_event_that_it_lost_against(store: Store, occurrence: str, reason: str, why: str) -> None:
+    store.keep(single("first", tracker_id="t", events=[event("winner", "2025-03-02", status="Out for delivery")]))
+    store.keep(single("late", tracker_id="t", events=[event("loser", occurrence)]))
+    found = explain(store, "late")
+    assert (found["outcome"], found["reason"]) == ("stale", reason)
+    assert (found["against"]["event_id"], found["against"]["occurrence"]) == ("winner", "2025-03-02")
+    assert found["against"]["message_id"] == "first"
+    text = told(store, "late")
+    assert f"is stale ({reason}): the tracker already stood at “Out for delivery” of 2025-03-02 (event winner, received" in text
+    assert why in text
+
+
+def test_a_message_that_came_again_is_told_with_every_call_oldest_first(store: Store) -> None:
+    store.keep(single("m", tracker_id="t", events=[event("e")]))
+    store.keep(single("m", tracker_id="t", events=[event("e")]), single("m", tracker_id="other"))
+    found = explain(store, "m")
+    verdicts = {(call["outcome"], call["reason"]) for call in found["deliveries"]}
+    assert verdicts == {("applied", None), ("duplicate", None), ("duplicate", "content_differs")}
+    assert [call["delivery_id"] for call in found["deliveries"]] == sorted(call["delivery_id"] for call in found["deliveries"])
+    assert told(store, "m").count("It came again at") == 2
+
+
+def test_of_a_message_that_came_very_often_the_first_calls_are_told(store: Store) -> None:
+    store.keep(*[body(*[item("m", "t", [])] * 300)])
+    assert len(explain(store, "m")["deliveries"]) == 201
+
+
+@pytest.mark.parametrize(("status", "reason"), [("Arrived at the sorting centre", None), ("Something else", "content_differs")])
+def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store: Store, status: str, reason: str | None) -> None:
+    store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
+    store.keep(single("second", tracker_id="t", events=[event("e", order=1, status=status), event("new", "2025-03-05")]))
+    events = {found["event_id"]: found for found in explain(store, "second")["events"]}
+    assert (events["e"]["outcome"], events["e"]["reason"], events["e"]["known_from"]) == ("duplicate", reason, "first")
+    assert (events["new"]["outcome"], events["new"]["known_from"]) == ("applied", None)
+    other = ", with other content" if reason else ""
+    assert f"was a duplicate: message first had told it before{other}." in told(store, "second")
+
+
+def test_a_quarantined_event_is_no_duplicate_of_what_came_later(store: Store) -> None:
+    store.keep(single("bad", tracker_id="t", events=[event("e", "yesterday"), event("good", "2025-03-01")]))
+    store.keep(single("mended", tracker_id="t", events=[event("e", "2025-03-02")]))
+    assert [found["event_id"] for found in explain(store, "bad")["events"]] == ["good"]
+    text = told(store, "bad")
+    assert "Event 1 of the message was set apart: bad_occurrence. The event's time is not one of the four forms" in text
+    assert "duplicate" not in text
+
+
+def test_a_quarantined_message_is_told_with_what_was_expected(store: Store) -> None:
+    broken = item("m", "t")
+    broken["tracker"] = {}
+    store.keep(body(item(), broken))
+    found = explain(store, "m")
+    assert (found["outcome"], found["reason"], found["tracker_id"]) == ("quarantined", "missing_tracker_id", None)
+    text = told(store, "m")
+    assert "as item 2" in text
+    assert "The whole message was set apart: missing_tracker_id. Expected a string under `tracker.trackerId`." in text
+
+
+def test_a_recorded_message_is_told_to_carry_nothing(store: Store) -> None:
+    store.keep(single("m", tracker_id="t", events=[]))
+    assert "It carries no event, so there was nothing to apply; it is kept." in told(store, "m")
+
+
+def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, database_url: str) -> None:
+    store.keep(single("first", tracker_id="t", events=[event("e")]), single("second", tracker_id="t", events=[event("e")]))
+    whole = explain(store, "second")
+    change(database_url, "DELETE FROM bodies")
+    found = explain(store, "second")
+    assert (found["outcome"], found["events"], len(whole["events"])) == ("duplicate", [], 1)
+    assert "no longer kept" in found["story"][-1]
+    assert found["story"][:2] == whole["story"][:2]
+    shown = explain(store, found["delivery_id"])
+    assert (shown["body"], shown["answer"], shown["headers"]) == (None, None, ())
+    assert "Item 1, message second: duplicate." in shown["story"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentences"),
+    [
+        (Unauthorized("No such token."), ["It was refused: 401 unauthorized. No such token.", "RECEIVER_SHIP24_TOKENS"]),
+        (AddressNotAllowed("Not on the list."), ["403 address_not_allowed. Not on the list.", "RECEIVER_SHIP24_ALLOWED_IPS"]),
+        (BodyTooLarge("Too large."), ["It was refused: 413 body_too_large. Too large.", "RECEIVER_MAX_BODY_BYTES"]),
+    ],
+)
+def test_a_refused_call_is_told_with_the_rule_that_refused_it(store: Store, error: ReceiverError, sentences: list[str]) -> None:
+    call_id = refuse(store, error, client="203.0.113.9", peer="127.0.0.1")
+    found = explain(store, call_id)
+    assert (found["about"], found["outcome"], found["code"]) == ("delivery", "refused", error.code)
+    text = "\n".join(found["story"])
+    assert f"Delivery {call_id}: POST /webhooks/ship24 came at" in text
+    assert "from 203.0.113.9 through 127.0.0.1." in text
+    assert [sentence for sentence in sentences if sentence not in text] == []
+    assert "let in by the token" not in text
+
+
+def test_a_delivery_is_told_with_the_verdict_of_each_item(store: Store) -> None:
+    store.keep(body(item("a", "t", [event("e", "2025-03-02")]), item("b", "t", [event("f", "2025-03-01")]), "nothing"))
+    call_id = explain(store, "a")["delivery_id"]
+    found = explain(store, call_id)
+    assert found["about"] == "delivery"
+    assert found["story"][-3:] == [
+        "Item 1, message a: applied.",
+        "Item 2, message b: stale (older).",
+        "Item 3, message without an id: quarantined (not_an_object).",
+    ]
+    assert "It was let in by the token token-1." in found["story"]
+
+
+def test_two_sources_may_use_the_same_id(store: Store) -> None:
+    store.keep(single("m", tracker_id="t", events=[event("e")]))
+    call = delivery(b"")._replace(id=new_id(NOW), source="shiipp", kind="new-package")
+    store.inbox.keep([Submission(call, tuple(_SOURCES[0].split(single("m", tracker_id="u"))))], NOW)
+    shown = queries.show_message(store.database, "m", ["ship24", "shiipp"])
+    assert len(shown["deliveries"]) == 1
+    assert shown["source"] == ("ship24" if shown["delivery_id"] < call.id else "shiipp")
+    assert explain(store, call.id)["source"] == "shiipp"
+
+
+def test_what_nobody_sent_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound, match="No message and no delivery nothing is on record"):
+        explain(store, "nothing")
