@@ -32,7 +32,7 @@ bench: .venv/test system-packages
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 
-# PostgreSQL, strace and wrk, where they are missing and may be installed; the tests say loudly what they had to leave out.
+# PostgreSQL, Chromium with fonts, strace and wrk, where they are missing and may be installed; the tests say loudly what they had to leave out.
 system-packages:
 	@tests/system-packages
 
