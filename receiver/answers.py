@@ -4,7 +4,7 @@ Ship24 keeps our answer and shows it to people; it takes a 2xx whose body says `
 sent (read from the vendor's own code, 2026-09). Shiipp shows the whole body on its Logs page.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,17 +16,18 @@ MAX_SHOWN = 100
 """Messages named in an answer; the counts are always whole."""
 
 
-def count(receipt: Receipt) -> Counter[str]:
+def count(receipt: Receipt) -> dict[str, int]:
     """Return how many messages had each outcome."""
-    return Counter(verdict.outcome for _, verdict in receipt.messages)
+    counts = dict.fromkeys(OUTCOMES, 0)
+    for _, verdict in receipt.messages:
+        counts[verdict.outcome] += 1
+    return counts
 
 
-def for_receipt(receipt: Receipt, counts: Counter[str]) -> Answer:
+def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
     """Answer 200 with the verdict of each message, in body order."""
-    answer: dict[str, Any] = {"delivery_id": receipt.delivery_id, "received": len(receipt.messages)}
-    for outcome in OUTCOMES:
-        answer[outcome] = counts[outcome]
-    answer["messages"] = messages = []
+    messages: list[dict[str, Any]] = []
+    answer = {"delivery_id": receipt.delivery_id, "received": len(receipt.messages), **counts, "messages": messages}
     for message_id, verdict in receipt.messages[:MAX_SHOWN]:
         message = {"message_id": message_id, "outcome": verdict.outcome}
         if verdict.reason is not None:

@@ -2,7 +2,7 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from receiver import answers
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
-from receiver.records import Answer, Message, Submission
+from receiver.records import OUTCOMES, Answer, Message, Submission
 from receiver.rows import DeliveryRow, TrackerRow
 from receiver.storage.database import Database, LostRace
 from receiver.storage.statements import Insert, Lookup
@@ -36,6 +36,7 @@ from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
 _log = structlog.get_logger()
+_NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
 _TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
 
 
@@ -117,10 +118,10 @@ class Inbox:
         results = []
         for submission in batch:
             if submission.answer is not None:
-                results.append((submission, submission.answer, Counter[str]()))
+                results.append((submission, submission.answer, _NONE))
             elif submission.error is not None:
                 answer = answers.for_error(submission.error, submission.delivery.id)
-                results.append((submission, answer, Counter[str]()))
+                results.append((submission, answer, _NONE))
             else:
                 receipt = bench.decide(submission.delivery, submission.messages)
                 counts = answers.count(receipt)
@@ -160,7 +161,7 @@ class Inbox:
         self._add_quarantine.execute(connection, bench.quarantined)
 
     def _write_deliveries(
-        self, connection: Connection, results: Sequence[tuple[Submission, Answer, Counter[str]]], now: int
+        self, connection: Connection, results: Sequence[tuple[Submission, Answer, Mapping[str, int]]], now: int
     ) -> None:
         deliveries, bodies = [], []
         for submission, answer, counts in results:
@@ -193,7 +194,7 @@ def is_later(old: Any, new: Any) -> Any:
     return old.linked_at < new.linked_at
 
 
-def _make_row(submission: Submission, answer: Answer, counts: Counter[str], now: int) -> DeliveryRow:
+def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int], now: int) -> DeliveryRow:
     delivery, error = submission.delivery, submission.error
     return DeliveryRow(
         delivery.id,

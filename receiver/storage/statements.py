@@ -52,6 +52,8 @@ class Insert:
 
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Insert, and tell whether every row was written: False means that somebody else was first."""
+        if not rows:
+            return True
         written = sum(int(result.rowcount) for result in self._statement.execute(connection, rows))
         return written == len(rows)
 
