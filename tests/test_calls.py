@@ -153,12 +153,12 @@ def asking(archive: Archive, wanted: DeliveryFilter, start: str | None = None) -
 def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: Archive) -> None:
     calls = [Call("ship24", f"203.0.113.{n % 5}", n // 3, None, ((1, n % 2, "event"), (2, 0, "nothing"))) for n in range(40)]
     kept = keep(archive, calls)
-    for wanted in (
-        DeliveryFilter(message_id="1"),
-        DeliveryFilter(message_id="1", tracking_number="TN-t-0", client="203.0.113.3"),
-    ):
+    of_parcel = DeliveryFilter(tracking_number="TN-t-0")
+    of_client = of_parcel._replace(client="203.0.113.3")
+    for wanted in (DeliveryFilter(message_id="1"), of_parcel, of_client, of_client._replace(message_id="1")):
         expected = sorted((id_ for id_, call in kept.calls.items() if kept.holds(call, wanted)), reverse=True)
-        assert [row["id"] for row in walk(asking(archive, wanted), 2)] == expected
+        for limit in (1, 2, 5):
+            assert [row["id"] for row in walk(asking(archive, wanted), limit)] == expected
 
 
 def test_calls_that_come_meanwhile_neither_hide_nor_double_the_older_ones(archive: Archive) -> None:
