@@ -179,14 +179,16 @@ def _messages_of(connection: Connection, tracking_number: str) -> _Messages:
     """Return the messages that told of a parcel, the last ones: those with events of their own are found by these."""
     terms, events, messages = table_of(TermTable), table_of(EventTable), table_of(MessageTable)
     named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold())
-    trackers = named.limit(_MAX_NAMESAKES).cte("namesakes")
-    parts = []
-    for table, narrow in ((events, []), (messages, [WITHOUT_EVENTS])):
-        of_tracker = and_(table.c.source == trackers.c.source, table.c.tracker_id == trackers.c.tracker_id)
-        columns = table.c.source, table.c.message_id, table.c.received_at
-        parts.append(select(*columns).join_from(trackers, table, of_tracker).where(*narrow))
-    told = union_all(*parts).subquery()
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in connection.execute(select(told).order_by(told.c.received_at.desc()).limit(_MAX_MESSAGES)):
-        found[row.source][row.message_id] = None
-    return {source: list(ids) for source, ids in found.items()}
+    trackers: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(named.limit(_MAX_NAMESAKES)):
+        trackers[row.source].append(row.tracker_id)
+    found: dict[str, list[str]] = {}
+    for source, ids in trackers.items():
+        parts = [
+            select(table.c.message_id, table.c.received_at).where(table.c.source == source, table.c.tracker_id.in_(ids), *narrow)
+            for table, narrow in ((events, []), (messages, [WITHOUT_EVENTS]))
+        ]
+        told = union_all(*parts).subquery()
+        last = select(told.c.message_id).group_by(told.c.message_id).order_by(func.max(told.c.received_at).desc())
+        found[source] = list(connection.execute(last.limit(_MAX_MESSAGES)).scalars())
+    return found
