@@ -1,4 +1,4 @@
-"""`python -m tests.bench` prints the benchmark; `--quick` one short round of it."""
+"""`python -m tests.bench` prints the benchmark; `--quick` one short round of it; `--queries` what operators ask alone."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import machine, report
+from tests.bench import machine, queries, report
 from tests.bench.cases import Case, Figures, Runner
 from tests.bench.load import CONNECTIONS
 from tests.harness.postgresql import Cluster, find_binaries
@@ -26,16 +26,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is run (3)")
     parser.add_argument("--seconds", type=int, default=6, help="how long each run is measured (6)")
     parser.add_argument("--directory", type=Path, default=_DATA, help="where the databases are made and removed (data)")
+    parser.add_argument("--queries", action="store_true", help="only what operators ask of the large databases")
     given = parser.parse_args()
     rounds, seconds, large = (1, 2, 100_000) if given.quick else (given.rounds, given.seconds, 3_000_000)
     console = Console(highlight=False)
     with _workplace(given.directory) as directory, _postgresql(directory) as cluster:
         console.print(report.machine_table(machine.describe(directory)))
-        cases = [case for case in make_cases(large) if cluster is not None or not case.on_postgresql]
-        results = _measure(console, Runner(directory, cluster, seconds), cases, rounds)
+        if not given.queries:
+            _keep(console, Runner(directory, cluster, seconds), rounds, large, with_postgresql=cluster is not None)
+        _ask(console, directory / f"large-{large}", cluster, large, times=30 if given.quick else 300)
+
+
+def _keep(console: Console, runner: Runner, rounds: int, large: int, *, with_postgresql: bool) -> None:
+    """Measure how fast calls are kept."""
+    cases = [case for case in make_cases(large) if with_postgresql or not case.on_postgresql]
+    results = _measure(console, runner, cases, rounds)
     console.print(report.figures_table(results))
-    console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s each; medians, memory and failures of all rounds\n")
+    figures = f"{CONNECTIONS} connections, {rounds} rounds of {runner.seconds} s each"
+    console.print(f"{figures}; medians, memory and failures of all rounds\n")
     console.print(report.ratios_table(results))
+
+
+def _ask(console: Console, directory: Path, cluster: Cluster | None, large: int, times: int) -> None:
+    """Measure how fast operators are answered; the database is that of the large case, or made as there."""
+    with console.status("questions: the large databases"):
+        urls = queries.make_databases(directory, cluster, large)
+        results = queries.run(urls, times)
+    console.print(queries.times_table(results))
+    console.print(
+        f"{large / 1e6:g} M messages, each question {times} times with other parameters; wanted: {queries.WANTED_MS:g} ms"
+    )
 
 
 def make_cases(large: int) -> list[Case]:

@@ -71,7 +71,7 @@ class Runner:
     def __init__(self, directory: Path, cluster: Cluster | None, seconds: int) -> None:
         self._directory = directory
         self._cluster = cluster
-        self._seconds = seconds
+        self.seconds = seconds
 
     def run(self, case: Case) -> Figures:
         """Start the service, warm it up, load it, end it, and see that all that was answered 2xx is kept."""
@@ -85,7 +85,7 @@ class Runner:
             url = f"http://127.0.0.1:{port}{bare.PATH if case.service == 'bare' else _WEBHOOK}"
             with service.serving(_ARGUMENTS[case.service], settings, place.directory, port) as memory:
                 warm = load.send(url, token, _WARM_UP_SECONDS, case.updates, known)
-                main = load.send(url, token, self._seconds, case.updates, known)
+                main = load.send(url, token, self.seconds, case.updates, known)
                 memory_bytes = memory.stop()
             if case.service != "bare":
                 _check(case, place.count() - before, (warm.calls + main.calls - warm.failed - main.failed) * case.updates)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 from statistics import median, quantiles
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -17,6 +18,9 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import DeliveryFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
+from tests.bench import service
+from tests.bench.filling import copy, fill
+from tests.harness.postgresql import Cluster
 
 WANTED_MS = 50.0
 _SAMPLES = 500
@@ -209,7 +213,22 @@ def _indented(name: str) -> str:
     return f"  {rest}" if rest else group
 
 
-def run(databases: Mapping[str, Any], times: int) -> Mapping[str, Mapping[str, Times]]:
+def make_databases(directory: Path, cluster: Cluster | None, messages: int) -> dict[str, str]:
+    """Fill a SQLite database in `directory`, unless that was done, and copy it to PostgreSQL; return their URLs by name."""
+    directory.mkdir(exist_ok=True)
+    path, known = directory / "bench.db", directory / "known"
+    urls = {"SQLite": f"sqlite:///{path}"}
+    if not known.exists():
+        service.run(["receiver", "migrate"], {"RECEIVER_DATABASE_URL": urls["SQLite"]}, directory)
+        fill(path, messages, known)
+    if cluster is not None:
+        urls["PostgreSQL"] = cluster.create_database("queries")
+        service.run(["receiver", "migrate"], {"RECEIVER_DATABASE_URL": urls["PostgreSQL"]}, directory)
+        copy(path, urls["PostgreSQL"])
+    return urls
+
+
+def run(databases: Mapping[str, str], times: int) -> Mapping[str, Mapping[str, Times]]:
     """Measure all questions on databases by name and URL."""
     results = {}
     for name, url in databases.items():
