@@ -111,7 +111,7 @@ class StatisticsAsked(Parameters):
 class AlarmsAsked(Parameters):
     """Which alarms."""
 
-    on: bool = Field(default=False, description="only those that are on now")
+    state: Literal["on", "all"] = Field("all", description="only those that are on now, or all that ever were")
 
 
 class NothingAsked(Parameters):

@@ -99,7 +99,7 @@ class Questions:
         return queries.show_statistics(self._database, asked.window, since, until, NAMES)
 
     def _alarms(self, asked: AlarmsAsked, _path: PathValues) -> dict[str, Any]:
-        return {"items": queries.list_alarms(self._database, only_on=asked.on), "next": None}
+        return {"items": queries.list_alarms(self._database, only_on=asked.state == "on"), "next": None}
 
     def _audit(self, asked: Paged, _path: PathValues) -> dict[str, Any]:
         return queries.list_audit(self._database, asked.limit, asked.cursor).as_json()
