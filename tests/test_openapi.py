@@ -25,6 +25,7 @@ from receiver.web.customers import CUSTOMERS_PATH
 from tests.harness import ship24
 from tests.harness.service import TOKEN, Service, bearer, serving
 
+
 def without_security(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document as if nothing asked for a token: ours is sent with each call, so none can be left out on purpose."""
     bare: dict[str, Any] = json.loads(json.dumps(document))

@@ -158,7 +158,7 @@ def test_a_deadlock_is_a_race_and_not_a_fault_of_the_database(postgresql_url: st
         other.execute("SELECT id FROM rows WHERE id = 1 FOR UPDATE")  # granted once ours has been sacrificed
         other.commit()
         assert ours.result() == "done"
-        assert len(runs) == 2
+        assert len(runs) > 1  # more, if ours is back before the other one has noticed
     transactions.close()
 
 
