@@ -25,7 +25,7 @@ from receiver.storage.tables import (
 )
 
 _MAX_MESSAGES = 2000  # of one parcel, the last ones
-_MAX_CARRIERS = 2000  # calls that carried one of some messages, looked at for one page
+_MAX_CARRIERS = 1000  # calls that carried one of some messages, looked at for one page
 _MAX_NAMESAKES = 50  # trackers that share a number
 _STATUSES = range(100, 600)
 
@@ -72,13 +72,14 @@ def list_deliveries(
     span = Span(_first_id(wanted.since), _first_id(wanted.until))
     before = min(filter(None, (span.until, *(behind or ()))), default=None)
     narrow, rest = _divide(wanted)
-    edges = []
     with database.read() as connection:
-        for messages in _find_messages(connection, wanted, sources):
-            ids, edge = _carriers(connection, messages, limit, before)
-            narrow.append(table.c.id.in_(ids))
-            edges.append(edge)
-        edge = max(filter(None, edges), default=None)
+        carried = list(_find_messages(connection, wanted, sources))
+        share = limit + 1  # enough, unless other filters leave few of them
+        if narrow or rest or len(carried) > 1:
+            share = max(share, _MAX_CARRIERS // max([1, *(sum(map(len, messages.values())) for messages in carried)]))
+        found = [_carriers(connection, messages, share, before) for messages in carried]
+        narrow += [table.c.id.in_(ids) for ids, _ in found]
+        edge = max((edge for _, edge in found if edge is not None), default=None)
         return read_newest(connection, table, [*table.columns], narrow, rest, cursor, limit, span, edge)
 
 
@@ -131,10 +132,9 @@ def _items(connection: Connection, delivery_id: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda item: int(item["position"]))
 
 
-def _carriers(connection: Connection, messages: _Messages, limit: int, before: str | None) -> tuple[list[str], str | None]:
-    """Return the last calls before an id that carried one of these messages, and the edge behind which some are missing."""
+def _carriers(connection: Connection, messages: _Messages, share: int, before: str | None) -> tuple[list[str], str | None]:
+    """Return the last calls before an id that carried these messages, of each a share, and the edge behind which some lack."""
     firsts, sightings = table_of(MessageTable), table_of(SightingTable)
-    share = max(limit + 1, _MAX_CARRIERS // max(1, sum(map(len, messages.values()))))
     found: set[str] = set()
     edges: list[str] = []
     for source, ids in messages.items():

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, select, tuple_
 
 from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
 from receiver.storage.tables import TermTable, TrackerTable, table_of
 
-_SEEN_TERMS = 2000  # what one page looks at
-_AT_ONCE = 500
+_SEEN_TERMS = 1000  # what one page looks at when there are other filters; without, as many as fill it
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")
 
 
@@ -19,24 +18,27 @@ def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, li
 
     One that several terms lead to comes with the first of its present names, or, if none of these matches, with a former one.
     """
-    found = connection.execute(_select_terms(wanted, term, read_cursor(cursor, str, str, str))).all()
-    of_source = [row for row in found if wanted.source in {None, row.source}]
+    narrow = _narrow(wanted)
+    share = _SEEN_TERMS if narrow else (limit + 1) * len(_NAMES)
+    terms = _select_terms(wanted, term, read_cursor(cursor, str, str, str)).limit(share)
+    found = connection.execute(terms).all()
+    chosen = connection.execute(_choose(terms, narrow)).all() if narrow and found else found
     items: dict[tuple[str, str], dict[str, Any]] = {}
-    for row, state in _join(connection, wanted, of_source, limit + 1):
+    for row, state in _join(connection, chosen, limit + 1):
         if not _is_place(wanted, state, term, row.term):
             continue
         items.setdefault((row.source, row.tracker_id), public(state))
         if len(items) == limit:
-            more = row != found[-1] or len(found) == _SEEN_TERMS
+            more = row != found[-1] or len(found) == share
             return Page([*items.values()], write_cursor(*row) if more else None)
-    return Page([*items.values()], write_cursor(*found[-1]) if len(found) == _SEEN_TERMS else None)
+    return Page([*items.values()], write_cursor(*found[-1]) if len(found) == share else None)
 
 
 def _select_terms(wanted: TrackerFilter, term: str, behind: tuple[Any, ...] | None) -> Select[Any]:
     """Select from one bound on: an index begins at one only, and others would be asked of each row."""
     terms = table_of(TermTable)
     key = (terms.c.term, terms.c.source, terms.c.tracker_id)
-    statement = select(*key).order_by(*key).limit(_SEEN_TERMS)
+    statement = select(*key).order_by(*key)
     if wanted.exact:
         statement = statement.where(terms.c.term == term)
         return statement.where(tuple_(*key[1:]) > behind[1:]) if behind and behind[0] == term else statement
@@ -55,21 +57,24 @@ def _end_of(term: str) -> str | None:
     return stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # halves of surrogate pairs are no letters
 
 
-def _join(
-    connection: Connection, wanted: TrackerFilter, found: Sequence[Row[Any]], first: int
-) -> Iterator[tuple[Row[Any], RowMapping]]:
-    """Give terms with their trackers, those that are wanted: at first as many as a page needs, then more at once."""
-    trackers = table_of(TrackerTable)
-    narrow = conditions(wanted)
+def _narrow(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
     until = wanted.until()
-    if until is not None:
-        narrow.append(trackers.c.moved_at < until)
-    start, size = 0, first
-    while start < len(found):
-        part = found[start : start + size]
-        states = read_states(connection, [(row.source, row.tracker_id) for row in part], narrow)
+    return [*conditions(wanted), *([] if until is None else [table_of(TrackerTable).c.moved_at < until])]
+
+
+def _choose(terms: Select[Any], narrow: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Select those of the terms whose trackers fulfil `narrow`."""
+    trackers, seen = table_of(TrackerTable), terms.subquery()
+    is_named = and_(trackers.c.source == seen.c.source, trackers.c.tracker_id == seen.c.tracker_id)
+    return select(seen).join(trackers, is_named).where(*narrow).order_by(*seen.c)
+
+
+def _join(connection: Connection, terms: Sequence[Row[Any]], size: int) -> Iterator[tuple[Row[Any], RowMapping]]:
+    """Give terms with their trackers, read as many at once as a page needs."""
+    for start in range(0, len(terms), size):
+        part = terms[start : start + size]
+        states = read_states(connection, [(row.source, row.tracker_id) for row in part])
         yield from ((row, states[row.source, row.tracker_id]) for row in part if (row.source, row.tracker_id) in states)
-        start, size = start + size, _AT_ONCE
 
 
 def _is_place(wanted: TrackerFilter, state: RowMapping, term: str, place: str) -> bool:

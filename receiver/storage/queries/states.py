@@ -10,8 +10,6 @@ from receiver.storage.tables import TrackerTable, table_of
 FINAL_MILESTONES = ("delivered", "completed")
 """Where nothing more is expected: Ship24's parcels, Shiipp's manifests (domain vocabularies of the two)."""
 
-_AT_ONCE = 500  # keys in one statement
-
 
 class TrackerFilter(NamedTuple):
     """Which trackers are wanted; all that is set must hold. Moments in microseconds.
@@ -49,16 +47,12 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def read_states(
-    connection: Connection, keys: Sequence[tuple[str, str]], narrow: Sequence[ColumnElement[bool]] = ()
-) -> dict[tuple[str, str], RowMapping]:
-    """Return the trackers with these keys (source and id) that fulfil `narrow`."""
+def read_states(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RowMapping]:
+    """Return the trackers with these keys (source and id)."""
     table = table_of(TrackerTable)
     found: dict[tuple[str, str], RowMapping] = {}
     for source in sorted({source for source, _ in keys}):
         ids = [tracker_id for of, tracker_id in keys if of == source]
-        for start in range(0, len(ids), _AT_ONCE):
-            named = table.c.source == source, table.c.tracker_id.in_(ids[start : start + _AT_ONCE])
-            rows = connection.execute(select(table).where(*named, *narrow)).mappings()
-            found |= {(source, row["tracker_id"]): row for row in rows}
+        rows = connection.execute(select(table).where(table.c.source == source, table.c.tracker_id.in_(ids))).mappings()
+        found |= {(source, row["tracker_id"]): row for row in rows}
     return found

@@ -12,8 +12,8 @@ from receiver.storage.operations import TallyTable
 from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
 from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 
-_SAMPLE = 500  # calls, the last ones of a window, from which the lag is taken
-_SAMPLED_EVENTS = 2000
+_SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
+_SAMPLED_EVENTS = 1000
 _SECOND = 1_000_000
 
 
