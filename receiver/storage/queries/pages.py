@@ -12,7 +12,7 @@ from receiver.clock import iso
 from receiver.errors import UnexpectedShape
 
 MAX_LIMIT = 200
-_SEEN_ROWS = 5000  # what one page looks at when a filter has no index of its own
+_SEEN_ROWS = 3000  # what one page looks at when a filter has no index of its own
 
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
 _INTERNAL = {"moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"}
