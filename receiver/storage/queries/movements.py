@@ -36,11 +36,14 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     behind = _read_cursor(cursor)
     found: list[tuple[int, _Group, str]] = []
     for latest_at, group in _find_groups(connection, wanted, behind):
-        if len(found) > limit and found[limit][0] > latest_at:
-            break  # nothing in this group or a later one can come before
+        if len(found) > limit:
+            if found[limit][0] > latest_at:
+                break  # nothing in this group or a later one can come before
+            wanted = wanted._replace(moved_after=found[limit][0])
         statement = _select_group(wanted, group, behind).limit(limit + 1)
-        found += [(row.moved_at, group, row.tracker_id) for row in connection.execute(statement)]
+        found += [(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
         found.sort(key=lambda place: (-place[0], place[1]))  # in each group the database's order stays
+        del found[limit + 1 :]
     page = found[:limit]
     states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
     items = [public(states[group.source, tracker_id]) for _, group, tracker_id in page]
