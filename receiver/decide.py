@@ -6,12 +6,12 @@ the one before it left, and collects the rows to write. Storage reads before and
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from receiver.clock import from_micros, iso, new_id
 from receiver.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
 from receiver.records import OUTCOMES, Delivery, Event, Message, Receipt, Snapshot, Verdict
-from receiver.rows import Change, EventRow, LinkRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.rows import EventRow, LinkRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.states import advance, make_event_row, new_tracker, take_snapshot, terms_of
 
 _RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
@@ -31,10 +31,13 @@ class Bench:
     """What is known of one batch's keys, and what deciding it makes of them.
 
     `messages`, `trackers` and `events` are filled by storage (identity to digest, key to state, identity to digest) and grow with
-    every item. The other fields are what to write; `moved` are the keys of the trackers that changed.
+    every item. The other fields are what to write; `moved` are the keys of the trackers that changed, `changes` the applied ones
+    of `new_events`.
+    `now` is when the batch is decided.
     """
 
     max_future: timedelta
+    now: datetime
     messages: dict[tuple[str, str], str] = field(default_factory=dict)
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
     events: dict[tuple[str, str, str], str] = field(default_factory=dict)
@@ -45,7 +48,7 @@ class Bench:
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[tuple[str, str, str]] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[EventRow] = field(default_factory=list)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
         """Decide the items of one delivery, in body order."""
@@ -142,13 +145,18 @@ class Bench:
         before = self.trackers[key]
         moment = Moment(occurrence, delivery.received_at + message.position if event.by_arrival else event.order)
         verdict = _weigh(moment, before)
-        row = make_event_row(key, delivery, message_id, event, moment, verdict, before.latest_event_id)
+        change_id = self._name_change() if verdict is _APPLIED else None
+        row = make_event_row(key, delivery, message_id, event, moment, verdict, before, change_id)
         self.events[identity] = event.digest
         self.new_events.append(row)
         if verdict is _APPLIED:
             self._move(key, before, advance(before, row))
-            self.changes.append(Change(before, self.trackers[key], row))
+            self.changes.append(row)
         return verdict
+
+    def _name_change(self) -> str:
+        """Return an id that sorts behind those of this batch before it."""
+        return new_id(self.now + timedelta(microseconds=len(self.changes)))
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
         """Return the event's time (that of its arrival, where it has none and its source orders by arrival), or what is wrong."""

@@ -65,6 +65,8 @@ class EventRow(NamedTuple):
 
     `against` is the event that was the tracker's latest when this one was decided.
     `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
+    The fields from `change_id` on are those of an applied event, which is a change: its id (sorted by the time of the decision,
+    the same for ever), the tracker's how-manieth move it is, and the status that it replaced.
     """
 
     source: str
@@ -85,6 +87,10 @@ class EventRow(NamedTuple):
     against: str | None
     digest: str
     received_at: int
+    change_id: str | None = None
+    move: int | None = None
+    old_status: str | None = None
+    old_status_milestone: str | None = None
 
 
 class TrackerRow(NamedTuple):
@@ -92,6 +98,7 @@ class TrackerRow(NamedTuple):
 
     The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
     are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or `created_at` before any event.
+    `moves` counts the applied events.
     """
 
     source: str
@@ -117,6 +124,7 @@ class TrackerRow(NamedTuple):
     latest_digest: str | None = None
     applied_at: int | None = None
     moved_at: int = 0
+    moves: int = 0
 
 
 class LinkRow(NamedTuple):
@@ -156,9 +164,20 @@ class AuditRow(NamedTuple):
     detail: str | None
 
 
-class Change(NamedTuple):
-    """A tracker moved: what consumers are told. One for each applied event."""
+class DispatchRow(NamedTuple):
+    """A change that a target has not taken yet: `due_at` is when it may be tried next, `claim` the mark of the relay that tries.
 
-    before: TrackerRow | None
-    after: TrackerRow
-    event: EventRow
+    A tracker's changes are tried in the order of `move`: one waits as long as an earlier one of the same target is there.
+    `error` says how the last try ended.
+    """
+
+    target: str
+    source: str
+    tracker_id: str
+    move: int
+    event_id: str
+    due_at: int
+    attempts: int
+    claim: str | None
+    error: str | None
+    made_at: int

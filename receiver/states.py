@@ -14,9 +14,11 @@ def make_event_row(
     event: Event,
     moment: Moment,
     verdict: Verdict,
-    against: str | None,
+    before: TrackerRow,
+    change_id: str | None,
 ) -> EventRow:
-    """Return an event as it stands in the timeline; `against` is the tracker's latest one when it was decided."""
+    """Return an event as it stands in the timeline; `before` is the tracker when it was decided, `change_id` names its change."""
+    changed = (change_id, before.moves + 1, before.status, before.status_milestone) if change_id else ()
     return EventRow(
         *key,
         event.event_id,
@@ -32,9 +34,10 @@ def make_event_row(
         event.courier_code,
         verdict.outcome,
         verdict.reason,
-        against,
+        before.latest_event_id,
         event.digest,
         delivery.received_at,
+        *changed,
     )
 
 
@@ -90,4 +93,5 @@ def advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
         latest_digest=event.digest,
         applied_at=event.received_at,
         moved_at=event.received_at,
+        moves=tracker.moves + 1,
     )

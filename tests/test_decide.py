@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.clock import to_micros
+from receiver.clock import from_micros, to_micros
 from receiver.decide import Bench
 from receiver.records import Delivery, Event, Message, Snapshot, Verdict
 from receiver.rows import TrackerRow
@@ -40,7 +40,7 @@ def message(message_id: str | None, *events: Event, at: int = 0, block: str | No
 
 
 def make_bench() -> Bench:
-    return Bench(timedelta(hours=48))
+    return Bench(timedelta(hours=48), from_micros(RECEIVED_AT))
 
 
 def deliver(bench: Bench, *messages: Message, number: int = 1) -> list[Verdict]:
@@ -201,7 +201,7 @@ def test_nine_events_newest_first_move_the_tracker_once() -> None:
     assert words(deliver(bench, *messages)) == ["applied"]
     assert [row.outcome for row in bench.new_events] == ["applied"] + ["stale"] * 8
     assert {row.against for row in bench.new_events} == {None, bench.new_events[0].event_id}
-    assert [change.after.status_milestone for change in bench.changes] == ["delivered"]
+    assert [change.status_milestone for change in bench.changes] == ["delivered"]
 
 
 def test_the_grouped_example_is_decided_in_body_order() -> None:
@@ -234,13 +234,21 @@ def test_events_end_the_same_in_any_order_and_grouping(events: list[Event], cuts
     assert {row.event_id for row in bench.new_events} == set("abcde")
 
 
+def test_a_stale_event_is_no_change() -> None:
+    bench = make_bench()
+    deliver(bench, message("m1", event("a", T2)), message("m2", event("b", T1)))
+    assert [row.change_id is None for row in bench.new_events] == [False, True]
+    assert (bench.new_events[1].move, state(bench).moves, len(bench.changes)) == (None, 1, 1)
+
+
 def test_a_state_carries_the_words_of_its_event_and_a_change_both_states() -> None:
     bench = make_bench()
     deliver(bench, message("m1", event("a", T1, status="Sorted")), message("m2", event("b", T2, status="Delivered")))
     first, second = bench.changes
-    assert (first.after.status, second.after.status, state(bench).status) == ("Sorted", "Delivered", "Delivered")
-    assert (first.before and first.before.status, second.before and second.before.status) == (None, "Sorted")
-    assert (second.after, second.event) == (state(bench), bench.new_events[1])
+    assert (first.old_status, first.status, second.old_status, second.status) == (None, "Sorted", "Sorted", "Delivered")
+    assert (first.move, second.move, state(bench).moves, state(bench).status) == (1, 2, 2, "Delivered")
+    assert bench.changes == bench.new_events
+    assert str(first.change_id) < str(second.change_id)
     assert (state(bench).latest_message_id, state(bench).applied_at, bench.moved) == ("m2", RECEIVED_AT, {KEY})
 
 

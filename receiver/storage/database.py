@@ -40,6 +40,7 @@ from receiver import clock
 from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from receiver.storage.lock import take_lock
 
+CHANGES_CHANNEL = "receiver_changes"
 _MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
 _AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
@@ -141,6 +142,15 @@ class Database:
             return statement
         in_order = [collate(column, "C") for column in table.primary_key.columns]  # the database's own order may be a language's
         return statement.order_by(*in_order).with_for_update(of=table)
+
+    def skip_locked(self, statement: Select[Any], table: Table) -> Select[Any]:
+        """Lock the rows that nobody else has locked, and leave the others out. SQLite has one writer."""
+        return statement if self.is_sqlite else statement.with_for_update(of=table, skip_locked=True)
+
+    def announce(self, connection: Connection) -> None:
+        """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"NOTIFY {CHANGES_CHANNEL}")
 
     def is_race(self, error: BaseException) -> bool:
         """Tell whether the same transaction may simply be tried again."""

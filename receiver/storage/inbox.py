@@ -12,12 +12,14 @@ import structlog
 from sqlalchemy import Connection, literal_column, null
 
 from receiver import answers
+from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
 from receiver.records import OUTCOMES, Answer, Message, Submission
-from receiver.rows import DeliveryRow, TrackerRow
+from receiver.rows import DeliveryRow, DispatchRow, EventRow, TrackerRow
 from receiver.storage.database import Database, LostRace
+from receiver.storage.outbox import DispatchTable
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
     BodyTable,
@@ -43,7 +45,14 @@ _TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
 class Inbox:
     """Where deliveries are kept. Used by the writing process alone."""
 
-    def __init__(self, transactions: Transactions, upkeep: Upkeep, database: Database, max_future: timedelta) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        upkeep: Upkeep,
+        database: Database,
+        max_future: timedelta,
+        subscriptions: Sequence[Subscription] = (),
+    ) -> None:
         self._transactions = transactions
         self._upkeep = upkeep
         self.tallies = Tallies()
@@ -51,6 +60,8 @@ class Inbox:
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._max_future = max_future
+        self._subscriptions = subscriptions
+        self._announce = database.announce
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
@@ -66,6 +77,7 @@ class Inbox:
         self._add_sightings = Insert(database, table_of(SightingTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(TermTable))
+        self._add_dispatches = Insert(database, table_of(DispatchTable))
         self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
@@ -113,7 +125,7 @@ class Inbox:
         No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
         keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
-        bench = Bench(self._max_future)
+        bench = Bench(self._max_future, now)
         self._read(connection, bench, batch)
         results = []
         for submission in batch:
@@ -127,6 +139,7 @@ class Inbox:
                 counts = answers.count(receipt)
                 results.append((submission, answers.for_receipt(receipt, counts), counts))
         self._write_verdicts(connection, bench)
+        self._write_dispatches(connection, bench.changes, to_micros(now))
         self._write_deliveries(connection, results, to_micros(now))
         return [answer for _, answer, _ in results]
 
@@ -159,6 +172,18 @@ class Inbox:
         self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
         self._add_sightings.execute(connection, bench.sightings)
         self._add_quarantine.execute(connection, bench.quarantined)
+
+    def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
+        """Put changes into the outbox of those who want them."""
+        rows = []
+        for change in changes:
+            for subscription in self._subscriptions:
+                if subscription.wants(change.source, change.old_status_milestone, change.status_milestone):
+                    place = (subscription.target, change.source, change.tracker_id, change.move or 0, change.event_id)
+                    rows.append(DispatchRow(*place, now, 0, None, None, now))
+        if rows:
+            self._add_dispatches.execute(connection, rows)
+            self._announce(connection)
 
     def _write_deliveries(
         self, connection: Connection, results: Sequence[tuple[Submission, Answer, Mapping[str, int]]], now: int

@@ -134,7 +134,7 @@ class SightingTable(Table, table=True):
 
 
 class EventTable(Table, table=True):
-    """The timelines: one row for each event of a tracker, with its verdict."""
+    """The timelines: one row for each event of a tracker, with its verdict. An applied one is a change, with an id of its own."""
 
     __tablename__ = "events"
 
@@ -156,6 +156,10 @@ class EventTable(Table, table=True):
     against: str | None = Field(sa_type=Text)
     digest: str = Field(sa_type=Text)
     received_at: int = Field(sa_type=BigInteger)
+    change_id: str | None = Field(sa_type=Text)
+    move: int | None
+    old_status: str | None = Field(sa_type=Text)
+    old_status_milestone: str | None = Field(sa_type=Text)
 
 
 class TrackerTable(Table, table=True):
@@ -187,6 +191,7 @@ class TrackerTable(Table, table=True):
     latest_digest: str | None = Field(sa_type=Text)
     applied_at: int | None = Field(sa_type=BigInteger)
     moved_at: int = Field(sa_type=BigInteger)
+    moves: int
 
 
 class TermTable(Table, table=True):

@@ -1,12 +1,13 @@
 """Storage without a service: deliveries go into an inbox as the writing process puts them there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
 from receiver import intake
+from receiver.changes import Subscription
 from receiver.clock import new_id, to_micros
 from receiver.records import Answer, Delivery, Submission
 from receiver.sources import make_sources
@@ -51,11 +52,11 @@ def outcomes(answer: Answer) -> list[str]:
 class Store:
     """A database with an inbox of its own; several on one PostgreSQL database are several processes to each other."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, subscriptions: Sequence[Subscription] = ()) -> None:
         self.database = Database(url)
         self.database.take()
         self.transactions = Transactions(self.database)
-        self.inbox = Inbox(self.transactions, Upkeep(self.database), self.database, timedelta(hours=48))
+        self.inbox = Inbox(self.transactions, Upkeep(self.database), self.database, timedelta(hours=48), subscriptions)
 
     def keep(self, *bodies: bytes) -> list[Answer]:
         """Keep calls in one batch."""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from receiver.storage import operations  # noqa: F401  its tables belong to the metadata
+from receiver.storage import operations, outbox  # noqa: F401  their tables belong to the metadata
 from receiver.storage.tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)

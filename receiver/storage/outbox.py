@@ -1,0 +1,144 @@
+"""The outbox in storage: which changes wait for which target, and how a relay takes and gives them back.
+
+A change that a target wants has a row until the target has it. A relay claims rows by moving them into the future, tries, and
+removes them; if it dies, they come due again. A tracker's changes go out one after the other: a row can only be claimed if no
+earlier one of its tracker and target is there. So one tracker's failure holds up nobody but itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Index, Text, and_, delete, exists, insert, select, tuple_, update
+from sqlmodel import Field
+
+from receiver.changes import Change
+from receiver.storage.database import Database
+from receiver.storage.tables import EventTable, MessageTable, Table, TrackerTable, key, table_of
+
+
+class DispatchTable(Table, table=True):
+    """The changes that a target has not taken yet (`rows.DispatchRow`)."""
+
+    __tablename__ = "dispatches"
+    __table_args__ = (Index(None, "target", "due_at"), {"sqlite_with_rowid": False})
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    due_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    claim: str | None = Field(sa_type=Text)
+    error: str | None = Field(sa_type=Text)
+    made_at: int = Field(sa_type=BigInteger)
+
+
+class DeadTable(Table, table=True):
+    """The changes that a target could not take, set aside with the last error so that later ones go on."""
+
+    __tablename__ = "dead_changes"
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    died_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    error: str = Field(sa_type=Text)
+
+
+_OF_EVENT = (
+    *("move", "source", "tracker_id", "event_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
+    *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
+)
+
+
+class Claimed(NamedTuple):
+    """A change that is ours to deliver until the lease ends; `attempts` counts this one too."""
+
+    change: Change
+    attempts: int
+
+
+class Outcome(NamedTuple):
+    """How a try ended: taken (`error` is None), to be tried again at `due_at`, or dead (`due_at` is None)."""
+
+    source: str
+    tracker_id: str
+    move: int
+    error: str | None = None
+    due_at: int | None = None
+
+
+class Outbox:
+    """Claims and gives back, inside transactions of the caller."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, connection: Connection, target: str, mark: str, now: int, leased_until: int, limit: int) -> list[Claimed]:
+        """Make up to `limit` changes that are due ours until `leased_until`, the longest waiting first, one a tracker.
+
+        The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
+        """
+        rows = table_of(DispatchTable)
+        earlier = rows.alias()
+        same_tracker = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+        blocked = exists().where(*same_tracker, earlier.c.move < rows.c.move)
+        due = select(rows.c.source, rows.c.tracker_id, rows.c.move).where(rows.c.target == target, rows.c.due_at <= now, ~blocked)
+        found = connection.execute(self._database.skip_locked(due.order_by(rows.c.due_at).limit(limit), rows)).all()
+        if not found:
+            return []
+        places = tuple_(rows.c.source, rows.c.tracker_id, rows.c.move).in_([tuple(row) for row in found])
+        ours = and_(rows.c.target == target, places)
+        connection.execute(update(rows).where(ours).values(claim=mark, due_at=leased_until, attempts=rows.c.attempts + 1))
+        return [
+            Claimed(Change(**{name: row[name] for name in Change._fields}), row["attempts"])
+            for row in connection.execute(_read_changes().where(ours)).mappings()
+        ]
+
+    def settle(self, connection: Connection, target: str, mark: str, now: int, outcomes: Sequence[Outcome]) -> int:
+        """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
+        rows = table_of(DispatchTable)
+        settled = 0
+        for outcome in outcomes:
+            place = (rows.c.source == outcome.source, rows.c.tracker_id == outcome.tracker_id, rows.c.move == outcome.move)
+            ours = and_(rows.c.target == target, *place, rows.c.claim == mark)
+            if outcome.due_at is not None:
+                again = {"due_at": outcome.due_at, "claim": None, "error": outcome.error}
+                settled += connection.execute(update(rows).where(ours).values(again)).rowcount
+                continue
+            if outcome.error is not None:
+                names = ("target", "source", "tracker_id", "move", "event_id", "attempts")
+                row = connection.execute(select(*(rows.c[name] for name in names)).where(ours)).mappings().first()
+                if row is not None:
+                    dead = {**row, "died_at": now, "error": outcome.error}
+                    connection.execute(insert(table_of(DeadTable)).values({str(name): value for name, value in dead.items()}))
+            settled += connection.execute(delete(rows).where(ours)).rowcount
+        return settled
+
+    def next_due(self, connection: Connection, target: str) -> int | None:
+        """Return when the next row of a target comes due; None: there is none."""
+        rows = table_of(DispatchTable)
+        first = select(rows.c.due_at).where(rows.c.target == target).order_by(rows.c.due_at).limit(1)
+        return connection.execute(first).scalar()
+
+
+def _read_changes() -> Any:
+    """Return the statement that puts changes together again from where their parts are kept."""
+    rows, events = table_of(DispatchTable), table_of(EventTable)
+    messages, trackers = table_of(MessageTable), table_of(TrackerTable)
+    columns = [events.c.change_id.label("id"), *(events.c[name] for name in _OF_EVENT), rows.c.attempts]
+    columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]
+    columns += [messages.c.delivery_id, messages.c.position]
+    same = [(events.c[name] == rows.c[name]) for name in ("source", "tracker_id", "event_id")]
+    return (
+        select(*columns)
+        .select_from(rows)
+        .join(events, and_(*same))
+        .join(trackers, and_(trackers.c.source == rows.c.source, trackers.c.tracker_id == rows.c.tracker_id))
+        .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == events.c.message_id))
+        .order_by(events.c.change_id)
+    )
