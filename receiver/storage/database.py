@@ -1,11 +1,6 @@
-"""The only module that knows which database it is: SQLite in one file, or PostgreSQL.
+"""Which database it is: with `engines.py`, which connects to it, the only module that knows.
 
-SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process,
-which also checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint
-(sqlite.org/wal.html, "The WAL-reset bug"). An OS lock beside the file keeps a second process out. Readers open the file
-read-only.
-
-PostgreSQL: psycopg 3, any number of processes and hosts.
+An OS lock beside a SQLite file keeps a second writing process out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +8,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import orjson
 from sqlalchemy import (
@@ -24,30 +18,24 @@ from sqlalchemy import (
     Select,
     Table,
     collate,
-    create_engine,
-    event,
     func,
     select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
-from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from receiver import clock
-from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
+from receiver.errors import SchemaOutdated, StorageUnavailable
+from receiver.storage.engines import is_sqlite, make_reading_engine, make_writing_engine, read_url
 from receiver.storage.lock import take_lock
 
 CHANGES_CHANNEL = "receiver_changes"
-_MIN_SQLITE = (3, 35)
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
 _AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
-_READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
-_WRITER_PRAGMAS = ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384")
-# 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
 
 
 class LostRace(Exception):
@@ -58,8 +46,8 @@ class Database:
     """A place to keep everything, by SQLAlchemy URL. Opens nothing until asked."""
 
     def __init__(self, url: str) -> None:
-        self.url = _read_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.url = read_url(url)
+        self.is_sqlite = is_sqlite(self.url)
         self.path = Path(self.url.database or "") if self.is_sqlite else None
         self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
@@ -85,7 +73,7 @@ class Database:
         Raises StorageUnavailable if the database cannot be reached.
         """
         if self._writing is None:
-            self._writing = self._make_writing_engine()
+            self._writing = make_writing_engine(self.url)
         try:
             return self._writing.connect()
         except OperationalError as error:
@@ -97,7 +85,7 @@ class Database:
         if self.path is not None and not self.path.exists():
             raise SchemaOutdated(f"There is no database at {self.path} yet. Run `receiver migrate` first.")
         if self._reading is None:
-            self._reading = self._make_reading_engine()
+            self._reading = make_reading_engine(self.url)
         try:
             with self._reading.connect() as connection:
                 yield connection
@@ -215,95 +203,6 @@ class Database:
             )
         with self.read() as connection:
             return max(0, int(connection.execute(statement).scalar() or 0))
-
-    def _make_writing_engine(self) -> Engine:
-        if not self.is_sqlite:
-            engine = create_engine(
-                self.url,
-                poolclass=NullPool,
-                paramstyle="format",
-                hide_parameters=True,
-                connect_args=_postgresql_arguments("receiver writer"),
-            )
-            event.listen(engine, "connect", _prepare_postgresql_writer)
-            return engine
-        engine = create_engine(
-            self.url,
-            poolclass=NullPool,
-            hide_parameters=True,
-            connect_args={"check_same_thread": False, "cached_statements": 1024},
-        )
-        event.listen(engine, "connect", _prepare_sqlite_writer)
-        event.listen(engine, "begin", _begin_immediate)
-        return engine
-
-    def _make_reading_engine(self) -> Engine:
-        if self.path is None:
-            arguments = _postgresql_arguments("receiver reader")
-            engine = create_engine(self.url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
-            event.listen(engine, "connect", _prepare_postgresql_reader)
-            return engine
-        url = URL.create("sqlite", database=f"file:{quote(str(self.path))}", query={"mode": "ro", "uri": "true"})
-        engine = create_engine(url, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite_reader)
-        return engine
-
-
-def _read_url(given: str) -> URL:
-    try:
-        url = make_url(given)
-    except (SQLAlchemyError, ValueError):
-        expected = "expected an SQLAlchemy URL, such as sqlite:///data/receiver.db or postgresql://user@host/name"
-        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
-    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
-        return url.set(drivername="postgresql+psycopg")
-    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
-    if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
-        raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory keeps nothing.")
-    return url
-
-
-def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
-    version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
-    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
-        raise ConfigurationError(f"SQLite {version} is too old; expected 3.35 or later.")
-    connection.isolation_level = None  # transactions are begun by _begin_immediate, not by the driver
-    for setting in _WRITER_PRAGMAS:
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _prepare_sqlite_reader(connection: Any, _record: object) -> None:
-    for setting in _READER_PRAGMAS:
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
-    connection.prepared_max = 1000
-    if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
-        connection.execute("SET synchronous_commit = on")
-    connection.commit()
-
-
-def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
-    connection.execute("SET jit = off")  # to compile one of our questions takes many times what answering it does
-    connection.commit()
-    connection.read_only = True
-
-
-def _postgresql_arguments(name: str) -> dict[str, Any]:
-    return {
-        "application_name": name,
-        "connect_timeout": 5,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-    }
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -1,0 +1,122 @@
+"""How connections to the two databases are made: what each has to be told before it keeps what it says.
+
+SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process,
+which also checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint
+(sqlite.org/wal.html, "The WAL-reset bug"). Readers open the file read-only.
+
+PostgreSQL: psycopg 3, any number of processes and hosts.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from receiver.errors import ConfigurationError
+
+_MIN_SQLITE = (3, 35)
+_READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
+_WRITER_PRAGMAS = ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384")
+# 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
+
+
+def is_sqlite(url: URL) -> bool:
+    """Tell whether the database is a file of our own; otherwise it is a server."""
+    return url.get_backend_name() == "sqlite"
+
+
+def read_url(given: str) -> URL:
+    """Read an SQLAlchemy URL. Raises ConfigurationError if it is none, or of another database."""
+    try:
+        url = make_url(given)
+    except (SQLAlchemyError, ValueError):
+        expected = "expected an SQLAlchemy URL, such as sqlite:///data/receiver.db or postgresql://user@host/name"
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
+    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
+    if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
+        raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory keeps nothing.")
+    return url
+
+
+def make_writing_engine(url: URL) -> Engine:
+    """Return what opens the writing connection; each transaction on it locks at its start."""
+    if not is_sqlite(url):
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            paramstyle="format",
+            hide_parameters=True,
+            connect_args=_postgresql_arguments("receiver writer"),
+        )
+        event.listen(engine, "connect", _prepare_postgresql_writer)
+        return engine
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "cached_statements": 1024},
+    )
+    event.listen(engine, "connect", _prepare_sqlite_writer)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def make_reading_engine(url: URL) -> Engine:
+    """Return what opens connections that cannot write."""
+    if not is_sqlite(url):
+        arguments = _postgresql_arguments("receiver reader")
+        engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
+        event.listen(engine, "connect", _prepare_postgresql_reader)
+        return engine
+    file = URL.create("sqlite", database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(file, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite_reader)
+    return engine
+
+
+def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
+    version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
+    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
+        raise ConfigurationError(f"SQLite {version} is too old; expected 3.35 or later.")
+    connection.isolation_level = None  # transactions are begun by _begin_immediate, not by the driver
+    for setting in _WRITER_PRAGMAS:
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _prepare_sqlite_reader(connection: Any, _record: object) -> None:
+    for setting in _READER_PRAGMAS:
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
+    connection.prepared_max = 1000
+    if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
+        connection.execute("SET synchronous_commit = on")
+    connection.commit()
+
+
+def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
+    connection.execute("SET jit = off")  # to compile one of our questions takes many times what answering it does
+    connection.commit()
+    connection.read_only = True
+
+
+def _postgresql_arguments(name: str) -> dict[str, Any]:
+    return {
+        "application_name": name,
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
