@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from receiver import writer
 from receiver.errors import ConfigurationError
+from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
 from receiver.storage import schema
 from receiver.storage.database import Database
@@ -26,10 +27,11 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     database.
     """
     database = Database(settings.database_url)
+    subscriptions = read_subscriptions(settings.targets, settings.handlers)
     database.take()
     schema.check(database)
     database.close_readers()  # nothing that is open may cross the fork
-    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours))
+    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), subscriptions)
     try:
         listener = listen(settings)  # after the fork: the writing process must not keep the port
     except ConfigurationError:

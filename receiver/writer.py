@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -21,6 +22,7 @@ from typing import Any
 import structlog
 
 from receiver import answers, clock
+from receiver.changes import Subscription
 from receiver.channel import Batch, Do, Keep, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
@@ -38,22 +40,30 @@ _READ_BYTES = 1 << 20
 _log = structlog.get_logger()
 
 
-def start(database: Database, max_future: timedelta) -> tuple[BaseProcess, socket.socket]:
+def start(
+    database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()
+) -> tuple[BaseProcess, socket.socket]:
     """Fork the writing process and return it with our end of the socket. Call it before there are threads."""
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
-    process = get_context("fork").Process(target=_run, args=(theirs, ours, database, max_future), name="writer")
+    process = get_context("fork").Process(target=_run, args=(theirs, ours, database, max_future, subscriptions), name="writer")
     process.start()
     theirs.close()
     return process, ours
 
 
-def _run(channel: socket.socket, other_end: socket.socket, database: Database, max_future: timedelta) -> None:
+def _run(
+    channel: socket.socket,
+    other_end: socket.socket,
+    database: Database,
+    max_future: timedelta,
+    subscriptions: Sequence[Subscription],
+) -> None:
     other_end.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
     tune_gc()
-    Writer(channel, database, max_future).serve()
+    Writer(channel, database, max_future, subscriptions).serve()
     os._exit(0)
 
 
@@ -67,11 +77,13 @@ def tune_gc() -> None:
 class Writer:
     """Serves one socket until its other end is closed."""
 
-    def __init__(self, channel: socket.socket, database: Database, max_future: timedelta) -> None:
+    def __init__(
+        self, channel: socket.socket, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription]
+    ) -> None:
         self._channel = channel
         self._transactions = Transactions(database)
         self._upkeep = Upkeep(database)
-        self._inbox = Inbox(self._transactions, self._upkeep, database, max_future)
+        self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Keep | Do] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)

@@ -33,7 +33,7 @@ class Relay:
         )
 
     def settle(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS) -> int:
-        return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, self.mark, now, outcomes))
+        return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, now, outcomes))
 
     def take(self, **given: int) -> list[tuple[str, int]]:
         """Claim and deliver all that can be had now; return tracker and move."""
@@ -45,7 +45,7 @@ class Relay:
 
 
 def done(claimed: Claimed) -> Outcome:
-    return Outcome(claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+    return Outcome(claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
 
 
 def again(claimed: Claimed, due_at: int) -> Outcome:
@@ -163,3 +163,14 @@ def test_two_relays_share_the_work_and_take_each_change_once(postgresql_url: str
         for part in (first, second):
             moves = {tracker: [move for of, move in part if of == tracker] for tracker, _ in part}
             assert all(found == sorted(found) for found in moves.values())
+
+
+def test_a_target_that_is_stopped_gets_nothing_until_it_is_resumed_and_then_everything(tables: str) -> None:
+    with opened(tables, ALL, Subscription("other")) as store:
+        store.keep(moved("t", 10))
+        relay, outbox = Relay(store), Outbox(store.database)
+        store.transactions.run(lambda connection: outbox.stop(connection, "all", NOW_MICROS, "gone"))
+        assert (relay.claim(), len(relay.claim("other"))) == ([], 1)
+        assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is True
+        assert [c.change.move for c in relay.claim()] == [1]
+        assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is False

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from receiver import __version__
-from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, serve, trackers, window
+from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, relay, serve, trackers, window
 from receiver.cli.output import complain
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
@@ -41,6 +41,7 @@ for _command in (
     serve.init,
     serve.migrate,
     serve.serve,
+    relay.relay,
     doctor.doctor,
     explain.explain,
     trackers.trackers,

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from receiver.errors import ConfigurationError
 from receiver.settings.record import PREFIX, Settings
 
-_NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url"}
+_NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*_NEVER_IN_FILE, "database_url"}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
 _OUTSIDE = {"config"}  # read here, not a field

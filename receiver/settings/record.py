@@ -9,7 +9,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from receiver.alarms import Rules
 from receiver.gate import AddressPolicy, Gate
 from receiver.settings import values
-from receiver.settings.values import Command, Ends, Hours, ManifestPlaces, Networks, PackagePlaces, Percent, Tokens, Url
+from receiver.settings.values import (
+    Command,
+    Ends,
+    Hours,
+    ManifestPlaces,
+    Modules,
+    Networks,
+    PackagePlaces,
+    Percent,
+    Targets,
+    TargetSecrets,
+    Tokens,
+    Url,
+)
 from receiver.sources import NAMES, Source, make_sources
 
 PREFIX = "RECEIVER_"
@@ -60,6 +73,9 @@ class Settings(BaseSettings):
     alarm_disk_percent: Percent = 10
     alarm_token_days: int = Field(14, ge=0)
     token_ends: Ends = Field(default_factory=dict)
+    handlers: Modules = ()
+    targets: Targets = ()
+    target_secrets: TargetSecrets = ()
 
     @classmethod
     def settings_customise_sources(
@@ -96,6 +112,12 @@ class Settings(BaseSettings):
                 near = get_close_matches(token, sorted(known), n=1, cutoff=0)
                 hint = f"; the nearest one is {near[0]}" if near else ": there are no tokens"
                 raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {place} is not the source and name of a token{hint}")
+        names = {target.name for target in self.targets}
+        for place, secret in enumerate(self.target_secrets, 1):
+            if secret.name not in names:
+                raise ValueError(
+                    f"{PREFIX}TARGET_SECRETS: entry {place} is not for one of the targets: {', '.join(sorted(names))}"
+                )
         return self
 
     def gate(self, source: str) -> Gate:
@@ -125,7 +147,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Return everything that must not be written anywhere, the database's password and the URL of alarms included."""
-        tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens)
+        tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens, *self.target_secrets)
         told = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
         return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *told)
 

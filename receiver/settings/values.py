@@ -15,8 +15,10 @@ from urllib3.util import parse_url
 
 from receiver.addresses import Network, read_network
 from receiver.gate import Secret
+from receiver.sources import NAMES
 from receiver.sources.places import check_place
 from receiver.sources.shiipp import FIELDS
+from receiver.targets import TargetSettings, read_targets
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _PASSWORD = re.compile(r"://[^:/]*:([^@]+)@")
@@ -36,6 +38,25 @@ def read_tokens(value: object) -> tuple[Secret, ...]:
     if len({secret.name for secret in secrets}) < len(secrets):
         raise ValueError("expected each token to have its own name")
     return tuple(secrets)
+
+
+def read_target_secrets(value: object) -> tuple[Secret, ...]:
+    """Read `target:secret,target:secret`; a target may have several, the first signs first."""
+    secrets = []
+    for item in _items(value):
+        name, colon, secret = item.partition(":")
+        if not colon or not _NAME.fullmatch(name) or not secret.strip() or not secret.strip().isprintable():
+            raise ValueError("expected comma-separated secrets, each as `target:secret`")
+        secrets.append(Secret(name, secret.strip()))
+    return tuple(secrets)
+
+
+def read_modules(value: object) -> tuple[str, ...]:
+    """Read names of Python modules."""
+    names = tuple(_items(value))
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError("expected comma-separated names of modules, such as shop.parcels")
+    return names
 
 
 def read_networks(value: object) -> tuple[Network, ...]:
@@ -128,6 +149,17 @@ Networks = Annotated[
 ]
 PackagePlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("new-package"))]
 ManifestPlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("manifest-status"))]
+Modules = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(lambda value: value if isinstance(value, tuple) else read_modules(value))
+]
+Targets = Annotated[
+    tuple[TargetSettings, ...], NoDecode, BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())
+]
+TargetSecrets = Annotated[
+    tuple[Secret, ...],
+    NoDecode,
+    BeforeValidator(lambda value: value if isinstance(value, tuple) else read_target_secrets(value)),
+]
 Url = Annotated[Secret | None, NoDecode, BeforeValidator(read_url)]
 Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_command)]
 Ends = Annotated[dict[str, date], NoDecode, BeforeValidator(read_ends)]

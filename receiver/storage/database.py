@@ -3,13 +3,15 @@
 An OS lock beside a SQLite file keeps a second writing process out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
+from psycopg import AsyncConnection
+from psycopg import Error as PsycopgError
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -52,6 +54,7 @@ class Database:
         self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         self.takes_arrays = not self.is_sqlite
+        self.has_one_writer = self.is_sqlite
         self._lock: IO[str] | None = None
         self._writing: Engine | None = None
         self._reading: Engine | None = None
@@ -134,6 +137,21 @@ class Database:
     def skip_locked(self, statement: Select[Any], table: Table) -> Select[Any]:
         """Lock the rows that nobody else has locked, and leave the others out. SQLite has one writer."""
         return statement if self.is_sqlite else statement.with_for_update(of=table, skip_locked=True)
+
+    async def changes_made(self) -> AsyncIterator[None]:
+        """Give a sign whenever some process has committed changes, and once at the start; only where there may be several.
+
+        Raises StorageUnavailable when the server is gone.
+        """
+        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        try:
+            async with await AsyncConnection.connect(address, autocommit=True) as connection:
+                await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
+                yield
+                async for _ in connection.notifies():
+                    yield
+        except PsycopgError as error:
+            raise StorageUnavailable(self.explain(error)) from None
 
     def announce(self, connection: Connection) -> None:
         """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""

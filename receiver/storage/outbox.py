@@ -55,16 +55,28 @@ _OF_EVENT = (
 )
 
 
-class Claimed(NamedTuple):
-    """A change that is ours to deliver until the lease ends; `attempts` counts this one too."""
+class StoppedTable(Table, table=True):
+    """The targets that said that they want no more."""
 
+    __tablename__ = "stopped_targets"
+
+    target: str = key()
+    stopped_at: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+
+
+class Claimed(NamedTuple):
+    """A change that is ours to deliver until the lease ends, under this mark; `attempts` counts this one too."""
+
+    mark: str
     change: Change
     attempts: int
 
 
 class Outcome(NamedTuple):
-    """How a try ended: taken (`error` is None), to be tried again at `due_at`, or dead (`due_at` is None)."""
+    """How a try under a mark ended: taken (`error` is None), to be tried again at `due_at`, or dead (`due_at` is None)."""
 
+    mark: str
     source: str
     tracker_id: str
     move: int
@@ -86,26 +98,28 @@ class Outbox:
         rows = table_of(DispatchTable)
         earlier = rows.alias()
         same_tracker = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+        stopped = exists().where(table_of(StoppedTable).c.target == target)
         blocked = exists().where(*same_tracker, earlier.c.move < rows.c.move)
-        due = select(rows.c.source, rows.c.tracker_id, rows.c.move).where(rows.c.target == target, rows.c.due_at <= now, ~blocked)
-        found = connection.execute(self._database.skip_locked(due.order_by(rows.c.due_at).limit(limit), rows)).all()
+        due = select(rows.c.source, rows.c.tracker_id, rows.c.move).order_by(rows.c.due_at).limit(limit)
+        due = due.where(rows.c.target == target, rows.c.due_at <= now, ~blocked, ~stopped)
+        found = connection.execute(self._database.skip_locked(due, rows)).all()
         if not found:
             return []
         places = tuple_(rows.c.source, rows.c.tracker_id, rows.c.move).in_([tuple(row) for row in found])
         ours = and_(rows.c.target == target, places)
         connection.execute(update(rows).where(ours).values(claim=mark, due_at=leased_until, attempts=rows.c.attempts + 1))
         return [
-            Claimed(Change(**{name: row[name] for name in Change._fields}), row["attempts"])
+            Claimed(mark, Change(**{name: row[name] for name in Change._fields}), row["attempts"])
             for row in connection.execute(_read_changes().where(ours)).mappings()
         ]
 
-    def settle(self, connection: Connection, target: str, mark: str, now: int, outcomes: Sequence[Outcome]) -> int:
+    def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
         """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
         rows = table_of(DispatchTable)
         settled = 0
         for outcome in outcomes:
             place = (rows.c.source == outcome.source, rows.c.tracker_id == outcome.tracker_id, rows.c.move == outcome.move)
-            ours = and_(rows.c.target == target, *place, rows.c.claim == mark)
+            ours = and_(rows.c.target == target, *place, rows.c.claim == outcome.mark)
             if outcome.due_at is not None:
                 again = {"due_at": outcome.due_at, "claim": None, "error": outcome.error}
                 settled += connection.execute(update(rows).where(ours).values(again)).rowcount
@@ -118,6 +132,16 @@ class Outbox:
                     connection.execute(insert(table_of(DeadTable)).values({str(name): value for name, value in dead.items()}))
             settled += connection.execute(delete(rows).where(ours)).rowcount
         return settled
+
+    def stop(self, connection: Connection, target: str, now: int, reason: str) -> None:
+        """Leave a target alone from now on."""
+        self.resume(connection, target)
+        connection.execute(insert(table_of(StoppedTable)).values(target=target, stopped_at=now, reason=reason))
+
+    def resume(self, connection: Connection, target: str) -> bool:
+        """Serve a target again; return whether it was stopped."""
+        stopped = table_of(StoppedTable)
+        return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
     def next_due(self, connection: Connection, target: str) -> int | None:
         """Return when the next row of a target comes due; None: there is none."""

@@ -11,6 +11,7 @@ from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.outbox import Outbox
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
@@ -23,6 +24,9 @@ class Upkeep:
 
     def __init__(self, database: Database) -> None:
         self._insert = database.insert
+        outbox = Outbox(database)
+        self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
+        self.stop_target, self.resume_target = outbox.stop, outbox.resume
 
     def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
         """Set when each named token of a source was last used; never back."""

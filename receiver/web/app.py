@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from receiver import clock
 from receiver.errors import ReceiverError
+from receiver.relay.assembly import relaying
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -103,22 +104,28 @@ def _make_lifespan(
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await desk.open(channel)
-        notices.start()
-        watching = [asyncio.create_task(_watch_windows(database, windows)), asyncio.create_task(watch.run())]
-        for source in NAMES:
-            if not settings.gate(source).tokens:
-                _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
-        _log.info("serving", host=settings.host, port=settings.port, database=str(database))
-        yield
-        _log.info("stopping")
-        for task in watching:
-            task.cancel()
-        await asyncio.to_thread(notices.close)
-        await asyncio.to_thread(database.close_readers)
-        await desk.close()
+        async with AsyncExitStack() as ending:  # what began last ends first
+            await desk.open(channel)
+            ending.push_async_callback(desk.close)
+            ending.push_async_callback(asyncio.to_thread, database.close_readers)
+            notices.start()
+            ending.push_async_callback(asyncio.to_thread, notices.close)
+            for work in (_watch_windows(database, windows), watch.run()):
+                ending.callback(asyncio.create_task(work).cancel)
+            if database.has_one_writer:  # here the service alone may write; on a server relays are processes of their own
+                await ending.enter_async_context(relaying(settings, desk.do, desk.watch_changes))
+            _say_what_is_served(settings, database)
+            yield
+            _log.info("stopping")
 
     return lifespan
+
+
+def _say_what_is_served(settings: Settings, database: Database) -> None:
+    for source in NAMES:
+        if not settings.gate(source).tokens:
+            _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
+    _log.info("serving", host=settings.host, port=settings.port, database=str(database))
 
 
 async def _watch_windows(database: Database, windows: SetupWindows) -> None:

@@ -39,6 +39,7 @@ class Desk(asyncio.Protocol):
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
+        self._tell_change: Callable[[], None] = _nothing
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport
 
@@ -60,6 +61,10 @@ class Desk(asyncio.Protocol):
         """Return what `/readyz` asks: the writer lives and its last transaction went well, and there is room to wait."""
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy, "queue": self._has_room()}
+
+    def watch_changes(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after every commit in which a tracker moved."""
+        self._tell_change = tell
 
     def waiting(self) -> int:
         """Return how many calls and orders wait for the writing process."""
@@ -150,6 +155,8 @@ class Desk(asyncio.Protocol):
         self._healthy = message.healthy
         if message.batch is not None:
             self._tally.take(message.batch)
+            if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
+                self._tell_change()
         for number, reply in message.replies:
             if not self._settle(number, reply):
                 self._correct(number, reply)
@@ -186,3 +193,7 @@ class Desk(asyncio.Protocol):
     def _tell(self, name: str, *arguments: Any) -> None:
         number = next(self._numbers)
         self._send(number, self._loop.create_future(), Do(number, name, arguments))
+
+
+def _nothing() -> None:
+    """What is told of changes where nobody wants to know."""

@@ -43,6 +43,13 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("target", "source", "tracker_id", "move", name="pk_dead_changes"),
     )
+    op.create_table(
+        "stopped_targets",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target", name="pk_stopped_targets"),
+    )
 
 
 def _keys() -> list[sa.Column[Any]]:

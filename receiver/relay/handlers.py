@@ -1,0 +1,97 @@
+"""Targets in Python: functions of the user's own, marked with `on_change` and found by module or entry point."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, TypeVar
+
+from receiver.changes import Change, Subscription
+from receiver.errors import ConfigurationError
+
+GROUP = "receiver.handlers"
+"""Entry points of this group name modules, or functions, with handlers."""
+
+_MARK = "__receiver_subscription__"
+_F = TypeVar("_F", bound=Callable[[Change], Any])
+_TIMEOUT_SECONDS = 60.0
+
+
+def on_change(
+    *, sources: Iterable[str] | None = None, milestones: Iterable[str] | None = None, milestone_changed: bool = False
+) -> Callable[[_F], _F]:
+    """Mark a function, sync or async, that takes each Change of these sources that comes to one of these milestones.
+
+    It is called at least once for a change, and for one tracker in order; to return means that the change was taken, to raise
+    that it is to be tried again later.
+    """
+
+    def mark(function: _F) -> _F:
+        wanted = Subscription(
+            f"{function.__module__}.{function.__qualname__}",
+            None if sources is None else frozenset(sources),
+            None if milestones is None else frozenset(milestones),
+            milestone_changed,
+        )
+        setattr(function, _MARK, wanted)
+        return function
+
+    return mark
+
+
+class HandlerTarget:
+    """One function as a target. One that is not async runs in `threads`."""
+
+    timeout_seconds = _TIMEOUT_SECONDS
+
+    def __init__(self, function: Callable[[Change], Any], threads: Executor) -> None:
+        self.subscription: Subscription = getattr(function, _MARK)
+        self._function = function
+        self._threads = threads
+
+    async def deliver(self, change: Change) -> None:
+        """Call the function. Raises what it raises."""
+        if inspect.iscoroutinefunction(self._function):
+            await self._function(change)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._function, change)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
+    """Return the marked functions of these modules and of the entry points. Raises ConfigurationError that names the module."""
+    found: dict[str, Callable[[Change], Any]] = {}
+    for name in modules:
+        marked = _marked(_import(name))
+        if not marked:
+            raise ConfigurationError(f"RECEIVER_HANDLERS: {name} has no function marked with @on_change.")
+        found |= marked
+    for entry in entry_points(group=GROUP):
+        loaded = entry.load()
+        found |= _marked(loaded) if isinstance(loaded, ModuleType) else {getattr(loaded, _MARK).target: loaded}
+    return list(found.values())
+
+
+def subscription_of(function: Callable[[Change], Any]) -> Subscription:
+    """Return which changes a marked function wants."""
+    wanted: Subscription = getattr(function, _MARK)
+    return wanted
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"RECEIVER_HANDLERS: there is no module {error.name}.") from None
+    except Exception as error:
+        raise ConfigurationError(f"RECEIVER_HANDLERS: {name} cannot be imported: {type(error).__name__}: {error}.") from error
+
+
+def _marked(module: ModuleType) -> dict[str, Callable[[Change], Any]]:
+    functions = [value for value in vars(module).values() if hasattr(value, _MARK) and callable(value)]
+    return {getattr(function, _MARK).target: function for function in functions}

@@ -1,0 +1,38 @@
+"""What the relay needs of a target: that it takes a change, or says why not. A new kind of target is one file with one class."""
+
+from typing import Protocol
+
+from receiver.changes import Change, Subscription
+from receiver.errors import ReceiverError
+
+
+class Target(Protocol):
+    """Somebody who is told of changes."""
+
+    subscription: Subscription
+    timeout_seconds: float
+
+    async def deliver(self, change: Change) -> None:
+        """Hand a change over; returning means that it was taken. Raises NotTaken or TargetGone, or anything else.
+
+        The same change may come again: its id is the same.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class NotTaken(ReceiverError):
+    """The target did not take a change; it is tried again, at the earliest after `asked_seconds` if the target said so."""
+
+    code = "not_taken"
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.asked_seconds = retry_after_seconds
+
+
+class TargetGone(ReceiverError):
+    """The target wants no more; it is left alone until an operator resumes it."""
+
+    code = "target_gone"
