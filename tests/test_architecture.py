@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "channel": "records",
     "writer": "answers changes channel clock errors records storage",
     "story": "errors records sources storage",
-    "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records settings sources storage",
+    "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records settings sources "
+    "storage",
     "service": "relay errors logs settings storage web writer",
     "cli": "relay rows story addresses clock customers errors gate logs records service settings sources storage web",
     "__main__": "cli",

@@ -2,10 +2,12 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -84,6 +86,9 @@ def subscription_of(function: Callable[[Change], Any]) -> Subscription:
 
 
 def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # where the service is started its user's modules are found, as with other servers
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
