@@ -27,6 +27,7 @@ class TrackerItem(Shape):
     latest_event_id: str | None
     latest_message_id: str | None
     applied_at: Moment | None
+    moves: int = Field(description="how often it moved: its applied events")
 
 
 class LinkedManifest(Shape):
@@ -67,6 +68,10 @@ class EventItem(Shape):
     reason: str | None
     against: str | None
     received_at: Moment
+    change_id: str | None = Field(description="of an applied event: the id of the change that it made")
+    move: int | None = Field(description="the tracker's how-manieth change it is")
+    old_status: str | None
+    old_status_milestone: str | None
 
 
 class TrackerAnswer(Shape):
