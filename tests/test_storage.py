@@ -15,7 +15,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailabl
 from receiver.records import Answer
 from receiver.rows import MessageRow
 from receiver.storage.database import Database, LostRace
-from receiver.storage.inbox import is_next
+from receiver.storage.ledger import is_next
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import MessageTable, TrackerTable, table_of
 from receiver.storage.transactions import Transactions

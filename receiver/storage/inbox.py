@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import Connection, literal_column, null
+from sqlalchemy import Connection
 
 from receiver import answers
 from receiver.changes import Subscription
@@ -17,22 +16,11 @@ from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import StorageUnavailable
 from receiver.records import OUTCOMES, Answer, Message, Submission
-from receiver.rows import DeliveryRow, DispatchRow, EventRow, TrackerRow
-from receiver.storage.database import Database, LostRace
-from receiver.storage.outbox import DispatchTable
-from receiver.storage.statements import Insert, Lookup
-from receiver.storage.tables import (
-    BodyTable,
-    DeliveryTable,
-    EventTable,
-    LinkTable,
-    MessageTable,
-    QuarantineTable,
-    SightingTable,
-    TermTable,
-    TrackerTable,
-    table_of,
-)
+from receiver.rows import DeliveryRow
+from receiver.storage.database import Database
+from receiver.storage.ledger import Ledger
+from receiver.storage.statements import Insert
+from receiver.storage.tables import BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import Tallies
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
@@ -60,25 +48,9 @@ class Inbox:
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._max_future = max_future
-        self._subscriptions = subscriptions
-        self._announce = database.announce
-        trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
-        # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
-        state = [null() if column.name == "shipment" else column for column in trackers.columns]
-        self._find_trackers = Lookup(database, trackers, state, lock=True)
-        self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
-        self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
-        self._add_trackers = Insert(database, trackers)
-        self._put_trackers = Insert(database, trackers, replace_if=is_next, kept=["shipment"])
-        self._add_messages = Insert(database, messages)
-        self._add_events = Insert(database, events)
+        self._ledger = Ledger(database, subscriptions)
         self._add_deliveries = Insert(database, table_of(DeliveryTable))
         self._add_bodies = Insert(database, table_of(BodyTable))
-        self._add_sightings = Insert(database, table_of(SightingTable))
-        self._add_quarantine = Insert(database, table_of(QuarantineTable))
-        self._add_terms = Insert(database, table_of(TermTable))
-        self._add_dispatches = Insert(database, table_of(DispatchTable))
-        self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
@@ -108,7 +80,7 @@ class Inbox:
         return dict(verdicts)
 
     def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
-        harmless = submission._replace(messages=tuple(map(_make_harmless, submission.messages)))
+        harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
         try:
             return self._run([harmless], now)[0]
         except Exception as error:
@@ -126,7 +98,7 @@ class Inbox:
         keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
         bench = Bench(self._max_future, now)
-        self._read(connection, bench, batch)
+        self._ledger.read(connection, bench, batch)
         results = []
         for submission in batch:
             if submission.answer is not None:
@@ -138,52 +110,9 @@ class Inbox:
                 receipt = bench.decide(submission.delivery, submission.messages)
                 counts = answers.count(receipt)
                 results.append((submission, answers.for_receipt(receipt, counts), counts))
-        self._write_verdicts(connection, bench)
-        self._write_dispatches(connection, bench.changes, to_micros(now))
+        self._ledger.write(connection, bench)
         self._write_deliveries(connection, results, to_micros(now))
         return [answer for _, answer, _ in results]
-
-    def _read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
-        trackers, messages, events = set(), set(), set()
-        for submission in batch:
-            source = submission.delivery.source
-            for message in submission.messages:
-                if message.message_id is not None:
-                    messages.add((source, message.message_id))
-                if message.tracker_id is not None:
-                    trackers.add((source, message.tracker_id))
-                    events.update([(source, message.tracker_id, event.event_id) for event in message.events])
-        for row in self._find_trackers.execute(connection, sorted(trackers)):
-            bench.trackers[row[0], row[1]] = TrackerRow(*row)
-        for row in self._find_messages.execute(connection, sorted(messages)):
-            bench.messages[row[0], row[1]] = row[2]
-        for row in self._find_events.execute(connection, sorted(events)):
-            bench.events[row[0], row[1], row[2]] = row[3]
-
-    def _write_verdicts(self, connection: Connection, bench: Bench) -> None:
-        moved = [bench.trackers[key] for key in sorted(bench.moved)]
-        complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
-        complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
-        complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
-        complete &= self._add_events.execute(connection, bench.new_events)
-        if not complete:
-            raise LostRace
-        self._add_terms.execute(connection, sorted(bench.terms))
-        self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
-        self._add_sightings.execute(connection, bench.sightings)
-        self._add_quarantine.execute(connection, bench.quarantined)
-
-    def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
-        """Put changes into the outbox of those who want them."""
-        rows = []
-        for change in changes:
-            for subscription in self._subscriptions:
-                if subscription.wants(change.source, change.old_status_milestone, change.status_milestone):
-                    place = (subscription.target, change.source, change.tracker_id, change.move or 0, change.event_id)
-                    rows.append(DispatchRow(*place, now, 0, None, None, now))
-        if rows:
-            self._add_dispatches.execute(connection, rows)
-            self._announce(connection)
 
     def _write_deliveries(
         self, connection: Connection, results: Sequence[tuple[Submission, Answer, Mapping[str, int]]], now: int
@@ -207,16 +136,6 @@ class Inbox:
         if due:
             self._upkeep.note_token_uses(connection, due)
             self._token_uses |= due
-
-
-def is_next(old: Any, new: Any) -> Any:
-    """The condition under which a tracker's row is replaced: nobody else changed it since it was read."""
-    return old.version == new.version - literal_column("1")
-
-
-def is_later(old: Any, new: Any) -> Any:
-    """The condition under which a link is replaced."""
-    return old.linked_at < new.linked_at
 
 
 def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int], now: int) -> DeliveryRow:
@@ -247,7 +166,8 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
     )
 
 
-def _make_harmless(message: Message) -> Message:
+def make_harmless(message: Message) -> Message:
+    """Return the message without anything that has to be decided: its bytes, set apart."""
     detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
 

@@ -1,0 +1,103 @@
+"""What a bench must know of the tables, and what it decided into them: for calls that come in, and those decided again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, literal_column, null
+
+from receiver.changes import Subscription
+from receiver.clock import to_micros
+from receiver.decide import Bench
+from receiver.records import Submission
+from receiver.rows import DispatchRow, EventRow, TrackerRow
+from receiver.storage.database import Database, LostRace
+from receiver.storage.outbox import DispatchTable
+from receiver.storage.statements import Insert, Lookup
+from receiver.storage.tables import (
+    EventTable,
+    LinkTable,
+    MessageTable,
+    QuarantineTable,
+    SightingTable,
+    TermTable,
+    TrackerTable,
+    table_of,
+)
+
+
+class Ledger:
+    """Reads and writes inside transactions of the caller. `subscriptions` say who is told of what changes."""
+
+    def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
+        self._subscriptions = subscriptions
+        self._announce = database.announce
+        trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
+        # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
+        state = [null() if column.name == "shipment" else column for column in trackers.columns]
+        self._find_trackers = Lookup(database, trackers, state, lock=True)
+        self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
+        self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
+        self._add_trackers = Insert(database, trackers)
+        self._put_trackers = Insert(database, trackers, replace_if=is_next, kept=["shipment"])
+        self._add_messages = Insert(database, messages)
+        self._add_events = Insert(database, events)
+        self._add_sightings = Insert(database, table_of(SightingTable))
+        self._add_quarantine = Insert(database, table_of(QuarantineTable))
+        self._add_terms = Insert(database, table_of(TermTable))
+        self._add_dispatches = Insert(database, table_of(DispatchTable))
+        self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
+
+    def read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
+        """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
+        trackers, messages, events = set(), set(), set()
+        for submission in batch:
+            source = submission.delivery.source
+            for message in submission.messages:
+                if message.message_id is not None:
+                    messages.add((source, message.message_id))
+                if message.tracker_id is not None:
+                    trackers.add((source, message.tracker_id))
+                    events.update([(source, message.tracker_id, event.event_id) for event in message.events])
+        for row in self._find_trackers.execute(connection, sorted(trackers)):
+            bench.trackers[row[0], row[1]] = TrackerRow(*row)
+        for row in self._find_messages.execute(connection, sorted(messages)):
+            bench.messages[row[0], row[1]] = row[2]
+        for row in self._find_events.execute(connection, sorted(events)):
+            bench.events[row[0], row[1], row[2]] = row[3]
+
+    def write(self, connection: Connection, bench: Bench) -> None:
+        """Write what was decided, and its changes for those who want them. Raises LostRace if another process was first."""
+        moved = [bench.trackers[key] for key in sorted(bench.moved)]
+        complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
+        complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
+        complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
+        complete &= self._add_events.execute(connection, bench.new_events)
+        if not complete:
+            raise LostRace
+        self._add_terms.execute(connection, sorted(bench.terms))
+        self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
+        self._add_sightings.execute(connection, bench.sightings)
+        self._add_quarantine.execute(connection, bench.quarantined)
+        self._write_dispatches(connection, bench.changes, to_micros(bench.now))
+
+    def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
+        """Put changes into the outbox of those who want them."""
+        rows = []
+        for change in changes:
+            for subscription in self._subscriptions:
+                if subscription.wants(change.source, change.old_status_milestone, change.status_milestone):
+                    place = (subscription.target, change.source, change.tracker_id, change.move or 0, change.event_id)
+                    rows.append(DispatchRow(*place, now, 0, None, None, now))
+        if rows:
+            self._add_dispatches.execute(connection, rows)
+            self._announce(connection)
+
+
+def is_next(old: Any, new: Any) -> Any:
+    """The condition under which a tracker's row is replaced: nobody else changed it since it was read."""
+    return old.version == new.version - literal_column("1")
+
+
+def is_later(old: Any, new: Any) -> Any:
+    """The condition under which a link is replaced."""
+    return old.linked_at < new.linked_at
