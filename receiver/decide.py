@@ -54,6 +54,10 @@ class Bench:
         """Decide the items of one delivery, in body order."""
         return Receipt(delivery.id, tuple([self._decide_message(delivery, message) for message in messages]))
 
+    def decide_again(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
+        """Decide what a message says as if its identity were not kept. Its row in the ledger is the caller's to change."""
+        return self._decide_content(delivery, message._replace(message_id=message_id), message_id)
+
     def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
         if message.by_state:
             message = self._identify(delivery, message)

@@ -1,6 +1,8 @@
 """From the bytes of one delivery to what storage decides. A replay enters here too."""
 
-from receiver.errors import Unreadable
+from collections.abc import Sequence
+
+from receiver.errors import UnexpectedShape, Unreadable
 from receiver.records import Delivery, Submission
 from receiver.sources import Source
 
@@ -11,3 +13,11 @@ def take(source: Source, delivery: Delivery) -> Submission:
         return Submission(delivery, tuple(source.split(delivery.body)))
     except Unreadable as error:
         return Submission(delivery, error=error)
+
+
+def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:
+    """Read a kept delivery into messages, as its source reads bodies now. Raises UnexpectedShape for a call of another kind."""
+    source = next((s for s in sources if (s.name, s.kind) == (delivery.source, delivery.kind)), None)
+    if source is None:
+        raise UnexpectedShape("This call brought nothing that could be decided: it fetched something.")
+    return take(source, delivery)

@@ -28,6 +28,7 @@ from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
 from receiver.storage.database import Database
 from receiver.storage.inbox import Inbox, name_error
+from receiver.storage.replay import Replays
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
@@ -82,7 +83,7 @@ class Writer:
     ) -> None:
         self._channel = channel
         self._transactions = Transactions(database)
-        self._upkeep = Upkeep(database)
+        self._upkeep = Upkeep(database, Replays(database, max_future, subscriptions))
         self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Keep | Do] = deque()

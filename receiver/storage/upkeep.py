@@ -12,6 +12,7 @@ from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
+from receiver.storage.replay import Replays
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
@@ -20,9 +21,11 @@ MAX_REFUSED = 10_000
 
 
 class Upkeep:
-    """Writes for the writer's transactions."""
+    """Writes for the writer's transactions. Only with `replays` can calls be decided again."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, replays: Replays | None = None) -> None:
+        if replays is not None:
+            self.replay = replays.replay
         self._insert = database.insert
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due

@@ -21,6 +21,7 @@ from receiver.storage.database import Database
 from receiver.web.api.endpoints import Api
 from receiver.web.api.openapi import describe
 from receiver.web.api.questions import Questions
+from receiver.web.api.replay import ReplayEndpoint
 from receiver.web.body import BodyReader, Memory
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
@@ -72,6 +73,7 @@ def create_app(
             Route("/readyz", health.readyz),
             Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
+            ReplayEndpoint(operators, reader, desk, database, settings.sources()).route(),
             *make_console(settings, database, operators, reader, desk, windows),
             *extra_routes,
         ],

@@ -66,6 +66,10 @@ class Desk(asyncio.Protocol):
         """Call `tell` after every commit in which a tracker moved."""
         self._tell_change = tell
 
+    def tell_change(self) -> None:
+        """Say that an order moved a tracker."""
+        self._tell_change()
+
     def waiting(self) -> int:
         """Return how many calls and orders wait for the writing process."""
         return len(self._waiting)

@@ -9,9 +9,10 @@ from pydantic.json_schema import models_json_schema
 from receiver import __version__
 from receiver.sources import Source
 from receiver.web.api.endpoints import PREFIX
-from receiver.web.api.parameters import CustomersOrdered, Parameters, WindowOrdered
+from receiver.web.api.parameters import CustomersOrdered, Parameters, ReplayOrdered, WindowOrdered
 from receiver.web.api.questions import Question
-from receiver.web.api.shapes import CustomersAnswer, ErrorAnswer, Shape, WindowAnswer
+from receiver.web.api.replay import REPLAY_PATH
+from receiver.web.api.shapes import CustomersAnswer, ErrorAnswer, ReplayAnswer, Shape, WindowAnswer
 
 _TEMPLATE = "#/components/schemas/{model}"
 _BEARER = {"type": "http", "scheme": "bearer"}
@@ -34,6 +35,7 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
     orders: tuple[tuple[str, type[Parameters], type[Shape], str], ...] = (
         ("/setup-windows", WindowOrdered, WindowAnswer, "Open a source's setup window, or close it"),
         ("/customers", CustomersOrdered, CustomersAnswer, "Serve this customer list from now on"),
+        (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
     )
     models = [*(q.shape for q in questions), ErrorAnswer, *(m for _, asked, shape, _ in orders for m in (asked, shape))]
     refs, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=_TEMPLATE)
@@ -42,7 +44,7 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
     for question in questions:
         paths[_plain(PREFIX + question.path)] = {"get": _question(question, named[question.shape])}
     for path, asked, shape, summary in orders:
-        paths[PREFIX + path] = paths.get(PREFIX + path, {}) | {"post": _order(summary, named[asked], named[shape])}
+        paths[PREFIX + path] = paths.get(PREFIX + path, {}) | {"post": _order(summary, path, asked, named, shape)}
     paths[f"{PREFIX}/openapi.json"] = {
         "get": _operation("This document", "ops", {200: _json("it", {"type": "object"})}, (401, 404))
     }
@@ -64,9 +66,11 @@ def _question(question: Question, ref: Mapping[str, Any]) -> dict[str, Any]:
     return operation | {"parameters": parameters}
 
 
-def _order(summary: str, asked: Mapping[str, Any], ref: Mapping[str, Any]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": asked}}}
-    return _operation(summary, "ops", {200: _json("done", ref)}, (400, 401, 404, 413, 422, 503)) | {"requestBody": body}
+def _order(summary: str, path: str, asked: type[Parameters], named: Mapping[Any, Any], shape: type[Shape]) -> dict[str, Any]:
+    required = any(field.is_required() for field in asked.model_fields.values())
+    body = {"required": required, "content": {"application/json": {"schema": named[asked]}}}
+    operation = _operation(summary, "ops", {200: _json("done", named[shape])}, (400, 401, 404, 413, 422, 503))
+    return operation | {"requestBody": body, "parameters": _path_parameters(path)}
 
 
 def _operation(summary: str, scheme: str | None, answers: Mapping[int, Any], errors: Iterable[int]) -> dict[str, Any]:

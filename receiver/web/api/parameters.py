@@ -140,6 +140,15 @@ class CustomersOrdered(Ordered):
     rows: list[tuple[Text, Document]]
 
 
+class ReplayOrdered(Ordered):
+    """How a call is to be decided again; nothing need be said."""
+
+    dry_run: bool = Field(default=False, description="show what would change, and change nothing")
+    force: bool = Field(
+        default=False, description="also what is in quarantine, as if its identity were not kept, and times too far ahead"
+    )
+
+
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
     """Read a query string. Raises UnexpectedShape that names the parameter."""
     values = dict(pairs)

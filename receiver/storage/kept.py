@@ -1,0 +1,56 @@
+"""Calls as they came, from what is kept of them: to decide them again."""
+
+import orjson
+from sqlalchemy import select
+
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.records import Delivery
+from receiver.rows import DeliveryRow
+from receiver.storage.database import Database
+from receiver.storage.queries.pages import is_keepable
+from receiver.storage.tables import BodyTable, DeliveryTable, table_of
+
+PRUNED = "The body of this call is no longer kept, so there is nothing to decide again."
+_NEVER_KEPT = "Nothing of this call was kept that could be decided: it was not let in, or not stored."
+
+
+def read_kept(database: Database, delivery_id: str) -> Delivery:
+    """Return a call as it came. Raises NotFound, or UnexpectedShape where its body is not kept."""
+    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    if not is_keepable(delivery_id):
+        raise NotFound("There is no delivery with this id.")
+    with database.read() as connection:
+        found = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+        stored = connection.execute(select(bodies).where(bodies.c.delivery_id == delivery_id)).first()
+    if found is None:
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    row = DeliveryRow(*found)
+    if not was_kept(row):
+        raise UnexpectedShape(_NEVER_KEPT)
+    if stored is None or len(stored.body or b"") != row.body_bytes:
+        raise UnexpectedShape(PRUNED)
+    return make_delivery(row, stored.headers, bytes(stored.body))
+
+
+def was_kept(row: DeliveryRow) -> bool:
+    """Tell whether a call was let in and stored; of others no body is ever decided."""
+    return row.outcome != "refused" and (row.outcome != "failed" or row.body_bytes > 0)
+
+
+def make_delivery(row: DeliveryRow, headers: str, body: bytes) -> Delivery:
+    """Return a call as it came, from what is kept of it."""
+    pairs = tuple((name, value) for name, value in orjson.loads(headers))
+    return Delivery(
+        row.id,
+        row.source,
+        row.kind,
+        row.method,
+        row.path,
+        row.received_at,
+        row.peer,
+        row.client,
+        row.token,
+        row.note,
+        pairs,
+        body,
+    )

@@ -1,0 +1,268 @@
+"""Deciding a kept call again: what was never decided, or was set apart, gets its verdict; what is known stays as it is.
+
+It happens as of the call's own arrival and is no call: it leaves no delivery, counts nowhere and uses no token.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from receiver.changes import Subscription
+from receiver.clock import from_micros
+from receiver.decide import Bench
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.records import OUTCOMES, Delivery, Message, Submission, Verdict
+from receiver.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.storage.database import Database
+from receiver.storage.kept import PRUNED
+from receiver.storage.ledger import Ledger
+from receiver.storage.tables import (
+    BodyTable,
+    DeliveryTable,
+    MessageTable,
+    QuarantineTable,
+    SightingTable,
+    table_of,
+)
+
+
+class Order(NamedTuple):
+    """How a call is to be decided again. `now` is when that is, in microseconds.
+
+    `force`: messages in quarantine, and events of a message that were set apart, too, as if their identity were not kept; and no
+    time is too far ahead. `dry_run`: say what would change, and change nothing.
+    """
+
+    now: int
+    force: bool = False
+    dry_run: bool = False
+
+
+class Item(NamedTuple):
+    """One item of the call: its verdict on record before (None: it was never decided) and after."""
+
+    position: int
+    message_id: str | None
+    before: Verdict | None
+    after: Verdict
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether the verdict is another than before."""
+        return self.before is None or self.before[:2] != self.after[:2]
+
+
+class Standing(NamedTuple):
+    """Where a tracker stands."""
+
+    status: str | None
+    status_milestone: str | None
+    latest_occurrence: str | None
+
+
+class Movement(NamedTuple):
+    """A tracker whose row changed; `before` is None for one that was not known."""
+
+    source: str
+    tracker_id: str
+    before: Standing | None
+    after: Standing
+
+
+class Replayed(NamedTuple):
+    """What deciding a call again changed, or would change, if anything. `problem`: why its body still cannot be read."""
+
+    delivery_id: str
+    changed: bool
+    items: tuple[Item, ...]
+    trackers: tuple[Movement, ...] = ()
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        items = [
+            {
+                "position": item.position,
+                "message_id": item.message_id,
+                "before": item.before and {"outcome": item.before.outcome, "reason": item.before.reason},
+                "after": {"outcome": item.after.outcome, "reason": item.after.reason},
+            }
+            for item in self.items
+        ]
+        trackers = [
+            {**moved._asdict(), "before": moved.before and moved.before._asdict(), "after": moved.after._asdict()}
+            for moved in self.trackers
+        ]
+        return {**self._asdict(), "items": items, "trackers": trackers}
+
+
+class Replays:
+    """Decides kept calls again, inside transactions of the caller."""
+
+    def __init__(self, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()) -> None:
+        self._database = database
+        self._max_future = max_future
+        self._ledger = Ledger(database, subscriptions)
+
+    def replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
+        """Decide a call again and return what changes. Raises NotFound, UnexpectedShape.
+
+        Decided are items that never were, and those that were set apart without an identity, so that nothing can be a duplicate
+        of them. What has a verdict otherwise keeps it, unless it is forced.
+        """
+        savepoint = connection.begin_nested()
+        replayed = self._replay(connection, submission, order)
+        if order.dry_run:
+            savepoint.rollback()
+        else:
+            savepoint.commit()
+        return replayed
+
+    def _replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
+        row = self._lock(connection, submission.delivery.id)
+        record = _read_record(connection, row.id)
+        if submission.error is not None:
+            return Replayed(row.id, changed=False, items=_compare(record, {}), problem=submission.error.message)
+        wanted = tuple([message for message in submission.messages if record.is_open(message.position, force=order.force)])
+        bench = Bench(timedelta.max if order.force else self._max_future, from_micros(order.now))
+        self._ledger.read(connection, bench, [submission._replace(messages=wanted)])
+        known = dict(bench.trackers)
+        decided = _decide(bench, submission.delivery, wanted, record)
+        changed = _take_away(connection, bench, row.id, record, decided)
+        _write_verdicts(connection, record, wanted, decided)
+        self._ledger.write(connection, bench)
+        items = _compare(record, decided)
+        _write_counts(connection, row, items)
+        changed |= bool(bench.moved or bench.new_events) or any(item.changed for item in items)
+        return Replayed(row.id, changed, items, tuple([_move(key, known, bench) for key in sorted(bench.moved)]))
+
+    def _lock(self, connection: Connection, delivery_id: str) -> DeliveryRow:
+        """Return the call's row, locked: of two replays of it the second sees what the first one did."""
+        deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+        wanted = select(deliveries).where(deliveries.c.id == delivery_id)
+        row = connection.execute(self._database.lock_rows(wanted, deliveries)).first()
+        if row is None:
+            raise NotFound(f"There is no delivery {delivery_id}.")
+        if connection.execute(select(bodies.c.delivery_id).where(bodies.c.delivery_id == delivery_id)).first() is None:
+            raise UnexpectedShape(PRUNED)
+        return DeliveryRow(*row)
+
+
+class _Record(NamedTuple):
+    """What is on record of a call's items, by their positions: rows of their own, or sightings; and what was set apart."""
+
+    messages: dict[int, MessageRow]
+    sightings: dict[int, SightingRow]
+    apart: dict[int, list[QuarantineRow]]
+
+    def is_open(self, position: int, *, force: bool) -> bool:
+        kept, seen = self.messages.get(position), self.sightings.get(position)
+        if kept is not None:
+            return force and (kept.outcome == "quarantined" or position in self.apart)
+        return seen is None or seen.outcome == "quarantined"
+
+
+def _read_record(connection: Connection, delivery_id: str) -> _Record:
+    messages, sightings, quarantine = table_of(MessageTable), table_of(SightingTable), table_of(QuarantineTable)
+    rows = connection.execute(select(messages).where(messages.c.delivery_id == delivery_id))
+    kept = {row.position: MessageRow(*row) for row in rows}
+    rows = connection.execute(select(sightings).where(sightings.c.delivery_id == delivery_id))
+    seen = {row.position: SightingRow(*row) for row in rows}
+    apart: dict[int, list[QuarantineRow]] = {}
+    rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
+    for row in rows:
+        apart.setdefault(row.position, []).append(QuarantineRow(*row)._replace(raw=bytes(row.raw)))
+    return _Record(kept, seen, apart)
+
+
+_Decided = dict[int, tuple[str | None, Verdict]]
+"""The id and the verdict of each item that was decided, by its position."""
+
+
+def _decide(bench: Bench, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
+    decided: _Decided = {}
+    for message in wanted:
+        kept = record.messages.get(message.position)
+        if kept is None:
+            (decided[message.position],) = bench.decide(delivery, [message]).messages
+        else:
+            verdict = bench.decide_again(delivery, message, kept.message_id)
+            decided[message.position] = kept.message_id, _best(Verdict(kept.outcome, kept.reason), verdict)
+    return decided
+
+
+def _best(before: Verdict, after: Verdict) -> Verdict:
+    """Return what becomes of a message that had a verdict: its events that were known then are duplicates of themselves now."""
+    if before.outcome == "quarantined":
+        return after
+    return min(before, after, key=lambda verdict: OUTCOMES.index(verdict.outcome))
+
+
+def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
+    rows: list[MessageRow | SightingRow] = [*record.messages.values(), *record.sightings.values()]
+    before: _Decided = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
+    after = before | decided
+    return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
+
+
+def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], bench: Bench) -> Movement:
+    before = known.get(key)
+    return Movement(*key, None if before is None else _stand(before), _stand(bench.trackers[key]))
+
+
+def _stand(tracker: TrackerRow) -> Standing:
+    return Standing(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
+
+
+def _take_away(connection: Connection, bench: Bench, delivery_id: str, record: _Record, decided: _Decided) -> bool:
+    """Remove what stands on record of items that are decided otherwise now, and leave the bench only the rows that are new.
+
+    Returns whether anything is otherwise.
+    """
+    seen = {row.position: row for row in bench.sightings}
+    apart: dict[int, list[QuarantineRow]] = {}
+    for row in bench.quarantined:
+        apart.setdefault(row.position, []).append(row)
+    seen_otherwise = [place for place in decided if record.sightings.get(place) != seen.get(place)]
+    apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
+    bench.sightings = [row for row in bench.sightings if row.position in seen_otherwise]
+    bench.quarantined = [row for row in bench.quarantined if row.position in apart_otherwise]
+    for table, places in ((table_of(SightingTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
+        if places:
+            connection.execute(delete(table).where(table.c.delivery_id == delivery_id, table.c.position.in_(places)))
+    return bool(seen_otherwise or apart_otherwise)
+
+
+def _contents(rows: Sequence[QuarantineRow] | None) -> set[tuple[Any, ...]]:
+    return {row[1:] for row in rows or ()}
+
+
+def _write_verdicts(connection: Connection, record: _Record, wanted: Sequence[Message], decided: _Decided) -> None:
+    """Give messages that have a row their new verdict; a tracker too, where none could be read before."""
+    messages = table_of(MessageTable)
+    new = []
+    for message in wanted:
+        kept, (_, verdict) = record.messages.get(message.position), decided[message.position]
+        if kept is not None and (kept.outcome, kept.reason) != verdict[:2]:
+            told = {
+                "outcome": verdict.outcome,
+                "reason": verdict.reason,
+                "tracker_id": message.tracker_id,
+                "topic": message.topic,
+            }
+            new.append({"of": kept.source, "named": kept.message_id, **told})
+    if new:
+        named = messages.c.source == bindparam("of"), messages.c.message_id == bindparam("named")
+        connection.execute(update(messages).where(*named), new)
+
+
+def _write_counts(connection: Connection, row: DeliveryRow, items: Sequence[Item]) -> None:
+    """Let the call's row tell how many of its messages have which verdict now; what was answered stays as it was."""
+    counts = Counter(item.after.outcome for item in items)
+    told = {"received": len(items), **{outcome: counts[outcome] for outcome in OUTCOMES}}
+    if any(getattr(row, name) != number for name, number in told.items()):
+        deliveries = table_of(DeliveryTable)
+        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(told))
