@@ -1,0 +1,274 @@
+"""A kept call is decided again: what was not decided is, what was set apart may be forced, and nothing else changes."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from receiver.changes import Subscription
+from receiver.clock import new_id, to_micros
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.intake import take, take_again
+from receiver.records import Delivery, Submission
+from receiver.sources import Source, make_sources
+from receiver.storage.kept import read_kept
+from receiver.storage.replay import Order, Replayed, Replays
+from receiver.storage.upkeep import Upkeep
+from tests.harness import ship24
+from tests.harness.contents import contents, differing
+from tests.harness.inbox import NOW, Store, delivery
+from tests.harness.service import read_rows
+from tests.harness.storage import change, make_tables, poison
+
+FAR_AHEAD = "2027-01-01T10:00:00"
+MICROS = to_micros(NOW)
+SOURCES = make_sources({}, {})
+FIXED = make_sources({"package_id": ["odd_name"]}, {})
+ALL = Subscription("all")
+
+
+class Desk(Store):
+    """A store where calls of any kind come in, a second after one another, and are decided again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, [ALL])
+        self.url = url
+        self._calls = 0
+        self.upkeep = Upkeep(self.database, Replays(self.database, timedelta(hours=48), [ALL]))
+
+    def call(self, body: bytes, source: Source = SOURCES[0]) -> str:
+        """Keep a call; return its id."""
+        self._calls += 1
+        at = MICROS + self._calls * 1_000_000
+        came = delivery(body)._replace(
+            id=f"{new_id(NOW)[:-12]}{self._calls:012}", source=source.name, kind=source.kind, received_at=at
+        )
+        self.keep_submission(take(source, came))
+        return came.id
+
+    def keep_submission(self, submission: Submission) -> None:
+        (answer,) = self.inbox.keep([submission], NOW)
+        assert answer is not None
+
+    def replay(
+        self, delivery_id: str, *, force: bool = False, dry_run: bool = False, sources: tuple[Source, ...] = SOURCES
+    ) -> Replayed:
+        submission = take_again(sources, read_kept(self.database, delivery_id))
+        order = Order(MICROS + 3_600_000_000, force, dry_run)
+        replayed = self.transactions.run(lambda connection: self.upkeep.replay(connection, submission, order))
+        assert isinstance(replayed, Replayed)
+        return replayed
+
+
+@pytest.fixture
+def desk(database_url: str) -> Iterator[Desk]:
+    make_tables(database_url)
+    opened = Desk(database_url)
+    yield opened
+    opened.close()
+
+
+def verdicts(replayed: Replayed) -> list[tuple[str, str]]:
+    """Return what each item was and is."""
+
+    def say(verdict: Any) -> str:
+        return "-" if verdict is None else verdict.outcome + (f" {verdict.reason}" if verdict.reason else "")
+
+    return [(say(item.before), say(item.after)) for item in replayed.items]
+
+
+def package(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def check_again_changes_nothing(desk: Desk, delivery_id: str, **how: Any) -> None:
+    before = contents(desk.url)
+    again = desk.replay(delivery_id, **how)
+    assert (again.changed, again.trackers) == (False, ())
+    assert all(not item.changed for item in again.items)
+    assert differing(before, contents(desk.url)) == set()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_was_decided_stays_as_it_is(desk: Desk, force: bool) -> None:
+    event = ship24.event("e1")
+    first = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m2", "t", [ship24.event("e0", "2024-01-01")])))
+    copy = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m3", "t", [])))
+    manifest = [desk.call(package(manifest_id=7, status=status), SOURCES[2]) for status in ("Ready", "Ready", "Shipped", "Ready")]
+    for delivery_id in (first, copy, *manifest):
+        check_again_changes_nothing(desk, delivery_id, force=force)
+    assert verdicts(desk.replay(first)) == [("applied", "applied"), ("stale older", "stale older")]
+    assert verdicts(desk.replay(copy)) == [("duplicate", "duplicate"), ("recorded", "recorded")]
+    assert verdicts(desk.replay(manifest[1])) == [("duplicate", "duplicate")]
+
+
+def test_what_could_not_be_mapped_is_decided_after_the_fix(desk: Desk) -> None:
+    lost = desk.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
+    check_again_changes_nothing(desk, lost)
+    (row,) = read_rows(desk.url, "SELECT * FROM sightings")
+    assert (row["outcome"], row["reason"]) == ("quarantined", "unmapped")
+    replayed = desk.replay(lost, sources=FIXED)
+    assert verdicts(replayed) == [("quarantined unmapped", "applied")]
+    (moved,) = replayed.trackers
+    assert (moved.tracker_id, moved.before, moved.after.status) == ("P1", None, "received at warehouse")
+    (message,) = read_rows(desk.url, "SELECT * FROM messages")
+    assert (message["delivery_id"], message["position"], message["outcome"]) == (lost, 0, "applied")
+    assert read_rows(desk.url, "SELECT * FROM sightings UNION ALL SELECT * FROM sightings") == []
+    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
+    check_again_changes_nothing(desk, lost, sources=FIXED)
+    check_again_changes_nothing(desk, lost, sources=FIXED, force=True)
+
+
+def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(desk: Desk) -> None:
+    body = package(odd_name="P1", entry_date_time="2025-05-01T10:00:00")
+    lost = desk.call(body, SOURCES[1])
+    desk.call(body, FIXED[1])
+    before = contents(desk.url)
+    assert verdicts(desk.replay(lost, sources=FIXED)) == [("quarantined unmapped", "duplicate")]
+    assert differing(before, contents(desk.url)) == {"sightings", "quarantine", "deliveries"}
+    check_again_changes_nothing(desk, lost, sources=FIXED)
+
+
+def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(desk: Desk) -> None:
+    came = delivery(ship24.body(ship24.item("m", "t"), 5))
+    desk.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
+    replayed = desk.replay(came.id)
+    assert verdicts(replayed) == [("-", "applied"), ("-", "quarantined not_an_object")]
+    (row,) = read_rows(desk.url, "SELECT * FROM deliveries")
+    assert (row["outcome"], row["status"], row["received"], row["applied"], row["quarantined"]) == ("unreadable", 422, 2, 1, 1)
+    check_again_changes_nothing(desk, came.id)
+    check_again_changes_nothing(desk, came.id, force=True)
+
+
+def test_a_body_that_still_cannot_be_read_says_why(desk: Desk) -> None:
+    lost = desk.call(b"{")
+    before = contents(desk.url)
+    replayed = desk.replay(lost)
+    assert replayed.items == ()
+    assert replayed.problem is not None
+    assert replayed.problem.startswith("The body must be JSON")
+    assert differing(before, contents(desk.url)) == set()
+
+
+def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(desk: Desk) -> None:
+    poison(desk.url)
+    lost = desk.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
+    assert {row["reason"] for row in read_rows(desk.url, "SELECT reason FROM quarantine")} == {"undecidable"}
+    heal = "DROP TRIGGER poison" if desk.database.is_sqlite else "DROP TRIGGER poison ON messages"
+    change(desk.url, heal)
+    assert verdicts(desk.replay(lost)) == [("quarantined undecidable", "applied")] * 2
+    assert {row["message_id"] for row in read_rows(desk.url, "SELECT * FROM messages")} == {"poison", "fine"}
+    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
+    check_again_changes_nothing(desk, lost)
+
+
+def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(desk: Desk) -> None:
+    desk.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
+    early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
+    check_again_changes_nothing(desk, early)
+    replayed = desk.replay(early, force=True)
+    assert verdicts(replayed) == [("quarantined implausible_future", "applied")]
+    (moved,) = replayed.trackers
+    assert moved.before is not None
+    assert (moved.before.status_milestone, moved.after.status_milestone) == ("in_transit", "delivered")
+    assert moved.after.latest_occurrence == FAR_AHEAD
+    message = read_rows(desk.url, "SELECT * FROM messages WHERE message_id = 'm1'")[0]
+    assert (message["outcome"], message["reason"], message["delivery_id"]) == ("applied", None, early)
+    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
+    (event,) = read_rows(desk.url, "SELECT * FROM events WHERE event_id = 'e1'")
+    assert (event["outcome"], event["move"], event["old_status_milestone"]) == ("applied", 2, "in_transit")
+    waiting = read_rows(desk.url, "SELECT * FROM dispatches WHERE event_id = 'e1'")
+    assert [(row["target"], row["move"]) for row in waiting] == [("all", 2)]
+    check_again_changes_nothing(desk, early, force=True)
+
+
+def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(desk: Desk) -> None:
+    events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD), ship24.event("e3", "yesterday")]
+    mixed = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events)))
+    replayed = desk.replay(mixed, force=True)
+    assert verdicts(replayed) == [("applied", "applied"), ("stale older", "applied")]
+    timeline = {row["event_id"]: row["outcome"] for row in read_rows(desk.url, "SELECT event_id, outcome FROM events")}
+    assert timeline == {"e0": "applied", "e1": "stale", "e2": "applied"}
+    (left,) = read_rows(desk.url, "SELECT * FROM quarantine")
+    assert (left["event_position"], left["reason"]) == (2, "bad_occurrence")
+    check_again_changes_nothing(desk, mixed, force=True)
+
+
+def test_force_obeys_the_order_of_events(desk: Desk) -> None:
+    early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
+    later = desk.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
+    assert verdicts(desk.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
+    assert verdicts(desk.replay(early, force=True)) == [("quarantined implausible_future", "stale older")]
+    (tracker,) = read_rows(desk.url, "SELECT * FROM trackers")
+    assert (tracker["latest_event_id"], tracker["moves"]) == ("e2", 1)
+
+
+def test_a_copy_of_a_message_in_quarantine_stays_a_copy(desk: Desk) -> None:
+    item = ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])
+    first, copy = desk.call(ship24.body(item)), desk.call(ship24.body(item))
+    check_again_changes_nothing(desk, copy, force=True)
+    assert desk.replay(first, force=True).changed is True
+
+
+def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(desk: Desk) -> None:
+    body = ship24.body(ship24.item("m", "t"))
+    came = take(SOURCES[0], delivery(body))
+    desk.keep_submission(came._replace(messages=(came.messages[0]._replace(tracker_id=None, flaw="missing_tracker_id"),)))
+    assert desk.replay(came.delivery.id).changed is False
+    assert verdicts(desk.replay(came.delivery.id, force=True)) == [("quarantined missing_tracker_id", "applied")]
+    (message,) = read_rows(desk.url, "SELECT * FROM messages")
+    assert (message["tracker_id"], message["outcome"]) == ("t", "applied")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_dry_run_tells_all_and_changes_nothing(desk: Desk, force: bool) -> None:
+    events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD)]
+    ids = [
+        desk.call(ship24.body(ship24.item("m1", "t", events), 7)),
+        desk.call(package(odd_name="P1", manifest_id=4), SOURCES[1]),
+    ]
+    for delivery_id in ids:
+        before = contents(desk.url)
+        foretold = desk.replay(delivery_id, force=force, dry_run=True, sources=FIXED)
+        assert differing(before, contents(desk.url)) == set()
+        assert desk.replay(delivery_id, force=force, sources=FIXED) == foretold
+
+
+def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(desk: Desk) -> None:
+    """Neither has a time, so their arrival decides; and the later word on the manifest stays."""
+    lost = desk.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
+    desk.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
+    assert verdicts(desk.replay(lost, sources=FIXED)) == [("quarantined unmapped", "stale older")]
+    (link,) = read_rows(desk.url, "SELECT * FROM links")
+    assert link["manifest"] == "manifest:M2"
+    (delivery_row,) = read_rows(desk.url, "SELECT * FROM deliveries WHERE id = :id", id=lost)
+    event = read_rows(desk.url, "SELECT * FROM events WHERE outcome = 'stale'")[0]
+    assert event["received_at"] == delivery_row["received_at"]
+
+
+def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: Desk) -> None:
+    refused = Delivery(*delivery(b"")._replace(id="refused"))
+    desk.keep_submission(Submission(refused, error=NotFound("Off.")))
+    pruned = desk.call(ship24.single())
+    change(desk.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
+    for delivery_id, kind, words in (
+        ("nothing-like-it", NotFound, "no delivery"),
+        ("a\0b", NotFound, "no delivery"),
+        ("\ud800", NotFound, "no delivery"),
+        ("' OR 1=1 --", NotFound, "no delivery"),
+        ("refused", UnexpectedShape, "not let in"),
+        (pruned, UnexpectedShape, "no longer kept"),
+    ):
+        with pytest.raises(kind, match=words):
+            desk.replay(delivery_id)
+
+
+def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk: Desk) -> None:
+    lost = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
+    submission = take_again(SOURCES, read_kept(desk.database, lost))
+    change(desk.url, "DELETE FROM bodies")
+    with pytest.raises(UnexpectedShape, match="no longer kept"):
+        desk.transactions.run(lambda connection: desk.upkeep.replay(connection, submission, Order(MICROS, force=True)))
+    assert read_rows(desk.url, "SELECT event_id FROM events") == []
