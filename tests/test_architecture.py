@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records settings sources "
     "storage",
     "service": "relay errors logs settings storage web writer",
-    "cli": "relay rows story addresses clock customers errors gate logs records service settings sources storage web",
+    "cli": "intake relay rows story addresses clock customers errors gate logs records service settings sources storage web",
     "__main__": "cli",
 }
 

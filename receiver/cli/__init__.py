@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from receiver import __version__
-from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, relay, serve, trackers, window
+from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, relay, replay, serve, trackers, window
 from receiver.cli.output import complain
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
@@ -54,6 +54,7 @@ for _command in (
     window.setup_window,
 ):
     commands.add_command(_command)
+deliveries.deliveries.add_command(replay.replay)
 
 
 def main() -> None:

@@ -68,7 +68,11 @@ def base_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> None:
+def ask_service(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> tuple[int, bytes]:
+    """Post arguments to the service that holds the database; return the status and the bytes of its answer.
+
+    Raises ConfigurationError or StorageUnavailable, each naming what to do.
+    """
     if not settings.ops_tokens:
         raise ConfigurationError(f"{taken.message} To let it make the change, set RECEIVER_OPS_TOKENS for both.")
     headers = {"authorization": f"Bearer {settings.ops_tokens[0].reveal()}", "content-type": "application/json"}
@@ -77,5 +81,15 @@ def _post(settings: Settings, path: str, arguments: dict[str, Any], taken: Write
         answer = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=10.0)
     except urllib3.exceptions.HTTPError as error:
         raise StorageUnavailable(f"{taken.message} It does not answer at {url} ({type(error).__name__}).") from None
-    if answer.status != 200:
-        raise StorageUnavailable(f"The service at {url} answered {answer.status}: {answer.data.decode(errors='replace')[:300]}")
+    return answer.status, answer.data
+
+
+def refused(settings: Settings, status: int, answer: bytes) -> StorageUnavailable:
+    """Return the error for an answer of the service that is not what was wanted."""
+    return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {answer.decode(errors='replace')[:300]}")
+
+
+def _post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> None:
+    status, answer = ask_service(settings, path, arguments, taken)
+    if status != 200:
+        raise refused(settings, status, answer)

@@ -124,9 +124,10 @@ class Replays:
     def _replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
         row = self._lock(connection, submission.delivery.id)
         record = _read_record(connection, row.id)
-        if submission.error is not None:
-            return Replayed(row.id, changed=False, items=_compare(record, {}), problem=submission.error.message)
         wanted = tuple([message for message in submission.messages if record.is_open(message.position, force=order.force)])
+        if not wanted:
+            problem = None if submission.error is None else submission.error.message
+            return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
         bench = Bench(timedelta.max if order.force else self._max_future, from_micros(order.now))
         self._ledger.read(connection, bench, [submission._replace(messages=wanted)])
         known = dict(bench.trackers)

@@ -1,0 +1,94 @@
+"""Deciding kept calls again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from receiver.cli.effects import Effects
+from receiver.cli.options import Moment, as_json, of_source
+from receiver.cli.output import complain, show_json
+from receiver.cli.progress import advancing, until_interrupted
+from receiver.cli.replaying import LeftOut, Replayer, replaying
+from receiver.settings import load
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.database import Database
+
+_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@of_source
+@click.option("--outcome", type=click.Choice(["accepted", "unreadable", "failed"]), help="Only calls that were answered so.")
+@click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
+@click.option("--client", help="Only calls from this address.")
+@click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=Moment(), help="Only earlier calls.")
+@click.option("--message-id", help="Only calls that carried this message.")
+@click.option("--tracking-number", help="Only calls that told of this parcel.")
+@click.option("--force", is_flag=True, help="Also what is in quarantine, as if it had not come yet; no time is too far ahead.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+    """Decide kept calls again, each as of its own arrival, oldest first.
+
+    By their IDs, or all that the filters find. What was never decided, or was set apart and can be read by now, gets its verdict;
+    what has one keeps it. Shows first what each call by itself would change, then asks.
+    """
+    if bool(ids) == any(value is not None for value in filters.values()):
+        raise click.UsageError("Name calls by their ids, or by filters such as --since 24h; not both.")
+    with replaying(load()) as (database, replayer):
+        named = sorted(set(ids)) if ids else _find(database, queries.DeliveryFilter(**filters))
+        effects = _run(replayer, named, Effects(whole=as_json), force=force, dry_run=True)
+        if not as_json:
+            effects.show()
+        if effects.changing and not dry_run and not effects.is_interrupted:
+            if not yes:
+                click.confirm(f"Replay {len(effects.changing)} of {len(named)} calls?", abort=True, err=True)
+            foreseen, effects = effects, Effects(whole=as_json)
+            effects.left_out += foreseen.left_out
+            _run(replayer, foreseen.changing, effects, force=force, dry_run=False)
+            if not as_json:
+                effects.show_total("changed", "moved", "stayed")
+    if as_json:
+        show_json({"dry_run": dry_run, "force": force, **effects.as_json()})
+    if effects.is_interrupted:
+        raise click.exceptions.Exit(_INTERRUPTED)
+    if ids and effects.left_out:
+        raise click.exceptions.Exit(1)
+
+
+def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
+    """Return the ids of the calls that are wanted, oldest first."""
+    found: list[str] = []
+    page = queries.list_deliveries(database, wanted, NAMES, queries.MAX_LIMIT)
+    found += [row["id"] for row in page.items]
+    while page.next is not None:
+        page = queries.list_deliveries(database, wanted, NAMES, queries.MAX_LIMIT, page.next)
+        found += [row["id"] for row in page.items]
+    return found[::-1]
+
+
+def _run(replayer: Replayer, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
+    """Decide calls again, each in a transaction of its own, until all are done or Ctrl-C is pressed; return `effects`."""
+    done = 0
+    with advancing("looking" if dry_run else "replaying", len(ids)) as advance, until_interrupted() as interrupted:
+        try:
+            for done, delivery_id in enumerate(ids):  # noqa: B007  it is what is told of the end
+                if interrupted():
+                    effects.is_interrupted = True
+                    break
+                try:
+                    effects.add(replayer.replay(delivery_id, force=force, dry_run=dry_run))
+                except LeftOut as error:
+                    effects.left_out.append((delivery_id, error.message))
+                advance(1)
+            else:
+                done = len(ids)
+        finally:
+            if done < len(ids) and not dry_run:
+                complain(f"stopped: {done} of {len(ids)} calls were replayed, the others are as they were")
+    return effects

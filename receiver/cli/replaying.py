@@ -1,0 +1,103 @@
+"""Who decides kept calls again: this process, or the running service where that alone may write (SQLite)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import orjson
+
+from receiver import clock
+from receiver.cli.remote import ask_service, audit_entry, refused
+from receiver.errors import NotFound, ReceiverError, UnexpectedShape, WriterTaken
+from receiver.intake import take_again
+from receiver.relay.assembly import read_subscriptions
+from receiver.settings import Settings
+from receiver.storage import schema
+from receiver.storage.database import Database
+from receiver.storage.kept import read_kept
+from receiver.storage.replay import Order, Replayed, Replays
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+
+
+class LeftOut(ReceiverError):
+    """A call that cannot be decided again; the message says why."""
+
+
+class Replayer(Protocol):
+    """Decides one call again, in a transaction of its own."""
+
+    def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
+        """Return what changes, as the API tells it. Raises NotFound, LeftOut, StorageUnavailable."""
+
+
+@contextmanager
+def replaying(settings: Settings) -> Iterator[tuple[Database, Replayer]]:
+    """Give the database, to read, and what decides calls again. Raises SchemaOutdated, StorageUnavailable, ConfigurationError."""
+    database = Database(settings.database_url)
+    here: _Here | None = None
+    try:
+        try:
+            database.take()
+        except WriterTaken as taken:
+            schema.check(database)
+            yield database, _Elsewhere(settings, taken)
+        else:
+            schema.check(database)
+            here = _Here(settings, database)
+            yield database, here
+    finally:
+        database.close_readers()
+        if here is not None:
+            here.close()
+        database.close()
+
+
+class _Here:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        subscriptions = read_subscriptions(settings.targets, settings.handlers)
+        replays = Replays(database, timedelta(hours=settings.max_future_hours), subscriptions)
+        self._sources = settings.sources()
+        self._database = database
+        self._upkeep = Upkeep(database, replays)
+        self._transactions = Transactions(database)
+
+    def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
+        now = clock.now()
+        order = Order(clock.to_micros(now), force, dry_run)
+        entry = audit_entry(now, "replay", delivery_id, "force" if force else None)
+        try:
+            submission = take_again(self._sources, read_kept(self._database, delivery_id))
+            if dry_run:
+                replayed: Replayed = self._transactions.run(lambda connection: self._upkeep.replay(connection, submission, order))
+            else:
+                replayed = self._transactions.run(
+                    lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order))
+                )
+        except UnexpectedShape as error:
+            raise LeftOut(error.message) from None
+        return {**replayed.as_json(), "dry_run": dry_run, "force": force}
+
+    def close(self) -> None:
+        self._transactions.close()
+
+
+class _Elsewhere:
+    def __init__(self, settings: Settings, taken: WriterTaken) -> None:
+        self._settings = settings
+        self._taken = taken
+
+    def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
+        if "/" in delivery_id:  # no path of the service leads there
+            raise NotFound(f"There is no delivery {delivery_id}.")
+        path = f"/ops/api/deliveries/{quote(delivery_id, safe='')}/replay"
+        status, answer = ask_service(self._settings, path, {"force": force, "dry_run": dry_run}, self._taken)
+        if status == 200:
+            found: dict[str, Any] = orjson.loads(answer)
+            return found
+        if status in {404, 422}:
+            message = str(orjson.loads(answer)["error"]["message"])
+            raise NotFound(message) if status == 404 else LeftOut(message)
+        raise refused(self._settings, status, answer)

@@ -1,0 +1,235 @@
+"""`receiver deliveries replay`, as an operator runs it: shows first, asks once, says how far it got."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.contents import contents, differing
+from tests.harness.inbox import Store, opened
+from tests.harness.service import Service, environment, read_rows, run_command, wait_until
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+FAR_AHEAD = "9999-01-01T10:00:00"
+MANY = 250
+
+
+class Place:
+    """A folder to run commands in, on a database that may have a service."""
+
+    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+        self.folder, self.url = folder, url
+        self.env = {**environment(url, **settings), "COLUMNS": "80"}
+
+    def run(self, *arguments: str, code: int = 0, answer: str = "") -> str:
+        """Run `deliveries replay` to its end; return all that it printed."""
+        command = [sys.executable, "-m", "receiver", "deliveries", "replay", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env, input=answer, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def ask(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+    def rows(self, query: str) -> list[Any]:
+        return list(read_rows(self.url, query))
+
+
+def early(number: int) -> bytes:
+    return ship24.single(f"early-{number}", tracker_id=f"t{number}", events=[ship24.event(f"e{number}", FAR_AHEAD)])
+
+
+def fill(store: Store, calls: int = 3) -> None:
+    store.keep(*(early(number) for number in range(calls)))
+    store.keep(ship24.single("fine", tracker_id="fine"))
+    store.keep(b"{")
+
+
+@pytest.fixture
+def alone(database_url: str, tmp_path: Path) -> Place:
+    """A database with three calls to force, one that is applied and one that cannot be read; no service."""
+    make_tables(database_url)
+    with opened(database_url) as store:
+        fill(store)
+    return Place(tmp_path, database_url)
+
+
+@pytest.fixture
+def served(service: StartService, database_url: str) -> Place:
+    """The same, with a running service."""
+    running: Service = service(database_url, ops_tokens=f"anna:{OPS}")
+    for number in range(3):
+        assert running.post(early(number)).status == 200
+    assert running.post(ship24.single("fine", tracker_id="fine")).status == 200
+    assert running.post(b"{").status == 400
+    return Place(running.directory, database_url, ops_tokens=f"anna:{OPS}", port=str(running.port))
+
+
+@pytest.fixture(params=["alone", "served"])
+def place(request: pytest.FixtureRequest, database_url: str) -> Place:
+    """Either of them."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+def ids(place: Place) -> list[str]:
+    return [row["delivery_id"] for row in place.rows("SELECT delivery_id FROM messages WHERE message_id LIKE 'early%'")]
+
+
+def test_a_replay_shows_asks_and_does(place: Place) -> None:
+    before = contents(place.url, without={"tallies"})
+    shown = place.run("--since", "3650d", "--force", "--dry-run")
+    assert "3 messages of 3 calls would change, 3 trackers would move\n2 calls would stay as before\n" in shown
+    assert "quarantined" in shown
+    assert "in_transit" in shown
+    assert "Replay" not in shown
+    declined = place.run("--since", "3650d", "--force", code=130, answer="n\n")
+    assert "Replay 3 of 5 calls? [y/N]" in declined
+    assert differing(before, contents(place.url, without={"tallies"})) == set()
+    done = place.run("--since", "3650d", "--force", answer="y\n")
+    assert "would change" in done
+    assert "3 messages of 3 calls changed, 3 trackers moved\n" in done
+    assert place.rows("SELECT * FROM quarantine") == []
+    audit = place.rows("SELECT actor, action, detail FROM audit")
+    actor = "anna" if "RECEIVER_PORT" in place.env and place.url.startswith("sqlite") else "command line"
+    assert [tuple(row.values()) for row in audit] == [(actor, "replay", "force")] * 3
+    assert "0 messages of 0 calls would change" in place.run("--since", "3650d", "--force", "--yes")
+    assert len(place.rows("SELECT id FROM audit")) == 3
+
+
+def test_calls_are_named_by_their_ids(alone: Place) -> None:
+    first, *_ = sorted(ids(alone))
+    assert "1 message of 1 call changed" in alone.run(first, first, "--force", "--yes")
+    assert [row["subject"] for row in alone.rows("SELECT subject FROM audit")] == [first]
+
+
+def test_filters_choose_what_is_replayed(alone: Place) -> None:
+    for filters, calls in (
+        (["--message-id", "early-1"], 1),
+        (["--tracking-number", "TN-t2"], 1),
+        (["--outcome", "unreadable"], 1),
+        (["--status", "200"], 4),
+        (["--source", "shiipp"], 0),
+        (["--client", "127.0.0.1"], 5),
+        (["--until", "2025-06-01"], 0),
+        (["--since", "2025-06-01"], 5),
+    ):
+        assert alone.ask(*filters, "--dry-run", "--force")["calls"] == calls, filters
+
+
+def test_for_programs_all_that_changed_is_told(alone: Place) -> None:
+    shown = alone.ask("--since", "3650d", "--force", "--dry-run")
+    assert (shown["dry_run"], shown["calls"], shown["changed"], len(shown["items"])) == (True, 5, 3, 3)
+    assert alone.rows("SELECT * FROM audit") == []
+    done = alone.ask("--since", "3650d", "--force", "--yes")
+    assert (done["dry_run"], done["changed"], done["left_out"], done["interrupted"]) == (False, 3, [], False)
+    assert {item["items"][0]["after"]["outcome"] for item in done["items"]} == {"applied"}
+    assert [item["delivery_id"] for item in done["items"]] == sorted(ids(alone))
+
+
+def test_what_cannot_be_replayed_is_left_out_and_said(alone: Place) -> None:
+    pruned, *_ = ids(alone)
+    change(alone.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
+    shown = alone.run("--since", "3650d", "--force", "--yes")
+    assert shown.count("left out: 1 call. The body of this call is no longer kept") == 2
+    assert "2 messages of 2 calls changed" in shown
+    assert "left out: 1 call." in alone.run(pruned, code=1)
+
+
+def test_a_call_that_there_is_not_is_one_line(place: Place) -> None:
+    known = ids(place)[0]
+    for name in ("\x1b[31mred", "' OR 1=1 --", "x" * 3000, "/../../metrics", "a?b#c"):
+        shown = place.run("--force", "--yes", known, "--", name, code=1)
+        assert shown.startswith("receiver: There is no delivery")
+        assert shown.count("\n") == 1
+        assert "\x1b" not in shown
+    assert place.rows("SELECT * FROM audit") == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--force"], ["some-id", "--since", "24h"], ["--source", "other"], ["--limit", "3"]])
+def test_wrong_use_is_said(arguments: list[str], tmp_path: Path, sqlite_url: str) -> None:
+    make_tables(sqlite_url)
+    assert "receiver: " in Place(tmp_path, sqlite_url).run(*arguments, code=2)
+
+
+def test_without_an_answer_nothing_is_done(alone: Place) -> None:
+    alone.run("--since", "3650d", "--force", code=130)
+    assert alone.rows("SELECT * FROM audit") == []
+
+
+def test_without_an_ops_token_the_running_service_cannot_be_asked(served: Place) -> None:
+    if served.url.startswith("postgresql"):
+        assert "3 calls would change" in Place(served.folder, served.url).run("--since", "24h", "--force", "--dry-run")
+        return
+    stranger = Place(served.folder, served.url)
+    assert "RECEIVER_OPS_TOKENS" in stranger.run("--since", "24h", code=2)
+    wrong = Place(served.folder, served.url, ops_tokens="wrong", port=served.env["RECEIVER_PORT"])
+    shown = wrong.run("--since", "24h", code=1)
+    assert "answered 401" in shown
+    assert OPS not in shown
+
+
+@pytest.fixture
+def many(database_url: str, tmp_path: Path) -> Place:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        fill(store, MANY)
+    return Place(tmp_path, database_url)
+
+
+def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(many: Place) -> None:
+    command = [sys.executable, "-m", "receiver", "deliveries", "replay", "--since", "3650d", "--force", "--yes"]
+    with subprocess.Popen(
+        command, cwd=many.folder, env=many.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        wait_until(lambda: len(many.rows("SELECT id FROM audit")) >= 3, "some calls are replayed")
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    done = len(many.rows("SELECT id FROM audit"))
+    assert f"receiver: stopped: {done} of {MANY} calls were replayed, the others are as they were" in told
+    assert 3 <= done < MANY
+    applied = many.rows("SELECT * FROM messages WHERE outcome = 'applied' AND message_id LIKE 'early%'")
+    assert (len(applied), len(many.rows("SELECT * FROM quarantine"))) == (done, MANY - done)
+    assert f"{MANY - done} messages of {MANY - done} calls changed" in many.run("--since", "3650d", "--force", "--yes")
+
+
+def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "receiver", "deliveries", "replay", "--since", "3650d", "--force", "--yes"]
+    env = {**alone.env, "TERM": "xterm"}
+    done = subprocess.run(command, cwd=alone.folder, env=env, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    told = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "3/3" in told
+    assert "replaying" in told
+    assert b"3 calls changed" in done.stdout
+
+
+def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(database_url: str, tmp_path: Path) -> None:
+    make_tables(database_url)
+    nasty = "\x1b[2Jgone\x07 [red]x[/red] \u202eabc\u2028" + "n" * 90
+    with opened(database_url) as store:
+        store.keep(ship24.single(nasty, tracker_id=nasty, events=[ship24.event(nasty, FAR_AHEAD, statusMilestone=nasty)]))
+    shown = Place(tmp_path, database_url).run("--since", "3650d", "--force", "--yes")
+    assert [line for line in shown.splitlines() if not line.isprintable()] == []
+    assert [line for line in shown.split("\n") if len(line) > 80] == []
+
+
+def test_the_help_is_there(tmp_path: Path, sqlite_url: str) -> None:
+    done = run_command("deliveries", "replay", "--help", cwd=tmp_path, env=environment(sqlite_url))
+    assert done.returncode == 0
+    assert "--dry-run" in done.stdout
