@@ -108,6 +108,13 @@ class UnexpectedShape(Unreadable):
     code = "unexpected_shape"
 
 
+class Underway(ReceiverError):
+    """Somebody else is doing this just now."""
+
+    status = 409
+    code = "underway"
+
+
 class CallerGone(ReceiverError):
     """The caller hung up before it had our whole answer; the status is only for the record."""
 

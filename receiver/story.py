@@ -167,6 +167,8 @@ def _tell_delivery(stored: queries.StoredDelivery) -> list[str]:
     else:
         told.append(f"It was {row['outcome']}: {row['status']} {row['code']}. {row['reason'] or ''}".strip())
         told.append(_RULES.get(row["code"], "").format(source=row["source"].upper()))
+    if stored.body is None:
+        told.append("Its bytes and those of our answer are no longer kept.")
     for item in stored.items:
         message_id = item["message_id"] or "without an id"
         told.append(f"Item {item['position'] + 1}, message {message_id}: {_verdict(item['outcome'], item['reason'])}.")

@@ -26,6 +26,7 @@ from receiver.changes import Subscription
 from receiver.channel import Batch, Do, Keep, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
+from receiver.retention import Slice
 from receiver.storage.database import Database
 from receiver.storage.inbox import Inbox, name_error
 from receiver.storage.replay import Replays
@@ -163,7 +164,10 @@ class Writer:
             return self._inbox.tallies.add_unrecorded(*request.arguments)
         try:
             method = getattr(self._upkeep, request.name)
+            began = monotonic()
             result = self._transactions.run(lambda connection: method(connection, *request.arguments))
+            if isinstance(result, Slice):  # what calls had to wait for, the commit included
+                return result._replace(seconds=monotonic() - began)
             return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result
         except ReceiverError as error:
             return error

@@ -30,17 +30,19 @@ MAY_IMPORT = {
     "decide": "clock occurrence records rows states",
     "answers": "errors records",
     "sources": "clock errors occurrence records",
-    "settings": "addresses alarms errors gate sources targets",
+    "retention": "",
+    "settings": "addresses alarms errors gate retention sources targets",
     "intake": "errors records sources",
-    "storage": "answers changes clock decide errors occurrence records rows",
+    "storage": "answers changes clock decide errors occurrence records retention rows",
     "relay": "changes clock errors gate settings storage targets",
     "channel": "records",
-    "writer": "answers changes channel clock errors records storage",
+    "writer": "answers changes channel clock errors records retention storage",
     "story": "errors records sources storage",
-    "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records settings sources "
-    "storage",
+    "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records retention settings "
+    "sources storage",
     "service": "relay errors logs settings storage web writer",
-    "cli": "intake relay rows story addresses clock customers errors gate logs records service settings sources storage web",
+    "cli": "addresses clock customers errors gate intake logs records relay retention rows service settings sources storage story "
+    "web",
     "__main__": "cli",
 }
 
@@ -62,7 +64,20 @@ ONLY_IN = {
     "rich": "cli",
 }
 
-PURE = ("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "sources", "intake")
+PURE = (
+    "errors",
+    "records",
+    "rows",
+    "occurrence",
+    "addresses",
+    "gate",
+    "alarms",
+    "decide",
+    "answers",
+    "retention",
+    "sources",
+    "intake",
+)
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS_KNOWN_BY = {"storage/database.py", "storage/engines.py"}

@@ -11,7 +11,20 @@ from typing import Any
 import click
 
 from receiver import __version__
-from receiver.cli import customers, deliveries, doctor, explain, operations, quarantine, relay, replay, serve, trackers, window
+from receiver.cli import (
+    customers,
+    deliveries,
+    doctor,
+    explain,
+    operations,
+    prune,
+    quarantine,
+    relay,
+    replay,
+    serve,
+    trackers,
+    window,
+)
 from receiver.cli.output import complain
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
@@ -52,6 +65,7 @@ for _command in (
     operations.audit,
     customers.customers,
     window.setup_window,
+    prune.prune,
 ):
     commands.add_command(_command)
 deliveries.deliveries.add_command(replay.replay)

@@ -25,6 +25,7 @@ from receiver.cli.output import (
     terminal_width,
 )
 from receiver.cli.remote import reading
+from receiver.errors import NotFound
 from receiver.records import OUTCOMES
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
@@ -77,7 +78,9 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
     with reading() as database:
         found = queries.show_delivery(database, delivery_id)
     if body_only:
-        sys.stdout.buffer.write(found.body or b"")
+        if found.body is None:
+            raise NotFound(f"The bytes of delivery {delivery_id} are no longer kept.")
+        sys.stdout.buffer.write(found.body)
     elif as_json:
         show_json(explain_delivery(found))
     else:

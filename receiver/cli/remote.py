@@ -1,6 +1,6 @@
 """The database from the command line: read here; changed here, or by the running service where that alone may write (SQLite)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,8 @@ from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
 _ACTOR = "command line"
+
+Do = Callable[..., Any]
 
 
 @contextmanager
@@ -45,18 +47,24 @@ def perform(settings: Settings, name: str, path: str, arguments: dict[str, Any],
 
     Raises WriterTaken, ConfigurationError or StorageUnavailable, each naming what to do.
     """
-    database = Database(settings.database_url)
     try:
-        database.take()
+        with writing(settings) as do:
+            do("audited", entry, name, tuple(arguments.values()))
     except WriterTaken as taken:
-        _post(settings, path, arguments, taken)
-        return
+        post(settings, path, arguments, taken)
+
+
+@contextmanager
+def writing(settings: Settings) -> Iterator[Do]:
+    """Give what calls methods of Upkeep, each in its transaction. Raises WriterTaken if the service holds the database."""
+    database = Database(settings.database_url)
+    database.take()
     transactions = Transactions(database)
     try:
         schema.check(database)
         database.close_readers()
         upkeep = Upkeep(database)
-        transactions.run(lambda connection: upkeep.audited(connection, entry, name, tuple(arguments.values())))
+        yield lambda name, *arguments: transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
     finally:
         transactions.close()
         database.close()
@@ -89,7 +97,9 @@ def refused(settings: Settings, status: int, answer: bytes) -> StorageUnavailabl
     return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {answer.decode(errors='replace')[:300]}")
 
 
-def _post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> None:
+def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> Any:
+    """Have the service that holds the database do something, and return its answer."""
     status, answer = ask_service(settings, path, arguments, taken)
     if status != 200:
         raise refused(settings, status, answer)
+    return orjson.loads(answer)

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from receiver.alarms import Rules
 from receiver.gate import AddressPolicy, Gate
+from receiver.retention import Periods
 from receiver.settings import values
 from receiver.settings.values import (
     Command,
@@ -61,6 +62,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600)
     max_future_hours: float = Field(48, gt=0)
     body_retention_days: int = Field(90, ge=0)
+    refused_retention_days: int = Field(30, ge=0)
+    change_retention_days: int = Field(30, ge=0)
     body_timeout_seconds: float = Field(10, gt=0)
     commit_timeout_seconds: float = Field(10, gt=0)
     queue_deliveries: int = Field(2048, ge=1)
@@ -144,6 +147,10 @@ class Settings(BaseSettings):
             token_days=self.alarm_token_days,
             token_ends=tuple(self.token_ends.items()),
         )
+
+    def periods(self) -> Periods:
+        """Return for how long what can be pruned is kept."""
+        return Periods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
 
     def secrets(self) -> tuple[str, ...]:
         """Return everything that must not be written anywhere, the database's password and the URL of alarms included."""

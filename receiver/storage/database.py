@@ -3,10 +3,12 @@
 An OS lock beside a SQLite file keeps a second writing process out.
 """
 
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from sqlite3 import Error as SQLiteError
 from typing import IO, Any
 
 import orjson
@@ -30,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
 from receiver import clock
-from receiver.errors import SchemaOutdated, StorageUnavailable
+from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from receiver.storage.engines import is_sqlite, make_reading_engine, make_writing_engine, read_url
 from receiver.storage.lock import take_lock
 
@@ -211,6 +213,32 @@ class Database:
             return sum(file.stat().st_size for end in ("", "-wal") if (file := Path(f"{self.path}{end}")).exists())
         with self.read() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def free_bytes(self) -> int | None:
+        """Return how much of a file is free for what comes next; a server does not tell."""
+        if not self.is_sqlite:
+            return None
+        with self.read() as connection:
+            pages, page_bytes = (
+                int(connection.exec_driver_sql(f"PRAGMA {n}").scalar_one()) for n in ("freelist_count", "page_size")
+            )
+        return pages * page_bytes
+
+    def vacuum(self) -> None:
+        """Write a file anew without its free pages. Call `take` first. Raises StorageUnavailable for want of room."""
+        if self.path is None:
+            raise ConfigurationError("PostgreSQL vacuums by itself; to give room back to the disk its own VACUUM FULL is there.")
+        needed = 2 * self.size_bytes()  # a copy, and the log through which it comes back
+        free = shutil.disk_usage(self.path.parent).free
+        if free < needed:
+            raise StorageUnavailable(f"{self.path} cannot be written anew: that may take {needed} bytes, and {free} are free.")
+        try:
+            with self.connect_writer() as connection:
+                driver = connection.connection.driver_connection  # there is no VACUUM inside a transaction
+                driver.execute("VACUUM")  # type: ignore[union-attr]
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+        except (DBAPIError, SQLiteError) as error:
+            raise StorageUnavailable(self.explain(error)) from None
 
     def estimate_rows(self, table: Table) -> int:
         """Return about how many rows a table with row ids has, without counting them."""

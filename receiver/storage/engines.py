@@ -19,7 +19,10 @@ from receiver.errors import ConfigurationError
 
 _MIN_SQLITE = (3, 35)
 _READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
-_WRITER_PRAGMAS = ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384")
+_WRITER_PRAGMAS = (
+    *("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"),
+    "secure_delete=ON",  # what is removed is overwritten, as some builds do unasked: it may be personal
+)
 # 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
 
 

@@ -38,6 +38,7 @@ class DeadTable(Table, table=True):
     """The changes that a target could not take, set aside with the last error so that later ones go on."""
 
     __tablename__ = "dead_changes"
+    __table_args__ = (Index(None, "died_at"),)
 
     target: str = key()
     source: str = key()

@@ -13,6 +13,7 @@ from receiver.storage.database import Database
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
+from receiver.storage.retention import Retention
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
@@ -30,6 +31,8 @@ class Upkeep:
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
         self.stop_target, self.resume_target = outbox.stop, outbox.resume
+        retention = Retention(database)
+        self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning
 
     def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
         """Set when each named token of a source was last used; never back."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -22,6 +23,7 @@ from receiver.web.api.endpoints import Api
 from receiver.web.api.openapi import describe
 from receiver.web.api.questions import Questions
 from receiver.web.api.replay import ReplayEndpoint
+from receiver.web.api.retention import RetentionApi
 from receiver.web.body import BodyReader, Memory
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
@@ -33,6 +35,7 @@ from receiver.web.metrics import Metrics
 from receiver.web.notices import Notices
 from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
+from receiver.web.pruning import Pruner
 from receiver.web.reader import Reader
 from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
 from receiver.web.tally import Tally
@@ -62,6 +65,7 @@ def create_app(
     reader = Reader()
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
+    pruner = Pruner(settings.periods(), desk.do)
     health = Health(database, desk, watch.on)
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
     questions = Questions(database, settings.sources()).table()
@@ -74,11 +78,12 @@ def create_app(
             Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
             ReplayEndpoint(operators, reader, desk, database, settings.sources()).route(),
+            *RetentionApi(operators, pruner).routes(),
             *make_console(settings, database, operators, reader, desk, windows),
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},
-        lifespan=_make_lifespan(settings, database, channel, windows, desk, watch, notices),
+        lifespan=_make_lifespan(settings, database, channel, windows, desk, (watch.run, pruner.run), notices),
     )
     app.router.redirect_slashes = False
     return TrailingSlash(app)
@@ -101,7 +106,7 @@ def _make_lifespan(
     channel: socket.socket,
     windows: SetupWindows,
     desk: Desk,
-    watch: Watch,
+    work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     notices: Notices,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
@@ -112,8 +117,8 @@ def _make_lifespan(
             ending.push_async_callback(asyncio.to_thread, database.close_readers)
             notices.start()
             ending.push_async_callback(asyncio.to_thread, notices.close)
-            for work in (_watch_windows(database, windows), watch.run()):
-                ending.callback(asyncio.create_task(work).cancel)
+            for begun in (_watch_windows(database, windows), *(begin() for begin in work)):
+                ending.callback(asyncio.create_task(begun).cancel)
             if database.has_one_writer:  # here the service alone may write; on a server relays are processes of their own
                 await ending.enter_async_context(relaying(settings, desk.do, desk.watch_changes))
             _say_what_is_served(settings, database)

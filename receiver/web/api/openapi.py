@@ -12,7 +12,8 @@ from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.parameters import CustomersOrdered, Parameters, ReplayOrdered, WindowOrdered
 from receiver.web.api.questions import Question
 from receiver.web.api.replay import REPLAY_PATH
-from receiver.web.api.shapes import CustomersAnswer, ErrorAnswer, ReplayAnswer, Shape, WindowAnswer
+from receiver.web.api.retention import PruneOrdered
+from receiver.web.api.shapes import CustomersAnswer, ErrorAnswer, PruneAnswer, ReplayAnswer, Shape, WindowAnswer
 
 _TEMPLATE = "#/components/schemas/{model}"
 _BEARER = {"type": "http", "scheme": "bearer"}
@@ -24,6 +25,7 @@ _ERRORS = {
     403: "an address that is not allowed",
     404: "nothing here, or nothing known by this name",
     405: "another method; `Allow` names those there are",
+    409: "somebody else is doing it just now",
     413: "the body is too large",
     422: "not what is expected here; the message says what is",
     503: "not now; `Retry-After` says when",
@@ -36,6 +38,7 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
         ("/setup-windows", WindowOrdered, WindowAnswer, "Open a source's setup window, or close it"),
         ("/customers", CustomersOrdered, CustomersAnswer, "Serve this customer list from now on"),
         (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
+        ("/prune", PruneOrdered, PruneAnswer, "Remove what is older than it is to be kept"),
     )
     models = [*(q.shape for q in questions), ErrorAnswer, *(m for _, asked, shape, _ in orders for m in (asked, shape))]
     refs, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=_TEMPLATE)
@@ -69,7 +72,7 @@ def _question(question: Question, ref: Mapping[str, Any]) -> dict[str, Any]:
 def _order(summary: str, path: str, asked: type[Parameters], named: Mapping[Any, Any], shape: type[Shape]) -> dict[str, Any]:
     required = any(field.is_required() for field in asked.model_fields.values())
     body = {"required": required, "content": {"application/json": {"schema": named[asked]}}}
-    operation = _operation(summary, "ops", {200: _json("done", named[shape])}, (400, 401, 404, 413, 422, 503))
+    operation = _operation(summary, "ops", {200: _json("done", named[shape])}, (400, 401, 404, 409, 413, 422, 503))
     return operation | {"requestBody": body, "parameters": _path_parameters(path)}
 
 

@@ -1,0 +1,147 @@
+"""Removing what is older than it is to be kept, by hand."""
+
+import sys
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli.options import as_json
+from receiver.cli.output import show_json, show_table
+from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.errors import ConfigurationError, WriterTaken
+from receiver.retention import Periods, Run, Went
+from receiver.settings import Settings, load
+from receiver.storage.database import Database
+from receiver.storage.retention import count_prunable, count_rows
+
+_NAMES = {
+    "bodies": "bodies with answers",
+    "quarantine": "bytes in quarantine",
+    "refused": "refused, failed calls",
+    "dead_changes": "dead changes",
+}
+_REUSED = "SQLite puts what comes next into the free pages. The file becomes smaller only by --vacuum, with no service running."
+_VACUUMED = "PostgreSQL puts what comes next into the room that its vacuum finds, by itself and in its own time."
+
+
+@click.command()
+@click.option("--bodies-days", type=click.IntRange(1, 36_500), help="Keep bodies for so long; else as the settings say.")
+@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@click.option("--vacuum", is_flag=True, help="Then make the file smaller; SQLite, with no service running.")
+@as_json
+def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool) -> None:
+    """Remove what is older than it is to be kept.
+
+    The service does the same every hour. Identities and verdicts stay: what was kept once is a duplicate for ever.
+    """
+    settings = load()
+    periods = settings.periods()
+    if bodies_days is not None:
+        periods = periods._replace(bodies_days=bodies_days)
+    if vacuum and not dry_run:
+        _check_vacuum(settings)
+    before, due = _count(settings, periods)
+    went = due if dry_run else _prune(settings, periods, bodies_days, sum(gone.rows for gone in due.values()))
+    if vacuum and not dry_run:
+        _vacuum(settings)
+    after = None if dry_run else _count(settings, None)[0]
+    if as_json:
+        kinds = {kind: gone._asdict() for kind, gone in went.items()}
+        show_json({"dry_run": dry_run, "went": kinds, "before": before, "after": after})
+    else:
+        _show(before, went, after)
+
+
+def _count(settings: Settings, periods: Periods | None) -> tuple[dict[str, Any], dict[str, Went]]:
+    """Return sizes and rows, and what would go by these periods."""
+    with reading(settings) as database:
+        edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
+        sizes = {"database_bytes": database.size_bytes(), "free_bytes": database.free_bytes(), "rows": count_rows(database)}
+        return sizes, count_prunable(database, edges)
+
+
+def _prune(settings: Settings, periods: Periods, bodies_days: int | None, rows: int) -> dict[str, Went]:
+    """Prune here, or have the service that holds the database do it; show how it goes."""
+    alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
+    try:
+        with writing(settings) as do:
+            return _add_up(_prune_here(do, periods, alone=alone), rows)
+    except WriterTaken as taken:
+        return _add_up(_prune_there(settings, bodies_days, taken), rows)
+
+
+def _add_up(steps: Iterator[dict[str, Went]], rows: int) -> dict[str, Went]:
+    total: dict[str, Went] = {}
+    shown = sys.stderr.isatty()
+    with click.progressbar(length=rows, label=f"{rows} rows", show_eta=False, file=sys.stderr, hidden=not shown) as bar:
+        for step in steps:
+            for kind, gone in step.items():
+                had = total.get(kind, Went())
+                total[kind] = Went(had.rows + gone.rows, had.content_bytes + gone.content_bytes)
+                bar.update(gone.rows)
+    return total
+
+
+def _prune_here(do: Do, periods: Periods, *, alone: bool) -> Iterator[dict[str, Went]]:
+    now = clock.now()
+    mark = clock.new_id(now)
+    do("audited", audit_entry(now, "prune", "database", periods.describe()), "claim_pruning", (mark, clock.to_micros(now)))
+    try:
+        run = Run(periods.edges(clock.to_micros(now)))
+        while (order := run.next_order()) is not None:
+            began = monotonic()
+            done = do("prune", mark, clock.to_micros(clock.now()), *order)
+            pause = run.note(done._replace(seconds=monotonic() - began))
+            yield {order.kind: Went(done.rows, done.content_bytes)}
+            sleep(0 if alone else pause)
+    finally:
+        do("release_pruning", mark)
+
+
+def _prune_there(settings: Settings, bodies_days: int | None, taken: WriterTaken) -> Iterator[dict[str, Went]]:
+    mark, more = None, True
+    while more:
+        answer = post(settings, "/ops/api/prune", {"bodies_days": bodies_days, "run": mark}, taken)
+        mark, more = answer["run"], answer["more"]
+        yield {kind: Went(**gone) for kind, gone in answer["went"].items()}
+
+
+def _check_vacuum(settings: Settings) -> None:
+    """Refuse before anything is removed. Raises ConfigurationError, or WriterTaken while a service holds the file."""
+    database = Database(settings.database_url)
+    if not database.has_one_writer:
+        raise ConfigurationError("--vacuum is for SQLite; PostgreSQL vacuums by itself.")
+    with writing(settings):
+        pass
+
+
+def _vacuum(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    try:
+        database.take()
+        database.vacuum()
+    finally:
+        database.close()
+
+
+def _show(before: dict[str, Any], went: dict[str, Went], after: dict[str, Any] | None) -> None:
+    """Print what there was, what went and what is left; `after` is None where nothing went and it is only said what would."""
+    rows: list[list[str]] = []
+    for kind, name in _NAMES.items():
+        gone = f"{went[kind].rows:,}" if kind in went else "for ever"
+        rows.append([name, f"{before['rows'][kind]:,}", gone, "" if after is None else f"{after['rows'][kind]:,}"])
+    content = sum(gone.content_bytes for gone in went.values())
+    then = after or before
+    rows.append(["database", _size(before["database_bytes"]), _size(content), _size(then["database_bytes"])])
+    rows.append(["free in it", _size(before["free_bytes"]), "", _size(then["free_bytes"])])
+    columns = ("", "now", "would go") if after is None else ("", "before", "went", "after")
+    show_table(columns, [row[: len(columns)] for row in rows], numbers=columns[1:])
+    if after is not None and after["free_bytes"] != 0:
+        click.echo(_VACUUMED if after["free_bytes"] is None else _REUSED)
+
+
+def _size(number: int | None) -> str:
+    return "-" if number is None else f"{number / 2**20:,.1f} MiB"

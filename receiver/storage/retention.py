@@ -1,0 +1,185 @@
+"""Pruning in storage: what is old enough goes, one bounded slice in each transaction.
+
+A slice is a range of a key that sorts by time. `reached` says how far each kind was pruned: what is before it is not looked at
+again, though rows may stay there. One process prunes at a time: the one whose mark stands in the claim; each slice makes its
+lease longer, and one that lost it does nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, delete, func, literal, or_, select, true, update
+from sqlmodel import Field
+
+from receiver.clock import first_id
+from receiver.errors import Underway
+from receiver.retention import KINDS, Slice, Went, units_of
+from receiver.storage.database import Database
+from receiver.storage.outbox import DeadTable
+from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, Table, key, table_of
+
+LEASE_MICROS = 60_000_000
+
+
+class PruningTable(Table, table=True):
+    """How far each kind was pruned (`reached`, an id; empty: not at all), and who is at it."""
+
+    __tablename__ = "prunings"
+
+    kind: str = key()
+    claim: str | None = Field(sa_type=Text)
+    leased_until: int = Field(sa_type=BigInteger)
+    reached: str = Field(sa_type=Text)
+
+
+class _Shelf(NamedTuple):
+    """One kind of what goes by the time in its key: the columns of the key and the bytes, which rows an index leaves, which of
+    them go, and what removes some.
+    """
+
+    columns: tuple[ColumnElement[Any], ColumnElement[int]]
+    narrow: tuple[Any, ...]
+    goes: ColumnElement[bool]
+    remove: Callable[[Connection, Sequence[str]], object]
+
+
+class Retention:
+    """Prunes, inside transactions of the caller."""
+
+    def __init__(self, database: Database) -> None:
+        self._insert = database.insert
+        self._shelves = _shelves()
+
+    def claim_pruning(self, connection: Connection, mark: str, now: int) -> None:
+        """Become the one that prunes, for as long as the lease lasts. Raises Underway if somebody else is.
+
+        The race: two processes want to. The rows are the claim, and one of them changes them all.
+        """
+        rows = table_of(PruningTable)
+        fresh = [{"kind": kind, "claim": None, "leased_until": 0, "reached": ""} for kind in KINDS]
+        connection.execute(self._insert(rows).values(fresh).on_conflict_do_nothing())
+        free = or_(rows.c.claim.is_(None), rows.c.leased_until < now)
+        claimed = connection.execute(update(rows).where(free).values(claim=mark, leased_until=now + LEASE_MICROS)).rowcount
+        if claimed < len(KINDS):
+            raise Underway("Something is being pruned already; try again when that is done.")
+
+    def release_pruning(self, connection: Connection, mark: str) -> None:
+        """Let others prune."""
+        rows = table_of(PruningTable)
+        connection.execute(update(rows).where(rows.c.claim == mark).values(claim=None))
+
+    def prune(self, connection: Connection, mark: str, now: int, kind: str, edge: int, size: int) -> Slice:
+        """Remove what is of this kind and older than `edge`, up to `size` units. Raises Underway if the claim is lost."""
+        rows = table_of(PruningTable)
+        ours = and_(rows.c.kind == kind, rows.c.claim == mark)
+        reached = connection.execute(select(rows.c.reached).where(ours)).scalar()
+        if reached is None:
+            raise Underway("Somebody else prunes now.")
+        if kind == "dead_changes":
+            done = _prune_dead(connection, edge, size)
+        else:
+            done, reached = _prune_shelf(connection, self._shelves[kind], reached, first_id(edge), size)
+        lease = now + LEASE_MICROS
+        kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
+        if not kept:
+            raise Underway("Somebody else prunes now.")
+        connection.execute(update(rows).where(rows.c.claim == mark).values(leased_until=lease))
+        return done
+
+
+def count_prunable(database: Database, edges: Mapping[str, int]) -> dict[str, Went]:
+    """Return how much would go. It reads all of it: for an operator who asks, not for every hour."""
+    shelves = _shelves()
+    found = {}
+    with database.read() as connection:
+        for kind, edge in edges.items():
+            if kind in shelves:
+                shelf = shelves[kind]
+                inside = (*shelf.narrow, shelf.goes, shelf.columns[0] < first_id(edge))
+                counted = select(func.count(), func.coalesce(func.sum(shelf.columns[1]), 0)).where(*inside)
+            else:
+                dead = table_of(DeadTable)
+                counted = select(func.count(), literal(0)).where(dead.c.died_at < edge)
+            rows, content_bytes = connection.execute(counted).one()
+            found[kind] = Went(int(rows), int(content_bytes))
+    return found
+
+
+def count_rows(database: Database) -> dict[str, int]:
+    """Return how many rows there are of what can be pruned: of `quarantine` those that still have their bytes."""
+    bodies, quarantine, dead = table_of(BodyTable), table_of(QuarantineTable), table_of(DeadTable)
+    refused = _shelves()["refused"]
+    asked = {
+        "bodies": select(func.count()).select_from(bodies),
+        "quarantine": select(func.count()).select_from(quarantine).where(func.length(quarantine.c.raw) > 0),
+        "refused": select(func.count()).select_from(table_of(DeliveryTable)).where(*refused.narrow, refused.goes),
+        "dead_changes": select(func.count()).select_from(dead),
+    }
+    with database.read() as connection:
+        return {kind: int(connection.execute(statement).scalar_one()) for kind, statement in asked.items()}
+
+
+def _prune_shelf(connection: Connection, shelf: _Shelf, reached: str, edge: str, size: int) -> tuple[Slice, str]:
+    """Prune the range of a key behind `reached`; return what went, and how far it went."""
+    place, content_bytes = shelf.columns
+    looked_at = select(place, content_bytes, shelf.goes).where(*shelf.narrow, place > reached, place < edge)
+    found = connection.execute(looked_at.order_by(place).limit(size)).all()
+    weights = accumulate(units_of(row[1]) for row in found)
+    taken = [row for row, weight in zip(found, weights, strict=True) if weight <= size] or found[:1]
+    gone = [row for row in taken if row[2]]
+    if gone:
+        shelf.remove(connection, [row[0] for row in gone])
+    more = len(taken) < len(found) or len(found) == size
+    done = Slice(len(gone), sum(row[1] for row in gone), sum(units_of(row[1]) for row in taken), more)
+    return done, taken[-1][0] if taken else reached
+
+
+def _prune_dead(connection: Connection, edge: int, size: int) -> Slice:
+    dead = table_of(DeadTable)
+    oldest = select(dead.c.died_at).where(dead.c.died_at < edge).order_by(dead.c.died_at).limit(size)
+    found = connection.execute(oldest).scalars().all()
+    if not found:
+        return Slice(0, 0, 0, more=False)
+    gone = int(connection.execute(delete(dead).where(dead.c.died_at <= found[-1])).rowcount)
+    return Slice(gone, 0, gone, len(found) == size)
+
+
+def _shelves() -> dict[str, _Shelf]:
+    return {"bodies": _bodies(), "quarantine": _quarantine(), "refused": _refused()}
+
+
+def _bodies() -> _Shelf:
+    """Bodies and answers. The row goes: a call without one is shown as no longer kept."""
+    bodies = table_of(BodyTable)
+    weight = func.length(bodies.c.body) + func.length(bodies.c.answer)
+    return _Shelf(
+        (bodies.c.delivery_id, weight),
+        (),
+        true(),
+        lambda connection, ids: connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(ids))),
+    )
+
+
+def _quarantine() -> _Shelf:
+    """What is set apart: its bytes go, its reason stays."""
+    quarantine = table_of(QuarantineTable)
+    weight = func.length(quarantine.c.raw)
+    return _Shelf(
+        (quarantine.c.id, weight),
+        (),
+        weight > 0,
+        lambda connection, ids: connection.execute(update(quarantine).where(quarantine.c.id.in_(ids)).values(raw=b"")),
+    )
+
+
+def _refused() -> _Shelf:
+    """Calls that were not let in or failed, and carry no message that was kept: the whole row."""
+    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+
+    def remove(connection: Connection, ids: Sequence[str]) -> None:
+        connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(ids)))
+        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+
+    goes = and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0)
+    return _Shelf((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), goes, remove)

@@ -1,0 +1,221 @@
+"""Pruning by hand: directly, and through the service that holds the file."""
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.errors import ConfigurationError, StorageUnavailable
+from receiver.storage.database import Database
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.inbox import opened
+from tests.harness.service import Service, bearer, environment, read_rows, run_command, wait_until
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+FOR_EVER = "100000"
+"""Days by which the service itself prunes nothing of what these tests keep: what goes, goes by order."""
+
+
+def fill(url: str, bodies: int = 30) -> list[bytes]:
+    """Keep calls of long ago; return their bodies."""
+    make_tables(url)
+    kept = [ship24.single() for _ in range(bodies)]
+    with opened(url) as store:
+        store.keep(*kept, ship24.body("odd"))
+    return kept
+
+
+class Operator:
+    """Somebody with the settings of the service, in its folder."""
+
+    def __init__(self, cwd: Path, env: dict[str, str]) -> None:
+        self._cwd = cwd
+        self._env = env
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        done = run_command(*arguments, cwd=self._cwd, env=self._env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def ask(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+
+@pytest.fixture
+def alone(tmp_path: Path, database_url: str) -> Operator:
+    """An operator with a filled database and no service."""
+    fill(database_url)
+    return Operator(tmp_path, environment(database_url))
+
+
+def count(url: str, table: str) -> int:
+    return int(read_rows(url, f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+
+def beside(running: Service) -> Operator:
+    return Operator(running.directory, running.env)
+
+
+def serve(service: StartService, url: str) -> Service:
+    """Start a service that prunes by order only."""
+    return service(url, ops_tokens=OPS, body_retention_days=FOR_EVER)
+
+
+def test_a_dry_run_counts_and_removes_nothing(alone: Operator, database_url: str) -> None:
+    told = alone.ask("prune", "--dry-run")
+    assert {kind: gone["rows"] for kind, gone in told["went"].items()} == {
+        "bodies": 31,
+        "quarantine": 1,
+        "refused": 0,
+        "dead_changes": 0,
+    }
+    assert told["before"]["rows"]["bodies"] == 31
+    assert told["after"] is None
+    table = alone.run("prune", "--dry-run")
+    assert "would go" in table
+    assert "after" not in table
+    assert count(database_url, "bodies") == 31
+    assert alone.ask("audit", "list")["items"] == []
+
+
+def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator, database_url: str) -> None:
+    told = alone.ask("prune")
+    assert told["went"]["bodies"]["rows"] == 31
+    assert (told["before"]["rows"]["bodies"], told["after"]["rows"]["bodies"]) == (31, 0)
+    assert told["before"]["database_bytes"] > 0
+    (entry,) = alone.ask("audit", "list")["items"]
+    assert (entry["actor"], entry["action"]) == ("command line", "prune")
+    assert "bodies 90 days" in entry["detail"]
+    assert alone.ask("prune")["went"]["bodies"]["rows"] == 0  # and it may be repeated
+    assert (count(database_url, "bodies"), count(database_url, "deliveries")) == (0, 31)
+
+
+def test_the_days_can_be_given(alone: Operator) -> None:
+    assert alone.ask("prune", "--bodies-days", "36500")["went"]["bodies"]["rows"] == 0
+    assert "bodies 36500 days" in alone.ask("audit", "list")["items"][0]["detail"]
+    assert "--bodies-days" in alone.run("prune", "--bodies-days", "0", code=2)
+    assert alone.ask("prune", "--bodies-days", "1")["went"]["bodies"]["rows"] == 31
+
+
+def test_what_is_kept_for_ever_is_told(tmp_path: Path, sqlite_url: str) -> None:
+    fill(sqlite_url)
+    keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
+    assert "for ever" in keeping.run("prune", "--dry-run")
+    assert set(keeping.ask("prune")["went"]) == {"refused", "dead_changes"}
+    assert count(sqlite_url, "bodies") == 31
+
+
+def test_beside_a_service_it_goes_on_step_by_step(service: StartService, database_url: str) -> None:
+    bodies = fill(database_url, 600)
+    running = serve(service, database_url)
+    told = beside(running).ask("prune", "--bodies-days", "90")
+    assert (told["went"]["bodies"]["rows"], told["after"]["rows"]["bodies"]) == (601, 0)
+    assert running.post(bodies[0]).outcomes() == ["duplicate"]
+    (entry,) = [each for each in running.get("/ops/api/audit", token=OPS).json()["items"] if each["action"] == "prune"]
+    assert entry["actor"] == ("token-1" if running.database_url.startswith("sqlite") else "command line")
+    assert "bodies 90 days" in entry["detail"]
+
+
+def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, database_url: str) -> None:
+    fill(database_url, 1)
+    running = serve(service, database_url)
+    operator = beside(running)
+    operator.run("prune", "--bodies-days", "90")
+    call = running.get("/ops/api/deliveries", token=OPS).json()["items"][0]["id"]
+    shown = running.get(f"/ops/api/deliveries/{call}", token=OPS).json()
+    assert (shown["body"], shown["body_base64"], shown["answer"], shown["headers"]) == (None, None, None, [])
+    assert shown["status"] == 200
+    assert any("no longer kept" in sentence for sentence in shown["story"])
+    assert "no longer kept" in operator.run("deliveries", "show", call)
+    assert "no longer kept" in operator.run("deliveries", "show", call, "--body", code=1)
+    message = running.scalar("SELECT message_id FROM messages")
+    assert message in operator.run("explain", message)
+    (odd,) = running.get("/ops/api/quarantine", token=OPS).json()["items"]
+    assert (odd["raw"], odd["raw_bytes"], odd["reason"]) == ("", 0, "not_an_object")
+
+
+def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartService, sqlite_url: str) -> None:
+    fill(sqlite_url)
+    running = serve(service, sqlite_url)
+
+    def order(**wanted: object) -> Any:
+        return running.call("POST", "/ops/api/prune", json.dumps(wanted).encode(), bearer(OPS))
+
+    foreign = order(run="not the one that prunes")
+    assert (foreign.status, foreign.json()["error"]["code"]) == (409, "underway")
+    assert order(bodies_days=0).status == 422
+    assert order(days=3).status == 422
+    assert count(sqlite_url, "bodies") == 31
+    done = order(bodies_days=90).json()
+    assert (done["went"]["bodies"]["rows"], done["more"]) == (31, False)
+    assert order(run=done["run"]).status == 409  # that run is over
+    actions = [row["action"] for row in read_rows(sqlite_url, "SELECT action FROM audit")]
+    assert actions == ["prune"]  # what was not done is not on record
+
+
+def test_while_somebody_prunes_nobody_else_does(alone: Operator, database_url: str) -> None:
+    alone.run("prune")
+    change(database_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
+    assert "pruned already" in alone.run("prune", code=1)
+
+
+def test_a_service_without_an_ops_token_says_what_is_missing(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    assert "RECEIVER_OPS_TOKENS" in beside(running).run("prune", code=2)
+
+
+def test_a_file_becomes_smaller_by_vacuum(tmp_path: Path, sqlite_url: str) -> None:
+    fill(sqlite_url, 300)
+    operator = Operator(tmp_path, environment(sqlite_url))
+    told = operator.ask("prune")
+    assert told["after"]["free_bytes"] > 100_000
+    assert told["after"]["database_bytes"] >= told["before"]["database_bytes"]
+    assert "--vacuum" in operator.run("prune")
+    smaller = operator.ask("prune", "--vacuum")["after"]
+    assert smaller["free_bytes"] == 0
+    assert smaller["database_bytes"] < told["after"]["database_bytes"] - 100_000
+    with opened(sqlite_url) as store:
+        assert b"applied" in store.keep(ship24.single())[0].body
+
+
+def test_there_is_no_vacuum_beside_a_service_or_on_a_server(
+    service: StartService, sqlite_url: str, postgresql_url: str, tmp_path: Path
+) -> None:
+    fill(sqlite_url)
+    running = serve(service, sqlite_url)
+    assert "stop that one" in beside(running).run("prune", "--vacuum", "--bodies-days", "90", code=2)
+    make_tables(postgresql_url)
+    assert "SQLite" in Operator(tmp_path, environment(postgresql_url)).run("prune", "--vacuum", code=2)
+    assert count(sqlite_url, "bodies") == 31
+
+
+def test_a_file_is_not_written_anew_where_there_is_no_room(
+    sqlite_url: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_url)
+    usage = namedtuple("usage", "total used free")
+    database = Database(sqlite_url)
+    database.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: usage(100, 99, 1))
+        with pytest.raises(StorageUnavailable, match="written anew"):
+            database.vacuum()
+    database.vacuum()
+    database.close()
+    with pytest.raises(ConfigurationError):
+        Database(postgresql_url).vacuum()
+
+
+def test_the_service_is_told_to_prune_and_answers_calls_meanwhile(service: StartService, sqlite_url: str) -> None:
+    fill(sqlite_url, 900)
+    running = serve(service, sqlite_url)
+    reply = running.call("POST", "/ops/api/prune", b'{"bodies_days": 90}', bearer(OPS))
+    assert reply.json()["went"]["bodies"]["rows"] > 0
+    assert running.post(ship24.single()).outcomes() == ["applied"]
+    wait_until(lambda: '"pruned"' in running.logs(), "it is told")

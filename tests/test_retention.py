@@ -1,0 +1,413 @@
+"""What goes by age and what stays: pruning never lets an old message in again, and never holds up the writer for long."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+from structlog.testing import capture_logs
+
+from receiver import clock, intake
+from receiver.clock import new_id, to_micros
+from receiver.errors import StorageUnavailable, Unauthorized, Underway, UnexpectedShape
+from receiver.records import Submission
+from receiver.retention import (
+    DAY,
+    KINDS,
+    MAX_SIZE,
+    MIN_SIZE,
+    TARGET_SECONDS,
+    Order,
+    Periods,
+    Run,
+    Slice,
+    Went,
+    next_size,
+    pause_seconds,
+    units_of,
+)
+from receiver.sources import make_sources
+from receiver.storage import queries
+from receiver.storage.outbox import DeadTable
+from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
+from receiver.storage.tables import table_of
+from receiver.storage.upkeep import Upkeep
+from receiver.web.pruning import Pruner
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.inbox import NOW, Store, delivery, opened, outcomes
+from tests.harness.service import read_rows, wait_until
+from tests.harness.storage import make_tables
+
+THEN = to_micros(NOW)
+LATER = THEN + 1_000_000
+"""A second after everything that these tests keep: all of it is older than that."""
+
+PERIODS = Periods(bodies_days=90, refused_days=30, changes_days=20)
+
+
+class Shop:
+    """A database of calls of the same moment, and one that prunes it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.database = store.database
+        self._upkeep = Upkeep(store.database)
+
+    def do(self, name: str, *arguments: Any) -> Any:
+        return self.store.transactions.run(lambda connection: getattr(self._upkeep, name)(connection, *arguments))
+
+    def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Went]:
+        """Prune to the end, as the service does."""
+        self.do("claim_pruning", "mark", now)
+        run = Run(edges)
+        while (order := run.next_order()) is not None:
+            run.note(self.do("prune", "mark", now, order.kind, order.edge, size or order.size))
+        self.do("release_pruning", "mark")
+        return run.went
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in read_rows(self.store.database.url.render_as_string(hide_password=False), query)]
+
+    def count(self, table: str) -> int:
+        return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+    def keep_late(self, body: bytes) -> None:
+        """Keep a call that came half a second after the others."""
+        at = NOW + timedelta(milliseconds=500)
+        late = delivery(body)._replace(id=new_id(at), received_at=to_micros(at))
+        self.store.inbox.keep([intake.take(make_sources({}, {})[0], late)], at)
+
+    def refuse(self, received: int = 0, outcome: str = "refused") -> str:
+        """Keep a call that was not let in; return its id."""
+        call = delivery(b"")
+        error = Unauthorized("No.") if outcome == "refused" else UnexpectedShape("No.")
+        self.store.inbox.keep([Submission(call, error=error, served=received)], NOW)
+        return call.id
+
+    def bury(self, number: int, died_at: int = THEN) -> None:
+        """Set changes aside as dead."""
+        row = {"target": "shop", "source": "ship24", "tracker_id": "t", "event_id": "e", "attempts": 3, "error": "no"}
+        rows = [{**row, "move": self.count("dead_changes") + place, "died_at": died_at} for place in range(number)]
+        self.store.transactions.run(lambda connection: connection.execute(insert(table_of(DeadTable)), rows))
+
+
+@contextmanager
+def open_shop(url: str) -> Iterator[Shop]:
+    with opened(url) as store:
+        yield Shop(store)
+
+
+@pytest.fixture
+def shop(database_url: str) -> Iterator[Shop]:
+    make_tables(database_url)
+    with open_shop(database_url) as opened_shop:
+        yield opened_shop
+
+
+# Pure
+
+
+def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
+    now = 1000 * DAY
+    assert PERIODS.edges(now) == {
+        "bodies": 910 * DAY,
+        "quarantine": 910 * DAY,
+        "refused": 970 * DAY,
+        "dead_changes": 980 * DAY,
+    }
+    assert Periods(0, 30, 0).edges(now) == {"refused": 970 * DAY}
+    assert Periods(10**9, 30, 0).edges(now)["bodies"] == 0  # older than 1970 is nothing
+
+
+def test_the_days_are_told_in_words() -> None:
+    assert Periods(90, 0, 20).describe() == "bodies 90 days, refused calls for ever, dead changes 20 days"
+
+
+@pytest.mark.parametrize(
+    ("units", "seconds", "expected"),
+    [
+        pytest.param(100, TARGET_SECONDS, 100, id="as long as it should: stays"),
+        pytest.param(100, TARGET_SECONDS / 10, 200, id="quick: twice as many, not ten times"),
+        pytest.param(100, 0.0, 200, id="too quick for the clock"),
+        pytest.param(100, TARGET_SECONDS * 2, 50, id="slow: in proportion"),
+        pytest.param(100, 60.0, MIN_SIZE, id="a stall: never nothing"),
+        pytest.param(MAX_SIZE, 0.0, MAX_SIZE, id="never more than fits"),
+        pytest.param(1300, TARGET_SECONDS * 2, MAX_SIZE, id="one large body says little about small ones"),
+        pytest.param(3, 0.0, MIN_SIZE, id="from little done nothing is learnt"),
+    ],
+)
+def test_the_next_slice_is_as_large_as_the_last_one_was_quick(units: int, seconds: float, expected: int) -> None:
+    assert next_size(units, seconds) == expected
+
+
+def test_between_slices_calls_have_most_of_the_time() -> None:
+    assert pause_seconds(0.05) >= 4 * 0.05
+    assert pause_seconds(0) > 0
+
+
+def test_a_row_costs_by_its_content_too() -> None:
+    assert [units_of(size) for size in (0, 4095, 4096, 5_242_880)] == [1, 1, 2, 1281]
+
+
+def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
+    run = Run({"bodies": 5, "refused": 7})
+    first = run.next_order()
+    assert first is not None
+    assert (first.kind, first.edge) == ("bodies", 5)
+    run.note(Slice(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
+    assert run.next_order() == Order("bodies", 5, 200)
+    run.note(Slice(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
+    assert run.next_order() == Order("refused", 7, 20)
+    run.note(Slice(0, 0, 0, more=False))
+    assert run.next_order() is None
+    assert run.went == {"bodies": Went(11, 1001), "refused": Went(0, 0)}
+    assert (run.slices, run.longest_seconds) == (3, TARGET_SECONDS * 2)
+
+
+# In storage
+
+
+def test_bodies_go_and_a_resend_is_still_a_duplicate(shop: Shop) -> None:
+    body = ship24.body(ship24.item("m-1", "t-1", [ship24.event("e-1")]), ship24.item("m-2", "t-2"))
+    assert outcomes(shop.store.keep(body)[0]) == ["applied", "applied"]
+    state = shop.rows("SELECT * FROM trackers ORDER BY tracker_id")
+    assert shop.prune({"bodies": LATER})["bodies"].rows == 1
+    assert shop.count("bodies") == 0
+    again = ship24.body(ship24.item("m-3", "t-1", [ship24.event("e-1")], generated_at=None))
+    assert outcomes(shop.store.keep(body)[0]) == ["duplicate", "duplicate"]
+    assert outcomes(shop.store.keep(again)[0]) == ["duplicate"]  # another message that tells of the same event
+    assert shop.rows("SELECT * FROM trackers ORDER BY tracker_id") == state
+    assert (shop.count("events"), shop.count("deliveries")) == (2, 3)
+
+
+def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
+    shop.store.keep(ship24.single())
+    shop.refuse()
+    shop.bury(1)
+    edges = dict.fromkeys(KINDS, THEN)
+    assert set(shop.prune(edges).values()) == {Went()}
+    assert [shop.count(table) for table in ("bodies", "deliveries", "dead_changes")] == [2, 2, 1]
+
+
+def test_the_content_of_what_went_is_counted(shop: Shop) -> None:
+    body = ship24.single()
+    answer = shop.store.keep(body)[0].body
+    assert shop.prune({"bodies": LATER})["bodies"] == Went(1, len(body) + len(answer))
+
+
+def test_bytes_in_quarantine_go_and_the_reason_stays(shop: Shop) -> None:
+    shop.store.keep(ship24.body("not an object", ship24.item(events=[ship24.event(occurrence="soon")])))
+    assert shop.prune({"quarantine": LATER})["quarantine"].rows == 2
+    assert shop.rows("SELECT reason, length(raw) FROM quarantine ORDER BY reason") == [
+        ("bad_occurrence", 0),
+        ("not_an_object", 0),
+    ]
+    assert [item["raw_bytes"] for item in queries.list_quarantine(shop.database).items] == [0, 0]
+
+
+def test_refused_calls_go_whole_and_what_was_let_in_stays(shop: Shop) -> None:
+    kept = {shop.refuse(outcome="unreadable"), shop.refuse(received=2)}
+    gone = {shop.refuse() for _ in range(3)}
+    shop.store.keep(ship24.single("kept"))
+    assert shop.prune({"refused": LATER})["refused"].rows == 3
+    left = {row[0] for row in shop.rows("SELECT id FROM deliveries")}
+    assert kept < left
+    assert not gone & left
+    assert {row[0] for row in shop.rows("SELECT delivery_id FROM bodies")} == left
+
+
+def test_dead_changes_go_by_when_they_died(shop: Shop) -> None:
+    shop.bury(MIN_SIZE * 2)
+    shop.bury(3, died_at=LATER)
+    assert shop.prune({"dead_changes": LATER}, size=MIN_SIZE)["dead_changes"].rows == MIN_SIZE * 2
+    assert shop.count("dead_changes") == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_slices_of_every_size_leave_nothing_behind(shop: Shop, size: int) -> None:
+    """Also where rows that stay stand between those that go, and some are heavier than a slice."""
+    for place in range(7):
+        shop.store.keep(ship24.body(*["x" * (9000 if place % 2 else 1)] * 2, ship24.item()))
+        shop.refuse(outcome="unreadable" if place % 3 else "refused")
+    shop.prune({"quarantine": LATER}, size=size)
+    shop.keep_late(ship24.body("one more"))  # behind rows that are empty by now
+    went = shop.prune(dict.fromkeys(KINDS, LATER), size=size)
+    assert {kind: gone.rows for kind, gone in went.items()} == {"bodies": 15, "quarantine": 1, "refused": 3, "dead_changes": 0}
+    assert shop.count("bodies") == 0
+    assert count_rows(shop.database) == dict.fromkeys(KINDS, 0)
+
+
+def test_a_slice_is_bounded_by_rows_and_by_bytes(shop: Shop) -> None:
+    for _ in range(6):
+        shop.store.keep(ship24.single())
+    shop.keep_late(b"[" + b" " * 40_000 + b"]")
+    shop.do("claim_pruning", "mark", LATER)
+    first = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    assert (first.rows, first.units, first.more) == (4, 4, True)
+    second = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    assert (second.rows, second.units, second.more) == (2, 2, True)  # the large one does not fit any more
+    third = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    assert (third.rows, third.units, third.more) == (1, 10, False)  # but alone it has to
+
+
+def test_what_was_reached_is_not_looked_at_again(shop: Shop) -> None:
+    for _ in range(3):
+        shop.refuse(outcome="unreadable")
+    shop.prune({"refused": LATER})
+    shop.do("claim_pruning", "mark", LATER)
+    assert shop.do("prune", "mark", LATER, "refused", LATER, 50) == Slice(0, 0, 0, more=False)
+
+
+def test_what_would_go_is_what_goes(shop: Shop) -> None:
+    shop.store.keep(ship24.single(), ship24.body("odd", "odd too"))
+    shop.refuse()
+    shop.refuse(outcome="unreadable")
+    shop.bury(2)
+    edges = dict.fromkeys(KINDS, LATER)
+    assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2}
+    counted = count_prunable(shop.database, edges)
+    assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Went())
+    assert shop.count("bodies") == 4  # nothing went by counting
+    assert shop.prune(edges) == counted
+
+
+def test_one_prunes_at_a_time(shop: Shop) -> None:
+    shop.store.keep(ship24.single())
+    shop.do("claim_pruning", "first", LATER)
+    with pytest.raises(Underway):
+        shop.do("claim_pruning", "second", LATER)
+    with pytest.raises(Underway):
+        shop.do("prune", "second", LATER, "bodies", LATER, 50)
+    assert shop.count("bodies") == 1
+    shop.do("release_pruning", "second")  # not theirs to release
+    assert shop.do("prune", "first", LATER, "bodies", LATER, 50).rows == 1
+    shop.do("release_pruning", "first")
+    shop.do("claim_pruning", "second", LATER)
+
+
+def test_a_claim_ends_with_its_lease_and_each_slice_makes_that_longer(shop: Shop) -> None:
+    shop.store.keep(ship24.single())
+    shop.do("claim_pruning", "first", LATER)
+    soon = LATER + LEASE_MICROS
+    shop.do("prune", "first", soon, "dead_changes", LATER, 50)
+    with pytest.raises(Underway):
+        shop.do("claim_pruning", "second", soon + LEASE_MICROS)
+    shop.do("claim_pruning", "second", soon + LEASE_MICROS + 1)
+    with pytest.raises(Underway):
+        shop.do("prune", "first", soon, "bodies", LATER, 50)
+    assert shop.count("bodies") == 1
+
+
+def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+
+    def claim(shop: Shop, at_once: Barrier) -> bool:
+        at_once.wait(30)
+        try:
+            shop.do("claim_pruning", str(id(shop)), LATER)
+        except Underway:
+            return False
+        return True
+
+    with open_shop(postgresql_url) as one, open_shop(postgresql_url) as other, ThreadPoolExecutor(2) as threads:
+        for _ in range(20):
+            at_once = Barrier(2)
+            tries = [threads.submit(claim, shop, at_once) for shop in (one, other)]
+            assert sorted(each.result(30) for each in tries) == [False, True]
+            for shop in (one, other):
+                shop.do("release_pruning", str(id(shop)))
+
+
+# By schedule
+
+
+def rounds(do: Callable[..., Any], number: int, **seconds: float) -> None:
+    """Let a pruner run until it has begun so many rounds."""
+    begun = asyncio.Event()
+    left = [number]
+
+    async def counted(name: str, *arguments: Any) -> Any:
+        if name == "claim_pruning":
+            left[0] -= 1
+            if left[0] == 0:
+                begun.set()
+                await asyncio.sleep(3600)  # until this is cancelled
+        return await asyncio.to_thread(do, name, *arguments)
+
+    async def run() -> None:
+        times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
+        task = asyncio.create_task(Pruner(PERIODS, counted, **times).run())
+        await asyncio.wait_for(begun.wait(), 30)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
+def test_a_round_prunes_what_is_old_and_says_so(shop: Shop) -> None:
+    for _ in range(3):
+        shop.store.keep(ship24.single())
+    with capture_logs() as logs:
+        rounds(shop.do, 3)
+    assert shop.count("bodies") == 0
+    (told,) = logs  # the second round had nothing to do, and says nothing
+    assert (told["event"], told["bodies"]) == ("pruned", 3)
+    assert told["content_bytes"] > 0
+
+
+def test_a_round_that_fails_is_told_and_the_next_one_comes(shop: Shop) -> None:
+    shop.store.keep(ship24.single())
+    faults = iter([StorageUnavailable("The database is away."), ZeroDivisionError("a bug")])
+
+    def do(name: str, *arguments: Any) -> Any:
+        if name == "prune":
+            fault = next(faults, None)
+            if fault is not None:
+                shop.do("release_pruning", arguments[0])
+                raise fault
+        return shop.do(name, *arguments)
+
+    with capture_logs() as logs:
+        rounds(do, 4)
+    assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "pruned"]
+    assert shop.count("bodies") == 0
+
+
+def test_where_somebody_else_prunes_the_next_try_comes_sooner(shop: Shop) -> None:
+    now = to_micros(clock.now())
+    shop.do("claim_pruning", "somebody", now)
+    with capture_logs() as logs:
+        rounds(shop.do, 3, every_seconds=3600)
+    assert logs == []
+
+
+def test_the_service_prunes_by_itself(service: StartService, database_url: str) -> None:
+    make_tables(database_url)
+    young = ship24.single("young")
+    with opened(database_url) as store:
+        store.keep(ship24.single("old"))
+    running = service(database_url)
+    assert running.post(young).outcomes() == ["applied"]
+    wait_until(lambda: running.scalar("SELECT count(*) FROM bodies") == 1, "the old body goes")
+    assert running.post(ship24.single("old")).outcomes() == ["duplicate"]
+    assert running.post(young).outcomes() == ["duplicate"]
+    wait_until(lambda: '"pruned"' in running.logs(), "it is told")
+
+
+def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
+        store.keep(ship24.single("old"))
+        call = delivery(b"")._replace(id=new_id(NOW - timedelta(days=1)))
+        store.inbox.keep([Submission(call, error=Unauthorized("No."))], NOW)
+    running = service(sqlite_url, body_retention_days="0")
+    wait_until(lambda: '"pruned"' in running.logs(), "a round is over")
+    assert running.scalar("SELECT count(*) FROM deliveries") == 1
+    assert running.scalar("SELECT count(*) FROM bodies") == 1
