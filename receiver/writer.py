@@ -163,6 +163,8 @@ class Writer:
         if request.name == "count_unrecorded":  # waits in memory, as all that is counted does, while the database is away too
             return self._inbox.tallies.add_unrecorded(*request.arguments)
         try:
+            if request.name == "fold_log":
+                return self._transactions.fold_log()
             method = getattr(self._upkeep, request.name)
             began = monotonic()
             result = self._transactions.run(lambda connection: method(connection, *request.arguments))

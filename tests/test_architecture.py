@@ -33,16 +33,17 @@ MAY_IMPORT = {
     "retention": "",
     "settings": "addresses alarms errors gate retention sources targets",
     "intake": "errors records sources",
-    "storage": "answers changes clock decide errors occurrence records retention rows",
+    "forgetting": "errors records sources",
+    "storage": "answers changes clock decide errors forgetting occurrence records retention rows",
     "relay": "changes clock errors gate settings storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors records retention storage",
     "story": "errors records sources storage",
-    "web": "relay rows story addresses alarms answers channel clock errors gate intake occurrence records retention settings "
-    "sources storage",
+    "web": "addresses alarms answers channel clock errors forgetting gate intake occurrence records relay retention rows "
+    "settings sources storage story",
     "service": "relay errors logs settings storage web writer",
-    "cli": "addresses clock customers errors gate intake logs records relay retention rows service settings sources storage story "
-    "web",
+    "cli": "addresses clock customers errors forgetting gate intake logs records relay retention rows service settings "
+    "sources storage story web",
     "__main__": "cli",
 }
 
@@ -64,20 +65,10 @@ ONLY_IN = {
     "rich": "cli",
 }
 
-PURE = (
-    "errors",
-    "records",
-    "rows",
-    "occurrence",
-    "addresses",
-    "gate",
-    "alarms",
-    "decide",
-    "answers",
-    "retention",
-    "sources",
-    "intake",
-)
+PURE = {
+    *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
+    *("sources", "intake", "changes", "targets"),
+}
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS_KNOWN_BY = {"storage/database.py", "storage/engines.py"}

@@ -16,6 +16,7 @@ from receiver.cli import (
     deliveries,
     doctor,
     explain,
+    forget,
     operations,
     prune,
     quarantine,
@@ -66,6 +67,7 @@ for _command in (
     customers.customers,
     window.setup_window,
     prune.prune,
+    forget.forget,
 ):
     commands.add_command(_command)
 deliveries.deliveries.add_command(replay.replay)

@@ -76,7 +76,9 @@ def base_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def ask_service(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> tuple[int, bytes]:
+def ask_service(
+    settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0
+) -> tuple[int, bytes]:
     """Post arguments to the service that holds the database; return the status and the bytes of its answer.
 
     Raises ConfigurationError or StorageUnavailable, each naming what to do.
@@ -86,7 +88,7 @@ def ask_service(settings: Settings, path: str, arguments: dict[str, Any], taken:
     headers = {"authorization": f"Bearer {settings.ops_tokens[0].reveal()}", "content-type": "application/json"}
     url = f"{base_url(settings)}{path}"
     try:
-        answer = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=10.0)
+        answer = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=seconds)
     except urllib3.exceptions.HTTPError as error:
         raise StorageUnavailable(f"{taken.message} It does not answer at {url} ({type(error).__name__}).") from None
     return answer.status, answer.data
@@ -97,9 +99,9 @@ def refused(settings: Settings, status: int, answer: bytes) -> StorageUnavailabl
     return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {answer.decode(errors='replace')[:300]}")
 
 
-def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken) -> Any:
-    """Have the service that holds the database do something, and return its answer."""
-    status, answer = ask_service(settings, path, arguments, taken)
+def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0) -> Any:
+    """Have the service that holds the database do something within so many seconds, and return its answer."""
+    status, answer = ask_service(settings, path, arguments, taken, seconds)
     if status != 200:
         raise refused(settings, status, answer)
     return orjson.loads(answer)

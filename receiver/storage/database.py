@@ -224,6 +224,23 @@ class Database:
             )
         return pages * page_bytes
 
+    def fold_log(self, connection: Connection) -> bool:
+        """Put what the log holds into the file and empty it, outside of transactions, waiting for nobody; return if it is."""
+        if not self.is_sqlite:
+            return True
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA busy_timeout=0")
+        try:
+            busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            driver.execute("PRAGMA busy_timeout=5000")
+        return not busy
+
+    def log_bytes(self) -> int:
+        """Return what stands in a file's log and not yet in the file."""
+        log = Path(f"{self.path}-wal")
+        return log.stat().st_size if self.path is not None and log.exists() else 0
+
     def vacuum(self) -> None:
         """Write a file anew without its free pages. Call `take` first. Raises StorageUnavailable for want of room."""
         if self.path is None:
@@ -234,9 +251,9 @@ class Database:
             raise StorageUnavailable(f"{self.path} cannot be written anew: that may take {needed} bytes, and {free} are free.")
         try:
             with self.connect_writer() as connection:
-                driver = connection.connection.driver_connection  # there is no VACUUM inside a transaction
-                driver.execute("VACUUM")  # type: ignore[union-attr]
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+                driver: Any = connection.connection.driver_connection  # there is no VACUUM inside a transaction
+                driver.execute("VACUUM")
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (DBAPIError, SQLiteError) as error:
             raise StorageUnavailable(self.explain(error)) from None
 

@@ -43,6 +43,10 @@ class Transactions:
         with self._connection.begin():
             return work(self._connection)
 
+    def fold_log(self) -> bool:
+        """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""
+        return self.run(lambda _: True) and self._connection is not None and self._database.fold_log(self._connection)
+
     def close(self) -> None:
         """Drop the connection; the next transaction opens another one."""
         connection, self._connection = self._connection, None

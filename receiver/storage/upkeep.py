@@ -10,6 +10,7 @@ from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
+from receiver.storage.forgetting import erase, forget_tracker
 from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
@@ -31,6 +32,7 @@ class Upkeep:
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
         self.stop_target, self.resume_target = outbox.stop, outbox.resume
+        self.forget_tracker, self.erase = forget_tracker, erase
         retention = Retention(database)
         self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning
 

@@ -78,7 +78,7 @@ def create_app(
             Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
             ReplayEndpoint(operators, reader, desk, database, settings.sources()).route(),
-            *RetentionApi(operators, pruner).routes(),
+            *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
             *make_console(settings, database, operators, reader, desk, windows),
             *extra_routes,
         ],

@@ -12,8 +12,16 @@ from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.parameters import CustomersOrdered, Parameters, ReplayOrdered, WindowOrdered
 from receiver.web.api.questions import Question
 from receiver.web.api.replay import REPLAY_PATH
-from receiver.web.api.retention import PruneOrdered
-from receiver.web.api.shapes import CustomersAnswer, ErrorAnswer, PruneAnswer, ReplayAnswer, Shape, WindowAnswer
+from receiver.web.api.retention import ForgetOrdered, PruneOrdered
+from receiver.web.api.shapes import (
+    CustomersAnswer,
+    ErrorAnswer,
+    ForgetAnswer,
+    PruneAnswer,
+    ReplayAnswer,
+    Shape,
+    WindowAnswer,
+)
 
 _TEMPLATE = "#/components/schemas/{model}"
 _BEARER = {"type": "http", "scheme": "bearer"}
@@ -38,6 +46,7 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
         ("/setup-windows", WindowOrdered, WindowAnswer, "Open a source's setup window, or close it"),
         ("/customers", CustomersOrdered, CustomersAnswer, "Serve this customer list from now on"),
         (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
+        ("/forget", ForgetOrdered, ForgetAnswer, "Forget the personal data of one tracker"),
         ("/prune", PruneOrdered, PruneAnswer, "Remove what is older than it is to be kept"),
     )
     models = [*(q.shape for q in questions), ErrorAnswer, *(m for _, asked, shape, _ in orders for m in (asked, shape))]

@@ -1,4 +1,7 @@
-"""Orders to remove what is kept: by age."""
+"""Orders to remove what is kept: by age, and what is personal of one tracker."""
+
+import asyncio
+from collections.abc import Sequence
 
 import orjson
 from pydantic import Field
@@ -7,11 +10,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
+from receiver.forgetting import Forgotten
+from receiver.sources import Source
+from receiver.storage.database import Database
+from receiver.storage.forgetting import follow_trail, plan_call
 from receiver.web.api.endpoints import PREFIX
-from receiver.web.api.parameters import Ordered, Text, read_body
+from receiver.web.api.parameters import Ordered, SourceName, Text, read_body
+from receiver.web.desk import Desk
 from receiver.web.operators import Operators
 from receiver.web.pruning import Pruner
+from receiver.web.reader import Reader
 
+_LOG_TRIES = 30
+_LOG_PAUSE_SECONDS = 0.1
 _STEP_SECONDS = 2.0  # for which one call works: whoever orders asks again, and sees how it goes
 
 
@@ -22,16 +33,38 @@ class PruneOrdered(Ordered):
     run: Text | None = Field(None, description="of the answer before; null: begin")
 
 
-class RetentionApi:
-    """The endpoints."""
+class ForgetOrdered(Ordered):
+    """Forget the personal data of one tracker."""
 
-    def __init__(self, operators: Operators, pruner: Pruner) -> None:
+    source: SourceName
+    tracker_id: Text
+
+
+class RetentionApi:
+    """The endpoints. `sources` read stored bodies again."""
+
+    def __init__(
+        self,
+        operators: Operators,
+        reader: Reader,
+        desk: Desk,
+        pruner: Pruner,
+        database: Database,
+        sources: Sequence[Source],
+    ) -> None:
         self._operators = operators
+        self._reader = reader
+        self._desk = desk
         self._pruner = pruner
+        self._database = database
+        self._sources = sources
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [Route(f"{PREFIX}/prune", self._prune, methods=["POST"])]
+        return [
+            Route(f"{PREFIX}/prune", self._prune, methods=["POST"]),
+            Route(f"{PREFIX}/forget", self._forget, methods=["POST"]),
+        ]
 
     async def _prune(self, request: Request) -> Response:
         operator = self._operators.identify(request)
@@ -46,3 +79,28 @@ class RetentionApi:
         run, more = await self._pruner.work(mark, periods, _STEP_SECONDS)
         went = {kind: gone._asdict() for kind, gone in run.went.items()}
         return Response(orjson.dumps({"run": mark, "more": more, "went": went}), media_type="application/json")
+
+    async def _forget(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = read_body(ForgetOrdered, await request.body())
+        trail = await self._reader.read(follow_trail, self._database, ordered.source, ordered.tracker_id)
+        entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
+        place = (ordered.source, ordered.tracker_id, trail.failures)
+        await self._desk.do("audited", entry, "forget_tracker", place)
+        splits = {source.kind: source.split for source in self._sources if source.name == ordered.source}
+        done = Forgotten()
+        for call in trail.calls.items():
+            erasure = await self._reader.read(plan_call, self._database, trail.tracked, splits, *call)
+            if erasure is not None:
+                await self._desk.do("erase", erasure)
+                done = done.add(erasure)
+        answer = {**ordered.model_dump(), **done._asdict(), "log_emptied": await self._empty_log()}
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    async def _empty_log(self) -> bool:
+        """Overwrite what was removed in the log of a file, too; somebody who reads may be in the way for a moment."""
+        for _ in range(_LOG_TRIES):
+            if await self._desk.do("fold_log"):
+                return True
+            await asyncio.sleep(_LOG_PAUSE_SECONDS)
+        return False

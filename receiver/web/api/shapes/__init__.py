@@ -6,7 +6,7 @@ Moments are ISO 8601 UTC with milliseconds; `occurrence` and `latest_occurrence`
 from receiver.web.api.shapes.calls import Deliveries, DeliveryAnswer, Quarantine
 from receiver.web.api.shapes.parcels import MessageAnswer, TrackerAnswer, Trackers
 from receiver.web.api.shapes.replay import ReplayAnswer
-from receiver.web.api.shapes.retention import PruneAnswer
+from receiver.web.api.shapes.retention import ForgetAnswer, PruneAnswer
 from receiver.web.api.shapes.root import CallOutcome, ErrorAnswer, Shape
 from receiver.web.api.shapes.service import Alarms, Audit, CustomersAnswer, StatisticsAnswer, WindowAnswer
 
@@ -18,6 +18,7 @@ __all__ = [
     "Deliveries",
     "DeliveryAnswer",
     "ErrorAnswer",
+    "ForgetAnswer",
     "MessageAnswer",
     "PruneAnswer",
     "Quarantine",

@@ -1,5 +1,7 @@
 """What was removed."""
 
+from pydantic import Field
+
 from receiver.web.api.shapes.root import Shape
 
 
@@ -8,6 +10,17 @@ class Gone(Shape):
 
     rows: int
     content_bytes: int
+
+
+class ForgetAnswer(Shape):
+    """What was forgotten: bodies that went whole, bodies that were rewritten, parts in quarantine that were emptied."""
+
+    source: str
+    tracker_id: str
+    removed: int
+    rewritten: int
+    emptied: int
+    log_emptied: bool = Field(description="false: a reader was in the way; removed bytes may stand in the log file of SQLite yet")
 
 
 class PruneAnswer(Shape):

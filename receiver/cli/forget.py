@@ -1,0 +1,102 @@
+"""Removing what is personal of one tracker."""
+
+import sys
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli.options import as_json
+from receiver.cli.output import printable, show_json, show_pairs
+from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.errors import NotFound, WriterTaken
+from receiver.forgetting import Forgotten
+from receiver.settings import Settings, load
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.storage.forgetting import follow_trail, plan_call
+
+_TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
+_NAMED_AT_ONCE = 5
+_STAYS = (
+    "Identities, verdicts, statuses and places stay. What comes from now on is kept as before; copies of the database that were "
+    "made earlier are not touched."
+)
+_LOG = "A reader was in the way: removed bytes stand in the log beside the file until the service is started again."
+_VACUUM = "PostgreSQL keeps what was removed in its files until its vacuum has been there; no query and no dump shows it."
+
+
+@click.command()
+@click.option("--tracker", required=True, metavar="SOURCE/ID", help="Or its number, id or reference.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
+    """Remove the personal data of one tracker.
+
+    The shipment block, bodies and answers, and bytes in quarantine, as far as they are of this tracker.
+    """
+    settings = load()
+    source, tracker_id = _find(settings, tracker)
+    if not yes:
+        _ask(f"{source}/{tracker_id}")
+    done = _forget(settings, source, tracker_id)
+    if as_json:
+        show_json(done)
+        return
+    words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
+    show_pairs((("tracker", f"{source}/{tracker_id}"), *((words[name], str(done[name])) for name in words)))
+    click.echo(_STAYS)
+    if not Database(settings.database_url).has_one_writer:
+        click.echo(_VACUUM)
+    elif not done["log_emptied"]:
+        click.echo(_LOG)
+
+
+def _ask(name: str) -> None:
+    """Ask whether it is meant. Raises Abort if not, UsageError if there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is nobody here to ask; say --yes if it is meant.", click.get_current_context())
+    click.confirm(f"Forget what is personal of {printable(name)}? It cannot be brought back", abort=True, err=True)
+
+
+def _find(settings: Settings, tracker: str) -> tuple[str, str]:
+    """Return source and id of a tracker. Raises NotFound if it is none or one of several."""
+    source, _, tracker_id = tracker.partition("/")
+    if source in NAMES and tracker_id:
+        return source, tracker_id
+    with reading(settings) as database:
+        found = queries.list_trackers(database, queries.TrackerFilter(tracker, exact=True)).items
+    if not found:
+        raise NotFound(f"No tracker has the number, id or reference {tracker}.")
+    if len(found) > 1:
+        names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
+        raise NotFound(f"Several trackers answer to {tracker}; forget them one by one: {names}.")
+    return found[0]["source"], found[0]["tracker_id"]
+
+
+def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
+    """Forget here, or have the service that holds the database do it."""
+    try:
+        with writing(settings) as do:
+            done = _forget_here(settings, do, source, tracker_id)
+    except WriterTaken as taken:
+        place = {"source": source, "tracker_id": tracker_id}
+        return dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS))
+    emptied = not Database(settings.database_url).log_bytes()  # who writes leaves last, and folds the log
+    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
+
+
+def _forget_here(settings: Settings, do: Do, source: str, tracker_id: str) -> Forgotten:
+    splits = {each.kind: each.split for each in settings.sources() if each.name == source}
+    done = Forgotten()
+    with reading(settings) as database:
+        trail = follow_trail(database, source, tracker_id)
+        entry = audit_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
+        do("audited", entry, "forget_tracker", (source, tracker_id, trail.failures))
+        for call in trail.calls.items():
+            erasure = plan_call(database, trail.tracked, splits, *call)
+            if erasure is not None:
+                do("erase", erasure)
+                done = done.add(erasure)
+    return done

@@ -1,0 +1,143 @@
+"""Forgetting in storage: where a tracker's personal data may be, and what removes it from there.
+
+It is looked for beside the writer, as long as that takes, and removed call by call in transactions of their own.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, delete, select, union, update
+
+from receiver.errors import NotFound
+from receiver.forgetting import Erasure, KeptCall, Part, Split, Tracked, plan
+from receiver.storage.database import Database
+from receiver.storage.outbox import DeadTable, DispatchTable
+from receiver.storage.queries.pages import is_keepable
+from receiver.storage.tables import (
+    NOT_ACCEPTED,
+    WITHOUT_EVENTS,
+    BodyTable,
+    DeliveryTable,
+    EventTable,
+    LinkTable,
+    MessageTable,
+    QuarantineTable,
+    SightingTable,
+    TrackerTable,
+    table_of,
+)
+
+FORGOTTEN = "(forgotten)"
+
+
+class Trail(NamedTuple):
+    """Where a tracker may have left something: calls, with the places that the record knows; changes with an error, by target.
+
+    What may have been kept under no tracker's name, or under another's, is among the calls without a place.
+    """
+
+    tracked: Tracked
+    calls: dict[str, frozenset[int]]
+    failures: tuple[tuple[str, int], ...]
+
+
+def follow_trail(database: Database, source: str, tracker_id: str) -> Trail:
+    """Find where to look. Raises NotFound if nothing is known of the tracker."""
+    trackers, links = table_of(TrackerTable), table_of(LinkTable)
+    if not is_keepable(source, tracker_id):
+        raise NotFound("There is no tracker with this id.")
+    known = select(trackers.c.tracking_number).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id)
+    with database.read() as connection:
+        number = connection.execute(known).first()
+        calls: dict[str, set[int]] = defaultdict(set)
+        for delivery_id, place in _read_places(connection, source, tracker_id):
+            calls[delivery_id].add(place)
+        if number is None and not calls:
+            raise NotFound(f"There is no tracker {tracker_id} of {source}.")
+        manifests = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
+        for manifest in connection.execute(manifests).scalars().all():
+            for delivery_id, _ in _read_places(connection, source, manifest):
+                calls[delivery_id].update()
+        for delivery_id in connection.execute(_suspects(source)).scalars():
+            calls[delivery_id].update()
+        failures = tuple(_read_failures(connection, source, tracker_id))
+    names = (tracker_id, *(number or ()))
+    tracked = Tracked(source, tracker_id, tuple(name for name in names if name))
+    return Trail(tracked, {delivery_id: frozenset(calls[delivery_id]) for delivery_id in sorted(calls)}, failures)
+
+
+def plan_call(
+    database: Database, tracked: Tracked, splits: Mapping[str, Split], delivery_id: str, places: frozenset[int]
+) -> Erasure | None:
+    """Return what has to be done to a call. `splits` read the bodies of each kind of the tracker's source."""
+    call = _read_call(database, delivery_id, places)
+    return plan(tracked, call, splits.get(call.kind))
+
+
+def _read_call(database: Database, delivery_id: str, places: frozenset[int]) -> KeptCall:
+    deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
+    stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
+    stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
+    columns = (quarantine.c[name] for name in Part._fields)
+    with database.read() as connection:
+        row = connection.execute(stored).first()
+        parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id)).all()
+    body = None if row is None or row.body is None else bytes(row.body)
+    kept = tuple(Part(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
+    return KeptCall(delivery_id, "" if row is None else row.kind, body, places, kept)
+
+
+def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
+    """Remove what stands beside a tracker's state, and the words of errors about its changes."""
+    trackers = table_of(TrackerTable)
+    connection.execute(
+        update(trackers).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id).values(shipment=None)
+    )
+    for table in (table_of(DispatchTable), table_of(DeadTable)):
+        for target, move in failures:
+            ours = table.c.target == target, table.c.source == source, table.c.tracker_id == tracker_id, table.c.move == move
+            connection.execute(update(table).where(*ours).values(error=FORGOTTEN))
+
+
+def erase(connection: Connection, erasure: Erasure) -> None:
+    """Do to a call what was planned."""
+    bodies, quarantine = table_of(BodyTable), table_of(QuarantineTable)
+    kept = bodies.c.delivery_id == erasure.delivery_id
+    if erasure.removed:
+        connection.execute(delete(bodies).where(kept))
+    elif erasure.body is not None:
+        connection.execute(update(bodies).where(kept).values(body=erasure.body))
+    if erasure.parts:
+        connection.execute(update(quarantine).where(quarantine.c.id.in_(erasure.parts)).values(raw=b""))
+
+
+def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:
+    """Give the calls that carried a tracker, with the place of the item: its messages, their copies, what was set apart."""
+    events, messages, quarantine = table_of(EventTable), table_of(MessageTable), table_of(QuarantineTable)
+    own = select(events.c.message_id).where(events.c.source == source, events.c.tracker_id == tracker_id)
+    rest = select(messages.c.message_id).where(messages.c.source == source, messages.c.tracker_id == tracker_id, WITHOUT_EVENTS)
+    told = union(own, rest)
+    for table in (messages, table_of(SightingTable)):
+        carried = select(table.c.delivery_id, table.c.position).where(table.c.source == source, table.c.message_id.in_(told))
+        yield from (tuple(row) for row in connection.execute(carried))
+    apart = select(quarantine.c.delivery_id, quarantine.c.position)
+    found = connection.execute(apart.where(quarantine.c.source == source, quarantine.c.tracker_id == tracker_id))
+    yield from (tuple(row) for row in found)
+
+
+def _suspects(source: str) -> Any:
+    """Select the calls in which anything may stand: unreadable ones, items without a tracker, copies with other content."""
+    deliveries, quarantine, sightings = table_of(DeliveryTable), table_of(QuarantineTable), table_of(SightingTable)
+    unreadable = select(deliveries.c.id).where(NOT_ACCEPTED, deliveries.c.source == source, deliveries.c.body_bytes > 0)
+    nameless = select(quarantine.c.delivery_id).where(quarantine.c.source == source, quarantine.c.tracker_id.is_(None))
+    other = select(sightings.c.delivery_id).where(sightings.c.source == source, sightings.c.reason == "content_differs")
+    return union(unreadable, nameless, other)
+
+
+def _read_failures(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:
+    for table in (table_of(DispatchTable), table_of(DeadTable)):
+        failed: Select[Any] = select(table.c.target, table.c.move).where(
+            table.c.source == source, table.c.tracker_id == tracker_id, table.c.error.is_not(None)
+        )
+        yield from (tuple(row) for row in connection.execute(failed))

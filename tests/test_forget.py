@@ -1,0 +1,372 @@
+"""Forgetting one tracker: nothing personal of it is left anywhere, and nothing else changes."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import inspect
+
+from receiver.errors import UnexpectedShape
+from receiver.forgetting import Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
+from receiver.records import Message
+from receiver.sources import make_sources
+from receiver.storage.database import Database
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.inbox import opened
+from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command
+from tests.harness.ship24 import Item, body, event, item
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+PACKAGES = "/webhooks/shiipp/new-package"
+MANIFESTS = "/webhooks/shiipp/manifest-status"
+SHIIPP = "the-shiipp-token-of-these-tests"
+
+NAME, STREET, CODE = "Wilhelmina Planted", "7 Planted Lane", "PLANTED-4711"
+PLANTED = (b"planted", "Wïlhelmina".encode())
+"""What no file and no dump may hold once it is forgotten; looked for without case."""
+
+SPLITS = {source.kind: source.split for source in make_sources({}, {})}
+TRACKED = Tracked("ship24", "forgotten", ("forgotten", "TN-FORGOTTEN"))
+
+
+def person(tracker_id: str, message_id: str | None = None, *built: Any, **fields: Any) -> Item:
+    """Return an item with somebody's data in it."""
+    recipient = {"name": NAME, "address": STREET, "postCode": CODE, "city": "Wïlhelmina"}
+    shipment = {"shipmentId": "s", "recipient": recipient}
+    return item(message_id, tracker_id, *built, **{"shipment": shipment, **fields})
+
+
+def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[Part] = ()) -> KeptCall:
+    return KeptCall("d", kind, content, frozenset(places), tuple(parts))
+
+
+# What is planned
+
+
+def test_a_body_of_this_tracker_alone_goes_whole() -> None:
+    content = body(person("forgotten"), person("forgotten"))
+    planned = plan(TRACKED, call(content), SPLITS["tracking"])
+    assert planned is not None
+    assert (planned.removed, planned.body) == (True, None)
+
+
+def test_of_a_body_with_others_only_its_items_become_null() -> None:
+    items = [item(tracker_id="other"), person("forgotten"), "odd", item(tracker_id="third")]
+    planned = plan(TRACKED, call(body(*items), 1), SPLITS["tracking"])
+    assert planned is not None
+    assert planned.body is not None
+    assert not planned.removed
+    assert json.loads(planned.body) == {"trackings": [items[0], None, "odd", items[3]]}
+    before, after = SPLITS["tracking"](body(*items)), SPLITS["tracking"](planned.body)
+    assert [after[place] == before[place] for place in range(4)] == [True, False, True, True]
+
+
+def test_what_stands_beside_the_items_stays_as_it_was() -> None:
+    root = {"version": 3, "trackings": [person("forgotten"), item()], "note": ["é", 1.10, None]}
+    blanked = blank(json.dumps(root).encode(), SPLITS["tracking"], {0})
+    assert blanked is not None
+    assert {**json.loads(blanked), "trackings": None} == {**root, "trackings": None}
+
+
+def test_a_body_that_would_be_read_otherwise_goes_whole() -> None:
+    long_number = body(person("forgotten"), item(weight=12345678901234567890123))
+    assert blank(long_number, SPLITS["tracking"], {0}) is None
+    planned = plan(TRACKED, call(long_number), SPLITS["tracking"])
+    assert planned is not None
+    assert planned.removed
+    deep = b'{"trackings": [' + b"[" * 300 + b"]" * 300 + b',{"tracker": {"trackerId": "forgotten"}}]}'
+    planned = plan(TRACKED, call(deep), SPLITS["tracking"])
+    assert planned is not None
+    assert planned.removed
+
+
+def test_what_is_hidden_behind_a_key_that_stands_twice_does_not_survive() -> None:
+    hidden = b'{"trackings": [{"name": "planted"}], "trackings": ' + body(person("forgotten"), item())[14:-1] + b"}"
+    blanked = blank(hidden, SPLITS["tracking"], {0})
+    assert blanked is not None
+    assert b"planted" not in blanked
+
+
+@pytest.mark.parametrize(
+    ("content", "goes"),
+    [
+        pytest.param(b'{"data": {"trackings": [{"trackingNumber": "tn-forgotten"}]}}', True, id="names it"),
+        pytest.param(b'{"data": {"trackings": [{"trackingNumber": "another"}]}}', False, id="does not"),
+        pytest.param(b"{half of it: TN-FORGOTTEN", True, id="no JSON"),
+    ],
+)
+def test_an_unreadable_body_goes_if_it_names_the_tracker(content: bytes, goes: bool) -> None:
+    planned = plan(TRACKED, call(content), SPLITS["tracking"])
+    assert (planned is not None and planned.removed) == goes
+
+
+def test_a_short_number_is_no_name() -> None:
+    assert not mentions(b'{"a": "1234567"}', ["1234567"])
+    assert mentions(b'{"a": "12345678"}', ["12345678"])
+    assert mentions(orjson.dumps({"a": 'Ünï"12345'}), ['Ünï"12345'])
+
+
+def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
+    nameless = {"metadata": {}, "tracker": {"trackingNumber": "TN-FORGOTTEN"}, "shipment": {"name": NAME}}
+    part = Part("q", 1, None, orjson.dumps(nameless))
+    planned = plan(TRACKED, call(body(item(), nameless), parts=[part]), SPLITS["tracking"])
+    assert planned is not None
+    assert planned.parts == ("q",)
+    assert planned.body is not None
+    assert NAME.encode() not in planned.body
+
+
+def test_what_is_on_record_counts_where_the_body_says_nothing_any_more() -> None:
+    """The places of Shiipp's fields may have been set otherwise when the call came."""
+    content = b'[{"ref": "forgotten", "who": "planted"}, {"trackingNumber": "2"}]'
+    planned = plan(TRACKED, call(content, 0, kind="new-package"), SPLITS["new-package"])
+    assert planned is not None
+    assert planned.body is not None
+    assert b"planted" not in planned.body
+    for gone in (call(content, 7, kind="new-package"), call(b"[", 0, kind="new-package")):
+        planned = plan(TRACKED, gone, SPLITS["new-package"])
+        assert planned is not None
+        assert planned.removed
+    unknown = plan(TRACKED, call(content, 0, kind="gone"), None)
+    assert unknown is not None
+    assert unknown.removed
+
+
+def test_what_was_forgotten_needs_nothing_more() -> None:
+    planned = plan(TRACKED, call(body(person("forgotten"), item()), 0), SPLITS["tracking"])
+    assert planned is not None
+    assert planned.body is not None
+    assert plan(TRACKED, call(planned.body, 0), SPLITS["tracking"]) is None
+    assert plan(TRACKED, call(body(item()), parts=[Part("q", 0, "forgotten", b"")]), SPLITS["tracking"]) is None
+
+
+def test_a_reader_that_raises_for_what_was_written_is_believed() -> None:
+    def split(content: bytes) -> list[Message]:
+        if NAME.encode() not in content:
+            raise UnexpectedShape("No.")
+        return SPLITS["tracking"](content)
+
+    assert blank(body(person("forgotten"), item()), split, {0}) is None
+
+
+# In the service
+
+
+class Case:
+    """A service with calls of several people, and an operator who forgets one."""
+
+    def __init__(self, running: Service) -> None:
+        self.running = running
+        self.url = running.database_url
+
+    def forget(self, tracker: str, *options: str, code: int = 0) -> str:
+        done = run_command("forget", "--tracker", tracker, *options, cwd=self.running.directory, env=self.running.env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def forgotten(self, tracker: str) -> Forgotten:
+        done = json.loads(self.forget(tracker, "--yes", "--json"))
+        return Forgotten(**{name: done[name] for name in Forgotten._fields})
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in read_rows(self.url, query)]
+
+    def verdicts(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return all that must not change."""
+        kept = {
+            table: self.rows(f"SELECT * FROM {table}") for table in ("deliveries", "messages", "sightings", "events", "terms")
+        }
+        states = "SELECT source, tracker_id, version, tracking_number, status, latest_event_id, moves FROM trackers"
+        kept["trackers"] = self.rows(states)
+        return {table: sorted(rows, key=repr) for table, rows in kept.items()}
+
+    def bodies(self) -> list[bytes]:
+        return [bytes(row[0]) for row in self.rows("SELECT body FROM bodies ORDER BY delivery_id")]
+
+    def find_planted(self) -> list[str]:
+        """Return where something planted is still found: in the files, their free pages and log included, or in a dump."""
+        database = Database(self.url)
+        if database.path is not None:
+            files = [file for end in ("", "-wal") if (file := Path(f"{database.path}{end}")).exists()]
+            held = {str(file): file.read_bytes() for file in files}
+        else:
+            held = {"dump": dump(self.url)}
+        return [place for place, content in held.items() for planted in PLANTED if planted in content.lower() + content]
+
+
+def dump(url: str) -> bytes:
+    """Return all rows of all tables as text, bytes as what they are."""
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            tables = inspect(connection).get_table_names()
+            rows = [tuple(row) for table in tables for row in connection.exec_driver_sql(f"SELECT * FROM {table}")]
+    finally:
+        database.close()
+    values = [value for row in rows for value in row if value is not None]
+    return b"\n".join(bytes(v) if isinstance(v, bytes | memoryview) else str(v).encode() for v in values)
+
+
+@pytest.fixture
+def case(service: StartService, database_url: str) -> Case:
+    return Case(service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP))
+
+
+@pytest.fixture
+def plain(service: StartService, sqlite_url: str) -> Case:
+    """A case in which the database does not matter."""
+    return Case(service(sqlite_url, ops_tokens=OPS))
+
+
+def tell(case: Case) -> list[bytes]:
+    """Send all in which a person may stand; return the bodies."""
+    flawed = {"metadata": {}, "tracker": {"trackerId": "person"}, "recipient": NAME}
+    nameless = {"metadata": {}, "tracker": {"trackingNumber": "TN-person"}, "recipient": STREET}
+    bodies = [
+        body(person("person", "m-1", [event("e-1")])),
+        body(item("o-1", "other"), person("person", "m-2", [event("e-2", "2025-03-02"), event("bad", "never")])),
+        body(person("person", "m-1", [event("e-1")])),  # a copy
+        body(person("stranger", "m-1")),  # the same id with other content: a duplicate that tells of somebody else
+        body(person("person", "o-1")),  # and the other way round
+        body(flawed, nameless, item("o-2", "other")),
+        body(person("person", "m-3", [], "2025-04-01T00:00:00Z")),
+        json.dumps({"data": {"trackings": [{"trackingNumber": "TN-person", "recipient": CODE}]}}).encode(),
+    ]
+    for each in bodies:
+        case.running.post(each)
+    return bodies
+
+
+def test_nothing_personal_is_left_and_no_verdict_changes(case: Case) -> None:
+    bodies = tell(case)
+    assert case.find_planted()
+    before = case.verdicts()
+    done = case.forgotten("ship24/person")
+    assert case.verdicts() == before
+    # Three of its own, its id with another's content (on record as its own), another's id with its content, an unreadable one;
+    # two shared ones; an event and two items in quarantine.
+    assert done == Forgotten(removed=6, rewritten=2, emptied=3)
+    assert [len(json.loads(kept)["trackings"]) for kept in case.bodies()] == [2, 3]
+    assert case.find_planted() == []
+    for each in bodies[:3]:
+        assert set(case.running.post(each).outcomes()) == {"duplicate"}
+
+
+def test_the_rest_of_a_shared_call_is_still_told(case: Case) -> None:
+    tell(case)
+    case.forgotten("ship24/person")
+    told = case.running.get("/ops/api/messages/o-1", token=OPS).json()
+    assert told["events"][0]["status"] == "Arrived at the sorting centre"
+    tracker = case.running.get("/ops/api/trackers/ship24/person", token=OPS).json()
+    assert tracker["tracker"]["shipment"] is None
+    assert tracker["tracker"]["latest_event_id"] == "e-2"
+    assert tracker["tracker"]["tracking_number"] == "TN-person"
+    assert [each["location"] for each in tracker["events"]] == ["Lyon", "Lyon"]
+
+
+def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
+    tell(case)
+    case.forgotten("ship24/person")
+    assert case.forgotten("TN-PERSON") == Forgotten()
+    entries = case.rows("SELECT actor, action, subject FROM audit ORDER BY id")
+    actor = "token-1" if case.url.startswith("sqlite") else "command line"
+    assert entries == [(actor, "forget", "ship24/person")] * 2
+
+
+def test_what_comes_afterwards_is_received_as_ever(case: Case) -> None:
+    tell(case)
+    case.forgotten("ship24/person")
+    later = person("person", "m-9", [event("e-9", "2025-05-01")], "2025-05-01T00:00:00Z", shipment={"shipmentId": "new"})
+    assert case.running.post(body(later)).outcomes() == ["applied"]
+    state = case.running.get("/ops/api/trackers/ship24/person", token=OPS).json()["tracker"]
+    assert (state["shipment"], state["latest_event_id"]) == ({"shipmentId": "new"}, "e-9")
+
+
+def test_a_package_and_what_its_manifest_says_of_it(case: Case) -> None:
+    """Shiipp's fields are mapped into the shipment block, and a manifest may describe its packages."""
+    package = {"packageId": "pkg-person", "trackingNumber": "1Z999", "firstName": NAME, "description": STREET, "manifestId": "M7"}
+    manifest = {"manifestId": "M7", "status": "shipped", "packages": [{"packageId": "pkg-person", "firstName": NAME}]}
+    headers = [("Content-Type", "application/json"), *bearer(SHIIPP)]
+    assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).status == 200
+    assert case.running.call("POST", MANIFESTS, json.dumps([manifest]).encode(), headers).status == 200
+    assert case.find_planted()
+    before = case.verdicts()
+    assert case.forgotten("shiipp/pkg-person").removed == 2
+    assert case.find_planted() == []
+    assert case.verdicts() == before
+    assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).outcomes() == ["duplicate"]
+
+
+def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:
+    tell(case)
+    columns = "(target, source, tracker_id, move, event_id, died_at, attempts, error)"
+    change(
+        case.url,
+        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'person', 1, 'e-1', 1, 3, 'no mail for {NAME}')",
+        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'other', 1, 'e', 1, 3, 'kept')",
+    )
+    case.forgotten("ship24/person")
+    assert case.rows("SELECT error FROM dead_changes ORDER BY error") == [("(forgotten)",), ("kept",)]
+    assert case.find_planted() == []
+
+
+def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
+    tell(plain)
+    assert "--yes" in plain.forget("ship24/person", code=2)
+    assert "No tracker" in plain.forget("nobody", "--yes", code=1)
+    assert "no tracker" in plain.forget("ship24/nobody", "--yes", code=1)
+    plain.running.post(body(item(tracker_id="twin", tracker={"trackerId": "twin", "trackingNumber": "TN-person"})))
+    several = plain.forget("TN-person", "--yes", code=1)
+    assert "ship24/person" in several
+    assert "ship24/twin" in several
+    assert plain.rows("SELECT count(*) FROM audit") == [(0,)]
+    told = plain.forget("ship24/person", "--yes")
+    assert "statuses and places stay" in " ".join(told.split())
+
+
+def test_without_a_service_it_is_done_here(tmp_path: Path, database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        store.keep(body(person("person", "m-1")), body(person("person", "m-2"), item("o-1")))
+    env = environment(database_url)
+    done = run_command("forget", "--tracker", "ship24/person", "--yes", "--json", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert {name: json.loads(done.stdout)[name] for name in ("removed", "rewritten", "log_emptied")} == {
+        "removed": 1,
+        "rewritten": 1,
+        "log_emptied": True,
+    }
+    database = Database(database_url)
+    content = database.path.read_bytes() if database.path is not None else dump(database_url)
+    assert not any(planted in content.lower() + content for planted in PLANTED)
+
+
+def test_a_reader_in_the_way_is_told(plain: Case) -> None:
+    tell(plain)
+    reader = sqlite3.connect(f"file:{Database(plain.url).path}?mode=ro", uri=True, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM bodies").fetchone()
+        plain.running.post(ship24.single())
+        reply = plain.running.call("POST", "/ops/api/forget", b'{"source": "ship24", "tracker_id": "person"}', bearer(OPS))
+        assert (reply.status, reply.json()["log_emptied"]) == (200, False)
+    finally:
+        reader.close()
+    assert "in the way" not in plain.forget("ship24/person", "--yes")
+    assert plain.find_planted() == []
+
+
+def test_the_order_is_for_operators_only(plain: Case) -> None:
+    order = b'{"source": "ship24", "tracker_id": "person"}'
+    tell(plain)
+    assert plain.running.call("POST", "/ops/api/forget", order, bearer(TOKEN)).status == 401
+    assert plain.running.call("POST", "/ops/api/forget", b'{"source": "ship24"}', bearer(OPS)).status == 422
+    assert plain.running.call("POST", "/ops/api/forget", order.replace(b"person", b"nobody"), bearer(OPS)).status == 404
+    assert plain.find_planted()
