@@ -27,7 +27,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     database.
     """
     database = Database(settings.database_url)
-    subscriptions = read_subscriptions(settings.targets, settings.handlers)
+    subscriptions = read_subscriptions(settings)
     database.take()
     schema.check(database)
     database.close_readers()  # nothing that is open may cross the fork

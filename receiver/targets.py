@@ -1,5 +1,6 @@
 """Who is told of changes, as the settings say it. Pure: read and checked, nothing is connected."""
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -7,8 +8,9 @@ from urllib.parse import urlsplit
 
 from receiver.changes import Subscription
 
-_SCHEMES = ("http", "https", "nats")
+_KINDS = {"http": "http", "https": "http", "nats": "nats"}  # by the scheme of the URL
 _KEYS = ("name", "url", "sources", "milestones", "milestone_changed", "timeout_seconds", "allow_private", "subject")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MAX_TIMEOUT_SECONDS = 60.0
 
 
@@ -28,6 +30,11 @@ class TargetSettings(NamedTuple):
         """What the target is called, everywhere."""
         return self.subscription.target
 
+    @property
+    def kind(self) -> str:
+        """What speaks to it: `http` or `nats`."""
+        return _KINDS[urlsplit(self.url).scheme]
+
 
 def read_targets(value: object, sources: Sequence[str]) -> tuple[TargetSettings, ...]:
     """Read the list of tables. Raises ValueError that names the target and what was expected."""
@@ -41,16 +48,12 @@ def read_targets(value: object, sources: Sequence[str]) -> tuple[TargetSettings,
 
 def _read_target(item: Mapping[str, Any], sources: Sequence[str]) -> TargetSettings:
     name = item.get("name")
-    if not isinstance(name, str) or not name or len(name) > 40 or not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError("a target needs a name of letters, digits, - and _")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError("a target needs a name of up to 40 letters, digits, - and _")
     for key in item:
         if key not in _KEYS:
             raise ValueError(f"{name}: {key} is not known; the nearest one is {get_close_matches(key, _KEYS, n=1, cutoff=0)[0]}")
-    url = item.get("url")
-    if not isinstance(url, str) or urlsplit(url).scheme not in _SCHEMES or not urlsplit(url).hostname:
-        raise ValueError(f"{name}: url: expected https://…, http://… or nats://…")
-    if urlsplit(url).username or urlsplit(url).password:
-        raise ValueError(f"{name}: url: a secret does not belong into the file; set RECEIVER_TARGET_SECRETS")
+    url = _read_url(item, name)
     timeout = item.get("timeout_seconds", 15.0)
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= _MAX_TIMEOUT_SECONDS:
         raise ValueError(f"{name}: timeout_seconds: expected a number up to {_MAX_TIMEOUT_SECONDS:g}")
@@ -64,6 +67,22 @@ def _read_target(item: Mapping[str, Any], sources: Sequence[str]) -> TargetSetti
         _read_flag(item, name, "milestone_changed"),
     )
     return TargetSettings(subscription, url, float(timeout), _read_flag(item, name, "allow_private"), subject)
+
+
+def _read_url(item: Mapping[str, Any], name: str) -> str:
+    url = item.get("url")
+    try:
+        parts = urlsplit(
+            url if isinstance(url, str) and url.isascii() and url.isprintable() and not set(url) & {" ", "\\"} else ""
+        )
+        whole = parts.scheme in _KINDS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{name}: url: expected https://…, http://… or nats://…, in ASCII and without blanks")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{name}: url: a secret does not belong into the file; set RECEIVER_TARGET_SECRETS")
+    return str(url)
 
 
 def _read_words(item: Mapping[str, Any], name: str, key: str, known: Sequence[str] | None) -> frozenset[str] | None:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "intake": "errors records sources",
     "forgetting": "errors records sources",
     "storage": "answers changes clock decide errors forgetting occurrence records retention rows",
-    "relay": "changes clock errors gate settings storage targets",
+    "relay": "addresses changes clock errors gate settings storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors records retention storage",
     "story": "errors records sources storage",
@@ -63,6 +63,8 @@ ONLY_IN = {
     "dotenv": "settings",
     "click": "cli",
     "rich": "cli",
+    "standardwebhooks": "relay",
+    "nats": "relay",
 }
 
 PURE = {

@@ -11,13 +11,12 @@ import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.schedule import Circuit, next_try
-from receiver.relay.target import NotTaken, Target, TargetGone
+from receiver.relay.schedule import PACE, Circuit, Pace, next_try
+from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetGone
 from receiver.storage.outbox import Claimed, Outcome
 
-_AT_ONCE = 32  # changes under way to one target, each of another tracker
 _LEASE_SECONDS = 90.0  # longer than the longest time-out and what it takes to put down an outcome
-_POLL_SECONDS = 5.0  # when nobody says that there is something
+_MIN_WAIT_SECONDS = 0.05
 _MAX_ERROR_LETTERS = 4000
 _SECOND = 1_000_000
 
@@ -30,11 +29,12 @@ Do = Callable[..., Awaitable[Any]]
 class Lane:
     """Serves one target until it is cancelled."""
 
-    def __init__(self, target: Target, do: Do) -> None:
+    def __init__(self, target: Target, do: Do, pace: Pace = PACE) -> None:
         self.target = target
+        self._pace = pace
         self._name = target.subscription.target
         self._do = do
-        self._circuit = Circuit()
+        self._circuit = Circuit(pace)
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
         self._signal = asyncio.Event()
@@ -50,9 +50,9 @@ class Lane:
                 if await self.step():
                     continue
                 wait_seconds = await self._idle_seconds()
-            except ReceiverError as error:
-                _log.warning("relay_waits", target=self._name, cause=error.message)
-                wait_seconds = _POLL_SECONDS
+            except Exception as error:  # whatever it is, the next change may go through
+                _log.warning("relay_waits", target=self._name, cause=_name(error))
+                wait_seconds = self._pace.poll_seconds
             try:
                 async with asyncio.timeout(wait_seconds):
                     await self._signal.wait()
@@ -63,7 +63,7 @@ class Lane:
         """Put down what ended and begin what is due; return whether anything was done."""
         self._signal.clear()
         settled = await self._settle()
-        room = self._circuit.room(_now(), _AT_ONCE) - len(self._under_way)
+        room = self._circuit.room(_now(), AT_ONCE) - len(self._under_way)
         if room <= 0:
             return settled
         mark, now = token_hex(8), _now()
@@ -93,9 +93,10 @@ class Lane:
             self._ended.append(Outcome(*place, error.message, _now()))
             await self._stop(error)
         except Exception as error:
-            self._circuit = self._circuit.failed(_now())
             asked = error.asked_seconds if isinstance(error, NotTaken) else None
-            due_at = next_try(claimed.attempts, _now(), random(), asked)  # noqa: S311  spreading, not guarding
+            self._circuit = self._circuit.failed(_now(), asked)
+            chance = random()  # noqa: S311  spreading, not guarding
+            due_at = next_try(claimed.attempts, _now(), chance, asked, self._pace.delays_seconds)
             self._ended.append(Outcome(*place, _describe(error, self.target.timeout_seconds), due_at))
             event = "change_not_taken" if due_at is not None else "change_given_up"
             _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
@@ -117,13 +118,21 @@ class Lane:
 
     async def _stop(self, error: TargetGone) -> None:
         _log.error("target_stopped", target=self._name, cause=error.message)
-        await self._do("stop_target", self._name, _now(), error.message)
+        try:
+            await self._do("stop_target", self._name, _now(), error.message)
+        except Exception as unkept:  # it says so again when it gets the change again
+            _log.warning("relay_waits", target=self._name, cause=_name(unkept))
 
     async def _idle_seconds(self) -> float:
-        if self._under_way or self._circuit.room(_now(), 1) == 0:
-            return _POLL_SECONDS
+        """Return how long nothing is to be done, as far as is known: a change may come, or an operator resume the target."""
+        poll = self._pace.poll_seconds
+        spared = self._circuit.opens_in(_now())
+        if spared > 0:
+            return min(poll, max(_MIN_WAIT_SECONDS, spared))
+        if self._under_way:
+            return poll
         due_at = await self._do("next_due_change", self._name)
-        return _POLL_SECONDS if due_at is None else min(_POLL_SECONDS, max(0.05, (due_at - _now()) / _SECOND))
+        return poll if due_at is None else min(poll, max(_MIN_WAIT_SECONDS, (due_at - _now()) / _SECOND))
 
 
 def _now() -> int:

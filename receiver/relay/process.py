@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
     database = Database(settings.database_url)
     if database.has_one_writer:
         raise ConfigurationError("With SQLite the service hands the changes on itself; `receiver relay` is for PostgreSQL.")
-    if not read_subscriptions(settings.targets, settings.handlers):
+    if not read_subscriptions(settings):
         raise ConfigurationError("There is nobody to hand changes to: set RECEIVER_HANDLERS, or [[targets]] in the file.")
     schema.check(database)
     database.close_readers()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from receiver.relay.lane import Do, Lane
+from receiver.relay.schedule import PACE, Pace
 from receiver.relay.target import Target
 
 _FINISH_SECONDS = 20.0
@@ -12,8 +13,8 @@ _FINISH_SECONDS = 20.0
 class Relay:
     """Runs on the running loop."""
 
-    def __init__(self, targets: Sequence[Target], do: Do) -> None:
-        self._lanes = [Lane(target, do) for target in targets]
+    def __init__(self, targets: Sequence[Target], do: Do, pace: Pace = PACE) -> None:
+        self._lanes = [Lane(target, do, pace) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

@@ -5,6 +5,9 @@ from typing import Protocol
 from receiver.changes import Change, Subscription
 from receiver.errors import ReceiverError
 
+AT_ONCE = 32
+"""Changes under way to one target, each of another tracker."""
+
 
 class Target(Protocol):
     """Somebody who is told of changes."""

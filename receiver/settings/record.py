@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     alarm_token_days: int = Field(14, ge=0)
     token_ends: Ends = Field(default_factory=dict)
     handlers: Modules = ()
-    targets: Targets = ()
+    targets: Targets = Field((), repr=False)  # a URL may carry a token
     target_secrets: TargetSecrets = ()
 
     @classmethod

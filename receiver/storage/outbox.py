@@ -8,7 +8,7 @@ earlier one of its tracker and target is there. So one tracker's failure holds u
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Index, Text, and_, delete, exists, insert, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Index, Text, and_, delete, exists, insert, select, tuple_, update
 from sqlmodel import Field
 
 from receiver.changes import Change
@@ -97,12 +97,8 @@ class Outbox:
         The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
         """
         rows = table_of(DispatchTable)
-        earlier = rows.alias()
-        same_tracker = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
-        stopped = exists().where(table_of(StoppedTable).c.target == target)
-        blocked = exists().where(*same_tracker, earlier.c.move < rows.c.move)
         due = select(rows.c.source, rows.c.tracker_id, rows.c.move).order_by(rows.c.due_at).limit(limit)
-        due = due.where(rows.c.target == target, rows.c.due_at <= now, ~blocked, ~stopped)
+        due = due.where(*_may_go(target), rows.c.due_at <= now)
         found = connection.execute(self._database.skip_locked(due, rows)).all()
         if not found:
             return []
@@ -135,9 +131,10 @@ class Outbox:
         return settled
 
     def stop(self, connection: Connection, target: str, now: int, reason: str) -> None:
-        """Leave a target alone from now on."""
-        self.resume(connection, target)
-        connection.execute(insert(table_of(StoppedTable)).values(target=target, stopped_at=now, reason=reason))
+        """Leave a target alone from now on. Several relays may be told at the same time that it wants no more."""
+        stopped = table_of(StoppedTable)
+        statement = self._database.insert(stopped).values(target=target, stopped_at=now, reason=reason)
+        connection.execute(statement.on_conflict_do_nothing())
 
     def resume(self, connection: Connection, target: str) -> bool:
         """Serve a target again; return whether it was stopped."""
@@ -145,10 +142,20 @@ class Outbox:
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
     def next_due(self, connection: Connection, target: str) -> int | None:
-        """Return when the next row of a target comes due; None: there is none."""
+        """Return when the next row of a target that may go comes due; None: there is none, or the target is stopped."""
         rows = table_of(DispatchTable)
-        first = select(rows.c.due_at).where(rows.c.target == target).order_by(rows.c.due_at).limit(1)
+        first = select(rows.c.due_at).where(*_may_go(target)).order_by(rows.c.due_at).limit(1)
         return connection.execute(first).scalar()
+
+
+def _may_go(target: str) -> tuple[ColumnElement[bool], ...]:
+    """Return what is so of the rows that can be claimed once they are due: none of their tracker stands before them."""
+    rows = table_of(DispatchTable)
+    earlier = rows.alias()
+    same_tracker = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+    stopped = exists().where(table_of(StoppedTable).c.target == target)
+    blocked = exists().where(*same_tracker, earlier.c.move < rows.c.move)
+    return rows.c.target == target, ~blocked, ~stopped
 
 
 def _read_changes() -> Any:

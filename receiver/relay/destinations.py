@@ -1,0 +1,69 @@
+"""Where a target's connections may lead: to a public address, unless the settings allow others.
+
+The name is resolved once and the connection goes to the address that was checked, so a name server that answers differently the
+next time changes nothing.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from receiver.addresses import Address
+
+Resolve = Callable[..., list[tuple[Any, ...]]]
+"""What `socket.getaddrinfo` is."""
+
+_MAX_ADDRESSES = 4  # of one name; each may take a whole time-out
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+_METADATA = {ip_address("168.63.129.16")}  # a platform's own service at a public address; the others are link-local or private
+
+
+class NotAllowed(Exception):
+    """A name leads only to addresses that are not allowed. The words can be logged."""
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the internet; an IPv4 address inside an IPv6 one counts, too."""
+    return all(map(_is_public, [*_inside(address)] or [address]))
+
+
+def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> socket.socket:
+    """Return a connection to the first allowed address that takes it, within `seconds` for each.
+
+    Raises NotAllowed, or OSError of the last address.
+    """
+    found = resolve(host, port, type=socket.SOCK_STREAM)
+    allowed = [entry for entry in found if allow_private or is_public(ip_address(entry[4][0].partition("%")[0]))]
+    if not allowed:
+        raise NotAllowed("its name leads to a private or reserved address; allow_private lets it")
+    for place, (family, kind, protocol, _, address) in enumerate(allowed[:_MAX_ADDRESSES], 1):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            connection.close()
+            if place == len(allowed[:_MAX_ADDRESSES]):
+                raise
+        else:
+            return connection
+    raise AssertionError("there was an address")
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address in _METADATA)
+
+
+def _inside(address: Address) -> Iterator[Address]:
+    """Give the IPv4 addresses that an IPv6 one stands for: mapped, 6to4, Teredo, translated."""
+    if not isinstance(address, IPv6Address):
+        return
+    for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
+        if inner is not None:
+            yield inner
+    if address in _TRANSLATED:
+        yield IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -1,0 +1,177 @@
+"""A target over HTTP: changes are posted, signed; what the answer's status says counts, its body does not.
+
+Errors name the target and the status, never the address: that may carry a token.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from threading import Lock
+from time import monotonic
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+
+from receiver import clock
+from receiver.changes import Change
+from receiver.gate import Secret
+from receiver.relay.connections import Connection, Connections
+from receiver.relay.destinations import NotAllowed
+from receiver.relay.signature import Signer, write_body
+from receiver.relay.target import AT_ONCE, NotTaken, TargetGone
+from receiver.targets import TargetSettings
+
+_MAX_REST_BYTES = 4096  # of an answer's body that is read for the sake of the connection
+_REST_SECONDS = 0.5
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_FAULTS = (OSError, HTTPException, HTTPError, ValueError)
+
+
+class Answer(NamedTuple):
+    """What counts of an answer. `retry_after` is the header as it came."""
+
+    status: int
+    retry_after: str | None = None
+
+
+class HttpTarget:
+    """One URL. Calls run in threads of its own, so that one that hangs takes nothing from the others."""
+
+    def __init__(self, settings: TargetSettings, secrets: Sequence[Secret]) -> None:
+        self.subscription = settings.subscription
+        self.timeout_seconds = settings.timeout_seconds
+        self._signer = Signer(settings.name, secrets)
+        parts = urlsplit(settings.url)
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connections = Connections(settings.url, settings.timeout_seconds, allow_private=settings.allow_private)
+        self._threads = ThreadPoolExecutor(AT_ONCE, f"target {settings.name}")
+        self._under_way: set[Post] = set()
+
+    async def deliver(self, change: Change) -> None:
+        """Post a change; return if the answer is 2xx. Raises NotTaken, TargetGone or TimeoutError."""
+        now, body = clock.now(), write_body(change)
+        headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
+        post = Post(self._connections, self._path, headers, body)
+        self._under_way.add(post)
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, post.run)
+        except TimeoutError:
+            raise
+        except NotAllowed as error:
+            raise NotTaken(f"{self.subscription.target} was not called: {error}.") from None
+        except _FAULTS as error:
+            raise NotTaken(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
+        finally:
+            post.cut()  # where time is up it still runs
+            self._under_way.discard(post)
+        judge(self.subscription.target, answer, clock.now())
+
+    async def close(self) -> None:
+        """Cut what is under way and let go of connections."""
+        for post in self._under_way:
+            post.cut()
+        self._connections.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Post:
+    """One call, in a thread; `cut` ends it from another one."""
+
+    def __init__(self, connections: Connections, path: str, headers: dict[str, str], body: bytes) -> None:
+        self._connections = connections
+        self._path = path
+        self._headers = headers
+        self._body = body
+        self._lock = Lock()
+        self._used: Connection | None = None
+        self._is_cut = False
+
+    def run(self) -> Answer:
+        """Post and return the answer. Raises TimeoutError, NotAllowed, or whatever the libraries raise."""
+        kept = self._connections.take()
+        if kept is not None:
+            try:
+                return self._call(kept)
+            except ConnectionError:
+                pass  # it was closed while it was idle; whether the change arrived is not known, but its id is the same
+        return self._call(self._connections.make())
+
+    def cut(self) -> None:
+        """End it, if it still runs."""
+        with self._lock:
+            self._is_cut = True
+            if self._used is not None:
+                self._used.line.cut()
+
+    def _call(self, connection: Connection) -> Answer:
+        with self._lock:
+            if self._is_cut:
+                raise TimeoutError
+            self._used = connection
+        is_reusable = False
+        try:
+            connection.request("POST", self._path, self._body, self._headers, preload_content=False, decode_content=False)
+            response = connection.getresponse()
+            is_reusable = _is_read_to_its_end(connection, response)
+            return Answer(response.status, response.headers.get("retry-after"))
+        finally:
+            with self._lock:
+                self._used = None
+            if is_reusable and not self._is_cut:
+                self._connections.give_back(connection)
+            else:
+                connection.close()
+
+
+def judge(target: str, answer: Answer, now: datetime) -> None:
+    """Return if an answer means that the change was taken. Raises TargetGone or NotTaken."""
+    if 200 <= answer.status < 300:
+        return
+    if answer.status == 410:
+        raise TargetGone(f"{target} answered 410: it wants no more.")
+    asked = read_retry_after(answer.retry_after, now) if answer.status in {429, 503} else None
+    raise NotTaken(f"{target} answered {answer.status}.", asked)
+
+
+def read_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return for how many seconds we are to stay away (RFC 9110, 10.2.3: a number or a date); None where nothing is said."""
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - now).total_seconds())
+
+
+def _is_read_to_its_end(connection: Connection, response: BaseHTTPResponse) -> bool:
+    """Read what is left of an answer, if it is little and there at once; tell whether the connection can be used again."""
+    if connection.sock is None:
+        return False
+    deadline, left = monotonic() + _REST_SECONDS, _MAX_REST_BYTES
+    try:
+        connection.sock.settimeout(_REST_SECONDS)
+        while left > 0 and monotonic() < deadline:
+            piece = response.read1(left)
+            if not piece:
+                return True
+            left -= len(piece)
+    except _FAULTS:
+        pass  # the status was said, and that is what counts
+    return False
+
+
+def _explain(error: Exception) -> str:
+    """Return what went wrong without anything that the other side said."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good ({error.verify_message})"
+    return type(error).__name__

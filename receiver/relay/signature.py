@@ -1,0 +1,60 @@
+"""What is sent of a change over HTTP, and how it is signed: the Standard Webhooks scheme.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from base64 import b64decode
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+from standardwebhooks import Webhook
+
+from receiver.changes import Change
+from receiver.clock import iso
+from receiver.errors import ConfigurationError
+from receiver.gate import Secret
+
+TYPE = "tracker.changed"
+
+_PREFIX = "whsec_"
+_MIN_BYTES = 24  # the scheme's own bounds
+_MAX_BYTES = 64
+
+
+def write_body(change: Change) -> bytes:
+    """Return the body: the same bytes for the same change, however often it is sent."""
+    return orjson.dumps({"type": TYPE, "timestamp": iso(change.received_at), "data": change.as_json()})
+
+
+class Signer:
+    """Signs with every secret of a target, so that a new one can be known before the old one goes."""
+
+    def __init__(self, target: str, secrets: Sequence[Secret]) -> None:
+        if not secrets:
+            raise ConfigurationError(
+                f"RECEIVER_TARGET_SECRETS: target {target} has no secret to sign with; add {target}:{_PREFIX}… to it."
+            )
+        if not all(_is_secret(secret.reveal()) for secret in secrets):
+            raise ConfigurationError(
+                f"RECEIVER_TARGET_SECRETS: target {target}: expected {_PREFIX} and {_MIN_BYTES} to {_MAX_BYTES} bytes in base64."
+            )
+        self._signers = [Webhook(secret.reveal()) for secret in secrets]
+
+    def sign(self, message_id: str, now: datetime, body: bytes) -> dict[str, str]:
+        """Return the headers: who is meant, when it was sent, and a signature for each secret."""
+        signatures = [signer.sign(msg_id=message_id, timestamp=now, data=body.decode()) for signer in self._signers]
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(signatures),
+        }
+
+
+def _is_secret(text: str) -> bool:
+    coded = text.removeprefix(_PREFIX)
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:
+        return False
+    return text.startswith(_PREFIX) and _MIN_BYTES <= len(key) <= _MAX_BYTES

@@ -1,0 +1,298 @@
+"""Changes are posted: signed, to allowed addresses only, and whatever the other side does harms nobody."""
+
+import asyncio
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from receiver.changes import Change
+from receiver.errors import ConfigurationError
+from receiver.gate import Secret
+from receiver.relay.http import HttpTarget, read_retry_after
+from receiver.relay.signature import Signer, write_body
+from receiver.relay.target import NotTaken, TargetGone
+from receiver.targets import TargetSettings
+from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
+from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
+from tests.harness.ports import free_port
+from tests.harness.service import wait_until
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def post(settings: TargetSettings, *changes: Change, by: Sequence[Secret] = (), at_once: bool = False) -> list[Exception | None]:
+    """Hand changes over, one after the other, as a lane does; return what was raised for each."""
+
+    async def one(poster: HttpTarget, given: Change) -> Exception | None:
+        try:
+            async with asyncio.timeout(poster.timeout_seconds):
+                await poster.deliver(given)
+        except Exception as error:
+            return error
+        return None
+
+    async def run() -> list[Exception | None]:
+        poster = HttpTarget(settings, by or secrets(SECRET))
+        try:
+            if at_once:
+                return list(await asyncio.gather(*(one(poster, given) for given in changes)))
+            return [await one(poster, given) for given in changes]
+        finally:
+            await poster.close()
+
+    return asyncio.run(run())
+
+
+def post_one(endpoint: Endpoint, seconds: float = 10.0) -> Exception | None:
+    return post(target(endpoint.url, seconds=seconds), change())[0]
+
+
+def test_a_change_is_posted_as_json_with_a_signature_that_the_librarys_own_verifier_takes() -> None:
+    with answering() as endpoint:
+        assert post(target(f"{endpoint.url}?key=1&b=%20"), change()) == [None]
+        (call,) = endpoint.calls
+    assert (call.path, call.headers["content-type"]) == ("/told?key=1&b=%20", "application/json")
+    said = Webhook(SECRET).verify(call.body, call.headers)
+    assert said == {"type": "tracker.changed", "timestamp": "2025-03-01T10:00:00.123Z", "data": change().as_json()}
+    assert call.headers["webhook-id"] == change().id
+
+
+@pytest.mark.parametrize("known", [SECRET, OTHER_SECRET])
+def test_while_secrets_rotate_either_one_verifies(known: str) -> None:
+    with answering() as endpoint:
+        post(target(endpoint.url), change(), by=secrets(SECRET, OTHER_SECRET))
+        (call,) = endpoint.calls
+    Webhook(known).verify(call.body, call.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "A" * 32).verify(call.body, call.headers)
+
+
+def test_a_change_that_is_sent_again_has_the_same_id_and_body() -> None:
+    with answering(say(500), TAKE) as endpoint:
+        post(target(endpoint.url), change(), change())
+        first, second = endpoint.calls
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+
+
+@pytest.mark.parametrize("given", ["", "whsec_", "A" * 32, "whsec_tooshort", "whsec_" + "A" * 400, "whsec_" + "é" * 32])
+def test_a_secret_that_is_missing_or_of_another_form_is_refused_without_being_quoted(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="RECEIVER_TARGET_SECRETS: target shop") as refused:
+        Signer("shop", secrets(given) if given else [])
+    assert len(given) < 8 or given not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(say(200), id="200"),
+        pytest.param(say(204, body=b""), id="204"),
+        pytest.param(say(299), id="299"),
+        pytest.param(say(200, body=b"x" * 100_000), id="a large body"),
+        pytest.param(write(OK + b"Content-Length: 1000\r\n\r\nok", goes_on=True), id="Content-Length too long, and hangs"),
+        pytest.param(write(OK + b"Content-Length: 1000\r\n\r\nok"), id="Content-Length too long, and closes"),
+        pytest.param(write(OK + b"Content-Length: nonsense\r\n\r\nok"), id="Content-Length that is none"),
+        pytest.param(write(OK + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"), id="chunks that are none"),
+        pytest.param(write(OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"), id="gzip that is none"),
+        pytest.param(write(OK + b"X-Ok: 1\r\nthis is no header\r\nX-Too: late\r\n\r\n"), id="a header that is none"),
+        pytest.param(drip(OK + b"Content-Length: 99999\r\n\r\n"), id="a body that drips"),
+        pytest.param(drip(OK + b"Content-Length: 999\r\n\r\n"), id="a small body that drips"),
+        pytest.param(write(OK + b"\r\n"), id="no length"),
+    ],
+)
+def test_any_2xx_means_taken_whatever_its_body_is(answer: Answer) -> None:
+    with answering(answer) as endpoint:
+        assert post_one(endpoint) is None
+        wait_until(lambda: endpoint.ended == 1, "the connection is let go of")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (say(500), "shop answered 500."),
+        (say(404), "shop answered 404."),
+        (say(400, body=b"the body says planted-thing"), "shop answered 400."),
+        (say(301, "Location: http://127.0.0.1:1/planted-thing"), "shop answered 301."),
+        (say(304, body=b""), "shop answered 304."),
+        (CLOSE, "shop did not answer: RemoteDisconnected."),
+        (write(b"planted-thing\r\n\r\n"), "shop did not answer: BadStatusLine."),
+        (write(b"HTTP/1.1 abc planted-thing\r\n\r\n"), "shop did not answer: BadStatusLine."),
+        (write(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nok"), "shop did not answer: InvalidHeader."),
+        (write(b"HTTP/1.1 200 OK\r\nX: " + b"planted-thing" * 6000 + b"\r\n\r\n"), "shop did not answer: LineTooLong."),
+        (write(b"HTTP/1.1 200 OK\r\n" + b"X: planted-thing\r\n" * 200 + b"\r\n"), "shop did not answer: HTTPException."),
+    ],
+)
+def test_everything_else_means_not_taken_and_nothing_that_was_said_is_repeated(answer: Answer, words: str) -> None:
+    with answering(answer) as endpoint:
+        error = post_one(endpoint)
+    assert isinstance(error, NotTaken)
+    assert (error.message, error.asked_seconds) == (words, None)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with answering() as stranger, answering(say(307, f"Location: {stranger.url}")) as endpoint:
+        error = post_one(endpoint)
+        assert (stranger.connections, len(endpoint.calls)) == (0, 1)
+    assert isinstance(error, NotTaken)
+
+
+def test_410_means_that_the_target_is_gone() -> None:
+    with answering(say(410)) as endpoint:
+        error = post_one(endpoint)
+    assert isinstance(error, TargetGone)
+    assert error.message == "shop answered 410: it wants no more."
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_heard(status: int) -> None:
+    with answering(say(status, "Retry-After: 120")) as endpoint:
+        error = post_one(endpoint)
+    assert isinstance(error, NotTaken)
+    assert (error.message, error.asked_seconds) == (f"shop answered {status}.", 120)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0),
+        (" 120 ", 120),
+        ("-5", None),
+        ("1.5", None),
+        ("9" * 5000, None),
+        ("²", None),
+        ("soon", None),
+        ("Sun, 22 Nov 2026 10:02:00 GMT", 120),
+        ("Sunday, 22-Nov-26 10:02:00 GMT", 120),
+        ("Sun Nov 22 10:02:00 2026", 120),
+        ("Sun, 22 Nov 2026 11:02:00 +0100", 120),
+        ("Sun, 22 Nov 2020 10:00:00 GMT", 0),
+        ("Sun, 99 Nov 2026 10:00:00 GMT", None),
+        ("Sun, 22 Nov 99999999999999999999 10:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_a_number_of_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert read_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(HANG, id="hangs"),
+        pytest.param(drip(b""), id="drips a status line"),
+        pytest.param(drip(b"HTTP/1.1 200 OK\r\nX-Long: "), id="drips a header"),
+        pytest.param(write(b"HTTP/1.1 100 Continue\r\n\r\n", goes_on=True), id="says to continue, and hangs"),
+    ],
+)
+def test_one_that_hangs_or_drips_is_cut_off_when_its_time_is_up(answer: Answer) -> None:
+    with answering(answer) as endpoint:
+        assert isinstance(post_one(endpoint, seconds=0.3), TimeoutError)
+        wait_until(lambda: endpoint.ended == 1, "the connection is let go of while the other side goes on")
+
+
+def test_a_handshake_that_drips_is_cut_off_too() -> None:
+    ended: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        listener.settimeout(10)
+        (error,) = asyncio.run(_post_to_one_that_never_finishes(url, listener, ended))
+    assert isinstance(error, TimeoutError)
+    assert ended == [b""]
+
+
+async def _post_to_one_that_never_finishes(url: str, listener: socket.socket, ended: list[bytes]) -> list[Exception | None]:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(10)
+            connection.recv(65536)
+            connection.sendall(b"\x16\x03\x03\x40\x00")  # the beginning of a record that never ends
+            ended.append(connection.recv(65536))
+
+    serving = asyncio.create_task(asyncio.to_thread(serve))
+    posted = await asyncio.to_thread(post, target(url, seconds=0.3), change())
+    await serving
+    return posted
+
+
+def test_connections_are_kept_and_one_that_was_closed_meanwhile_costs_nothing() -> None:
+    with answering() as endpoint:
+        assert post(target(endpoint.url), *(change(move) for move in range(1, 6))) == [None] * 5
+        assert {call.connection for call in endpoint.calls} == {1}
+    with answering(TAKE, CLOSE, TAKE) as endpoint:
+        assert post(target(endpoint.url), change(1), change(2)) == [None, None]
+        assert [(call.connection, call.change["move"]) for call in endpoint.calls] == [(1, 1), (1, 2), (2, 2)]
+
+
+def test_many_changes_at_once_go_side_by_side() -> None:
+    with answering() as endpoint:
+        assert post(target(endpoint.url), *(change(move) for move in range(1, 33)), at_once=True) == [None] * 32
+        assert sorted(one["move"] for one in endpoint.changes) == list(range(1, 33))
+
+
+def test_nobody_there_is_said_without_the_address() -> None:
+    (error,) = post(target(f"http://127.0.0.1:{free_port()}/planted?key=planted"), change())
+    assert isinstance(error, NotTaken)
+    assert error.message == "shop did not answer: ConnectionRefusedError."
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
+def test_a_private_address_is_not_connected_to_however_it_is_written(host: str) -> None:
+    with answering() as endpoint:
+        (error,) = post(target(f"http://{host}:{endpoint.port}/", allow_private=False), change())
+        assert endpoint.connections == 0
+        assert post(target(f"http://{host}:{endpoint.port}/"), change()) == [None]
+    assert isinstance(error, NotTaken)
+    assert error.message.startswith("shop was not called: its name leads to a private or reserved address")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for the name `localhost`, signed by itself, with its key in the same file."""
+    key, file = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "words"),
+    [
+        ("localhost", True, None),
+        ("127.0.0.1", True, "IP address mismatch"),
+        ("localhost", False, "self-signed certificate"),
+    ],
+)
+def test_the_certificate_is_checked_against_the_name(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, host: str, trusted: bool, words: str | None
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    with answering(tls=context) as endpoint:
+        (error,) = post(target(f"https://{host}:{endpoint.port}/"), change())
+        if words is None:
+            assert error is None
+            assert (endpoint.names, endpoint.calls[0].headers["host"]) == ([host], f"{host}:{endpoint.port}")
+            return
+        assert isinstance(error, NotTaken)
+        assert words in error.message
+        assert endpoint.calls == []
+
+
+def test_the_body_is_what_is_signed() -> None:
+    body = write_body(change())
+    headers = Signer("shop", secrets(SECRET)).sign(change().id, datetime.now(UTC), body)
+    assert Webhook(SECRET).verify(body, headers) == json.loads(body)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(body + b" ", headers)
