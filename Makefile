@@ -32,7 +32,8 @@ bench: .venv/test system-packages
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 
-# PostgreSQL, Chromium with fonts, strace and wrk, where they are missing and may be installed; the tests say loudly what they had to leave out.
+# PostgreSQL, NATS, Chromium with fonts, strace and wrk, where they are missing and may be installed; the tests say loudly what they
+# had to leave out.
 system-packages:
 	@tests/system-packages
 

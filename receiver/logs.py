@@ -31,7 +31,8 @@ def configure(log_format: Literal["json", "console"], secrets: Iterable[str]) ->
     root.setLevel(logging.INFO)
     for library in ("alembic", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)  # what they do, we say in our own events
-    logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it quotes whole URLs, and what servers say
+    for library in ("urllib3", "nats"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # they quote whole URLs, and what servers say
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

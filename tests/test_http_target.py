@@ -15,8 +15,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from receiver.changes import Change
 from receiver.errors import ConfigurationError
 from receiver.gate import Secret
+from receiver.relay.envelope import write_body
 from receiver.relay.http import HttpTarget, read_retry_after
-from receiver.relay.signature import Signer, write_body
+from receiver.relay.signature import Signer
 from receiver.relay.target import NotTaken, TargetGone
 from receiver.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target

@@ -35,6 +35,15 @@ class Relay:
     def settle(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS) -> int:
         return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, now, outcomes))
 
+    def next_due(self) -> int | None:
+        return self._store.transactions.run(lambda connection: self._outbox.next_due(connection, "all"))
+
+    def stop(self, reason: str = "it wants no more") -> None:
+        self._store.transactions.run(lambda connection: self._outbox.stop(connection, "all", NOW_MICROS, reason))
+
+    def resume(self) -> bool:
+        return self._store.transactions.run(lambda connection: self._outbox.resume(connection, "all"))
+
     def take(self, **given: int) -> list[tuple[str, int]]:
         """Claim and deliver all that can be had now; return tracker and move."""
         taken = []
@@ -148,6 +157,28 @@ def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_
         (row,) = read_rows(tables, "SELECT * FROM dead_changes")
         assert (row["move"], row["attempts"], row["error"]) == (1, 1, "ValueError: no such order")
         assert [c.change.move for c in relay.claim()] == [2]
+
+
+def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:
+    with opened(tables) as store:
+        relay = Relay(store)
+        assert relay.next_due() is None
+        store.keep(moved("bad", 10), moved("bad", 11))
+        assert relay.next_due() == NOW_MICROS
+        (claimed,) = relay.claim()
+        relay.settle(again(claimed, NOW_MICROS + 5_000_000))
+        assert relay.next_due() == NOW_MICROS + 5_000_000, "the one behind it is due, but waits for it"
+        relay.stop()
+        assert (relay.next_due(), relay.claim(now=NOW_MICROS + 5_000_000)) == (None, [])
+        assert (relay.resume(), relay.resume()) == (True, False)
+        assert len(relay.claim(now=NOW_MICROS + 5_000_000)) == 1
+
+
+def test_a_target_that_is_stopped_twice_keeps_the_first_reason(tables: str) -> None:
+    with opened(tables) as store:
+        Relay(store).stop("first")
+        Relay(store).stop("second")
+    assert [row["reason"] for row in read_rows(tables, "SELECT reason FROM stopped_targets")] == ["first"]
 
 
 def test_two_relays_share_the_work_and_take_each_change_once(postgresql_url: str) -> None:

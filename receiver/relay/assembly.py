@@ -1,6 +1,6 @@
 """Which targets there are, the settings' and the user's own functions; and the relay that serves them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 
@@ -9,12 +9,15 @@ from receiver.errors import ConfigurationError
 from receiver.gate import Secret
 from receiver.relay.handlers import HandlerTarget, find_handlers, subscription_of
 from receiver.relay.http import HttpTarget
+from receiver.relay.jetstream import NatsTarget
 from receiver.relay.lane import Do
 from receiver.relay.relay import Relay
 from receiver.relay.signature import Signer
 from receiver.relay.target import AT_ONCE, Target
 from receiver.settings import Settings
 from receiver.targets import TargetSettings
+
+_KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
 
 
 def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
@@ -46,7 +49,7 @@ async def relaying(settings: Settings, do: Do, watch_changes: Callable[[Callable
 
 
 def _make_targets(settings: Settings, ending: ExitStack) -> list[Target]:
-    targets: list[Target] = [HttpTarget(target, _secrets_of(settings, target)) for target in settings.targets]
+    targets = [_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets]
     for function in find_handlers(settings.handlers):  # threads of its own: one that hangs takes none from the others
         threads = ending.enter_context(ThreadPoolExecutor(AT_ONCE, "handler"))
         targets.append(HandlerTarget(function, threads))

@@ -9,14 +9,23 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from receiver.addresses import Address
+from receiver.addresses import Address, is_listed, read_network
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
 """What `socket.getaddrinfo` is."""
 
 _MAX_ADDRESSES = 4  # of one name; each may take a whole time-out
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-_METADATA = {ip_address("168.63.129.16")}  # a platform's own service at a public address; the others are link-local or private
+_RESERVED = tuple(  # what Python's own tables, which grow with its versions, do not all know
+    map(
+        read_network,
+        (
+            *("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100::/32", "2001::/23", "2001:db8::/32", "3fff::/20"),
+            *("5f00::/16", "fec0::/10"),
+            "168.63.129.16",  # a platform's own service at a public address; those of others are link-local or private
+        ),
+    )
+)
 
 
 class NotAllowed(Exception):
@@ -53,9 +62,7 @@ def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolv
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, IPv6Address) and address.is_site_local:
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address in _METADATA)
+    return address.is_global and not (address.is_multicast or address.is_reserved or is_listed(address, _RESERVED))
 
 
 def _inside(address: Address) -> Iterator[Address]:

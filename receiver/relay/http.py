@@ -24,7 +24,8 @@ from receiver.changes import Change
 from receiver.gate import Secret
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
-from receiver.relay.signature import Signer, write_body
+from receiver.relay.envelope import write_body
+from receiver.relay.signature import Signer
 from receiver.relay.target import AT_ONCE, NotTaken, TargetGone
 from receiver.targets import TargetSettings
 

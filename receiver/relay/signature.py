@@ -1,4 +1,4 @@
-"""What is sent of a change over HTTP, and how it is signed: the Standard Webhooks scheme.
+"""How what is posted is signed: the Standard Webhooks scheme.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -7,24 +7,14 @@ from base64 import b64decode
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
 from standardwebhooks import Webhook
 
-from receiver.changes import Change
-from receiver.clock import iso
 from receiver.errors import ConfigurationError
 from receiver.gate import Secret
-
-TYPE = "tracker.changed"
 
 _PREFIX = "whsec_"
 _MIN_BYTES = 24  # the scheme's own bounds
 _MAX_BYTES = 64
-
-
-def write_body(change: Change) -> bytes:
-    """Return the body: the same bytes for the same change, however often it is sent."""
-    return orjson.dumps({"type": TYPE, "timestamp": iso(change.received_at), "data": change.as_json()})
 
 
 class Signer:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from receiver.clock import now, to_micros
+
 
 class Call(NamedTuple):
-    """One request. `connection` counts the connections, from 1."""
+    """One request. `at` is when it was read, in microseconds; `connection` counts the connections, from 1."""
 
+    at: int
     connection: int
     path: str
     headers: dict[str, str]
@@ -161,7 +164,7 @@ class Endpoint:
                 lines = head.decode("latin-1").split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
                 if len(body) >= int(headers.get("content-length", "0")):
-                    return Call(number, lines[0].split(" ")[1], headers, body)
+                    return Call(to_micros(now()), number, lines[0].split(" ")[1], headers, body)
             try:
                 piece = connection.recv(65536)
             except TimeoutError:

@@ -1,0 +1,54 @@
+"""A real relay on a real database, in this process, with as little patience as a test wants."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from receiver.relay.process import Clerk
+from receiver.relay.relay import Relay
+from receiver.relay.schedule import Pace
+from receiver.relay.target import Target
+from receiver.storage.database import Database
+
+QUICK = Pace(delays_seconds=(0.01,) * 200, patience=1000, poll_seconds=0.05)
+"""Tries again at once, and never takes a target for dead."""
+
+
+class Relaying:
+    """A relay in a thread of its own."""
+
+    def __init__(self, url: str, targets: tuple[Target, ...], pace: Pace) -> None:
+        self._database = Database(url)
+        self._clerk = Clerk(self._database)
+        self._relay = Relay(targets, self._clerk.do, pace)
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that changes were made."""
+        self._loop.call_soon_threadsafe(self._relay.wake)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._loop.close()
+        self._clerk.close()
+        self._database.close()
+
+    async def _run(self) -> None:
+        self._relay.start()
+        await self._stopping.wait()
+        await self._relay.stop()
+
+
+@contextmanager
+def relaying(url: str, *targets: Target, pace: Pace = QUICK) -> Iterator[Relaying]:
+    """Relay to these targets until the block ends."""
+    relay = Relaying(url, targets, pace)
+    try:
+        yield relay
+    finally:
+        relay.close()
