@@ -23,6 +23,7 @@ from receiver.cli import (
     relay,
     replay,
     serve,
+    targets,
     trackers,
     window,
 )
@@ -65,6 +66,7 @@ for _command in (
     operations.alarms,
     operations.audit,
     customers.customers,
+    targets.targets,
     window.setup_window,
     prune.prune,
     forget.forget,

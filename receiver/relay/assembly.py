@@ -1,8 +1,9 @@
 """Which targets there are, the settings' and the user's own functions; and the relay that serves them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any, NamedTuple
 
 from receiver.changes import Subscription
 from receiver.errors import ConfigurationError
@@ -20,19 +21,46 @@ from receiver.targets import TargetSettings
 _KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
 
 
-def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
-    """Return which changes each target wants.
+class Known(NamedTuple):
+    """A target of the settings: how it is spoken to (`http`, `nats`, `python`), and which changes it wants."""
 
-    Raises ConfigurationError if a module cannot be had, a name is used twice, or a secret is missing.
-    """
+    kind: str
+    subscription: Subscription
+
+
+def find_targets(settings: Settings) -> tuple[Known, ...]:
+    """Return all targets. Raises ConfigurationError if a module cannot be had, or a name is used twice."""
+    known = [Known(target.kind, target.subscription) for target in settings.targets]
+    known += [Known("python", subscription_of(function)) for function in find_handlers(settings.handlers)]
+    if len({one.subscription.target for one in known}) < len(known):
+        raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
+    return tuple(known)
+
+
+def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
+    """Return which changes each target wants. Raises ConfigurationError also where a secret is missing."""
     for target in settings.targets:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
-    handlers = find_handlers(settings.handlers)
-    wanted = [target.subscription for target in settings.targets] + [subscription_of(function) for function in handlers]
-    if len({subscription.target for subscription in wanted}) < len(wanted):
-        raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
-    return tuple(wanted)
+    return tuple(known.subscription for known in find_targets(settings))
+
+
+def describe_targets(known: Sequence[Known], kept: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for people and programs what the settings say of each target, and what is kept of it (`queries.show_targets`).
+
+    Where something is kept of a target that the settings no longer name, its `kind` is None.
+    """
+    subscriptions = {one.subscription.target: one for one in known}
+    described = []
+    for name, state in kept.items():
+        one = subscriptions.get(name, Known("", Subscription(name)))
+        wanted = {
+            "sources": None if one.subscription.sources is None else sorted(one.subscription.sources),
+            "milestones": None if one.subscription.milestones is None else sorted(one.subscription.milestones),
+            "milestone_changed": one.subscription.milestone_changed,
+        }
+        described.append({"name": name, "kind": one.kind or None, **wanted, **state})
+    return described
 
 
 @asynccontextmanager

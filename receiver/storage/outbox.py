@@ -8,7 +8,21 @@ earlier one of its tracker and target is there. So one tracker's failure holds u
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Index, Text, and_, delete, exists, insert, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Index,
+    Text,
+    and_,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlmodel import Field
 
 from receiver.changes import Change
@@ -139,7 +153,21 @@ class Outbox:
     def resume(self, connection: Connection, target: str) -> bool:
         """Serve a target again; return whether it was stopped."""
         stopped = table_of(StoppedTable)
+        self._database.announce(connection)
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
+
+    def retry_dead(self, connection: Connection, target: str, now: int) -> int:
+        """Let what was given up for a target wait again, as if it had never been tried; return how many changes that are.
+
+        They come after what the target has got of their trackers meanwhile: `move` tells it so.
+        """
+        dead, rows = table_of(DeadTable), table_of(DispatchTable)
+        names = ("target", "source", "tracker_id", "move", "event_id")
+        fresh = {"due_at": literal(now), "attempts": literal(0), "error": dead.c.error, "made_at": literal(now)}
+        given_up = select(*(dead.c[name] for name in names), *fresh.values()).where(dead.c.target == target)
+        connection.execute(insert(rows).from_select([*names, *fresh], given_up))
+        self._database.announce(connection)
+        return connection.execute(delete(dead).where(dead.c.target == target)).rowcount
 
     def next_due(self, connection: Connection, target: str) -> int | None:
         """Return when the next row of a target that may go comes due; None: there is none, or the target is stopped."""

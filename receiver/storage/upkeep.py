@@ -31,7 +31,7 @@ class Upkeep:
         self._insert = database.insert
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
-        self.stop_target, self.resume_target = outbox.stop, outbox.resume
+        self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
         self.forget_tracker, self.erase = forget_tracker, erase
         retention = Retention(database)
         self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.assembly import relaying
+from receiver.relay.assembly import find_targets, relaying
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -68,7 +68,7 @@ def create_app(
     pruner = Pruner(settings.periods(), desk.do)
     health = Health(database, desk, watch.on)
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
-    questions = Questions(database, settings.sources()).table()
+    questions = Questions(database, settings.sources(), find_targets(settings)).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     app = Starlette(
         routes=[

@@ -10,10 +10,12 @@ from receiver.storage.queries.pages import MAX_LIMIT, Page
 from receiver.storage.queries.service import list_alarms, list_audit, setup_windows, token_uses
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
+from receiver.storage.queries.targets import MAX_COUNTED, list_dead, show_targets
 from receiver.storage.queries.trackers import list_trackers, show_tracker
 
 __all__ = [
     "FINAL_MILESTONES",
+    "MAX_COUNTED",
     "MAX_LIMIT",
     "Cell",
     "DeliveryFilter",
@@ -23,6 +25,7 @@ __all__ = [
     "find_events",
     "list_alarms",
     "list_audit",
+    "list_dead",
     "list_deliveries",
     "list_quarantine",
     "list_trackers",
@@ -33,6 +36,7 @@ __all__ = [
     "show_delivery",
     "show_message",
     "show_statistics",
+    "show_targets",
     "show_tracker",
     "token_uses",
 ]

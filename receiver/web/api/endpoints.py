@@ -11,7 +11,7 @@ from starlette.routing import Route
 from receiver import clock
 from receiver.clock import iso
 from receiver.rows import AuditRow
-from receiver.web.api.parameters import CustomersOrdered, WindowOrdered, read_body, read_query
+from receiver.web.api.parameters import CustomersOrdered, ResumeOrdered, RetryOrdered, WindowOrdered, read_body, read_query
 from receiver.web.api.questions import Question
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
@@ -50,6 +50,8 @@ class Api:
             Route(f"{PREFIX}/openapi.json", self._describe),
             Route(f"{PREFIX}/setup-windows", self._open_window, methods=["POST"]),
             Route(f"{PREFIX}/customers", self._replace_customers, methods=["POST"], max_body_size=_MAX_LIST_BYTES),
+            Route(f"{PREFIX}/targets/resume", self._resume_target, methods=["POST"]),
+            Route(f"{PREFIX}/targets/retry", self._retry_dead, methods=["POST"]),
         ]
 
     def _make_endpoint(self, question: Question) -> Endpoint:
@@ -81,6 +83,19 @@ class Api:
         entry = operator.entry(clock.now(), "customers import", "customers", f"{len(ordered.rows)} customers")
         served = await self._order(entry, "replace_customers", ordered.list_id, ordered.imported_at, ordered.rows)
         return _respond({"customers": served})
+
+    async def _resume_target(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = read_body(ResumeOrdered, await request.body())
+        entry = operator.entry(clock.now(), "targets resume", ordered.target, None)
+        return _respond({"target": ordered.target, "resumed": await self._order(entry, "resume_target", ordered.target)})
+
+    async def _retry_dead(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = read_body(RetryOrdered, await request.body())
+        entry = operator.entry(clock.now(), "targets retry", ordered.target, None)
+        changes = await self._order(entry, "retry_dead", ordered.target, ordered.retried_at)
+        return _respond({"target": ordered.target, "changes": changes})
 
     async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:
         return await self._desk.do("audited", entry, name, arguments)

@@ -9,7 +9,14 @@ from pydantic.json_schema import models_json_schema
 from receiver import __version__
 from receiver.sources import Source
 from receiver.web.api.endpoints import PREFIX
-from receiver.web.api.parameters import CustomersOrdered, Parameters, ReplayOrdered, WindowOrdered
+from receiver.web.api.parameters import (
+    CustomersOrdered,
+    Parameters,
+    ReplayOrdered,
+    ResumeOrdered,
+    RetryOrdered,
+    WindowOrdered,
+)
 from receiver.web.api.questions import Question
 from receiver.web.api.replay import REPLAY_PATH
 from receiver.web.api.retention import ForgetOrdered, PruneOrdered
@@ -19,6 +26,8 @@ from receiver.web.api.shapes import (
     ForgetAnswer,
     PruneAnswer,
     ReplayAnswer,
+    ResumeAnswer,
+    RetryAnswer,
     Shape,
     WindowAnswer,
 )
@@ -48,6 +57,8 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
         (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
         ("/forget", ForgetOrdered, ForgetAnswer, "Forget the personal data of one tracker"),
         ("/prune", PruneOrdered, PruneAnswer, "Remove what is older than it is to be kept"),
+        ("/targets/resume", ResumeOrdered, ResumeAnswer, "Serve a target again that wanted no more"),
+        ("/targets/retry", RetryOrdered, RetryAnswer, "Let what was given up for a target wait again"),
     )
     models = [*(q.shape for q in questions), ErrorAnswer, *(m for _, asked, shape, _ in orders for m in (asked, shape))]
     refs, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=_TEMPLATE)

@@ -149,6 +149,25 @@ class ReplayOrdered(Ordered):
     )
 
 
+class DeadAsked(Paged):
+    """Which changes that were given up."""
+
+    target: Text | None = None
+
+
+class ResumeOrdered(Ordered):
+    """Serve a target again that was stopped because it wanted no more."""
+
+    target: Text
+
+
+class RetryOrdered(Ordered):
+    """Let the changes that were given up for a target wait again: the moment in microseconds since 1970, UTC."""
+
+    target: Text
+    retried_at: int = Field(ge=0, lt=_END_OF_TIME)
+
+
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
     """Read a query string. Raises UnexpectedShape that names the parameter."""
     values = dict(pairs)

@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from receiver import clock, story
+from receiver.relay.assembly import Known, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api import shapes
 from receiver.web.api.parameters import (
     AlarmsAsked,
+    DeadAsked,
     DeliveriesAsked,
     NothingAsked,
     Paged,
@@ -35,11 +37,12 @@ class Question(NamedTuple):
 
 
 class Questions:
-    """Answers from one database. `sources` read stored bodies again."""
+    """Answers from one database. `sources` read stored bodies again; `targets` are those of the settings."""
 
-    def __init__(self, database: Database, sources: tuple[Source, ...]) -> None:
+    def __init__(self, database: Database, sources: tuple[Source, ...], targets: tuple[Known, ...] = ()) -> None:
         self._database = database
         self._sources = sources
+        self._targets = targets
 
     def table(self) -> tuple[Question, ...]:
         """Return all questions; a path with more in it stands before one that would swallow it."""
@@ -64,6 +67,8 @@ class Questions:
             Question("/quarantine", "What waits for a decision", QuarantineAsked, shapes.Quarantine, self._quarantine),
             Question("/stats", "Counts, rate, lag, sizes", StatisticsAsked, shapes.StatisticsAnswer, self._statistics),
             Question("/alarms", "What is, or was, wrong", AlarmsAsked, shapes.Alarms, self._alarms),
+            Question("/targets", "Who is told of changes, and what waits", NothingAsked, shapes.Targets, self._told),
+            Question("/targets/dead", "Changes that were given up", DeadAsked, shapes.Dead, self._dead),
             Question("/audit", "What operators changed, newest first", Paged, shapes.Audit, self._audit),
         )
 
@@ -100,6 +105,13 @@ class Questions:
 
     def _alarms(self, asked: AlarmsAsked, _path: PathValues) -> dict[str, Any]:
         return {"items": queries.list_alarms(self._database, only_on=asked.state == "on"), "next": None}
+
+    def _told(self, _asked: NothingAsked, _path: PathValues) -> dict[str, Any]:
+        names = [known.subscription.target for known in self._targets]
+        return {"items": describe_targets(self._targets, queries.show_targets(self._database, names)), "next": None}
+
+    def _dead(self, asked: DeadAsked, _path: PathValues) -> dict[str, Any]:
+        return queries.list_dead(self._database, asked.target, asked.limit, asked.cursor).as_json()
 
     def _audit(self, asked: Paged, _path: PathValues) -> dict[str, Any]:
         return queries.list_audit(self._database, asked.limit, asked.cursor).as_json()

@@ -8,13 +8,24 @@ from receiver.web.api.shapes.parcels import MessageAnswer, TrackerAnswer, Tracke
 from receiver.web.api.shapes.replay import ReplayAnswer
 from receiver.web.api.shapes.retention import ForgetAnswer, PruneAnswer
 from receiver.web.api.shapes.root import CallOutcome, ErrorAnswer, Shape
-from receiver.web.api.shapes.service import Alarms, Audit, CustomersAnswer, StatisticsAnswer, WindowAnswer
+from receiver.web.api.shapes.service import (
+    Alarms,
+    Audit,
+    CustomersAnswer,
+    Dead,
+    ResumeAnswer,
+    RetryAnswer,
+    StatisticsAnswer,
+    Targets,
+    WindowAnswer,
+)
 
 __all__ = [
     "Alarms",
     "Audit",
     "CallOutcome",
     "CustomersAnswer",
+    "Dead",
     "Deliveries",
     "DeliveryAnswer",
     "ErrorAnswer",
@@ -23,8 +34,11 @@ __all__ = [
     "PruneAnswer",
     "Quarantine",
     "ReplayAnswer",
+    "ResumeAnswer",
+    "RetryAnswer",
     "Shape",
     "StatisticsAnswer",
+    "Targets",
     "TrackerAnswer",
     "Trackers",
     "WindowAnswer",

@@ -88,3 +88,63 @@ class CustomersAnswer(Shape):
     """How many customers are served from now on."""
 
     customers: int
+
+
+class TargetItem(Shape):
+    """Somebody who is told of changes. `kind` is null where the settings no longer name it; `sources` and `milestones` are those
+    that it wants, null for all. `waiting` and `dead` are counted up to 10,000: as many, or more.
+    """
+
+    name: str
+    kind: str | None
+    sources: list[str] | None
+    milestones: list[str] | None
+    milestone_changed: bool
+    waiting: int
+    oldest_waiting_at: Moment | None
+    failing_since: Moment | None
+    error: str | None
+    dead: int
+    stopped_at: Moment | None
+    stop_reason: str | None
+
+
+class Targets(Shape):
+    """All targets."""
+
+    items: list[TargetItem]
+    next: None
+
+
+class DeadItem(Shape):
+    """A change that was given up, with how its last try ended."""
+
+    target: str
+    source: str
+    tracker_id: str
+    move: int
+    event_id: str
+    died_at: Moment
+    attempts: int
+    error: str
+
+
+class Dead(Shape):
+    """A page of changes that were given up."""
+
+    items: list[DeadItem]
+    next: str | None
+
+
+class ResumeAnswer(Shape):
+    """Whether the target was stopped until now."""
+
+    target: str
+    resumed: bool
+
+
+class RetryAnswer(Shape):
+    """How many changes wait again."""
+
+    target: str
+    changes: int

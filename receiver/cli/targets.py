@@ -1,0 +1,128 @@
+"""Who is told of changes: what waits for them, and what they did not take."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli.options import as_json, paged
+from receiver.cli.output import brief, show_json, show_page, show_table
+from receiver.cli.remote import audit_entry, perform, reading
+from receiver.errors import NotFound
+from receiver.relay.assembly import describe_targets, find_targets
+from receiver.settings import Settings, load
+from receiver.storage import queries
+
+
+@click.group()
+def targets() -> None:
+    """List who is told of changes, and let them be told again."""
+
+
+@targets.command("list")
+@as_json
+def list_targets(*, as_json: bool) -> None:
+    """List targets and handlers, with what waits for each.
+
+    Beginning with the oldest change that was tried and not taken, a target counts as failing.
+    """
+    items = _read(load())
+    if as_json:
+        show_json({"items": items, "next": None})
+    elif items:
+        columns = ("target", "kind", "wants", "waiting", "since (UTC)", "dead", "state")
+        show_table(columns, map(_line, items), wrapped=["wants", "state"], numbers=["waiting", "dead"])
+    else:
+        click.echo("no targets found")
+
+
+@targets.command("dead")
+@click.option("--target", help="Only of this target.")
+@paged
+def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """List changes that were given up, with the last error."""
+    with reading() as database:
+        found = queries.list_dead(database, target, limit, cursor)
+    if as_json:
+        show_json(found.as_json())
+        return
+    columns = ("target", "source", "tracker", "move", "given up (UTC)", "tries", "error")
+    show_page(found, "dead change", columns, map(_dead, found.items), wrapped=["tracker", "error"])
+
+
+@targets.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Serve the target NAME again, which answered 410 and was stopped."""
+    settings = load()
+    if _find(settings, name)["stopped_at"] is None:
+        raise NotFound(f"{name} is not stopped.")
+    entry = audit_entry(clock.now(), "targets resume", name, None)
+    perform(settings, "resume_target", "/ops/api/targets/resume", {"target": name}, entry)
+    click.echo(f"{name} is served again")
+
+
+@targets.command()
+@click.argument("name")
+def retry(name: str) -> None:
+    """Let the changes that were given up for the target NAME wait again."""
+    settings = load()
+    dead = _find(settings, name)["dead"]
+    if not dead:
+        raise NotFound(f"No change was given up for {name}.")
+    now = clock.now()
+    entry = audit_entry(now, "targets retry", name, None)
+    perform(settings, "retry_dead", "/ops/api/targets/retry", {"target": name, "retried_at": clock.to_micros(now)}, entry)
+    click.echo(f"1 change of {name} waits again" if dead == 1 else f"{_number(dead)} changes of {name} wait again")
+
+
+def _read(settings: Settings) -> list[dict[str, Any]]:
+    known = find_targets(settings)
+    with reading(settings) as database:
+        kept = queries.show_targets(database, [one.subscription.target for one in known])
+    return describe_targets(known, kept)
+
+
+def _find(settings: Settings, name: str) -> Mapping[str, Any]:
+    with reading(settings) as database:
+        return queries.show_targets(database, [name])[name]
+
+
+def _line(item: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        item["name"],
+        item["kind"] or "not in the settings",
+        _wants(item),
+        _number(item["waiting"]),
+        brief(item["oldest_waiting_at"]),
+        _number(item["dead"]),
+        _state(item),
+    )
+
+
+def _wants(item: Mapping[str, Any]) -> str:
+    words = [*(item["sources"] or ()), *(item["milestones"] or ())]
+    return ", ".join([*words, *(["new milestones"] if item["milestone_changed"] else [])]) or "everything"
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    if item["stopped_at"] is not None:
+        return f"stopped {brief(item['stopped_at'])}: {item['stop_reason']}"
+    if item["failing_since"] is not None:
+        return f"failing since {brief(item['failing_since'])}: {_last_line(item['error'])}"
+    return "ok"
+
+
+def _dead(row: Mapping[str, Any]) -> tuple[object, ...]:
+    died_at, error = brief(row["died_at"]), _last_line(row["error"])
+    return row["target"], row["source"], row["tracker_id"], row["move"], died_at, row["attempts"], error
+
+
+def _last_line(error: str) -> str:
+    """Return what a traceback ends with; other errors are one line."""
+    return (error.strip().splitlines() or [""])[-1]
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" + ("+" if count == queries.MAX_COUNTED else "")

@@ -1,0 +1,370 @@
+"""Targets of a real service: from the file to the shop, and what operators see and do."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from receiver.changes import Subscription
+from receiver.targets import TargetSettings, read_targets
+from tests.conftest import lacking
+from tests.harness import ship24
+from tests.harness.broker import SUBJECT, brokering, find_broker
+from tests.harness.changes import OTHER_SECRET, SECRET, write_targets
+from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
+from tests.harness.service import Reply, Service, bearer, run_command, serving, wait_until
+from tests.harness.storage import change as change_database
+
+OPS = "planted-ops-token"
+PLANTED = "planted-word-of-the-url"
+SETTINGS = {"ops_tokens": OPS, "target_secrets": f"shop:{SECRET},shop:{OTHER_SECRET}"}
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a service that tells these targets: `start(database_url, shop="http://…")`."""
+    with ExitStack() as stack:
+
+        def run(database_url: str, settings: dict[str, str] | None = None, **urls: str) -> Service:
+            directory = tmp_path / "service"
+            write_targets(directory, **urls)
+            return stack.enter_context(serving(directory, database_url, **SETTINGS if settings is None else settings))
+
+        yield run
+
+
+def moved(tracker_id: str, hour: int) -> bytes:
+    event = ship24.event(occurrence=f"2025-03-01T{hour:02}:00:00")
+    return ship24.body(ship24.item(tracker_id=tracker_id, events=[event]))
+
+
+def run(service: Service, *arguments: str, code: int = 0) -> str:
+    done = run_command(*arguments, cwd=service.directory, env={**service.env, "COLUMNS": "120"})
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    return done.stdout + done.stderr
+
+
+def listed(service: Service) -> dict[str, dict[str, Any]]:
+    return {item["name"]: item for item in json.loads(run(service, "targets", "list", "--json"))["items"]}
+
+
+def waiting(service: Service) -> int:
+    return int(service.scalar("SELECT count(*) FROM dispatches"))
+
+
+def give_up(service: Service) -> None:
+    """Set aside what is first of its tracker, as after three days."""
+    names = "target, source, tracker_id, move, event_id"
+    insert = f"INSERT INTO dead_changes ({names}, died_at, attempts, error) SELECT {names}, made_at, 13, 'shop answered 500.' "
+    change_database(service.database_url, f"{insert} FROM dispatches WHERE move = 1", "DELETE FROM dispatches WHERE move = 1")
+
+
+def test_a_service_tells_a_target_what_moved_signed_with_each_of_its_secrets(start: Start, sqlite_url: str) -> None:
+    with answering() as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        running.post(moved("t", 2))
+        wait_until(lambda: waiting(running) == 0, "everything was taken")
+        assert shop.moves("t") == [1, 2]
+        for secret in (SECRET, OTHER_SECRET):
+            assert Webhook(secret).verify(shop.calls[0].body, shop.calls[0].headers)["type"] == "tracker.changed"
+        stored = running.rows("SELECT change_id FROM events WHERE tracker_id = 't' ORDER BY change_id")
+        assert [call.headers["webhook-id"] for call in shop.calls] == [row["change_id"] for row in stored]
+
+
+def test_a_service_tells_a_broker_too(start: Start, sqlite_url: str, tmp_path: Path) -> None:
+    if find_broker() is None:
+        lacking("nats-server is not installed (Debian package: nats-server)")
+    with brokering(tmp_path, OPS) as broker, answering() as shop:
+        running = start(
+            sqlite_url, {**SETTINGS, "target_secrets": f"shop:{SECRET},broker:{OPS}"}, shop=shop.url, broker=broker.url
+        )
+        running.post(moved("t", 1))
+        query = "SELECT error FROM dispatches WHERE target = 'broker' AND error IS NOT NULL"
+        wait_until(lambda: running.rows(query), "the broker has no stream for the usual subject")
+        assert running.rows(query)[0]["error"] == "broker: no stream of the broker takes its subject."
+        running.stop()
+        file = running.directory / "config" / "receiver.toml"
+        file.write_text(file.read_text() + f'subject = "{SUBJECT}"\n')
+        change_database(sqlite_url, "UPDATE dispatches SET due_at = 0")
+        running.restart()
+        wait_until(lambda: waiting(running) == 0, "everything was taken")
+        assert [published.place for published in broker.published()] == [("t", 1)]
+        assert shop.moves("t") == [1]
+
+
+def test_after_a_failure_it_is_told_again_by_itself(start: Start, sqlite_url: str) -> None:
+    with answering(say(500), TAKE) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        wait_until(lambda: waiting(running) == 0, "it was taken at the second try")
+        first, second = shop.calls
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+    assert second.at - first.at >= 4_000_000, "the first delay is five seconds, give or take a fifth"
+
+
+def test_after_a_kill_nothing_is_lost_and_only_what_was_under_way_comes_again(start: Start, sqlite_url: str) -> None:
+    def choose(call: Call) -> Answer:
+        return write(b"", goes_on=True) if call.change["tracker_id"] == "held" and not released else TAKE
+
+    released: list[bool] = []
+    with answering(choose=choose) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        for number in range(30):
+            running.post(moved(f"t{number % 10}", number // 10))
+        running.post(moved("held", 1))
+        running.post(moved("held", 2))
+        wait_until(lambda: waiting(running) == 2, "all but the held ones were taken")
+        running.kill()
+        assert waiting(running) == 2
+        change_database(sqlite_url, "UPDATE dispatches SET due_at = 0")  # the lease of the dead relay has run out
+        released.append(True)
+        running.restart()
+        wait_until(lambda: waiting(running) == 0, "the held ones were taken")
+        assert shop.moves("held") == [1, 1, 2]
+        assert [shop.moves(f"t{number}") for number in range(10)] == [[1, 2, 3]] * 10
+        first, again = (call for call in shop.calls if call.change["tracker_id"] == "held" and call.change["move"] == 1)
+        assert first.headers["webhook-id"] == again.headers["webhook-id"]
+
+
+def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start: Start, database_url: str) -> None:
+    with answering(say(410), TAKE) as shop:
+        running = start(database_url, shop=shop.url)
+        with relay_of(running):
+            running.post(moved("t", 1))
+            wait_until(lambda: told(running)["stopped_at"], "it is stopped")
+            running.post(moved("t", 2))
+            wait_until(lambda: waiting(running) == 2, "changes wait")
+            assert told(running)["stop_reason"] == "shop answered 410: it wants no more."
+            assert "stopped" in run(running, "targets", "list")
+            assert run(running, "targets", "resume", "shop") == "shop is served again\n"
+            wait_until(lambda: waiting(running) == 0, "everything was taken")
+            assert shop.moves("t") == [1, 1, 2]
+    assert "shop is not stopped" in run(running, "targets", "resume", "shop", code=1)
+    assert audited(running) == [("targets resume", "shop")]
+
+
+def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(start: Start, database_url: str) -> None:
+    def choose(call: Call) -> Answer:
+        return say(500) if call.change["move"] == 1 and not released else TAKE
+
+    released: list[bool] = []
+    with answering(choose=choose) as shop:
+        running = start(database_url, shop=shop.url)
+        with relay_of(running):
+            running.post(moved("t", 1))
+            running.post(moved("t", 2))
+            wait_until(lambda: told(running)["error"], "the failure is on record")
+            state = told(running)
+            assert (state["kind"], state["waiting"], state["error"]) == ("http", 2, "shop answered 500.")
+            assert state["failing_since"] == state["oldest_waiting_at"]
+            assert "failing since" in run(running, "targets", "list")
+            give_up(running)
+            (dead,) = json.loads(run(running, "targets", "dead", "--json"))["items"]
+            assert (dead["target"], dead["tracker_id"], dead["move"], dead["attempts"]) == ("shop", "t", 1, 13)
+            assert "shop answered 500." in run(running, "targets", "dead", "--target", "shop")
+            assert "no dead changes found" in run(running, "targets", "dead", "--target", "other")
+            wait_until(lambda: 2 in shop.moves("t"), "the next one goes on")
+            assert told(running)["dead"] == 1
+            released.append(True)
+            assert run(running, "targets", "retry", "shop") == "1 change of shop waits again\n"
+            wait_until(lambda: waiting(running) == 0, "it was told again")
+            assert shop.moves("t")[-1] == 1
+    assert "No change was given up for shop" in run(running, "targets", "retry", "shop", code=1)
+    assert audited(running) == [("targets retry", "shop")]
+
+
+def test_the_api_tells_the_same_and_takes_the_same_orders(start: Start, sqlite_url: str) -> None:
+    with answering(say(410), TAKE) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        wait_until(lambda: told(running)["stopped_at"], "it is stopped")
+        assert ask(running, "targets")["items"] == list(listed(running).values())
+        assert order(running, "targets/resume", {"target": "shop"}).json() == {"target": "shop", "resumed": True}
+        assert order(running, "targets/resume", {"target": "shop"}).json() == {"target": "shop", "resumed": False}
+        wait_until(lambda: waiting(running) == 0, "it was taken")
+        assert order(running, "targets/retry", {"target": "shop", "retried_at": 0}).json() == {"target": "shop", "changes": 0}
+        assert order(running, "targets/resume", {"name": "shop"}).status == 422
+    assert audited(running)[0] == ("targets resume", "shop")
+
+
+def test_dead_changes_are_listed_page_by_page(start: Start, sqlite_url: str) -> None:
+    with answering(say(500)) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        for number in range(7):
+            running.post(moved(f"t{number}", 1))
+        give_up(running)
+        wait_until(lambda: waiting(running) == 0, "all were given up")
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = ask(running, f"targets/dead?limit=3{cursor and '&cursor='}{cursor}")
+            found += [item["tracker_id"] for item in page["items"]]
+            cursor = page["next"]
+        assert found == [f"t{number}" for number in range(7)]
+        assert ask(running, "targets/dead?target=%00") == {"items": [], "next": None}
+
+
+def test_what_waits_for_a_target_that_is_no_longer_in_the_settings_is_shown(start: Start, sqlite_url: str) -> None:
+    with answering(say(500)) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        wait_until(lambda: told(running)["error"], "the failure is on record")
+    write_targets(running.directory)
+    running.env.pop("RECEIVER_TARGET_SECRETS")
+    state = listed(running)["shop"]
+    assert (state["kind"], state["waiting"]) == (None, 1)
+    assert "not in the settings" in " ".join(run(running, "targets", "list").split())
+
+
+def test_secrets_and_what_follows_a_url_are_in_no_log_row_page_or_error(start: Start, sqlite_url: str) -> None:
+    nonsense = write(b"HTTP/1.1 500 No\r\nX-Ok: 1\r\nthis is no header " + PLANTED.encode() + b"\r\n\r\n")
+    with answering(nonsense) as shop, answering(say(410, body=PLANTED.encode())) as gone:
+        urls = {"shop": f"{shop.url}?key={PLANTED}", "gone": f"{gone.url}/{PLANTED}", "nobody": f"http://127.0.0.1:1/{PLANTED}"}
+        secrets = ",".join([f"shop:{SECRET}", f"gone:{SECRET}", f"nobody:{OTHER_SECRET}"])
+        running = start(sqlite_url, {**SETTINGS, "target_secrets": secrets}, **urls)
+        running.post(moved("t", 1))
+        query = "SELECT error FROM dispatches WHERE error IS NOT NULL"
+        wait_until(lambda: len(running.rows(query)) == 3, "all failures are on record")
+        shown = [run(running, "targets", "list"), run(running, "targets", "list", "--json"), run(running, "doctor")]
+        shown += [running.get("/ops/api/targets", OPS).body.decode(), running.get("/metrics", OPS).body.decode()]
+    assert running.stop() == 0
+    files = {str(file): file.read_bytes() for file in Path(sqlite_url.removeprefix("sqlite:///")).parent.glob("receiver.db*")}
+    places = {**files, "log": running.log.read_bytes(), "shown": "\n".join(shown).encode()}
+    assert b"change_not_taken" in places["log"]
+    for secret in (PLANTED, SECRET, OTHER_SECRET, SECRET.removeprefix("whsec_"), OTHER_SECRET.removeprefix("whsec_"), OPS):
+        assert [name for name, data in places.items() if secret.encode() in data] == []
+
+
+@pytest.mark.parametrize(
+    ("secrets", "words"),
+    [
+        ("", "RECEIVER_TARGET_SECRETS: target shop has no secret"),
+        ("shop:planted-secret", "RECEIVER_TARGET_SECRETS: target shop: expected whsec_"),
+        (f"shop:{SECRET},other:{SECRET}", "RECEIVER_TARGET_SECRETS: entry 2 is not for one of the targets: shop"),
+    ],
+)
+def test_a_target_without_a_good_secret_is_named_before_anything_is_served(
+    start: Start, sqlite_url: str, secrets: str, words: str
+) -> None:
+    running = start(sqlite_url, {})
+    running.stop()
+    write_targets(running.directory, shop="https://shop.example/")
+    done = run_command("serve", cwd=running.directory, env={**running.env, "RECEIVER_TARGET_SECRETS": secrets})
+    assert (done.returncode, "planted" in done.stderr, "Traceback" in done.stderr) == (2, False, False)
+    assert words in done.stderr
+
+
+GOOD = {"name": "shop", "url": "https://shop.example/a?b=c"}
+
+
+def test_a_table_is_read_as_a_target() -> None:
+    whole = {
+        **GOOD,
+        "sources": ["ship24"],
+        "milestones": ["delivered"],
+        "milestone_changed": True,
+        "timeout_seconds": 3,
+        "allow_private": True,
+        "subject": "a.b",
+    }
+    subscription = Subscription("shop", frozenset({"ship24"}), frozenset({"delivered"}), milestone_changed=True)
+    assert read_targets([whole], ["ship24"]) == (TargetSettings(subscription, GOOD["url"], 3.0, True, "a.b"),)
+    (plain,) = read_targets([GOOD], ["ship24"])
+    assert plain == TargetSettings(Subscription("shop"), GOOD["url"])
+    assert [read_targets([{**GOOD, "url": f"{scheme}://h"}], [])[0].kind for scheme in ("http", "https", "nats")] == [
+        "http",
+        "http",
+        "nats",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"name": ""}, "a target needs a name"),
+        ({"name": "a b"}, "a target needs a name"),
+        ({"name": "é"}, "a target needs a name"),
+        ({"name": "x" * 41}, "a target needs a name"),
+        ({"urll": "x"}, "shop: urll is not known; the nearest one is url"),
+        ({"url": None}, "shop: url: expected"),
+        ({"url": "ftp://host/"}, "shop: url: expected"),
+        ({"url": "https:///path"}, "shop: url: expected"),
+        ({"url": "https://host:port/"}, "shop: url: expected"),
+        ({"url": "https://host:99999/"}, "shop: url: expected"),
+        ({"url": "https://[::1/"}, "shop: url: expected"),
+        ({"url": "https://host/a b"}, "shop: url: expected"),
+        ({"url": "https://host/\r\nX: y"}, "shop: url: expected"),
+        ({"url": "https://host\\@other/"}, "shop: url: expected"),
+        ({"url": "https://hóst/"}, "shop: url: expected"),
+        ({"url": "https://user:planted@host/"}, "shop: url: a secret does not belong"),
+        ({"url": "https://:@host/"}, "shop: url: a secret does not belong"),
+        ({"sources": ["ship42"]}, "shop: sources: ship42 is not one of ship24"),
+        ({"milestones": []}, "shop: milestones: expected a list"),
+        ({"milestones": "delivered"}, "shop: milestones: expected a list"),
+        ({"milestone_changed": "yes"}, "shop: milestone_changed: expected true or false"),
+        ({"timeout_seconds": 0}, "shop: timeout_seconds: expected"),
+        ({"timeout_seconds": 61}, "shop: timeout_seconds: expected"),
+        ({"timeout_seconds": True}, "shop: timeout_seconds: expected"),
+        ({"subject": "a.*"}, "shop: subject: expected"),
+        ({"subject": "a b"}, "shop: subject: expected"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_words(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as refused:
+        read_targets([{**GOOD, **wrong}], ["ship24"])
+    assert "planted" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["shop", [1], {"name": "shop"}])
+def test_anything_else_is_no_list_of_targets(value: object) -> None:
+    with pytest.raises(ValueError, match="expected tables in the file"):
+        read_targets(value, [])
+
+
+def test_two_targets_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="its own name"):
+        read_targets([GOOD, GOOD], [])
+
+
+@contextmanager
+def relay_of(running: Service) -> Iterator[None]:
+    """Relay in a process of its own where the service does not."""
+    if running.database_url.startswith("sqlite"):
+        yield
+        return
+    with (running.directory / "relay.log").open("ab") as log:
+        command = [sys.executable, "-m", "receiver", "relay"]
+        process = subprocess.Popen(command, cwd=running.directory, env=running.env, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def audited(running: Service) -> list[tuple[str, str]]:
+    return [(row["action"], row["subject"]) for row in running.rows("SELECT action, subject FROM audit ORDER BY id")]
+
+
+def ask(running: Service, path: str) -> Any:
+    return running.get(f"/ops/api/{path}", OPS).json()
+
+
+def told(running: Service) -> dict[str, Any]:
+    """Return what the API says of the target `shop`."""
+    (item,) = ask(running, "targets")["items"]
+    assert item["name"] == "shop"
+    return dict(item)
+
+
+def order(running: Service, path: str, ordered: dict[str, Any]) -> Reply:
+    return running.call("POST", f"/ops/api/{path}", json.dumps(ordered).encode(), bearer(OPS))
