@@ -57,7 +57,7 @@ def replaying(settings: Settings) -> Iterator[tuple[Database, Replayer]]:
 
 class _Here:
     def __init__(self, settings: Settings, database: Database) -> None:
-        subscriptions = read_subscriptions(settings.targets, settings.handlers)
+        subscriptions = read_subscriptions(settings)
         replays = Replays(database, timedelta(hours=settings.max_future_hours), subscriptions)
         self._sources = settings.sources()
         self._database = database
