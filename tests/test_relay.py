@@ -18,7 +18,7 @@ from tests.harness.service import Service, run_command, serving, wait_until
 
 HANDLERS = """
 import json, pathlib
-from receiver.relay.handlers import on_change
+from receiver.handlers import on_change
 
 def write(name, change):
     line = json.dumps([name, change.tracker_id, change.move, change.id, change.status_milestone])

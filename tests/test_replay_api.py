@@ -260,7 +260,7 @@ def test_an_operator_of_nothing_gets_nothing_and_no_token_is_told(running: Servi
 
 HANDLER = """
 import pathlib
-from receiver.relay.handlers import on_change
+from receiver.handlers import on_change
 
 @on_change()
 def every(change):

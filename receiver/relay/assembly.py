@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from receiver.changes import Subscription
 from receiver.errors import ConfigurationError
 from receiver.gate import Secret
-from receiver.relay.handlers import HandlerTarget, find_handlers, subscription_of
+from receiver.handlers import find_handlers, subscription_of
+from receiver.relay.functions import HandlerTarget
 from receiver.relay.http import HttpTarget
 from receiver.relay.jetstream import NatsTarget
 from receiver.relay.lane import Do

@@ -1,10 +1,7 @@
-"""Targets in Python: functions of the user's own, marked with `on_change` and found by module or entry point."""
+"""Functions of the user's own that take changes: marked with `on_change`, found by module or entry point."""
 
-import asyncio
-import inspect
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,7 +16,6 @@ GROUP = "receiver.handlers"
 
 _MARK = "__receiver_subscription__"
 _F = TypeVar("_F", bound=Callable[[Change], Any])
-_TIMEOUT_SECONDS = 60.0
 
 
 def on_change(
@@ -42,27 +38,6 @@ def on_change(
         return function
 
     return mark
-
-
-class HandlerTarget:
-    """One function as a target. One that is not async runs in `threads`."""
-
-    timeout_seconds = _TIMEOUT_SECONDS
-
-    def __init__(self, function: Callable[[Change], Any], threads: Executor) -> None:
-        self.subscription: Subscription = getattr(function, _MARK)
-        self._function = function
-        self._threads = threads
-
-    async def deliver(self, change: Change) -> None:
-        """Call the function. Raises what it raises."""
-        if inspect.iscoroutinefunction(self._function):
-            await self._function(change)
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._function, change)
-
-    async def close(self) -> None:
-        """There is nothing to let go of."""
 
 
 def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
