@@ -122,13 +122,13 @@ class Bench:
         generated_at = delivery.received_at if snapshot.generated_at is None else snapshot.generated_at
         names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
         if tracker is None:
-            self._move(key, None, new_tracker(key, delivery, message, snapshot, generated_at, message_id))
+            self.move(key, None, new_tracker(key, delivery, message, snapshot, generated_at, message_id))
             self.terms |= terms_of(key, (key[1], *names))
             return
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
             self.terms |= terms_of(key, names)  # an older snapshot's too: it is found by every name that it ever had
         if (generated_at, message_id) > (tracker.snapshot_generated_at, tracker.snapshot_message_id):
-            self._move(key, tracker, take_snapshot(tracker, snapshot, generated_at, message_id))
+            self.move(key, tracker, take_snapshot(tracker, snapshot, generated_at, message_id))
 
     def _decide_event(
         self,
@@ -154,7 +154,7 @@ class Bench:
         self.events[identity] = event.digest
         self.new_events.append(row)
         if verdict is _APPLIED:
-            self._move(key, before, advance(before, row))
+            self.move(key, before, advance(before, row))
             self.changes.append(row)
         return verdict
 
@@ -174,7 +174,8 @@ class Bench:
             return "implausible_future"
         return occurrence
 
-    def _move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
+    def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
+        """Take a tracker's new row."""
         if before is not None and key not in self.moved:
             after = after._replace(version=before.version + 1)
         self.moved.add(key)

@@ -99,6 +99,16 @@ class Database:
                 raise
             raise StorageUnavailable(self.explain(error)) from None
 
+    @contextmanager
+    def read_snapshot(self) -> Iterator[Connection]:
+        """Give a read-only connection that sees everything as it is at its first question, as long as the block lasts."""
+        with self.read() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
     def close_readers(self) -> None:
         """Close the reading connections; the writer is the last to leave a SQLite file and folds its log into it."""
         if self._reading is not None:

@@ -49,7 +49,9 @@ class Ledger:
 
     def read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
         """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
-        trackers, messages, events = set(), set(), set()
+        trackers: set[tuple[str, str]] = set()
+        messages: set[tuple[str, str]] = set()
+        events: set[tuple[str, str, str]] = set()
         for submission in batch:
             source = submission.delivery.source
             for message in submission.messages:
@@ -58,6 +60,17 @@ class Ledger:
                 if message.tracker_id is not None:
                     trackers.add((source, message.tracker_id))
                     events.update([(source, message.tracker_id, event.event_id) for event in message.events])
+        self.read_keys(connection, bench, trackers, messages, events)
+
+    def read_keys(
+        self,
+        connection: Connection,
+        bench: Bench,
+        trackers: set[tuple[str, str]],
+        messages: set[tuple[str, str]],
+        events: set[tuple[str, str, str]],
+    ) -> None:
+        """Tell the bench what is known by these keys, and lock the trackers that exist."""
         for row in self._find_trackers.execute(connection, sorted(trackers)):
             bench.trackers[row[0], row[1]] = TrackerRow(*row)
         for row in self._find_messages.execute(connection, sorted(messages)):

@@ -1,0 +1,73 @@
+"""Making the whole state again, elsewhere, from what is kept."""
+
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+
+import click
+
+from receiver.cli.output import complain, show_table
+from receiver.cli.progress import advancing, until_interrupted
+from receiver.cli.remote import reading
+from receiver.errors import ConfigurationError, ReceiverError
+from receiver.intake import take_again
+from receiver.settings import Settings, load
+from receiver.storage import schema
+from receiver.storage.comparison import compare
+from receiver.storage.database import Database
+from receiver.storage.rebuild import Rebuild, check_empty
+
+_INTERRUPTED = 130
+_NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
+
+
+@click.command()
+@click.option("--into", "url", required=True, metavar="URL", help="An empty database; its tables are made.")
+def rebuild(url: str) -> None:
+    """Make the whole state again in an empty database.
+
+    All calls that are kept are decided again in the order of before, by the settings of now; nobody is told of changes. What was
+    made by calls whose bodies are pruned is taken over as it stands, and so is all that is not made by calls.
+    """
+    settings = load()
+    target = _open(url, settings)
+    try:
+        target.take()
+        check_empty(target)
+        schema.migrate(target)
+        with reading(settings) as database:
+            _rebuild(settings, database, target)
+    finally:
+        target.close()
+
+
+def _open(url: str, settings: Settings) -> Database:
+    try:
+        target = Database(url)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message.replace("RECEIVER_DATABASE_URL", "--into")) from None
+    database = Database(settings.database_url)
+    if target.url == database.url or (target.path and database.path and target.path.resolve() == database.path.resolve()):
+        raise ConfigurationError("--into: this is the database to be read; name another, empty one.")
+    return target
+
+
+def _rebuild(settings: Settings, database: Database, target: Database) -> None:
+    take, max_future = partial(take_again, settings.sources()), timedelta(hours=settings.max_future_hours)
+    with database.read_snapshot() as source, closing(Rebuild(source, target, take, max_future)) as work:
+        with advancing("rebuilding", work.count_calls()) as advance, until_interrupted() as interrupted:
+            try:
+                for calls in work.run():
+                    advance(calls)
+                    if interrupted():
+                        complain(_NOT_WHOLE.format(target=target))
+                        raise click.exceptions.Exit(_INTERRUPTED)
+                work.copy_rest()
+            except ReceiverError:
+                complain(_NOT_WHOLE.format(target=target))
+                raise
+        found = list(compare(source, target))
+    columns = ("table", "before", "after", "differing")
+    show_table(columns, ((*row[:3], "-" if row.differing is None else row.differing) for row in found), numbers=columns[1:])
+    differing = sum(row.differing or abs(row.after - row.before) for row in found)
+    click.echo(f"{target} holds the same" if not differing else f"{differing} rows of {target} differ")

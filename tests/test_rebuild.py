@@ -1,0 +1,280 @@
+"""The state that is rebuilt from the kept calls is the state that they made."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.changes import Subscription
+from receiver.clock import new_id, to_micros
+from receiver.errors import ConfigurationError, Unauthorized
+from receiver.intake import take, take_again
+from receiver.records import Answer, Submission
+from receiver.rows import AuditRow
+from receiver.sources import Source, make_sources
+from receiver.storage.comparison import Comparison, compare
+from receiver.storage.database import Database
+from receiver.storage.inbox import Inbox
+from receiver.storage.kept import read_kept
+from receiver.storage.rebuild import Rebuild, check_empty
+from receiver.storage.replay import Order, Replays
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+from tests.harness import ship24, strategies
+from tests.harness.contents import contents
+from tests.harness.inbox import NOW, delivery
+from tests.harness.service import read_rows
+from tests.harness.storage import change, make_tables, poison
+from tests.harness.strategies import arrivals, bodies, histories
+
+SOURCES = make_sources({}, {})
+FAR_AHEAD = "9999-01-01T10:00:00"
+MAX_FUTURE = timedelta(hours=48)
+OWN = {"events.change_id", "trackers.version", "quarantine.id"}
+LEFT = {"dispatches", "dead_changes"}
+_numbers = count(1)
+
+
+class Post:
+    """A database into which calls of all kinds come, in batches a second apart, and are replayed."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.database = Database(url)
+        self.database.take()
+        self._transactions = Transactions(self.database)
+        self._upkeep = Upkeep(self.database, Replays(self.database, MAX_FUTURE, [Subscription("all")]))
+        self._inbox = Inbox(self._transactions, self._upkeep, self.database, MAX_FUTURE, [Subscription("all")])
+        self._seconds = count(1)
+
+    def call(self, *calls: tuple[Source, bytes]) -> list[str]:
+        """Keep calls in one batch; return their ids."""
+        batch = []
+        for source, body in calls:
+            at = self._now()
+            came = delivery(body)._replace(id=new_id(at), received_at=to_micros(at), source=source.name, kind=source.kind)
+            batch.append(take(source, came))
+        return self.keep(batch)
+
+    def keep(self, batch: Sequence[Submission]) -> list[str]:
+        assert None not in self._inbox.keep(batch, self._now())
+        return [submission.delivery.id for submission in batch]
+
+    def group(self, *items: Any) -> str:
+        """Keep one call of Ship24."""
+        return self.call((SOURCES[0], ship24.body(*items)))[0]
+
+    def replay(self, delivery_id: str, *, force: bool) -> None:
+        """Have a call decided again, as an operator does."""
+        now = self._now()
+        entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
+        submission = take_again(SOURCES, read_kept(self.database, delivery_id))
+        order = Order(to_micros(now), force)
+        self._transactions.run(lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order)))
+
+    def _now(self) -> datetime:
+        return NOW + timedelta(seconds=next(self._seconds))
+
+    def close(self) -> None:
+        self._transactions.close()
+        self.database.close()
+
+
+def rebuild(source: Database, into: str) -> list[Comparison]:
+    """Rebuild a database in another one."""
+    make_tables(into)
+    target = Database(into)
+    target.take()
+    try:
+        take = partial(take_again, SOURCES)
+        with source.read_snapshot() as snapshot, closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work:
+            assert sum(work.run()) == work.count_calls()
+            work.copy_rest()
+            return list(compare(snapshot, target))
+    finally:
+        target.close()
+
+
+def clear(url: str) -> None:
+    """Remove all rows."""
+    change(url, *(f"DELETE FROM {table}" for table in contents(url)))
+
+
+@pytest.fixture
+def post(database_url: str) -> Iterator[Post]:
+    make_tables(database_url)
+    with closing(Post(database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def into(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[str]:
+    """An empty database of each kind, beside the other one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/rebuilt.db"
+    else:
+        cluster = request.getfixturevalue("cluster")
+        name = f"rebuilt_{next(_numbers)}"
+        yield cluster.create_database(name)
+        cluster.drop_database(name)
+
+
+def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
+    """Rebuild, and check that all rows are the same, but ids that each database makes itself, and the outbox."""
+    compared = rebuild(post.database, into)
+    assert [row for row in compared if row.differing or row.before != row.after] == []
+    was, now = contents(post.url, without=OWN | LEFT), contents(into, without=OWN | LEFT)
+    for table in was:
+        assert now[table] == was[table], table
+    assert read_rows(into, "SELECT * FROM dispatches") == []
+
+
+@st.composite
+def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
+    """A call of Shiipp: few packages and manifests, with and without times and ids."""
+    kind = draw(st.sampled_from([SOURCES[1], SOURCES[2]]))
+    moment = draw(st.sampled_from([None, "2025-05-01T10:00:00", "2025-05-02", "soon", FAR_AHEAD]))
+    if kind is SOURCES[1]:
+        names = {
+            "package_id": draw(st.sampled_from(["P1", "P2", None])),
+            "manifest_id": draw(st.sampled_from([None, "M1", "M2"])),
+        }
+        said: dict[str, Any] = {**names, "tracking_number": draw(st.sampled_from([None, "T1"])), "entry_date_time": moment}
+    else:
+        status = draw(st.sampled_from(["Ready", "Shipped", "Completed"]))
+        said = {
+            "manifest_id": "M1",
+            "status": status,
+            "status_date_time": moment,
+            "packages": draw(st.sampled_from([[], ["P1"]])),
+        }
+    return kind, orjson.dumps({name: value for name, value in said.items() if value is not None})
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.DataObject) -> None:
+    clear(post.url)
+    make_tables(into)
+    clear(into)
+    stories = [data.draw(histories(f"t{number}")) for number in range(data.draw(st.integers(1, 3)))]
+    items = [item for story in stories for item in story.items]
+    items += [ship24.item(f"far-{number}", "t0", [ship24.event(occurrence=FAR_AHEAD)]) for number in range(2)]
+    batches = [[(SOURCES[0], body) for body in batch] for batch in data.draw(arrivals(items))]
+    nasty = [(SOURCES[0], body.replace(strategies.PLACE_OF_NUMBER, b"0")) for body in data.draw(st.lists(bodies(), max_size=3))]
+    batches += [[call] for call in [*nasty, *data.draw(st.lists(packages(), max_size=8))]]
+    ids = []
+    for batch in data.draw(st.permutations(batches)):
+        ids += post.call(*batch)
+        if data.draw(st.integers(0, 4)) == 0:
+            post.replay(data.draw(st.sampled_from(ids)), force=data.draw(st.booleans()))
+    check_same(post, into)
+
+
+def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post, into: str) -> None:
+    refused = delivery(b"")._replace(id="refused")
+    fetched = delivery(b"")._replace(id="fetched", source="shiipp", kind="customers", method="GET")
+    post.keep([Submission(refused, error=Unauthorized("No token.")), Submission(fetched, answer=Answer(200, b"[]"), served=3)])
+    post.group(ship24.item("m", "t"))
+    change(
+        post.url,
+        "INSERT INTO customers (import_id, user_code, document) VALUES ('list', 'U1', '{}')",
+        "INSERT INTO customer_imports (id, imported_at, customers, body_bytes) VALUES ('list', 1, 1, 4)",
+        "INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ('ship24', 1, 2)",
+        "INSERT INTO stopped_targets (target, stopped_at, reason) VALUES ('gone', 1, '410')",
+    )
+    check_same(post, into)
+    for table in ("customers", "customer_imports", "setup_windows", "stopped_targets", "token_uses"):
+        assert read_rows(into, f"SELECT * FROM {table}") != [], table
+
+
+def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: str) -> None:
+    def item(number: int, *days: int) -> Any:
+        events = [ship24.event(f"e{day}", f"2025-03-{day:02}", status=f"day {day}") for day in days]
+        return ship24.item(f"m{number}", "t", events, generated_at=f"2025-03-{number:02}T00:00:00Z")
+
+    first = post.group(item(1, 3, 1), item(2, 5))
+    post.group(item(5, 4, 6))
+    both = post.group(item(3, 7, 2), ship24.item("apart", "t", [ship24.event(occurrence=FAR_AHEAD)]), 7)
+    post.group(item(4, 8))
+    gone = post.group(ship24.item("m9", "u"), item(1, 3))
+    forced = post.group(ship24.item("far", "v", [ship24.event("far", FAR_AHEAD)]))
+    post.replay(forced, force=True)
+    for delivery_id in (first, both, gone, forced):
+        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
+    check_same(post, into)
+    (tracker,) = read_rows(into, "SELECT * FROM trackers WHERE tracker_id = 't'")
+    assert (tracker["status"], tracker["moves"]) == ("day 8", 5)
+
+
+def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: Post, into: str) -> None:
+    body = ship24.single("m", tracker_id="t")
+    post.call((SOURCES[0], body))
+    change(post.url, "DELETE FROM bodies")
+    rebuild(post.database, into)
+    with closing(Post(into)) as rebuilt:
+        rebuilt.call((SOURCES[0], body))
+    assert [row["outcome"] for row in read_rows(into, "SELECT outcome FROM sightings")] == ["duplicate"]
+    assert len(read_rows(into, "SELECT * FROM events")) == 1
+
+
+def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: Post, into: str) -> None:
+    for start in range(0, 450, 50):
+        events = [ship24.event(f"e{number}", f"2025-03-{number % 28 + 1:02}") for number in range(start, start + 50)]
+        items = [ship24.item(f"m-{each['eventId']}", f"t{place % 7}", [each]) for place, each in enumerate(events)]
+        post.call(*((SOURCES[0], ship24.body(item)) for item in items))
+    check_same(post, into)
+
+
+def test_a_call_that_cannot_be_decided_harms_no_other(post: Post, into: str) -> None:
+    post.call((SOURCES[0], ship24.single("poison")), (SOURCES[0], ship24.single("fine")))
+    make_tables(into)
+    poison(into)
+    compared = {row.table: row for row in rebuild(post.database, into)}
+    assert (compared["messages"].before, compared["messages"].after, compared["messages"].differing) == (2, 1, 1)
+    assert [row["reason"] for row in read_rows(into, "SELECT reason FROM quarantine")] == ["undecidable"]
+    assert compared["deliveries"].differing == 0
+
+
+def test_a_difference_is_counted(post: Post, into: str) -> None:
+    post.group(ship24.item("m", "t"))
+    change(post.url, "UPDATE trackers SET status = 'another'", "UPDATE events SET outcome = 'stale'")
+    compared = {row.table: row.differing for row in rebuild(post.database, into)}
+    assert {table: number for table, number in compared.items() if number} == {"trackers": 1, "events": 1}
+
+
+def test_what_comes_meanwhile_is_not_seen(post: Post, into: str) -> None:
+    post.group(ship24.item("m", "t"))
+    make_tables(into)
+    target = Database(into)
+    take = partial(take_again, SOURCES)
+    with (
+        closing(target),
+        post.database.read_snapshot() as snapshot,
+        closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work,
+    ):
+        assert work.count_calls() == 1
+        post.group(ship24.item("later", "t"))
+        assert list(work.run()) == [1]
+        assert work.count_calls() == 1
+
+
+def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
+    database = Database(into)
+    with closing(database):
+        check_empty(database)
+        make_tables(into)
+        check_empty(database)
+        change(into, "INSERT INTO alarms (name, subject, began_at, message) VALUES ('a', 'b', 1, 'c')")
+        with pytest.raises(ConfigurationError, match="alarms"):
+            check_empty(database)
+        change(into, "DELETE FROM alarms", "CREATE TABLE somebody_elses (id INTEGER)")
+        with pytest.raises(ConfigurationError, match="somebody_elses"):
+            check_empty(database)
