@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "settings": "addresses alarms errors gate retention sources targets",
     "intake": "errors records sources",
     "forgetting": "errors records sources",
-    "storage": "answers changes clock decide errors forgetting occurrence records retention rows",
+    "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
     "relay": "addresses changes clock errors gate handlers settings storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors records retention storage",
