@@ -87,6 +87,7 @@ def pages(running: Service) -> list[str]:
             f"/ops/deliveries/{running.scalar(delivery, outcome=name)}"
             for name in ("accepted", "refused", "unreadable", "failed")
         ),
+        f"/ops/deliveries/{running.scalar(delivery, outcome='accepted')}/replay",
         *(to_tracker("ship24", stale["tracker_id"]), f"/ops/messages/{stale['message_id']}"),
         *(
             to_tracker("ship24", "tracker <b>/\u202e?#%"),
@@ -399,3 +400,21 @@ def test_five_megabytes_are_shown_in_part_and_quickly_folded(running: Service, o
     expect(tab.page.get_by_text(re.compile("1,1[0-9]{2} more"))).to_have_count(1)
     assert tab.page.evaluate("document.querySelectorAll('*').length") < 12_000
     expect(tab.page.get_by_role("link", name=re.compile("Exact bytes, 4.* MB"))).to_be_visible()
+
+
+def test_a_replay_shows_first_what_would_change_and_asks(running: Service, open_tab: OpenTab) -> None:
+    far = ship24.event("far", "2199-01-01T10:00:00", status="Delivered at last")
+    assert running.post(ship24.single("ahead", tracker_id="ahead", events=[far])).outcomes() == ["quarantined"]
+    call_id = running.scalar("SELECT delivery_id FROM messages WHERE message_id = 'ahead'")
+    tab = open_tab()
+    tab.open(f"/ops/deliveries/{call_id}")
+    tab.page.get_by_role("link", name="Replay").click()
+    tab.page.get_by_label("Also what is in quarantine").check()
+    tab.page.get_by_role("button", name="Show what would change").click()
+    expect(tab.page.get_by_role("heading", name="What would change")).to_be_visible()
+    expect(tab.page.get_by_role("main")).to_contain_text("Delivered at last")
+    assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "quarantined"
+    tab.page.get_by_role("button", name="Replay it").click()
+    expect(tab.page.get_by_role("heading", name="What changed")).to_be_visible()
+    assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "applied"
+    assert running.scalar("SELECT count(*) FROM audit WHERE action = 'replay' AND actor = 'anna'") == 1

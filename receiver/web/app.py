@@ -37,6 +37,7 @@ from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
 from receiver.web.pruning import Pruner
 from receiver.web.reader import Reader
+from receiver.web.replayer import Replayer
 from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
 from receiver.web.tally import Tally
 from receiver.web.watch import Watch
@@ -68,6 +69,7 @@ def create_app(
     pruner = Pruner(settings.periods(), desk.do)
     health = Health(database, desk, watch.on)
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
+    replayer = Replayer(reader, desk, database, settings.sources())
     questions = Questions(database, settings.sources(), find_targets(settings)).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     app = Starlette(
@@ -77,9 +79,9 @@ def create_app(
             Route("/readyz", health.readyz),
             Route("/metrics", metrics.show),
             *Api(operators, reader, desk, windows, questions, description).routes(),
-            ReplayEndpoint(operators, reader, desk, database, settings.sources()).route(),
+            ReplayEndpoint(operators, replayer).route(),
             *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
-            *make_console(settings, database, operators, reader, desk, windows),
+            *make_console(settings, database, operators, reader, desk, windows, replayer),
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},

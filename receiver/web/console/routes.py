@@ -18,11 +18,13 @@ from receiver.web.console.pages import Pages, Sheet
 from receiver.web.console.preferences import Preferences
 from receiver.web.console.printer import Printer
 from receiver.web.console.quarantine import Quarantine
+from receiver.web.console.replays import Replays
 from receiver.web.console.session import Sessions
 from receiver.web.console.trackers import Trackers
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
 from receiver.web.reader import Reader
+from receiver.web.replayer import Replayer
 from receiver.web.windows import SetupWindows
 
 
@@ -42,7 +44,13 @@ def show_nothing(_visit: Visit) -> Sheet:
 
 
 def make_console(
-    settings: Settings, database: Database, operators: Operators, reader: Reader, desk: Desk, windows: SetupWindows
+    settings: Settings,
+    database: Database,
+    operators: Operators,
+    reader: Reader,
+    desk: Desk,
+    windows: SetupWindows,
+    replayer: Replayer,
 ) -> list[BaseRoute]:
     """Return the routes of all pages; none if no ops token is set. They come behind those of the API."""
     if not settings.ops_tokens:
@@ -54,6 +62,7 @@ def make_console(
     pages = Pages(guard, printer, reader)
     entrance = Entrance(sessions, guard, operators, printer, desk)
     preferences = Preferences(settings, database, guard, desk, windows)
+    replays = Replays(database, guard, printer, replayer)
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", entrance.show),
@@ -68,6 +77,8 @@ def make_console(
             methods=["POST"],
             max_body_size=MAX_FORM_BYTES,
         ),
+        Route("/ops/deliveries/{delivery_id}/replay", pages.show(replays.ask)),
+        Route("/ops/deliveries/{delivery_id}/replay", pages.take(replays.order), methods=["POST"], max_body_size=MAX_FORM_BYTES),
         PageRoute("/ops/{rest:path}", pages.show(show_nothing)),
     ]
 

@@ -1,0 +1,47 @@
+"""Deciding a call again: shows first what would change, then asks."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.console import links
+from receiver.web.console.forms import read_form
+from receiver.web.console.guard import Guard, Visit
+from receiver.web.console.pages import Sheet
+from receiver.web.console.printer import Printer
+from receiver.web.replayer import Replayer
+
+_ORDERS = ("show", "replay")
+
+
+class Replays:
+    """The pages."""
+
+    def __init__(self, database: Database, guard: Guard, printer: Printer, replayer: Replayer) -> None:
+        self._database = database
+        self._guard = guard
+        self._printer = printer
+        self._replayer = replayer
+
+    def ask(self, visit: Visit) -> Sheet:
+        """Ask how the call is to be decided again. Raises NotFound."""
+        stored = queries.show_delivery(self._database, visit.path["delivery_id"])
+        if stored.body is None:
+            raise NotFound("The bytes of this call are no longer kept, so it cannot be decided again.")
+        return Sheet("replay.html", {"section": "deliveries", "call_id": stored.row["id"], "told": None, "force": False})
+
+    async def order(self, visit: Visit, request: Request) -> Response:
+        """Show what would change, or change it. Raises FormRefused, NotFound, UnexpectedShape."""
+        form = await read_form(request)
+        self._guard.check_form(request, form, visit.session.form_token)
+        if form.get("order") not in _ORDERS:
+            raise UnexpectedShape("Expected the form of the replay.")
+        dry_run, force = form["order"] == "show", form.get("force") == "yes"
+        call_id = visit.path["delivery_id"]
+        told = await self._replayer.replay(visit.operator, call_id, visit.now, force=force, dry_run=dry_run)
+        values: dict[str, Any] = {"call_id": call_id, "told": told, "force": force, "done": not dry_run}
+        return self._printer.print("replay.html", visit.now, section="deliveries", visit=visit, links=links, **values)
