@@ -57,12 +57,15 @@ FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 
 INSERT INTO events (
   source, tracker_id, event_id, message_id, occurrence, basis, "order", status, status_code, status_category, status_milestone,
-  location, courier_code, outcome, reason, against, digest, received_at
+  location, courier_code, outcome, reason, against, digest, received_at, change_id, move, old_status, old_status_milestone
 )
 SELECT
   source, id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
-  'transit', milestone, 'Paris, FR', 'fr-post', outcome, iif(outcome = 'stale', 'older', NULL), against, digest, at
-FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale');
+  'transit', milestone, 'Paris, FR', 'fr-post', outcome, iif(outcome = 'stale', 'older', NULL), against, digest, at,
+  iif(outcome = 'applied', substr(delivery_id, 1, 19) || '9' || substr(delivery_id, 21), NULL),
+  iif(outcome = 'applied', sum(outcome = 'applied') OVER (PARTITION BY tracker ORDER BY n), NULL),
+  iif(outcome = 'applied' AND position > 1, 'In transit to the delivery office', NULL), iif(outcome = 'applied', milestone, NULL)
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale') ORDER BY n;
 
 INSERT INTO quarantine (
   id, delivery_id, position, event_position, source, message_id, tracker_id, reason, detail, raw, received_at
@@ -154,13 +157,13 @@ SELECT
 FROM drawn;
 
 CREATE TEMP TABLE latest AS
-SELECT tracker, max(position) AS position, at, occurrence, event_id, message_id, digest FROM call
+SELECT tracker, max(position) AS position, count(*) AS moves, at, occurrence, event_id, message_id, digest FROM call
 WHERE outcome = 'applied' GROUP BY tracker;
 
 INSERT INTO trackers (
   source, tracker_id, version, subject, tracking_number, client_tracker_id, shipment, snapshot_generated_at, snapshot_message_id,
   created_at, status, status_code, status_category, status_milestone, location,
-  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at
+  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at, moves
 )
 SELECT
   source, id, position, 'parcel', tracking_number, client_tracker_id,
@@ -170,7 +173,7 @@ SELECT
     'delivery', json_object('estimatedDeliveryDate', NULL, 'service', NULL, 'signedBy', NULL), 'recipient', NULL
   ),
   at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', milestone, 'Paris, FR',
-  occurrence, position, event_id, message_id, digest, at, at
+  occurrence, position, event_id, message_id, digest, at, at, moves
 FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random();
 
 INSERT INTO terms (term, source, tracker_id)

@@ -17,6 +17,7 @@ from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import DeliveryFilter, TrackerFilter
+from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
 from tests.bench import service
 from tests.bench.filling import copy, fill
@@ -37,6 +38,7 @@ _MESSAGES = (
     f"ORDER BY random() LIMIT {_SAMPLES}"
 )
 _STORM = "SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*) DESC LIMIT 1"
+_OFTEN = "SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :message_id"
 
 
 class Question(NamedTuple):
@@ -63,6 +65,7 @@ class Asker:
             self._calls = connection.execute(text(_CALLS)).all()
             self._messages = connection.execute(text(_MESSAGES)).all()
             self._storm: str = connection.execute(text(_STORM)).scalar_one()
+            self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
             self._now: int = connection.execute(text("SELECT max(received_at) FROM deliveries")).scalar_one()
 
     def questions(self) -> list[Question]:
@@ -120,6 +123,8 @@ class Asker:
     def _single(self) -> Iterator[Question]:
         base, show, explain = self._database, queries.show_tracker, story.explain
         yield Question("timeline", lambda draw: show(base, *draw.choice(self._trackers)[:2]))
+        yield Question("  its copies", lambda draw: list_copies(base, *draw.choice(self._trackers)[:2]))
+        yield Question("  the copies of one sent often", lambda _: list_copies(base, *self._often))
         yield Question("delivery", lambda draw: queries.show_delivery(base, draw.choice(self._messages).delivery_id).as_json())
         yield Question("explain a message", lambda draw: explain(base, _SOURCES, draw.choice(self._messages).message_id))
         yield Question("explain one sent often", lambda _: explain(base, _SOURCES, self._storm))

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, and_, func, select, union_all
 
 from receiver.clock import first_id
 from receiver.errors import NotFound
 from receiver.storage.database import Database
+from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.pages import Page, Span, in_range, is_keepable, public, read_cursor, read_newest
 from receiver.storage.tables import (
     NOT_ACCEPTED,
@@ -134,37 +135,19 @@ def _items(connection: Connection, delivery_id: str) -> list[dict[str, Any]]:
 
 def _carriers(connection: Connection, messages: _Messages, share: int, before: str | None) -> tuple[list[str], str | None]:
     """Return the last calls before an id that carried these messages, of each a share, and the edge behind which some lack."""
-    firsts, sightings = table_of(MessageTable), table_of(SightingTable)
+    firsts = table_of(MessageTable)
     found: set[str] = set()
     edges: list[str] = []
     for source, ids in messages.items():
         kept = select(firsts.c.delivery_id).where(firsts.c.source == source, firsts.c.message_id.in_(ids))
         found.update(connection.execute(kept if before is None else kept.where(firsts.c.delivery_id < before)).scalars())
-        copies: dict[str, list[str]] = defaultdict(list)
-        for row in connection.execute(_copies(firsts, sightings, source, ids, share, before)):
-            copies[row.message_id].append(row.delivery_id)
-        found.update(*copies.values())
-        edges += [min(carriers) for carriers in copies.values() if len(carriers) >= share]
+        copies, edge = read_copies(connection, ("delivery_id",), source, ids, share, before)
+        found.update(copy["delivery_id"] for copy in copies)
+        edges += [] if edge is None else [edge]
     last = sorted(found)[-_MAX_CARRIERS:]
     if len(last) < len(found):
         edges.append(last[0])
     return last, max(edges, default=None)
-
-
-def _copies(
-    firsts: Table, sightings: Table, source: str, message_ids: Sequence[str], share: int, before: str | None
-) -> Select[Any]:
-    """Select the last copies of each message, so many that the edge is among them: a sender may repeat one a million times."""
-    copies, edges = sightings.alias("copies"), sightings.alias("edges")
-    of_message = edges.c.source == firsts.c.source, edges.c.message_id == firsts.c.message_id
-    edge = select(edges.c.delivery_id).where(*of_message).order_by(edges.c.delivery_id.desc()).offset(share - 1).limit(1)
-    statement = select(copies.c.message_id, copies.c.delivery_id).join_from(
-        firsts, copies, and_(copies.c.source == firsts.c.source, copies.c.message_id == firsts.c.message_id)
-    )
-    if before is not None:
-        edge, statement = edge.where(edges.c.delivery_id < before), statement.where(copies.c.delivery_id < before)
-    since = func.coalesce(edge.correlate(firsts).scalar_subquery(), "")
-    return statement.where(firsts.c.source == source, firsts.c.message_id.in_(message_ids), copies.c.delivery_id >= since)
 
 
 def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[_Messages]:
