@@ -235,7 +235,8 @@ def tell(case: Case) -> list[bytes]:
         body(person("person", "m-1", [event("e-1")])),  # a copy
         body(person("stranger", "m-1")),  # the same id with other content: a duplicate that tells of somebody else
         body(person("person", "o-1")),  # and the other way round
-        body(flawed, nameless, item("o-2", "other")),
+        body(flawed, item("o-2", "other")),
+        body(nameless, item("o-3", "other")),
         body(person("person", "m-3", [], "2025-04-01T00:00:00Z")),
         json.dumps({"data": {"trackings": [{"trackingNumber": "TN-person", "recipient": CODE}]}}).encode(),
     ]
@@ -251,9 +252,9 @@ def test_nothing_personal_is_left_and_no_verdict_changes(case: Case) -> None:
     done = case.forgotten("ship24/person")
     assert case.verdicts() == before
     # Three of its own, its id with another's content (on record as its own), another's id with its content, an unreadable one;
-    # two shared ones; an event and two items in quarantine.
-    assert done == Forgotten(removed=6, rewritten=2, emptied=3)
-    assert [len(json.loads(kept)["trackings"]) for kept in case.bodies()] == [2, 3]
+    # three shared ones; an event and two items in quarantine.
+    assert done == Forgotten(removed=6, rewritten=3, emptied=3)
+    assert [len(json.loads(kept)["trackings"]) for kept in case.bodies()] == [2, 2, 2]
     assert case.find_planted() == []
     for each in bodies[:3]:
         assert set(case.running.post(each).outcomes()) == {"duplicate"}

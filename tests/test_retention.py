@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from receiver import clock, intake
 from receiver.clock import new_id, to_micros
-from receiver.errors import StorageUnavailable, Unauthorized, Underway, UnexpectedShape
+from receiver.errors import ConfigurationError, StorageUnavailable, Unauthorized, Underway, UnexpectedShape
 from receiver.records import Submission
 from receiver.retention import (
     DAY,
@@ -31,6 +31,7 @@ from receiver.retention import (
     pause_seconds,
     units_of,
 )
+from receiver.settings import load
 from receiver.sources import make_sources
 from receiver.storage import queries
 from receiver.storage.outbox import DeadTable
@@ -411,3 +412,11 @@ def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
     wait_until(lambda: '"pruned"' in running.logs(), "a round is over")
     assert running.scalar("SELECT count(*) FROM deliveries") == 1
     assert running.scalar("SELECT count(*) FROM bodies") == 1
+
+
+def test_the_days_are_settings() -> None:
+    assert load({}).periods() == Periods(90, 30, 30)
+    given = {"BODY": "0", "REFUSED": "7", "CHANGE": "400"}
+    assert load({f"RECEIVER_{name}_RETENTION_DAYS": days for name, days in given.items()}).periods() == Periods(0, 7, 400)
+    with pytest.raises(ConfigurationError, match="RECEIVER_REFUSED_RETENTION_DAYS"):
+        load({"RECEIVER_REFUSED_RETENTION_DAYS": "-1"})

@@ -6,10 +6,24 @@ lease longer, and one that lost it does nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from contextlib import closing
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, delete, func, literal, or_, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Text,
+    and_,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlmodel import Field
 
 from receiver.clock import first_id
@@ -124,15 +138,29 @@ def _prune_shelf(connection: Connection, shelf: _Shelf, reached: str, edge: str,
     """Prune the range of a key behind `reached`; return what went, and how far it went."""
     place, content_bytes = shelf.columns
     looked_at = select(place, content_bytes, shelf.goes).where(*shelf.narrow, place > reached, place < edge)
-    found = connection.execute(looked_at.order_by(place).limit(size)).all()
-    weights = accumulate(units_of(row[1]) for row in found)
-    taken = [row for row, weight in zip(found, weights, strict=True) if weight <= size] or found[:1]
+    found = connection.execute(looked_at.order_by(place).limit(size))
+    taken, units, more = _take(found, size)
     gone = [row for row in taken if row[2]]
     if gone:
         shelf.remove(connection, [row[0] for row in gone])
-    more = len(taken) < len(found) or len(found) == size
-    done = Slice(len(gone), sum(row[1] for row in gone), sum(units_of(row[1]) for row in taken), more)
+    done = Slice(len(gone), sum(row[1] for row in gone), units, more)
     return done, taken[-1][0] if taken else reached
+
+
+def _take(found: CursorResult[*tuple[Any, ...]], size: int) -> tuple[list[Sequence[Any]], int, bool]:
+    """Return the first rows up to `size` units, but one at least; their units; and whether there may be more.
+
+    Rows that are not taken are not read either, where the database hands them over one by one.
+    """
+    taken: list[Sequence[Any]] = []
+    units = 0
+    with closing(found):
+        for row in found:
+            if taken and units + units_of(row[1]) > size:
+                return taken, units, True
+            taken.append(row)
+            units += units_of(row[1])
+    return taken, units, len(taken) == size
 
 
 def _prune_dead(connection: Connection, edge: int, size: int) -> Slice:
