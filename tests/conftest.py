@@ -77,6 +77,18 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def into(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind, beside the other one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/another.db"
+    else:
+        cluster = request.getfixturevalue("cluster")
+        name = f"another_{next(_numbers)}"
+        yield cluster.create_database(name)
+        cluster.drop_database(name)
+
+
 @pytest.fixture
 def lexical_url(cluster: Cluster) -> Iterator[str]:
     """An empty PostgreSQL database that sorts `a B c`, as most installations do, not `B a c`."""

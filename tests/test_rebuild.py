@@ -39,7 +39,6 @@ FAR_AHEAD = "9999-01-01T10:00:00"
 MAX_FUTURE = timedelta(hours=48)
 OWN = {"events.change_id", "trackers.version", "quarantine.id"}
 LEFT = {"dispatches", "dead_changes"}
-_numbers = count(1)
 
 
 class Post:
@@ -112,18 +111,6 @@ def post(database_url: str) -> Iterator[Post]:
     make_tables(database_url)
     with closing(Post(database_url)) as opened:
         yield opened
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def into(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[str]:
-    """An empty database of each kind, beside the other one."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/rebuilt.db"
-    else:
-        cluster = request.getfixturevalue("cluster")
-        name = f"rebuilt_{next(_numbers)}"
-        yield cluster.create_database(name)
-        cluster.drop_database(name)
 
 
 def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
@@ -200,18 +187,41 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
         events = [ship24.event(f"e{day}", f"2025-03-{day:02}", status=f"day {day}") for day in days]
         return ship24.item(f"m{number}", "t", events, generated_at=f"2025-03-{number:02}T00:00:00Z")
 
-    first = post.group(item(1, 3, 1), item(2, 5))
-    post.group(item(5, 4, 6))
-    both = post.group(item(3, 7, 2), ship24.item("apart", "t", [ship24.event(occurrence=FAR_AHEAD)]), 7)
-    post.group(item(4, 8))
-    gone = post.group(ship24.item("m9", "u"), item(1, 3))
+    post.group(item(5, 1, 4))
+    first = post.group(item(6, 6, 3), item(2, 7))
+    two = post.group(item(8, 8, 9))
+    both = post.group(item(3, 10, 2), ship24.item("apart", "t", [ship24.event(occurrence=FAR_AHEAD)]), 7)
+    post.group(item(4, 11))
+    gone = post.group(ship24.item("m9", "u"), item(6, 6))
     forced = post.group(ship24.item("far", "v", [ship24.event("far", FAR_AHEAD)]))
     post.replay(forced, force=True)
-    for delivery_id in (first, both, gone, forced):
+    for delivery_id in (first, two, both, gone, forced):
         change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
     check_same(post, into)
     (tracker,) = read_rows(into, "SELECT * FROM trackers WHERE tracker_id = 't'")
-    assert (tracker["status"], tracker["moves"]) == ("day 8", 5)
+    assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
+
+
+def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stands(post: Post, into: str) -> None:
+    events = [ship24.event(f"e{day}", f"2025-03-0{day}") for day in (3, 5, 4)]
+    post.group(ship24.item("m", "t", events[:2]))
+    change(post.url, "DELETE FROM bodies")
+    post.group(ship24.item("n", "t", events[2:]))
+    check_same(post, into)
+    assert [row["latest_event_id"] for row in read_rows(into, "SELECT * FROM trackers")] == ["e5"]
+
+
+def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: str) -> None:
+    early = post.group(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)]))
+    later = post.group(ship24.item("m2", "t", [ship24.event("e2", "9999-02-01")]))
+    post.group(ship24.item("m3", "t", [ship24.event("e3", "2025-03-01")]))
+    post.replay(later, force=True)
+    post.group(ship24.item("m4", "t", [ship24.event("e4", "2025-03-02")]))
+    post.replay(early, force=True)
+    post.replay(early, force=False)
+    check_same(post, into)
+    verdicts = {row["event_id"]: row["outcome"] for row in read_rows(into, "SELECT * FROM events")}
+    assert verdicts == {"e1": "stale", "e2": "applied", "e3": "applied", "e4": "stale"}
 
 
 def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: Post, into: str) -> None:

@@ -17,7 +17,7 @@ from receiver.settings import Settings
 from receiver.storage import schema
 from receiver.storage.database import Database
 from receiver.storage.kept import read_kept
-from receiver.storage.replay import Order, Replayed, Replays
+from receiver.storage.replay import ACTION, Order, Replayed, Replays
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
@@ -67,7 +67,7 @@ class _Here:
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
         now = clock.now()
         order = Order(clock.to_micros(now), force, dry_run)
-        entry = audit_entry(now, "replay", delivery_id, "force" if force else None)
+        entry = audit_entry(now, ACTION, delivery_id, order.detail)
         try:
             submission = take_again(self._sources, read_kept(self._database, delivery_id))
             if dry_run:

@@ -22,7 +22,7 @@ from receiver.storage.ledger import Ledger
 from receiver.storage.operations import AuditTable
 from receiver.storage.outbox import DeadTable, DispatchTable
 from receiver.storage.pruned import Legacy, read_legacy, take_over
-from receiver.storage.replay import Order, Replays
+from receiver.storage.replay import ACTION, Order, Replays
 from receiver.storage.statements import Insert
 from receiver.storage.tables import (
     METADATA,
@@ -39,7 +39,6 @@ from receiver.storage.tables import (
 )
 from receiver.storage.transactions import Transactions
 
-REPLAY_ACTION = "replay"
 _CALLS = 200  # in one transaction
 _BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one call
 _ROWS = 500
@@ -116,7 +115,7 @@ class Rebuild:
         deliveries, audit = table_of(DeliveryTable), table_of(AuditTable)
         in_order = select(deliveries).order_by(deliveries.c.decided_at, deliveries.c.id)
         calls: Iterator[_Step] = (DeliveryRow(*row) for row in self._stream(in_order))
-        replays = select(audit).where(audit.c.action == REPLAY_ACTION).order_by(audit.c.done_at, audit.c.id)
+        replays = select(audit).where(audit.c.action == ACTION).order_by(audit.c.done_at, audit.c.id)
         orders: Iterator[_Step] = (AuditRow(*row) for row in self._stream(replays))
         chunk: list[DeliveryRow] = []
         for step in heapq.merge(calls, orders, key=_moment):
@@ -183,8 +182,13 @@ class Rebuild:
         found = self._source.execute(select(deliveries).where(deliveries.c.id == entry.subject)).first()
         (call,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
         if call is not None and call.submission is not None:
-            submission, order = call.submission, Order(entry.done_at, force=entry.detail == "force")
-            self._transactions.run(lambda connection: self._replays.replay(connection, submission, order))
+            submission, order = call.submission, Order.recall(entry.done_at, entry.detail)
+            try:
+                self._transactions.run(lambda connection: self._replays.replay(connection, submission, order))
+            except StorageUnavailable:
+                raise
+            except Exception:  # it stays undecided here; the comparison counts it
+                return
 
     def _copy_names(self) -> None:
         """Copy the words and the links of trackers whose calls were taken over as they stand: what told them is gone."""

@@ -28,6 +28,10 @@ from receiver.storage.tables import (
     table_of,
 )
 
+_FORCED = "force"
+ACTION = "replay"
+"""What stands in the audit for a call that was decided again; the detail is that of the order."""
+
 
 class Order(NamedTuple):
     """How a call is to be decided again. `now` is when that is, in microseconds.
@@ -39,6 +43,16 @@ class Order(NamedTuple):
     now: int
     force: bool = False
     dry_run: bool = False
+
+    @property
+    def detail(self) -> str | None:
+        """Return what the audit says of it."""
+        return _FORCED if self.force else None
+
+    @classmethod
+    def recall(cls, done_at: int, detail: str | None) -> "Order":
+        """Return the order of which the audit says this."""
+        return cls(done_at, detail == _FORCED)
 
 
 class Item(NamedTuple):

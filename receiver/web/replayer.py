@@ -8,7 +8,7 @@ from receiver.records import Submission
 from receiver.sources import Source
 from receiver.storage.database import Database
 from receiver.storage.kept import read_kept
-from receiver.storage.replay import Order, Replayed
+from receiver.storage.replay import ACTION, Order, Replayed
 from receiver.web.desk import Desk
 from receiver.web.operators import Operator
 from receiver.web.reader import Reader
@@ -33,7 +33,7 @@ class Replayer:
         if dry_run:
             shown: Replayed = await self._desk.do("replay", submission, order)
             return shown
-        entry = operator.entry(now, "replay", submission.delivery.id, "force" if force else None)
+        entry = operator.entry(now, ACTION, submission.delivery.id, order.detail)
         replayed: Replayed = await self._desk.do("audited", entry, "replay", (submission, order))
         self._desk.tell_change()
         return replayed

@@ -1,0 +1,93 @@
+"""`receiver rebuild`, as an operator runs it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from receiver.errors import ReceiverError
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.contents import contents, differing
+from tests.harness.inbox import opened
+from tests.harness.service import environment, read_rows, run_command, wait_until
+from tests.harness.storage import make_tables
+
+FAR_AHEAD = "9999-01-01T10:00:00"
+
+
+def run(folder: Path, url: str, *arguments: str, code: int = 0, **given: str) -> str:
+    done = run_command("rebuild", *arguments, cwd=folder, env=environment(url, **given))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_command_rebuilds_beside_a_running_service_and_says_what_there_is(
+    service: StartService, database_url: str, into: str, tmp_path: Path
+) -> None:
+    running = service(database_url)
+    body = ship24.body(ship24.item("m", "t"), ship24.item("far", "t", [ship24.event(occurrence=FAR_AHEAD)]))
+    assert running.post(body).outcomes() == ["applied", "quarantined"]
+    assert running.post(b"{").status == 400
+    shown = run(tmp_path, database_url, "--into", into)
+    assert "holds the same" in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith("trackers")] == [["trackers", "1", "1", "0"]]
+    rebuilt = service(into)
+    assert rebuilt.post(body).outcomes() == ["duplicate", "duplicate"]
+
+
+def test_only_an_empty_database_is_filled(sqlite_url: str, into: str, tmp_path: Path) -> None:
+    for url in (sqlite_url, into):
+        make_tables(url)
+        with opened(url) as store:
+            store.keep(ship24.single())
+    before = contents(into)
+    assert "is not empty (table bodies)" in run(tmp_path, sqlite_url, "--into", into, code=2)
+    assert "this is the database to be read" in run(tmp_path, sqlite_url, "--into", sqlite_url, code=2)
+    assert differing(before, contents(into)) == set()
+
+
+def test_the_same_file_by_another_name_is_the_same(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    (tmp_path / "other.db").symlink_to(tmp_path / "receiver.db")
+    assert "this is the database" in run(tmp_path, sqlite_url, "--into", f"sqlite:///{tmp_path}/other.db", code=2)
+
+
+def test_a_wrong_address_is_said_without_its_password(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    assert "--into" in run(tmp_path, sqlite_url, code=2)
+    for url in ("mysql://me:planted@here/x", "planted", "postgresql://me:planted@127.0.0.1:1/x"):
+        shown = run(tmp_path, sqlite_url, "--into", url, code=1 if url.startswith("postgresql") else 2)
+        assert shown.startswith("receiver: ")
+        assert "planted" not in shown
+
+
+def test_there_has_to_be_something_to_rebuild_from(sqlite_url: str, tmp_path: Path) -> None:
+    shown = run(tmp_path, sqlite_url, "--into", f"sqlite:///{tmp_path}/rebuilt.db", code=2)
+    assert "Run `receiver migrate` first" in shown
+
+
+def test_ctrl_c_leaves_a_database_of_which_is_said_that_it_is_not_whole(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    into = f"sqlite:///{tmp_path}/rebuilt.db"
+    with opened(sqlite_url) as store:
+        for _ in range(20):
+            store.keep(*(ship24.single() for _ in range(1000)))
+    command = [sys.executable, "-m", "receiver", "rebuild", "--into", into]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(sqlite_url), stderr=subprocess.PIPE, text=True) as running:
+        wait_until(lambda: has_calls(into), "some calls are taken")
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "rebuilt.db is not whole; empty it and begin again" in told
+    assert "is not empty" in run(tmp_path, sqlite_url, "--into", into, code=2)
+
+
+def has_calls(url: str) -> bool:
+    try:
+        return bool(read_rows(url, "SELECT id FROM deliveries LIMIT 1"))
+    except (ReceiverError, SQLAlchemyError):
+        return False
