@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +21,7 @@ from receiver.storage.upkeep import Upkeep
 from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import NOW, Store, delivery
-from tests.harness.service import read_rows
+from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import change, make_tables, poison
 
 FAR_AHEAD = "2027-01-01T10:00:00"
@@ -272,3 +274,18 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk:
     with pytest.raises(UnexpectedShape, match="no longer kept"):
         desk.transactions.run(lambda connection: desk.upkeep.replay(connection, submission, Order(MICROS, force=True)))
     assert read_rows(desk.url, "SELECT event_id FROM events") == []
+
+
+def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with closing(Desk(postgresql_url)) as one, closing(Desk(postgresql_url)) as other, ThreadPoolExecutor(1) as thread:
+        early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
+        submission = take_again(SOURCES, read_kept(one.database, early))
+        with one.database.connect_writer() as connection, connection.begin():
+            first = one.upkeep.replay(connection, submission, Order(MICROS, force=True))
+            second = thread.submit(other.replay, early, force=True)
+            wait_until(lambda: read_rows(postgresql_url, waiting), "the second one waits")
+        assert verdicts(first) == [("quarantined implausible_future", "applied")]
+        assert verdicts(second.result()) == [("applied", "applied")]
+        assert second.result().changed is False

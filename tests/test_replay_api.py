@@ -190,6 +190,7 @@ def test_replays_beside_live_calls_and_each_other_keep_once_and_forward_only(
     assert {row["n"] for row in applied} == {1}
     assert len(applied) == 60
     assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert {row["outcome"] for row in running.rows("SELECT DISTINCT outcome FROM messages")} == {"applied", "stale"}
     assert all(moves[-1][1].startswith("9999") for moves in moves_of(running).values())
     assert running.scalar("SELECT count(*) FROM audit") == 40
 
@@ -269,7 +270,7 @@ def every(change):
 """
 
 
-def test_the_users_own_code_is_told_at_once_of_what_a_replay_applies(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_users_own_code_is_told_of_what_a_replay_applies(tmp_path: Path, sqlite_url: str) -> None:
     place = tmp_path / "place"
     place.mkdir()
     (place / "told_handlers.py").write_text(HANDLER, encoding="utf-8")
