@@ -26,6 +26,8 @@ _LIMITS = (
     ("max_body_bytes", "The largest body that is taken", "size"),
     ("max_future_hours", "An event further ahead of its receipt is implausible", "hours"),
     ("body_retention_days", "Bodies are kept (0: for ever)", "days"),
+    ("refused_retention_days", "Refused calls are kept", "days"),
+    ("change_retention_days", "Changes that were given up are kept (0: for ever)", "days"),
     ("body_timeout_seconds", "A whole request must arrive within", "seconds"),
     ("commit_timeout_seconds", "A commit must be done within", "seconds"),
     ("queue_deliveries", "Calls that may wait for their commit", "number"),
