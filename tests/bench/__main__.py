@@ -20,7 +20,7 @@ _DATA = Path(__file__).parents[2] / "data"
 
 
 def main() -> None:
-    description = "Measure how fast calls are kept. Takes about seven minutes and 5 GB of disk."
+    description = "Measure how fast calls are kept and operators answered. Takes about a quarter of an hour and 10 GB of disk."
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=description)
     parser.add_argument("--quick", action="store_true", help="one short round, and a large database of 0.1 M messages")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is run (3)")
