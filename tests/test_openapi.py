@@ -67,7 +67,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @QUESTIONS.parametrize()
 @settings(max_examples=40)
 def test_every_answer_is_as_described(case: schemathesis.Case[Any], running: Service) -> None:
-    case.call_and_validate(base_url=running.url, headers={"authorization": f"Bearer {OPS}"}, checks=CHECKS)
+    """What was made wrong by a parameter that cannot be sent (none, or of nothing) arrives without it, and is right."""
+    vanishing = [value for value in (case.query or {}).values() if value in (None, "", [], {})]
+    checks = [check for check in CHECKS if check is not negative_data_rejection or not vanishing]
+    case.call_and_validate(base_url=running.url, headers={"authorization": f"Bearer {OPS}"}, checks=checks)
 
 
 def test_the_document_is_served_as_it_is_made(running: Service) -> None:

@@ -23,6 +23,7 @@ class Effects:
         self._whole = whole
         self._answers: list[dict[str, Any]] = []
         self._calls = 0
+        self._unreadable = 0
         self._messages = 0
         self._trackers = 0
         self._message_rows: list[tuple[object, ...]] = []
@@ -31,6 +32,7 @@ class Effects:
     def add(self, answer: dict[str, Any]) -> None:
         """Take what one call changes, as the API tells it."""
         self._calls += 1
+        self._unreadable += answer["problem"] is not None
         if not answer["changed"]:
             return
         self.changing.append(answer["delivery_id"])
@@ -62,9 +64,12 @@ class Effects:
     def show_total(self, changed: str, moved: str, stayed: str) -> None:
         """Print how many calls, messages and trackers there were, in these words."""
         messages, calls = _count(self._messages, "message"), _count(len(self.changing), "call")
-        click.echo(f"{messages} of {calls} {changed}, {_count(self._trackers, 'tracker')} {moved}")
+        trackers = _count(self._trackers, "tracker")
+        click.echo(f"{messages} of {calls} {changed}, {trackers} {moved}" if self.changing else f"nothing {changed}")
         if self._calls > len(self.changing):
             click.echo(f"{_count(self._calls - len(self.changing), 'call')} {stayed} as before")
+        if self._unreadable:
+            click.echo(f"{_count(self._unreadable, 'call')} of these cannot be read: `receiver explain ID` says why")
         for reason, number in Counter(reason for _, reason in self.left_out).items():
             click.echo(f"left out: {_count(number, 'call')}. {printable(reason)}")
 

@@ -32,10 +32,10 @@ def rebuild(url: str) -> None:
     settings = load()
     target = _open(url, settings)
     try:
-        target.take()
-        check_empty(target)
-        schema.migrate(target)
         with reading(settings) as database:
+            target.take()
+            check_empty(target)
+            schema.migrate(target)
             _rebuild(settings, database, target)
     finally:
         target.close()
