@@ -183,3 +183,13 @@ def test_handlers_that_cannot_be_had_are_named_before_anything_is_served(
         running.stop()
         done = run_command("serve", cwd=place, env={**running.env, "RECEIVER_HANDLERS": modules})
     assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+
+
+def test_handlers_are_found_by_an_entry_point_too(place: Path, sqlite_url: str) -> None:
+    package = place / "shop_package-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop-package\nVersion: 1\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[receiver.handlers]\nshop = shop_handlers\n", encoding="utf-8")
+    with serving(place, sqlite_url) as running:
+        running.post(moved("t", 10))
+        wait_until(lambda: moves(told(place, "every"), "t") == [1], "the handler of the entry point was told")
