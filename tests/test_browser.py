@@ -158,6 +158,7 @@ def test_by_keyboard_alone_from_the_sign_in_to_a_timeline(running: Service, open
     tab = open_tab(signed_in=False)
     tab.open("/ops")
     keyboard = tab.page.keyboard
+    expect(tab.page.get_by_label("Ops token")).to_be_focused()
     keyboard.type(OPS)
     keyboard.press("Enter")
     tab.page.wait_for_url("**/ops")
