@@ -53,7 +53,6 @@ class Database:
         self.url = read_url(url)
         self.is_sqlite = is_sqlite(self.url)
         self.path = Path(self.url.database or "") if self.is_sqlite else None
-        self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         self.takes_arrays = not self.is_sqlite
         self.has_one_writer = self.is_sqlite
@@ -72,17 +71,23 @@ class Database:
         if self.path is not None and self._lock is None:
             self._lock = take_lock(self.path)
 
-    def connect_writer(self) -> Connection:
+    def connect_writer(self, *, scratch_in_memory: bool = False) -> Connection:
         """Open the writing connection; each transaction on it locks at its start. Call `take` first.
 
+        With `scratch_in_memory` SQLite puts into memory what it notes down to undo one statement of several rows; that is for
+        many small transactions, not for those that sort or copy a whole table.
         Raises StorageUnavailable if the database cannot be reached.
         """
         if self._writing is None:
             self._writing = make_writing_engine(self.url)
         try:
-            return self._writing.connect()
+            connection = self._writing.connect()
         except OperationalError as error:
             raise StorageUnavailable(self.explain(error)) from None
+        if scratch_in_memory and self.is_sqlite:
+            driver: Any = connection.connection.driver_connection  # in a transaction it cannot be set
+            driver.execute("PRAGMA temp_store=MEMORY")
+        return connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -124,6 +129,14 @@ class Database:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def insert(self, table: Table) -> Any:
+        """Begin an INSERT that knows conflict clauses.
+
+        SQLite: one that fails ends the transaction, as it would end it here anyway; so it need not first put aside every page
+        that it changes, to undo itself alone.
+        """
+        return sqlite.insert(table).prefix_with("OR ROLLBACK") if self.is_sqlite else postgresql.insert(table)
 
     def select_packed(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """Return a SELECT of the columns for `unpack`.

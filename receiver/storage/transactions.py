@@ -39,7 +39,7 @@ class Transactions:
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         if self._connection is None:
-            self._connection = self._database.connect_writer()
+            self._connection = self._database.connect_writer(scratch_in_memory=True)
         with self._connection.begin():
             return work(self._connection)
 
