@@ -237,6 +237,44 @@ def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: Sta
     assert running.post(ship24.single("late")).outcomes() == ["duplicate"]
 
 
+def heavy(number: int) -> bytes:
+    """A call of 1.5 MB: five of them are more than may be under way to the writing process."""
+    return ship24.body(*(ship24.item(f"heavy-{number}-{part}", padding="x" * 15_000) for part in range(100)))
+
+
+def test_calls_that_wait_as_bytes_for_their_turn_are_all_kept(service: StartService, database_url: str) -> None:
+    running = service(database_url)
+    with ThreadPoolExecutor(10) as threads:
+        with hold_up(database_url):
+            calls = post_in_background(running, threads, *map(heavy, range(10)))
+        assert [call.result().json()["applied"] for call in calls] == [100] * 10
+    assert running.scalar("SELECT count(*) FROM messages") == 1000
+
+
+def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bodies(
+    service: StartService, database_url: str
+) -> None:
+    running = service(database_url, commit_timeout_seconds="0.5")
+    with ThreadPoolExecutor(10) as threads, hold_up(database_url):
+        calls = post_in_background(running, threads, *map(heavy, range(10)))
+        for call in calls:
+            assert_unavailable(call.result(), "storage_unavailable")
+    ids = {call.result().json()["delivery_id"] for call in calls}
+    query = "SELECT id, status, outcome, body_bytes FROM deliveries"
+
+    def told() -> list[tuple[object, ...]]:
+        return sorted((row["id"], row["status"], row["outcome"]) for row in running.rows(query))
+
+    wait_until(lambda: told() == sorted((id_, 503, "failed") for id_ in ids), "all are on record as they were told")
+    bodies = [row["body_bytes"] for row in running.rows(query)]
+    assert 0 in bodies
+    kept = sum(size > 0 for size in bodies)
+    again = [running.post(heavy(number)).json() for number in range(10)]
+    assert sorted((answer["duplicate"], answer["applied"]) for answer in again) == sorted(
+        [(100, 0)] * kept + [(0, 100)] * (10 - kept)
+    )
+
+
 def test_a_flood_without_a_token_neither_fills_the_disk_nor_starves_real_calls(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     began = monotonic()

@@ -44,7 +44,8 @@ class CustomerEndpoint:
         delivery = self._door.make_delivery(scope, caller, admission, b"")
         hung_up = asyncio.create_task(_wait_for_hang_up(receive))
         try:
-            await self._desk.keep(await self._serve(scope, send, delivery, found, hung_up))
+            served = await self._serve(scope, send, delivery, found, hung_up)
+            await self._desk.keep(delivery, lambda: served)
         finally:
             hung_up.cancel()
 

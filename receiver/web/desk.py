@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -17,7 +18,9 @@ from receiver.web.allowance import Allowance
 from receiver.web.tally import Tally
 
 _COUNT_SECONDS = 5.0
-_MAX_BUFFERED_BYTES = 64 * 2**20  # on the way to the writing process
+_MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
+
+_Read = Callable[[], Submission]
 
 _log = structlog.get_logger()
 
@@ -35,7 +38,9 @@ class Desk(asyncio.Protocol):
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._late: dict[int, str] = {}
+        self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in the order in which they came
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
@@ -74,14 +79,12 @@ class Desk(asyncio.Protocol):
         """Return how many calls and orders wait for the writing process."""
         return len(self._waiting)
 
-    async def keep(self, submission: Submission) -> Answer:
-        """Return the answer to a call once it is kept; 503 if that is not possible now."""
-        source = submission.delivery.source
-        future, timer = self._hand_over(submission)
-        del submission  # packed by now: what was parsed need not stay in memory while the call waits
+    async def keep(self, delivery: Delivery, read: _Read) -> Answer:
+        """Return the answer to a call once it is kept; 503 if that is not possible now. `read` is called when its turn comes."""
+        future, timer = self._hand_over(delivery, read)
         answer = await future
         timer.cancel()
-        self._tally.calls[source, answer.status] += 1
+        self._tally.calls[delivery.source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
@@ -89,20 +92,21 @@ class Desk(asyncio.Protocol):
         self._tally.calls[delivery.source, error.status] += 1
         self._tally.refused[delivery.source, error.code] += 1
         if self._allowance.take(self._loop.time()):
-            future, timer = self._hand_over(Submission(delivery, error=error))
+            future, timer = self._hand_over(delivery, partial(Submission, delivery, error=error))
             await future
             timer.cancel()
         else:
             self._unrecorded[delivery.source, error.outcome, error.code] += 1
         return answers.for_error(error, delivery.id)
 
-    def _hand_over(self, submission: Submission) -> tuple[asyncio.Future[Answer], asyncio.TimerHandle]:
-        """Send a call to the writing process; return what will be its answer, and what ends the waiting for it."""
-        delivery = submission.delivery
+    def _hand_over(self, delivery: Delivery, read: _Read) -> tuple[asyncio.Future[Answer], asyncio.TimerHandle]:
+        """Let a call wait for its turn; return what will be its answer, and what ends the waiting for it."""
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._has_room() and not self._transport.is_closing():
-            self._send(number, future, Keep(number, submission))
+            self._waiting[number] = future
+            self._unread[number] = delivery, read
+            self._advance()
         else:
             self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
             future.set_result(answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery.id))
@@ -127,9 +131,11 @@ class Desk(asyncio.Protocol):
         """Hand the replies of a batch to those who wait for them."""
         for message in self._unpacker.feed(data):
             self._take_replies(message)
+        self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
+        self._unread.clear()
         for number in list(self._waiting):
             self._settle(
                 number,
@@ -141,19 +147,40 @@ class Desk(asyncio.Protocol):
 
     def _has_room(self) -> bool:
         """Calls that were told 503 for their lateness still wait in front of the database, so they count."""
-        waiting = len(self._waiting) + len(self._late)
-        return waiting < self._max_waiting and self._transport.get_write_buffer_size() < _MAX_BUFFERED_BYTES
+        return len(self._waiting) + len(self._late) < self._max_waiting
 
-    def _send(self, number: int, future: asyncio.Future[Any], message: Keep | Do) -> None:
+    def _advance(self) -> None:
+        """Read calls and send them as long as little is under way to the writing process; the others wait as bytes."""
+        while self._unread and self._outgoing_bytes + self._transport.get_write_buffer_size() < _MAX_UNDER_WAY_BYTES:
+            number = next(iter(self._unread))
+            _, read = self._unread.pop(number)
+            try:
+                self._put(Keep(number, read()))
+            except Exception as error:  # of that call, not of the one whose turn has led here
+                self._fail(number, error)
+
+    def _fail(self, number: int, error: Exception) -> None:
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def _send(self, number: int, future: asyncio.Future[Any], message: Do) -> None:
         self._waiting[number] = future
+        self._put(message)
+
+    def _put(self, message: Keep | Do) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(pack(message))
+        packed = pack(message)
+        self._outgoing.append(packed)
+        self._outgoing_bytes += len(packed)
 
     def _flush(self) -> None:
         """Send what this turn of the loop has collected in one piece: the other end makes one batch of it."""
         self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
+        self._outgoing_bytes = 0
+        self._advance()
 
     def _take_replies(self, message: Replies) -> None:
         self._healthy = message.healthy
@@ -173,6 +200,9 @@ class Desk(asyncio.Protocol):
 
     def _give_up(self, number: int, delivery_id: str) -> None:
         self._late[number] = delivery_id
+        if number in self._unread:  # what goes on record has no body: its memory is no longer reserved
+            delivery = self._unread[number][0]._replace(body=b"")
+            self._unread[number] = delivery, partial(Submission, delivery, error=self._too_late())
         self._settle(number, answers.for_error(self._too_late(), delivery_id))
 
     def _correct(self, number: int, reply: Any) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from receiver.errors import ReceiverError
 from receiver.storage.database import Database
-from receiver.storage.schema import is_current
+from receiver.storage.version import is_current
 from receiver.web.desk import Desk
 
 _MIN_FREE_BYTES = 256 * 1024 * 1024

@@ -3,6 +3,8 @@
 The gate needs only headers, so a call without a token never gets a byte of its body into memory.
 """
 
+from functools import partial
+
 from starlette.types import Receive, Scope, Send
 
 from receiver import intake
@@ -40,6 +42,7 @@ class Webhook:
         except (Refused, Busy) as error:
             return await self._desk.put_on_record(self._door.make_delivery(scope, caller, admission, body), error)
         try:
-            return await self._desk.keep(intake.take(self._source, self._door.make_delivery(scope, caller, admission, body)))
+            delivery = self._door.make_delivery(scope, caller, admission, body)
+            return await self._desk.keep(delivery, partial(intake.take, self._source, delivery))
         finally:
             self._bodies.release(body)
