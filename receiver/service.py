@@ -11,7 +11,7 @@ from receiver import writer
 from receiver.errors import ConfigurationError
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
-from receiver.storage import schema
+from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.server import listen, make_server
@@ -29,7 +29,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     database = Database(settings.database_url)
     subscriptions = read_subscriptions(settings)
     database.take()
-    schema.check(database)
+    version.check(database)
     database.close_readers()  # nothing that is open may cross the fork
     process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), subscriptions)
     try:
@@ -43,7 +43,6 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
         lost.append(1)
         server.should_exit = True
 
-    writer.tune_gc()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn puts its own in front, and raises the signal again when it is done
     server = make_server(create_app(settings, database, channel, on_writer_lost, extra_routes), settings)

@@ -48,6 +48,7 @@ def start(
     """Fork the writing process and return it with our end of the socket. Call it before there are threads."""
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
+    tune_gc()
     process = get_context("fork").Process(target=_run, args=(theirs, ours, database, max_future, subscriptions), name="writer")
     process.start()
     theirs.close()
@@ -64,13 +65,12 @@ def _run(
     other_end.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
-    tune_gc()
     Writer(channel, database, max_future, subscriptions).serve()
     os._exit(0)
 
 
 def tune_gc() -> None:
-    """Look for cycles seldom: what one call makes is freed by reference counts."""
+    """Look for cycles seldom: what one call makes is freed by reference counts. Before the fork: a look touches every page."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

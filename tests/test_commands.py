@@ -162,6 +162,18 @@ def test_doctor_says_no_when_the_service_or_the_tables_are_missing(service: Star
     assert "receiver migrate" in run(stopped, "doctor", code=1)
 
 
+def test_every_command_says_what_it_does(tmp_path: Path) -> None:
+    listed = run_command("--help", cwd=tmp_path, env={})
+    names = [line.split()[0] for line in listed.stdout.partition("Commands:\n")[2].splitlines()]
+    assert {"serve", "migrate", "doctor", "deliveries", "setup-window"} <= set(names)
+    assert names == sorted(names)
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
+    done = run_command("xplain", cwd=tmp_path, env={})
+    assert (done.returncode, "Did you mean 'explain'?" in done.stderr) == (2, True)
+
+
 def test_wrong_settings_are_one_line_that_names_the_variable(tmp_path: Path) -> None:
     env = environment("sqlite:///receiver.db", ship24_ip_polcy="off")
     done = run_command("serve", cwd=tmp_path, env=env)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from receiver.errors import SchemaOutdated
-from receiver.storage import schema
+from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.tables import METADATA
 from tests.harness import ship24
@@ -40,6 +41,11 @@ def test_the_migrated_tables_have_the_keys_and_indexes_of_the_models(database_ur
     database.close()
 
 
+def test_the_newest_migration_is_the_version_that_is_served() -> None:
+    scripts = Path(version.__file__).parent / "migrations"
+    assert ScriptDirectory(str(scripts)).get_heads() == [version.VERSION]
+
+
 def test_to_migrate_twice_is_harmless_and_keeps_everything(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
@@ -54,7 +60,7 @@ def test_the_command_migrates_and_may_be_repeated(database_url: str, tmp_path: P
         done = run_command("migrate", cwd=tmp_path, env=environment(database_url))
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     database = Database(database_url)
-    schema.check(database)
+    version.check(database)
     database.close()
 
 
@@ -71,7 +77,7 @@ def test_tables_of_another_version_are_refused(database_url: str) -> None:
     change(database_url, "UPDATE alembic_version SET version_num = '0000_other'")
     database = Database(database_url)
     with pytest.raises(SchemaOutdated, match="receiver migrate"):
-        schema.check(database)
+        version.check(database)
     database.close()
 
 

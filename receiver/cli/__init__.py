@@ -6,28 +6,12 @@ Exit codes: 0 done; 1 the answer is no (not found, unhealthy, storage away); 2 w
 import io
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from receiver import __version__
-from receiver.cli import (
-    customers,
-    deliveries,
-    doctor,
-    explain,
-    forget,
-    operations,
-    prune,
-    quarantine,
-    rebuild,
-    relay,
-    replay,
-    serve,
-    targets,
-    trackers,
-    window,
-)
 from receiver.cli.output import complain
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
@@ -35,8 +19,50 @@ _WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
+_MODULES = {
+    "init": "serve",
+    "migrate": "migrate",
+    "serve": "serve",
+    "relay": "relay",
+    "doctor": "doctor",
+    "explain": "explain",
+    "trackers": "trackers",
+    "deliveries": "deliveries",
+    "quarantine": "quarantine",
+    "stats": "operations",
+    "alarms": "operations",
+    "audit": "operations",
+    "customers": "customers",
+    "targets": "targets",
+    "rebuild": "rebuild",
+    "setup-window": "window",
+    "prune": "prune",
+    "forget": "forget",
+}
+"""Which file has a command, as a function of the command's name. The others need not be in memory while one runs."""
+
+
 class _Commands(click.Group):
-    """All commands. A reader of our pipe who has seen enough is no error."""
+    """All commands, each imported when it is asked for. A reader of our pipe who has seen enough is no error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, or None."""
+        if cmd_name not in _MODULES:
+            return None
+        command = getattr(import_module(f"receiver.cli.{_MODULES[cmd_name]}"), cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant, or name the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=_MODULES, ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; where nobody reads any more, end it quietly."""
@@ -51,30 +77,6 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def commands() -> None:
     """Receive parcel-tracking webhooks from Ship24 and Shiipp: kept, once, forward only."""
-
-
-for _command in (
-    serve.init,
-    serve.migrate,
-    serve.serve,
-    relay.relay,
-    doctor.doctor,
-    explain.explain,
-    trackers.trackers,
-    deliveries.deliveries,
-    quarantine.quarantine,
-    operations.stats,
-    operations.alarms,
-    operations.audit,
-    customers.customers,
-    targets.targets,
-    rebuild.rebuild,
-    window.setup_window,
-    prune.prune,
-    forget.forget,
-):
-    commands.add_command(_command)
-deliveries.deliveries.add_command(replay.replay)
 
 
 def main() -> None:

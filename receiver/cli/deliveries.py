@@ -25,6 +25,7 @@ from receiver.cli.output import (
     terminal_width,
 )
 from receiver.cli.remote import reading
+from receiver.cli.replay import replay
 from receiver.errors import NotFound
 from receiver.records import OUTCOMES
 from receiver.settings import Settings, load
@@ -173,3 +174,6 @@ def _readable(body: bytes | None) -> str:
         letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN_LETTERS]
     )
     return shown + (f"\n… {len(text) - _SHOWN_LETTERS} more characters; --body writes all" if len(text) > _SHOWN_LETTERS else "")
+
+
+deliveries.add_command(replay)

@@ -17,7 +17,7 @@ from receiver.gate import AddressPolicy, Gate
 from receiver.settings import Settings, load
 from receiver.sources import NAMES, Source
 from receiver.sources.shiipp import FIELDS
-from receiver.storage import queries, schema
+from receiver.storage import queries, version
 from receiver.storage.database import Database
 from receiver.web.health import has_room
 
@@ -78,7 +78,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_database(database: Database) -> Iterator[Finding]:
     try:
-        schema.check(database)
+        version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
         yield _look_at_durability(database)
     except ReceiverError as error:

@@ -13,7 +13,7 @@ from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape, WriterTaken
 from receiver.rows import AuditRow
 from receiver.settings import Settings, load
-from receiver.storage import schema
+from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
@@ -28,7 +28,7 @@ def reading(settings: Settings | None = None) -> Iterator[Database]:
     """Give the database, to read. Raises SchemaOutdated or StorageUnavailable; UsageError for a cursor that is none of ours."""
     database = Database((settings or load()).database_url)
     try:
-        schema.check(database)
+        version.check(database)
         yield database
     except UnexpectedShape as error:
         raise click.UsageError(error.message, click.get_current_context()) from None
@@ -61,7 +61,7 @@ def writing(settings: Settings) -> Iterator[Do]:
     database.take()
     transactions = Transactions(database)
     try:
-        schema.check(database)
+        version.check(database)
         database.close_readers()
         upkeep = Upkeep(database)
         yield lambda name, *arguments: transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))

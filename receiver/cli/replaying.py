@@ -14,7 +14,7 @@ from receiver.errors import NotFound, ReceiverError, UnexpectedShape, WriterTake
 from receiver.intake import take_again
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
-from receiver.storage import schema
+from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.kept import read_kept
 from receiver.storage.replay import ACTION, Order, Replayed, Replays
@@ -42,10 +42,10 @@ def replaying(settings: Settings) -> Iterator[tuple[Database, Replayer]]:
         try:
             database.take()
         except WriterTaken as taken:
-            schema.check(database)
+            version.check(database)
             yield database, _Elsewhere(settings, taken)
         else:
-            schema.check(database)
+            version.check(database)
             here = _Here(settings, database)
             yield database, here
     finally:

@@ -8,8 +8,6 @@ import click
 
 from receiver import logs, service
 from receiver.settings import Settings, load
-from receiver.storage import schema
-from receiver.storage.database import Database
 from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"
@@ -43,19 +41,6 @@ def init() -> None:
     if settings.ops_tokens:
         click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
     click.echo(f"{'secrets':16} {path}")
-
-
-@click.command()
-def migrate() -> None:
-    """Bring the tables to this version; harmless if they are."""
-    settings = load()
-    logs.configure(settings.log_format, settings.secrets())
-    database = Database(settings.database_url)
-    database.take()
-    try:
-        click.echo(f"{database} is at version {schema.migrate(database)}")
-    finally:
-        database.close()
 
 
 @click.command()

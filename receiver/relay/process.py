@@ -12,7 +12,7 @@ import structlog
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.relay.assembly import read_subscriptions, relaying
 from receiver.settings import Settings
-from receiver.storage import schema
+from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("With SQLite the service hands the changes on itself; `receiver relay` is for PostgreSQL.")
     if not read_subscriptions(settings):
         raise ConfigurationError("There is nobody to hand changes to: set RECEIVER_HANDLERS, or [[targets]] in the file.")
-    schema.check(database)
+    version.check(database)
     database.close_readers()
     asyncio.run(_run(settings, database))
 

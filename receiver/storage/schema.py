@@ -1,17 +1,14 @@
-"""Which version of the tables there is, and how to bring them to this one."""
+"""How the tables are brought to this version. Only commands need it: what serves asks `version.py`."""
 
-from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.errors import SchemaOutdated, StorageUnavailable
+from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
+from receiver.storage.version import VERSION
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -22,30 +19,13 @@ def migrate(database: Database) -> str:
     with database.connect_writer() as connection:
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, VERSION)
         except SQLAlchemyError as error:
             raise StorageUnavailable(database.explain(error)) from None
-    return _head()
-
-
-def is_current(connection: Connection) -> bool:
-    """Tell whether the tables are those of this version."""
-    return MigrationContext.configure(connection).get_current_revision() == _head()
-
-
-def check(database: Database) -> None:
-    """Raise SchemaOutdated if the tables are not those of this version, StorageUnavailable if there is no database."""
-    with database.read() as connection:
-        if not is_current(connection):
-            raise SchemaOutdated("The tables are not those of this version. Run `receiver migrate` first.")
+    return VERSION
 
 
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     return config
-
-
-@cache
-def _head() -> str:
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
