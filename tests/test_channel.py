@@ -56,6 +56,19 @@ def test_nothing_is_given_twice() -> None:
     assert receive(unpacker, b"", STREAM) == TALK
 
 
+def test_records_arrive_with_their_classes() -> None:
+    keep, do, replies = receive(Unpacker(), *map(pack, (TALK[0], TALK[1], TALK[4])))
+    (message,) = keep.submission.messages
+    assert [type(record) for record in (keep, keep.submission, keep.submission.delivery)] == [Keep, Submission, Delivery]
+    assert [type(record) for record in (message, message.snapshot, *message.events)] == [Message, Snapshot, Event]
+    assert [type(record) for record in (do, replies, replies.replies[0][1])] == [Do, Replies, Answer]
+
+
+def test_a_message_without_a_snapshot_arrives_without_one() -> None:
+    bare = Keep(1, Submission(DELIVERY, (MESSAGE._replace(snapshot=None, events=()),), served=7))
+    assert receive(Unpacker(), pack(bare)) == [bare]
+
+
 @pytest.mark.parametrize("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
 def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None:
     ((number, arrived),) = receive(Unpacker(), pack(Replies(healthy=False, replies=[(9, error)])))[0].replies
