@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "intake": "errors records sources",
     "forgetting": "errors records sources",
     "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
+    "conformance": "gate",
     "relay": "addresses changes clock errors gate handlers settings storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors records retention storage",
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "web": "addresses alarms answers channel clock errors forgetting gate intake occurrence records relay retention rows "
     "settings sources storage story",
     "service": "relay errors logs settings storage web writer",
-    "cli": "addresses clock customers errors forgetting gate intake logs records relay retention rows service settings "
+    "cli": "addresses clock conformance customers errors forgetting gate intake logs records relay retention rows service settings "
     "sources storage story web",
     "__main__": "cli",
 }

@@ -25,6 +25,7 @@ _MODULES = {
     "serve": "serve",
     "relay": "relay",
     "doctor": "doctor",
+    "check": "check",
     "explain": "explain",
     "trackers": "trackers",
     "deliveries": "deliveries",

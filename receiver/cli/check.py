@@ -1,0 +1,158 @@
+"""Does a receiver of Ship24's webhooks do what Ship24 expects? A table for people; the answer is no if it must and does not."""
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+
+from receiver import clock
+from receiver.cli.options import as_json
+from receiver.cli.output import show_heading, show_json, show_pairs, show_table
+from receiver.cli.progress import advancing
+from receiver.conformance.checking import Check, Ops, Unreachable, make_plan
+from receiver.conformance.parcels import Parcels
+from receiver.conformance.records import Result
+from receiver.conformance.target import Target, read_target
+from receiver.errors import ReceiverError
+from receiver.gate import Secret
+from receiver.settings import Settings, load
+
+_MAX_SECONDS = 60.0
+_VENDOR_SECONDS = 15.0  # that Ship24 waits
+_HERE = {"127.0.0.1", "::1", "localhost"}
+
+
+class NobodyAnswers(ReceiverError):
+    """There is no receiver to check; the message says where it was looked for and what happened."""
+
+
+class Url(click.ParamType[Target]):
+    """The address of a receiver."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Target:
+        """Read it; it is not quoted, it may hold a secret."""
+        if isinstance(value, Target):
+            return value
+        try:
+            return read_target(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+@click.command()
+@click.argument("url", type=Url())
+@click.option("--token", envvar="CHECK_TOKEN", help="The receiver's token; better as the variable CHECK_TOKEN.")
+@click.option("--token-file", type=click.File(errors="replace"), help="A file with the token; - is standard input.")
+@click.option("--expect-ops", is_flag=True, help="It is this service: look at verdicts and end states, too.")
+@click.option("--ops-token", envvar="CHECK_OPS_TOKEN", help="For its ops API; better as the variable CHECK_OPS_TOKEN.")
+@click.option("--ops-url", type=Url(), help="Where its ops API stands, without /ops; else beside the URL.")
+@click.option("--token-in-query", is_flag=True, help="Send it in the URL once, too: access logs will have it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, _MAX_SECONDS),
+    default=_VENDOR_SECONDS,
+    show_default=True,
+    help="Seconds for an answer; Ship24 waits 15.",
+)
+@as_json
+def check(
+    url: Target,
+    token: str | None,
+    token_file: TextIO | None,
+    *,
+    expect_ops: bool,
+    ops_token: str | None,
+    ops_url: Target | None,
+    token_in_query: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Check a receiver of Ship24's webhooks, this one or any other.
+
+    It posts updates of parcels that exist nowhere; their numbers begin with CHECK, and they stay in the receiver.
+    """
+    parcels = Parcels(secrets.token_hex(4), clock.now())
+    ops = _find_ops(url, ops_url, ops_token) if expect_ops else None
+    checking = Check(url, _find_token(url, token, token_file), parcels, timeout, ops)
+    plan = make_plan(timeout, expect_ops=expect_ops, token_in_query=token_in_query)
+    try:
+        with advancing("checking", len(plan)) as advance:
+            results = checking.run(plan, lambda: advance(1))
+    except Unreachable as error:
+        raise NobodyAnswers(f"Nobody answers at {url}: {error}.") from None
+    passed = not any(result.rule.severity == "must" and result.verdict in {"fail", "unknown"} for result in results)
+    if as_json:
+        show_json(_as_json(url, parcels, results, passed=passed))
+    else:
+        _show(url, parcels, results)
+    if not passed:
+        raise click.exceptions.Exit(1)
+
+
+def _find_token(url: Target, given: str | None, file: TextIO | None) -> Secret:
+    """Return the token that was given; for a receiver on this machine else the first one of the settings."""
+    if given is not None and file is not None:
+        raise click.UsageError("Expected --token or --token-file, not both.", click.get_current_context())
+    text = file.readline() if file is not None else given
+    if text is None:
+        settings = _settings_for(url)
+        known = settings.ship24_tokens if settings is not None else ()
+        if not known:
+            raise click.UsageError("Expected --token, --token-file or the variable CHECK_TOKEN.", click.get_current_context())
+        return known[0]
+    return _read_token(text, "the token")
+
+
+def _find_ops(url: Target, ops_url: Target | None, given: str | None) -> Ops:
+    """Return where our ops API stands and the token for it, found as the other one is."""
+    target = url.service() if ops_url is None else ops_url._replace(path=ops_url.path.rstrip("/"), query=None)
+    if given is not None:
+        return Ops(target, _read_token(given, "the ops token"))
+    settings = _settings_for(target)
+    if settings is None or not settings.ops_tokens:
+        raise click.UsageError("--expect-ops needs --ops-token or the variable CHECK_OPS_TOKEN.", click.get_current_context())
+    return Ops(target, settings.ops_tokens[0])
+
+
+def _settings_for(url: Target) -> Settings | None:
+    """Return our own settings, for a receiver on this machine only: no other may get our tokens unasked."""
+    return load() if url.host in _HERE else None
+
+
+def _read_token(text: str, what: str) -> Secret:
+    token = text.strip()
+    if not token or not token.isprintable():
+        raise click.UsageError(f"Expected {what} as printable text on one line.", click.get_current_context())
+    return Secret("given", token)
+
+
+def _as_json(url: Target, parcels: Parcels, results: Sequence[Result], *, passed: bool) -> dict[str, Any]:
+    return {
+        "url": str(url),
+        "prefix": parcels.prefix,
+        "passed": passed,
+        "counts": _count(results),
+        "results": [{**result.rule._asdict(), "verdict": result.verdict, "seen": result.seen} for result in results],
+    }
+
+
+def _count(results: Sequence[Result]) -> dict[str, int]:
+    found = Counter(result.verdict for result in results)
+    return {verdict: found[verdict] for verdict in ("pass", "fail", "warn", "unknown")}
+
+
+def _show(url: Target, parcels: Parcels, results: Sequence[Result]) -> None:
+    show_table(("", "case", "seen"), [(each.verdict, each.rule.name, each.seen) for each in results], wrapped=["seen"])
+    for result in results:
+        if result.verdict in {"fail", "warn"}:
+            show_heading(f"{result.verdict}: {result.rule.name}")
+            rule = result.rule
+            pairs = (("done", rule.does), ("expected", rule.expected), ("seen", result.seen), ("Ship24", rule.vendor))
+            show_pairs([*pairs, ("page", rule.page)])
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in _count(results).items() if count)
+    show_heading(f"{url}: {counts}")
+    show_pairs([("left behind", f"trackers whose numbers begin with {parcels.prefix}")])

@@ -1,0 +1,179 @@
+"""Runs the cases against a receiver, one after the other, and never longer than they may take."""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import orjson
+
+from receiver.conformance.access import FIRST, access_cases, in_query
+from receiver.conformance.answers import overall_rules
+from receiver.conformance.bodies import body_cases
+from receiver.conformance.endings import endings
+from receiver.conformance.judging import decided_as, describe, printable, verdict_of
+from receiver.conformance.parcels import Parcels
+from receiver.conformance.records import Answer, Call, Case, Ending, Judgement, NoReply, Overall, Reply, Result
+from receiver.conformance.repeats import repeat_cases
+from receiver.conformance.target import Target, spellings, write_request
+from receiver.conformance.wire import Line
+from receiver.gate import Secret
+
+_MIN_TELLING_LETTERS = 8  # a shorter token stands in answers by chance
+_SILENT_CASES = 3  # after so many without any answer nobody is asked any more
+_STRUCK_OUT = b"[token]"
+
+Advance = Callable[[], None]
+
+
+class Unreachable(Exception):
+    """Nobody answers at the address; the text says why."""
+
+
+class Ops(NamedTuple):
+    """Where our own service tells what became of messages, and the token for it."""
+
+    target: Target
+    token: Secret
+
+
+class Plan(NamedTuple):
+    """What is asked, and in which order."""
+
+    cases: tuple[Case, ...]
+    endings: tuple[Ending, ...]
+    overall: tuple[Overall, ...]
+
+    def __len__(self) -> int:
+        return len(self.cases) + len(self.endings) + len(self.overall)
+
+
+def make_plan(seconds: float, *, expect_ops: bool, token_in_query: bool) -> Plan:
+    """Return everything that is asked."""
+    queried = (in_query(),) if token_in_query else ()
+    cases = (*access_cases(), *queried, *body_cases(), *repeat_cases())
+    return Plan(cases, endings() if expect_ops else (), overall_rules(seconds))
+
+
+class Check:
+    """One run. `seconds` is the time for one answer; `ops` is None for a receiver that may be anybody's."""
+
+    def __init__(self, target: Target, token: Secret, parcels: Parcels, seconds: float, ops: Ops | None = None) -> None:
+        self._target = target
+        self._token = token
+        self._wrong = Secret("wrong", f"{parcels.prefix}-no-such-token")
+        self._parcels = parcels
+        self._seconds = seconds
+        self._ops = ops
+        self._answers: list[Answer] = []
+        self._silent = 0
+        self._shut_out: str | None = None  # why the right token is not let in
+        self._striking = re.compile(b"|".join(re.escape(form) for form in self._spellings()), re.IGNORECASE)
+
+    def run(self, plan: Plan, advance: Advance) -> list[Result]:
+        """Ask everything. Raises Unreachable if there is nobody to ask."""
+        results: list[Result] = []
+        for case in plan.cases:
+            results.append(self._try(case))
+            advance()
+        passed = {result.rule.name for result in results if result.verdict == "pass"}
+        for ending in plan.endings:
+            results.append(self._look(ending, passed))
+            advance()
+        for overall in plan.overall:
+            judgement = overall.judge(self._answers)
+            results.append(Result(overall.rule, verdict_of(overall.rule.severity, judgement), judgement.seen))
+            advance()
+        return results
+
+    def _try(self, case: Case) -> Result:
+        calls = case.make(self._parcels)
+        if self._silent >= _SILENT_CASES:
+            return Result(case.rule, "unknown", f"not tried: nobody answered {_SILENT_CASES} cases in a row")
+        if self._shut_out is not None and any(call.method == "POST" and call.bearer in {"right", "lower case"} for call in calls):
+            return Result(case.rule, "unknown", f"not tried: the right token is answered {self._shut_out}")
+        answers = self._send(calls, case.manner)
+        self._note(case, answers)
+        judgement = case.judge(answers)
+        if judgement.level == "good" and case.outcomes:
+            at_once = case.manner == "at once"
+            judgement = decided_as(case.outcomes, answers, ours=self._ops is not None, at_once=at_once) or judgement
+        return Result(case.rule, verdict_of(case.rule.severity, judgement), judgement.seen)
+
+    def _note(self, case: Case, answers: Sequence[Answer]) -> None:
+        first = answers[0]
+        if not self._answers and isinstance(first, NoReply) and not first.connected:
+            raise Unreachable(first.reason)
+        self._answers += answers
+        self._silent = self._silent + 1 if all(isinstance(answer, NoReply) for answer in answers) else 0
+        if case.rule.name == FIRST and isinstance(first, Reply) and first.status in {401, 403}:
+            self._shut_out = describe(first)
+
+    def _send(self, calls: Sequence[Call], manner: str) -> list[Answer]:
+        if manner == "at once":
+            with ThreadPoolExecutor(len(calls)) as threads:
+                return list(threads.map(self._send_alone, calls))
+        if manner == "on one connection":
+            line = Line(self._target, self._seconds)
+            try:
+                return [self._exchange(line, call, keep_alive=True) for call in calls]
+            finally:
+                line.close()
+        answers = []
+        for call in calls:
+            answers.append(self._send_alone(call))
+            if isinstance(answers[-1], NoReply):
+                break  # the others would only take as long
+        return answers
+
+    def _send_alone(self, call: Call) -> Answer:
+        line = Line(self._target, self._seconds)
+        try:
+            return self._exchange(line, call)
+        finally:
+            line.close()
+
+    def _exchange(self, line: Line, call: Call, *, keep_alive: bool = False) -> Answer:
+        head, body = write_request(self._target, call, self._token, self._wrong, keep_alive=keep_alive)
+        return self._strike(line.call(call.method, head, body))
+
+    def _look(self, ending: Ending, passed: set[str]) -> Result:
+        """Read our ops API. What stands there is only looked at where the calls before it were answered as they should."""
+        if self._ops is None or ending.after not in passed:
+            return Result(ending.rule, "unknown", f"not looked at: {ending.after} did not pass")
+        judgement = self._ask(self._ops, ending)
+        return Result(ending.rule, verdict_of(ending.rule.severity, judgement), judgement.seen)
+
+    def _ask(self, ops: Ops, ending: Ending) -> Judgement:
+        path, _, query = ending.path(self._parcels).partition("?")
+        target = ops.target._replace(path=f"{ops.target.path}/ops/api/{path}", query=query or None)
+        line = Line(target, self._seconds)
+        try:
+            call = Call(method="GET")
+            answer = self._strike(line.call("GET", *write_request(target, call, ops.token, self._wrong)))
+        finally:
+            line.close()
+        if not isinstance(answer, Reply) or answer.status != 200:
+            return Judgement("bad", describe(answer))
+        try:
+            fault = ending.find_fault(self._parcels, orjson.loads(answer.body))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return Judgement("bad", f"not this service's answer: {describe(answer)}")
+        return Judgement("bad", printable(fault)) if fault else Judgement("good", "as it should be")
+
+    def _spellings(self) -> list[bytes]:
+        secrets = [self._token, self._wrong, *([] if self._ops is None else [self._ops.token])]
+        return [form for secret in secrets for form in spellings(secret)]
+
+    def _strike(self, answer: Answer) -> Answer:
+        """Take every token out of an answer before anybody looks at it, and remember that it was there."""
+        if isinstance(answer, NoReply):
+            return answer
+        body, found = self._striking.subn(_STRUCK_OUT, answer.body)
+        headers = []
+        for name, value in answer.headers:
+            struck, times = self._striking.subn(_STRUCK_OUT, value.encode("utf-8", "replace"))
+            headers.append((name, struck.decode("utf-8", "replace")))
+            found += times
+        telling = found > 0 and len(self._token.reveal()) >= _MIN_TELLING_LETTERS
+        return answer._replace(body=body, headers=tuple(headers), repeats_token=telling)

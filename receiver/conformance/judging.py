@@ -1,0 +1,193 @@
+"""What answers show. Pure: answers in, a judgement out.
+
+Ship24 takes any 2xx within 15 s for success, unless the JSON of its body says `success: false`; it follows no redirect
+(docs.ship24.com/webhooks/delivery, and the vendor's own code, 2026-09).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import orjson
+
+from receiver.conformance.records import Answer, Judge, Judgement, NoReply, Reply, Severity, Verdict
+
+_SHOWN = 60
+_SLOW = 1 / 3  # of the time that there is
+
+
+def verdict_of(severity: Severity, judgement: Judgement) -> Verdict:
+    """Return what a judgement means for a rule of this severity."""
+    if judgement.level == "bad":
+        return "fail" if severity == "must" else "warn"
+    levels: dict[str, Verdict] = {"good": "pass", "weak": "warn"}
+    return levels.get(judgement.level, "unknown")
+
+
+def printable(text: str) -> str:
+    """Return text from outside with every letter that could steer a terminal written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def describe(answer: Answer) -> str:
+    """Return an answer in a few words."""
+    if isinstance(answer, NoReply):
+        return answer.reason
+    if 300 <= answer.status < 400:
+        return printable(f"{answer.status} to {(answer.header('location') or 'nowhere')[:_SHOWN]}")
+    said = " ".join(answer.body[: 4 * _SHOWN].decode("utf-8", "backslashreplace").split())
+    return printable(f"{answer.status} {said[:_SHOWN]}{'…' if len(said) > _SHOWN else ''}".strip())
+
+
+def find_fault(answer: Answer) -> str | None:
+    """Return why Ship24 would count a call as failed, or None."""
+    if isinstance(answer, NoReply) or not 200 <= answer.status < 300:
+        return describe(answer)
+    if answer.is_cut:
+        return f"{answer.status}, and an answer of more than {len(answer.body) // 1000} kB"
+    if says_failed(answer):
+        return f"{answer.status}, but with `success: false` in it"
+    return None
+
+
+def says_failed(reply: Reply) -> bool:
+    """Tell whether an answer has `success: false`, as a boolean or as text."""
+    return str(_read(reply).get("success")).lower() == "false"
+
+
+def read_outcomes(reply: Reply) -> str | None:
+    """Return the verdicts of our own service's answer, in body order; None where it is not of that shape."""
+    answer = _read(reply)
+    messages = answer.get("messages")
+    if not isinstance(messages, list) or "delivery_id" not in answer:
+        return None
+    return " ".join(str(message.get("outcome")) for message in messages if isinstance(message, dict))
+
+
+def taken(answers: Sequence[Answer]) -> Judgement:
+    """Each call has to count as a success."""
+    faults = [(place, find_fault(answer)) for place, answer in enumerate(answers, 1)]
+    for place, fault in faults:
+        if fault is not None:
+            return Judgement("bad", f"call {place} of {len(answers)}: {fault}" if len(answers) > 1 else fault)
+    return Judgement("good", _statuses(answers))
+
+
+def refused(answers: Sequence[Answer]) -> Judgement:
+    """Each call has to be answered 401 or 403. Refused by another status is not right, but nobody gets in."""
+    for answer in answers:
+        if not isinstance(answer, Reply):
+            return Judgement("weak", answer.reason)
+        if 200 <= answer.status < 300:
+            return Judgement("bad", describe(answer))
+        if answer.status not in {401, 403}:
+            return Judgement("weak", describe(answer))
+    return Judgement("good", _statuses(answers))
+
+
+def refused_unread(answers: Sequence[Answer]) -> Judgement:
+    """Each call has to be answered 401 or 403, and not for what stands in its body."""
+    judgement = refused(answers)
+    return judgement._replace(level="bad") if judgement.level == "weak" else judgement
+
+
+def not_taken(answers: Sequence[Answer]) -> Judgement:
+    """Each call has to be answered 4xx: nothing of it can be used, and it is the sender's to know."""
+    for place, answer in enumerate(answers, 1):
+        if not isinstance(answer, Reply) or not 400 <= answer.status < 500:
+            return Judgement(
+                "bad", f"call {place} of {len(answers)}: {describe(answer)}" if len(answers) > 1 else describe(answer)
+            )
+    return Judgement("good", _statuses(answers))
+
+
+def probed(answers: Sequence[Answer]) -> Judgement:
+    """HEAD has to be answered 200, with nothing in it."""
+    for answer in answers:
+        if not isinstance(answer, Reply) or answer.status != 200:
+            return Judgement("bad", describe(answer))
+    return Judgement("good", _statuses(answers))
+
+
+def kept_open(answers: Sequence[Answer]) -> Judgement:
+    """A connection has to take another call, unless the answer before it said that it would close."""
+    for before, answer in pairwise(answers):
+        if isinstance(before, Reply) and not before.closes and isinstance(answer, NoReply):
+            return Judgement("bad", f"kept open, then: {answer.reason}")
+    closing = any(isinstance(answer, Reply) and answer.closes for answer in answers[:-1])
+    judgement = taken(answers)
+    if judgement.level != "good":
+        return judgement
+    return Judgement("good", "each answer closes its connection" if closing else "one connection took all calls")
+
+
+def decided_as(outcomes: Sequence[str], answers: Sequence[Answer], *, ours: bool, at_once: bool) -> Judgement | None:
+    """Compare with the verdicts that our service gives; None where they are right, or where it is another's and need not be."""
+    found = [read_outcomes(answer) if isinstance(answer, Reply) else None for answer in answers]
+    if None in found:
+        return Judgement("bad", "no verdicts in the answer: it is not this service's") if ours else None
+    shown = [text or "none" for text in found]
+    if sorted(shown) == sorted(outcomes) if at_once else shown == list(outcomes):
+        return None
+    return Judgement("bad", printable(f"{_list(shown)} instead of {_list(outcomes)}"))
+
+
+def never_failed(answers: Sequence[Answer]) -> Judgement:
+    """No answer may have `success: false`."""
+    found = [answer for answer in _replies(answers) if says_failed(answer)]
+    return _none_of(found, answers, "none has it")
+
+
+def never_success(answers: Sequence[Answer]) -> Judgement:
+    """No answer needs a key `success` at all."""
+    found = [answer for answer in _replies(answers) if "success" in _read(answer)]
+    return _none_of(found, answers, "none has it")
+
+
+def never_repeated(answers: Sequence[Answer]) -> Judgement:
+    """No answer may repeat a token."""
+    found = [answer for answer in _replies(answers) if answer.repeats_token]
+    return _none_of(found, answers, "none does")
+
+
+def answered_within(seconds: float) -> Judge:
+    """Return what judges whether answers came in time, with some to spare."""
+
+    def judge(answers: Sequence[Answer]) -> Judgement:
+        late = [answer for answer in answers if isinstance(answer, NoReply) and answer.connected]
+        if late:
+            return Judgement("bad", f"{len(late)} of {len(answers)} without: {late[0].reason}")
+        if not answers:
+            return Judgement("unknown", "nothing was asked")
+        slowest = max(answer.seconds for answer in answers)
+        return Judgement("weak" if slowest > seconds * _SLOW else "good", f"the slowest took {slowest:.2f} s")
+
+    return judge
+
+
+def _none_of(found: Sequence[Reply], answers: Sequence[Answer], good: str) -> Judgement:
+    if not _replies(answers):
+        return Judgement("unknown", "there was no answer")
+    if found:
+        return Judgement("bad", f"{len(found)} of {len(_replies(answers))}, as {describe(found[0])}")
+    return Judgement("good", good)
+
+
+def _replies(answers: Sequence[Answer]) -> list[Reply]:
+    return [answer for answer in answers if isinstance(answer, Reply)]
+
+
+def _statuses(answers: Sequence[Answer]) -> str:
+    return ", ".join(dict.fromkeys(str(answer.status) for answer in _replies(answers)))
+
+
+def _list(outcomes: Sequence[str]) -> str:
+    return " | ".join(dict.fromkeys(outcome[:_SHOWN] for outcome in outcomes))
+
+
+def _read(reply: Reply) -> dict[str, Any]:
+    try:
+        value = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
