@@ -14,7 +14,7 @@ def overall_rules(seconds: float) -> tuple[Overall, ...]:
             Rule(
                 _GROUP,
                 "no `success: false`",
-                "look into every answer",
+                "look into every answer of 2xx",
                 'none, neither false nor "false"',
                 "takes a 2xx with it for a failure and repeats the call",
                 DELIVERY,
@@ -25,7 +25,7 @@ def overall_rules(seconds: float) -> tuple[Overall, ...]:
             Rule(
                 _GROUP,
                 "no key `success`",
-                "look into every answer",
+                "look into every answer of 2xx",
                 "none: the status says it",
                 "takes a 2xx with `success: false` for a failure; the key can only do harm",
                 DELIVERY,

@@ -8,7 +8,7 @@ import orjson
 from receiver.conformance import judging
 from receiver.conformance.access import DELIVERY, RETRIED, SPECIFICATION
 from receiver.conformance.parcels import Item, Parcels, body
-from receiver.conformance.records import Call, Case, Rule, Severity
+from receiver.conformance.records import Call, Case, Judge, Rule, Severity
 
 DATA_FORMAT = "docs.ship24.com/data-format"
 PROOF = "docs.ship24.com/webhooks/proof-of-delivery"
@@ -169,7 +169,13 @@ def _words() -> tuple[Case, ...]:
 
 def _wrong() -> tuple[Case, ...]:
     return (
-        _refusal("not JSON", "half an object, nothing at all, text", lambda _p: [b'{"trackings": [{"meta', b"", b"hello"]),
+        _refusal(
+            "not JSON",
+            "half an object, nothing at all, text",
+            lambda _p: [b'{"trackings": [{"meta', b"", b"hello"],
+            "4xx, better 400: the fault is not the receiver's",
+            judging.not_taken_nor_crashed,
+        ),
         _refusal(
             "another root",
             "`trackings` as an object, as text and as null; a list at the root; no `trackings`",
@@ -186,7 +192,7 @@ def _wrong() -> tuple[Case, ...]:
         ),
         _right(
             "a bad item among good ones",
-            "an item without ids and a null, between two good items",
+            "an item without a message id and a null, between two good items",
             SPECIFICATION,
             lambda p: [body(p.item("good", "1"), _unnamed(p), None, p.item("better", "1"))],
             severity="should",
@@ -220,9 +226,11 @@ def _right(
     return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), calls, judging.taken, outcomes=outcomes)
 
 
-def _refusal(name: str, does: str, make: Make) -> Case:
-    rule = Rule("bodies", name, does, "400 or 422, not 2xx and not 5xx", _LOST, SPECIFICATION, "should")
-    return Case(rule, lambda parcels: [Call(sent) for sent in make(parcels)], judging.not_taken)
+def _refusal(
+    name: str, does: str, make: Make, expected: str = "4xx or 5xx, better 422", judge: Judge = judging.not_taken
+) -> Case:
+    rule = Rule("bodies", name, does, expected, _LOST, SPECIFICATION, "should")
+    return Case(rule, lambda parcels: [Call(sent) for sent in make(parcels)], judge)
 
 
 def _without(item: Item, *path: str) -> Item:

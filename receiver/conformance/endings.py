@@ -38,6 +38,7 @@ def endings() -> tuple[Ending, ...]:
         ),
         _message("the same call again", "again", "applied", 3),
         _message("the same call at once", "copies", "applied", COPIES),
+        _message("older after newer", "late", "stale", 1, "48"),
         _message("proof of delivery", "proved", "recorded", 1, "found"),
         _quarantined(),
     )

@@ -69,7 +69,7 @@ def taken(answers: Sequence[Answer]) -> Judgement:
     faults = [(place, find_fault(answer)) for place, answer in enumerate(answers, 1)]
     for place, fault in faults:
         if fault is not None:
-            return Judgement("bad", f"call {place} of {len(answers)}: {fault}" if len(answers) > 1 else fault)
+            return Judgement("bad", _place(place, answers) + fault)
     return Judgement("good", _statuses(answers))
 
 
@@ -92,13 +92,24 @@ def refused_unread(answers: Sequence[Answer]) -> Judgement:
 
 
 def not_taken(answers: Sequence[Answer]) -> Judgement:
-    """Each call has to be answered 4xx: nothing of it can be used, and it is the sender's to know."""
+    """No call may count as a success: nothing of it can be used, and the sender has to know."""
+    return _all_between(400, 600, answers)
+
+
+def not_taken_nor_crashed(answers: Sequence[Answer]) -> Judgement:
+    """No call may count as a success, and none may look as if the fault were the receiver's."""
+    return _all_between(400, 500, answers)
+
+
+def _all_between(first: int, end: int, answers: Sequence[Answer]) -> Judgement:
     for place, answer in enumerate(answers, 1):
-        if not isinstance(answer, Reply) or not 400 <= answer.status < 500:
-            return Judgement(
-                "bad", f"call {place} of {len(answers)}: {describe(answer)}" if len(answers) > 1 else describe(answer)
-            )
+        if not isinstance(answer, Reply) or not first <= answer.status < end:
+            return Judgement("bad", _place(place, answers) + describe(answer))
     return Judgement("good", _statuses(answers))
+
+
+def _place(place: int, answers: Sequence[Answer]) -> str:
+    return f"call {place} of {len(answers)}: " if len(answers) > 1 else ""
 
 
 def probed(answers: Sequence[Answer]) -> Judgement:
@@ -133,14 +144,14 @@ def decided_as(outcomes: Sequence[str], answers: Sequence[Answer], *, ours: bool
 
 
 def never_failed(answers: Sequence[Answer]) -> Judgement:
-    """No answer may have `success: false`."""
-    found = [answer for answer in _replies(answers) if says_failed(answer)]
+    """No 2xx may have `success: false`."""
+    found = [answer for answer in _successes(answers) if says_failed(answer)]
     return _none_of(found, answers, "none has it")
 
 
 def never_success(answers: Sequence[Answer]) -> Judgement:
-    """No answer needs a key `success` at all."""
-    found = [answer for answer in _replies(answers) if "success" in _read(answer)]
+    """No 2xx needs a key `success` at all."""
+    found = [answer for answer in _successes(answers) if "success" in _read(answer)]
     return _none_of(found, answers, "none has it")
 
 
@@ -171,6 +182,10 @@ def _none_of(found: Sequence[Reply], answers: Sequence[Answer], good: str) -> Ju
     if found:
         return Judgement("bad", f"{len(found)} of {len(_replies(answers))}, as {describe(found[0])}")
     return Judgement("good", good)
+
+
+def _successes(answers: Sequence[Answer]) -> list[Reply]:
+    return [answer for answer in _replies(answers) if 200 <= answer.status < 300]
 
 
 def _replies(answers: Sequence[Answer]) -> list[Reply]:

@@ -38,8 +38,9 @@ class Target(NamedTuple):
         return self.path.rstrip("/") or "/" if self.path.endswith("/") else f"{self.path}/"
 
     def service(self) -> "Target":
-        """Return where our service begins, if this is the path of its webhook: its ops API stands beside it."""
-        return self._replace(path=self.path.rstrip("/").removesuffix(WEBHOOK_PATH), query=None)
+        """Return where our service begins: before the path of its webhook, if this is that, else at the root."""
+        path = self.path.rstrip("/")
+        return self._replace(path=path.removesuffix(WEBHOOK_PATH) if path.endswith(WEBHOOK_PATH) else "", query=None)
 
 
 def read_target(url: str) -> Target:

@@ -150,17 +150,18 @@ def _read(connection: socket.socket, method: str, deadline: float) -> Reply:
         if announced is not None and len(body) < min(announced, MAX_BODY_BYTES + 1):
             raise http.client.IncompleteRead(b"")
         headers = tuple((name.lower(), value) for name, value in response.getheaders())
-        is_cut = len(body) > MAX_BODY_BYTES
-        return Reply(response.status, headers, _unpack(body, response), 0.0, is_cut, response.will_close or is_cut)
+        closes = response.will_close or len(body) > MAX_BODY_BYTES
+        body = _unpack(body, response)
+        return Reply(response.status, headers, body, 0.0, len(body) > MAX_BODY_BYTES, closes)
     finally:
         response.close()
 
 
 def _unpack(body: bytes, response: http.client.HTTPResponse) -> bytes:
-    """Return a packed body unpacked, as far as it is read; one that cannot be unpacked stays as it is."""
+    """Return a packed body unpacked, as far as it is looked at; one that cannot be unpacked stays as it is."""
     if (response.getheader("content-encoding") or "").strip().lower() not in {"gzip", "deflate"}:
         return body
     try:
-        return zlib.decompressobj(_ANY_CODING).decompress(body, MAX_BODY_BYTES)
+        return zlib.decompressobj(_ANY_CODING).decompress(body, MAX_BODY_BYTES + 1)
     except zlib.error:
         return body

@@ -1,0 +1,288 @@
+"""`receiver check`, run against our service, against wrong receivers, and against servers that are none."""
+
+import gzip
+import json
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from receiver import cli
+from tests.conftest import StartService
+from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say, write
+from tests.harness.ports import free_port
+from tests.harness.service import SHIP24, TOKEN
+from tests.harness.wrong_receivers import Careless, FirstOnly, Tutorial, Yes, wrong
+
+OPS = "the-ops-token-of-these-tests"
+
+
+class Done(NamedTuple):
+    """How the command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def results(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.out)["results"]
+        return found
+
+    def named(self, verdict: str) -> set[str]:
+        return {result["name"] for result in self.results() if result["verdict"] == verdict}
+
+    def seen(self, name: str) -> str:
+        return str(next(result["seen"] for result in self.results() if result["name"] == name))
+
+
+Check = Callable[..., Done]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Run the command in this process, in an empty folder and a terminal of 80 columns. No token may stand in what it prints."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("RECEIVER_", "CHECK_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def check(url: str, *arguments: str, token: str | None = TOKEN) -> Done:
+        given = [] if token is None else ["--token", token]
+        monkeypatch.setattr(sys, "argv", ["receiver", "check", url, *given, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        done = Done(ended.value.code, *capsys.readouterr())
+        assert not [secret for secret in (TOKEN, OPS) if secret in done.out + done.err]
+        return done
+
+    return check
+
+
+def test_our_service_passes_everything_again_and_again(service: StartService, database_url: str, check: Check) -> None:
+    ours = service(database_url, ops_tokens=OPS)
+    for _ in range(2):
+        done = check(f"{ours.url}{SHIP24}", "--expect-ops", "--ops-token", OPS, "--token-in-query", "--json")
+        assert [result for result in done.results() if result["verdict"] != "pass"] == []
+        assert (done.code, json.loads(done.out)["passed"]) == (0, True)
+    assert (
+        ours.scalar("SELECT count(DISTINCT substr(tracking_number, 1, 13)) FROM trackers WHERE tracking_number LIKE 'CHECK%'")
+        == 2
+    )
+
+
+def test_a_receiver_out_of_a_tutorial_fails_what_it_does_wrong(check: Check) -> None:
+    with wrong(Tutorial) as url:
+        done = check(url, "--json")
+    assert done.code == 1
+    assert done.named("fail") == {
+        *("HEAD without a token", "HEAD with the token", "proof of delivery", "shipment: null", "no events"),
+        "no `success: false`",
+    }
+    assert done.named("warn") == {
+        *("the other spelling", "scheme in lower case", "not JSON", "another root", "the polling API's body", "no items"),
+        "no key `success`",
+    }
+    assert done.named("unknown") == set()
+    assert done.seen("HEAD without a token") == "405"
+    assert done.seen("the other spelling") == "308 to /webhooks/ship24"
+    assert done.seen("shipment: null") == "call 1 of 2: 200, but with `success: false` in it"
+
+
+def test_a_careless_receiver_fails_what_it_does_wrong(check: Check) -> None:
+    with wrong(Careless) as url:
+        done = check(url, "--json")
+    assert done.code == 1
+    assert done.named("fail") == {
+        *("no token", "token before body", "shipment: null", "recipient: null", "a date alone"),
+        *("the same call again", "the same call at once"),
+    }
+    assert done.named("warn") == {"scheme in lower case", "a bad item among good ones"}
+    assert done.named("unknown") == set()
+
+
+def test_a_receiver_that_says_yes_to_everything_fails_what_it_does_wrong(check: Check) -> None:
+    with wrong(Yes) as url:
+        done = check(url, "--token-in-query", "--json")
+    assert done.code == 1
+    assert done.named("fail") == {
+        *("no token", "wrong token", "token before body", "token in the query only", "100 items in a call"),
+        *("no token repeated", "answers in time"),
+    }
+    assert done.named("warn") == {
+        *("token under another scheme", "not JSON", "another root", "the polling API's body", "1 MB in a call"),
+    }
+    assert done.named("unknown") == set()
+
+
+def test_a_receiver_that_drops_events_is_found_out_by_its_end_states(
+    service: StartService, sqlite_url: str, check: Check
+) -> None:
+    ours = service(sqlite_url, ops_tokens=OPS)
+    with wrong(FirstOnly, service=ours.url) as url:
+        done = check(url, "--expect-ops", "--ops-token", OPS, "--ops-url", f"{ours.url}/", "--json")
+    assert done.code == 1
+    assert done.named("fail") == {"nine events in an item: the tracker"}
+    assert done.seen("nine events in an item: the tracker") == "it has 1 events instead of 9, or another order"
+
+
+def test_somebody_elses_receiver_has_no_end_states_to_look_at(check: Check) -> None:
+    with wrong(Yes) as url:
+        done = check(url, "--expect-ops", "--ops-token", OPS, "--json")
+    assert done.seen("one update") == "no verdicts in the answer: it is not this service's"
+    assert done.seen("two updates in one call: the tracker") == "not looked at: two updates in one call did not pass"
+    assert "nine events in an item: the tracker" in done.named("fail")
+
+
+def test_where_the_right_token_is_not_let_in_nothing_is_said_of_bodies(
+    service: StartService, sqlite_url: str, check: Check
+) -> None:
+    strict = service(sqlite_url, ship24_ip_policy="enforce")
+    done = check(f"{strict.url}{SHIP24}", "--json")
+    assert done.code == 1
+    assert done.named("fail") == {"one update"}
+    assert done.named("warn") == set()
+    assert done.seen("nine events in an item").startswith("not tried: the right token is answered 403")
+    assert {"HEAD without a token", "wrong token", "no token repeated"} <= done.named("pass")
+
+
+def test_the_table_fits_a_terminal_and_tells_of_each_failure_what_ship24_does(check: Check) -> None:
+    with wrong(Careless) as url:
+        done = check(url)
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "pass  HEAD without a token            200" in lines
+    told = " ".join(" ".join(lines[lines.index("fail: a date alone") + 1 :]).split())
+    assert told.startswith(
+        'done 2022-08-14: some time on that day expected 2xx seen 500 {"error": "internal"} Ship24 counts the call as failed and '
+        "repeats it: 20 tries over about six days, then never again page docs.ship24.com/data-format warn: "
+    )
+    assert any("7 fail, 2 warn" in line for line in lines)
+
+
+def flood(_call: Call, wire: Wire) -> bool:
+    """Answer without an end, as fast as it is read."""
+    wire.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not wire.closing.is_set():
+        wire.send(b"x" * 65536)
+    return False
+
+
+HOSTILE: list[tuple[str, Answer, str]] = [
+    ("closes", CLOSE, "the connection was closed without an answer"),
+    ("garbage", write(b"SSH-2.0-here\r\n\x00\xff\r\n\r\n"), "what came is not HTTP"),
+    ("endless head", write(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 100_000), "what came is not HTTP"),
+    ("endless line", write(b"HTTP/1.1 200 " + b"x" * 3_000_000), "what came is not HTTP"),
+    ("half an answer", write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "the connection was closed within the answer"),
+    (
+        "bad chunks",
+        write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        "the connection was closed within the answer",
+    ),
+    ("negative length", write(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi"), "200 hi"),
+    ("flood", flood, "200, and an answer of more than 1000 kB"),
+    ("5 MB", say(200, body=b"x" * 5_000_000), "200, and an answer of more than 1000 kB"),
+    (
+        "a bomb",
+        say(200, "Content-Encoding: gzip", body=gzip.compress(b"0" * 50_000_000)),
+        "200, and an answer of more than 1000 kB",
+    ),
+    ("a steered terminal", say(200, body=b"\x1b[2J\xff\xe2\x80\xaegone"), r"200 \x1b[2J\xff\u202egone"),
+    ("a steered redirect", say(302, "Location: /\x1b[2J\xe2"), r"302 to /\x1b[2Jâ"),
+    ("a deep answer", say(200, body=b"[" * 100_000), f"200 {'[' * 60}…"),
+]
+
+
+@pytest.mark.parametrize(("answer", "seen"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_what_answers_no_decent_way_neither_breaks_it_nor_holds_it_up(check: Check, answer: Answer, seen: str) -> None:
+    with answering(answer) as endpoint:
+        done = check(endpoint.url, "--json")
+    assert done.code == 1
+    assert seen in done.seen("proof of delivery") + done.seen("no token") + done.seen("HEAD with the token")
+
+
+@pytest.mark.parametrize(
+    "answer", [HANG, drip(b"HTTP/1.1 200 OK\r\nX: "), drip(b"HTTP/1.1 200 OK\r\n\r\n")], ids=["hangs", "drips", "drips on"]
+)
+def test_who_never_ends_an_answer_is_asked_a_few_times_only(check: Check, answer: Answer) -> None:
+    with answering(answer) as endpoint:
+        done = check(endpoint.url, "--timeout", "0.2", "--json")
+    assert done.code == 1
+    assert done.seen("one update") == "no whole answer within 0.2 s"
+    assert done.seen("1 MB in a call") == "not tried: nobody answered 3 cases in a row"
+    assert done.seen("answers in time").endswith("without: no whole answer within 0.2 s")
+    assert len(endpoint.calls) < 10
+
+
+def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:
+    port = free_port()
+    done = check(f"http://127.0.0.1:{port}/told?secret=in-the-url")
+    assert done == (1, "", f"receiver: Nobody answers at http://127.0.0.1:{port}/told: nobody listens there.\n")
+    assert "its name leads nowhere" in check("http://nowhere.invalid/").err
+
+
+@pytest.fixture
+def server_tls(tmp_path: Path) -> ssl.SSLContext:
+    """A certificate that nobody has signed."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_a_certificate_that_is_not_good_is_named(check: Check, server_tls: ssl.SSLContext) -> None:
+    with answering(tls=server_tls) as endpoint:
+        done = check(endpoint.url)
+    assert done.code == 1
+    assert "its certificate is not good" in done.err
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "expected"),
+    [
+        ("ftp://here/", (), "begins with http:// or https://"),
+        ("here/webhooks", (), "begins with http:// or https://"),
+        ("http://", (), "names a host"),
+        ("http://user:pass-word@here/", (), "without a user and a password"),
+        ("http://here:99999999/", (), "a URL such as"),
+        ("http://here/", ("--timeout", "0"), "--timeout"),
+        ("http://here/", ("--expect-ops",), "CHECK_OPS_TOKEN"),
+        ("http://here/", ("--token-file", "-"), "not both"),
+        ("http://here/", ("--token", " "), "printable"),
+        ("http://here/", ("--token", "two\nlines"), "printable"),
+    ],
+)
+def test_wrong_use_is_one_line_that_quotes_no_secret(check: Check, url: str, arguments: tuple[str, ...], expected: str) -> None:
+    done = check(url, *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert expected in done.err
+    assert "pass-word" not in done.err
+
+
+def test_the_token_comes_from_a_variable_a_file_or_for_this_machine_the_settings(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    with answering(CLOSE) as endpoint:
+        from_file = check(endpoint.url, "--token-file", "token", token=None)
+        assert endpoint.calls[1].headers["authorization"] == f"Bearer {TOKEN}"
+        monkeypatch.setenv("RECEIVER_SHIP24_TOKENS", f"old:the-old-one,new:{TOKEN}")
+        from_settings = check(endpoint.url, token=None)
+        assert endpoint.calls[-1].headers["authorization"] == "Bearer the-old-one"
+        monkeypatch.setenv("CHECK_TOKEN", TOKEN)
+        from_variable = check(endpoint.url, token=None)
+        assert endpoint.calls[-1].headers["authorization"] == f"Bearer {TOKEN}"
+    assert [done.code for done in (from_file, from_settings, from_variable)] == [1, 1, 1]
+
+
+def test_nobody_else_gets_the_tokens_of_the_settings(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECEIVER_SHIP24_TOKENS", TOKEN)
+    done = check("http://receiver.invalid/", token=None)
+    assert (done.code, "CHECK_TOKEN" in done.err) == (2, True)
