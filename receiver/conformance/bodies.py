@@ -24,7 +24,7 @@ Make = Callable[[Parcels], Sequence[bytes]]
 
 def body_cases() -> tuple[Case, ...]:
     """Return all of them."""
-    return (*_groups(), *_nulls(), *_times(), *_words(), *_wrong())
+    return (*_groups(), *_nulls(), *_times(), *_words(), *_frames(), *_wrong())
 
 
 def _groups() -> tuple[Case, ...]:
@@ -143,6 +143,11 @@ def _words() -> tuple[Case, ...]:
             TRACKERS,
             lambda p: [body(_many_letters(p))],
         ),
+    )
+
+
+def _frames() -> tuple[Case, ...]:
+    return (
         _right(
             "unknown keys",
             "keys at every level that are in no specification",

@@ -51,12 +51,15 @@ def _tracker(after: str, tracker: str, find_fault: FindFault) -> Ending:
 
 def _message(after: str, tracker: str, outcome: str, copies: int, message: str = "1") -> Ending:
     def find_fault(_parcels: Parcels, answer: Any) -> str | None:
-        found = (answer["outcome"], len(answer["deliveries"]))
-        return None if found == (outcome, copies) else f"{found[0]}, brought by {found[1]} calls"
+        found = _tell(answer["outcome"], len(answer["deliveries"]))
+        return None if found == _tell(outcome, copies) else found
 
-    called = f"{copies} call" + ("s" if copies > 1 else "")
-    rule = _rule(f"{after}: the message", "read the message", f"{outcome}, brought by {called}")
+    rule = _rule(f"{after}: the message", "read the message", _tell(outcome, copies))
     return Ending(rule, after, lambda p: f"messages/{quote(p.message_id(tracker, message), safe='')}", find_fault)
+
+
+def _tell(outcome: str, copies: int) -> str:
+    return f"{outcome}, brought by {copies} call{'' if copies == 1 else 's'}"
 
 
 def _quarantined() -> Ending:

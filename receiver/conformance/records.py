@@ -8,6 +8,7 @@ from receiver.conformance.parcels import Parcels
 Bearer = Literal["right", "none", "wrong", "other scheme", "lower case", "in the query"]
 Manner = Literal["in turn", "at once", "on one connection"]
 Severity = Literal["must", "should"]
+Level = Literal["good", "weak", "bad", "unknown"]
 Verdict = Literal["pass", "fail", "warn", "unknown"]
 
 
@@ -57,7 +58,7 @@ Answer = Reply | NoReply
 class Judgement(NamedTuple):
     """What answers show. `weak`: not as it should be, but nothing is lost by it. `unknown`: they show nothing."""
 
-    level: Literal["good", "weak", "bad", "unknown"]
+    level: Level
     seen: str
 
 

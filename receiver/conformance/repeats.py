@@ -21,6 +21,10 @@ Make = Callable[[Parcels], Sequence[Call]]
 
 def repeat_cases() -> tuple[Case, ...]:
     """Return all of them."""
+    return (*_again(), *_in_bulk(), _kept_open())
+
+
+def _again() -> tuple[Case, ...]:
     return (
         _case(
             "the same call again",
@@ -51,6 +55,11 @@ def repeat_cases() -> tuple[Case, ...]:
             lambda p: [Call(body(p.item("late", age, [p.event("late", age, int(age))]))) for age in ("2", "48")],
             outcomes=("applied", "stale"),
         ),
+    )
+
+
+def _in_bulk() -> tuple[Case, ...]:
+    return (
         _case(
             f"{ITEMS} items in a call",
             f"{ITEMS} updates of {_TRACKERS} trackers in one call",
@@ -73,7 +82,6 @@ def repeat_cases() -> tuple[Case, ...]:
             severity="should",
             outcomes=("applied",),
         ),
-        _kept_open(),
     )
 
 

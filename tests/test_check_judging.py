@@ -1,0 +1,308 @@
+"""What `receiver check` sends, and how it judges answers."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Barrier
+from typing import Any, get_args
+
+import pytest
+
+from receiver.conformance import judging
+from receiver.conformance.checking import Check, Plan, make_plan
+from receiver.conformance.endings import endings
+from receiver.conformance.parcels import JOURNEY, Parcels
+from receiver.conformance.records import Answer, Bearer, Call, Judge, Judgement, Level, NoReply, Reply, Result, Severity
+from receiver.conformance.target import Target, read_target, write_request
+from receiver.gate import Secret
+from receiver.sources.ship24 import split
+from tests.harness import endpoint
+from tests.harness.endpoint import Wire, answering, say
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PARCELS = Parcels("0a1b2c3d", NOW)
+TOKEN = Secret("right", "the-right-token")
+WRONG = Secret("wrong", "another-token-1")
+SILENT = NoReply("no whole answer within 15 s", 15.0)
+PLAN = make_plan(15.0, expect_ops=True, token_in_query=True)
+
+
+def reply(status: int, body: object = None, *headers: tuple[str, str], **fields: Any) -> Reply:
+    said = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, headers, said, fields.pop("seconds", 0.01), **fields)
+
+
+OK = reply(200, {"ok": True})
+
+
+@pytest.mark.parametrize(
+    ("judge", "answers", "expected"),
+    [
+        (judging.taken, [OK, reply(204)], Judgement("good", "200, 204")),
+        (judging.taken, [OK, reply(500, b"oops")], Judgement("bad", "call 2 of 2: 500 oops")),
+        (judging.taken, [SILENT], Judgement("bad", "no whole answer within 15 s")),
+        (judging.taken, [reply(301, None, ("location", "/x"))], Judgement("bad", "301 to /x")),
+        (judging.taken, [reply(304)], Judgement("bad", "304 to nowhere")),
+        (judging.taken, [reply(200, {"success": False})], Judgement("bad", "200, but with `success: false` in it")),
+        (judging.taken, [reply(200, {"success": "False"})], Judgement("bad", "200, but with `success: false` in it")),
+        (judging.taken, [reply(200, {"success": None, "deep": {"success": False}})], Judgement("good", "200")),
+        (judging.taken, [reply(200, b"x" * 2000, is_cut=True)], Judgement("bad", "200, and an answer of more than 2 kB")),
+        (judging.refused, [reply(401), reply(403)], Judgement("good", "401, 403")),
+        (judging.refused, [reply(404, b"?")], Judgement("weak", "404 ?")),
+        (judging.refused, [SILENT], Judgement("weak", "no whole answer within 15 s")),
+        (judging.refused, [reply(401), OK], Judgement("bad", '200 {"ok": true}')),
+        (judging.refused_unread, [reply(401)], Judgement("good", "401")),
+        (judging.refused_unread, [reply(400, b"bad")], Judgement("bad", "400 bad")),
+        (judging.not_taken, [reply(422), reply(500)], Judgement("good", "422, 500")),
+        (judging.not_taken, [reply(422), OK], Judgement("bad", 'call 2 of 2: 200 {"ok": true}')),
+        (judging.not_taken, [SILENT], Judgement("bad", "no whole answer within 15 s")),
+        (judging.not_taken_nor_crashed, [reply(400)], Judgement("good", "400")),
+        (judging.not_taken_nor_crashed, [reply(500)], Judgement("bad", "500")),
+        (judging.probed, [reply(200)], Judgement("good", "200")),
+        (judging.probed, [reply(204)], Judgement("bad", "204")),
+        (judging.kept_open, [reply(200, closes=False)] * 2, Judgement("good", "one connection took all calls")),
+        (judging.kept_open, [OK, OK], Judgement("good", "each answer closes its connection")),
+        (
+            judging.kept_open,
+            [reply(200, closes=False), SILENT],
+            Judgement("bad", "kept open, then: no whole answer within 15 s"),
+        ),
+        (judging.never_failed, [OK, reply(401, {"success": False})], Judgement("good", "none has it")),
+        (
+            judging.never_failed,
+            [OK, reply(200, {"success": "false"})],
+            Judgement("bad", '1 of 2, as 200 {"success": "false"}'),
+        ),
+        (judging.never_failed, [SILENT], Judgement("unknown", "there was no answer")),
+        (judging.never_success, [reply(200, {"success": True})], Judgement("bad", '1 of 1, as 200 {"success": true}')),
+        (judging.never_success, [reply(200, b"[]"), OK], Judgement("good", "none has it")),
+        (judging.never_repeated, [OK, reply(401, repeats_token=True)], Judgement("bad", "1 of 2, as 401")),
+        (judging.never_repeated, [OK], Judgement("good", "none does")),
+        (judging.answered_within(15), [OK, reply(200, seconds=1.25)], Judgement("good", "the slowest took 1.25 s")),
+        (judging.answered_within(15), [reply(200, seconds=6)], Judgement("weak", "the slowest took 6.00 s")),
+        (judging.answered_within(15), [OK, SILENT], Judgement("bad", "1 of 2 without: no whole answer within 15 s")),
+    ],
+)
+def test_answers_are_judged_by_what_ship24_does_with_them(judge: Judge, answers: Sequence[Answer], expected: Judgement) -> None:
+    assert judge(answers) == expected
+
+
+def test_a_bad_answer_fails_what_must_be_and_warns_of_what_should() -> None:
+    severities: tuple[Severity, ...] = get_args(Severity)
+    levels: tuple[Level, ...] = get_args(Level)
+    found = {level: [judging.verdict_of(severity, Judgement(level, "")) for severity in severities] for level in levels}
+    assert found == {"good": ["pass"] * 2, "weak": ["warn"] * 2, "bad": ["fail", "warn"], "unknown": ["unknown"] * 2}
+
+
+def ours(*outcomes: str) -> Reply:
+    return reply(200, {"delivery_id": "1", "messages": [{"message_id": "m", "outcome": outcome} for outcome in outcomes]})
+
+
+def test_verdicts_are_compared_where_an_answer_has_them_or_has_to() -> None:
+    expected = ("applied", "duplicate")
+    in_turn = [ours("applied"), ours("duplicate")]
+    assert judging.decided_as(expected, in_turn, ours=True, at_once=False) is None
+    assert judging.decided_as(expected, in_turn[::-1], ours=True, at_once=True) is None
+    assert judging.decided_as(expected, [OK, OK], ours=False, at_once=False) is None
+    other = judging.decided_as(expected, [OK, OK], ours=True, at_once=False)
+    assert other == Judgement("bad", "no verdicts in the answer: it is not this service's")
+    twice = judging.decided_as(expected, [ours("applied")] * 2, ours=False, at_once=True)
+    assert twice == Judgement("bad", "applied instead of applied | duplicate")
+
+
+def test_text_from_outside_is_written_out_and_cut() -> None:
+    assert judging.describe(reply(200, b"\x1b[31m\xff\xe2\x80\xae" + b"a" * 500)) == rf"200 \x1b[31m\xff\u202e{'a' * 50}…"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "other", "service"),
+    [
+        ("http://here/webhooks/ship24", "http://here/webhooks/ship24", "/webhooks/ship24/", "http://here"),
+        ("https://here:443/a/webhooks/ship24/?k=v", "https://here/a/webhooks/ship24/", "/a/webhooks/ship24", "https://here/a"),
+        ("HTTP://[::1]:8080", "http://[::1]:8080/", "/", "http://[::1]:8080"),
+        ("http://here/hook%20ä", "http://here/hook%20%C3%A4", "/hook%20%C3%A4/", "http://here"),
+    ],
+)
+def test_a_url_is_read_as_it_is_sent(url: str, shown: str, other: str, service: str) -> None:
+    target = read_target(url)
+    assert (str(target), target.other_spelling(), str(target.service())) == (shown, other, service)
+
+
+HERE = Target(is_secure=False, host="here", port=8080, path="/hook", query="k=v")
+
+
+def written(call: Call) -> tuple[list[str], bytes]:
+    head, body = write_request(HERE, call, TOKEN, WRONG)
+    return head.decode().split("\r\n"), body
+
+
+def test_the_token_is_sent_in_the_form_that_the_call_names() -> None:
+    forms: tuple[Bearer, ...] = get_args(Bearer)
+    heads = {form: written(Call(b"{}", bearer=form))[0] for form in forms}
+    sent = {form: [line for line in head if line.startswith("Authorization: ")] for form, head in heads.items()}
+    assert sent == {
+        "right": ["Authorization: Bearer the-right-token"],
+        "none": [],
+        "wrong": ["Authorization: Bearer another-token-1"],
+        "other scheme": ["Authorization: Token the-right-token"],
+        "lower case": ["Authorization: bearer the-right-token"],
+        "in the query": [],
+    }
+    requested = {form: head[0] for form, head in heads.items()}
+    assert requested.pop("in the query").startswith("POST /hook?k=v&token=the-right-token&")
+    assert set(requested.values()) == {"POST /hook?k=v HTTP/1.1"}
+
+
+def test_a_body_goes_with_its_length_or_in_chunks() -> None:
+    head, body = written(Call(b"x" * 1001))
+    assert ("Content-Length: 1001" in head, body) == (True, b"x" * 1001)
+    head, body = written(Call(b"x" * 1001, chunked=True))
+    assert "Transfer-Encoding: chunked" in head
+    assert body == b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
+    head, body = written(Call(method="HEAD", other_spelling=True))
+    assert (head[0], body, [line for line in head if line.startswith("Content-")]) == ("HEAD /hook/?k=v HTTP/1.1", b"", [])
+
+
+def test_every_rule_has_a_name_of_its_own_and_a_page() -> None:
+    rules = [*(case.rule for case in PLAN.cases), *(each.rule for each in PLAN.endings), *(each.rule for each in PLAN.overall)]
+    assert len({rule.name for rule in rules}) == len(rules) == len(PLAN)
+    assert {rule.page.partition("/")[0] for rule in rules} == {"docs.ship24.com", "the README of this service"}
+    assert all(rule.does and rule.expected and rule.vendor for rule in rules)
+    cases = {case.rule.name for case in PLAN.cases}
+    assert {ending.after for ending in PLAN.endings} <= cases
+    without = make_plan(15.0, expect_ops=False, token_in_query=False)
+    assert cases - {case.rule.name for case in without.cases} == {"token in the query only"}
+    assert without.endings == ()
+
+
+def test_each_run_has_ids_of_its_own() -> None:
+    again, another = Parcels("0a1b2c3d", NOW), Parcels("0a1b2c3e", NOW)
+    for case in PLAN.cases:
+        assert case.make(PARCELS) == case.make(again)
+    ids = [
+        {message.message_id for case in PLAN.cases for call in case.make(parcels) for message in read(call)}
+        for parcels in (PARCELS, another)
+    ]
+    assert len(ids[0] - {None}) > 100
+    assert ids[0] & ids[1] == {None}  # of the bad item
+    assert PARCELS.number("nine").startswith("CHECK0A1B2C3D")
+
+
+def read(call: Call) -> list[Any]:
+    try:
+        return list(split(call.body))
+    except Exception:  # what is no body of Ship24's
+        return []
+
+
+def tracker(latest: str, *events: tuple[str, str | None, str], **fields: Any) -> dict[str, Any]:
+    """Return what the ops API answers: a tracker, and events as outcome, reason, status."""
+    shown = [dict(zip(("outcome", "reason", "status"), each, strict=True)) for each in events]
+    moves = sum(outcome == "applied" for outcome, _, _ in events)
+    return {"tracker": {"latest_occurrence": latest, "moves": moves, **fields}, "events": shown}
+
+
+APPLIED, OLDER = ("applied", None, "x"), ("stale", "older", "x")
+WHOLE = [("applied", None, status) for status, _ in reversed(JOURNEY)]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "fault"),
+    [
+        ("older after newer: the tracker", tracker(PARCELS.local(2), APPLIED, OLDER), None),
+        (
+            "older after newer: the tracker",
+            tracker(PARCELS.local(48), APPLIED, APPLIED),
+            "it stands at 2026-02-27T12:00:00 instead of 2026-03-01T10:00:00",
+        ),
+        (
+            "older after newer: the tracker",
+            tracker(PARCELS.local(2), APPLIED),
+            "its timeline is applied instead of applied, stale (older)",
+        ),
+        (
+            "time without a zone: the tracker",
+            tracker(f"{PARCELS.local(30)}Z", APPLIED),
+            "it stands at 2026-02-28T06:00:00Z instead of 2026-02-28T06:00:00",
+        ),
+        ("the same call again: the tracker", {**tracker(PARCELS.local(24), APPLIED, moves=3)}, "it moved 3 times"),
+        ("nine events in an item: the tracker", tracker(PARCELS.local(1), *WHOLE, status_milestone="delivered"), None),
+        (
+            "nine events in an item: the tracker",
+            tracker(PARCELS.local(1), *WHOLE[:8], status_milestone="delivered"),
+            "it has 8 events instead of 9, or another order",
+        ),
+        (
+            "nine events in an item: the tracker",
+            tracker(PARCELS.local(9), *WHOLE, status_milestone="in_transit"),
+            "it stands at in_transit, 2026-03-01T03:00:00",
+        ),
+        ("unknown words: the tracker", tracker("", status_milestone="pending"), "status_milestone is pending"),
+        ("the same call at once: the message", {"outcome": "applied", "deliveries": [1] * 8}, None),
+        ("the same call at once: the message", {"outcome": "applied", "deliveries": [1]}, "applied, brought by 1 call"),
+        ("older after newer: the message", {"outcome": "applied", "deliveries": [1]}, "applied, brought by 1 call"),
+        (
+            "a bad item among good ones: the quarantine",
+            {"items": [{"raw": PARCELS.number("unnamed"), "reason": "missing_message_id"}]},
+            None,
+        ),
+        ("a bad item among good ones: the quarantine", {"items": []}, "it is not among the last 0"),
+    ],
+)
+def test_end_states_are_compared_with_what_follows_from_the_calls(name: str, answer: dict[str, Any], fault: str | None) -> None:
+    (ending,) = [ending for ending in endings() if ending.rule.name == name]
+    assert ending.find_fault(PARCELS, answer) == fault
+
+
+def run(url: str, *names: str, seconds: float = 15.0) -> list[Result]:
+    """Run single cases against a server."""
+    cases = tuple(case for case in PLAN.cases if case.rule.name in names)
+    check = Check(read_target(url), TOKEN, PARCELS, seconds)
+    return check.run(Plan(cases, (), PLAN.overall), lambda: None)
+
+
+def test_calls_at_once_are_under_way_together() -> None:
+    all_here = Barrier(8, timeout=30)
+
+    def answer(call: endpoint.Call, wire: Wire) -> bool:
+        all_here.wait()
+        return say(200)(call, wire)
+
+    with answering(answer) as told:
+        result = run(told.url, "the same call at once")[0]
+    assert (result.verdict, len(told.calls), len({call.body for call in told.calls})) == ("pass", 8, 1)
+
+
+def test_one_connection_takes_the_calls_that_are_to_share_it() -> None:
+    with answering() as told:
+        result = run(told.url, "connection used again")[0]
+        assert (result.verdict, [call.connection for call in told.calls]) == ("pass", [1, 1, 1])
+
+
+def test_a_connection_that_is_closed_without_a_word_is_noticed() -> None:
+    def close_behind(call: endpoint.Call, wire: Wire) -> bool:
+        say(200)(call, wire)
+        return False
+
+    with answering(close_behind) as told:
+        result = run(told.url, "connection used again")[0]
+    assert (result.verdict, result.seen) == ("warn", "kept open, then: the connection was closed without an answer")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"Bearer the-right-token",
+        b"THE-RIGHT-TOKEN",
+        b"dGhlLXJpZ2h0LXRva2Vu",
+    ],
+)
+@pytest.mark.parametrize("place", ["body", "header"])
+def test_a_token_that_is_repeated_in_any_form_is_noticed_and_never_shown(told: bytes, place: str) -> None:
+    answer = say(500, body=told) if place == "body" else say(302, f"Location: /{told.decode()}")
+    with answering(answer) as server:
+        results = run(server.url, "one update")
+    (repeated,) = [result for result in results if result.rule.name == "no token repeated"]
+    assert repeated.verdict == "fail"
+    assert all(told.decode().removeprefix("Bearer ") not in result.seen for result in results)
+    assert "[token]" in results[0].seen
