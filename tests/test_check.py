@@ -53,7 +53,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     def check(url: str, *arguments: str, token: str | None = TOKEN) -> Done:
         given = [] if token is None else ["--token", token]
-        monkeypatch.setattr(sys, "argv", ["receiver", "check", url, *given, *arguments])
+        patient = ("--timeout", "60")  # a slow machine is no slow receiver
+        monkeypatch.setattr(sys, "argv", ["receiver", "check", url, *given, *patient, *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert isinstance(ended.value.code, int)
@@ -129,6 +130,9 @@ def test_a_receiver_that_drops_events_is_found_out_by_its_end_states(
     assert done.code == 1
     assert done.named("fail") == {"nine events in an item: the tracker"}
     assert done.seen("nine events in an item: the tracker") == "it has 1 events instead of 9, or another order"
+    shut_out = check(f"{ours.url}{SHIP24}", "--expect-ops", "--ops-token", "of-somebody-else", "--json")
+    assert shut_out.named("fail") == {"two updates in one call: the tracker"}
+    assert shut_out.seen("nine events in an item: the tracker").startswith("not looked at: the ops API said 401")
 
 
 def test_somebody_elses_receiver_has_no_end_states_to_look_at(check: Check) -> None:
@@ -165,12 +169,16 @@ def test_the_table_fits_a_terminal_and_tells_of_each_failure_what_ship24_does(ch
     assert any("7 fail, 2 warn" in line for line in lines)
 
 
-def flood(_call: Call, wire: Wire) -> bool:
+def flood(head: bytes, piece: bytes) -> Answer:
     """Answer without an end, as fast as it is read."""
-    wire.send(b"HTTP/1.1 200 OK\r\n\r\n")
-    while not wire.closing.is_set():
-        wire.send(b"x" * 65536)
-    return False
+
+    def answer(_call: Call, wire: Wire) -> bool:
+        wire.send(head)
+        while not wire.closing.is_set():
+            wire.send(piece * (65536 // len(piece)))
+        return False
+
+    return answer
 
 
 HOSTILE: list[tuple[str, Answer, str]] = [
@@ -185,7 +193,8 @@ HOSTILE: list[tuple[str, Answer, str]] = [
         "the connection was closed within the answer",
     ),
     ("negative length", write(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi"), "200 hi"),
-    ("flood", flood, "200, and an answer of more than 1000 kB"),
+    ("continues", flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "more than 1500 kB came, and no end of the answer"),
+    ("flood", flood(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), "200, and an answer of more than 1000 kB"),
     ("5 MB", say(200, body=b"x" * 5_000_000), "200, and an answer of more than 1000 kB"),
     (
         "a bomb",

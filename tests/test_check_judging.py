@@ -188,6 +188,38 @@ def test_each_run_has_ids_of_its_own() -> None:
     assert PARCELS.number("nine").startswith("CHECK0A1B2C3D")
 
 
+def calls_of(name: str) -> Sequence[Call]:
+    (case,) = [case for case in PLAN.cases if case.rule.name == name]
+    return case.make(PARCELS)
+
+
+def items_of(name: str) -> list[dict[str, Any]]:
+    return [item for call in calls_of(name) for item in json.loads(call.body)["trackings"]]
+
+
+def test_the_calls_are_as_odd_as_their_names_say() -> None:
+    assert [len(call.body) for call in calls_of("1 MB in a call")] == [1_000_000]
+    assert len(items_of("100 items in a call")) == 100
+    assert [call.chunked for call in calls_of("body in chunks")] == [True]
+    assert [call.content_type for call in calls_of("charset in Content-Type")] == ["application/json; charset=utf-8"]
+    assert len({call.body for call in calls_of("the same call again")}) == 1
+    assert [item.get("shipment", "none") for item in items_of("shipment: null")] == [None, "none"]
+    assert [item.get("events", "none") for item in items_of("no events")] == [None, [], "none"]
+    assert [item["metadata"].get("topic") for item in items_of("no topic")] == [None]
+    assert [item and item["metadata"].get("messageId") is None for item in items_of("a bad item among good ones")] == [
+        *(False, True, None, False)
+    ]
+
+
+def test_events_and_items_stand_newest_first() -> None:
+    (item,) = items_of("nine events in an item")
+    times = [event["occurrenceDatetime"] for event in item["events"]]
+    assert (len(times), times) == (9, sorted(times, reverse=True))
+    newer, older = items_of("two updates in one call")
+    assert newer["events"][0]["occurrenceDatetime"] > older["events"][0]["occurrenceDatetime"]
+    assert newer["tracker"] == older["tracker"]
+
+
 def read(call: Call) -> list[Any]:
     try:
         return list(split(call.body))

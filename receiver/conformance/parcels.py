@@ -11,7 +11,7 @@ import orjson
 Item = dict[str, Any]
 
 _NAMESPACE = UUID("9d3c3e1e-6f0b-5b8a-9f57-2f0c6a6b1d10")
-_WARSAW = timezone(timedelta(hours=2))
+_EAST = timezone(timedelta(hours=2))
 
 JOURNEY = (  # oldest first; not monotone, as in life
     ("Shipment information received", "info_received"),
@@ -55,7 +55,7 @@ class Parcels:
 
     def offset(self, hours_ago: float) -> str:
         """Return a wall clock with its offset."""
-        return self._ago(hours_ago).astimezone(_WARSAW).isoformat()
+        return self._ago(hours_ago).astimezone(_EAST).isoformat()
 
     def utc(self, hours_ago: float) -> str:
         """Return a time in UTC, local zone unknown."""
