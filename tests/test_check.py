@@ -151,7 +151,7 @@ def test_where_the_right_token_is_not_let_in_nothing_is_said_of_bodies(
     assert done.code == 1
     assert done.named("fail") == {"one update"}
     assert done.named("warn") == set()
-    assert done.seen("nine events in an item").startswith("not tried: the right token is answered 403")
+    assert done.seen("nine events in an item") == "not tried: even one update is answered 403"
     assert {"HEAD without a token", "wrong token", "no token repeated"} <= done.named("pass")
 
 
@@ -212,7 +212,7 @@ def test_what_answers_no_decent_way_neither_breaks_it_nor_holds_it_up(check: Che
     with answering(answer) as endpoint:
         done = check(endpoint.url, "--json")
     assert done.code == 1
-    assert seen in done.seen("proof of delivery") + done.seen("no token") + done.seen("HEAD with the token")
+    assert seen in done.seen("one update") + done.seen("no token")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,23 @@ def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:
     done = check(f"http://127.0.0.1:{port}/told?secret=in-the-url")
     assert done == (1, "", f"receiver: Nobody answers at http://127.0.0.1:{port}/told: nobody listens there.\n")
     assert "its name leads nowhere" in check("http://nowhere.invalid/").err
+    assert "its name leads nowhere" in check(f"http://{'a' * 70}/").err
+
+
+def test_a_wrong_address_is_said_once_not_for_every_body(check: Check) -> None:
+    with answering(say(404)) as endpoint:
+        done = check(endpoint.url, "--json")
+    assert done.code == 1
+    assert done.named("fail") == {"HEAD without a token", "HEAD with the token", "one update", "token before body"}
+    assert done.seen("the same call again") == "not tried: even one update is answered 404"
+    assert len(endpoint.calls) < 10
+
+
+def test_a_short_token_that_stands_in_an_answer_by_chance_is_not_repeated_but_not_shown_either(check: Check) -> None:
+    with answering(say(401, body=b"wrong key")) as endpoint:
+        done = check(endpoint.url, "--json", token="key")
+    assert done.seen("one update") == "401 wrong [token]"
+    assert "no token repeated" in done.named("pass")
 
 
 @pytest.fixture
