@@ -232,7 +232,6 @@ def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:
     port = free_port()
     done = check(f"http://127.0.0.1:{port}/told?secret=in-the-url")
     assert done == (1, "", f"receiver: Nobody answers at http://127.0.0.1:{port}/told: nobody listens there.\n")
-    assert "its name leads nowhere" in check("http://nowhere.invalid/").err
     assert "its name leads nowhere" in check(f"http://{'a' * 70}/").err
 
 
