@@ -44,8 +44,9 @@ MAY_IMPORT = {
     "web": "addresses alarms answers channel clock errors forgetting gate intake occurrence records relay retention rows "
     "settings sources storage story",
     "service": "relay errors logs settings storage web writer",
+    "simulation": "errors",
     "cli": "addresses clock conformance customers errors forgetting gate intake logs records relay retention rows service "
-    "settings sources storage story web",
+    "settings simulation sources storage story web",
     "__main__": "cli",
 }
 

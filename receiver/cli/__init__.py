@@ -39,6 +39,7 @@ _MODULES = {
     "setup-window": "window",
     "prune": "prune",
     "forget": "forget",
+    "simulate": "simulate",
 }
 """Which file has a command, as a function of the command's name. The others need not be in memory while one runs."""
 

@@ -1,0 +1,71 @@
+"""What a sender is told on the command line: a token that need not stand there, a URL, an address, the digits of a run."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from receiver.addresses import read_address
+
+
+class Token(click.ParamType[str]):
+    """A token, or `@` and the file that it stands in; never shown."""
+
+    name = "token"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it."""
+        text = str(value)
+        if text.startswith("@"):
+            try:
+                text = Path(text[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                self.fail(f"expected a readable text file behind the @ ({type(error).__name__}).", param, ctx)
+        text = text.strip()
+        if not text or not text.isascii() or not text.isprintable():
+            self.fail("expected a token of printable ASCII letters, or @FILE.", param, ctx)
+        return text
+
+
+class Webhook(click.ParamType[str]):
+    """An http or https URL with a host and without a user."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it; it is not quoted, since it may carry a secret."""
+        try:
+            parts = urlsplit(str(value))
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not str(value).isascii() or not str(value).isprintable() or " " in str(value):
+            self.fail("expected an http or https URL without a user, such as http://127.0.0.1:8080/webhooks/ship24.", param, ctx)
+        return str(value)
+
+
+class Digits(click.ParamType[str]):
+    """Up to eight hexadecimal digits; the commands get eight."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the digits."""
+        text = str(value).lower()
+        if not 1 <= len(text) <= 8 or set(text) - set("0123456789abcdef"):
+            self.fail(f"{value!r}: expected up to eight hexadecimal digits.", param, ctx)
+        return text.zfill(8)
+
+
+class Elsewhere(click.ParamType[str]):
+    """An address of this machine."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form."""
+        try:
+            return str(read_address(str(value)))
+        except ValueError:
+            self.fail(f"{value!r}: expected an address.", param, ctx)

@@ -1,0 +1,101 @@
+"""A sender to try a receiver with: it behaves as the vendors do, and knows what has to come of it."""
+
+import secrets
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from receiver.addresses import is_loopback
+from receiver.cli.options import as_json
+from receiver.cli.output import show_json
+from receiver.cli.sending import Digits, Elsewhere, Token, Webhook
+from receiver.cli.simulated import show_report, telling
+from receiver.errors import ConfigurationError
+from receiver.simulation.planning import make_plan
+from receiver.simulation.records import Shape
+from receiver.simulation.report import Report, make_report
+from receiver.simulation.run import NotLetIn, Order, run
+from receiver.simulation.sender import Target
+from receiver.simulation.steps import retry_steps
+from receiver.simulation.truth import OpsRefused
+from receiver.sources import NAMES
+
+_ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
+_MAX_CALLS = 1_000_000
+_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
+
+
+@click.command()
+@click.argument("url", type=Webhook())
+@click.option("--token", type=Token(), required=True, envvar="SIMULATE_TOKEN", show_envvar=True, help="Of the webhook; or @FILE.")
+@click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
+@click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
+@click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="Copies included.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For so long, in the place of --calls.")
+@click.option("--rate", type=click.FloatRange(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
+@click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
+@click.option(
+    "--duplicates", type=click.FloatRange(0, 50), default=10, show_default=True, help="Percent of calls; half parallel."
+)
+@click.option("--reorder", type=click.FloatRange(0, 100), default=20, show_default=True, help="Percent of messages; come late.")
+@click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="At most.")
+@click.option("--time-scale", type=click.FloatRange(0.0001, 1), default=0.001, show_default=True, help="Of the vendors' retries.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Decides every byte but the digits of the run.")
+@click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that keep runs apart; else random.")
+@click.option("--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", show_envvar=True, help="Compare with the ops API.")
+@click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
+@as_json
+def simulate(url: str, *, token: str, as_json: bool, **options: Any) -> None:
+    """Send what Ship24 or Shiipp would, and tell what became of it.
+
+    Groups, copies, late messages, all forms of times, retries; at the end everything again. Each call is due at its moment,
+    whether the one before it was answered or not. Exit code 1 if anything was lost, doubled or ended wrong.
+    """
+    source = options["source"] or ("shiipp" if "shiipp" in urlsplit(url).path else "ship24")
+    digits = options["digits"] or secrets.token_hex(4)
+    report = _run(source, digits, _target(source, url, token, options), options)
+    if as_json:
+        show_json({"source": source, "seed": options["seed"], "run": digits, **report.as_json()})
+    else:
+        show_report(source, options["seed"], digits, report)
+    if not report.is_good:
+        raise click.exceptions.Exit(_INTERRUPTED if report.interrupted else 1)
+
+
+def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> Report:
+    """Plan, send and judge. What makes every call fail is wrong use: Raises ConfigurationError."""
+    plan = make_plan(source, options["seed"], digits, _shape(options))
+    elsewhere = options["test_call_from"] or (_ELSEWHERE if _is_here(target.urls["tracking"]) else None)
+    order = Order(options["ops_token"], elsewhere if source == "ship24" else None)
+    try:
+        with telling() as tell:
+            return make_report(plan, run(plan, target, order, tell))
+    except (NotLetIn, OpsRefused) as error:
+        raise ConfigurationError(error.message) from None
+
+
+def _shape(options: dict[str, Any]) -> Shape:
+    calls = options["calls"]
+    if options["seconds"] is not None:
+        calls = min(_MAX_CALLS, max(1, round(options["seconds"] * options["rate"])))
+    return Shape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
+
+
+def _target(source: str, url: str, token: str, options: dict[str, Any]) -> Target:
+    manifests = options["manifest_url"] or _beside(url)
+    urls = {"tracking": url, "new-package": url, "manifest-status": manifests}
+    return Target(urls, token, retry_steps(source, options["time_scale"]), options["connections"])
+
+
+def _beside(url: str) -> str:
+    """Return the URL of manifests that stands beside that of packages."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    slash = "/" if parts.path.endswith("/") else ""
+    return urlunsplit(parts._replace(path=f"{path.rpartition('/')[0]}/manifest-status{slash}"))
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return is_loopback(host) and ":" not in host

@@ -1,0 +1,92 @@
+"""What is planned: messages, the calls that carry them, and what has to be known of each tracker in the end."""
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["tracking", "new-package", "manifest-status"]
+Phase = Literal["hello", "test", "traffic", "resend", "older", "newer"]
+
+
+class Message(NamedTuple):
+    """One update. `id` is what our answers name it by, `item` its JSON, `tracker` its place among the plan's trackers.
+
+    `echoed`: other messages tell all its events too, so that it may be called a duplicate the first time it comes.
+    """
+
+    id: str
+    kind: Kind
+    item: bytes
+    tracker: int
+    echoed: bool
+
+
+class Truth(NamedTuple):
+    """What a tracker must be once all its messages are in, in whatever order they came.
+
+    `events` are the ids of all its events. Those of Shiipp are made by our rules.
+    """
+
+    source: str
+    tracker_id: str
+    status: str | None
+    milestone: str | None
+    occurrence: str
+    event_id: str
+    events: frozenset[str]
+
+
+class Tracker(NamedTuple):
+    """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer.
+
+    There is no truth of a tracker that no event was told of, and no question about what happens only once.
+    """
+
+    truth: Truth | None
+    older: int | None
+    newer: int | None
+
+
+class Call(NamedTuple):
+    """One call: `due_seconds` after its phase began, with the messages of these numbers."""
+
+    phase: Phase
+    number: int
+    due_seconds: float
+    messages: tuple[int, ...]
+
+
+class Shape(NamedTuple):
+    """What the traffic is to be like: so many calls in all, so many a second, up to so many messages in one.
+
+    `duplicates` is the share of calls that are copies, `reorder` the share of messages that come late, both in percent.
+    """
+
+    calls: int = 1000
+    rate: float = 50.0
+    group: int = 10
+    duplicates: float = 10.0
+    reorder: float = 20.0
+
+
+class Plan(NamedTuple):
+    """All that is sent. Calls name messages by their place in `messages`."""
+
+    source: str
+    trackers: tuple[Tracker, ...]
+    messages: tuple[Message, ...]
+    hello: Call
+    test: Call
+    traffic: tuple[Call, ...]
+    resend: tuple[Call, ...]
+    older: tuple[Call, ...]
+    newer: tuple[Call, ...]
+
+    def kind(self, call: Call) -> Kind:
+        """Return what a call is about; all its messages are of one kind."""
+        return self.messages[call.messages[0]].kind
+
+    def body(self, call: Call) -> bytes:
+        """Return the bytes of a call. Shiipp's root is an object or an array, as the administrator likes it."""
+        items = b",".join(self.messages[number].item for number in call.messages)
+        if self.source == "ship24":
+            return b'{"trackings":[' + items + b"]}"
+        return b"[" + items + b"]" if len(call.messages) > 1 or call.number % 2 else items

@@ -1,0 +1,142 @@
+"""The figures of a run, and by what each is known. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from receiver.simulation.ledger import Findings
+from receiver.simulation.records import Plan
+from receiver.simulation.run import Result
+
+_EXAMPLES = 20
+_NO_VERDICTS = "not known: its answers tell no verdicts"
+_INTERRUPTED = "not known: the run was interrupted"
+
+
+class Figure(NamedTuple):
+    """A count (None: it cannot be known) and how it was found."""
+
+    value: int | None
+    how: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the report tells it."""
+        return {"count": self.value, "how": self.how}
+
+
+class Report(NamedTuple):
+    """What a run showed. Latencies are milliseconds by their names; `examples` name what is wrong and why."""
+
+    calls: dict[str, int]
+    messages: dict[str, Any]
+    answers: dict[str, int]
+    seconds: float
+    rate: float
+    head: str
+    test_call: str | None
+    lost: Figure
+    doubled: Figure
+    wrong: Figure
+    latency_ms: dict[str, float | None]
+    behind_ms: float
+    recovery_seconds: float
+    examples: list[dict[str, str]]
+    interrupted: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether nothing is known to be lost, doubled or wrong, and the run came to its end."""
+        return not self.interrupted and not any(figure.value for figure in (self.lost, self.doubled, self.wrong))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        figures = {name: getattr(self, name).as_json() for name in ("lost", "doubled", "wrong")}
+        return {**self._asdict(), **figures, "good": self.is_good}
+
+
+def make_report(plan: Plan, result: Result) -> Report:
+    """Return the report of a run."""
+    ledger, found = result.ledger, result.ledger.find()
+    compared = result.compared.wrong if result.compared is not None else {}
+    found = found._replace(wrong=found.wrong | compared)
+    return Report(
+        calls={
+            "planned": len(plan.traffic),
+            "resent": len(plan.resend),
+            "questions": len(plan.older) + len(plan.newer),
+            "attempts": ledger.sent,
+            "accepted": ledger.accepted,
+            "refused": ledger.sent - ledger.accepted,
+            "retries": ledger.retries,
+            "given_up": ledger.given_up,
+        },
+        messages={
+            "sent": len({number for call in plan.traffic for number in call.messages}),
+            "with_copies": sum(len(call.messages) for call in plan.traffic),
+            "accepted": ledger.accepted_messages(),
+            "trackers": len(plan.trackers),
+            "outcomes": dict(ledger.outcomes),
+        },
+        answers=dict(sorted(ledger.statuses.items())),
+        seconds=result.seconds,
+        rate=len(plan.traffic) / result.seconds if result.seconds else 0.0,
+        head=result.head,
+        test_call=result.test_call,
+        lost=_lost(result, found),
+        doubled=_doubled(result, found),
+        wrong=_wrong(result, found),
+        latency_ms=quantiles(ledger.latencies),
+        behind_ms=ledger.behind * 1000,
+        recovery_seconds=ledger.recovery,
+        examples=list(_examples(plan, found))[:_EXAMPLES] if not result.interrupted else [],
+        interrupted=result.interrupted,
+    )
+
+
+def quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    """Return quantiles in milliseconds; each is a time that was measured, and at least its share of all is no longer."""
+    ordered = sorted(seconds)
+    shares = {"p50": 500, "p99": 990, "p99_9": 999, "max": 1000}  # in thousandths
+    if not ordered:
+        return dict.fromkeys(shares)
+    return {name: ordered[max(0, -(-len(ordered) * share // 1000) - 1)] * 1000 for name, share in shares.items()}
+
+
+def _lost(result: Result, found: Findings) -> Figure:
+    if result.interrupted:
+        return Figure(None, _INTERRUPTED)
+    if result.ledger.reads_verdicts:
+        return Figure(len(found.lost), "sent again, each must be called a duplicate")
+    return Figure(len(found.lost) or None, "never accepted; more is not known" if found.lost else _NO_VERDICTS)
+
+
+def _doubled(result: Result, found: Findings) -> Figure:
+    if result.interrupted:
+        return Figure(None, _INTERRUPTED)
+    if not result.ledger.reads_verdicts:
+        return Figure(None, _NO_VERDICTS)
+    return Figure(len(found.doubled), "of all copies one may be no duplicate")
+
+
+def _wrong(result: Result, found: Findings) -> Figure:
+    if result.interrupted:
+        return Figure(None, _INTERRUPTED)
+    asked, compared = result.ledger.asked_trackers(), result.compared
+    ways = []
+    if result.ledger.reads_verdicts:
+        ways.append(f"{asked} trackers asked")
+    if compared is not None:
+        ways.append(f"{compared.trackers} compared by the ops API")
+    return Figure(len(found.wrong), ", ".join(ways)) if ways else Figure(None, _NO_VERDICTS)
+
+
+def _examples(plan: Plan, found: Findings) -> list[dict[str, str]]:
+    messages: Mapping[str, Mapping[int, str]] = {"lost": found.lost, "doubled": found.doubled}
+    examples = [
+        {"what": what, "id": plan.messages[number].id, "why": why}
+        for what, numbers in messages.items()
+        for number, why in list(numbers.items())[: _EXAMPLES // 2]
+    ]
+    for place, why in list(found.wrong.items())[: _EXAMPLES // 2]:
+        truth = plan.trackers[place].truth
+        examples.append({"what": "wrong", "id": truth.tracker_id if truth else "", "why": why})
+    return examples

@@ -1,0 +1,93 @@
+"""Compares what a receiver of ours knows of each tracker (its ops API) with the truth."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from receiver.errors import ReceiverError
+from receiver.simulation.records import Plan, Truth
+from receiver.simulation.sender import path_of
+from receiver.simulation.wire import Reply, Watch, Wire
+
+_TRIES = 5
+_TIMEOUT_SECONDS = 15.0
+_FIELDS = {  # of the answer, and what of the truth each must be
+    "status": "status",
+    "status_milestone": "milestone",
+    "latest_occurrence": "occurrence",
+    "latest_event_id": "event_id",
+}
+
+
+class OpsRefused(ReceiverError):
+    """The ops API does not answer as ours does."""
+
+
+class Compared(NamedTuple):
+    """How many trackers were compared, and what is wrong with which."""
+
+    trackers: int
+    wrong: dict[int, str]
+
+
+class Ops:
+    """The ops API of the receiver behind a webhook URL."""
+
+    def __init__(self, webhook_url: str, token: str, watch: Watch) -> None:
+        parts = urlsplit(webhook_url)
+        root = parts.path.partition("/webhooks/")[0] if "/webhooks/" in parts.path else ""
+        self._base = f"{parts.scheme}://{parts.netloc}{root}/ops/api"
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._wire = watch.over(Wire(self._base, _TIMEOUT_SECONDS))
+
+    def probe(self) -> None:
+        """Raise OpsRefused unless the API answers to the token."""
+        self._ask("/trackers?limit=1")
+
+    def compare(self, plan: Plan, tell: Callable[[int], None]) -> Compared:
+        """Compare every tracker of which something is known. Raises OpsRefused."""
+        wrong: dict[int, str] = {}
+        told = [(place, tracker.truth) for place, tracker in enumerate(plan.trackers) if tracker.truth is not None]
+        for done, (place, truth) in enumerate(told, 1):
+            path = f"/trackers/{quote(truth.source, safe='')}/{quote(truth.tracker_id, safe='')}"
+            answer = self._ask(path, missing_is_fine=True)
+            reason = "not there" if answer is None else find_difference(truth, answer)
+            if reason is not None:
+                wrong[place] = reason
+            tell(done)
+        return Compared(len(told), wrong)
+
+    def _ask(self, path: str, *, missing_is_fine: bool = False) -> dict[str, Any] | None:
+        reply = Reply(None)
+        for _ in range(_TRIES):
+            reply = self._wire.call("GET", path_of(self._base) + path, self._headers)
+            if reply.status in {200, 401, 403, 404}:
+                break
+        if reply.status == 404 and missing_is_fine:
+            return None
+        try:
+            answer = json.loads(reply.body or b"") if reply.status == 200 else None
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise OpsRefused(f"The ops API was asked for the trackers and answered {reply.status or reply.problem}.")
+        return answer
+
+
+def find_difference(truth: Truth, answer: dict[str, Any]) -> str | None:
+    """Return in what a tracker differs from the truth, None if in nothing."""
+    tracker, events = answer.get("tracker"), answer.get("events")
+    if not isinstance(tracker, dict) or not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
+        return "not told in the form of our API"
+    for field, name in _FIELDS.items():
+        if tracker.get(field) != getattr(truth, name):
+            return f"{field} is {tracker.get(field)!r:.60}, expected {getattr(truth, name)!r}"
+    kept = [str(event.get("event_id")) for event in events]
+    if len(set(kept)) < len(kept):
+        return "an event is kept twice"
+    if set(kept) != truth.events:
+        missing, foreign = len(truth.events - set(kept)), len(set(kept) - truth.events)
+        return f"{missing} events are missing, {foreign} are not its own"
+    applied = sum(event.get("outcome") == "applied" for event in events)
+    return None if tracker.get("moves") == applied else f"it moved {tracker.get('moves')!r} times with {applied} applied events"
