@@ -23,8 +23,8 @@ class Token(click.ParamType[str]):
             except (OSError, UnicodeDecodeError) as error:
                 self.fail(f"expected a readable text file behind the @ ({type(error).__name__}).", param, ctx)
         text = text.strip()
-        if not text or not text.isascii() or not text.isprintable():
-            self.fail("expected a token of printable ASCII letters, or @FILE.", param, ctx)
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            self.fail("expected a token of printable ASCII letters without blanks, or @FILE.", param, ctx)
         return text
 
 

@@ -55,7 +55,8 @@ def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[st
     if report.test_call is not None:
         meaning = {"200": "let in", "403": "refused: not on the list"}.get(report.test_call, "neither 200 nor 403")
         yield "test call", f"{report.test_call} from another address ({meaning})"
-    yield "traffic", f"{calls['planned']:,} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"
+    part = f" of {calls['planned']:,}" if report.interrupted else ""
+    yield "traffic", f"{calls['made']:,}{part} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"
     yield "messages", f"{messages['sent']:,} ({messages['with_copies']:,} with copies) of {messages['trackers']:,} trackers"
     yield "attempts", f"{calls['attempts']:,} with the resend and the questions, {calls['retries']:,} of them retries"
     yield "answers", ", ".join(f"{answer}: {count:,}" for answer, count in report.answers.items())

@@ -45,7 +45,8 @@ class Ledger:
         self.reads_verdicts = False
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
-        self.sent = 0
+        self.begun = 0  # calls of the traffic
+        self.sent = 0  # attempts of all phases
         self.accepted = 0
         self.given_up = 0
         self.retries = 0
@@ -75,6 +76,7 @@ class Ledger:
         elif key in self._refused_since:
             self.recovery = max(self.recovery, attempt.ended_at - self._refused_since.pop(key))
         if call.phase == "traffic":
+            self.begun += attempt.number == 1
             self.behind = max(self.behind, attempt.started_at - attempt.due_at)
             if reply.problem != "connection":
                 self.latencies.append(attempt.ended_at - attempt.due_at)

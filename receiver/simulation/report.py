@@ -61,6 +61,7 @@ def make_report(plan: Plan, result: Result) -> Report:
     return Report(
         calls={
             "planned": len(plan.traffic),
+            "made": ledger.begun,
             "resent": len(plan.resend),
             "questions": len(plan.older) + len(plan.newer),
             "attempts": ledger.sent,
@@ -78,7 +79,7 @@ def make_report(plan: Plan, result: Result) -> Report:
         },
         answers=dict(sorted(ledger.statuses.items())),
         seconds=result.seconds,
-        rate=len(plan.traffic) / result.seconds if result.seconds else 0.0,
+        rate=ledger.begun / result.seconds if result.seconds else 0.0,
         head=result.head,
         test_call=result.test_call,
         lost=_lost(result, found),

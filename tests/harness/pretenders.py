@@ -1,0 +1,103 @@
+"""Small receivers that answer in the form of ours and know the rules, but for one thing that each does wrong."""
+
+import json
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from receiver.occurrence import Moment, is_newer, read_occurrence
+from tests.harness.endpoint import TAKE, Answer, Call, say
+
+Item = dict[str, Any]
+
+
+class Pretender:
+    """A receiver of Ship24's calls that does everything right. `choose` is for an Endpoint."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.latest: dict[str, Item] = {}
+        self._lock = Lock()
+
+    def choose(self, call: Call) -> Answer:
+        if not call.body:
+            return TAKE  # a HEAD
+        with self._lock:
+            messages = [self._tell(item) for item in json.loads(call.body)["trackings"]]
+        return say(200, "Content-Type: application/json", body=json.dumps({"messages": messages}).encode())
+
+    def is_known(self, message_id: str) -> bool:
+        return message_id in self.seen
+
+    def remember(self, message_id: str) -> None:
+        self.seen.add(message_id)
+
+    def is_newer(self, event: Item, latest: Item) -> bool:
+        return is_newer(*(Moment(read_occurrence(each["occurrenceDatetime"]), each["order"]) for each in (event, latest)))
+
+    def _tell(self, item: Item) -> Item:
+        message_id = item["metadata"]["messageId"]
+        outcome = "duplicate" if self.is_known(message_id) else self._decide(item)
+        self.remember(message_id)
+        return {"message_id": message_id, "outcome": outcome}
+
+    def _decide(self, item: Item) -> str:
+        tracker_id, outcome = item["tracker"]["trackerId"], "recorded"
+        for event in item.get("events", ()):
+            latest = self.latest.get(tracker_id)
+            if latest is None or self.is_newer(event, latest):
+                self.latest[tracker_id], outcome = event, "applied"
+            elif outcome == "recorded":
+                outcome = "stale"
+        return outcome
+
+
+class Forgetful(Pretender):
+    """Says that it has kept a message, and does not know some of them any more."""
+
+    def remember(self, message_id: str) -> None:
+        if int(message_id[-1], 16) % 8:
+            super().remember(message_id)
+
+
+class Repetitive(Pretender):
+    """Takes every copy for a new message."""
+
+    def is_known(self, message_id: str) -> bool:
+        return False
+
+
+class LastArrival(Pretender):
+    """Knows copies, and applies everything else in the order in which it comes."""
+
+    def is_newer(self, event: Item, latest: Item) -> bool:
+        return True
+
+
+class TextOrder(Pretender):
+    """Compares times as they are written, whatever their zones."""
+
+    def is_newer(self, event: Item, latest: Item) -> bool:
+        texts = [(each["occurrenceDatetime"], each["order"] or 0) for each in (event, latest)]
+        return bool(texts[0] > texts[1])
+
+
+class Locked(Pretender):
+    """Lets a tracker move no more once it was delivered."""
+
+    def is_newer(self, event: Item, latest: Item) -> bool:
+        return latest["statusMilestone"] != "delivered" and super().is_newer(event, latest)
+
+
+def faltering(pretender: Pretender, failure: Answer) -> Callable[[Call], Answer]:
+    """Fail each call of traffic the first time that it comes, and take it the second time."""
+    failed: set[bytes] = set()
+    calls: list[bytes] = []
+
+    def choose(call: Call) -> Answer:
+        calls.append(call.body)
+        is_traffic = len(calls) > 2 and call.body not in failed  # before it come HEAD and the first message
+        failed.add(call.body)
+        return failure if is_traffic else pretender.choose(call)
+
+    return choose

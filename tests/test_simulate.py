@@ -1,0 +1,327 @@
+"""The simulator: a receiver that keeps the promise is found good, one that does not is found out."""
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from receiver import cli
+from receiver.cli.simulated import describe
+from receiver.simulation.planning import make_plan
+from receiver.simulation.records import Shape
+from receiver.simulation.report import Report, make_report
+from receiver.simulation.run import NobodyThere, NotLetIn, Order, run
+from receiver.simulation.sender import Progress, Target
+from receiver.simulation.truth import OpsRefused
+from tests.conftest import StartService
+from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
+from tests.harness.ports import free_port
+from tests.harness.pretenders import Forgetful, LastArrival, Locked, Pretender, Repetitive, TextOrder, faltering
+from tests.harness.service import SHIP24, TOKEN, Service, run_command
+
+OPS = "the-ops-token-of-these-tests"
+SHIIPP = "the-shiipp-token-of-these-tests"
+PACKAGES, MANIFESTS = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
+RUN = "00c0ffee"
+QUICK = Shape(calls=40, rate=400, group=5, duplicates=20)
+AT_ONCE = (0.01,) * 5
+Tell = Callable[[Progress], None]
+Command = Callable[..., tuple[int, str, str]]
+
+
+def nothing(_progress: Progress) -> None:
+    pass
+
+
+def simulate(
+    url: str, *, shape: Shape = QUICK, order: Order | None = None, tell: Tell = nothing, token: str = TOKEN, **options: Any
+) -> Report:
+    target = Target({"tracking": url}, token, options.pop("steps", AT_ONCE), **options)
+    plan = make_plan("ship24", 1, RUN, shape)
+    return make_report(plan, run(plan, target, order or Order(), tell))
+
+
+def counts(report: Report) -> list[int | None]:
+    return [figure.value for figure in (report.lost, report.doubled, report.wrong)]
+
+
+def try_out(pretender: Pretender, **options: Any) -> Report:
+    with answering(choose=pretender.choose) as endpoint:
+        return simulate(endpoint.url, **options)
+
+
+def test_our_own_service_loses_doubles_and_mistakes_nothing(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP)
+    try_ship24(running)
+    try_shiipp(running)
+
+
+def try_ship24(running: Service) -> None:
+    env = running.env | {"SIMULATE_TOKEN": TOKEN, "SIMULATE_OPS_TOKEN": OPS, "COLUMNS": "80"}
+    command = ("simulate", running.url + SHIP24, "--calls", "100", "--rate", "300", "--json")
+    done = run_command(*command, cwd=running.directory, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert [report[name]["count"] for name in ("lost", "doubled", "wrong")] == [0, 0, 0]
+    truths = sum(tracker.truth is not None for tracker in make_plan("ship24", 1, RUN, Shape(100)).trackers)
+    assert report["wrong"]["how"] == f"{truths} trackers asked, {truths} compared by the ops API"
+    assert (report["head"], report["test_call"]) == ("200", "200")
+    assert report["messages"]["outcomes"].keys() == {"applied", "stale", "duplicate", "recorded"}
+    assert report["messages"]["accepted"] == report["messages"]["sent"]
+    assert OPS not in done.stdout
+    assert TOKEN not in done.stdout
+
+
+def try_shiipp(running: Service) -> None:
+    plan = make_plan("shiipp", 1, RUN, QUICK)
+    urls = {"new-package": running.url + PACKAGES, "manifest-status": running.url + MANIFESTS}
+    report = make_report(plan, run(plan, Target(urls, SHIIPP, AT_ONCE), Order(OPS), nothing))
+    assert counts(report) == [0, 0, 0]
+    assert report.messages["outcomes"]["stale"] > 0
+    assert f"{len(plan.trackers)} compared" in report.wrong.how
+
+
+def test_a_kill_and_a_restart_lead_to_retries_and_to_nothing_else(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    under_way = threading.Event()
+
+    def tell(progress: Progress) -> None:
+        if progress.done > 20:
+            under_way.set()
+
+    def kill() -> None:
+        under_way.wait()
+        running.kill()
+        running.restart()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        shape = Shape(calls=200, rate=200)
+        steps = (0.1,) * 300
+        report = simulate(running.url + SHIP24, shape=shape, order=Order(OPS), tell=tell, steps=steps)
+    finally:
+        under_way.set()
+        killer.join()
+    assert counts(report) == [0, 0, 0]
+    assert report.calls["retries"] > 0
+    assert report.calls["given_up"] == 0
+    assert report.answers["connection"] > 0
+    assert report.recovery_seconds > 0
+
+
+def test_a_receiver_that_knows_the_rules_is_found_good() -> None:
+    report = try_out(Pretender())
+    assert counts(report) == [0, 0, 0]
+    assert report.is_good
+
+
+@pytest.mark.parametrize(
+    ("pretender", "found"),
+    [(Forgetful(), "lost"), (Repetitive(), "doubled"), (LastArrival(), "wrong"), (TextOrder(), "wrong"), (Locked(), "wrong")],
+)
+def test_a_receiver_that_does_one_thing_wrong_is_found_out(pretender: Pretender, found: str) -> None:
+    report = try_out(pretender)
+    assert getattr(report, found).value
+    assert not report.is_good
+    assert found in {example["what"] for example in report.examples}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        say(200, body=b"fine"),
+        say(204, body=b""),
+        say(200, body=b"[" * 100_000),
+        say(200, body=b'{"messages": [{"message_id": [], "outcome": {}}]}'),
+        say(200, body=b'{"messages": "\xff"}'),
+        say(200, body=b"\0" * 5_000_000),
+    ],
+    ids=["text", "empty", "deep", "wrong shape", "not UTF-8", "5 MB"],
+)
+def test_of_a_receiver_without_verdicts_nothing_is_claimed(answer: Answer) -> None:
+    with answering(answer) as endpoint:
+        report = simulate(endpoint.url, shape=Shape(calls=5, rate=100))
+    assert counts(report) == [None, None, None]
+    assert report.calls["refused"] == 0
+    assert report.is_good
+
+
+@pytest.mark.parametrize("status", ["false", '"False"'])
+def test_success_false_is_a_failure(status: str) -> None:
+    with answering(say(200, body=b'{"success": %s}' % status.encode())) as endpoint:
+        report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), steps=(0.0,))
+    assert report.calls["accepted"] == 0
+    assert report.lost.value == report.messages["sent"]
+    assert report.calls["given_up"] == report.calls["attempts"] / 2 > 0
+
+
+@pytest.mark.parametrize("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
+def test_a_call_that_failed_is_made_again(failure: Answer) -> None:
+    pretender = Pretender()
+    with answering(choose=faltering(pretender, failure)) as endpoint:
+        report = simulate(endpoint.url)
+    assert report.calls["retries"] > 0
+    assert report.calls["given_up"] == 0
+    assert counts(report) == [0, 0, 0]
+
+
+def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
+    pretender = Pretender()
+    with answering() as elsewhere:
+        redirect = say(307, f"Location: {elsewhere.url}")
+        with answering(choose=faltering(pretender, redirect)) as endpoint:
+            report = simulate(endpoint.url)
+        assert elsewhere.connections == 0
+    assert report.answers["307"] == report.calls["retries"] > 0
+    assert counts(report) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [HANG, drip(b"HTTP/1.1 200 OK\r\nX: "), drip(b"HTTP/1.1 200 OK\r\n\r\n{")],
+    ids=["nothing", "a head without end", "a body without end"],
+)
+def test_an_answer_that_does_not_end_in_time_is_a_failure(slow: Answer) -> None:
+    pretender = Pretender()
+    with answering(choose=faltering(pretender, slow)) as endpoint:
+        report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), timeout_seconds=0.3)
+    assert report.answers["timeout"] == report.calls["retries"] > 0
+    assert counts(report) == [0, 0, 0]
+
+
+def test_a_stall_is_seen_in_the_latency_of_all_calls_that_were_due() -> None:
+    pretender, stalled = Pretender(), threading.Event()
+
+    def stall(call: Call, wire: Wire) -> bool:
+        wire.closing.wait(0.3)
+        return pretender.choose(call)(call, wire)
+
+    def choose(call: Call) -> Answer:
+        if len(endpoint.calls) < 3 or stalled.is_set():
+            return pretender.choose(call)
+        stalled.set()
+        return stall
+
+    with answering(choose=choose) as endpoint:
+        report = simulate(endpoint.url, shape=Shape(calls=20, rate=100), connections=1)
+    assert report.latency_ms["p50"] is not None
+    assert report.latency_ms["p50"] >= 100  # the last call was due after 0.2 s, the first answer came after 0.3 s
+
+
+def test_ctrl_c_ends_it_with_what_is_known() -> None:
+    def press(_progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    report = try_out(Pretender(), tell=press)
+    assert report.interrupted
+    assert counts(report) == [None, None, None]
+    assert not report.is_good
+
+
+@pytest.mark.parametrize(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
+def test_who_is_not_let_in_does_not_try_thousands_of_times(status: int, why: str) -> None:
+    with answering(choose=lambda call: say(status if call.body else 200)) as endpoint:
+        with pytest.raises(NotLetIn, match=rf"{status} .*{why}"):
+            simulate(endpoint.url)
+        assert len(endpoint.calls) == 2
+
+
+def test_where_nobody_is_nothing_is_tried_again() -> None:
+    with pytest.raises(NobodyThere, match="no connection"):
+        simulate(f"http://127.0.0.1:{free_port()}{SHIP24}")
+
+
+@pytest.mark.parametrize(
+    "answer", [say(401), say(200, body=b"[]"), say(200, body=b"<html>"), CLOSE], ids=["401", "a list", "a page", "nothing"]
+)
+def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -> None:
+    pretender = Pretender()
+    with answering(choose=lambda call: answer if "/ops/" in call.path else pretender.choose(call)) as endpoint:
+        with pytest.raises(OpsRefused, match="ops API was asked"):
+            simulate(endpoint.url, order=Order("a-token"))
+        assert [call.path for call in endpoint.calls if "/ops/" not in call.path] == ["/told", "/told"]
+
+
+def test_the_test_call_comes_from_another_address(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ship24_ip_policy="enforce", ship24_allowed_ips="127.0.0.1")
+    report = simulate(running.url + SHIP24, shape=Shape(calls=2), order=Order(test_call_from="127.0.0.2"))
+    assert report.test_call == "403"
+    assert counts(report) == [0, 0, 0]
+    assert running.scalar("SELECT count(*) FROM deliveries WHERE client = '127.0.0.2' AND status = 403") == 1
+    assert running.scalar("SELECT count(*) FROM deliveries WHERE client = '127.0.0.1' AND status <> 200") == 0
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run the command in this process, in a terminal of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["receiver", "simulate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("pretender", [Pretender(), Forgetful()])
+def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, pretender: Pretender, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
+    with answering(choose=pretender.choose) as endpoint:
+        url = f"{endpoint.url}?key=hidden"
+        code, out, err = command(url, "--token", f"@{tmp_path}/token", "--calls", "40", "--rate", "400", "--group", "5")
+    assert code == (1 if isinstance(pretender, Forgetful) else 0)
+    assert max(map(cell_len, out.splitlines())) <= 80
+    assert err == ""
+    assert {call.headers["authorization"] for call in endpoint.calls if call.body} == {f"Bearer {TOKEN}"}
+    assert {call.path for call in endpoint.calls} == {"/told?key=hidden"}
+    assert TOKEN not in out
+    assert "hidden" not in out
+    assert re.search(r"^lost +\d+ +sent again", out, re.MULTILINE)
+
+
+def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = f"http://127.0.0.1:{free_port()}{SHIP24}"
+    wrong = (
+        (there,),
+        (there, "--token", "@/nowhere"),
+        (there, "--token", "hidden words"),
+        (there.replace("//", "//me:hidden@"), "--token", TOKEN),
+        ("ftp://127.0.0.1/", "--token", TOKEN),
+        (there, "--token", TOKEN, "--run", "xyz"),
+        (there, "--token", TOKEN, "--test-call-from", "somewhere"),
+    )
+    for arguments in wrong:
+        code, out, err = command(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), arguments
+        assert "hidden" not in err
+    code, _, err = command(there, "--token", TOKEN)
+    assert (code, err.count("\n")) == (1, 1)
+    monkeypatch.setenv("SIMULATE_TOKEN", TOKEN)
+    with answering(say(401)) as endpoint:
+        code, _, err = command(endpoint.url)
+    assert code == 2
+    assert "token" in err
+
+
+def test_the_line_that_follows_a_run_fits_a_terminal() -> None:
+    line = describe(Progress("traffic", 1_000_000, 999_999, 999_999, 999_999, 999_999))
+    assert line == "traffic: 999,999 of 1,000,000 calls, 999,999 retries, 999,999 wait for one"
+    assert len(line) < 80
+
+
+def test_the_url_of_manifests_stands_beside_that_of_packages(command: Command) -> None:
+    with answering() as endpoint:
+        command(f"{endpoint.url}/shiipp/new-package/?key=1", "--token", TOKEN, "--calls", "30", "--rate", "400", "--group", "1")
+    beside = {"/told/shiipp/new-package/?key=1", "/told/shiipp/manifest-status/?key=1"}
+    assert {call.path for call in endpoint.calls} == beside
