@@ -162,14 +162,15 @@ def test_success_false_is_a_failure(status: str) -> None:
     assert report.calls["given_up"] == report.calls["attempts"] / 2 > 0
 
 
+@pytest.mark.parametrize("takes", [False, True], ids=["not taken", "taken"])
 @pytest.mark.parametrize("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
-def test_a_call_that_failed_is_made_again(failure: Answer) -> None:
+def test_a_call_that_failed_is_made_again_whether_it_was_taken_or_not(failure: Answer, takes: bool) -> None:
     pretender = Pretender()
-    with answering(choose=faltering(pretender, failure)) as endpoint:
+    with answering(choose=faltering(pretender, failure, takes=takes)) as endpoint:
         report = simulate(endpoint.url)
     assert report.calls["retries"] > 0
     assert report.calls["given_up"] == 0
-    assert counts(report) == [0, 0, 0]
+    assert counts(report) == [0, 0, None if takes else 0]  # the answers to the questions are lost too
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed() -> None:

@@ -23,6 +23,7 @@ from receiver.sources import NAMES
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
 _MAX_CALLS = 1_000_000
+_MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
@@ -78,7 +79,9 @@ def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> R
 def _shape(options: dict[str, Any]) -> Shape:
     calls = options["calls"]
     if options["seconds"] is not None:
-        calls = min(_MAX_CALLS, max(1, round(options["seconds"] * options["rate"])))
+        calls = max(1, round(options["seconds"] * options["rate"]))
+    if calls * (options["group"] + 1) / 2 > _MAX_MESSAGES:
+        raise click.UsageError(f"Too much to plan: at most {_MAX_MESSAGES:,} messages.", click.get_current_context())
     return Shape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
 
 

@@ -65,8 +65,9 @@ def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[st
 
 def _figures(report: Report) -> Iterator[tuple[Any, ...]]:
     calls = report.calls
+    refused = coloured("refused", "warn" if calls["refused"] else "ok")
     yield "accepted", f"{calls['accepted']:,}", "attempts answered 2xx in time"
-    yield "refused", f"{calls['refused']:,}", f"attempts that failed; {calls['given_up']:,} calls were given up"
+    yield refused, f"{calls['refused']:,}", f"attempts that failed; {calls['given_up']:,} calls were given up"
     yield from (_figure(name, getattr(report, name)) for name in ("lost", "doubled", "wrong"))
 
 

@@ -120,7 +120,7 @@ class Ledger:
             return None
         if self._apart[number]:
             return "set apart"
-        if not (self._taken[number] or self._unsure[number] or self._plan.messages[number].echoed):
+        if not (self._taken[number] or self._unsure[number] or self._plan.messages[number].told.echoed):
             return "called a duplicate the first time it came"
         again = self._again.get(number)
         if again is None:

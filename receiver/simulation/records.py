@@ -1,13 +1,16 @@
 """What is planned: messages, the calls that carry them, and what has to be known of each tracker in the end."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import orjson
 
 Kind = Literal["tracking", "new-package", "manifest-status"]
 Phase = Literal["hello", "test", "traffic", "resend", "older", "newer"]
 
 
-class Message(NamedTuple):
-    """One update. `id` is what our answers name it by, `item` its JSON, `tracker` its place among the plan's trackers.
+class Told(NamedTuple):
+    """One update: `id` is what our answers name it by, `item` its JSON.
 
     `echoed`: other messages tell all its events too, so that it may be called a duplicate the first time it comes.
     """
@@ -15,8 +18,7 @@ class Message(NamedTuple):
     id: str
     kind: Kind
     item: bytes
-    tracker: int
-    echoed: bool
+    echoed: bool = False
 
 
 class Truth(NamedTuple):
@@ -34,11 +36,33 @@ class Truth(NamedTuple):
     events: frozenset[str]
 
 
-class Tracker(NamedTuple):
-    """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer.
+class Story(NamedTuple):
+    """What is told of one tracker, in the order in which it is made, and two questions about the end.
 
-    There is no truth of a tracker that no event was told of, and no question about what happens only once.
+    Each question is a new message, with an event just older or just newer than the truth. There is no truth of a tracker that no
+    event was told of, and no question about what happens only once.
     """
+
+    told: tuple[Told, ...]
+    truth: Truth | None
+    older: Told | None
+    newer: Told | None
+
+
+class Message(NamedTuple):
+    """An update and the place of its tracker among the plan's."""
+
+    told: Told
+    tracker: int
+
+    @property
+    def id(self) -> str:
+        """Return what our answers name it by."""
+        return self.told.id
+
+
+class Tracker(NamedTuple):
+    """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer."""
 
     truth: Truth | None
     older: int | None
@@ -82,11 +106,16 @@ class Plan(NamedTuple):
 
     def kind(self, call: Call) -> Kind:
         """Return what a call is about; all its messages are of one kind."""
-        return self.messages[call.messages[0]].kind
+        return self.messages[call.messages[0]].told.kind
 
     def body(self, call: Call) -> bytes:
         """Return the bytes of a call. Shiipp's root is an object or an array, as the administrator likes it."""
-        items = b",".join(self.messages[number].item for number in call.messages)
+        items = b",".join(self.messages[number].told.item for number in call.messages)
         if self.source == "ship24":
             return b'{"trackings":[' + items + b"]}"
         return b"[" + items + b"]" if len(call.messages) > 1 or call.number % 2 else items
+
+
+def write_item(item: Mapping[str, Any]) -> bytes:
+    """Return an item's JSON, in no more room than it needs: the library's own bytes keep eight thousand of it."""
+    return bytes(memoryview(orjson.dumps(item)))

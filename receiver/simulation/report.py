@@ -50,7 +50,9 @@ class Report(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         figures = {name: getattr(self, name).as_json() for name in ("lost", "doubled", "wrong")}
-        return {**self._asdict(), **figures, "good": self.is_good}
+        rounded = {name: round(getattr(self, name), 3) for name in ("seconds", "rate", "behind_ms", "recovery_seconds")}
+        latency = {name: None if value is None else round(value, 3) for name, value in self.latency_ms.items()}
+        return {**self._asdict(), **figures, **rounded, "latency_ms": latency, "good": self.is_good}
 
 
 def make_report(plan: Plan, result: Result) -> Report:
@@ -123,11 +125,13 @@ def _wrong(result: Result, found: Findings) -> Figure:
         return Figure(None, _INTERRUPTED)
     asked, compared = result.ledger.asked_trackers(), result.compared
     ways = []
-    if result.ledger.reads_verdicts:
+    if asked:
         ways.append(f"{asked} trackers asked")
     if compared is not None:
         ways.append(f"{compared.trackers} compared by the ops API")
-    return Figure(len(found.wrong), ", ".join(ways)) if ways else Figure(None, _NO_VERDICTS)
+    if not ways and not found.wrong:
+        return Figure(None, "not known: no question was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
+    return Figure(len(found.wrong), ", ".join(ways) or "by the questions that were answered")
 
 
 def _examples(plan: Plan, found: Findings) -> list[dict[str, str]]:

@@ -71,7 +71,7 @@ class Sender:
         """Send the calls of one phase; return when each was accepted or given up."""
         if not calls:
             return
-        begun = monotonic()
+        begun = told_at = monotonic()
         self._due = [(begun + call.due_seconds, place, 1, call) for place, call in enumerate(calls)]
         heapify(self._due)
         self._numbers = self._left = len(calls)
@@ -79,6 +79,9 @@ class Sender:
         with self._changed:
             while self._left:
                 self._changed.wait(self._hand_out())
+                if self._left and monotonic() < told_at:
+                    continue
+                told_at = monotonic() + _TICK_SECONDS
                 done = len(calls) - self._left
                 accepted, retries = self._ledger.accepted - before[0], self._ledger.retries - before[1]
                 tell(Progress(calls[0].phase, len(calls), done, accepted, retries, self._waiting))
@@ -102,11 +105,12 @@ class Sender:
         wires: dict[str, Wire] = {}
         while (job := self._ready.get()) is not None and not self._ended:
             due_at, attempt, call = job
-            kind = self._plan.kind(call)
-            if kind not in wires:
-                wires[kind] = watch.over(Wire(self._target.urls[kind], self._target.timeout_seconds))
+            url = self._target.urls[self._plan.kind(call)]
+            host = urlsplit(url).netloc
+            if host not in wires:
+                wires[host] = watch.over(Wire(url, self._target.timeout_seconds))
             started_at = monotonic()
-            reply = post(wires[kind], self._target, self._plan, call)
+            reply = post(wires[host], self._target, self._plan, call)
             self._settle(call, Attempt(attempt, due_at, started_at, monotonic(), attempt > len(self._target.steps)), reply)
 
     def _settle(self, call: Call, attempt: Attempt, reply: Reply) -> None:

@@ -5,15 +5,13 @@ vendor's own variables, in one of two styles. Statuses are set by hand and go ba
 the order of arrival need not be believed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-import orjson
-
 from receiver.simulation.lives import Names
-from receiver.simulation.records import Kind, Truth
+from receiver.simulation.records import Kind, Story, Told, Truth, write_item
 from receiver.simulation.times import Written, draw_times
 
 _STATUSES = ("draft", "ready", "shipped", "ready", "shipped", "completed")
@@ -25,23 +23,12 @@ Style = Callable[[str], str]
 
 
 class Subject(NamedTuple):
-    """A package or a manifest; `style` is how its keys are spelt, `times` are those of its messages, oldest first."""
+    """A package or a manifest; `style` is how its keys are spelt."""
 
     kind: Kind
     id: str
     number: int
     style: Style
-    times: tuple[Written, ...]
-
-
-class Reported(NamedTuple):
-    """A message; its `id` is what our rules name it and its event. None is told by another message."""
-
-    id: str
-    item: bytes
-    time: str
-    status: str
-    echoed: bool = False
 
 
 def snake(name: str) -> str:
@@ -61,39 +48,35 @@ class Shiipp:
         self._rng = rng
         self._names = names
 
-    def draw(self, number: int, room: int) -> tuple[Subject, list[Reported]]:
-        """Return a subject and at most `room` messages of it, in the order in which things happen."""
+    def tell(self, number: int, room: int) -> Story:
+        """Return what is told of the package or the manifest with this number, in at most `room` messages."""
         rng = self._rng
         kind: Kind = "new-package" if number % (_PACKAGES + 1) < _PACKAGES else "manifest-status"
+        subject = Subject(kind, self._names.draw(), number, pascal if number % 2 else snake)
         statuses = _STATUSES if kind == "manifest-status" else _RECEIVED[:1]
-        style = pascal if number % 2 else snake
         wall = draw_times(rng, 1, "")[0].wall
         times = []
         for place in range(len(statuses)):
             wall += timedelta(seconds=rng.randrange(60, 40_000))
-            times.append(Written(wall, ".1234567-05:00" if style is pascal else "", place))
-        subject = Subject(kind, self._names.draw(), number, style, tuple(times))
-        return subject, [self._write(subject, *pair) for pair in zip(times, statuses, strict=True)][:room]
+            times.append(Written(wall, ".1234567-05:00" if number % 2 else "", place))
+        happened = list(zip(times, statuses, strict=True))[:room]
+        told = tuple(self._write(subject, *each) for each in happened)
+        time, status = happened[-1]
+        if kind == "new-package":
+            truth = Truth("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
+            return Story(told, truth, None, None)  # it is logged only once
+        events = frozenset(each.id for each in told)
+        truth = Truth("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
+        older, newer = self._write(subject, time.moved(-1), "draft"), self._write(subject, time.moved(1), "completed")
+        return Story(told, truth, older, newer)
 
-    def truth(self, subject: Subject, told: Sequence[Reported]) -> Truth:
-        """Return what these messages say in the end."""
-        last = told[-1]
-        names = (last.status, last.status) if subject.kind == "manifest-status" else _RECEIVED
-        return Truth("shiipp", tracker_of(subject), *names, last.time, last.id, frozenset(each.id for each in told))
-
-    def ask(self, subject: Subject, truth: Truth, steps: int) -> Reported | None:
-        """Return a new message just newer (1) or just older (-1) than a truth; None of a package, which is logged only once."""
+    def _write(self, subject: Subject, time: Written, status: str) -> Told:
+        """Write a message; its id is what our rules name it and its event."""
         if subject.kind == "new-package":
-            return None
-        last = next(time for time in subject.times if time.text == truth.occurrence)
-        return self._write(subject, last.moved(steps), "completed" if steps > 0 else "draft")
-
-    def _write(self, subject: Subject, time: Written, status: str) -> Reported:
-        fields = self._package(subject, time) if subject.kind == "new-package" else self._manifest(subject, time, status)
-        item = orjson.dumps({subject.style(name): value for name, value in fields.items()})
-        by_status = f":{status}@{time.text}" if subject.kind == "manifest-status" else ""
-        prefix = "package:" if subject.kind == "new-package" else "manifest:"
-        return Reported(f"{prefix}{subject.id}{by_status}", item, time.text, status)
+            name, fields = f"package:{subject.id}", self._package(subject, time)
+        else:
+            name, fields = f"manifest:{subject.id}:{status}@{time.text}", self._manifest(subject, time, status)
+        return Told(name, subject.kind, write_item({subject.style(key): value for key, value in fields.items()}))
 
     def _package(self, subject: Subject, time: Written) -> dict[str, Any]:
         rng = self._rng
@@ -123,8 +106,3 @@ class Shiipp:
             "status_date_time": time.text,
             "notes": None,
         }
-
-
-def tracker_of(subject: Subject) -> str:
-    """Return the id by which the receiver knows a subject."""
-    return subject.id if subject.kind == "new-package" else f"manifest:{subject.id}"

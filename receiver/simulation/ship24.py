@@ -9,26 +9,19 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-import orjson
-
 from receiver.simulation.lives import Happening, Life, Names, draw_life
-from receiver.simulation.records import Truth
+from receiver.simulation.records import Story, Told, Truth, write_item
 
 _NINE = 9  # in one item of an official example, newest first
 _RECIPIENT = {"name": "Aina Lindqvist", "address": "Fabriksgatan 7 B", "postCode": "01180", "city": "Turku", "subdivision": None}
 _POD_KINDS = ("text/plain", "text/html", "application/pdf", "image/png", "image/jpeg")
 
 
-class Told(NamedTuple):
-    """A message with its item and its events, those included that it repeats.
+class _Item(NamedTuple):
+    """A message, and all events that it tells."""
 
-    `echoed`: other messages tell all of them too, so that it may be called a duplicate the first time it comes.
-    """
-
-    id: str
-    item: bytes
+    told: Told
     events: tuple[Happening, ...] = ()
-    echoed: bool = False
 
 
 class Ship24:
@@ -38,27 +31,24 @@ class Ship24:
         self._rng = rng
         self._names = names
 
-    def draw(self, number: int, room: int) -> tuple[Life, list[Told]]:
-        """Return a life and at most `room` messages of it, in the order in which the vendor makes them."""
+    def tell(self, number: int, room: int) -> Story:
+        """Return what is told of the parcel with this number, in at most `room` messages."""
         life = draw_life(self._rng, self._names, number)
-        return life, _mark_echoed(list(self._tell(life))[:room])
-
-    def truth(self, life: Life, told: Sequence[Told]) -> Truth | None:
-        """Return what these messages say in the end, None if they say nothing."""
-        known = {event.id for each in told for event in each.events}
-        happened = [event for event in life.events if event.id in known]
+        items = list(self._tell(life))[:room]
+        times = Counter(event.id for item in items for event in item.events)
+        told = tuple(item.told._replace(echoed=_is_echoed(item, times)) for item in items)
+        happened = [event for event in life.events if event.id in times]
         if not happened:
-            return None
+            return Story(told, None, None, None)
         last = happened[-1]
-        return Truth("ship24", life.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(known))
+        truth = Truth("ship24", life.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
+        return Story(told, truth, self._ask(life, last, -1), self._ask(life, last, 1))
 
-    def ask(self, life: Life, truth: Truth, steps: int) -> Told:
-        """Return a new message with an event of its own, just newer (1) or just older (-1) than a truth."""
-        last = next(event for event in life.events if event.id == truth.event_id)
-        asked = Happening(self._names.draw(), last.time.moved(steps), last.step)
-        return self._write(life, (asked,))
+    def _ask(self, life: Life, last: Happening, steps: int) -> Told:
+        """Return a new message with an event of its own, just newer (1) or just older (-1) than the last one."""
+        return self._write(life, (Happening(self._names.draw(), last.time.moved(steps), last.step),)).told
 
-    def _tell(self, life: Life) -> Iterator[Told]:
+    def _tell(self, life: Life) -> Iterator[_Item]:
         rng = self._rng
         if rng.random() < 0.15:
             yield self._write(life, ())
@@ -75,7 +65,7 @@ class Ship24:
         if life.number % 2 or rng.random() < 0.2:
             yield self._prove(life)
 
-    def _write(self, life: Life, events: Sequence[Happening], known: Sequence[Happening] = ()) -> Told:
+    def _write(self, life: Life, events: Sequence[Happening], known: Sequence[Happening] = ()) -> _Item:
         """Write an item: its events stand newest first, those that are known already too."""
         rng, newest = self._rng, events[-1] if events else None
         metadata = self._metadata(newest)
@@ -85,7 +75,7 @@ class Ship24:
         item["shipment"] = None if rng.random() < 0.1 else self._shipment(life, newest)
         item["events"] = [self._event(life, event) for event in (*reversed(events), *known)]
         item["statistics"] = {"timestamps": {"infoReceivedDatetime": None, "deliveredDatetime": None}}
-        return Told(metadata["messageId"], orjson.dumps(item), (*events, *known))
+        return _Item(Told(metadata["messageId"], "tracking", write_item(item)), (*events, *known))
 
     def _metadata(self, newest: Happening | None) -> dict[str, Any]:
         day = newest.time.wall.date().isoformat() if newest else "2025-03-03"
@@ -139,7 +129,7 @@ class Ship24:
             "statusMilestone": step.milestone,
         }
 
-    def _prove(self, life: Life) -> Told:
+    def _prove(self, life: Life) -> _Item:
         """Write a proof of delivery: it may share the URL, and has no shipment, events or statistics."""
         metadata = self._metadata(life.events[-1]) | {"topic": "tracking/pod"}
         data: dict[str, Any] = {"status": "unavailable", "courier": "fr-post"}
@@ -148,9 +138,9 @@ class Ship24:
             words = "Signed by A. Lindqvist" if kind.startswith("text/") else None
             content = {"type": kind, "text": words, "downloadUrl": None if words else "https://pod.invalid/proof"}
             data = {"status": "found", "courier": "fr-post", "content": content}
-        return Told(metadata["messageId"], orjson.dumps({"metadata": metadata, "tracker": self._tracker(life), "data": data}))
+        item = {"metadata": metadata, "tracker": self._tracker(life), "data": data}
+        return _Item(Told(metadata["messageId"], "tracking", write_item(item)))
 
 
-def _mark_echoed(told: Sequence[Told]) -> list[Told]:
-    times = Counter(event.id for each in told for event in each.events)
-    return [each._replace(echoed=bool(each.events) and all(times[event.id] > 1 for event in each.events)) for each in told]
+def _is_echoed(item: _Item, times: Counter[str]) -> bool:
+    return bool(item.events) and all(times[event.id] > 1 for event in item.events)

@@ -53,7 +53,7 @@ def _group(rng: Random, messages: Sequence[Message], sizes: Sequence[int], order
     """Put messages into groups of one kind. In half of the groups newer messages stand before older ones."""
     waiting: dict[str, deque[int]] = {}
     for number in order:
-        waiting.setdefault(messages[number].kind, deque()).append(number)
+        waiting.setdefault(messages[number].told.kind, deque()).append(number)
     ranks = {number: rank for rank, number in enumerate(order)}
     groups: list[tuple[int, ...]] = []
     while waiting:

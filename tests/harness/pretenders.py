@@ -89,15 +89,17 @@ class Locked(Pretender):
         return latest["statusMilestone"] != "delivered" and super().is_newer(event, latest)
 
 
-def faltering(pretender: Pretender, failure: Answer) -> Callable[[Call], Answer]:
-    """Fail each call of traffic the first time that it comes, and take it the second time."""
+def faltering(pretender: Pretender, failure: Answer, *, takes: bool = False) -> Callable[[Call], Answer]:
+    """Fail each call of traffic the first time that it comes, and take it the second time; `takes`: it is taken all the same."""
     failed: set[bytes] = set()
     calls: list[bytes] = []
 
     def choose(call: Call) -> Answer:
         calls.append(call.body)
-        is_traffic = len(calls) > 2 and call.body not in failed  # before it come HEAD and the first message
+        fails = len(calls) > 2 and call.body not in failed  # before it come HEAD and the first message
         failed.add(call.body)
-        return failure if is_traffic else pretender.choose(call)
+        if fails and takes:
+            pretender.choose(call)
+        return failure if fails else pretender.choose(call)
 
     return choose

@@ -1,0 +1,123 @@
+"""How the simulator judges: from answers, from the ops API, from times."""
+
+from typing import Any
+
+import pytest
+
+from receiver.simulation.answers import Reading, read_answer
+from receiver.simulation.ledger import Attempt, Ledger
+from receiver.simulation.planning import make_plan
+from receiver.simulation.records import Call, Phase, Shape, Truth
+from receiver.simulation.report import quantiles
+from receiver.simulation.truth import find_difference
+from receiver.simulation.wire import Reply
+
+PLAN = make_plan("ship24", 1, "00c0ffee", Shape(calls=30, group=1, duplicates=0, reorder=0))
+FIRST = PLAN.traffic[0].messages[0]
+TRUTH = Truth("ship24", "t", "Sorted", "in_transit", "2025-03-03", "e2", frozenset({"e1", "e2"}))
+EVENTS = [{"event_id": "e2", "outcome": "applied"}, {"event_id": "e1", "outcome": "stale"}]
+STATE = {
+    "status": "Sorted",
+    "status_milestone": "in_transit",
+    "latest_occurrence": "2025-03-03",
+    "latest_event_id": "e2",
+    "moves": 1,
+}
+
+
+def judge(*told: tuple[Phase, str | None]) -> tuple[str | None, str | None]:
+    """Return why the first message is lost and why it is doubled, after these answers to calls with it (None: no answer)."""
+    ledger = Ledger(PLAN)
+    for phase, verdict in told:
+        reading = Reading(verdict is not None, None if verdict is None else (verdict,))
+        ledger.note(Call(phase, 0, 0.0, (FIRST,)), Attempt(1, 0.0, 0.0, 0.0, False), Reply(200), reading)
+    found = ledger.find()
+    return found.lost.get(FIRST), found.doubled.get(FIRST)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [("traffic", "applied"), ("resend", "duplicate")],
+        [("traffic", "applied"), ("traffic", "duplicate"), ("resend", "duplicate")],
+        [("traffic", "duplicate"), ("traffic", "stale"), ("resend", "duplicate")],
+        [("traffic", None), ("traffic", "duplicate"), ("resend", "duplicate")],
+        [("traffic", None), ("traffic", "applied"), ("resend", None), ("resend", "duplicate")],
+    ],
+)
+def test_a_message_that_was_taken_once_is_neither_lost_nor_doubled(told: list[tuple[Phase, str | None]]) -> None:
+    assert judge(*told) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ([("traffic", None), ("resend", "applied")], "never accepted"),
+        ([("traffic", None), ("resend", None)], "never accepted"),
+        ([("traffic", "applied"), ("resend", "applied")], "accepted, but applied when it was sent again"),
+        ([("traffic", "applied"), ("resend", None)], "the resend was not answered"),
+        ([("traffic", "applied")], "the resend was not answered"),
+        ([("traffic", "duplicate"), ("resend", "duplicate")], "called a duplicate the first time it came"),
+        ([("traffic", "quarantined"), ("resend", "duplicate")], "set apart"),
+    ],
+)
+def test_a_message_that_is_not_there_is_lost(told: list[tuple[Phase, str | None]], why: str) -> None:
+    assert judge(*told)[0] == why
+
+
+def test_a_message_that_was_taken_twice_is_doubled() -> None:
+    assert judge(("traffic", "applied"), ("traffic", "stale"), ("resend", "duplicate")) == (None, "taken 2 times")
+
+
+@pytest.mark.parametrize(
+    ("body", "taken", "verdicts"),
+    [
+        (b'{"messages": [{"message_id": "a", "outcome": "stale"}]}', True, ("stale",)),
+        (b'{"messages": [{"message_id": "b", "outcome": "stale"}]}', True, None),
+        (b'{"messages": [{"message_id": "a", "outcome": "accepted"}]}', True, None),
+        (b'{"messages": []}', True, None),
+        (b'{"messages": 1}', True, None),
+        (b'{"success": true}', True, None),
+        (b'{"success": false}', False, None),
+        (b'{"success": "false"}', False, None),
+        (b"\xff", True, None),
+        (None, True, None),
+    ],
+)
+def test_an_answer_is_read_as_senders_do(body: bytes | None, taken: bool, verdicts: tuple[str, ...] | None) -> None:
+    assert read_answer(Reply(200, body), ["a"]) == Reading(taken, verdicts)
+
+
+@pytest.mark.parametrize("status", [None, 100, 199, 300, 301, 400, 500])
+def test_only_2xx_is_a_success(status: int | None) -> None:
+    assert not read_answer(Reply(status, b"{}"), ["a"]).taken
+
+
+def test_a_tracker_as_it_should_be_differs_in_nothing() -> None:
+    assert find_difference(TRUTH, {"tracker": STATE, "events": EVENTS}) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "events", "words"),
+    [
+        ({"status": "Lost"}, EVENTS, "status is 'Lost'"),
+        ({"status_milestone": None}, EVENTS, "status_milestone is None"),
+        ({"latest_occurrence": "2025-03-04"}, EVENTS, "latest_occurrence"),
+        ({"latest_event_id": "e1"}, EVENTS, "latest_event_id"),
+        ({"moves": 2}, EVENTS, "moved 2 times with 1"),
+        ({}, EVENTS[:1], "1 events are missing, 0 are not its own"),
+        ({}, [*EVENTS, {"event_id": "e3"}], "0 events are missing, 1 are not its own"),
+        ({}, [*EVENTS, EVENTS[0]], "kept twice"),
+        ({}, [1], "not told"),
+        ({}, None, "not told"),
+    ],
+)
+def test_a_tracker_that_differs_is_told_by_what(state: dict[str, Any], events: Any, words: str) -> None:
+    assert words in str(find_difference(TRUTH, {"tracker": STATE | state, "events": events}))
+
+
+def test_quantiles_are_times_that_were_measured() -> None:
+    assert quantiles([]) == {"p50": None, "p99": None, "p99_9": None, "max": None}
+    assert quantiles([0.002]) == {"p50": 2.0, "p99": 2.0, "p99_9": 2.0, "max": 2.0}
+    hundred = [number / 1000 for number in range(100, 0, -1)]
+    assert quantiles(hundred) == {"p50": 50.0, "p99": 99.0, "p99_9": 100.0, "max": 100.0}
