@@ -291,6 +291,15 @@ def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, preten
     assert re.search(r"^lost +\d+ +sent again", out, re.MULTILINE)
 
 
+def test_a_run_that_was_sent_before_is_told_to_be_one(command: Command) -> None:
+    with answering(choose=Pretender().choose) as endpoint:
+        order = (endpoint.url, "--token", TOKEN, "--calls", "8", "--rate", "400", "--run")
+        first, second, third = (command(*order, digits) for digits in ("1", "1", "2"))
+    assert (first[0], second[0], third[0]) == (0, 1, 0)
+    assert "was this --run sent" in second[1]
+    assert "was this --run sent" not in first[1] + third[1]
+
+
 def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     there = f"http://127.0.0.1:{free_port()}{SHIP24}"
     wrong = (

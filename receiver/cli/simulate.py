@@ -67,8 +67,8 @@ def simulate(url: str, *, token: str, as_json: bool, **options: Any) -> None:
 def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> Report:
     """Plan, send and judge. What makes every call fail is wrong use: Raises ConfigurationError."""
     plan = make_plan(source, options["seed"], digits, _shape(options))
-    elsewhere = options["test_call_from"] or (_ELSEWHERE if _is_here(target.urls["tracking"]) else None)
-    order = Order(options["ops_token"], elsewhere if source == "ship24" else None)
+    usual = _ELSEWHERE if source == "ship24" and _is_here(target.urls["tracking"]) else None
+    order = Order(options["ops_token"], options["test_call_from"] or usual)
     try:
         with telling() as tell:
             return make_report(plan, run(plan, target, order, tell))

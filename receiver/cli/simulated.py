@@ -15,6 +15,7 @@ from receiver.simulation.report import Figure, Report
 from receiver.simulation.sender import Progress
 
 _PHASES: dict[Phase, str] = {"traffic": "traffic", "resend": "everything again", "older": "questions 1", "newer": "questions 2"}
+_TEST_CALL = {"200": "let in", "403": "refused: not on the list", "connection": "it could not be made from there"}
 
 
 @contextmanager
@@ -44,6 +45,8 @@ def show_report(source: str, seed: int, run: str, report: Report) -> None:
         show_heading("Examples")
         rows = [(each["what"], each["id"], each["why"]) for each in report.examples]
         show_table(("", "id", "why"), rows, wrapped=["why"])
+    if report.messages["outcomes"].keys() == {"duplicate"}:
+        click.echo("Not one message was new: was this --run sent to this receiver before?")
     if report.interrupted:
         click.echo("Interrupted: what was lost, doubled or wrong is not known.")
 
@@ -53,7 +56,7 @@ def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[st
     yield "run", f"{run} of {source}, seed {seed}"
     yield "HEAD", report.head + ("" if report.head == "200" else " (the vendor may not save this URL: it wants 200)")
     if report.test_call is not None:
-        meaning = {"200": "let in", "403": "refused: not on the list"}.get(report.test_call, "neither 200 nor 403")
+        meaning = _TEST_CALL.get(report.test_call, "neither 200 nor 403")
         yield "test call", f"{report.test_call} from another address ({meaning})"
     part = f" of {calls['planned']:,}" if report.interrupted else ""
     yield "traffic", f"{calls['made']:,}{part} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"

@@ -81,13 +81,24 @@ class Wire:
     def cut_if_late(self, now: float) -> None:
         """End a call whose time is up; the thread that made it is told so."""
         with self._lock:
-            if self._deadline is None or now < self._deadline:
-                return
-            self._is_cut = True
-            handle = self._connection.handle if self._connection is not None else None
-            if handle is not None:
-                with suppress(OSError):
-                    handle.shutdown(socket.SHUT_RDWR)
+            if self._deadline is not None and now >= self._deadline:
+                self._cut()
+
+    def end(self) -> None:
+        """End the call that is under way, if there is one: then the thread that made it lets go of the connection."""
+        with self._lock:
+            is_used = self._deadline is not None
+            if is_used:
+                self._cut()
+        if not is_used:
+            self.close()
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        handle = self._connection.handle if self._connection is not None else None
+        if handle is not None:
+            with suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -143,11 +154,11 @@ class Watch:
         return wire
 
     def close(self) -> None:
-        """End, and let go of all connections."""
+        """End, and end all that is under way."""
         self._ended.set()
         self._thread.join()
-        for wire in self._wires:
-            wire.close()
+        for wire in tuple(self._wires):
+            wire.end()
 
     def _run(self) -> None:
         while not self._ended.wait(_WATCH_SECONDS):
