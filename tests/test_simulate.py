@@ -250,6 +250,18 @@ def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -
         assert [call.path for call in endpoint.calls if "/ops/" not in call.path] == ["/told", "/told"]
 
 
+def test_an_ops_api_that_goes_away_leaves_its_part_out() -> None:
+    pretender, answers = Pretender(), [say(200, body=b"{}"), say(404), say(404), say(403)]
+
+    def choose(call: Call) -> Answer:
+        return answers.pop(0) if "/ops/" in call.path else pretender.choose(call)
+
+    with answering(choose=choose) as endpoint:
+        report = simulate(endpoint.url, order=Order("a-token"))
+    assert report.wrong.value == 2
+    assert re.fullmatch(r"\d+ trackers asked, 2 of \d+ compared by the ops API", report.wrong.how)
+
+
 def test_the_test_call_comes_from_another_address(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_ip_policy="enforce", ship24_allowed_ips="127.0.0.1")
     report = simulate(running.url + SHIP24, shape=Shape(calls=2), order=Order(test_call_from="127.0.0.2"))

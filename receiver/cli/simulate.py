@@ -65,7 +65,7 @@ def simulate(url: str, *, token: str, as_json: bool, **options: Any) -> None:
 
 
 def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> Report:
-    """Plan, send and judge. What makes every call fail is wrong use: Raises ConfigurationError."""
+    """Plan, send and judge. Raises NobodyThere; ConfigurationError for what would make every call fail."""
     plan = make_plan(source, options["seed"], digits, _shape(options))
     usual = _ELSEWHERE if source == "ship24" and _is_here(target.urls["tracking"]) else None
     order = Order(options["ops_token"], options["test_call_from"] or usual)

@@ -46,7 +46,7 @@ class Result(NamedTuple):
 
 
 def run(plan: Plan, target: Target, order: Order, tell: Callable[[Progress], None]) -> Result:
-    """Send it all. Raises NobodyThere, NotLetIn or OpsRefused before the traffic; a second Ctrl-C is not caught."""
+    """Send it all. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
     watch, ledger = Watch(), Ledger(plan)
     try:
         first = target.urls[plan.kind(plan.hello)]
@@ -76,7 +76,7 @@ def _send_all(
         seconds = monotonic() - begun
         sender.send(plan.resend, tell)
         if ops is not None:
-            compared = ops.compare(plan, lambda _done: None)  # before the questions, which move the trackers
+            compared = ops.compare(plan)  # before the questions, which move the trackers
         sender.send(plan.older, tell)
         sender.send(plan.newer, tell)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """Compares what a receiver of ours knows of each tracker (its ops API) with the truth."""
 
 import json
-from collections.abc import Callable
+from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -10,7 +10,7 @@ from receiver.simulation.records import Plan, Truth
 from receiver.simulation.sender import path_of
 from receiver.simulation.wire import Reply, Watch, Wire
 
-_TRIES = 5
+_WAITS = (0.1, 0.5, 2.0, 5.0)  # seconds after each try that failed
 _TIMEOUT_SECONDS = 15.0
 _FIELDS = {  # of the answer, and what of the truth each must be
     "status": "status",
@@ -25,9 +25,10 @@ class OpsRefused(ReceiverError):
 
 
 class Compared(NamedTuple):
-    """How many trackers were compared, and what is wrong with which."""
+    """How many trackers were compared of how many, and what is wrong with which."""
 
     trackers: int
+    total: int
     wrong: dict[int, str]
 
 
@@ -43,35 +44,42 @@ class Ops:
 
     def probe(self) -> None:
         """Raise OpsRefused unless the API answers to the token."""
-        self._ask("/trackers?limit=1")
+        self._read(self._call("/trackers?limit=1"))
 
-    def compare(self, plan: Plan, tell: Callable[[int], None]) -> Compared:
-        """Compare every tracker of which something is known. Raises OpsRefused."""
+    def compare(self, plan: Plan) -> Compared:
+        """Compare every tracker of which something is known, as long as the API answers."""
         wrong: dict[int, str] = {}
         told = [(place, tracker.truth) for place, tracker in enumerate(plan.trackers) if tracker.truth is not None]
-        for done, (place, truth) in enumerate(told, 1):
+        for done, (place, truth) in enumerate(told):
             path = f"/trackers/{quote(truth.source, safe='')}/{quote(truth.tracker_id, safe='')}"
-            answer = self._ask(path, missing_is_fine=True)
-            reason = "not there" if answer is None else find_difference(truth, answer)
+            try:
+                reply = self._ask(path)
+                reason = "not there" if reply.status == 404 else find_difference(truth, self._read(reply))
+            except OpsRefused:
+                return Compared(done, len(told), wrong)
             if reason is not None:
                 wrong[place] = reason
-            tell(done)
-        return Compared(len(told), wrong)
+        return Compared(len(told), len(told), wrong)
 
-    def _ask(self, path: str, *, missing_is_fine: bool = False) -> dict[str, Any] | None:
-        reply = Reply(None)
-        for _ in range(_TRIES):
-            reply = self._wire.call("GET", path_of(self._base) + path, self._headers)
-            if reply.status in {200, 401, 403, 404}:
-                break
-        if reply.status == 404 and missing_is_fine:
-            return None
+    def _ask(self, path: str) -> Reply:
+        """Ask again and again while the receiver is at fault."""
+        for seconds in _WAITS:
+            reply = self._call(path)
+            if reply.status is not None and reply.status < 500:
+                return reply
+            sleep(seconds)
+        return self._call(path)
+
+    def _call(self, path: str) -> Reply:
+        return self._wire.call("GET", path_of(self._base) + path, self._headers)
+
+    def _read(self, reply: Reply) -> dict[str, Any]:
         try:
             answer = json.loads(reply.body or b"") if reply.status == 200 else None
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise OpsRefused(f"The ops API was asked for the trackers and answered {reply.status or reply.problem}.")
+            raise OpsRefused(f"The ops API was asked for trackers and answered {reply.status or reply.problem}.")
         return answer
 
 
