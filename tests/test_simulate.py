@@ -276,6 +276,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Run the command in this process, in a terminal of 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    for name in ("SIMULATE_TOKEN", "SIMULATE_OPS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["receiver", "simulate", *arguments])
@@ -292,7 +294,7 @@ def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, preten
     (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
     with answering(choose=pretender.choose) as endpoint:
         url = f"{endpoint.url}?key=hidden"
-        code, out, err = command(url, "--token", f"@{tmp_path}/token", "--calls", "40", "--rate", "400", "--group", "5")
+        code, out, err = command(url, "--token-file", f"{tmp_path}/token", "--calls", "40", "--rate", "400", "--group", "5")
     assert code == (1 if isinstance(pretender, Forgetful) else 0)
     assert max(map(cell_len, out.splitlines())) <= 80
     assert err == ""
@@ -316,7 +318,9 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
     there = f"http://127.0.0.1:{free_port()}{SHIP24}"
     wrong = (
         (there,),
-        (there, "--token", "@/nowhere"),
+        (there, "--token-file", "/nowhere"),
+        (there, "--token-file", "/dev/null"),
+        (there, "--token-file", "/dev/null", "--token", TOKEN),
         (there, "--token", "hidden words"),
         (there.replace("//", "//me:hidden@"), "--token", TOKEN),
         ("ftp://127.0.0.1/", "--token", TOKEN),

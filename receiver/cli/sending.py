@@ -1,7 +1,6 @@
 """What a sender is told on the command line: a token that need not stand there, a URL, an address, the digits of a run."""
 
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import click
@@ -10,22 +9,28 @@ from receiver.addresses import read_address
 
 
 class Token(click.ParamType[str]):
-    """A token, or `@` and the file that it stands in; never shown."""
+    """A token; never shown."""
 
     name = "token"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read it."""
-        text = str(value)
-        if text.startswith("@"):
-            try:
-                text = Path(text[1:]).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                self.fail(f"expected a readable text file behind the @ ({type(error).__name__}).", param, ctx)
-        text = text.strip()
+        """Check that a header can carry it."""
+        text = str(value).strip()
         if not text or not text.isascii() or not text.isprintable() or " " in text:
-            self.fail("expected a token of printable ASCII letters without blanks, or @FILE.", param, ctx)
+            self.fail("expected a token of printable ASCII letters without blanks.", param, ctx)
         return text
+
+
+def find_token(given: str | None, file: TextIO | None) -> str:
+    """Return the token that was given, or that stands in the first line of a file. Raises UsageError."""
+    context = click.get_current_context()
+    if given is not None and file is not None:
+        raise click.UsageError("Expected --token or --token-file, not both.", context)
+    if file is not None:
+        return Token().convert(file.readline(), None, context)
+    if given is None:
+        raise click.UsageError("Expected --token, --token-file or the variable SIMULATE_TOKEN.", context)
+    return given
 
 
 class Webhook(click.ParamType[str]):

@@ -1,7 +1,7 @@
 """A sender to try a receiver with: it behaves as the vendors do, and knows what has to come of it."""
 
 import secrets
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit, urlunsplit
 
 import click
@@ -9,7 +9,7 @@ import click
 from receiver.addresses import is_loopback
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json
-from receiver.cli.sending import Digits, Elsewhere, Token, Webhook
+from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
 from receiver.cli.simulated import show_report, telling
 from receiver.errors import ConfigurationError
 from receiver.simulation.planning import make_plan
@@ -22,14 +22,15 @@ from receiver.simulation.truth import OpsRefused
 from receiver.sources import NAMES
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
-_MAX_CALLS = 1_000_000
+_MAX_CALLS = 200_000
 _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
 @click.command()
 @click.argument("url", type=Webhook())
-@click.option("--token", type=Token(), required=True, envvar="SIMULATE_TOKEN", show_envvar=True, help="Of the webhook; or @FILE.")
+@click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
+@click.option("--token-file", type=click.File(errors="replace"), help="A file with the token; - is standard input.")
 @click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="Copies included.")
@@ -44,10 +45,10 @@ _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 @click.option("--time-scale", type=click.FloatRange(0.0001, 1), default=0.001, show_default=True, help="Of the vendors' retries.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides every byte but the digits of the run.")
 @click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that keep runs apart; else random.")
-@click.option("--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", show_envvar=True, help="Compare with the ops API.")
+@click.option("--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", help="Compare with its ops API; or SIMULATE_OPS_TOKEN.")
 @click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
 @as_json
-def simulate(url: str, *, token: str, as_json: bool, **options: Any) -> None:
+def simulate(url: str, token: str | None, token_file: TextIO | None, *, as_json: bool, **options: Any) -> None:
     """Send what Ship24 or Shiipp would, and tell what became of it.
 
     Groups, copies, late messages, all forms of times, retries; at the end everything again. Each call is due at its moment,
@@ -55,7 +56,7 @@ def simulate(url: str, *, token: str, as_json: bool, **options: Any) -> None:
     """
     source = options["source"] or ("shiipp" if "shiipp" in urlsplit(url).path else "ship24")
     digits = options["digits"] or secrets.token_hex(4)
-    report = _run(source, digits, _target(source, url, token, options), options)
+    report = _run(source, digits, _target(source, url, find_token(token, token_file), options), options)
     if as_json:
         show_json({"source": source, "seed": options["seed"], "run": digits, **report.as_json()})
     else:
