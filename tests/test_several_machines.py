@@ -1,0 +1,144 @@
+"""Three receivers and two relays on one PostgreSQL behind nginx, each on a machine of its own, with the examples of `config/`."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import lacking
+from tests.harness import ship24
+from tests.harness.nginx import find_nginx
+from tests.harness.postgresql import find_binaries
+from tests.harness.senders import Senders, call
+from tests.harness.service import ROOT, TOKEN, Reply, wait_until
+from tests.harness.site import OPS_TOKEN, Site, sited
+
+FORWARDED = "X-Forwarded-For"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """All machines, in network namespaces where those can be had, else on loopback."""
+    if find_nginx() is None:
+        lacking("nginx is not installed (Debian package: nginx)")
+    if find_binaries() is None:
+        lacking("PostgreSQL is not installed (Debian package: postgresql)")
+    with sited(tmp_path_factory.mktemp("site")) as opened:
+        yield opened
+
+
+def post(site: Site, source: str, *forwarded: str) -> Reply:
+    """Post through the proxy from an address, with lines of X-Forwarded-For that the sender wrote himself."""
+    return call(site.outside, source, site.entrance, ship24.single(), headers=[(FORWARDED, line) for line in forwarded])
+
+
+def seen(site: Site, reply: Reply) -> tuple[str, str]:
+    """Return as whose call and over whose connection a call is on record."""
+    record = site.show(reply.json()["delivery_id"])
+    return record["client"], record["peer"]
+
+
+def test_a_caller_is_who_nginx_saw_whatever_the_caller_wrote(site: Site) -> None:
+    allowed, stranger, front = site.allowed[0], site.stranger, site.front.address
+    for forged in ((), (stranger,), ("unknown, ,",), (stranger, f"{stranger}, {front}")):
+        reply = post(site, allowed, *forged)
+        assert (reply.status, seen(site, reply)) == (200, (allowed, front)), forged
+    for forged in ((), (allowed,), (f"{allowed}, {front}",), (allowed, front), ("3.222.254.223",), (f"{allowed}, {allowed}",)):
+        reply = post(site, stranger, *forged)
+        assert (reply.status, seen(site, reply)) == (403, (stranger, front)), forged
+
+
+def test_past_the_proxy_no_header_about_addresses_is_believed(site: Site) -> None:
+    allowed, stranger = site.allowed[0], site.stranger
+    for name, value in (
+        (FORWARDED, allowed),
+        (FORWARDED, f"{allowed}, {site.front.address}"),
+        ("X-Real-IP", allowed),
+        ("Forwarded", f"for={allowed}"),
+    ):
+        for receiver in site.receivers:
+            reply = call(site.outside, stranger, receiver.address, ship24.single(), headers=[(name, value)])
+            assert (reply.status, seen(site, reply)) == (403, (stranger, stranger)), name
+
+
+def test_a_wrong_token_is_refused_through_the_proxy_and_no_token_is_in_its_logs(site: Site) -> None:
+    reply = call(site.outside, site.allowed[0], site.entrance, ship24.single(), token="planted-and-wrong")
+    assert (reply.status, seen(site, reply)) == (401, (site.allowed[0], site.front.address))
+    post(site, site.allowed[0])
+    assert [token for token in (TOKEN, OPS_TOKEN, "planted-and-wrong") if token in site.nginx.written()] == []
+
+
+def test_a_body_that_is_too_large_goes_on_record_and_a_much_larger_one_ends_at_the_proxy(site: Site) -> None:
+    source = site.allowed[0]
+    reply = call(site.outside, source, site.entrance, b"[" + b" " * 5_400_000)
+    assert (reply.status, seen(site, reply)) == (413, (source, site.front.address))
+    assert call(site.outside, source, site.entrance, b"[" + b" " * 6_400_000).headers["content-type"] == "text/html"
+
+
+def test_what_is_for_operators_is_not_for_everybody(site: Site) -> None:
+    source = site.allowed[0]
+    shown = call(site.outside, source, site.entrance, None, "/ops/api/deliveries", token=OPS_TOKEN)
+    assert {(item["client"], item["status"]) for item in shown.json()["items"]} >= {(source, 200)}
+    for path in ("/metrics", "/readyz", "/healthz", "/"):
+        assert call(site.outside, source, site.entrance, None, path, token=OPS_TOKEN).status == 404
+
+
+def test_postgresql_runs_with_every_line_of_the_example(site: Site) -> None:
+    text = (ROOT / "config" / "postgresql.conf").read_text(encoding="utf-8")
+    lines = re.findall(r"^(\w+) = '?([^'\n]+)'?$", text, re.MULTILINE)
+    assert len(lines) > 20
+    expected = {name: value for name, value in lines if name != "listen_addresses"}  # that one is filled in
+    shown = {name: site.rows(f"SHOW {name}")[0][name] for name in expected}
+    assert shown == expected
+    (commented,) = re.findall(r"^# (\w+) = ", text, re.MULTILINE)
+    assert site.rows(f"SHOW {commented}")
+
+
+def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(site: Site) -> None:
+    first, second, third = site.receivers
+    with Senders(site.outside, site.allowed * 2, site.entrance) as senders:
+        senders.wait_for(200)
+        first.service.kill()
+        senders.wait_for(200)
+        second.machine.do(second.service.stop)
+        senders.wait_for(100)
+        assert senders.failures == []  # no sender has noticed: nginx gave what was under way to another receiver
+        fourth = site.add_receiver()
+        site.nginx.point_at([third.place, fourth.place])
+        site.nginx.reload()
+        wait_until(lambda: [fourth.place] in site.nginx.routes(), "the new receiver is called")
+        site.relays[0].kill()
+        senders.wait_for(200)
+        senders.stop()
+    assert any(route[0] == first.place and len(route) > 1 for route in site.nginx.routes())
+    assert {how for how in senders.failures if how.isdigit()} == set()
+    check_what_is_kept(site, senders)
+    check_what_was_told(site, senders)
+
+
+def check_what_is_kept(site: Site, senders: Senders) -> None:
+    """Hold what the senders were told against the tables."""
+    query = "SELECT message_id, outcome FROM messages WHERE message_id LIKE 'message-%-%'"
+    assert {row["message_id"]: row["outcome"] for row in site.rows(query)} == dict.fromkeys(senders.outcomes, "applied")
+    assert [name for name, outcomes in senders.outcomes.items() if outcomes.count("applied") > 1] == []
+    query = "SELECT tracker_id, moves, latest_message_id FROM trackers WHERE tracker_id LIKE 'tracker-%-%'"
+    rows = {row["tracker_id"]: (row["moves"], row["latest_message_id"]) for row in site.rows(query)}
+    assert rows == {tracker: (moves, senders.latest[tracker]) for tracker, moves in senders.moves.items()}
+    callers = site.rows(
+        "SELECT DISTINCT client, peer FROM deliveries JOIN messages ON messages.delivery_id = id WHERE topic <> ''"
+    )
+    assert {(row["client"], row["peer"]) for row in callers} == {(source, site.front.address) for source in site.allowed}
+
+
+def check_what_was_told(site: Site, senders: Senders) -> None:
+    """Hold what handlers were told against what was sent: each change, in the order of its tracker."""
+    forget_leases = "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL"  # the 90 seconds of the dead relay's are over
+    site.execute(f"{forget_leases}; NOTIFY receiver_changes")
+    wait_until(lambda: site.rows("SELECT count(*) AS n FROM dispatches")[0]["n"] == 0, "everything is handed on")
+    told = [change for change in site.told() if change.tracker_id in senders.moves]
+    for tracker, moves in senders.moves.items():
+        first_told = dict.fromkeys(change.move for change in told if change.tracker_id == tracker)
+        assert list(first_told) == list(range(1, moves + 1))
+    assert {change.message_id for change in told} == set(senders.outcomes)
+    assert len({change.change_id for change in told}) == sum(senders.moves.values())
+    assert {change.relay for change in told} == {"receiver-1", "receiver-2"}
