@@ -23,7 +23,7 @@ class Load:
     p99_ms: float
 
 
-def send(url: str, token: str, seconds: int, updates: int = 1, known: Path | None = None) -> Load:
+def send(url: str, token: str, seconds: int, updates: int = 1, known: Path | None = None, connections: int = CONNECTIONS) -> Load:
     """Send calls of so many updates one after the other on each connection, as fast as they are answered."""
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -31,7 +31,7 @@ def send(url: str, token: str, seconds: int, updates: int = 1, known: Path | Non
     environment = {**os.environ, "TOKEN": token, "UPDATES": str(updates), "SEED": str(secrets.randbelow(2**31))}
     if known is not None:
         environment["KNOWN"] = str(known)
-    size = ["--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--timeout", "30s"]
+    size = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
     command = [wrk, *size, "--script", str(_SCRIPT), url]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=seconds + 60)
     result = json.loads(done.stdout.splitlines()[-1])

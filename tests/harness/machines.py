@@ -30,7 +30,8 @@ class Machine:
         self.is_namespace = is_namespace
         self._thread = ThreadPoolExecutor(1, name)
         self._handle: int | None = None
-        self.path = self.do(lambda: f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net")
+        self._number = self._thread.submit(threading.get_native_id).result()
+        self.path = f"/proc/{os.getpid()}/task/{self._number}/ns/net"
 
     @property
     def address(self) -> str:
@@ -43,6 +44,8 @@ class Machine:
 
     def do(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
         """Call something on this machine, and return its result."""
+        if threading.get_native_id() == self._number:
+            return work(*arguments, **named)
         return self._thread.submit(work, *arguments, **named).result()
 
     def run(self, command: Sequence[str], output: IO[bytes], **given: Any) -> "subprocess.Popen[bytes]":
