@@ -1,0 +1,40 @@
+"""What a load balancer meets when a service stops: new calls are refused at once, those under way are answered, nothing hangs."""
+
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.service import Service, wait_until
+from tests.harness.storage import hold_up
+from tests.harness.wire import read_until, request
+
+
+def is_refused(running: Service, path: str) -> bool:
+    """Tell whether a new connection gets no answer."""
+    try:
+        running.get(path)
+    except (OSError, HTTPException):
+        return True
+    return False
+
+
+def test_a_stopping_service_refuses_probes_answers_what_it_has_and_says_that_it_closes(
+    service: StartService, sqlite_url: str
+) -> None:
+    running = service(sqlite_url)
+    assert running.get("/readyz").status == 200
+    with running.socket() as idle, ThreadPoolExecutor(1) as threads:
+        idle.sendall(request(ship24.single()))
+        assert b"connection: close" not in read_until(idle, b"]}").lower()
+        with hold_up(sqlite_url):
+            call = threads.submit(running.post, ship24.single("held"))
+            wait_until(lambda: b"receiver_queue_deliveries 1" in running.get("/metrics").body, "the call is under way")
+            assert running.process is not None
+            running.process.terminate()
+            wait_until(lambda: is_refused(running, "/readyz"), "a probe is refused")
+            assert idle.recv(1) == b"", "an idle connection is closed, so that nobody sends into it later"
+            assert not call.done()
+        answer = call.result()
+    assert (answer.outcomes(), answer.headers["connection"]) == (["applied"], "close")
+    assert running.wait() == 0
