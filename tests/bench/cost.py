@@ -15,7 +15,7 @@ from rich.table import Table
 from tests.bench import load, machine, meters, report
 from tests.bench.filling import copy, fill
 from tests.bench.meters import Reading
-from tests.harness.machines import Machine, wired
+from tests.harness.machines import HERE, Machine, wired
 from tests.harness.postgresql import Cluster, find_binaries
 from tests.harness.service import ROOT, SHIP24, TOKEN, Service
 
@@ -74,7 +74,7 @@ def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
         cluster = ending.enter_context(_server(place, folder, kind.example)) if kind.on_postgresql else None
         file = folder / f"{secrets.token_hex(4)}.db"
         url = place.do(cluster.create_database, "cost") if cluster is not None else f"sqlite:///{file}"
-        service = place.do(Service, folder / secrets.token_hex(4), url)
+        service = place.do(Service, folder / secrets.token_hex(4), url, HERE)
         ending.callback(service.close)
         place.do(service.migrate)
         known = _fill(place, service, file, kept, on_server=cluster is not None) if kept else None

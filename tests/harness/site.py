@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import RowMapping
 
-from tests.harness.machines import Machine, Wire, wired
+from tests.harness.machines import HERE, Machine, Wire, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
 from tests.harness.senders import Address
@@ -162,6 +162,7 @@ class Site:
             Service,
             folder,
             self.url,
+            HERE,
             **{**settings, **own},
             ship24_ip_policy="enforce",
             ship24_allowed_ips=",".join(self.allowed),
