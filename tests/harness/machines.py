@@ -92,6 +92,7 @@ class Wire:
         try:
             switch.unshare()
             switch.do(_ip, "link add switch type bridge")
+            switch.do(_ip, "link add port0 type veth peer name spare")  # whether the kernel knows such a thing
             switch.do(_ip, "link set switch up")
         except _BROKEN:
             switch.close()

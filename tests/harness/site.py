@@ -162,7 +162,7 @@ class Site:
             Service,
             folder,
             self.url,
-            HERE,
+            HERE if machine.is_namespace else (),
             **{**settings, **own},
             ship24_ip_policy="enforce",
             ship24_allowed_ips=",".join(self.allowed),
