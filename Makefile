@@ -1,5 +1,6 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
-.PHONY: run test bench lock clean system-packages
+# make faults: every fault under load, for minutes
+.PHONY: run test bench faults lock clean system-packages
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -19,6 +20,9 @@ test: .venv/test system-packages
 
 bench: .venv/test system-packages
 	@$(BIN)/python -m tests.bench
+
+faults: .venv/test system-packages
+	@$(BIN)/python -m tests.faults
 
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml
