@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.contents import check_whole
 from tests.harness.load import Load, post_together
 from tests.harness.service import Service, read_rows, wait_until
 from tests.harness.trace import Call, read_trace
@@ -32,29 +33,6 @@ class Script:
         body = ship24.body(*items)
         self.bodies |= dict.fromkeys(names, body)
         return body, names
-
-
-def check_whole(url: str) -> None:
-    """Check that nothing is half there: each row has the rows that were written with it."""
-    halves = {
-        "message without its delivery": "SELECT message_id FROM messages m LEFT JOIN deliveries d ON d.id = m.delivery_id "
-        "WHERE d.id IS NULL",
-        "delivery without its body": "SELECT id FROM deliveries d LEFT JOIN bodies b ON b.delivery_id = d.id "
-        "WHERE b.delivery_id IS NULL",
-        "message without its event": "SELECT m.message_id FROM messages m LEFT JOIN events e "
-        "ON e.source = m.source AND e.message_id = m.message_id WHERE e.event_id IS NULL",
-        "event without its message": "SELECT e.event_id FROM events e LEFT JOIN messages m "
-        "ON e.source = m.source AND e.message_id = m.message_id WHERE m.message_id IS NULL",
-        "event without its tracker": "SELECT e.event_id FROM events e LEFT JOIN trackers t "
-        "ON e.source = t.source AND e.tracker_id = t.tracker_id WHERE t.tracker_id IS NULL",
-        "tracker without its latest event": "SELECT t.tracker_id FROM trackers t LEFT JOIN events e "
-        "ON e.source = t.source AND e.tracker_id = t.tracker_id AND e.event_id = t.latest_event_id WHERE e.event_id IS NULL",
-        "delivery without all of its messages": "SELECT d.id FROM deliveries d WHERE d.outcome = 'accepted' AND d.received <> "
-        "(SELECT count(*) FROM messages m WHERE m.delivery_id = d.id) + "
-        "(SELECT count(*) FROM sightings s WHERE s.delivery_id = d.id)",
-    }
-    for name, query in halves.items():
-        assert read_rows(url, query) == [], name
 
 
 def check_kept(url: str, answered: Sequence[str], script: Script) -> None:

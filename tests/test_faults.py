@@ -13,11 +13,12 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.contents import check_whole
 from tests.harness.load import Load, post_together, together
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Reply, Service, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
-from tests.test_durability import Script, check_kept, check_whole
+from tests.test_durability import Script, check_kept
 
 
 def assert_unavailable(answer: Reply, code: str) -> None:

@@ -15,10 +15,9 @@ import pytest
 from receiver.web.api.shapes import ReplayAnswer
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.contents import contents, differing
+from tests.harness.contents import check_whole, contents, differing
 from tests.harness.load import together
 from tests.harness.service import Reply, Service, bearer, serving, wait_until
-from tests.test_durability import check_whole
 
 OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "9999-01-{day:02}T10:00:00"

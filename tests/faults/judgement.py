@@ -1,0 +1,68 @@
+"""What became of every message: the senders' truth held against the database."""
+
+from collections.abc import Iterator
+
+from tests.faults.scenario import Result
+from tests.harness.contents import check_whole
+from tests.harness.service import read_rows
+from tests.harness.traffic import Traffic
+
+_SENSIBLE = {0, 200, 503}
+"""A call is kept, refused for now, or hears nothing because somebody died."""
+
+
+def judge(
+    fault: str, traffic: Traffic, url: str, recovery_seconds: float | None, note: str = "", *, with_bytes: bool = True
+) -> Result:
+    """Let the senders repeat and ask again, and return the row of the table.
+
+    Fails if an answer made no sense, something is half there, or a tracker is not where it should be. Without `with_bytes` bodies
+    may have gone by their age.
+    """
+    strangers = traffic.settle()
+    assert set(traffic.statuses) <= _SENSIBLE, traffic.statuses
+    if with_bytes:
+        check_whole(url)
+    check_states(traffic, url)
+    lost = strangers | set(_find_lost(traffic, url, with_bytes=with_bytes))
+    doubled = set(_find_doubled(traffic, url))
+    database = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
+    return Result(fault, database, traffic.sent, traffic.answered, len(lost), len(doubled), recovery_seconds, note)
+
+
+def check_states(traffic: Traffic, url: str) -> None:
+    """Check that every tracker stands at what happened last."""
+    rows = read_rows(url, "SELECT tracker_id, latest_occurrence, latest_event_id FROM trackers")
+    states = {row["tracker_id"]: (row["latest_occurrence"], row["latest_event_id"]) for row in rows}
+    wrong = {name: (states.get(name), newest) for name, newest in traffic.parcels.newest.items() if states.get(name) != newest}
+    assert wrong == {}
+
+
+def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
+    """Give the messages that were answered 2xx and are not there, or whose call is not there byte for byte."""
+    held = read_rows(
+        url,
+        "SELECT m.message_id FROM messages m JOIN events e ON e.source = m.source AND e.message_id = m.message_id",
+    )
+    yield from {name for call in traffic.kept.values() for name in call.names} - {row["message_id"] for row in held}
+    body = "(SELECT b.body FROM bodies b WHERE b.delivery_id = d.id)" if with_bytes else "NULL"
+    calls = {
+        row["id"]: row["body"] for row in read_rows(url, f"SELECT d.id, {body} AS body FROM deliveries d WHERE d.status = 200")
+    }
+    for delivery_id, call in traffic.kept.items():
+        if delivery_id not in calls or (with_bytes and bytes(calls[delivery_id] or b"") != call.body):
+            yield from call.names
+
+
+def _find_doubled(traffic: Traffic, url: str) -> Iterator[str]:
+    """Give the messages with more than one effect, and the trackers whose changes do not count 1, 2, 3 up to their last."""
+    yield from (name for name, times in traffic.effects.items() if times > 1)
+    twice = "SELECT message_id FROM events GROUP BY source, message_id HAVING count(*) > 1"  # each has one event
+    yield from (row["message_id"] for row in read_rows(url, twice))
+    uneven = (
+        "SELECT t.tracker_id FROM trackers t LEFT JOIN events e "
+        "ON e.source = t.source AND e.tracker_id = t.tracker_id AND e.outcome = 'applied' "
+        "GROUP BY t.source, t.tracker_id, t.moves "
+        "HAVING count(e.move) <> t.moves OR count(DISTINCT e.move) <> t.moves OR min(e.move) <> 1 OR max(e.move) <> t.moves"
+    )
+    yield from (row["tracker_id"] for row in read_rows(url, uneven))

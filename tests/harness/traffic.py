@@ -1,0 +1,220 @@
+"""Senders that behave as the vendor does, and what they know of what they sent: the truth that a database is held against."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPException
+from itertools import count
+from threading import Event, Lock
+from time import monotonic
+from typing import Any, NamedTuple
+
+import orjson
+
+from tests.harness import ship24
+from tests.harness.service import SHIP24, TOKEN, Service, wait_until
+
+_PATIENCE_SECONDS = 15.0  # as long as the vendor waits for an answer
+_PAUSE_SECONDS = 0.05  # before a call is repeated
+_GROUP = 100  # messages of one answer that are told one by one
+_HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+
+
+class Call(NamedTuple):
+    """A body, and the ids of the messages in it."""
+
+    body: bytes
+    names: tuple[str, ...]
+
+
+class Parcels:
+    """Makes calls that were never made before, of one to five messages with one event each, on few trackers.
+
+    The events of a tracker come in another order than they happened; `newest` holds the last of each, `items` every message.
+    """
+
+    def __init__(self, start: datetime = datetime(2025, 3, 1, tzinfo=UTC), trackers: int = 40) -> None:
+        self.items: dict[str, ship24.Item] = {}
+        self.newest: dict[str, tuple[str, str]] = {}
+        self._start = start.replace(tzinfo=None, microsecond=0)
+        self._trackers = trackers
+        self._numbers = count()
+        self._sizes = count()
+
+    def make(self) -> Call:
+        """Return the next call. For one thread at a time."""
+        items = [self._make_item(next(self._numbers)) for _ in range(next(self._sizes) % 5 + 1)]
+        return Call(ship24.body(*items), tuple(item["metadata"]["messageId"] for item in items))
+
+    def _make_item(self, number: int) -> ship24.Item:
+        name, tracker = f"m-{number}", f"t-{number % self._trackers}"
+        minutes = (number // self._trackers) ^ (number % 4)
+        occurrence = (self._start + timedelta(minutes=minutes)).isoformat()
+        self.newest[tracker] = max(self.newest.get(tracker, ("", "")), (occurrence, f"e-{name}"))
+        self.items[name] = ship24.item(name, tracker, [ship24.event(f"e-{name}", occurrence)])
+        return self.items[name]
+
+    def regrouped(self) -> Iterator[Call]:
+        """Give every message again, in large groups."""
+        names = list(self.items)
+        for start in range(0, len(names), _GROUP):
+            group = tuple(names[start : start + _GROUP])
+            yield Call(ship24.body(*(self.items[name] for name in group)), group)
+
+
+class Line:
+    """One connection to one of several services; when it breaks, the next call opens one to the next service."""
+
+    def __init__(self, services: tuple[Service, ...], place: int) -> None:
+        self._services = services
+        self._place = place
+        self._connection: HTTPConnection | None = None
+
+    def post(self, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of the answer. Raises OSError or HTTPException."""
+        if self._connection is None:
+            port = self._services[self._place % len(self._services)].port
+            self._connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
+        try:
+            self._connection.request("POST", SHIP24, body, _HEADERS)
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        except BaseException:
+            self.close()
+            self._place += 1
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Traffic:
+    """Threads that send without a pause until they are told to stop.
+
+    Every fourth call is sent twice at the same time; what is not answered 2xx is sent until it is. `sent` and `answered` count
+    messages, copies and repetitions too.
+    """
+
+    def __init__(self, *services: Service, senders: int = 8, parcels: Parcels | None = None) -> None:
+        self.parcels = parcels or Parcels()
+        self.sent = 0
+        self.answered = 0
+        self.statuses: Counter[int] = Counter()
+        """How often each status was answered; 0 stands for no answer."""
+        self.kept: dict[str, Call] = {}
+        """What was answered 2xx, by the id of the delivery."""
+        self.effects: Counter[str] = Counter()
+        """How often the answers said of a message that it was not a duplicate."""
+        self._services = services
+        self._calls = 0
+        self._copies: deque[Call] = deque()
+        self._unanswered: list[Call] = []
+        self._times: list[float] = []
+        self._stopping = Event()
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(senders)
+        self._running = [self._pool.submit(self._run, place) for place in range(senders)]
+
+    def __enter__(self) -> "Traffic":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._pool.shutdown()
+
+    def stop(self) -> None:
+        """Let the threads end and raise what any of them raised."""
+        self._stopping.set()
+        self._pool.shutdown()
+        for thread in self._running:
+            thread.result()
+
+    def wait_for_answers(self, messages: int, seconds: float = 30.0) -> None:
+        """Wait until so many more messages are answered 2xx."""
+        enough = self.answered + messages
+        wait_until(lambda: self.answered >= enough, f"{messages} messages are answered", seconds)
+
+    def wait_for_refusals(self, calls: int = 1, seconds: float = 30.0) -> None:
+        """Wait until so many more calls are not answered 2xx."""
+        enough = self._refusals() + calls
+        wait_until(lambda: self._refusals() >= enough, f"{calls} calls fail", seconds)
+
+    def recovery_after(self, moment: float, seconds: float = 60.0) -> float:
+        """Wait for the first 2xx after a moment (of `time.monotonic`), and return how long it took."""
+        wait_until(lambda: self._times and self._times[-1] > moment, "calls are answered again", seconds)
+        with self._lock:
+            return next(time for time in self._times if time > moment) - moment
+
+    def settle(self) -> set[str]:
+        """Stop, send what is not answered until it is, then ask for everything again, in other groups.
+
+        Returns the messages that were no duplicates then: what was answered 2xx before was not there.
+        """
+        self.stop()
+        line = Line(self._services, 0)
+        for call in self._unanswered:
+            wait_until(lambda c=call: self._send(line, c), "what was left is answered")  # type: ignore[misc]
+        self._unanswered.clear()
+        strangers: set[str] = set()
+        for call in self.parcels.regrouped():
+            answers: list[dict[str, Any]] = []
+            wait_until(lambda c=call, a=answers: self._send(line, c, a), "what was kept is answered again")  # type: ignore[misc]
+            strangers |= {
+                told["message_id"] for told in answers if told != {"message_id": told["message_id"], "outcome": "duplicate"}
+            }
+        line.close()
+        return strangers
+
+    def _run(self, place: int) -> None:
+        line = Line(self._services, place)
+        while not self._stopping.is_set():
+            call = self._next()
+            while not self._send(line, call):
+                if self._stopping.wait(_PAUSE_SECONDS):
+                    with self._lock:
+                        self._unanswered.append(call)
+                    break
+        line.close()
+
+    def _next(self) -> Call:
+        with self._lock:
+            if self._copies:
+                return self._copies.popleft()
+            call = self.parcels.make()
+            self._calls += 1
+            if self._calls % 4 == 0:
+                self._copies.append(call)
+            return call
+
+    def _send(self, line: Line, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
+        """Send a call and note what became of it; return whether it was answered 2xx."""
+        sent = len(call.names)
+        try:
+            status, content = line.post(call.body)
+        except ConnectionRefusedError:
+            status, content, sent = 0, b"", 0
+        except (OSError, HTTPException):
+            status, content = 0, b""
+        answer = orjson.loads(content) if 200 <= status < 300 else None
+        with self._lock:
+            self.sent += sent
+            self.statuses[status] += 1
+            if answer is not None:
+                self._times.append(monotonic())
+                self._note(call, answer)
+                if told is not None:
+                    told += answer["messages"]
+        return answer is not None
+
+    def _note(self, call: Call, answer: dict[str, Any]) -> None:
+        self.answered += len(call.names)
+        self.kept[answer["delivery_id"]] = call
+        assert [told["message_id"] for told in answer["messages"]] == list(call.names), answer
+        self.effects.update(told["message_id"] for told in answer["messages"] if told["outcome"] != "duplicate")
+
+    def _refusals(self) -> int:
+        with self._lock:
+            return sum(number for status, number in self.statuses.items() if not 200 <= status < 300)
