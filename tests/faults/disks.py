@@ -1,0 +1,127 @@
+"""Disks that are full, slow, broken or read-only."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+from tests.faults.judgement import judge
+from tests.faults.scenario import Lacking, Result, Scenario, Size
+from tests.harness.calls import SYNCS, WRITES, NoTracing, harmed
+from tests.harness.disk import NoDisk, fill, remount, small_disk
+from tests.harness.service import Service, serving
+from tests.harness.traffic import Traffic
+
+_MESSAGE_BYTES = 8192  # more than a message takes, its body and its share of the log included
+_DELAYS = (10_000, 50_000)  # microseconds
+
+
+@contextmanager
+def _disk(directory: Path, size: Size) -> Iterator[Path]:
+    """Give a disk with room for what comes before it is full."""
+    megabytes = 64 + int(size.seconds * 5000 * _MESSAGE_BYTES) // 2**20
+    try:
+        with small_disk(directory / "disk", megabytes) as disk:
+            yield disk
+    except NoDisk as reason:
+        raise Lacking(str(reason)) from None
+
+
+@contextmanager
+def _harmed_writer(service: Service, calls: str, harm: str) -> Iterator[None]:
+    try:
+        with harmed(service.writer().pid, calls, harm):
+            yield
+    except NoTracing as reason:
+        raise Lacking(str(reason)) from None
+
+
+def _refuse_all(traffic: Traffic, service: Service) -> None:
+    """Wait until the fault is felt, then check that not one call is answered 2xx in it."""
+    traffic.wait_for_refusals(50)
+    answered = traffic.answered
+    traffic.wait_for_refusals(200)
+    assert traffic.answered == answered, "a call was answered 2xx that could not be kept"
+    assert service.get("/healthz").status == 200
+    assert service.get("/readyz").status == 503
+
+
+def full(directory: Path, size: Size) -> Result:
+    """The disk fills up under load; after a while there is room again."""
+    with _disk(directory, size) as disk:
+        url = f"sqlite:///{disk}/receiver.db"
+        with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
+            traffic.wait_for_answers(int(size.seconds * 300))
+            filler = fill(disk)
+            _refuse_all(traffic, service)
+            filler.unlink()
+            recovery = traffic.recovery_after(monotonic())
+            traffic.wait_for_answers(int(size.seconds * 300))
+            return judge("disk full, then room again", traffic, url, recovery)
+
+
+def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Result:
+    """System calls of the writing process fail for a while."""
+    url = f"sqlite:///{directory}/receiver.db"
+    with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
+        for _ in range(2):
+            traffic.wait_for_answers(int(size.seconds * 150))
+            with _harmed_writer(service, calls, harm):
+                _refuse_all(traffic, service)
+            recovery = traffic.recovery_after(monotonic())
+        traffic.wait_for_answers(int(size.seconds * 150))
+        return judge(name, traffic, url, recovery)
+
+
+def slow(directory: Path, size: Size) -> Result:
+    """Every sync takes long: calls share one, so that they are slower and not fewer."""
+    url = f"sqlite:///{directory}/receiver.db"
+    with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
+        traffic.wait_for_answers(100)
+        rates = []
+        for delay in _DELAYS:
+            with _harmed_writer(service, SYNCS, f"delay_enter={delay}"):
+                before, began = traffic.answered, monotonic()
+                traffic.wait_for_answers(int(size.seconds * 3_000_000 / delay), seconds=60 + size.seconds)
+                rates.append(f"{(traffic.answered - before) / (monotonic() - began):.0f}/s at {delay / 1000:.0f} ms")
+        assert set(traffic.statuses) == {200}
+        return judge("sync takes 10 and 50 ms", traffic, url, None, ", ".join(rates))
+
+
+def read_only(directory: Path, size: Size) -> Result:
+    """The file system is read-only when the service comes back: it says so and ends, and serves once it is writable."""
+    if os.geteuid() != 0:
+        raise Lacking("only root can mount a disk")
+    with _disk(directory, size) as disk:
+        url = f"sqlite:///{disk}/receiver.db"
+        with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
+            traffic.wait_for_answers(int(size.seconds * 300))
+            service.kill()
+            remount(disk, writable=False)
+            try:
+                service.restart()
+            except AssertionError:
+                assert service.wait() != 0
+            else:
+                raise AssertionError("it serves on a disk that cannot be written")
+            remount(disk, writable=True)
+            began = monotonic()
+            service.restart()
+            recovery = traffic.recovery_after(began)
+            traffic.wait_for_answers(int(size.seconds * 300))
+            return judge("read-only disk at the start", traffic, url, recovery)
+
+
+_FAILING = {
+    "sync fails (EIO)": (SYNCS, "error=EIO"),
+    "disk turns read-only (EROFS)": (WRITES.removeprefix("write,"), "error=EROFS"),
+}
+
+SCENARIOS: dict[str, Scenario] = {
+    "disk full, then room again": full,
+    **{name: partial(failing, name, *harm) for name, harm in _FAILING.items()},
+    "read-only disk at the start": read_only,
+    "sync takes 10 and 50 ms": slow,
+}
