@@ -137,10 +137,7 @@ class Desk(asyncio.Protocol):
         """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
         self._unread.clear()
         for number in list(self._waiting):
-            self._settle(
-                number,
-                answers.for_error(StorageUnavailable("The service restarts. Send the call again."), None),
-            )
+            self._settle(number, _say_lost())
         if not self._closing:
             _log.error("writer_lost")
             self._on_lost()
@@ -165,6 +162,9 @@ class Desk(asyncio.Protocol):
             future.set_exception(error)
 
     def _send(self, number: int, future: asyncio.Future[Any], message: Do) -> None:
+        if self._transport.is_closing():  # nobody would ever reply
+            future.set_result(_say_lost())
+            return
         self._waiting[number] = future
         self._put(message)
 
@@ -227,6 +227,11 @@ class Desk(asyncio.Protocol):
     def _tell(self, name: str, *arguments: Any) -> None:
         number = next(self._numbers)
         self._send(number, self._loop.create_future(), Do(number, name, arguments))
+
+
+def _say_lost() -> Answer:
+    """Return the answer to those who wait for a writing process that is gone."""
+    return answers.for_error(StorageUnavailable("The service restarts. Send the call again."), None)
 
 
 def _nothing() -> None:

@@ -1,0 +1,39 @@
+"""The desk when the other end is gone: nobody waits for replies that cannot come."""
+
+import asyncio
+import socket
+
+import pytest
+
+from receiver.errors import StorageUnavailable
+from receiver.web.desk import Desk
+from receiver.web.tally import Tally
+from tests.harness import ship24
+from tests.harness.inbox import submission
+
+_FOR_EVER = 3600.0  # what the desk would wait for a reply
+_SOON = 30.0
+
+
+async def _lose(desk: Desk, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
+    await desk.open(ours)
+    theirs.close()
+    await asyncio.wait_for(lost.wait(), _SOON)
+
+
+async def _use_and_close() -> tuple[int, str]:
+    ours, theirs = socket.socketpair()
+    lost = asyncio.Event()
+    desk = Desk(10, _FOR_EVER, lost.set, Tally())
+    await _lose(desk, lost, ours, theirs)
+    answer = await asyncio.wait_for(desk.keep(submission(ship24.single())), _SOON)
+    with pytest.raises(StorageUnavailable) as refused:
+        await asyncio.wait_for(desk.do("tidy"), _SOON)
+    await asyncio.wait_for(desk.close(), _SOON)  # there is a refused call to count, and nobody to tell
+    return answer.status, refused.value.message
+
+
+def test_after_the_loss_of_the_writing_process_nobody_waits_for_it() -> None:
+    status, message = asyncio.run(_use_and_close())
+    assert status == 503
+    assert "restarts" in message
