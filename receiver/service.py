@@ -1,7 +1,9 @@
 """The running service: takes the database, forks the writing process, serves until told to stop."""
 
+import resource
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -26,6 +28,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     listening, then every call under way is answered, then the writing process ends and with it the last connection to the
     database.
     """
+    allow_connections()
     database = Database(settings.database_url)
     subscriptions = read_subscriptions(settings)
     database.take()
@@ -49,3 +52,10 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     server.run(sockets=[listener])
     process.join(settings.commit_timeout_seconds)
     return 1 if lost else 0
+
+
+def allow_connections() -> None:
+    """Let this process open as many files as it may: a connection is one, and many systems begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a system may name a limit and not grant it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
