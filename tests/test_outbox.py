@@ -124,6 +124,15 @@ def test_a_trackers_changes_come_one_after_the_other_and_trackers_side_by_side(t
         assert (second.change.tracker_id, second.change.move) == (first[0].change.tracker_id, 2)
 
 
+def test_what_was_dated_by_a_clock_that_was_far_ahead_goes_out_when_the_clock_is_right_again(tables: str) -> None:
+    day = 86_400_000_000
+    with opened(tables) as store:
+        store.keep(moved("a", 10), moved("a", 11))
+        relay = Relay(store)
+        assert relay.take(now=NOW_MICROS - day) == []
+        assert relay.take(now=NOW_MICROS - 365 * day) == [("a", 1), ("a", 2)]
+
+
 def test_a_failure_holds_up_its_own_tracker_only_and_until_it_is_due(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("bad", 10), moved("bad", 11), moved("good", 10), moved("good", 11))

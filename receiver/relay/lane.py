@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from random import random
 from secrets import token_hex
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -63,7 +64,7 @@ class Lane:
         """Put down what ended and begin what is due; return whether anything was done."""
         self._signal.clear()
         settled = await self._settle()
-        room = self._circuit.room(_now(), AT_ONCE) - len(self._under_way)
+        room = self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way)
         if room <= 0:
             return settled
         mark, now = token_hex(8), _now()
@@ -94,7 +95,7 @@ class Lane:
             await self._stop(error)
         except Exception as error:
             asked = error.asked_seconds if isinstance(error, NotTaken) else None
-            self._circuit = self._circuit.failed(_now(), asked)
+            self._circuit = self._circuit.failed(_ticks(), asked)
             chance = random()  # noqa: S311  spreading, not guarding
             due_at = next_try(claimed.attempts, _now(), chance, asked, self._pace.delays_seconds)
             self._ended.append(Outcome(*place, _describe(error, self.target.timeout_seconds), due_at))
@@ -126,7 +127,7 @@ class Lane:
     async def _idle_seconds(self) -> float:
         """Return how long nothing is to be done, as far as is known: a change may come, or an operator resume the target."""
         poll = self._pace.poll_seconds
-        spared = self._circuit.opens_in(_now())
+        spared = self._circuit.opens_in(_ticks())
         if spared > 0:
             return min(poll, max(_MIN_WAIT_SECONDS, spared))
         if self._under_way:
@@ -137,6 +138,11 @@ class Lane:
 
 def _now() -> int:
     return clock.to_micros(clock.now())
+
+
+def _ticks() -> int:
+    """Return microseconds of a clock that nobody turns, for what only this process remembers."""
+    return int(monotonic() * _SECOND)
 
 
 def _name(error: Exception) -> str:

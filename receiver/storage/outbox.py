@@ -80,6 +80,10 @@ class StoppedTable(Table, table=True):
     reason: str = Field(sa_type=Text)
 
 
+_MAX_AHEAD = 2 * 86_400_000_000
+"""Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
+
+
 class Claimed(NamedTuple):
     """A change that is ours to deliver until the lease ends, under this mark; `attempts` counts this one too."""
 
@@ -111,9 +115,11 @@ class Outbox:
         The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
         """
         rows = table_of(DispatchTable)
-        due = select(rows.c.source, rows.c.tracker_id, rows.c.move).order_by(rows.c.due_at).limit(limit)
-        due = due.where(*_may_go(target), rows.c.due_at <= now)
-        found = connection.execute(self._database.skip_locked(due, rows)).all()
+        going = select(rows.c.source, rows.c.tracker_id, rows.c.move).where(*_may_go(target)).order_by(rows.c.due_at).limit(limit)
+        for due in (rows.c.due_at <= now, rows.c.due_at > now + _MAX_AHEAD):
+            found = connection.execute(self._database.skip_locked(going.where(due), rows)).all()
+            if found:
+                break
         if not found:
             return []
         places = tuple_(rows.c.source, rows.c.tracker_id, rows.c.move).in_([tuple(row) for row in found])

@@ -1,6 +1,6 @@
 """The faults of one machine."""
 
-from tests.faults import crowds, disks, processes
+from tests.faults import clocks, crowds, disks, processes
 from tests.faults.scenario import Scenario
 
-SCENARIOS: dict[str, Scenario] = processes.SCENARIOS | disks.SCENARIOS | crowds.SCENARIOS
+SCENARIOS: dict[str, Scenario] = processes.SCENARIOS | disks.SCENARIOS | clocks.SCENARIOS | crowds.SCENARIOS
