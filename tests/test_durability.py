@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.calls import SYNCS, NoTracing, harmed
 from tests.harness.contents import check_whole
 from tests.harness.load import Load, post_together
 from tests.harness.service import Service, read_rows, wait_until
@@ -153,3 +154,24 @@ def test_on_sqlite_many_calls_share_a_sync_and_none_is_answered_before_one(
         promised += call.is_write and '"outcome":"applied"' in call.text
     assert not dirty
     assert len(find_promises(calls)) == 24
+
+
+def test_on_sqlite_after_a_sync_that_failed_all_is_written_again_before_the_next_answer(
+    service: StartService, sqlite_url: str, tmp_path: Path
+) -> None:
+    running = service(sqlite_url)
+    assert running.post(ship24.single()).outcomes() == ["applied"]
+    trace = tmp_path / "trace"
+    try:
+        with harmed(running.writer().pid, SYNCS, "error=EIO:when=1", trace, also="pwrite64,sendto"):
+            wait_until(lambda: running.post(ship24.single("unsure")) and "EIO" in trace.read_text("latin-1"), "a sync fails")
+            wait_until(lambda: running.post(ship24.single("unsure")).status == 200, "calls are kept again")
+    except NoTracing as reason:
+        lacking(str(reason))
+    calls = read_trace(trace)
+    failed = next(place for place, call in enumerate(calls) if call.file.endswith("-wal") and "EIO" in call.text)
+    rewritten = next(place for place, call in enumerate(calls) if call.is_sync and call.file.endswith(".db") and place > failed)
+    answered = next(
+        place for place, call in enumerate(calls) if "delivery_id" in call.text and "unsure" in call.text and place > failed
+    )
+    assert failed < rewritten < answered

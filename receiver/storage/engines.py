@@ -7,12 +7,13 @@ which also checkpoints: builds before 3.51.3 can corrupt the log when two connec
 PostgreSQL: psycopg 3, any number of processes and hosts.
 """
 
+from sqlite3 import Error as SQLiteError
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from receiver.errors import ConfigurationError
@@ -123,3 +124,18 @@ def _postgresql_arguments(name: str) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
+
+
+def has_lost_sync(error: BaseException) -> bool:
+    """Tell whether a file could not be synced. The system may have dropped what was written then, and not say so again."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", None) == "SQLITE_IOERR_FSYNC"
+
+
+def copy_log(connection: Connection) -> bool:
+    """Put a file's log into the file and sync that, outside of transactions, waiting for nobody; return if it is all there."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        busy, pages, copied = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except SQLiteError:
+        return False
+    return not busy and pages == copied

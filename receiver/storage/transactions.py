@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
+from receiver.storage.engines import has_lost_sync
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -18,6 +19,7 @@ class Transactions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
+        self._lost_sync = False
 
     def run(self, work: Callable[[Connection], _T]) -> _T:
         """Run `work` in a transaction and commit it; when this returns, it is on disk.
@@ -34,14 +36,27 @@ class Transactions:
                 if not self._database.is_storage_fault(error):
                     raise
                 self.close()
+                self._lost_sync |= has_lost_sync(error)
                 raise StorageUnavailable(self._database.explain(error)) from error
         raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         if self._connection is None:
             self._connection = self._database.connect_writer(scratch_in_memory=True)
+            self._secure_log(self._connection)
         with self._connection.begin():
             return work(self._connection)
+
+    def _secure_log(self, connection: Connection) -> None:
+        """Write what the log holds a second time, into the file, before anything is said about it.
+
+        After a sync that failed, what was written before it may be gone and yet be seen, and the next sync finds nothing wrong: a
+        message that came with it would be answered as a duplicate, and be on no disk.
+        """
+        if self._database.copy_log(connection):
+            self._lost_sync = False
+        elif self._lost_sync:
+            raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
 
     def fold_log(self) -> bool:
         """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""

@@ -1,5 +1,6 @@
 """System calls of a running process that fail or take long, as long as a test wants (`strace --inject`)."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,16 +18,31 @@ class NoTracing(Exception):
 
 
 @contextmanager
-def harmed(process_id: int, calls: str, harm: str) -> Iterator[None]:
+def harmed(process_id: int, calls: str, harm: str, trace: Path = Path(os.devnull), also: str = "") -> Iterator[None]:
     """Let these calls of a process go wrong until the block ends: `error=EIO`, `delay_enter=10000` (microseconds).
 
-    Raises NoTracing where strace is missing or may not.
+    They are written down in `trace`, and `also` others that are left alone (`tests.harness.trace`). Raises NoTracing where
+    strace is missing or may not.
     """
     strace = shutil.which("strace")
     if strace is None:
         raise NoTracing("strace is not installed (Debian package: strace)")
-    command = [strace, "-f", "-qq", "-e", f"trace={calls}", "-e", f"inject={calls}:{harm}", "-e", "signal=none"]
-    tracer = subprocess.Popen([*command, "-o", "/dev/null", "-p", str(process_id)], stderr=subprocess.PIPE)
+    traced = ",".join(filter(None, (calls, also)))
+    command = [
+        strace,
+        "-f",
+        "-qq",
+        "-y",
+        "-s",
+        "4096",
+        "-e",
+        f"trace={traced}",
+        "-e",
+        f"inject={calls}:{harm}",
+        "-e",
+        "signal=none",
+    ]
+    tracer = subprocess.Popen([*command, "-o", str(trace), "-p", str(process_id)], stderr=subprocess.PIPE)
     try:
         wait_until(lambda: _traced(process_id) or tracer.poll() is not None, "the calls are caught")
         if tracer.poll() is not None:
