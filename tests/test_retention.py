@@ -1,10 +1,11 @@
 """What goes by age and what stays: pruning never lets an old message in again, and never holds up the writer for long."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import chain, repeat
 from threading import Barrier
 from typing import Any
 
@@ -328,8 +329,8 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
 # By schedule
 
 
-def rounds(do: Callable[..., Any], number: int, **seconds: float) -> None:
-    """Let a pruner run until it has begun so many rounds."""
+def rounds(do: Callable[..., Any], number: int, leads: Iterable[float] = repeat(0.0), **seconds: float) -> None:
+    """Let a pruner run until it has begun so many rounds; `leads` is how far ahead the clock is each time that it looks."""
     begun = asyncio.Event()
     left = [number]
 
@@ -343,7 +344,8 @@ def rounds(do: Callable[..., Any], number: int, **seconds: float) -> None:
 
     async def run() -> None:
         times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
-        task = asyncio.create_task(Pruner(PERIODS, counted, **times).run())
+        read_lead = iter(leads).__next__
+        task = asyncio.create_task(Pruner(PERIODS, counted, **times, read_lead=read_lead).run())
         await asyncio.wait_for(begun.wait(), 30)
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -379,6 +381,14 @@ def test_a_round_that_fails_is_told_and_the_next_one_comes(shop: Shop) -> None:
         rounds(do, 4)
     assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "pruned"]
     assert shop.count("bodies") == 0
+
+
+def test_nothing_is_pruned_right_after_the_clock_was_turned(shop: Shop) -> None:
+    shop.store.keep(ship24.single())
+    year = 365 * 86_400.0
+    with capture_logs() as logs:
+        rounds(shop.do, 2, leads=chain([0.0, year], repeat(year + 0.5)))
+    assert [told["event"] for told in logs] == ["pruning_waits", "pruned"]
 
 
 def test_where_somebody_else_prunes_the_next_try_comes_sooner(shop: Shop) -> None:

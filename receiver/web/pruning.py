@@ -19,6 +19,9 @@ EVERY_SECONDS = 3600.0
 AGAIN_SECONDS = 90.0
 """Until the next try where somebody else prunes: longer than the lease of one that was killed."""
 
+DOUBTFUL_SECONDS = 86_400.0
+"""If the clock was turned by more than this between two rounds it may be wrong, and what is pruned does not come back."""
+
 Do = Callable[..., Awaitable[Any]]
 
 _log = structlog.get_logger()
@@ -37,12 +40,15 @@ class Pruner:
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
+        read_lead: Callable[[], float] = lambda: clock.now().timestamp() - monotonic(),
     ) -> None:
         self.periods = periods
         self._do = do
         self._first_seconds = first_seconds
         self._every_seconds = every_seconds
         self._again_seconds = again_seconds
+        self._read_lead = read_lead
+        self._lead = read_lead()
 
     async def run(self) -> None:
         """Prune again and again; a round that fails is logged, and the next one comes in its time."""
@@ -71,7 +77,11 @@ class Pruner:
         return run, order is not None
 
     async def _try(self) -> float:
-        """Prune once; return for how long to wait for the next round."""
+        """Prune once; return for how long to wait for the next round. A clock that was turned is believed from then on."""
+        before, self._lead = self._lead, self._read_lead()
+        if abs(self._lead - before) > DOUBTFUL_SECONDS:
+            _log.warning("pruning_waits", cause="The clock was turned.", seconds=round(self._lead - before))
+            return self._every_seconds
         try:
             await self.work(await self.begin(), self.periods)
         except Underway:
