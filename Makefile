@@ -36,7 +36,7 @@ faults: .venv/test system-packages
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 
-# PostgreSQL, NATS, Chromium with fonts, strace and wrk, where they are missing and may be installed; the tests say loudly what they
+# PostgreSQL, NATS, Chromium with fonts, strace, faketime and wrk, where they are missing and may be installed; the tests say loudly what they
 # had to leave out.
 system-packages:
 	@tests/system-packages
