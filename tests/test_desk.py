@@ -26,7 +26,8 @@ async def _use_and_close() -> tuple[int, str]:
     lost = asyncio.Event()
     desk = Desk(10, _FOR_EVER, lost.set, Tally())
     await _lose(desk, lost, ours, theirs)
-    answer = await asyncio.wait_for(desk.keep(submission(ship24.single())), _SOON)
+    call = submission(ship24.single())
+    answer = await asyncio.wait_for(desk.keep(call.delivery, lambda: call), _SOON)
     with pytest.raises(StorageUnavailable) as refused:
         await asyncio.wait_for(desk.do("tidy"), _SOON)
     await asyncio.wait_for(desk.close(), _SOON)  # there is a refused call to count, and nobody to tell
