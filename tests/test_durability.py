@@ -63,36 +63,17 @@ def run_until_killed(service: Service, script: Script, calls: int) -> list[str]:
     return load.answered
 
 
-def test_what_was_answered_survives_kill_9_again_and_again(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_what_was_answered_survives_kill_9_again_and_again(service: StartService, postgresql_url: str) -> None:
+    running = service(postgresql_url)
     script, answered, chance = Script(), list[str](), random.Random(4)
     for _ in range(_ROUNDS):
         answered += run_until_killed(running, script, chance.randint(20, 600))
-        check_whole(database_url)
+        check_whole(postgresql_url)
         running.restart()
-        check_kept(database_url, answered, script)
-        check_whole(database_url)
+        check_kept(postgresql_url, answered, script)
+        check_whole(postgresql_url)
     assert len(set(answered)) == len(answered)
     assert len(answered) >= _ROUNDS * 20
-
-
-def test_what_was_answered_is_a_duplicate_after_kill_9(service: StartService, database_url: str) -> None:
-    running = service(database_url)
-    script = Script()
-    answered = run_until_killed(running, script, 50)
-    running.restart()
-    bodies = {script.bodies[name] for name in answered}
-    for body in sorted(bodies)[:30]:
-        assert set(running.post(body).outcomes()) == {"duplicate"}
-
-
-def test_the_writer_of_a_killed_service_ends_and_a_new_one_takes_its_place(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url)
-    writer = running.writer()
-    running.kill()
-    running.restart()
-    assert running.writer().pid != writer.pid
-    assert running.post(ship24.single()).outcomes() == ["applied"]
 
 
 # Sync before answer

@@ -1,20 +1,18 @@
 """What goes wrong around the service: the sender hears 503 and repeats, nothing is half there, nobody else is harmed."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.contents import check_whole
-from tests.harness.load import Load, post_together, together
+from tests.harness.disk import NoDisk, fill, small_disk
+from tests.harness.load import Load, post_together
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Reply, Service, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
@@ -118,36 +116,19 @@ def test_what_was_answered_before_postgresql_crashed_is_there(service: StartServ
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        lacking("only root can mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lacking(f"a small disk cannot be mounted here ({done.stderr.strip()})")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    try:
+        with small_disk(tmp_path / "disk", megabytes=8) as disk:
+            yield disk
+    except NoDisk as reason:
+        lacking(str(reason))
 
 
-def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while True:
-                    file.write(b"\0" * size)
-            except OSError:
-                continue
-    return filler
-
-
-def test_on_a_full_disk_calls_are_503_and_nothing_is_half_there(service: StartService, small_disk: Path) -> None:
-    url = f"sqlite:///{small_disk}/receiver.db"
+def test_on_a_full_disk_calls_are_503_and_nothing_is_half_there(service: StartService, disk: Path) -> None:
+    url = f"sqlite:///{disk}/receiver.db"
     running = service(url)
     assert running.post(ship24.single("before")).outcomes() == ["applied"]
-    filler = fill(small_disk)
+    filler = fill(disk)
     large = ship24.body(*(ship24.item(f"large-{number}", padding="x" * 1000) for number in range(100)))
     assert_unavailable(running.post(large), "storage_unavailable")
     assert running.get("/readyz").json()["checks"]["disk"] == {"ok": False}
@@ -164,16 +145,16 @@ def test_on_a_full_disk_calls_are_503_and_nothing_is_half_there(service: StartSe
 # The process ends
 
 
-def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, postgresql_url: str) -> None:
+    running = service(postgresql_url)
     script = Script()
     load = Load(running, script.make)
     wait_until(lambda: len(load.answered) >= 200, "calls are answered")
     assert running.stop() == 0
     load.stop()
     assert {reply.status for reply in load.refused} <= {503}
-    check_kept(database_url, load.answered, script)
-    check_whole(database_url)
+    check_kept(postgresql_url, load.answered, script)
+    check_whole(postgresql_url)
 
 
 def test_sigterm_waits_for_calls_that_wait_for_their_commit(service: StartService, database_url: str) -> None:
@@ -274,23 +255,3 @@ def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bod
     assert sorted((answer["duplicate"], answer["applied"]) for answer in again) == sorted(
         [(100, 0)] * kept + [(0, 100)] * (10 - kept)
     )
-
-
-def test_a_flood_without_a_token_neither_fills_the_disk_nor_starves_real_calls(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url)
-    began = monotonic()
-
-    def flood() -> int:
-        connection = running.connect()
-        statuses = [running.post(ship24.single(), token=None, connection=connection).status for _ in range(125)]
-        connection.close()
-        return statuses.count(401)
-
-    def work() -> int:
-        return sum(running.post(ship24.single()).outcomes() == ["applied"] for _ in range(50))
-
-    assert together([*[flood] * 8, work]) == [*[125] * 8, 50]
-    recorded = running.scalar("SELECT count(*) FROM deliveries WHERE outcome = 'refused'")
-    assert recorded <= 100 + (monotonic() - began) + 1
-    query = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'unauthorized'"
-    wait_until(lambda: running.scalar(query) + recorded == 1000, "all others are counted")

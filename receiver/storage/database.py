@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 
 from receiver import clock
 from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
-from receiver.storage.engines import copy_log, is_sqlite, make_reading_engine, make_writing_engine, read_url
+from receiver.storage.engines import is_sqlite, make_reading_engine, make_writing_engine, read_url
 from receiver.storage.lock import take_lock
 
 CHANGES_CHANNEL = "receiver_changes"
@@ -258,10 +258,6 @@ class Database:
         finally:
             driver.execute("PRAGMA busy_timeout=5000")
         return not busy
-
-    def copy_log(self, connection: Connection) -> bool:
-        """Put what a file's log holds into the file, synced, outside of transactions; return whether all of it is there."""
-        return not self.is_sqlite or copy_log(connection)
 
     def log_bytes(self) -> int:
         """Return what stands in a file's log and not yet in the file."""

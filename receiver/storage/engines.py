@@ -133,6 +133,8 @@ def has_lost_sync(error: BaseException) -> bool:
 
 def copy_log(connection: Connection) -> bool:
     """Put a file's log into the file and sync that, outside of transactions, waiting for nobody; return if it is all there."""
+    if not is_sqlite(connection.engine.url):
+        return True
     driver: Any = connection.connection.driver_connection
     try:
         busy, pages, copied = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

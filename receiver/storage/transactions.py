@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.engines import has_lost_sync
+from receiver.storage.engines import copy_log, has_lost_sync
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -53,7 +53,7 @@ class Transactions:
         After a sync that failed, what was written before it may be gone and yet be seen, and the next sync finds nothing wrong: a
         message that came with it would be answered as a duplicate, and be on no disk.
         """
-        if self._database.copy_log(connection):
+        if copy_log(connection):
             self._lost_sync = False
         elif self._lost_sync:
             raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
