@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import lacking
+from tests.conftest import StartService, lacking
 from tests.faults import postgresql, single
+from tests.faults.judgement import EVENTS, judge
 from tests.faults.scenario import SHORT, Lacking
+from tests.harness.storage import change
+from tests.harness.traffic import Traffic
 
 _SCENARIOS = single.SCENARIOS | postgresql.SCENARIOS
 _MAX_NAME = 34  # the column of the table
@@ -26,3 +29,23 @@ def test_nothing_is_lost_or_doubled_by(fault: str, tmp_path: Path) -> None:
 def test_every_fault_has_a_name_of_its_own_that_fits_the_table() -> None:
     assert len(_SCENARIOS) == len(single.SCENARIOS) + len(postgresql.SCENARIOS)
     assert [name for name in _SCENARIOS if len(name) > _MAX_NAME] == []
+
+
+def test_the_judgement_sees_what_is_gone_and_what_is_doubled(service: StartService, sqlite_url: str) -> None:
+    with Traffic(service(sqlite_url), senders=2) as traffic:
+        traffic.wait_for_answers(50)
+        traffic.stop()
+        gone, doubled = list(traffic.kept.values())[:2]
+        traffic.effects.update(doubled.names)
+        change(sqlite_url, f"DELETE FROM messages WHERE message_id = '{gone.names[0]}'")
+        change(sqlite_url, "UPDATE events SET move = 7777 WHERE move = 1 AND tracker_id = 't-1'")
+        result = judge(
+            "none",
+            traffic,
+            sqlite_url,
+            None,
+            without=[*EVENTS, "event without its message", "delivery without all of its messages"],
+        )
+    assert result.lost == 1
+    assert result.doubled == len(doubled.names) + 1
+    assert not result.is_good

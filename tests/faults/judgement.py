@@ -22,12 +22,13 @@ def judge(
     Fails if an answer made no sense, something is half there, or a tracker is not where it should be. `without` names what
     the fault makes so by right (`check_whole`): bodies may go by their age.
     """
-    strangers = traffic.settle()
+    traffic.stop()
+    lost = set(_find_lost(traffic, url, with_bytes=BODIES not in without))  # before anything is sent again, which would mend it
+    lost |= traffic.settle()
     assert set(traffic.statuses) <= _SENSIBLE, traffic.statuses
-    with_bytes = BODIES not in without
     check_whole(url, without)
     check_states(traffic, url)
-    lost = strangers | set(_find_lost(traffic, url, with_bytes=with_bytes))
+    lost |= set(_find_lost(traffic, url, with_bytes=BODIES not in without))
     doubled = set(_find_doubled(traffic, url))
     database = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
     return Result(fault, database, traffic.sent, traffic.answered, len(lost), len(doubled), recovery_seconds, note)
