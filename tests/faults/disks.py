@@ -38,11 +38,11 @@ def _harmed_writer(service: Service, calls: str, harm: str) -> Iterator[None]:
         raise Lacking(str(reason)) from None
 
 
-def _refuse_all(traffic: Traffic, service: Service) -> None:
+def _refuse_all(traffic: Traffic, service: Service, size: Size) -> None:
     """Wait until the fault is felt, then check that not one call is answered 2xx in it."""
-    traffic.wait_for_refusals(50)
+    traffic.wait_for_refusals(2 * size.senders)
     answered = traffic.answered
-    traffic.wait_for_refusals(200)
+    traffic.wait_for_refusals(8 * size.senders)
     assert traffic.answered == answered, "a call was answered 2xx that could not be kept"
     assert service.get("/healthz").status == 200
     assert service.get("/readyz").status == 503
@@ -55,7 +55,7 @@ def full(directory: Path, size: Size) -> Result:
         with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
             filler = fill(disk)
-            _refuse_all(traffic, service)
+            _refuse_all(traffic, service, size)
             filler.unlink()
             recovery = traffic.recovery_after(monotonic())
             traffic.wait_for_answers(int(size.seconds * 300))
@@ -69,7 +69,7 @@ def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Re
         for _ in range(2):
             traffic.wait_for_answers(int(size.seconds * 150))
             with _harmed_writer(service, calls, harm):
-                _refuse_all(traffic, service)
+                _refuse_all(traffic, service, size)
             recovery = traffic.recovery_after(monotonic())
         traffic.wait_for_answers(int(size.seconds * 150))
         return judge(name, traffic, url, recovery)
