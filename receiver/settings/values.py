@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -21,7 +21,7 @@ from receiver.sources.shiipp import FIELDS
 from receiver.targets import TargetSettings, read_targets
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-_PASSWORD = re.compile(r"://[^:/]*:([^@]+)@")
+_PASSWORD = re.compile(r"://[^:/]*:([^@]+)@|[?&](?:ssl)?password=([^&#]+)")
 _TELLING_LETTERS = 16  # a part of a URL that is as long may be a token; a shorter one is a word that stands elsewhere too
 
 
@@ -110,9 +110,9 @@ def find_secrets(url: str) -> set[str]:
 
 
 def find_passwords(url: str) -> set[str]:
-    """Return the password in a URL, as written and as meant."""
-    found = _PASSWORD.search(url)
-    return {found[1], unquote(found[1])} if found else set()
+    """Return the passwords in a URL, as written and as meant."""
+    found = [one or other for one, other in _PASSWORD.findall(url)]
+    return {*found, *map(unquote_plus, found), *map(unquote, found)}
 
 
 def _items(value: object) -> list[str]:

@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 
 from receiver import clock
 from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
-from receiver.storage.engines import is_sqlite, make_reading_engine, make_writing_engine, read_url
+from receiver.storage.engines import connection_arguments, is_sqlite, make_reading_engine, make_writing_engine, read_url, show_url
 from receiver.storage.lock import take_lock
 
 CHANGES_CHANNEL = "receiver_changes"
@@ -64,7 +64,7 @@ class Database:
         return f"Database({str(self)!r})"
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return show_url(self.url)
 
     def take(self) -> None:
         """Become the process that writes. Raises WriterTaken if another one does (SQLite); creates the folder of a new file."""
@@ -168,9 +168,9 @@ class Database:
 
         Raises StorageUnavailable when the server is gone.
         """
-        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
-            async with await AsyncConnection.connect(address, autocommit=True) as connection:
+            arguments = connection_arguments(self.url, "receiver listener")
+            async with await AsyncConnection.connect(autocommit=True, **arguments) as connection:
                 await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
                 yield
                 async for _ in connection.notifies():

@@ -4,13 +4,17 @@ SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one w
 which also checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint
 (sqlite.org/wal.html, "The WAL-reset bug"). Readers open the file read-only.
 
-PostgreSQL: psycopg 3, any number of processes and hosts.
+PostgreSQL: psycopg 3, any number of processes and hosts. A URL may name several servers, of which the primary is used: after
+a failover a connection that broke is made anew, to the server that takes writes then.
 """
 
+import re
 from sqlite3 import Error as SQLiteError
 from typing import Any
 from urllib.parse import quote
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -18,6 +22,11 @@ from sqlalchemy.pool import NullPool
 
 from receiver.errors import ConfigurationError
 
+_HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_PORT = re.compile(r":(\d*)$")
+_SECRETS = ("password", "sslpassword")  # options that must not be shown
+_CONNECT_SECONDS = 5
+_CONNECT_SECONDS_OF_SEVERAL = 3  # a host that swallows packets is tried first at each connection: there is time for the next
 _MIN_SQLITE = (3, 35)
 _READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
 _WRITER_PRAGMAS = (
@@ -33,19 +42,46 @@ def is_sqlite(url: URL) -> bool:
 
 
 def read_url(given: str) -> URL:
-    """Read an SQLAlchemy URL. Raises ConfigurationError if it is none, or of another database."""
+    """Read an SQLAlchemy URL, or one of PostgreSQL's own that names several hosts (`host1:port1,host2:port2`).
+
+    Raises ConfigurationError if it is none, or of another database.
+    """
     try:
-        url = make_url(given)
+        url = _make_url(given)
     except (SQLAlchemyError, ValueError):
         expected = "expected an SQLAlchemy URL, such as sqlite:///data/receiver.db or postgresql://user@host/name"
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
     if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
-        return url.set(drivername="postgresql+psycopg")
+        return _check_postgresql(url.set(drivername="postgresql+psycopg"))
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
     if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
         raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory keeps nothing.")
     return url
+
+
+def show_url(url: URL) -> str:
+    """Return the URL without what is secret in it."""
+    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
+
+
+def connection_arguments(url: URL, name: str) -> dict[str, Any]:
+    """Return what a connection to PostgreSQL is made with: what the URL says, and where it says nothing, ours.
+
+    Of several servers the primary is taken. One that is gone without a word is noticed within about ten seconds.
+    """
+    _, said = url.get_dialect()().create_connect_args(url)
+    several = "," in str(said.get("host", ""))
+    return {
+        "application_name": name,
+        "target_session_attrs": "primary" if several else "any",
+        "connect_timeout": _CONNECT_SECONDS_OF_SEVERAL if several else _CONNECT_SECONDS,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        **said,
+    }
 
 
 def make_writing_engine(url: URL) -> Engine:
@@ -56,7 +92,7 @@ def make_writing_engine(url: URL) -> Engine:
             poolclass=NullPool,
             paramstyle="format",
             hide_parameters=True,
-            connect_args=_postgresql_arguments("receiver writer"),
+            connect_args=connection_arguments(url, "receiver writer"),
         )
         event.listen(engine, "connect", _prepare_postgresql_writer)
         return engine
@@ -74,7 +110,7 @@ def make_writing_engine(url: URL) -> Engine:
 def make_reading_engine(url: URL) -> Engine:
     """Return what opens connections that cannot write."""
     if not is_sqlite(url):
-        arguments = _postgresql_arguments("receiver reader")
+        arguments = connection_arguments(url, "receiver reader")
         engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
         event.listen(engine, "connect", _prepare_postgresql_reader)
         return engine
@@ -104,7 +140,8 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
     connection.prepared_max = 1000
-    if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # a 2xx means synced, whatever the server's default
+    # A 2xx means synced, also at a synchronous standby, whatever the server's default; without one `on` waits no longer than `local`
+    if connection.execute("SHOW synchronous_commit").fetchone()[0] in {"off", "local"}:
         connection.execute("SET synchronous_commit = on")
     connection.commit()
 
@@ -115,15 +152,28 @@ def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
     connection.read_only = True
 
 
-def _postgresql_arguments(name: str) -> dict[str, Any]:
-    return {
-        "application_name": name,
-        "connect_timeout": 5,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-    }
+def _make_url(given: str) -> URL:
+    """Read a URL; several hosts become the options `host` and `port`, which is how SQLAlchemy takes them."""
+    several = _HOSTS.fullmatch(given)
+    if several is None or given.startswith("sqlite"):
+        return make_url(given)
+    hosts = several["hosts"].split(",")
+    ports = [found[1] if (found := _PORT.search(host)) else "" for host in hosts]
+    names = [_PORT.sub("", host).strip("[]") for host in hosts]
+    options = {"host": ",".join(names), **({"port": ",".join(ports)} if any(ports) else {})}
+    return make_url(several["before"] + several["after"]).update_query_dict(options)
+
+
+def _check_postgresql(url: URL) -> URL:
+    """Return the URL with its password where it is hidden. Raises ConfigurationError for options that PostgreSQL does not know."""
+    if isinstance(password := url.query.get("password"), str):
+        url = url.set(password=password).difference_update_query(["password"])
+    try:
+        make_conninfo(**connection_arguments(url, "receiver"))
+    except (SQLAlchemyError, ProgrammingError, ValueError):
+        expected = "expected hosts as host1:port1,host2:port2, and options that PostgreSQL knows (libpq's connection parameters)"
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
+    return url
 
 
 def has_lost_sync(error: BaseException) -> bool:
