@@ -1,8 +1,6 @@
 """What the tests share: a database of each kind, and services that end with their test."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
@@ -13,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from receiver.storage.queries import deliveries, pages, search
 from tests.harness.archive import Archive, archive_at
-from tests.harness.postgresql import Cluster, find_binaries
+from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import Service, serving
 
 settings.register_profile("receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -34,15 +32,8 @@ def make_cluster() -> Iterator[Cluster]:
     """Give a running PostgreSQL server in a folder that its account can reach, and remove both."""
     if find_binaries() is None:
         lacking("PostgreSQL is not installed (Debian package: postgresql)")
-    directory = Path(tempfile.mkdtemp(prefix="receiver-postgresql-"))
-    directory.chmod(0o755)
-    cluster = Cluster.create(directory / "cluster")
-    try:
-        cluster.start()
+    with folder_for_servers() as directory, running_cluster(directory / "cluster") as cluster:
         yield cluster
-    finally:
-        cluster.stop("immediate")
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
-"""A PostgreSQL server of our own: its own directory, its own port, default durability settings."""
+"""PostgreSQL servers of our own: own directories, own ports, default durability settings; one may follow another."""
 
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -31,31 +34,56 @@ class Cluster:
         self.port = port
 
     @classmethod
-    def create(cls, directory: Path) -> "Cluster":
-        """Make a new cluster in `directory`. As root, the folder is given to `postgres` and must be reachable for it."""
+    def create(cls, directory: Path, *options: str) -> "Cluster":
+        """Make a new cluster in `directory`, with `options` for initdb.
+
+        As root, the folder is given to `postgres` and must be reachable for it.
+        """
+        cluster = cls._prepare(directory)
+        cluster._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", *options, *cluster._place)
+        cluster._configure()
+        return cluster
+
+    @classmethod
+    def follow(cls, primary: "Cluster", directory: Path) -> "Cluster":
+        """Make a copy of a running cluster in `directory` that follows it, once started, by streaming replication."""
+        cluster = cls._prepare(directory)
+        address = f"host=127.0.0.1 port={primary.port} user=postgres"
+        cluster._run("pg_basebackup", "-d", address, "-R", "-X", "stream", "-c", "fast", *cluster._place)
+        cluster._configure()
+        return cluster
+
+    @classmethod
+    def _prepare(cls, directory: Path) -> "Cluster":
         binaries = find_binaries()
         if binaries is None:
             raise FileNotFoundError("PostgreSQL is not installed: no initdb below /usr/lib/postgresql or on the PATH")
         directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _give_away(directory)
-        cluster = cls(binaries, directory, free_port())
-        cluster._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D", str(cluster._data))
-        cluster._configure()
-        return cluster
+        return cls(binaries, directory, free_port())
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        self._run("pg_ctl", "-D", str(self._data), "-l", str(self._directory / "log"), "-w", "-t", "60", "start")
+        self._run("pg_ctl", *self._place, "-l", str(self._directory / "log"), "-w", "-t", "60", "start")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop the server if it runs; `immediate` is what a crash looks like."""
         if self.is_running():
-            self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "-t", "60", "stop")
+            self._run("pg_ctl", *self._place, "-m", mode, "-w", "-t", "60", "stop")
 
     def is_running(self) -> bool:
         """Tell whether there is a server on this directory."""
-        return self._run("pg_ctl", "-D", str(self._data), "status", check=False).returncode == 0
+        return self._run("pg_ctl", *self._place, "status", check=False).returncode == 0
+
+    def promote(self) -> None:
+        """Let a follower become a primary, and wait until it takes writes."""
+        self._run("pg_ctl", *self._place, "-w", "-t", "60", "promote")
+
+    def configure(self, name: str, value: str) -> None:
+        """Change a setting of the running server."""
+        self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.execute("SELECT pg_reload_conf()")
 
     def create_database(self, name: str, icu_locale: str | None = None) -> str:
         """Make an empty database and return its URL. It sorts text by code points, or as people of `icu_locale` do."""
@@ -71,6 +99,10 @@ class Cluster:
         """Run one statement with psql and return what it prints, without decoration."""
         target = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database)
         return self._run("psql", *target, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement).stdout.strip()
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        return "-D", str(self._data)
 
     def _configure(self) -> None:
         lines = (
@@ -100,3 +132,37 @@ class Cluster:
 def _give_away(directory: Path) -> None:
     shutil.chown(directory, _ACCOUNT, _ACCOUNT)
     directory.chmod(0o755)
+
+
+@contextmanager
+def folder_for_servers() -> Iterator[Path]:
+    """Give a folder that the server's account can reach, and remove it."""
+    directory = Path(tempfile.mkdtemp(prefix="receiver-postgresql-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def running_cluster(directory: Path, *options: str) -> Iterator[Cluster]:
+    """Give a new server that runs until the block ends, however often it was stopped and started in between."""
+    cluster = Cluster.create(directory, *options)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop("immediate")
+
+
+@contextmanager
+def following_cluster(primary: Cluster, directory: Path) -> Iterator[Cluster]:
+    """Give a synchronous standby of a server until the block ends: a commit there is one here."""
+    standby = Cluster.follow(primary, directory)
+    try:
+        standby.start()
+        primary.configure("synchronous_standby_names", "*")
+        yield standby
+    finally:
+        standby.stop("immediate")
