@@ -1,0 +1,110 @@
+"""The faults of one PostgreSQL server: it is stopped, restarted, away, read-only, or its disk is full."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from threading import Event
+from time import monotonic
+from typing import NamedTuple
+
+from tests.faults.judgement import judge
+from tests.faults.scenario import Result, Size
+from tests.harness import ship24
+from tests.harness.postgresql import Cluster, folder_for_servers, running_cluster
+from tests.harness.service import Service, serving
+from tests.harness.traffic import Traffic
+
+_LONG_SECONDS = 10.0
+"""Loads that last longer are those of the long form."""
+
+
+class Scene(NamedTuple):
+    """A service on a server of its own, under load."""
+
+    cluster: Cluster
+    service: Service
+    traffic: Traffic
+
+
+@contextmanager
+def scene(directory: Path, size: Size, **settings: str) -> Iterator[Scene]:
+    """Give a scene; everything in it ends with the block."""
+    with (
+        folder_for_servers() as place,
+        running_cluster(place / "cluster") as cluster,
+        serving(directory, cluster.create_database("faulty"), **settings) as service,
+        Traffic(service, senders=size.senders) as traffic,
+    ):
+        yield Scene(cluster, service, traffic)
+
+
+def let_pass(seconds: float) -> None:
+    """Let the fault last, and the senders try."""
+    Event().wait(seconds)
+
+
+def is_long(size: Size) -> bool:
+    return size.seconds > _LONG_SECONDS
+
+
+def crash(directory: Path, size: Size) -> Result:
+    """The server ends without a word, as often as the time allows, and is started again."""
+    return _stop_again_and_again("PostgreSQL crashes", directory, size, lambda cluster: cluster.stop("immediate"))
+
+
+def restart(directory: Path, size: Size) -> Result:
+    """The server is restarted as for an update of its own: everybody is sent away."""
+    return _stop_again_and_again("PostgreSQL restarted", directory, size, lambda cluster: cluster.stop("fast"))
+
+
+def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callable[[Cluster], None]) -> Result:
+    chance, rounds, slowest = Random(5), max(2, round(size.seconds / 3)), 0.0
+    with scene(directory, size) as (cluster, service, traffic):
+        for _ in range(rounds):
+            traffic.wait_for_answers(chance.randint(50, 1500))
+            stop(cluster)
+            traffic.wait_for_refusals()
+            cluster.start()
+            slowest = max(slowest, traffic.recovery_after(monotonic()))
+        return judge(fault, traffic, service.database_url, slowest, f"{rounds} times; the slowest recovery")
+
+
+def go_away(directory: Path, size: Size) -> Result:
+    """The server is away for a while: the service stays, says so, and goes on by itself."""
+    seconds = 60.0 if is_long(size) else 1.5
+    with scene(directory, size) as (cluster, service, traffic):
+        assert service.process is not None
+        number = service.process.pid
+        traffic.wait_for_answers(200)
+        cluster.stop("immediate")
+        traffic.wait_for_refusals()
+        let_pass(seconds)
+        assert_away(service)
+        cluster.start()
+        recovery = traffic.recovery_after(monotonic())
+        assert (service.process.pid, service.process.poll()) == (number, None)
+        note = f"{seconds:g} s, {traffic.statuses[503]:,} calls were answered 503"
+        return judge("PostgreSQL away for a minute", traffic, service.database_url, recovery, note)
+
+
+def assert_away(service: Service) -> None:
+    """Check what a sender and a load balancer are told while the database cannot keep anything."""
+    answer = service.post(ship24.single("while-away"))
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "storage_unavailable"), answer.body
+    assert int(answer.headers["retry-after"]) > 0
+    assert service.get("/healthz").status == 200
+    assert service.get("/readyz").status == 503
+
+
+def turn_read_only(directory: Path, size: Size) -> Result:
+    """The server takes no writes for a while, as one does that was demoted; the connections stay."""
+    with scene(directory, size) as (cluster, service, traffic):
+        traffic.wait_for_answers(200)
+        cluster.configure("default_transaction_read_only", "on")
+        traffic.wait_for_refusals(size.senders)
+        let_pass(size.seconds / 4)
+        assert service.post(ship24.single("while-read-only")).status == 503
+        cluster.configure("default_transaction_read_only", "off")
+        recovery = traffic.recovery_after(monotonic())
+        return judge("PostgreSQL turned read-only", traffic, service.database_url, recovery)

@@ -1,0 +1,81 @@
+"""The faults of one of several processes on one PostgreSQL: the others go on."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from receiver import clock
+from tests.faults.judgement import judge
+from tests.faults.scenario import Result, Size
+from tests.faults.servers import is_long, let_pass
+from tests.faults.shop import Shop, shopping
+from tests.harness.postgresql import folder_for_servers, running_cluster
+from tests.harness.service import Service, serving, wait_until
+from tests.harness.storage import change
+from tests.harness.traffic import Traffic
+
+_LEASE_SECONDS = 90
+"""How long what a relay has claimed is left to it."""
+
+
+def kill_receiver(directory: Path, size: Size) -> Result:
+    """Of two receivers one is killed and started again, then the other one: the senders go to the one that is there."""
+    chance, rounds, slowest = Random(6), max(2, round(size.seconds / 3)), 0.0
+    with (
+        folder_for_servers() as place,
+        running_cluster(place / "cluster") as cluster,
+        serving(directory / "one", url := cluster.create_database("faulty")) as one,
+        serving(directory / "two", url) as two,
+        Traffic(one, two, senders=size.senders) as traffic,
+    ):
+        for number in range(rounds):
+            traffic.wait_for_answers(chance.randint(50, 1500))
+            killed = (one, two)[number % 2]
+            killed.kill()
+            slowest = max(slowest, traffic.recovery_after(monotonic()))
+            killed.restart()
+        note = f"{rounds} times, in turn; back: by the other one"
+        return judge("kill -9 of one of two receivers", traffic, url, slowest, note)
+
+
+def kill_relay(directory: Path, size: Size) -> Result:
+    """Of two relays one is killed: the other one hands on what it had not, and what was under way when its lease ends."""
+    with _two_relays(directory, size) as (service, shop, relays, traffic):
+        traffic.wait_for_answers(200)
+        let_pass(size.seconds / 2)
+        relays[0].kill()
+        killed_at, moment = clock.to_micros(clock.now()), monotonic()
+        shop.wait_for_changes(20)
+        let_pass(size.seconds / 4)
+        result = judge("kill -9 of one of two relays", traffic, service.database_url, None)
+        leased = f"claim IS NOT NULL AND due_at < {killed_at + _LEASE_SECONDS * 1_000_000}"
+        if not is_long(size):  # time passes at once for what only the dead one could have settled
+            wait_until(lambda: _waits_only(service, leased), "all else is handed on")
+            change(service.database_url, f"UPDATE dispatches SET due_at = {killed_at} WHERE {leased}")
+        result = shop.judge(result, service, killed=1)
+        return result._replace(recovery_seconds=monotonic() - moment if is_long(size) else None)
+
+
+def _waits_only(service: Service, leased: str) -> bool:
+    """Tell whether nothing is left but what is leased and what stands behind it."""
+    behind = f"EXISTS (SELECT 1 FROM dispatches e WHERE e.tracker_id = d.tracker_id AND e.move < d.move AND {leased})"
+    return service.scalar(f"SELECT count(*) FROM dispatches d WHERE NOT ({leased}) AND NOT {behind}") == 0
+
+
+@contextmanager
+def _two_relays(
+    directory: Path, size: Size
+) -> Iterator[tuple[Service, Shop, tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]], Traffic]]:
+    with ExitStack() as stack:
+        place = stack.enter_context(folder_for_servers())
+        cluster = stack.enter_context(running_cluster(place / "cluster"))
+        shop = stack.enter_context(shopping(directory))
+        service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **shop.settings))
+        relays = stack.enter_context(shop.relaying(service)), stack.enter_context(shop.relaying(service))
+        traffic = stack.enter_context(Traffic(service, senders=size.senders))
+        shop.wait_for_changes(50)
+        cluster.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
+        yield service, shop, relays, traffic

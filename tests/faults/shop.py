@@ -1,0 +1,72 @@
+"""Somebody who is told of every change over HTTP, by relays that may be killed, and what it makes of them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from receiver.relay.target import AT_ONCE
+from tests.faults.scenario import Result
+from tests.harness.changes import SECRET, write_targets
+from tests.harness.endpoint import Endpoint, answering
+from tests.harness.service import Service, wait_until
+
+
+class Shop:
+    """A target of the settings, and the relays that serve it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.settings = {"target_secrets": f"shop:{SECRET}"}
+
+    @contextmanager
+    def relaying(self, service: Service) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a relay of its own process beside a service until the block ends."""
+        with (service.directory / "relay.log").open("ab") as log:
+            command = [sys.executable, "-m", "receiver", "relay"]
+            process = subprocess.Popen(command, cwd=service.directory, env=service.env, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def wait_for_changes(self, number: int) -> None:
+        """Wait until so many more changes came."""
+        enough = len(self.endpoint.calls) + number
+        wait_until(lambda: len(self.endpoint.calls) >= enough, f"{number} changes come")
+
+    def judge(self, result: Result, service: Service, killed: int = 0) -> Result:
+        """Wait until nothing waits any more, and add what became of the changes; `killed` relays may have repeated some."""
+        wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "the shop has every change", 150)
+        rows = service.rows("SELECT tracker_id, move, change_id FROM events WHERE outcome = 'applied'")
+        made = {row["change_id"]: (row["tracker_id"], row["move"]) for row in rows}
+        lost = set(made) - {call.headers["webhook-id"] for call in self.endpoint.calls}
+        repeated = len(self.endpoint.calls) - len(made) + len(lost)
+        assert repeated <= killed * AT_ONCE, f"{repeated} changes came again; {AT_ONCE} are under way at once"
+        told = f"{len(made):,} changes, {repeated} of them in flight came twice"
+        note = f"{result.note}; {told}" if result.note else told
+        return result._replace(lost=result.lost + len(lost), doubled=result.doubled + len(self._find_wrong(made)), note=note)
+
+    def _find_wrong(self, made: dict[str, tuple[str, int]]) -> list[str]:
+        """Return the changes that nobody made, that came with other words, or not in the order of their tracker."""
+        wrong, last, words = [], dict[str, int](), dict[str, bytes]()
+        for call in self.endpoint.calls:
+            name = call.headers["webhook-id"]
+            tracker, move = made.get(name, ("", -1))
+            before = last.get(tracker, 0)
+            expected = move == before + 1 if name not in words else (move == before and words[name] == call.body)
+            if not expected:
+                wrong.append(name)
+            last[tracker], words[name] = move, call.body
+        return wrong
+
+
+@contextmanager
+def shopping(directory: Path) -> Iterator[Shop]:
+    """Give a shop that a service started in `directory` has as its target."""
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(answering())
+        write_targets(directory, shop=endpoint.url)
+        yield Shop(endpoint)
