@@ -33,7 +33,15 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 
 from receiver import clock
 from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
-from receiver.storage.engines import connection_arguments, is_sqlite, make_reading_engine, make_writing_engine, read_url, show_url
+from receiver.storage.engines import (
+    WARNING,
+    connection_arguments,
+    is_sqlite,
+    make_reading_engine,
+    make_writing_engine,
+    read_url,
+    show_url,
+)
 from receiver.storage.lock import take_lock
 
 CHANGES_CHANNEL = "receiver_changes"
@@ -182,6 +190,20 @@ class Database:
         """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""
         if not self.is_sqlite:
             connection.exec_driver_sql(f"NOTIFY {CHANGES_CHANNEL}")
+
+    def expect_no_warning(self, connection: Connection) -> None:
+        """Forget what the server warned of in this transaction: what matters is what it says at the commit."""
+        connection.info.pop(WARNING, None)
+
+    def check_no_warning(self, connection: Connection) -> None:
+        """Raise StorageUnavailable if the server warned at the commit.
+
+        It does, and says nothing else, when somebody has it no longer wait for its synchronous standby: the transaction may not
+        be there after a failover.
+        """
+        warning = connection.info.pop(WARNING, None)
+        if warning is not None:
+            raise StorageUnavailable(f"{self}: {warning}")
 
     def is_race(self, error: BaseException) -> bool:
         """Tell whether the same transaction may simply be tried again."""

@@ -22,6 +22,9 @@ from sqlalchemy.pool import NullPool
 
 from receiver.errors import ConfigurationError
 
+WARNING = "warning"
+"""Where a writing connection keeps, in its `info`, what the server warned of last."""
+
 _HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
@@ -138,12 +141,18 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _prepare_postgresql_writer(connection: Any, _record: object) -> None:
+def _prepare_postgresql_writer(connection: Any, record: Any) -> None:
     connection.prepared_max = 1000
-    # A 2xx means synced, also at a synchronous standby, whatever the server's default; without one `on` waits no longer than `local`
+    connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
+    # A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
     if connection.execute("SHOW synchronous_commit").fetchone()[0] in {"off", "local"}:
         connection.execute("SET synchronous_commit = on")
     connection.commit()
+
+
+def _note_warning(info: dict[str, Any], notice: Any) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        info[WARNING] = notice.message_primary
 
 
 def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
@@ -165,7 +174,7 @@ def _make_url(given: str) -> URL:
 
 
 def _check_postgresql(url: URL) -> URL:
-    """Return the URL with its password where it is hidden. Raises ConfigurationError for options that PostgreSQL does not know."""
+    """Return the URL with its password where it is hidden. Raises ConfigurationError for unknown options."""
     if isinstance(password := url.query.get("password"), str):
         url = url.set(password=password).difference_update_query(["password"])
     try:

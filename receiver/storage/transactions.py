@@ -45,7 +45,10 @@ class Transactions:
             self._connection = self._database.connect_writer(scratch_in_memory=True)
             self._secure_log(self._connection)
         with self._connection.begin():
-            return work(self._connection)
+            result = work(self._connection)
+            self._database.expect_no_warning(self._connection)
+        self._database.check_no_warning(self._connection)
+        return result
 
     def _secure_log(self, connection: Connection) -> None:
         """Write what the log holds a second time, into the file, before anything is said about it.

@@ -63,7 +63,7 @@ class Desk(asyncio.Protocol):
         self._transport.close()
 
     def health(self) -> dict[str, bool]:
-        """Return what `/readyz` asks: the writer lives, its last transaction went well and none is overdue; there is room to wait."""
+        """Return what `/readyz` asks: the writer lives, its last transaction went well, none is late; there is room to wait."""
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy and not self._late, "queue": self._has_room()}
 

@@ -1,9 +1,9 @@
 """The faults of PostgreSQL, and of several processes on it."""
 
 from tests.faults.failover import fail_over, lose_standby
-from tests.faults.several import kill_receiver, kill_relay
 from tests.faults.scenario import Scenario
 from tests.faults.servers import crash, go_away, restart, turn_read_only
+from tests.faults.several import kill_receiver, kill_relay
 
 SCENARIOS: dict[str, Scenario] = {
     "kill -9 of one of two receivers": kill_receiver,
