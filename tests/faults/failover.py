@@ -1,38 +1,66 @@
 """The faults of two PostgreSQL servers, of which one follows the other: commits are on both before they are answered."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 from tests.faults.judgement import judge
-from tests.faults.scenario import Result, Size
+from tests.faults.scenario import Lacking, Result, Size
 from tests.faults.servers import assert_away, is_long, let_pass
 from tests.faults.shop import shopping
+from tests.harness.island import Island, NoIsland, island
 from tests.harness.postgresql import Cluster, folder_for_servers, following_cluster, running_cluster
 from tests.harness.service import serving, wait_until
 from tests.harness.traffic import Traffic
 
+_LESS_PATIENCE = "?tcp_user_timeout=1000&connect_timeout=2"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 _CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
+class Pair(NamedTuple):
+    """A primary, its synchronous standby, and the URL of a database that names both."""
+
+    primary: Cluster
+    standby: Cluster
+    url: str
+
+
 @contextmanager
-def two_servers() -> Iterator[tuple[Cluster, Cluster, str]]:
-    """Give a primary, its synchronous standby, and the URL of a database that names both."""
+def two_servers(place_of_primary: Island | None = None) -> Iterator[Pair]:
+    """Give a pair that runs as long as the block lasts, the primary on a host of its own if there is one."""
     with (
         folder_for_servers() as place,
-        running_cluster(place / "one") as primary,
+        running_cluster(place / "one", island=place_of_primary) as primary,
         following_cluster(primary, place / "two") as standby,
     ):
         primary.create_database("faulty")
-        yield primary, standby, f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/faulty"
+        hosts = ",".join(f"{cluster.host}:{cluster.port}" for cluster in (primary, standby))
+        yield Pair(primary, standby, f"postgresql://postgres@{hosts}/faulty")
 
 
-def fail_over(directory: Path, size: Size) -> Result:
+def crash(directory: Path, size: Size) -> Result:
     """The primary crashes for good, and its standby takes over: the service and the relay find it by themselves."""
+    with two_servers() as pair:
+        return _fail_over("failover to a synchronous standby", pair, directory, size, lambda: pair.primary.stop("immediate"))
+
+
+def vanish(directory: Path, size: Size) -> Result:
+    """The host of the primary answers nothing any more, and its standby takes over."""
+    try:
+        with island() as place, two_servers(place) as pair:
+            patience = "" if is_long(size) else _LESS_PATIENCE
+            pair = pair._replace(url=pair.url + patience)
+            return _fail_over("failover from a host that vanished", pair, directory, size, place.vanish)
+    except NoIsland as reason:
+        raise Lacking(str(reason)) from None
+
+
+def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callable[[], None]) -> Result:
+    primary, standby, url = pair
     with (
-        two_servers() as (primary, standby, url),
         shopping(directory) as shop,
         serving(directory, url, **shop.settings) as service,
         shop.relaying(service),
@@ -41,12 +69,13 @@ def fail_over(directory: Path, size: Size) -> Result:
         shop.wait_for_changes(50)
         primary.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         let_pass(size.seconds / 4)
-        primary.stop("immediate")
+        end()
         traffic.wait_for_refusals()
         standby.promote()
         recovery = traffic.recovery_after(monotonic())
         let_pass(size.seconds / 4)
-        return shop.judge(judge("failover to a synchronous standby", traffic, url, recovery), service)
+        service.database_url = f"postgresql://postgres@{standby.host}:{standby.port}/faulty"  # from now on for our questions only
+        return shop.judge(judge(fault, traffic, service.database_url, recovery), service)
 
 
 def lose_standby(directory: Path, size: Size) -> Result:

@@ -1,8 +1,9 @@
 """The faults of PostgreSQL, and of several processes on it."""
 
-from tests.faults.failover import fail_over, lose_standby
+from tests.faults.failover import crash as crash_primary
+from tests.faults.failover import lose_standby, vanish
 from tests.faults.scenario import Scenario
-from tests.faults.servers import crash, go_away, restart, turn_read_only
+from tests.faults.servers import crash, fill_disk, go_away, restart, turn_read_only
 from tests.faults.several import kill_receiver, kill_relay
 
 SCENARIOS: dict[str, Scenario] = {
@@ -12,6 +13,8 @@ SCENARIOS: dict[str, Scenario] = {
     "PostgreSQL restarted": restart,
     "PostgreSQL away for a minute": go_away,
     "PostgreSQL turned read-only": turn_read_only,
-    "failover to a synchronous standby": fail_over,
+    "PostgreSQL's disk full": fill_disk,
+    "failover to a synchronous standby": crash_primary,
+    "failover from a host that vanished": vanish,
     "synchronous standby gone a while": lose_standby,
 }

@@ -9,8 +9,9 @@ from time import monotonic
 from typing import NamedTuple
 
 from tests.faults.judgement import judge
-from tests.faults.scenario import Result, Size
+from tests.faults.scenario import Lacking, Result, Size
 from tests.harness import ship24
+from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.postgresql import Cluster, folder_for_servers, running_cluster
 from tests.harness.service import Service, serving
 from tests.harness.traffic import Traffic
@@ -59,7 +60,7 @@ def restart(directory: Path, size: Size) -> Result:
 
 
 def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callable[[Cluster], None]) -> Result:
-    chance, rounds, slowest = Random(5), max(2, round(size.seconds / 3)), 0.0
+    chance, rounds, slowest = Random(5), max(1, round(size.seconds / 3)), 0.0
     with scene(directory, size) as (cluster, service, traffic):
         for _ in range(rounds):
             traffic.wait_for_answers(chance.randint(50, 1500))
@@ -108,3 +109,35 @@ def turn_read_only(directory: Path, size: Size) -> Result:
         cluster.configure("default_transaction_read_only", "off")
         recovery = traffic.recovery_after(monotonic())
         return judge("PostgreSQL turned read-only", traffic, service.database_url, recovery)
+
+
+def fill_disk(directory: Path, size: Size) -> Result:
+    """The server's disk fills up, its log too, so that it goes down; after a while there is room again, and it is started."""
+    try:
+        with folder_for_servers() as place, small_disk(place / "disk", 96 if is_long(size) else 80) as disk:
+            return _fill(disk, directory, size)
+    except NoDisk as reason:
+        raise Lacking(str(reason)) from None
+
+
+def _fill(disk: Path, directory: Path, size: Size) -> Result:
+    disk.chmod(0o755)
+    with (
+        running_cluster(disk / "cluster", "--wal-segsize=1") as cluster,
+        serving(directory, cluster.create_database("faulty")) as service,
+        Traffic(service, senders=size.senders) as traffic,
+    ):
+        traffic.wait_for_answers(200)
+        filler = fill(disk)
+        traffic.wait_for_refusals(200)
+        answered = traffic.answered
+        traffic.wait_for_refusals(200)
+        assert traffic.answered == answered, "a call was answered 2xx that could not be kept"
+        assert_away(service)
+        went_down = not cluster.is_running()
+        filler.unlink()
+        if went_down:
+            cluster.start()
+        recovery = traffic.recovery_after(monotonic())
+        note = "it went down and was started again" if went_down else "it stayed up"
+        return judge("PostgreSQL's disk full", traffic, service.database_url, recovery, note)

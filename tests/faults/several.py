@@ -28,7 +28,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
         folder_for_servers() as place,
         running_cluster(place / "cluster") as cluster,
         serving(directory / "one", url := cluster.create_database("faulty")) as one,
-        serving(directory / "two", url) as two,
+        beside(one, directory / "two") as two,
         Traffic(one, two, senders=size.senders) as traffic,
     ):
         for number in range(rounds):
@@ -39,6 +39,16 @@ def kill_receiver(directory: Path, size: Size) -> Result:
             killed.restart()
         note = f"{rounds} times, in turn; back: by the other one"
         return judge("kill -9 of one of two receivers", traffic, url, slowest, note)
+
+
+@contextmanager
+def beside(service: Service, directory: Path) -> Iterator[Service]:
+    """Give another receiver on the same database."""
+    other = Service(directory, service.database_url)
+    try:
+        yield other.start()
+    finally:
+        other.close()
 
 
 def kill_relay(directory: Path, size: Size) -> Result:

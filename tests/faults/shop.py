@@ -18,6 +18,7 @@ class Shop:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._relays = 0
         self.settings = {"target_secrets": f"shop:{SECRET}"}
 
     @contextmanager
@@ -26,11 +27,16 @@ class Shop:
         with (service.directory / "relay.log").open("ab") as log:
             command = [sys.executable, "-m", "receiver", "relay"]
             process = subprocess.Popen(command, cwd=service.directory, env=service.env, stdout=log, stderr=log)
+        self._relays += 1
         try:
+            wait_until(lambda: self._log(service).count('"relaying"') == self._relays, "the relay relays")
             yield process
         finally:
             process.kill()
             process.wait()
+
+    def _log(self, service: Service) -> str:
+        return (service.directory / "relay.log").read_text(encoding="utf-8")
 
     def wait_for_changes(self, number: int) -> None:
         """Wait until so many more changes came."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from tests.harness.island import Island
 from tests.harness.ports import free_port
 
 _INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts each major version
@@ -25,21 +26,26 @@ def find_binaries() -> Path | None:
 
 
 class Cluster:
-    """One server. `create` makes it, `start` and `stop` run it; it listens on 127.0.0.1 and trusts everybody there."""
+    """One server. `create` makes it, `start` and `stop` run it; it listens on 127.0.0.1 and trusts everybody there.
 
-    def __init__(self, binaries: Path, directory: Path, port: int) -> None:
+    On an island it listens on the island's address, too.
+    """
+
+    def __init__(self, binaries: Path, directory: Path, port: int, island: Island | None = None) -> None:
+        self.host = "127.0.0.1" if island is None else island.address
+        self._prefix = () if island is None else island.prefix
         self._binaries = binaries
         self._data = directory / "data"
         self._directory = directory
         self.port = port
 
     @classmethod
-    def create(cls, directory: Path, *options: str) -> "Cluster":
+    def create(cls, directory: Path, *options: str, island: Island | None = None) -> "Cluster":
         """Make a new cluster in `directory`, with `options` for initdb.
 
         As root, the folder is given to `postgres` and must be reachable for it.
         """
-        cluster = cls._prepare(directory)
+        cluster = cls._prepare(directory, island)
         cluster._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", *options, *cluster._place)
         cluster._configure()
         return cluster
@@ -48,20 +54,20 @@ class Cluster:
     def follow(cls, primary: "Cluster", directory: Path) -> "Cluster":
         """Make a copy of a running cluster in `directory` that follows it, once started, by streaming replication."""
         cluster = cls._prepare(directory)
-        address = f"host=127.0.0.1 port={primary.port} user=postgres"
+        address = f"host={primary.host} port={primary.port} user=postgres"
         cluster._run("pg_basebackup", "-d", address, "-R", "-X", "stream", "-c", "fast", *cluster._place)
         cluster._configure()
         return cluster
 
     @classmethod
-    def _prepare(cls, directory: Path) -> "Cluster":
+    def _prepare(cls, directory: Path, island: Island | None = None) -> "Cluster":
         binaries = find_binaries()
         if binaries is None:
             raise FileNotFoundError("PostgreSQL is not installed: no initdb below /usr/lib/postgresql or on the PATH")
         directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _give_away(directory)
-        return cls(binaries, directory, free_port())
+        return cls(binaries, directory, free_port(), island)
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
@@ -89,7 +95,7 @@ class Cluster:
         """Make an empty database and return its URL. It sorts text by code points, or as people of `icu_locale` do."""
         sorting = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{icu_locale}'" if icu_locale else ""
         self.execute(f'CREATE DATABASE "{name}"{sorting}')
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever is still connected to it."""
@@ -106,18 +112,20 @@ class Cluster:
 
     def _configure(self) -> None:
         lines = (
-            "listen_addresses = '127.0.0.1'",
+            f"listen_addresses = '{','.join({'127.0.0.1', self.host})}'",
             f"port = {self.port}",
             f"unix_socket_directories = '{self._directory}'",
             "max_connections = 200",
         )
         with (self._data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
+        with (self._data / "pg_hba.conf").open("a", encoding="utf-8") as file:
+            file.write("host all all samenet trust\nhost replication all samenet trust\n")
 
     def _run(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [str(self._binaries / name), *arguments]
         if os.geteuid() == 0:
-            command = ["runuser", "-u", _ACCOUNT, "--", *command]
+            command = [*self._prefix, "runuser", "-u", _ACCOUNT, "--", *command]
         with (self._directory / "output").open("w+b") as output:  # not a pipe: a server that was started would hold it open
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False
@@ -146,9 +154,9 @@ def folder_for_servers() -> Iterator[Path]:
 
 
 @contextmanager
-def running_cluster(directory: Path, *options: str) -> Iterator[Cluster]:
+def running_cluster(directory: Path, *options: str, island: Island | None = None) -> Iterator[Cluster]:
     """Give a new server that runs until the block ends, however often it was stopped and started in between."""
-    cluster = Cluster.create(directory, *options)
+    cluster = Cluster.create(directory, *options, island=island)
     try:
         cluster.start()
         yield cluster

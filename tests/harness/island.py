@@ -1,0 +1,61 @@
+"""A host of a test's own: a network namespace with one address, which may stop to answer as a host without power does."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class NoIsland(Exception):
+    """This machine or this user cannot make one; the message says why."""
+
+
+class Island:
+    """A network of this machine beside its own; programs run there with `prefix` before their command."""
+
+    def __init__(self, number: int) -> None:
+        self._name = f"receiver-{number}"
+        self._wire = f"rcv{number}"
+        self._ours = f"10.213.{number // 256 % 256}.{number % 64 * 4 + 1}"
+        self.address = f"10.213.{number // 256 % 256}.{number % 64 * 4 + 2}"
+        self.prefix = ("ip", "netns", "exec", self._name)
+
+    def make(self) -> None:
+        """Make the network and the wire to it."""
+        _ip("netns", "add", self._name)
+        inside = ("-n", self._name)
+        _ip("link", "add", self._wire, "type", "veth", "peer", "name", "wire", "netns", self._name)
+        _ip("addr", "add", f"{self._ours}/30", "dev", self._wire)
+        _ip("link", "set", self._wire, "up")
+        _ip(*inside, "addr", "add", f"{self.address}/30", "dev", "wire")
+        _ip(*inside, "link", "set", "wire", "up")
+        _ip(*inside, "link", "set", "lo", "up")
+
+    def vanish(self) -> None:
+        """Answer nothing any more, not even that there is nobody."""
+        _ip("-n", self._name, "route", "add", "blackhole", f"{self._ours}/32")
+
+    def remove(self) -> None:
+        """Remove it; what still runs there keeps a network that leads nowhere."""
+        subprocess.run(["ip", "netns", "del", self._name], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "del", self._wire], capture_output=True, check=False)
+
+
+@contextmanager
+def island() -> Iterator[Island]:
+    """Give a network that is removed with the block. Raises NoIsland."""
+    made = Island(os.getpid() % 10_000)
+    try:
+        made.make()
+        yield made
+    finally:
+        made.remove()
+
+
+def _ip(*arguments: str) -> None:
+    try:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise NoIsland("there is no ip command") from None
+    if done.returncode != 0:
+        raise NoIsland(f"no network namespace can be made here ({done.stderr.strip()})")
