@@ -213,10 +213,12 @@ def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: Sta
     with hold_up(database_url):
         late = running.post(ship24.single("late"))
         assert_unavailable(late, "storage_unavailable")
+        assert running.get("/readyz").json()["checks"]["writer"] == {"ok": False}
     query = "SELECT status, outcome, code FROM deliveries WHERE id = :id"
     told = {"status": 503, "outcome": "failed", "code": "storage_unavailable"}
     wait_until(lambda: list(map(dict, running.rows(query, id=late.json()["delivery_id"]))) == [told], "the record is corrected")
     assert running.post(ship24.single("late")).outcomes() == ["duplicate"]
+    assert running.get("/readyz").json()["checks"]["writer"] == {"ok": True}
 
 
 def heavy(number: int) -> bytes:

@@ -367,6 +367,18 @@ def test_a_password_is_a_secret_however_it_is_written(written: str, meant: str) 
     assert {written, meant} <= set(settings.secrets())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunt%20er2@one:1,two:2/n",
+        "postgresql://one/n?password=hunt%20er2",
+        "postgresql://one/n?x=1&sslpassword=hunt+er2",
+    ],
+)
+def test_a_password_is_a_secret_wherever_it_stands(url: str) -> None:
+    assert "hunt er2" in load({"RECEIVER_DATABASE_URL": url}).secrets()
+
+
 def test_settings_do_not_change() -> None:
     settings: Settings = load({})
     with pytest.raises(ValueError, match="frozen"):

@@ -51,9 +51,8 @@ def vanish(directory: Path, size: Size) -> Result:
     """The host of the primary answers nothing any more, and its standby takes over."""
     try:
         with island() as place, two_servers(place) as pair:
-            patience = "" if is_long(size) else _LESS_PATIENCE
-            pair = pair._replace(url=pair.url + patience)
-            return _fail_over("failover from a host that vanished", pair, directory, size, place.vanish)
+            patient = pair._replace(url=pair.url + ("" if is_long(size) else _LESS_PATIENCE))
+            return _fail_over("failover from a host that vanished", patient, directory, size, place.vanish)
     except NoIsland as reason:
         raise Lacking(str(reason)) from None
 
