@@ -8,6 +8,7 @@ from random import Random
 from time import monotonic
 
 from receiver import clock
+from receiver.relay.target import AT_ONCE
 from tests.faults.judgement import judge
 from tests.faults.scenario import Result, Size
 from tests.faults.servers import is_long, let_pass
@@ -15,8 +16,10 @@ from tests.faults.shop import Shop, shopping
 from tests.harness.postgresql import folder_for_servers, running_cluster
 from tests.harness.service import Service, serving, wait_until
 from tests.harness.storage import change
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Parcels, Traffic
 
+_CLAIMED = "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
+_TRACKERS = 100  # so that two relays have something to do: each tracker's changes go one after the other
 _LEASE_SECONDS = 90
 """How long what a relay has claimed is left to it."""
 
@@ -56,6 +59,7 @@ def kill_relay(directory: Path, size: Size) -> Result:
     with _two_relays(directory, size) as (service, shop, relays, traffic):
         traffic.wait_for_answers(200)
         let_pass(size.seconds / 2)
+        wait_until(lambda: service.scalar(_CLAIMED) > AT_ONCE, "more is under way than one relay takes")
         relays[0].kill()
         killed_at, moment = clock.to_micros(clock.now()), monotonic()
         shop.wait_for_changes(20)
@@ -85,7 +89,7 @@ def _two_relays(
         shop = stack.enter_context(shopping(directory))
         service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **shop.settings))
         relays = stack.enter_context(shop.relaying(service)), stack.enter_context(shop.relaying(service))
-        traffic = stack.enter_context(Traffic(service, senders=size.senders))
+        traffic = stack.enter_context(Traffic(service, senders=size.senders, parcels=Parcels(trackers=_TRACKERS)))
         shop.wait_for_changes(50)
         cluster.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         yield service, shop, relays, traffic

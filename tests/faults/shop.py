@@ -9,8 +9,10 @@ from pathlib import Path
 from receiver.relay.target import AT_ONCE
 from tests.faults.scenario import Result
 from tests.harness.changes import SECRET, write_targets
-from tests.harness.endpoint import Endpoint, answering
+from tests.harness.endpoint import TAKE, Call, Endpoint, Wire, answering
 from tests.harness.service import Service, wait_until
+
+_TAKING_SECONDS = 0.05
 
 
 class Shop:
@@ -69,10 +71,15 @@ class Shop:
         return wrong
 
 
+def _take(call: Call, wire: Wire) -> bool:
+    """Take a change, after the time that this takes a real one: there is always something under way."""
+    return not wire.closing.wait(_TAKING_SECONDS) and TAKE(call, wire)
+
+
 @contextmanager
 def shopping(directory: Path) -> Iterator[Shop]:
     """Give a shop that a service started in `directory` has as its target."""
     with ExitStack() as stack:
-        endpoint = stack.enter_context(answering())
+        endpoint = stack.enter_context(answering(_take))
         write_targets(directory, shop=endpoint.url)
         yield Shop(endpoint)
