@@ -12,7 +12,6 @@ from sqlite3 import Error as SQLiteError
 from typing import IO, Any
 
 import orjson
-from psycopg import AsyncConnection
 from psycopg import Error as PsycopgError
 from sqlalchemy import (
     ColumnElement,
@@ -34,8 +33,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 from receiver import clock
 from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
 from receiver.storage.engines import (
-    WARNING,
-    connection_arguments,
+    connect_listener,
     is_sqlite,
     make_reading_engine,
     make_writing_engine,
@@ -177,8 +175,7 @@ class Database:
         Raises StorageUnavailable when the server is gone.
         """
         try:
-            arguments = connection_arguments(self.url, "receiver listener")
-            async with await AsyncConnection.connect(autocommit=True, **arguments) as connection:
+            async with await connect_listener(self.url) as connection:
                 await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
                 yield
                 async for _ in connection.notifies():
@@ -190,20 +187,6 @@ class Database:
         """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""
         if not self.is_sqlite:
             connection.exec_driver_sql(f"NOTIFY {CHANGES_CHANNEL}")
-
-    def expect_no_warning(self, connection: Connection) -> None:
-        """Forget what the server warned of in this transaction: what matters is what it says at the commit."""
-        connection.info.pop(WARNING, None)
-
-    def check_no_warning(self, connection: Connection) -> None:
-        """Raise StorageUnavailable if the server warned at the commit.
-
-        It does, and says nothing else, when somebody has it no longer wait for its synchronous standby: the transaction may not
-        be there after a failover.
-        """
-        warning = connection.info.pop(WARNING, None)
-        if warning is not None:
-            raise StorageUnavailable(f"{self}: {warning}")
 
     def is_race(self, error: BaseException) -> bool:
         """Tell whether the same transaction may simply be tried again."""

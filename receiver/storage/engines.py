@@ -13,7 +13,7 @@ from sqlite3 import Error as SQLiteError
 from typing import Any
 from urllib.parse import quote
 
-from psycopg import ProgrammingError
+from psycopg import AsyncConnection, ProgrammingError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -22,10 +22,8 @@ from sqlalchemy.pool import NullPool
 
 from receiver.errors import ConfigurationError
 
-WARNING = "warning"
-"""Where a writing connection keeps, in its `info`, what the server warned of last."""
-
 _HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_WARNING = "warning"  # where a connection keeps, in its `info`, what the server warned of last
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
 _CONNECT_SECONDS = 5
@@ -123,6 +121,11 @@ def make_reading_engine(url: URL) -> Engine:
     return engine
 
 
+async def connect_listener(url: URL) -> AsyncConnection:
+    """Open a connection to PostgreSQL that waits for notices."""
+    return await AsyncConnection.connect(autocommit=True, **connection_arguments(url, "receiver listener"))
+
+
 def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
@@ -152,7 +155,7 @@ def _prepare_postgresql_writer(connection: Any, record: Any) -> None:
 
 def _note_warning(info: dict[str, Any], notice: Any) -> None:
     if notice.severity_nonlocalized == "WARNING":
-        info[WARNING] = notice.message_primary
+        info[_WARNING] = notice.message_primary
 
 
 def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
@@ -183,6 +186,12 @@ def _check_postgresql(url: URL) -> URL:
         expected = "expected hosts as host1:port1,host2:port2, and options that PostgreSQL knows (libpq's connection parameters)"
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
     return url
+
+
+def take_warning(connection: Connection) -> str | None:
+    """Return what a server warned of on a writing connection since this was asked last."""
+    warning: str | None = connection.info.pop(_WARNING, None)
+    return warning
 
 
 def has_lost_sync(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.engines import copy_log, has_lost_sync
+from receiver.storage.engines import copy_log, has_lost_sync, take_warning
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -46,8 +46,10 @@ class Transactions:
             self._secure_log(self._connection)
         with self._connection.begin():
             result = work(self._connection)
-            self._database.expect_no_warning(self._connection)
-        self._database.check_no_warning(self._connection)
+            take_warning(self._connection)
+        # All that a server says when somebody has it no longer wait for its standby: after a failover this may not be there
+        if warning := take_warning(self._connection):
+            raise StorageUnavailable(f"{self._database}: {warning}")
         return result
 
     def _secure_log(self, connection: Connection) -> None:

@@ -100,5 +100,6 @@ def lose_standby(directory: Path, size: Size) -> Result:
         assert traffic.answered == answered, "nothing is answered 2xx that is on one server only"
         standby.start()
         recovery = traffic.recovery_after(monotonic())
+        let_pass(size.seconds / 4)
         note = f"{seconds:g} s; a commit may take {timeout:g} s"
         return judge("synchronous standby gone a while", traffic, url, recovery, note)

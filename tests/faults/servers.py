@@ -60,7 +60,7 @@ def restart(directory: Path, size: Size) -> Result:
 
 
 def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callable[[Cluster], None]) -> Result:
-    chance, rounds, slowest = Random(5), max(1, round(size.seconds / 3)), 0.0
+    chance, rounds, slowest = Random(5), max(1, round(size.seconds / 5)), 0.0
     with scene(directory, size) as (cluster, service, traffic):
         for _ in range(rounds):
             traffic.wait_for_answers(chance.randint(50, 1500))
@@ -68,7 +68,7 @@ def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callabl
             traffic.wait_for_refusals()
             cluster.start()
             slowest = max(slowest, traffic.recovery_after(monotonic()))
-        return judge(fault, traffic, service.database_url, slowest, f"{rounds} times; the slowest recovery")
+        return judge(fault, traffic, service.database_url, slowest, f"{rounds} times" if rounds > 1 else "")
 
 
 def go_away(directory: Path, size: Size) -> Result:
@@ -84,6 +84,7 @@ def go_away(directory: Path, size: Size) -> Result:
         assert_away(service)
         cluster.start()
         recovery = traffic.recovery_after(monotonic())
+        let_pass(size.seconds / 4)
         assert (service.process.pid, service.process.poll()) == (number, None)
         note = f"{seconds:g} s, {traffic.statuses[503]:,} calls were answered 503"
         return judge("PostgreSQL away for a minute", traffic, service.database_url, recovery, note)
@@ -108,6 +109,7 @@ def turn_read_only(directory: Path, size: Size) -> Result:
         assert service.post(ship24.single("while-read-only")).status == 503
         cluster.configure("default_transaction_read_only", "off")
         recovery = traffic.recovery_after(monotonic())
+        let_pass(size.seconds / 4)
         return judge("PostgreSQL turned read-only", traffic, service.database_url, recovery)
 
 
@@ -139,5 +141,6 @@ def _fill(disk: Path, directory: Path, size: Size) -> Result:
         if went_down:
             cluster.start()
         recovery = traffic.recovery_after(monotonic())
+        traffic.wait_for_answers(200)
         note = "it went down and was started again" if went_down else "it stayed up"
         return judge("PostgreSQL's disk full", traffic, service.database_url, recovery, note)

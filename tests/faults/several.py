@@ -26,7 +26,7 @@ _LEASE_SECONDS = 90
 
 def kill_receiver(directory: Path, size: Size) -> Result:
     """Of two receivers one is killed and started again, then the other one: the senders go to the one that is there."""
-    chance, rounds, slowest = Random(6), max(2, round(size.seconds / 3)), 0.0
+    chance, rounds, slowest = Random(6), max(2, round(size.seconds / 4)), 0.0
     with (
         folder_for_servers() as place,
         running_cluster(place / "cluster") as cluster,
@@ -40,7 +40,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
             killed.kill()
             slowest = max(slowest, traffic.recovery_after(monotonic()))
             killed.restart()
-        note = f"{rounds} times, in turn; back: by the other one"
+        note = f"{rounds} times, in turn; back: at the other one"
         return judge("kill -9 of one of two receivers", traffic, url, slowest, note)
 
 
