@@ -64,7 +64,8 @@ def kill_relay(directory: Path, size: Size) -> Result:
         killed_at, moment = clock.to_micros(clock.now()), monotonic()
         shop.wait_for_changes(20)
         let_pass(size.seconds / 4)
-        result = judge("kill -9 of one of two relays", traffic, service.database_url, None)
+        note = f"back: until the last change was there; what one has claimed is left to it for {_LEASE_SECONDS} s"
+        result = judge("kill -9 of one of two relays", traffic, service.database_url, None, note if is_long(size) else "")
         leased = f"claim IS NOT NULL AND due_at < {killed_at + _LEASE_SECONDS * 1_000_000}"
         if not is_long(size):  # time passes at once for what only the dead one could have settled
             wait_until(lambda: _waits_only(service, leased), "all else is handed on")
