@@ -64,7 +64,7 @@ def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callabl
     chance, rounds, slowest = Random(5), max(1, round(size.seconds / 5)), 0.0
     with scene(directory, size) as (cluster, service, traffic):
         for _ in range(rounds):
-            traffic.wait_for_answers(chance.randint(50, 1500))
+            traffic.wait_for_answers(chance.randint(50, 1500 if is_long(size) else 300))
             stop(cluster)
             traffic.wait_for_refusals()
             cluster.start()

@@ -35,7 +35,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
         Traffic(one, two, senders=size.senders) as traffic,
     ):
         for number in range(rounds):
-            traffic.wait_for_answers(chance.randint(50, 1500))
+            traffic.wait_for_answers(chance.randint(50, 1500 if is_long(size) else 300))
             killed = (one, two)[number % 2]
             killed.kill()
             slowest = max(slowest, traffic.recovery_after(monotonic()))
