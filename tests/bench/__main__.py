@@ -1,85 +1,151 @@
-"""`python -m tests.bench` prints the benchmark; `--quick` one short round of it; `--queries` what operators ask alone."""
+"""`python -m tests.bench` prints the benchmark; see its `--help` for single sections and shorter runs."""
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.bench import machine, queries, report
-from tests.bench.cases import Case, Figures, Runner
+from tests.bench import asking, cases, cluster, machine, pacing, syncs
+from tests.bench.cluster import BenchCluster
+from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
-from tests.harness.postgresql import Cluster, find_binaries
+from tests.bench.places import Places
+from tests.bench.stand import Bench, Toll
+from tests.bench.tables import make_goals_table, make_machine_table
+from tests.harness.postgresql import find_binaries
 
 _DATA = Path(__file__).parents[2] / "data"
+_MAX_MEMORY_MIB = 200
+_SECTIONS = {
+    "cases": "how fast calls are kept, beside the bare server and a usual handler",
+    "syncs": "the same where a sync of the disk takes longer",
+    "rates": "how long a call takes at a steady rate",
+    "beside": "what operators ask, while calls come in",
+    "questions": "what operators ask, with nothing else going on; only if it is named",
+}
+_UNASKED = ("cases", "syncs", "rates", "beside")
+
+
+class Size(NamedTuple):
+    """How much: rounds of the cases, seconds of a run, messages of a large database, how often each question is asked."""
+
+    rounds: int
+    seconds: int
+    large: int
+    times: int
+
+
+_WHOLE = Size(rounds=3, seconds=6, large=10_000_000, times=200)
+_QUICK = Size(rounds=1, seconds=1, large=100_000, times=30)
+
+
+class Report:
+    """Prints what the sections found, and gathers what is wanted of it."""
+
+    def __init__(self, console: Console, bench: Bench, size: Size) -> None:
+        self._console = console
+        self._bench = bench
+        self._size = size
+        self.goals: list[Goal] = []
+
+    def cases(self) -> None:
+        chosen = cases.make_cases(self._size.large, with_postgresql=self._bench.places.cluster is not None)
+        results = cases.measure(self._bench, chosen, self._size.rounds)
+        runs = f"{CONNECTIONS} connections, {self._size.rounds} rounds of {self._size.seconds} s each"
+        self._show("Full speed", f"{runs}; medians, highest memory, all failures", cases.make_figures_table(results))
+        self.goals += cases.make_goals(results)
+
+    def syncs(self) -> None:
+        lines = syncs.measure(self._bench)
+        told = f"{CONNECTIONS} connections, {self._size.seconds} s each; + 2 ms: every sync takes so much longer"
+        self._show("What a sync costs", told, syncs.make_syncs_table(lines))
+
+    def rates(self) -> None:
+        lines = pacing.measure(self._bench)
+        told = (
+            f"{self._size.seconds} s each, from the moment at which a call was due; halted: for {pacing.HALT_SECONDS * 1000:g} ms"
+        )
+        self._show("Steady rates", told, pacing.make_pacing_table(lines))
+        self.goals += pacing.make_goals(lines)
+
+    def beside(self) -> None:
+        results = asking.measure_beside(self._bench, self._size.times)
+        told = f"{self._asked()}, while calls come in at half of full speed; slowest: p99 of the slowest question"
+        self._show("What operators ask, beside calls", told, asking.make_groups_table(results), *asking.describe(results))
+        self.goals += asking.make_goals(results)
+
+    def questions(self) -> None:
+        results = asking.measure_alone(self._bench, self._size.times)
+        self._show("What operators ask", self._asked(), asking.make_questions_table(results), *asking.describe(results))
+
+    def finish(self) -> None:
+        """Print what is wanted beside what was measured."""
+        toll = self._bench.toll
+        if toll.peak_bytes:
+            self.goals.append(Goal("memory of ours at its peak, MiB", toll.peak_bytes / 2**20, _MAX_MEMORY_MIB))
+        self.goals.append(Goal("answers other than 2xx, of all runs", toll.failed, 0))
+        self._show("What is wanted", "", make_goals_table(self.goals))
+
+    def _asked(self) -> str:
+        return f"{self._size.large / 1e6:g} M messages, each question {self._size.times} times with other parameters"
+
+    def _show(self, title: str, told: str, *parts: object) -> None:
+        self._console.print(f"\n[bold]{title}[/]")
+        if told:
+            self._console.print(told)
+        for part in parts:
+            self._console.print(part)
 
 
 def main() -> None:
-    description = "Measure how fast calls are kept and operators answered. Takes about a quarter of an hour and 10 GB of disk."
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=description)
-    parser.add_argument("--quick", action="store_true", help="one short round, and a large database of 0.1 M messages")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each case is run (3)")
-    parser.add_argument("--seconds", type=int, default=6, help="how long each run is measured (6)")
-    parser.add_argument("--directory", type=Path, default=_DATA, help="where the databases are made and removed (data)")
-    parser.add_argument("--queries", action="store_true", help="only what operators ask of the large databases")
-    given = parser.parse_args()
-    rounds, seconds, large = (1, 2, 100_000) if given.quick else (given.rounds, given.seconds, 3_000_000)
+    given = _read_arguments()
+    size = _read_size(given)
     console = Console(highlight=False)
-    with _workplace(given.directory) as directory, _postgresql(directory) as cluster:
-        console.print(report.machine_table(machine.describe(directory)))
-        if not given.queries:
-            _keep(console, Runner(directory, cluster, seconds), rounds, large, with_postgresql=cluster is not None)
-        _ask(console, directory / f"large-{large}", cluster, large, times=30 if given.quick else 300)
+    with ExitStack() as stack:
+        directory = stack.enter_context(_workplace(given.directory))
+        if given.keep:
+            given.keep.mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(_postgresql((given.keep or directory).resolve(), kept=given.keep is not None))
+        console.print(make_machine_table(machine.describe(directory)))
+        places = Places(directory, server, size.large, given.keep and given.keep.resolve())
+        with console.status("") as status:
+            report = Report(console, Bench(places, Toll(), size.seconds, status.update), size)
+            for section in given.sections or _UNASKED:
+                run: Callable[[], None] = getattr(report, section)
+                run()
+        report.finish()
 
 
-def _keep(console: Console, runner: Runner, rounds: int, large: int, *, with_postgresql: bool) -> None:
-    """Measure how fast calls are kept."""
-    cases = [case for case in make_cases(large) if with_postgresql or not case.on_postgresql]
-    results = _measure(console, runner, cases, rounds)
-    console.print(report.figures_table(results))
-    figures = f"{CONNECTIONS} connections, {rounds} rounds of {runner.seconds} s each"
-    console.print(f"{figures}; medians, memory and failures of all rounds\n")
-    console.print(report.ratios_table(results))
-
-
-def _ask(console: Console, directory: Path, cluster: Cluster | None, large: int, times: int) -> None:
-    """Measure how fast operators are answered; the database is that of the large case, or made as there."""
-    with console.status("questions: the large databases"):
-        urls = queries.make_databases(directory, cluster, large)
-        results = queries.run(urls, times)
-    console.print(queries.times_table(results))
-    console.print(
-        f"{large / 1e6:g} M messages, each question {times} times with other parameters; wanted: {queries.WANTED_MS:g} ms"
+def _read_arguments() -> argparse.Namespace:
+    description = "Measure how fast calls are kept and operators answered. Takes about 25 minutes and 60 GB of disk."
+    sections = "\n".join(f"  {name:10} {told}" for name, told in _SECTIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=description,
+        epilog=f"sections:\n{sections}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", choices=[*_SECTIONS, []], help="what to measure (all but one)")
+    parser.add_argument("--quick", action="store_true", help="one short round, and large databases of 0.1 M messages")
+    parser.add_argument("--rounds", type=int, help=f"how often each case is run ({_WHOLE.rounds})")
+    parser.add_argument("--seconds", type=int, help=f"how long each run is measured ({_WHOLE.seconds})")
+    parser.add_argument("--large", type=float, metavar="MILLIONS", help=f"messages of a large database ({_WHOLE.large / 1e6:g})")
+    parser.add_argument("--times", type=int, help=f"how often each question is asked ({_WHOLE.times})")
+    parser.add_argument("--directory", type=Path, default=_DATA, help="where databases are made and removed (data)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the large databases stay for the next run")
+    return parser.parse_args()
 
 
-def make_cases(large: int) -> list[Case]:
-    """Return what is measured, in the order of the table."""
-    return [
-        Case("a", "bare server", "bare"),
-        Case("b", "usual, SQLite", "usual"),
-        Case("c", "ours, SQLite", "ours"),
-        Case("d", "usual, PostgreSQL", "usual", on_postgresql=True),
-        Case("d", "ours, PostgreSQL", "ours", on_postgresql=True),
-        Case("e", "ours, 100 a call", "ours", updates=100),
-        Case("f", f"ours, {large / 1e6:g} M kept", "ours", large=large),
-    ]
-
-
-def _measure(console: Console, runner: Runner, cases: list[Case], rounds: int) -> dict[Case, list[Figures]]:
-    """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
-    results: dict[Case, list[Figures]] = {case: [] for case in cases}
-    with console.status("") as status:
-        for number in range(rounds):
-            for case in cases:
-                status.update(f"round {number + 1} of {rounds}: {case.name}")
-                results[case].append(runner.run(case))
-    return results
+def _read_size(given: argparse.Namespace) -> Size:
+    size = _QUICK if given.quick else _WHOLE
+    large = round(given.large * 1e6) if given.large else size.large
+    return Size(given.rounds or size.rounds, given.seconds or size.seconds, large, given.times or size.times)
 
 
 @contextmanager
@@ -94,25 +160,14 @@ def _workplace(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _postgresql(directory: Path) -> Iterator[Cluster | None]:
-    """Run a server below `directory`, or where its account can reach it; none where PostgreSQL is not installed."""
+def _postgresql(directory: Path, *, kept: bool) -> Iterator[BenchCluster | None]:
+    """Run a server, unless PostgreSQL is not installed."""
     if find_binaries() is None:
         sys.stderr.write("PostgreSQL is not installed: its cases are left out\n")
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=directory if _is_open(directory) else "/var/tmp") as place:
-        Path(place).chmod(0o755)
-        cluster = Cluster.create(Path(place) / "postgresql")
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
-
-
-def _is_open(directory: Path) -> bool:
-    """Tell whether other accounts can reach a folder: as root, the server runs under its own."""
-    return os.geteuid() != 0 or all(path.stat().st_mode & 0o001 for path in (directory, *directory.parents))
+    with cluster.running(directory, kept=kept) as server:
+        yield server
 
 
 if __name__ == "__main__":

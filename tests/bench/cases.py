@@ -1,140 +1,118 @@
-"""What is compared: which service, on which database, called how."""
+"""How fast calls are kept: the bare server, the usual handler and ours, each driven as fast as it answers."""
 
-import secrets
-import shutil
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from statistics import median
+from typing import NamedTuple
 
-from tests.bench import bare, load, service
-from tests.bench.filling import fill
-from tests.harness.ports import free_port
-from tests.harness.postgresql import Cluster
+from rich.table import Table
 
-_WARM_UP_SECONDS = 1
-_WEBHOOK = "/webhooks/ship24"
+from tests.bench.figures import Goal
+from tests.bench.load import Load
+from tests.bench.places import Place, Places
+from tests.bench.stand import Bench
+from tests.bench.tables import make_table
+
+_FULL_SPEED = 30_000  # calls/s of the bare server for which the wanted rate of grouped updates is stated
+_GROUPED = 15_000  # updates/s wanted then
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One line of the table. `large` is the number of messages that the database has before."""
+class Case(NamedTuple):
+    """One line of the table."""
 
     letter: str
     name: str
-    service: str
+    kind: str
     on_postgresql: bool = False
     updates: int = 1
-    large: int = 0
+    is_large: bool = False
 
     @property
     def key(self) -> str:
         """What tells the cases apart, in words."""
-        marks = {"postgresql": self.on_postgresql, "grouped": self.updates > 1, "large": self.large}
-        return " ".join([self.service, *(word for word, holds in marks.items() if holds)])
+        marks = {"postgresql": self.on_postgresql, "grouped": self.updates > 1, "large": self.is_large}
+        return " ".join([self.kind, *(word for word, holds in marks.items() if holds)])
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """What one run of a case showed."""
 
-    calls_per_second: float
+    load: Load
     updates_per_second: float
-    p50_ms: float
-    p99_ms: float
     memory_bytes: int
-    failed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where one run keeps things. `ledger` is the table with a row for each message."""
-
-    directory: Path
-    url: str
-    ledger: str
-    cluster: Cluster | None
-
-    def count(self) -> int:
-        """Return how many messages are kept."""
-        query = f"SELECT count(*) FROM {self.ledger}"
-        if self.cluster is not None:
-            return int(self.cluster.execute(query, self.url.rpartition("/")[2]))
-        with closing(sqlite3.connect(self.directory / "bench.db")) as connection:
-            return int(connection.execute(query).fetchone()[0])
+Results = Mapping[Case, Sequence[Figures]]
 
 
-class Runner:
-    """Runs cases, each in a fresh place below `directory`; the large database is made once. Without a cluster: SQLite only."""
-
-    def __init__(self, directory: Path, cluster: Cluster | None, seconds: int) -> None:
-        self._directory = directory
-        self._cluster = cluster
-        self.seconds = seconds
-
-    def run(self, case: Case) -> Figures:
-        """Start the service, warm it up, load it, end it, and see that all that was answered 2xx is kept."""
-        token, port = secrets.token_urlsafe(32), free_port()
-        with self._place(case) as place:
-            settings = _settings(case, place.url, token, port)
-            if case.service != "usual":
-                service.run(["receiver", "migrate"], settings, place.directory)
-            known = self._fill(case, place) if case.large else None
-            before = place.count() if case.large else 0
-            url = f"http://127.0.0.1:{port}{bare.PATH if case.service == 'bare' else _WEBHOOK}"
-            with service.serving(_ARGUMENTS[case.service], settings, place.directory, port) as memory:
-                warm = load.send(url, token, _WARM_UP_SECONDS, case.updates, known)
-                main = load.send(url, token, self.seconds, case.updates, known)
-                memory_bytes = memory.stop()
-            if case.service != "bare":
-                _check(case, place.count() - before, (warm.calls + main.calls - warm.failed - main.failed) * case.updates)
-        rate = main.calls / main.seconds
-        return Figures(rate, rate * case.updates, main.p50_ms, main.p99_ms, memory_bytes, main.failed)
-
-    @contextmanager
-    def _place(self, case: Case) -> Iterator[_Place]:
-        ledger = "message" if case.service == "usual" else "messages"
-        directory = self._directory / (f"large-{case.large}" if case.large else "run")
-        directory.mkdir(exist_ok=bool(case.large))
-        database = f"bench_{secrets.token_hex(4)}"
-        cluster = self._cluster if case.on_postgresql else None
-        try:
-            if cluster is not None:
-                yield _Place(directory, cluster.create_database(database), ledger, cluster)
-            else:
-                yield _Place(directory, f"sqlite:///{directory}/bench.db", ledger, None)
-        finally:
-            if cluster is not None:
-                cluster.drop_database(database)
-            if not case.large:
-                shutil.rmtree(directory)
-
-    def _fill(self, case: Case, place: _Place) -> Path:
-        known = place.directory / "known"
-        if not known.exists():
-            fill(place.directory / "bench.db", case.large, known)
-        return known
+def make_cases(large: int, *, with_postgresql: bool) -> list[Case]:
+    """Return what is measured, in the order of the table."""
+    cases = [
+        Case("a", "bare server", "bare"),
+        Case("b", "usual, SQLite", "usual"),
+        Case("c", "ours, SQLite", "ours"),
+        Case("d", "usual, PostgreSQL", "usual", on_postgresql=True),
+        Case("d", "ours, PostgreSQL", "ours", on_postgresql=True),
+        Case("e", "ours, 100 a call", "ours", updates=100),
+        Case("e", "  on PostgreSQL", "ours", updates=100, on_postgresql=True),
+        Case("f", f"ours, {large / 1e6:g} M kept", "ours", is_large=True),
+    ]
+    return [case for case in cases if with_postgresql or not case.on_postgresql]
 
 
-_ARGUMENTS = {
-    "bare": ["tests.bench.bare"],
-    "usual": ["tests.bench.usual_handler"],
-    "ours": ["receiver", "serve"],
-}
+def measure(bench: Bench, cases: Sequence[Case], rounds: int) -> Results:
+    """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
+    results: dict[Case, list[Figures]] = {case: [] for case in cases}
+    for number in range(rounds):
+        for case in cases:
+            bench.tell(f"round {number + 1} of {rounds}: {case.name.strip()}")
+            results[case].append(_run(bench, case))
+    return results
 
 
-def _settings(case: Case, url: str, token: str, port: int) -> Mapping[str, str]:
-    if case.service == "usual":
-        return {"DATABASE_URL": url.replace("postgresql://", "postgresql+psycopg://"), "TOKEN": token, "PORT": str(port)}
-    return {
-        "RECEIVER_DATABASE_URL": url,
-        "RECEIVER_SHIP24_TOKENS": token,
-        "RECEIVER_SHIP24_ALLOWED_IPS": "127.0.0.0/8",
-        "RECEIVER_PORT": str(port),
-    }
+def _run(bench: Bench, case: Case) -> Figures:
+    with _place(bench.places, case) as place:
+        with bench.toll.stand(case.kind, place, case.updates) as stand:
+            stand.warm_up()
+            done = stand.send(bench.seconds)
+        return Figures(done, done.rate * case.updates, stand.process.memory.peak_bytes)
 
 
-def _check(case: Case, kept: int, answered: int) -> None:
-    if kept < answered:
-        raise RuntimeError(f"{case.name}: {answered} updates were answered 2xx, only {kept} are kept")
+def _place(places: Places, case: Case) -> AbstractContextManager[Place]:
+    if case.is_large:
+        return nullcontext(places.filled(on_postgresql=case.on_postgresql))
+    return places.fresh(on_postgresql=case.on_postgresql)
+
+
+def make_figures_table(results: Results) -> Table:
+    """Return medians of the runs, and from which to which rate of updates they went."""
+    names = ("calls/s", "updates/s", "thousands\nfrom-to", "p50\nms", "p99\nms", "MiB", "not\n2xx")
+    table = make_table(("", ""), names)
+    for case, runs in results.items():
+        rates = [run.updates_per_second for run in runs]
+        table.add_row(
+            case.letter,
+            case.name,
+            f"{median(run.load.rate for run in runs):,.0f}",
+            f"{median(rates):,.0f}",
+            f"{min(rates) / 1000:.3g}-{max(rates) / 1000:.3g}",
+            f"{median(run.load.p50_ms for run in runs):,.1f}",
+            f"{median(run.load.p99_ms for run in runs):,.1f}",
+            f"{max(run.memory_bytes for run in runs) / 2**20:,.0f}",
+            f"{sum(run.load.failed for run in runs):,}",
+        )
+    return table
+
+
+def make_goals(results: Results) -> Iterator[Goal]:
+    """Give the ratios that are wanted, of the medians of updates a second."""
+    rate = {case.key: median(run.updates_per_second for run in runs) for case, runs in results.items()}
+    for name, one, other, wanted, digits in (
+        ("c : a  ours to the bare server", "ours", "bare", 0.25, 2),
+        ("c : b  ours to the usual handler, SQLite", "ours", "usual", 12, 1),
+        ("d : d  ours to the usual handler, PostgreSQL", "ours postgresql", "usual postgresql", 8, 1),
+        ("e : a  updates in groups to bare calls", "ours grouped", "bare", _GROUPED / _FULL_SPEED, 2),
+        ("f : c  large database to an empty one", "ours large", "ours", 0.9, 2),
+    ):
+        if one in rate and other in rate:
+            yield Goal(name, rate[one] / rate[other], wanted, digits, at_least=True)

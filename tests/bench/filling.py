@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psycopg
 
-_SCRIPT = Path(__file__).with_name("filling.sql")
+SCRIPT = Path(__file__).with_name("filling.sql")
 _MESSAGES_A_TRACKER = 10
 _KNOWN = 50_000  # more than one run meets
-_FAST = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=MEMORY", "cache_size=-1000000")
+_FAST = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=FILE", "cache_size=-1000000")
 _ROWS_AT_ONCE = 10_000
 
 
@@ -22,7 +22,7 @@ def fill(path: Path, messages: int, known: Path) -> None:
         connection.execute("BEGIN")
         size = (messages, messages // _MESSAGES_A_TRACKER)
         connection.execute("CREATE TEMP TABLE size AS SELECT ? AS calls, ? AS trackers", size)
-        for statement in _SCRIPT.read_text(encoding="utf-8").split(";\n"):
+        for statement in SCRIPT.read_text(encoding="utf-8").split(";\n"):
             connection.execute(statement)
         connection.execute("COMMIT")
         query = "SELECT tracker_id, tracking_number, latest_order FROM trackers WHERE source = 'ship24' ORDER BY random() LIMIT ?"

@@ -89,8 +89,8 @@ FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 INSERT INTO bodies (delivery_id, headers, body, answer)
 SELECT
   delivery_id,
-  iif(n % 100 = 0, '[["host","here"],["user-agent","Ship24/1.0"],["content-type","application/json"],["content-length","1250"]]', '[]'),
-  iif(n % 100 = 0, CAST(json_object('trackings', json_array(json_object(
+  iif(1, '[["host","here"],["user-agent","Ship24/1.0"],["content-type","application/json"],["content-length","1250"]]', '[]'),
+  iif(1, CAST(json_object('trackings', json_array(json_object(
     'metadata', json_object('generatedAt', occurrence || '.000Z', 'messageId', message_id, 'topic', 'tracking/events'),
     'tracker', json_object('trackerId', id, 'trackingNumber', tracking_number, 'clientTrackerId', NULL, 'isSubscribed', json('true')),
     'shipment', json_object('shipmentId', id, 'statusMilestone', milestone, 'recipient', NULL),

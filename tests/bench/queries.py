@@ -1,16 +1,12 @@
 """What operators ask of a large database: every list, search, timeline and story, with parameters that differ each time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from random import Random
-from statistics import median, quantiles
-from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from rich import box
-from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy import Connection, Row, text
 
 from receiver import story
 from receiver.sources import NAMES, make_sources
@@ -19,24 +15,25 @@ from receiver.storage.database import Database
 from receiver.storage.queries import DeliveryFilter, TrackerFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
-from tests.bench import service
-from tests.bench.filling import copy, fill
-from tests.harness.postgresql import Cluster
 
-WANTED_MS = 50.0
 _SAMPLES = 500
+_RARE = 50  # of the samples, a tracker of the rare source
 _DAY = 86_400_000_000
 _SOURCES = make_sources({}, {})
 _MILESTONES = ("delivered", "in_transit", "out_for_delivery", "info_received", "exception", "available_for_pickup")
 
-_TRACKERS = (
-    f"SELECT source, tracker_id, tracking_number, moved_at, status_milestone FROM trackers ORDER BY random() LIMIT {_SAMPLES}"
+# Each takes what follows a drawn place in an index: to sort a whole table by chance would take minutes.
+_TRACKER = (
+    "SELECT source, tracker_id, tracking_number, moved_at, status_milestone FROM trackers "
+    "WHERE source = :source AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
 )
-_CALLS = f"SELECT id, source, received_at FROM deliveries ORDER BY random() LIMIT {_SAMPLES}"
-_MESSAGES = (
-    "SELECT message_id, delivery_id FROM messages WHERE delivery_id IN (SELECT delivery_id FROM bodies WHERE length(body) > 0) "
-    f"ORDER BY random() LIMIT {_SAMPLES}"
+_CALL = "SELECT id, source, received_at FROM deliveries WHERE id >= :id ORDER BY id LIMIT 1"
+_MESSAGE = (
+    "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id AND EXISTS "
+    "(SELECT 1 FROM bodies WHERE bodies.delivery_id = messages.delivery_id AND length(body) > 0) ORDER BY delivery_id LIMIT 1"
 )
+_FIRST_AND_LAST = "SELECT min(id), max(id) FROM deliveries"
+_NOW = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1"
 _STORM = "SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*) DESC LIMIT 1"
 _OFTEN = "SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :message_id"
 
@@ -48,25 +45,18 @@ class Question(NamedTuple):
     ask: Callable[[Random], object]
 
 
-class Times(NamedTuple):
-    """How long the answers to one question took."""
-
-    p50_ms: float
-    p99_ms: float
-
-
 class Asker:
     """Makes questions from what stands in a database that `filling.sql` has filled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         with database.read() as connection:
-            self._trackers = connection.execute(text(_TRACKERS)).all()
-            self._calls = connection.execute(text(_CALLS)).all()
-            self._messages = connection.execute(text(_MESSAGES)).all()
+            self._trackers = list(_draw_trackers(connection))
+            self._calls = list(_draw(connection, _CALL))
+            self._messages = list(_draw(connection, _MESSAGE))
             self._storm: str = connection.execute(text(_STORM)).scalar_one()
             self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
-            self._now: int = connection.execute(text("SELECT max(received_at) FROM deliveries")).scalar_one()
+            self._now: int = connection.execute(text(_NOW)).scalar_one()
 
     def questions(self) -> list[Question]:
         """Return all questions, in the order of the table."""
@@ -122,8 +112,8 @@ class Asker:
 
     def _single(self) -> Iterator[Question]:
         base, show, explain = self._database, queries.show_tracker, story.explain
-        yield Question("timeline", lambda draw: show(base, *draw.choice(self._trackers)[:2]))
-        yield Question("  its copies", lambda draw: list_copies(base, *draw.choice(self._trackers)[:2]))
+        yield Question("timeline", lambda draw: show(base, *self._key(draw)))
+        yield Question("  its copies", lambda draw: list_copies(base, *self._key(draw)))
         yield Question("  the copies of one sent often", lambda _: list_copies(base, *self._often))
         yield Question("delivery", lambda draw: queries.show_delivery(base, draw.choice(self._messages).delivery_id).as_json())
         yield Question("explain a message", lambda draw: explain(base, _SOURCES, draw.choice(self._messages).message_id))
@@ -150,6 +140,10 @@ class Asker:
         until = self._now - draw.randrange(_DAY // 24)
         return queries.show_statistics(self._database, "some time", until - micros, until, NAMES)
 
+    def _key(self, draw: Random) -> tuple[str, str]:
+        row = draw.choice(self._trackers)
+        return row.source, row.tracker_id
+
     def _moved(self, draw: Random) -> str:
         row = draw.choice(self._trackers)
         return write_cursor(
@@ -175,71 +169,16 @@ class Asker:
         return DeliveryFilter(since=since, until=since + draw.randrange(_DAY))
 
 
-def measure(database: Database, times: int) -> dict[str, Times]:
-    """Ask each question so many times and return how long the answers took."""
-    asker = Asker(database)
-    group, results = "", {}
-    for question in asker.questions():
-        group = group if question.name.startswith(" ") else question.name
-        name = question.name if question.name == group else f"{group}:{question.name}"
-        results[name] = _measure(question, times)
-    return results
+def _draw(connection: Connection, query: str) -> Iterator[Row[Any]]:
+    """Give rows by ids of calls, drawn from all that there are: they grow with time."""
+    first, last = (UUID(end).int for end in connection.execute(text(_FIRST_AND_LAST)).one())
+    draw = Random(query)
+    for _ in range(_SAMPLES):
+        yield from connection.execute(text(query), {"id": str(UUID(int=draw.randint(first, last)))})
 
 
-def _measure(question: Question, times: int) -> Times:
-    draw = Random(question.name)
-    for _ in range(10):  # statements are compiled, and prepared after some executions
-        question.ask(draw)
-    took = []
-    for _ in range(times):
-        began = perf_counter()
-        question.ask(draw)
-        took.append((perf_counter() - began) * 1000)
-    return Times(median(took), quantiles(took, n=100, method="inclusive")[98])
-
-
-def times_table(results: Mapping[str, Mapping[str, Times]]) -> Table:
-    """Return the answers' times by question and database, and whether they are as wanted."""
-    columns = [f"{database}\n{share} ms" for database in results for share in ("p50", "p99")]
-    table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
-    for column in (*columns, ""):
-        table.add_column(column, justify="right", no_wrap=True)
-    first, *_ = results.values()
-    for name in first:
-        times: Sequence[Times] = [found[name] for found in results.values()]
-        reached = all(time.p99_ms < WANTED_MS for time in times)
-        cells = [f"{value:.1f}" for time in times for value in time]
-        table.add_row(_indented(name), *cells, "" if reached else "[red]slow[/]")
-    return table
-
-
-def _indented(name: str) -> str:
-    group, _, rest = name.partition(":  ")
-    return f"  {rest}" if rest else group
-
-
-def make_databases(directory: Path, cluster: Cluster | None, messages: int) -> dict[str, str]:
-    """Fill a SQLite database in `directory`, unless that was done, and copy it to PostgreSQL; return their URLs by name."""
-    directory.mkdir(exist_ok=True)
-    path, known = directory / "bench.db", directory / "known"
-    urls = {"SQLite": f"sqlite:///{path}"}
-    if not known.exists():
-        service.run(["receiver", "migrate"], {"RECEIVER_DATABASE_URL": urls["SQLite"]}, directory)
-        fill(path, messages, known)
-    if cluster is not None:
-        urls["PostgreSQL"] = cluster.create_database("queries")
-        service.run(["receiver", "migrate"], {"RECEIVER_DATABASE_URL": urls["PostgreSQL"]}, directory)
-        copy(path, urls["PostgreSQL"])
-    return urls
-
-
-def run(databases: Mapping[str, str], times: int) -> Mapping[str, Mapping[str, Times]]:
-    """Measure all questions on databases by name and URL."""
-    results = {}
-    for name, url in databases.items():
-        database = Database(url)
-        try:
-            results[name] = measure(database, times)
-        finally:
-            database.close()
-    return results
+def _draw_trackers(connection: Connection) -> Iterator[Row[Any]]:
+    draw = Random(_TRACKER)
+    for number in range(_SAMPLES):
+        place = {"source": "shiipp" if number < _RARE else "ship24", "id": str(UUID(int=draw.getrandbits(128)))}
+        yield from connection.execute(text(_TRACKER), place)

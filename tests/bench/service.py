@@ -10,54 +10,102 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
 _STOP_SECONDS = 30
+_RUN_SECONDS = 120
 _SAMPLE_SECONDS = 0.2
 
 
 class MemoryWatch(threading.Thread):
-    """Samples how much memory a process and its children take, shared pages by share (PSS)."""
+    """Samples how much memory a process and its children take together.
+
+    That is the sum of their proportional set sizes (PSS): a page that several processes map counts for each with its share. RSS
+    would count what the writing process has from the one that forked it twice.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
-        self._peaks: dict[int, int] = {}
         self._over = threading.Event()
+        self.peak_bytes = 0
 
     def run(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            with suppress(psutil.NoSuchProcess):
-                for process in (self._process, *self._process.children(recursive=True)):
-                    self._peaks[process.pid] = max(self._peaks.get(process.pid, 0), process.memory_full_info().pss)
+            self.peak_bytes = max(self.peak_bytes, self._measure())
 
-    def stop(self) -> int:
-        """Return the sum of the processes' peaks in bytes."""
+    def stop(self) -> None:
+        """Look no more; `peak_bytes` stands."""
         self._over.set()
-        self.join()
-        return sum(self._peaks.values())
+        if self.is_alive():
+            self.join()
+
+    def _measure(self) -> int:
+        total = 0
+        with suppress(psutil.NoSuchProcess):
+            for process in (self._process, *self._process.children(recursive=True)):
+                total += int(process.memory_full_info().pss)
+        return total
+
+
+class Process:
+    """A service that takes connections."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._process = process
+        self._port = port
+        self.memory = MemoryWatch(process.pid)
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Let nothing of it run while the block does."""
+        family = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
+        try:
+            for process in family:
+                process.suspend()
+            yield
+        finally:
+            for process in family:
+                process.resume()
+
+    def read_metrics(self, *names: str) -> list[float]:
+        """Return values of metrics without labels, in this order."""
+        with urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return [float(found[name]) for name in names]
 
 
 @contextmanager
-def serving(arguments: Sequence[str], settings: Mapping[str, str], directory: Path, port: int) -> Iterator[MemoryWatch]:
-    """Run `python -m ARGUMENTS` in `directory` until the block ends; when the block begins it takes connections."""
+def serving(
+    arguments: Sequence[str], settings: Mapping[str, str], directory: Path, port: int, prefix: Sequence[str] = ()
+) -> Iterator[Process]:
+    """Run `python -m ARGUMENTS` in `directory` until the block ends; when the block begins it takes connections.
+
+    `prefix` is a command that runs commands.
+    """
+    command = [*prefix, *_command(arguments)]
     with (directory / "log").open("a") as log:
-        process = subprocess.Popen(_command(arguments), env=_environment(settings), cwd=directory, stdout=log, stderr=log)
-    watch = MemoryWatch(process.pid)
+        process = subprocess.Popen(command, env=_environment(settings), cwd=directory, stdout=log, stderr=log)
     try:
         _wait_for(process, port, directory / "log")
-        watch.start()
-        yield watch
+        running = Process(process, port)
+        running.memory.start()
+        yield running
+        running.memory.stop()
     finally:
         _end(process)
 
 
 def run(arguments: Sequence[str], settings: Mapping[str, str], directory: Path) -> None:
     """Run `python -m ARGUMENTS` in `directory` to its end."""
-    subprocess.run(_command(arguments), env=_environment(settings), cwd=directory, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        _command(arguments), env=_environment(settings), cwd=directory, check=True, capture_output=True, timeout=_RUN_SECONDS
+    )
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

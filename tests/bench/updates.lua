@@ -2,17 +2,17 @@
 --
 -- One update in ten is the first of a new tracker; the others go to any that is known, so that a tracker gets about ten.
 -- Each says what happened just now, and `order` grows with each update of a tracker, so all of them are there to be applied.
--- `KNOWN` names a file of trackers that the database has already, one `id number order` a line.
+-- `KNOWN` names a file of trackers that the database has already, one `id number order` a line. Where several threads send, each
+-- has its own trackers: it sets `share` and `shares` before `init`.
 
 local updates = tonumber(os.getenv("UPDATES") or "1")
 local known = os.getenv("KNOWN")
 
-math.randomseed(tonumber(os.getenv("SEED") or os.time()))
 wrk.method = "POST"
 wrk.headers["Authorization"] = "Bearer " .. (os.getenv("TOKEN") or "")
 wrk.headers["Content-Type"] = "application/json"
 
-local FIRST_TRACKERS = 200 -- so many are new before any is met again: 64 calls are under way at once
+local FIRST_TRACKERS = 200 -- of all threads; so many are new before any is met again: 64 calls are under way at once
 local NEW = 0.1
 
 -- What a courier says, by the event's number; the last one stays.
@@ -37,6 +37,8 @@ local TEMPLATE = [[{"metadata":{"generatedAt":"%s.%06dZ","messageId":"%s","topic
   .. [["courierCode":"fr-post","statusCode":"%s","statusCategory":"%s","statusMilestone":"%s"}],]]
   .. [["statistics":{"timestamps":{"infoReceivedDatetime":"2026-01-05T10:00:00","inTransitDatetime":null,]]
   .. [["deliveredDatetime":null}}}]]
+
+share, shares = 0, 1
 
 local ids, numbers, orders, count = {}, {}, {}, 0
 
@@ -67,7 +69,7 @@ local function clock()
 end
 
 local function choose_tracker()
-  if count < FIRST_TRACKERS or random() < NEW then
+  if count * shares < FIRST_TRACKERS or random() < NEW then
     return add_tracker(uuid(), format("S24DEMO%09d", random(0, 999999999)), 0)
   end
   return random(count)
@@ -88,10 +90,15 @@ local function item()
 end
 
 function init()
+  math.randomseed(tonumber(os.getenv("SEED") or os.time()) + share)
   if known then
+    local place = 0
     for line in io.lines(known) do
-      local id, number, order = line:match("(%S+) (%S+) (%d+)")
-      add_tracker(id, number, tonumber(order))
+      if place % shares == share then
+        local id, number, order = line:match("(%S+) (%S+) (%d+)")
+        add_tracker(id, number, tonumber(order))
+      end
+      place = place + 1
     end
   end
 end

@@ -1,0 +1,153 @@
+"""How fast operators are answered from a large database, while calls come in at half of what it can keep, or by itself."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from time import perf_counter
+from typing import NamedTuple
+
+from rich.table import Table
+
+from receiver.storage.database import Database
+from tests.bench.figures import Goal, Latency, summarise
+from tests.bench.load import Paced
+from tests.bench.queries import Asker, Question
+from tests.bench.stand import Bench
+from tests.bench.tables import make_table
+
+WANTED_MS = 50.0
+_UNMEASURED = 10  # statements are compiled, and prepared after some executions
+
+
+class Answers(NamedTuple):
+    """How long the answers of one database took, in microseconds by question; and the calls beside them: how many it kept at full
+    speed, and what became of half of that.
+    """
+
+    micros: Mapping[str, Sequence[float]]
+    full_rate: float = 0.0
+    beside: Paced | None = None
+
+
+Results = Mapping[str, Answers]
+
+
+def measure_beside(bench: Bench, times: int) -> Results:
+    """Ask each database each question so many times while calls come in."""
+    results = {}
+    for name, on_postgresql in bench.databases():
+        bench.tell(f"questions: the large database, {name}")
+        place = bench.places.filled(on_postgresql=on_postgresql)
+        with bench.toll.stand("ours", place) as stand:
+            stand.warm_up()
+            rate = stand.send(bench.seconds).rate
+            with stand.streaming(rate / 2) as end:
+                micros = _ask_all(bench, place.url, times, f"questions beside calls, {name}")
+                beside = end()
+        results[name] = Answers(micros, rate, beside)
+    return results
+
+
+def measure_alone(bench: Bench, times: int) -> Results:
+    """Ask each database each question so many times, and nothing else."""
+    results = {}
+    for name, on_postgresql in bench.databases():
+        bench.tell(f"questions: the large database, {name}")
+        place = bench.places.filled(on_postgresql=on_postgresql)
+        results[name] = Answers(_ask_all(bench, place.url, times, f"questions, {name}"))
+    return results
+
+
+def _ask_all(bench: Bench, url: str, times: int, doing: str) -> Mapping[str, Sequence[float]]:
+    database = Database(url)
+    try:
+        group, micros = "", {}
+        for question in Asker(database).questions():
+            group = group if question.name.startswith(" ") else question.name
+            name = question.name if question.name == group else f"{group}:{question.name}"
+            bench.tell(f"{doing}: {name}")
+            micros[name] = _ask(question, times)
+        return micros
+    finally:
+        database.close()
+
+
+def _ask(question: Question, times: int) -> Sequence[float]:
+    draw = Random(question.name)
+    for _ in range(_UNMEASURED):
+        question.ask(draw)
+    took = []
+    for _ in range(times):
+        began = perf_counter()
+        question.ask(draw)
+        took.append((perf_counter() - began) * 1e6)
+    return took
+
+
+class Group(NamedTuple):
+    """Questions that belong together: how long any of them took, and which one has the worst p99."""
+
+    name: str
+    questions: int
+    latency: Latency
+    worst: str
+    worst_p99_ms: float
+
+
+def group(micros: Mapping[str, Sequence[float]]) -> list[Group]:
+    """Return the groups in their order; `group:  question` names the members after the first."""
+    members: dict[str, dict[str, Sequence[float]]] = {}
+    for name, took in micros.items():
+        members.setdefault(name.partition(":  ")[0].partition(" ")[0], {})[name] = took
+    return [_summarise(name, questions) for name, questions in members.items()]
+
+
+def _summarise(name: str, questions: Mapping[str, Sequence[float]]) -> Group:
+    p99s = {question: summarise(took).p99_ms for question, took in questions.items()}
+    worst = max(p99s, key=lambda question: p99s[question])
+    return Group(name, len(questions), summarise([one for took in questions.values() for one in took]), worst, p99s[worst])
+
+
+def make_groups_table(results: Results) -> Table:
+    """Return each group's median, and the p99 of its slowest question, by database; below, the slowest of all."""
+    table = make_table(("", ""), [f"{name}\n{figure}" for name in results for figure in ("p50 ms", "p99 ms", "slowest")])
+    columns = [group(answers.micros) for answers in results.values()]
+    for row in zip(*columns, strict=True):
+        figures = [(f"{part.latency.p50_ms:.1f}", f"{part.latency.p99_ms:.1f}", f"{part.worst_p99_ms:.1f}") for part in row]
+        table.add_row(row[0].name, f"{row[0].questions}", *(cell for cells in figures for cell in cells))
+    return table
+
+
+def make_questions_table(results: Results) -> Table:
+    """Return all questions by database, and which are slower than wanted."""
+    table = make_table(("",), [*(f"{name}\n{share} ms" for name in results for share in ("p50", "p99")), ""])
+    first, *_ = results.values()
+    for name in first.micros:
+        times = [summarise(answers.micros[name]) for answers in results.values()]
+        cells = [f"{value:.1f}" for time in times for value in (time.p50_ms, time.p99_ms)]
+        reached = all(time.p99_ms <= WANTED_MS for time in times)
+        table.add_row(_indent(name), *cells, "" if reached else "[red]slow[/]")
+    return table
+
+
+def _indent(name: str) -> str:
+    group_, _, rest = name.partition(":  ")
+    return f"  {rest}" if rest else group_
+
+
+def describe(results: Results) -> list[str]:
+    """Return lines about the slowest question of each database, and about the calls beside."""
+    lines = []
+    for name, answers in results.items():
+        worst = max(group(answers.micros), key=lambda part: part.worst_p99_ms)
+        lines.append(f"{name}: slowest is “{worst.worst}”, p99 {worst.worst_p99_ms:.1f} ms")
+        if answers.beside is not None:
+            paced = answers.beside
+            rates = f"{paced.reached:,.0f} of {paced.wanted:,.0f} calls/s (full speed: {answers.full_rate:,.0f})"
+            lines.append(f"  beside it {rates}, p50 {paced.latency.p50_ms:.1f} ms, p99 {paced.latency.p99_ms:.1f} ms")
+    return lines
+
+
+def make_goals(results: Results) -> list[Goal]:
+    """Return what is wanted of the slowest question of each database."""
+    worst = {name: max(part.worst_p99_ms for part in group(answers.micros)) for name, answers in results.items()}
+    return [Goal(f"p99 of the slowest question, {name}, ms", value, WANTED_MS, 1) for name, value in worst.items()]

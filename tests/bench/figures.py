@@ -1,0 +1,47 @@
+"""The benchmark's arithmetic: percentiles, and whether what is wanted is reached."""
+
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import NamedTuple
+
+
+class Latency(NamedTuple):
+    """How long calls took, in milliseconds, and how many they were."""
+
+    calls: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+
+
+def summarise(micros: Iterable[float]) -> Latency:
+    """Return what is told of durations in microseconds; there must be one at least."""
+    ordered = sorted(micros)
+    p50, p99, p999 = (percentile(ordered, per_mille) / 1000 for per_mille in (500, 990, 999))
+    return Latency(len(ordered), p50, p99, p999, ordered[-1] / 1000)
+
+
+def percentile(ordered: Sequence[float], per_mille: int) -> float:
+    """Return the smallest value that so many thousandths of the ordered values do not exceed: always one that was measured."""
+    return ordered[max(0, ceil(per_mille * len(ordered) / 1000) - 1)]
+
+
+class Goal(NamedTuple):
+    """Something that is wanted of a figure. `digits` are shown behind the point; judged is what was measured."""
+
+    name: str
+    measured: float
+    wanted: float
+    digits: int = 0
+    at_least: bool = False
+
+    @property
+    def is_reached(self) -> bool:
+        """Tell whether the figure is as wanted, or better."""
+        return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the line of a table."""
+        wanted = f"{'≥' if self.at_least else '≤'} {self.wanted:,.{self.digits}f}"
+        return self.name, f"{self.measured:,.{self.digits}f}", wanted, "yes" if self.is_reached else "no"

@@ -1,0 +1,88 @@
+"""How long a call takes at a steady rate: at a quarter, half and three quarters of what was kept at full speed just before.
+
+Two more lines show that the figures can be believed: the same client on the bare server, and there with a halt in the middle,
+which has to be seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from threading import Timer
+from time import sleep
+from typing import NamedTuple
+
+from rich.table import Table
+
+from tests.bench.figures import Goal
+from tests.bench.load import Paced
+from tests.bench.service import Process
+from tests.bench.stand import Bench
+from tests.bench.tables import make_table
+
+_SHARES = (0.25, 0.5, 0.75)
+_WANTED_MS = 25.0  # p99 at half the rate
+HALT_SECONDS = 0.3
+_LEAD_SECONDS = 1
+
+
+class Line(NamedTuple):
+    """One run; `share` of the rate at full speed."""
+
+    name: str
+    kind: str
+    share: float
+    paced: Paced
+
+
+def measure(bench: Bench) -> list[Line]:
+    """Run the bare server, then ours on each database."""
+    lines = list(_check_client(bench))
+    for name, on_postgresql in bench.databases():
+        with bench.places.fresh(on_postgresql=on_postgresql) as place, bench.toll.stand("ours", place) as stand:
+            bench.tell(f"steady rates: {name}, full speed")
+            stand.warm_up()
+            rate = stand.send(bench.seconds).rate
+            for share in _SHARES:
+                bench.tell(f"steady rates: {name}, {share:.0%}")
+                lines.append(Line(name, "ours", share, stand.pace(rate * share, bench.seconds)))
+    return lines
+
+
+def _check_client(bench: Bench) -> Iterator[Line]:
+    bench.tell("steady rates: the bare server")
+    with bench.places.fresh(on_postgresql=False) as place, bench.toll.stand("bare", place) as stand:
+        stand.warm_up()
+        rate = stand.send(bench.seconds).rate / 2
+        yield Line("bare server", "bare", 0.5, stand.pace(rate, bench.seconds))
+        halt = Timer(_LEAD_SECONDS + bench.seconds / 2, _halt, [stand.process])
+        halt.start()
+        yield Line("bare, halted", "bare", 0.5, stand.pace(rate, bench.seconds))
+        halt.join()
+
+
+def _halt(process: Process) -> None:
+    with process.halted():
+        sleep(HALT_SECONDS)
+
+
+def make_pacing_table(lines: Sequence[Line]) -> Table:
+    """Return rates and durations by line."""
+    names = ("of full\nspeed", "wanted\ncalls/s", "reached\ncalls/s", "p50\nms", "p99\nms", "p99.9\nms", "max\nms", "calls")
+    table = make_table(("",), names)
+    for line in lines:
+        paced = line.paced
+        _, *durations = paced.latency
+        table.add_row(
+            line.name,
+            f"{line.share:.0%}",
+            f"{paced.wanted:,.0f}",
+            f"{paced.reached:,.0f}",
+            *(f"{value:,.1f}" for value in durations),
+            f"{paced.latency.calls:,}",
+        )
+    return table
+
+
+def make_goals(lines: Sequence[Line]) -> Iterator[Goal]:
+    """Give what is wanted at half the rate."""
+    for line in lines:
+        if line.kind == "ours" and line.share == 0.5:
+            yield Goal(f"p99 at half the rate, {line.name}, ms", line.paced.latency.p99_ms, _WANTED_MS, 1)

@@ -1,0 +1,129 @@
+"""A service on a place, and calls to it: whatever was answered 2xx has to be there in the end."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tests.bench import bare, load, service
+from tests.bench.load import Load, Paced, Target
+from tests.bench.places import Place, Places
+from tests.harness.ports import free_port
+
+WARM_UP_SECONDS = 1
+_WEBHOOK = "/webhooks/ship24"
+_ARGUMENTS = {
+    "bare": ["tests.bench.bare"],
+    "usual": ["tests.bench.usual_handler"],
+    "ours": ["receiver", "serve"],
+}
+
+
+class Stand:
+    """A service that runs, and what was asked of it. `kind` is a key of what can be started: bare, usual, ours."""
+
+    def __init__(self, kind: str, place: Place, target: Target, process: service.Process) -> None:
+        self.place = place
+        self.process = process
+        self.failed = 0
+        self.answered = 0
+        self._target = target
+        self._kind = kind
+
+    def warm_up(self) -> None:
+        """Let it compile and open what it needs."""
+        self.send(WARM_UP_SECONDS)
+
+    def send(self, seconds: int) -> Load:
+        """Send calls as fast as they are answered."""
+        done = load.send(self._target, seconds)
+        self._note(done.calls - done.failed, done.failed)
+        return done
+
+    def pace(self, rate: float, seconds: float) -> Paced:
+        """Send so many calls a second."""
+        done = load.pace(self._target, rate, seconds)
+        self._note(done.answered - done.failed, done.failed)
+        return done
+
+    @contextmanager
+    def streaming(self, rate: float) -> Iterator[Callable[[], Paced]]:
+        """Send so many calls a second until the block calls what it gets, or ends."""
+        with load.streaming(self._target, rate) as stop:
+
+            def end() -> Paced:
+                done = stop()
+                self._note(done.answered - done.failed, done.failed)
+                return done
+
+            yield end
+
+    def calls_per_commit(self) -> float:
+        """Return how many calls shared a commit so far; the usual handler makes one for each."""
+        if self._kind != "ours":
+            return 1.0
+        sums = self.process.read_metrics("receiver_batch_deliveries_sum", "receiver_batch_deliveries_count")
+        return sums[0] / max(1.0, sums[1])
+
+    def _note(self, answered: int, failed: int) -> None:
+        self.answered += max(0, answered) * self._target.updates
+        self.failed += failed
+
+
+class Toll:
+    """What all runs of ours took together: the peak of their memory, and the answers of anybody that were no 2xx."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self.failed = 0
+
+    @contextmanager
+    def stand(self, kind: str, place: Place, updates: int = 1, prefix: Sequence[str] = ()) -> Iterator[Stand]:
+        """Run a service on a place while the block runs; then see that all that was answered 2xx is kept."""
+        token, port = secrets.token_urlsafe(32), free_port()
+        settings = _settings(kind, place.url, token, port)
+        if kind != "usual":
+            service.run(["receiver", "migrate"], settings, place.directory)
+        last = place.ask("SELECT max(delivery_id) FROM messages") if kind == "ours" else ""
+        target = Target(f"http://127.0.0.1:{port}{bare.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
+        with service.serving([*_ARGUMENTS[kind]], settings, place.directory, port, prefix) as process:
+            stand = Stand(kind, place, target, process)
+            yield stand
+            process.memory.stop()
+        self.failed += stand.failed
+        if kind == "ours":
+            self.peak_bytes = max(self.peak_bytes, process.memory.peak_bytes)
+        if kind != "bare":
+            _check(kind, place, last, stand.answered)
+
+
+class Bench(NamedTuple):
+    """What every section works with. `tell` is told what is being done; `seconds` is how long a run is measured."""
+
+    places: Places
+    toll: Toll
+    seconds: int
+    tell: Callable[[str], None]
+
+    def databases(self) -> list[tuple[str, bool]]:
+        """Return the databases that there are: the name, and whether it is PostgreSQL."""
+        return [("SQLite", False), ("PostgreSQL", True)] if self.places.cluster else [("SQLite", False)]
+
+
+def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
+    if kind == "usual":
+        return {"DATABASE_URL": url.replace("postgresql://", "postgresql+psycopg://"), "TOKEN": token, "PORT": str(port)}
+    return {
+        "RECEIVER_DATABASE_URL": url,
+        "RECEIVER_SHIP24_TOKENS": token,
+        "RECEIVER_SHIP24_ALLOWED_IPS": "127.0.0.0/8",
+        "RECEIVER_PORT": str(port),
+    }
+
+
+def _check(kind: str, place: Place, last: str, answered: int) -> None:
+    """Ids of calls grow with time, so what came after the last one is this run's."""
+    query = f"SELECT count(*) FROM messages WHERE delivery_id > '{last}'" if kind == "ours" else "SELECT count(*) FROM message"
+    kept = int(place.ask(query))
+    if kept < answered:
+        raise RuntimeError(f"{kind} on {place.url}: {answered} updates were answered 2xx, only {kept} are kept")

@@ -1,0 +1,110 @@
+"""What a sync of the disk costs: this machine's own, and one that takes some milliseconds longer, as other disks' do.
+
+strace holds the call up where it would return, and stops nothing but syncs (a filter in the kernel looks for them). A line with
+strace and no delay shows what strace itself costs.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from tests.bench.cluster import BenchCluster
+from tests.bench.load import Load
+from tests.bench.stand import Bench
+from tests.bench.tables import make_table
+
+_DELAYS_MS = (None, 0, 2, 10)
+_SYSTEMS = (("usual", False), ("ours", False), ("ours", True))
+
+
+class Line(NamedTuple):
+    """One run. `delay_ms` is None without strace."""
+
+    kind: str
+    on_postgresql: bool
+    delay_ms: int | None
+    load: Load
+    calls_per_commit: float
+
+
+def measure(bench: Bench) -> list[Line]:
+    """Run the usual handler and ours on SQLite, and ours on PostgreSQL, with each delay; without strace only as it is."""
+    delays = _DELAYS_MS if shutil.which("strace") else (None,)
+    systems = [(kind, on_postgresql) for kind, on_postgresql in _SYSTEMS if bench.places.cluster or not on_postgresql]
+    return [_run(bench, kind, on_postgresql, delay) for kind, on_postgresql in systems for delay in delays]
+
+
+def _run(bench: Bench, kind: str, on_postgresql: bool, delay_ms: int | None) -> Line:
+    bench.tell(f"sync: {kind} on {'PostgreSQL' if on_postgresql else 'SQLite'}, {_name(delay_ms)}")
+    held = _hold_up(delay_ms)
+    with (
+        _slow_server(bench.places.cluster, held if on_postgresql else []),
+        bench.places.fresh(on_postgresql=on_postgresql) as place,
+        bench.toll.stand(kind, place, prefix=[] if on_postgresql else held) as stand,
+    ):
+        stand.warm_up()
+        done = stand.send(bench.seconds)
+        return Line(kind, on_postgresql, delay_ms, done, stand.calls_per_commit())
+
+
+def _hold_up(delay_ms: int | None) -> list[str]:
+    """Return a command that runs another one whose syncs take so much longer. -D: that one stays our own child."""
+    if delay_ms is None:
+        return []
+    command = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-e",
+        "signal=none",
+        "-e",
+        "trace=fsync,fdatasync",
+    ]
+    return [*command, "-e", f"inject=fsync,fdatasync:delay_exit={delay_ms * 1000}"] if delay_ms else command
+
+
+@contextmanager
+def _slow_server(cluster: BenchCluster | None, held: Sequence[str]) -> Iterator[None]:
+    """Start the server anew by a command that runs it, and after the block as it was."""
+    if cluster is None or not held:
+        yield
+        return
+    runner = cluster.directory / "postgres-held"
+    runner.write_text(f'#!/bin/sh\nexec {" ".join(held)} "{cluster.program}" "$@"\n', encoding="utf-8")
+    runner.chmod(0o755)
+    try:
+        _restart(cluster, runner)
+        yield
+    finally:
+        _restart(cluster, None)
+
+
+def _restart(cluster: BenchCluster, runner: Path | None) -> None:
+    cluster.stop()
+    cluster.runner = runner
+    cluster.start()
+
+
+def _name(delay_ms: int | None) -> str:
+    return "as it is" if delay_ms is None else f"traced, + {delay_ms} ms"
+
+
+def make_syncs_table(lines: Sequence[Line]) -> Table:
+    """Return rates by system and delay."""
+    table = make_table(("", "sync"), ("calls/s", "calls a\ncommit", "p50\nms", "p99\nms", "calls"))
+    last = ""
+    for line in lines:
+        name = f"{line.kind}, {'PostgreSQL' if line.on_postgresql else 'SQLite'}"
+        load = line.load
+        figures = (f"{load.rate:,.0f}", f"{line.calls_per_commit:,.1f}", f"{load.p50_ms:,.1f}", f"{load.p99_ms:,.1f}")
+        table.add_row("" if name == last else name, _name(line.delay_ms), *figures, f"{load.calls:,}")
+        last = name
+    return table

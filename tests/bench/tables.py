@@ -1,0 +1,35 @@
+"""How everything that is printed looks. Fits 80 columns."""
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.table import Table
+
+from tests.bench.figures import Goal
+
+
+def make_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """Return an empty table with columns of words, then columns of numbers."""
+    table = Table(*words, box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def make_machine_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """Return the machine's facts as two columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    return table
+
+
+def make_goals_table(goals: Iterable[Goal]) -> Table:
+    """Return what was measured beside what is wanted, and whether it is reached."""
+    table = make_table(("",), ("measured", "wanted", ""))
+    for goal in goals:
+        *cells, verdict = goal.cells()
+        table.add_row(*cells, f"[{'green' if goal.is_reached else 'red'}]{verdict}[/]")
+    return table
