@@ -1,6 +1,6 @@
 -- Fills a migrated SQLite database as months of single updates would have: rows in the order of their arrival, ids scattered.
--- The table temp.size says how many `calls` and `trackers`. Bodies are empty, as after pruning, but for one call in a hundred; all
--- else is as the service writes: most messages applied, some stale, repeated, recorded or quarantined, some calls refused.
+-- The table temp.size says how many `calls` and `trackers`. All is as the service writes it: most messages applied, some stale,
+-- repeated, recorded or quarantined, some calls refused. The bytes of the older half are pruned, as where 30 of 60 days are kept.
 
 CREATE TEMP TABLE tracker AS
 WITH RECURSIVE
@@ -28,25 +28,52 @@ WITH RECURSIVE
       (strftime('%s', 'now') - 60 * 86400) * 1000000 + n * (60 * 86400 * 1000000 / calls),
       lower(hex(randomblob(16))), lower(hex(randomblob(16))), lower(hex(randomblob(16))), abs(random() % 100)
     FROM number, temp.size
+  ),
+  decided AS (
+    SELECT
+      n, tracker, at,
+      substr(a, 1, 8) || '-' || substr(a, 9, 4) || '-4' || substr(a, 13, 3) || '-8' || substr(a, 16, 3) || '-' || substr(a, 19, 12)
+        AS message_id,
+      substr(b, 1, 8) || '-' || substr(b, 9, 4) || '-4' || substr(b, 13, 3) || '-8' || substr(b, 16, 3) || '-' || substr(b, 19, 12)
+        AS event_id,
+      printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
+        || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id,
+      c AS digest,
+      strftime('%Y-%m-%dT%H:%M:%S', at / 1000000 - iif(n > trackers AND d BETWEEN 90 AND 95, 70 * 86400, 0), 'unixepoch')
+        AS occurrence,
+      CASE
+        WHEN n <= trackers OR d < 90 THEN 'applied' WHEN d < 96 THEN 'stale' WHEN d < 99 THEN 'recorded' ELSE 'quarantined'
+      END AS outcome,
+      iif(n % 50000 = 11, '198.51.100.7', '203.0.113.' || (d % 16)) AS client
+    FROM drawn, temp.size
   )
 SELECT
-  n, tracker, at,
-  substr(a, 1, 8) || '-' || substr(a, 9, 4) || '-4' || substr(a, 13, 3) || '-8' || substr(a, 16, 3) || '-' || substr(a, 19, 12)
-    AS message_id,
-  substr(b, 1, 8) || '-' || substr(b, 9, 4) || '-4' || substr(b, 13, 3) || '-8' || substr(b, 16, 3) || '-' || substr(b, 19, 12)
-    AS event_id,
-  printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
-    || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id,
-  c AS digest,
-  strftime('%Y-%m-%dT%H:%M:%S', at / 1000000, 'unixepoch') AS occurrence,
-  CASE
-    WHEN n <= trackers OR d < 90 THEN 'applied' WHEN d < 96 THEN 'stale' WHEN d < 99 THEN 'recorded' ELSE 'quarantined'
-  END AS outcome,
-  iif(n % 50000 = 11, '198.51.100.7', '203.0.113.' || (d % 16)) AS client,
-  row_number() OVER (PARTITION BY tracker ORDER BY n) AS position,
-  lag(iif(d < 96, substr(b, 1, 8) || '-' || substr(b, 9, 4) || '-4' || substr(b, 13, 3) || '-8' || substr(b, 16, 3) || '-' ||
-    substr(b, 19, 12), NULL)) OVER (PARTITION BY tracker ORDER BY n) AS against
-FROM drawn, temp.size ORDER BY n;
+  *, row_number() OVER history AS position, sum(outcome = 'applied') OVER history AS moves,
+  substr(max(iif(outcome = 'applied', printf('%010d', n) || event_id, NULL)) OVER (
+    history ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+  ), 11) AS against
+FROM decided WINDOW history AS (PARTITION BY tracker ORDER BY n) ORDER BY n;
+
+-- What was sent, as `updates.lua` sends it; but for a milestone, a reference and the order it has always the same length.
+
+CREATE TEMP VIEW sent AS
+SELECT
+  n, source, message_id, delivery_id, at, outcome,
+  1275 + 2 * length(coalesce(milestone, 'il')) + length(coalesce(client_tracker_id, 'il')) + length(position) AS body_bytes,
+  '{"trackings":[{"metadata":{"generatedAt":"' || strftime('%Y-%m-%dT%H:%M:%S', at / 1000000, 'unixepoch') || '.000000Z","messageId":"'
+    || message_id || '","topic":"tracking/events"},"tracker":{"trackerId":"' || id || '","trackingNumber":"' || tracking_number
+    || '","shipmentReference":null,"clientTrackerId":' || coalesce('"' || client_tracker_id || '"', 'null')
+    || ',"isSubscribed":true,"createdAt":"2026-01-05T09:30:00.000Z"},"shipment":{"shipmentId":"' || id
+    || '","statusCode":"transit_handover","statusCategory":"transit","statusMilestone":' || coalesce('"' || milestone || '"', 'null')
+    || ',"originCountryCode":"DE","destinationCountryCode":"FR","delivery":{"estimatedDeliveryDate":null,"service":null,'
+    || '"signedBy":null},"trackingNumbers":[{"tn":"' || tracking_number || '"}],"recipient":null},"events":[{"eventId":"' || event_id
+    || '","trackingNumber":"' || tracking_number || '","eventTrackingNumber":"' || tracking_number
+    || '","status":"In transit to the delivery office","occurrenceDatetime":"' || occurrence || '","order":' || position
+    || ',"datetime":"' || occurrence || '.000Z","hasNoTime":false,"utcOffset":null,"location":"Paris, FR","sourceCode":"fr-post",'
+    || '"courierCode":"fr-post","statusCode":"transit_handover","statusCategory":"transit","statusMilestone":'
+    || coalesce('"' || milestone || '"', 'null') || '}],"statistics":{"timestamps":{"infoReceivedDatetime":"2026-01-05T10:00:00",'
+    || '"inTransitDatetime":null,"deliveredDatetime":null}}}]}' AS body
+FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 
 INSERT INTO messages (source, message_id, tracker_id, topic, outcome, reason, delivery_id, position, digest, received_at)
 SELECT
@@ -63,8 +90,9 @@ SELECT
   source, id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
   'transit', milestone, 'Paris, FR', 'fr-post', outcome, iif(outcome = 'stale', 'older', NULL), against, digest, at,
   iif(outcome = 'applied', substr(delivery_id, 1, 19) || '9' || substr(delivery_id, 21), NULL),
-  iif(outcome = 'applied', sum(outcome = 'applied') OVER (PARTITION BY tracker ORDER BY n), NULL),
-  iif(outcome = 'applied' AND position > 1, 'In transit to the delivery office', NULL), iif(outcome = 'applied', milestone, NULL)
+  iif(outcome = 'applied', moves, NULL),
+  iif(outcome = 'applied' AND moves > 1, 'In transit to the delivery office', NULL),
+  iif(outcome = 'applied' AND moves > 1, milestone, NULL)
 FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale') ORDER BY n;
 
 INSERT INTO quarantine (
@@ -81,55 +109,62 @@ INSERT INTO deliveries (
   received, applied, stale, duplicate, recorded, quarantined
 )
 SELECT
-  delivery_id, source, iif(source = 'ship24', 'tracking', 'new-package'), 'POST',
-  iif(source = 'ship24', '/webhooks/ship24', '/webhooks/shiipp/new-package'), at, at + 5000, '127.0.0.1', client, 'token-1', 200,
-  'accepted', 1250, 1, outcome = 'applied', outcome = 'stale', 0, outcome = 'recorded', outcome = 'quarantined'
-FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
+  sent.delivery_id, sent.source, iif(sent.source = 'ship24', 'tracking', 'new-package'), 'POST',
+  iif(sent.source = 'ship24', '/webhooks/ship24', '/webhooks/shiipp/new-package'), sent.at, sent.at + 5000, '127.0.0.1', client,
+  'token-1', 200, 'accepted', body_bytes, 1, sent.outcome = 'applied', sent.outcome = 'stale', 0, sent.outcome = 'recorded',
+  sent.outcome = 'quarantined'
+FROM sent CROSS JOIN call ON call.rowid = sent.n;
 
 INSERT INTO bodies (delivery_id, headers, body, answer)
 SELECT
-  delivery_id,
-  iif(1, '[["host","here"],["user-agent","Ship24/1.0"],["content-type","application/json"],["content-length","1250"]]', '[]'),
-  iif(1, CAST(json_object('trackings', json_array(json_object(
-    'metadata', json_object('generatedAt', occurrence || '.000Z', 'messageId', message_id, 'topic', 'tracking/events'),
-    'tracker', json_object('trackerId', id, 'trackingNumber', tracking_number, 'clientTrackerId', NULL, 'isSubscribed', json('true')),
-    'shipment', json_object('shipmentId', id, 'statusMilestone', milestone, 'recipient', NULL),
-    'events', json_array(json_object(
-      'eventId', event_id, 'trackingNumber', tracking_number, 'occurrenceDatetime', occurrence, 'order', position,
-      'status', 'In transit to the delivery office', 'statusCode', 'transit_handover', 'statusCategory', 'transit',
-      'statusMilestone', milestone, 'location', 'Paris, FR', 'courierCode', 'fr-post'
-    ))
-  ))) AS BLOB), x''),
-  CAST('{"received":1,"applied":1,"stale":0,"duplicate":0,"recorded":0,"quarantined":0}' AS BLOB)
-FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
+  delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]',
+  CAST(body AS BLOB),
+  CAST('{"delivery_id":"' || delivery_id || '","received":1,"applied":' || (outcome = 'applied') || ',"stale":' || (outcome = 'stale')
+    || ',"duplicate":0,"recorded":' || (outcome = 'recorded') || ',"quarantined":' || (outcome = 'quarantined')
+    || ',"messages":[{"message_id":"' || message_id || '","outcome":"' || outcome || '"' || CASE outcome
+      WHEN 'stale' THEN ',"reason":"older"' WHEN 'quarantined' THEN ',"reason":"bad_occurrence"' ELSE ''
+    END || '}]}' AS BLOB)
+FROM sent, temp.size WHERE n > calls / 2;
+
+CREATE TEMP TABLE edge AS SELECT min(delivery_id) AS delivery_id FROM bodies;
+
+INSERT INTO prunings SELECT 'bodies', NULL, 0, delivery_id FROM edge;
 
 -- Every fiftieth message came twice, and the first one again and again: a sender that does not take our answer.
 
 CREATE TEMP TABLE copy AS
 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < calls / 100)
-SELECT message_id, tracker, at + 30000000 AS at, lower(hex(randomblob(16))) AS c FROM call WHERE n % 50 = 0
+SELECT n, at + 30000000 AS at, lower(hex(randomblob(16))) AS c FROM call WHERE n % 50 = 0
 UNION ALL
-SELECT call.message_id, call.tracker, later.at + 7000, lower(hex(randomblob(16)))
+SELECT call.n, later.at + 7000, lower(hex(randomblob(16)))
 FROM number CROSS JOIN call ON call.n = 1 CROSS JOIN call AS later ON later.rowid = number.n * 99;
 
 CREATE TEMP TABLE copied AS
 SELECT
-  source, message_id, at,
-  printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
+  copy.n, copy.at,
+  printf('%08x-%04x-7', copy.at / 1000 >> 16, copy.at / 1000 & 65535)
     || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id
-FROM copy CROSS JOIN tracker ON tracker.rowid = copy.tracker ORDER BY at;
+FROM copy ORDER BY copy.at;
 
 INSERT INTO sightings (delivery_id, position, source, message_id, outcome, received_at)
-SELECT delivery_id, 0, source, message_id, 'duplicate', at FROM copied;
+SELECT copied.delivery_id, 0, source, message_id, 'duplicate', copied.at FROM copied CROSS JOIN sent ON sent.n = copied.n;
 
 INSERT INTO deliveries (
   id, source, kind, method, path, received_at, decided_at, peer, client, token, status, outcome, body_bytes,
   received, applied, stale, duplicate, recorded, quarantined
 )
 SELECT
-  delivery_id, source, 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '203.0.113.1', 'token-1', 200, 'accepted',
-  1250, 1, 0, 0, 1, 0, 0
-FROM copied;
+  copied.delivery_id, source, 'tracking', 'POST', '/webhooks/ship24', copied.at, copied.at + 5000, '127.0.0.1', '203.0.113.1',
+  'token-1', 200, 'accepted', body_bytes, 1, 0, 0, 1, 0, 0
+FROM copied CROSS JOIN sent ON sent.n = copied.n;
+
+INSERT INTO bodies (delivery_id, headers, body, answer)
+SELECT
+  copied.delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]',
+  CAST(body AS BLOB),
+  CAST('{"delivery_id":"' || copied.delivery_id || '","received":1,"applied":0,"stale":0,"duplicate":1,"recorded":0,"quarantined":0,'
+    || '"messages":[{"message_id":"' || message_id || '","outcome":"duplicate"}]}' AS BLOB)
+FROM edge CROSS JOIN copied CROSS JOIN sent ON sent.n = copied.n WHERE copied.delivery_id >= edge.delivery_id;
 
 -- As many refused calls as are kept one by one, and some that could not be read or stored.
 
@@ -156,8 +191,14 @@ SELECT
   'Expected another call.', 0, 0, 0, 0, 0, 0, 0
 FROM drawn;
 
+INSERT INTO bodies (delivery_id, headers, body, answer)
+SELECT
+  id, '[["host","127.0.0.1:8080"],["content-type","application/json"]]', x'',
+  CAST('{"error":{"code":"' || code || '","message":"Expected another call."},"delivery_id":"' || id || '"}' AS BLOB)
+FROM edge CROSS JOIN deliveries WHERE outcome <> 'accepted' AND id >= edge.delivery_id;
+
 CREATE TEMP TABLE latest AS
-SELECT tracker, max(position) AS position, count(*) AS moves, at, occurrence, event_id, message_id, digest FROM call
+SELECT tracker, max(position) AS position, moves, at, occurrence, event_id, message_id, digest FROM call
 WHERE outcome = 'applied' GROUP BY tracker;
 
 INSERT INTO trackers (
@@ -191,3 +232,4 @@ SELECT
   sum(recorded), sum(quarantined)
 FROM span CROSS JOIN deliveries WHERE received_at >= since GROUP BY 1, 2, 3, 4, 5, 6;
 
+INSERT INTO token_uses SELECT source, token, max(received_at) FROM deliveries WHERE token IS NOT NULL GROUP BY source, token;

@@ -32,7 +32,8 @@ _MESSAGE = (
     "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id AND EXISTS "
     "(SELECT 1 FROM bodies WHERE bodies.delivery_id = messages.delivery_id AND length(body) > 0) ORDER BY delivery_id LIMIT 1"
 )
-_FIRST_AND_LAST = "SELECT min(id), max(id) FROM deliveries"
+_ALL = "SELECT min(id), max(id) FROM deliveries"
+_WITH_BODIES = "SELECT min(delivery_id), max(delivery_id) FROM bodies"
 _NOW = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1"
 _STORM = "SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*) DESC LIMIT 1"
 _OFTEN = "SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :message_id"
@@ -52,8 +53,8 @@ class Asker:
         self._database = database
         with database.read() as connection:
             self._trackers = list(_draw_trackers(connection))
-            self._calls = list(_draw(connection, _CALL))
-            self._messages = list(_draw(connection, _MESSAGE))
+            self._calls = list(_draw(connection, _ALL, _CALL))
+            self._messages = list(_draw(connection, _WITH_BODIES, _MESSAGE))
             self._storm: str = connection.execute(text(_STORM)).scalar_one()
             self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
             self._now: int = connection.execute(text(_NOW)).scalar_one()
@@ -169,9 +170,9 @@ class Asker:
         return DeliveryFilter(since=since, until=since + draw.randrange(_DAY))
 
 
-def _draw(connection: Connection, query: str) -> Iterator[Row[Any]]:
-    """Give rows by ids of calls, drawn from all that there are: they grow with time."""
-    first, last = (UUID(end).int for end in connection.execute(text(_FIRST_AND_LAST)).one())
+def _draw(connection: Connection, ends: str, query: str) -> Iterator[Row[Any]]:
+    """Give rows by ids of calls, drawn between the two that `ends` gives: they grow with time."""
+    first, last = (UUID(end).int for end in connection.execute(text(ends)).one())
     draw = Random(query)
     for _ in range(_SAMPLES):
         yield from connection.execute(text(query), {"id": str(UUID(int=draw.randint(first, last)))})
