@@ -181,7 +181,8 @@ WITH RECURSIVE
 SELECT
   printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
     || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12),
-  'ship24', 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '192.0.2.' || (n % 200), NULL,
+  'ship24', 'tracking', 'POST', '/webhooks/ship24', at, at + 5000, '127.0.0.1', '192.0.2.' || (n % 200),
+  CASE WHEN n % 500 <> 1 AND n % 12 IN (0, 1) THEN 'token-1' END,
   CASE WHEN n % 500 = 1 THEN 413 WHEN n % 12 = 0 THEN 400 WHEN n % 12 = 1 THEN 503 WHEN n % 3 = 0 THEN 403 ELSE 401 END,
   CASE WHEN n % 500 = 1 THEN 'refused' WHEN n % 12 = 0 THEN 'unreadable' WHEN n % 12 = 1 THEN 'failed' ELSE 'refused' END,
   CASE

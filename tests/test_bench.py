@@ -1,0 +1,91 @@
+"""The benchmark's arithmetic: percentiles, what a client reports, groups of questions, and what is reached."""
+
+import json
+
+import pytest
+
+from tests.bench.asking import Answers, group, make_goals
+from tests.bench.cases import Case, Figures, make_cases
+from tests.bench.cases import make_goals as make_ratios
+from tests.bench.figures import Goal, percentile, summarise
+from tests.bench.load import Load, read_paced
+
+
+@pytest.mark.parametrize(
+    ("per_mille", "values", "expected"),
+    [
+        (500, [7], 7),
+        (999, [7], 7),
+        (500, [1, 2, 3, 4], 2),
+        (500, [1, 2, 3, 4, 5], 3),
+        (990, list(range(1, 101)), 99),
+        (990, list(range(1, 102)), 100),
+        (999, list(range(1, 1001)), 999),
+        (1000, [1, 2, 3], 3),
+    ],
+)
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(per_mille: int, values: list[int], expected: int) -> None:
+    assert percentile(values, per_mille) == expected
+
+
+def test_durations_are_summarised_in_milliseconds_whatever_their_order() -> None:
+    assert summarise([3000, 1000, 2000]) == (3, 2.0, 3.0, 3.0, 3.0)
+
+
+def printed(**changed: object) -> str:
+    return "Running 2s test\n" + json.dumps(
+        {"took": [1000], "waited": [], "failed": 0, "timely": 1, "micros": 2000000, **changed}
+    )
+
+
+def test_calls_that_were_never_answered_count_with_what_they_had_waited() -> None:
+    paced = read_paced(printed(took=[1000] * 98, waited=[500_000, 300_000], timely=98), rate=50)
+    assert (paced.answered, paced.unanswered, paced.wanted, paced.reached) == (98, 2, 50, 49)
+    assert (paced.latency.calls, paced.latency.p50_ms, paced.latency.p99_ms, paced.latency.max_ms) == (100, 1.0, 300.0, 500.0)
+
+
+def test_answers_after_the_end_are_no_part_of_the_rate_that_was_reached() -> None:
+    paced = read_paced(printed(took=[1000] * 100, timely=60), rate=50)
+    assert (paced.reached, paced.latency.calls) == (30, 100)
+
+
+@pytest.mark.parametrize(
+    ("measured", "at_least", "reached"),
+    [
+        (0.2496, True, False),
+        (0.25, True, True),
+        (0.3, True, True),
+        (0.2504, False, False),
+        (0.25, False, True),
+        (0.1, False, True),
+    ],
+)
+def test_what_was_measured_is_judged_and_not_what_is_shown_of_it(measured: float, at_least: bool, reached: bool) -> None:
+    goal = Goal("one", measured, 0.25, 2, at_least=at_least)
+    assert goal.is_reached is reached
+    assert goal.cells() == ("one", f"{measured:.2f}", f"{'≥' if at_least else '≤'} 0.25", "yes" if reached else "no")
+
+
+def test_questions_are_grouped_and_the_slowest_is_the_one_with_the_worst_p99() -> None:
+    micros = {"search by 1 letter": [1000.0], "search by 1 letter:  stuck": [3000.0, 60_000.0], "audit": [2000.0]}
+    search, audit = group(micros)
+    assert (search.name, search.questions, search.worst, search.worst_p99_ms) == ("search", 2, "search by 1 letter:  stuck", 60.0)
+    assert (search.latency.calls, search.latency.p50_ms) == (3, 3.0)
+    assert (audit.name, audit.questions, audit.worst_p99_ms) == ("audit", 1, 2.0)
+    assert [(goal.measured, goal.is_reached) for goal in make_goals({"SQLite": Answers(micros)})] == [(60.0, False)]
+
+
+def figures(*rates: float) -> list[Figures]:
+    return [Figures(Load(calls=1, seconds=1, failed=0, p50_ms=1, p99_ms=1), rate, 0) for rate in rates]
+
+
+def test_ratios_are_of_medians_and_left_out_where_one_side_is_missing() -> None:
+    bare, ours = Case("a", "bare server", "bare"), Case("c", "ours, SQLite", "ours")
+    ratios = list(make_ratios({bare: figures(100, 30_000, 40_000), ours: figures(7500, 1, 9000)}))
+    assert [(goal.measured, goal.wanted, goal.is_reached) for goal in ratios] == [(0.25, 0.25, True)]
+
+
+def test_cases_with_the_same_service_are_told_apart() -> None:
+    cases = make_cases(10_000_000, with_postgresql=True)
+    assert len({case.key for case in cases}) == len(cases)
+    assert not any(case.on_postgresql for case in make_cases(10_000_000, with_postgresql=False))
