@@ -19,7 +19,7 @@ test: .venv/test system-packages
 	$(BIN)/pytest
 
 bench: .venv/test system-packages
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 faults: .venv/test system-packages
 	@$(BIN)/python -m tests.faults

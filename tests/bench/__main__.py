@@ -42,7 +42,7 @@ class Size(NamedTuple):
 
 
 _WHOLE = Size(rounds=3, seconds=6, large=10_000_000, times=200)
-_QUICK = Size(rounds=1, seconds=1, large=100_000, times=30)
+_QUICK = Size(rounds=1, seconds=2, large=100_000, times=30)
 
 
 class Report:

@@ -142,8 +142,9 @@ def describe(results: Results) -> list[str]:
         lines.append(f"{name}: slowest is “{worst.worst}”, p99 {worst.worst_p99_ms:.1f} ms")
         if answers.beside is not None:
             paced = answers.beside
-            rates = f"{paced.reached:,.0f} of {paced.wanted:,.0f} calls/s (full speed: {answers.full_rate:,.0f})"
-            lines.append(f"  beside it {rates}, p50 {paced.latency.p50_ms:.1f} ms, p99 {paced.latency.p99_ms:.1f} ms")
+            rates = f"{paced.reached:,.0f} of {paced.wanted:,.0f} calls/s"
+            lines.append(f"  beside: {rates}, p50 {paced.latency.p50_ms:.1f} ms, p99 {paced.latency.p99_ms:.1f} ms")
+            lines.append(f"  full speed was {answers.full_rate:,.0f} calls/s")
     return lines
 
 

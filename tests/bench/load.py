@@ -17,7 +17,7 @@ from tests.bench.figures import Latency, summarise
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).with_name("updates.lua")
 _PACED_SCRIPT = Path(__file__).with_name("paced.lua")
-_LEAD_SECONDS = 1  # as in the script
+LEAD_SECONDS = 1  # before the first call at a steady rate: threads and connections are made
 _GRACE_SECONDS = 2  # for answers to what was sent last
 _ENDLESS_SECONDS = 3600
 
@@ -72,7 +72,7 @@ def send(target: Target, seconds: int) -> Load:
 
 def pace(target: Target, rate: float, seconds: float) -> Paced:
     """Send so many calls a second, each at its moment, whatever becomes of those before it."""
-    with _pacing(target, rate, seconds, _LEAD_SECONDS + seconds + _GRACE_SECONDS) as process:
+    with _pacing(target, rate, seconds, LEAD_SECONDS + seconds + _GRACE_SECONDS) as process:
         output, _ = process.communicate(timeout=seconds + 60)
     return read_paced(output, rate)
 
@@ -92,7 +92,8 @@ def streaming(target: Target, rate: float) -> Iterator[Callable[[], Paced]]:
 
 @contextmanager
 def _pacing(target: Target, rate: float, seconds: float, duration: float) -> Iterator[subprocess.Popen[str]]:
-    schedule = {"RATE": str(rate), "SECONDS": str(seconds), "THREADS": str(CONNECTIONS), "UPDATES_SCRIPT": str(_SCRIPT)}
+    moments = {"RATE": str(rate), "SECONDS": str(seconds), "LEAD": str(LEAD_SECONDS)}
+    schedule = {**moments, "THREADS": str(CONNECTIONS), "UPDATES_SCRIPT": str(_SCRIPT)}
     size = ["--threads", str(CONNECTIONS), "--connections", str(CONNECTIONS), "--duration", f"{ceil(duration)}s"]
     command = [_wrk(), *size, "--timeout", "30s", "--script", str(_PACED_SCRIPT), target.url]
     process = subprocess.Popen(command, env={**_environment(target), **schedule}, stdout=subprocess.PIPE, text=True)

@@ -2,7 +2,8 @@
 -- at which it was due: while the other side stands still the calls that become due meanwhile wait, and their waiting counts.
 --
 -- wrk does not say which connection an answer belongs to, so each has a thread of its own, which may then sleep until the next
--- call is due. `RATE` is calls a second in all, `SECONDS` how long, `THREADS` how many there are.
+-- call is due. `RATE` is calls a second in all, `SECONDS` how long, `THREADS` how many there are; the first call is due `LEAD` seconds
+-- from now, since threads and connections have to be made.
 
 dofile(os.getenv("UPDATES_SCRIPT"))
 
@@ -14,7 +15,6 @@ ffi.cdef([[
 ]])
 
 local MONOTONIC, ABSOLUTE = 1, 1
-local LEAD = 1e6 -- microseconds from now to the first call: threads and connections are made meanwhile
 local BREAK = 25e4 -- so long wrk takes to end when it is interrupted; what is due then is not sent, and does not count
 local moment = ffi.new("moment")
 
@@ -30,7 +30,7 @@ local function sleep_until(micros)
 end
 
 local count, rate, seconds = tonumber(os.getenv("THREADS")), tonumber(os.getenv("RATE")), tonumber(os.getenv("SECONDS"))
-local threads, first = {}, now() + LEAD
+local threads, first = {}, now() + tonumber(os.getenv("LEAD")) * 1e6
 
 function setup(thread)
   thread:set("place", #threads)

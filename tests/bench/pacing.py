@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from tests.bench.figures import Goal
-from tests.bench.load import Paced
+from tests.bench.load import LEAD_SECONDS, Paced
 from tests.bench.service import Process
 from tests.bench.stand import Bench
 from tests.bench.tables import make_table
@@ -20,7 +20,6 @@ from tests.bench.tables import make_table
 _SHARES = (0.25, 0.5, 0.75)
 _WANTED_MS = 25.0  # p99 at half the rate
 HALT_SECONDS = 0.3
-_LEAD_SECONDS = 1
 
 
 class Line(NamedTuple):
@@ -52,7 +51,7 @@ def _check_client(bench: Bench) -> Iterator[Line]:
         stand.warm_up()
         rate = stand.send(bench.seconds).rate / 2
         yield Line("bare server", "bare", 0.5, stand.pace(rate, bench.seconds))
-        halt = Timer(_LEAD_SECONDS + bench.seconds / 2, _halt, [stand.process])
+        halt = Timer(LEAD_SECONDS + bench.seconds / 2, _halt, [stand.process])
         halt.start()
         yield Line("bare, halted", "bare", 0.5, stand.pace(rate, bench.seconds))
         halt.join()
