@@ -9,6 +9,7 @@ from tests.bench.cases import Case, Figures, make_cases
 from tests.bench.cases import make_goals as make_ratios
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
+from tests.bench.memory import read_rollup
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,8 @@ def test_cases_with_the_same_service_are_told_apart() -> None:
     cases = make_cases(10_000_000, with_postgresql=True)
     assert len({case.key for case in cases}) == len(cases)
     assert not any(case.on_postgresql for case in make_cases(10_000_000, with_postgresql=False))
+
+
+def test_memory_is_what_a_process_shares_of_its_own_and_all_of_the_files_that_it_maps() -> None:
+    lines = ["55d0-7ffe ---p 00000000 00:00 0 [rollup]", "Rss: 100 kB", "Pss: 60 kB", "Pss_Anon: 50 kB", "Anonymous: 70 kB"]
+    assert read_rollup("\n".join(lines)) == (50 * 1024, 30 * 1024)

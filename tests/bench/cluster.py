@@ -60,6 +60,7 @@ def running(directory: Path, *, kept: bool) -> Iterator[BenchCluster]:
 
 @contextmanager
 def _started(cluster: BenchCluster) -> Iterator[None]:
+    cluster.stop()  # a run that was killed left it
     try:
         cluster.start()
         yield

@@ -1,11 +1,10 @@
-"""One service under load: its processes, started and ended by us, and the memory they take."""
+"""One service under load: its processes, started and ended by us."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,42 +13,12 @@ from urllib.request import urlopen
 
 import psutil
 
+from tests.bench.memory import MemoryWatch
+
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
 _STOP_SECONDS = 30
 _RUN_SECONDS = 120
-_SAMPLE_SECONDS = 0.2
-
-
-class MemoryWatch(threading.Thread):
-    """Samples how much memory a process and its children take together.
-
-    That is the sum of their proportional set sizes (PSS): a page that several processes map counts for each with its share. RSS
-    would count what the writing process has from the one that forked it twice.
-    """
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._process = psutil.Process(pid)
-        self._over = threading.Event()
-        self.peak_bytes = 0
-
-    def run(self) -> None:
-        while not self._over.wait(_SAMPLE_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, self._measure())
-
-    def stop(self) -> None:
-        """Look no more; `peak_bytes` stands."""
-        self._over.set()
-        if self.is_alive():
-            self.join()
-
-    def _measure(self) -> int:
-        total = 0
-        with suppress(psutil.NoSuchProcess):
-            for process in (self._process, *self._process.children(recursive=True)):
-                total += int(process.memory_full_info().pss)
-        return total
 
 
 class Process:
