@@ -95,13 +95,17 @@ def make_figures_table(results: Results) -> Table:
             case.name,
             f"{median(run.load.rate for run in runs):,.0f}",
             f"{median(rates):,.0f}",
-            f"{min(rates) / 1000:.3g}-{max(rates) / 1000:.3g}",
+            f"{_thousands(min(rates))}-{_thousands(max(rates))}",
             f"{median(run.load.p50_ms for run in runs):,.1f}",
             f"{median(run.load.p99_ms for run in runs):,.1f}",
             f"{max(run.memory_bytes for run in runs) / 2**20:,.0f}",
             f"{sum(run.load.failed for run in runs):,}",
         )
     return table
+
+
+def _thousands(rate: float) -> str:
+    return f"{rate / 1000:.{1 if rate >= 1000 else 2}f}"
 
 
 def make_goals(results: Results) -> Iterator[Goal]:

@@ -1,8 +1,8 @@
 """How much memory a service takes: what would be free if it were not there.
 
 Its processes share much: what the writing process has from the one that forked it, and libraries. RSS counts such a page for
-each of them; PSS divides it by all that map it, strangers too, so it sinks when other programs run. Here pages of no file count by
-share (only the family has them), and those of files once, as if nobody else had them.
+each of them; PSS divides it by all that map it, strangers too, so it sinks when other programs run. Here pages of no file count
+by share (only the family has them), and those of files once, as if nobody else had them.
 """
 
 import threading
