@@ -13,7 +13,7 @@ from tests.bench import filling, service
 from tests.bench.cluster import BenchCluster
 
 _SQLITE_BYTES = 3200  # by message, while the file is filled: rows, indexes, and what is sorted beside it
-_POSTGRESQL_BYTES = 3400
+_POSTGRESQL_BYTES = 2800
 
 
 @dataclass(frozen=True, slots=True)
