@@ -17,7 +17,7 @@ from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
 from tests.bench.places import Places
 from tests.bench.stand import Bench, Toll
-from tests.bench.tables import make_goals_table, make_machine_table
+from tests.bench.report import make_goals_table, machine_table
 from tests.harness.postgresql import find_binaries
 
 _DATA = Path(__file__).parents[2] / "data"
@@ -112,7 +112,7 @@ def main() -> None:
         if given.keep:
             given.keep.mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(_postgresql((given.keep or directory).resolve(), kept=given.keep is not None))
-        console.print(make_machine_table(machine.describe(directory)))
+        console.print(machine_table(machine.describe(directory)))
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
             report = Report(console, Bench(places, Toll(), size.seconds, status.update), size)

@@ -61,11 +61,12 @@ class Paced(NamedTuple):
     latency: Latency
 
 
-def send(target: Target, seconds: int) -> Load:
-    """Send calls one after the other on each connection, as fast as they are answered."""
-    size = ["--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--timeout", "30s"]
-    command = [_wrk(), *size, "--script", str(_SCRIPT), target.url]
-    done = subprocess.run(command, env=_environment(target), capture_output=True, text=True, check=True, timeout=seconds + 60)
+def send(url: str, token: str, seconds: int, updates: int = 1, known: Path | None = None, connections: int = CONNECTIONS) -> Load:
+    """Send calls of so many updates one after the other on each connection, as fast as they are answered."""
+    size = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
+    command = [_wrk(), *size, "--script", str(_SCRIPT), url]
+    environment = _environment(Target(url, token, updates, known))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=seconds + 60)
     result = json.loads(done.stdout.splitlines()[-1])
     return Load(result["calls"], result["micros"] / 1e6, result["failed"], result["p50"] / 1000, result["p99"] / 1000)
 

@@ -36,7 +36,8 @@ class Stand:
 
     def send(self, seconds: int) -> Load:
         """Send calls as fast as they are answered."""
-        done = load.send(self._target, seconds)
+        target = self._target
+        done = load.send(target.url, target.token, seconds, target.updates, target.known)
         self._note(done.calls - done.failed, done.failed)
         return done
 

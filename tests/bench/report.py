@@ -16,7 +16,7 @@ def make_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
-def make_machine_table(facts: Iterable[tuple[str, str]]) -> Table:
+def machine_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Return the machine's facts as two columns."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
