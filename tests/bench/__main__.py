@@ -16,8 +16,8 @@ from tests.bench.cluster import BenchCluster
 from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
 from tests.bench.places import Places
+from tests.bench.report import machine_table, make_goals_table
 from tests.bench.stand import Bench, Toll
-from tests.bench.report import make_goals_table, machine_table
 from tests.harness.postgresql import find_binaries
 
 _DATA = Path(__file__).parents[2] / "data"

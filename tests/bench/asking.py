@@ -11,8 +11,8 @@ from receiver.storage.database import Database
 from tests.bench.figures import Goal, Latency, summarise
 from tests.bench.load import Paced
 from tests.bench.queries import Asker, Question
-from tests.bench.stand import Bench
 from tests.bench.report import make_table
+from tests.bench.stand import Bench
 
 WANTED_MS = 50.0
 _UNMEASURED = 10  # statements are compiled, and prepared after some executions

@@ -10,8 +10,8 @@ from rich.table import Table
 from tests.bench.figures import Goal
 from tests.bench.load import Load
 from tests.bench.places import Place, Places
-from tests.bench.stand import Bench
 from tests.bench.report import make_table
+from tests.bench.stand import Bench
 
 _FULL_SPEED = 30_000  # calls/s of the bare server for which the wanted rate of grouped updates is stated
 _GROUPED = 15_000  # updates/s wanted then

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from tests.bench.figures import Goal
 from tests.bench.load import LEAD_SECONDS, Paced
+from tests.bench.report import make_table
 from tests.bench.service import Process
 from tests.bench.stand import Bench
-from tests.bench.report import make_table
 
 _SHARES = (0.25, 0.5, 0.75)
 _WANTED_MS = 25.0  # p99 at half the rate

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from tests.bench.cluster import BenchCluster
 from tests.bench.load import Load
-from tests.bench.stand import Bench
 from tests.bench.report import make_table
+from tests.bench.stand import Bench
 
 _DELAYS_MS = (None, 0, 2, 10)
 _SYSTEMS = (("usual", False), ("ours", False), ("ours", True))
