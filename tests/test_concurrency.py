@@ -11,6 +11,11 @@ from tests.harness.load import post_together
 from tests.harness.service import Reply, Service, run_command
 
 
+def both(service: StartService, url: str) -> tuple[Service, Service]:
+    """Start two services, each in an interpreter of its own: with another hash seed, sets have another order."""
+    return service(url, prefix=("env",)), service(url, prefix=("env",))
+
+
 def applied_by_message(answers: list[Reply]) -> Counter[str]:
     applied: Counter[str] = Counter()
     for answer in answers:
@@ -53,7 +58,7 @@ def test_of_twenty_copies_at_once_exactly_one_applies(service: StartService, dat
 
 
 def test_of_twenty_copies_at_two_processes_exactly_one_applies(service: StartService, postgresql_url: str) -> None:
-    two = service(postgresql_url), service(postgresql_url)
+    two = both(service, postgresql_url)
     for number in range(10):
         answers = post_together([ship24.single(f"copy-{number}")] * 20, *two)
         assert Counter(outcome for answer in answers for outcome in answer.outcomes()) == {"applied": 1, "duplicate": 19}
@@ -61,7 +66,7 @@ def test_of_twenty_copies_at_two_processes_exactly_one_applies(service: StartSer
 
 
 def test_one_message_for_two_trackers_at_two_processes_is_kept_once(service: StartService, postgresql_url: str) -> None:
-    two = service(postgresql_url), service(postgresql_url)
+    two = both(service, postgresql_url)
     for number in range(10):
         bodies = [ship24.single(f"torn-{number}", tracker_id=f"t-{number}-{place}") for place in range(10)]
         answers = post_together(bodies, *two)
@@ -75,7 +80,7 @@ def test_overlapping_groups_of_new_trackers_neither_deadlock_nor_apply_twice(
     service: StartService, request: pytest.FixtureRequest, sorting: str
 ) -> None:
     url = request.getfixturevalue(sorting)
-    two = service(url), service(url)
+    two = both(service, url)
     shuffle = random.Random(1)
     for part in range(12):
         items = [ship24.item(f"{name}-{part}", f"{name}-{part}") for name in make_ids(120, "new")]
@@ -90,7 +95,7 @@ def test_overlapping_groups_of_known_trackers_neither_deadlock_nor_apply_twice(
     service: StartService, request: pytest.FixtureRequest, sorting: str
 ) -> None:
     url = request.getfixturevalue(sorting)
-    two = service(url), service(url)
+    two = both(service, url)
     names = make_ids(120, "known")
     post_together([ship24.body(*(ship24.item(f"first-{name}", name) for name in names))], two[0])
     shuffle = random.Random(2)
@@ -105,7 +110,7 @@ def test_overlapping_groups_of_known_trackers_neither_deadlock_nor_apply_twice(
 
 
 def test_the_newest_event_wins_whichever_process_had_it(service: StartService, postgresql_url: str) -> None:
-    two = service(postgresql_url), service(postgresql_url)
+    two = both(service, postgresql_url)
     times = [f"2025-03-01T{hour:02}:00:00" for hour in range(24)]
     bodies = [ship24.single(tracker_id="raced", events=[ship24.event(occurrence=time)]) for time in times]
     random.Random(3).shuffle(bodies)

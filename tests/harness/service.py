@@ -2,26 +2,29 @@
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import psutil
 from sqlalchemy import RowMapping, text
 
 from receiver.storage.database import Database
+from tests.harness import starter
 from tests.harness.ports import free_port
+from tests.harness.storage import make_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIP24 = "/webhooks/ship24"
 TOKEN = "the-token-of-these-tests"
 _DEADLINE_SECONDS = 30.0
+Process = subprocess.Popen[bytes] | starter.Started
 
 
 class Reply(NamedTuple):
@@ -52,13 +55,35 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
     """Return the whole environment of a command: names of settings are in lower case, without their prefix."""
     given = {"database_url": database_url, **settings}
     variables = {f"RECEIVER_{name.upper()}": value for name, value in given.items()}
-    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
+    return {**starter.BASE, **variables}
+
+
+def start_command(
+    *arguments: str, cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes], prefix: Sequence[str] = ()
+) -> Process:
+    """Start one `receiver` command that prints into these files. With a `prefix` it is a new interpreter, `prefix` before it."""
+    if starter.can_start(env) and not prefix:
+        return starter.start(arguments, cwd, env, out, err)
+    command = [*prefix, sys.executable, "-m", "receiver", *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
 
 def run_command(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run one `receiver` command to its end."""
-    command = [sys.executable, "-m", "receiver", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = start_command(*arguments, cwd=cwd, env=env, out=out, err=err)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+        texts = [_read_text(file) for file in (out, err)]
+    return subprocess.CompletedProcess(arguments, code, *texts)
+
+
+def _read_text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 class Service:
@@ -71,7 +96,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "stderr.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self._family: list[psutil.Process] = []
         self._prefix = prefix
         settings = {"port": str(self.port), "ship24_tokens": TOKEN, "ship24_ip_policy": "off", **settings}
@@ -79,16 +104,12 @@ class Service:
 
     def migrate(self) -> None:
         """Make the tables."""
-        done = run_command("migrate", cwd=self.directory, env=self.env)
-        assert done.returncode == 0, done.stderr
+        make_tables(self.database_url)
 
     def start(self) -> "Service":
         """Start the process and wait until it serves."""
-        command = [*self._prefix, sys.executable, "-m", "receiver", "serve"]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.process = start_command("serve", cwd=self.directory, env=self.env, out=log, err=log, prefix=self._prefix)
         wait_until(self._serves, "the service serves")
         self._family = psutil.Process(self.process.pid).children(recursive=True)
         return self

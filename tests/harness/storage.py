@@ -3,6 +3,9 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 
@@ -11,13 +14,30 @@ from receiver.storage.database import Database
 
 
 def make_tables(url: str) -> None:
-    """Bring an empty database to this version."""
+    """Bring a database to this version."""
     database = Database(url)
     database.take()
     try:
-        schema.migrate(database)
+        if database.path is not None and not database.path.exists():
+            database.path.write_bytes(_empty_file())
+        else:
+            schema.migrate(database)
     finally:
         database.close()
+
+
+@cache
+def _empty_file() -> bytes:
+    """Return a SQLite file of this version, as `schema.migrate` makes it."""
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "empty.db"
+        database = Database(f"sqlite:///{file}")
+        database.take()
+        try:
+            schema.migrate(database)
+        finally:
+            database.close()
+        return file.read_bytes()
 
 
 def change(url: str, *statements: str) -> None:

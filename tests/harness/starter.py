@@ -1,0 +1,154 @@
+"""`python -m receiver …` in a moment: a process that has imported everything forks itself for each command.
+
+A command finds what it would find in a new interpreter: its arguments, environment, folder and standard files, in a process of
+its own that ends as any other does. What an interpreter reads at its own start is the starter's, though: whoever wants another
+time zone or hash seed needs a new interpreter (`can_start`).
+"""
+
+import atexit
+import gc
+import os
+import runpy
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+import receiver.cli  # noqa: F401  what each command would have to import
+
+_ROOT = Path(__file__).resolve().parents[2]
+_NUMBER = struct.Struct("!i")
+BASE = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+"""The environment of a command, but for what the command itself reads."""
+
+
+class Started:
+    """A command under way: what `subprocess.Popen` tells of a process, as far as it is asked here."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.returncode: int | None = None
+        self.pid = self._read()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None if there is none yet."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code; a signal that was its cause is a negative one."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                status = self._read()
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0) from None
+            self.returncode = os.waitstatus_to_exitcode(status)
+            self._connection.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a process that has not ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _read(self) -> int:
+        data = self._connection.recv(_NUMBER.size)
+        if len(data) != _NUMBER.size:
+            raise RuntimeError("the process that starts commands is gone")
+        return int(_NUMBER.unpack(data)[0])
+
+
+def can_start(env: Mapping[str, str]) -> bool:
+    """Tell whether a fork of the starter is as good as a new interpreter with this environment."""
+    return {name: value for name, value in env.items() if not name.startswith("RECEIVER_") and name != "COLUMNS"} == BASE
+
+
+def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes]) -> Started:
+    """Start a command. What it prints goes into these two files; there is nothing for it to read."""
+    ours, theirs = socket.socketpair()
+    with theirs, Path(os.devnull).open("rb") as nothing:
+        socket.send_fds(_connection(), [b"!"], [theirs.fileno(), nothing.fileno(), out.fileno(), err.fileno()])
+    ours.sendall(orjson.dumps([list(arguments), str(cwd), dict(env)]) + b"\n")
+    return Started(ours)
+
+
+@cache
+def _connection() -> socket.socket:
+    """Return the connection to the starter, which lives as long as this process."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "tests.harness.starter"]
+        process = subprocess.Popen(command, cwd=_ROOT, env=BASE, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _attend() -> bool:
+    """Fork for every command until nobody is there who could want one; return whether this is such a fork."""
+    gc.freeze()  # forks need not look through what was imported
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the tests
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the exit codes of those that wait
+    with socket.socket(fileno=os.dup(0)) as connection:
+        while True:
+            asked, files, _, _ = socket.recv_fds(connection, 1, 4)
+            if not asked:
+                return False
+            if os.fork() == 0:
+                break
+            for file in files:
+                os.close(file)
+    _become_command(files)
+    return True
+
+
+def _become_command(files: Sequence[int]) -> None:
+    """Fork once more, so that one process waits for the other and tells its exit code; the one that returns is the command."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with socket.socket(fileno=files[0]) as connection:
+        process_id = os.fork()
+        if process_id:
+            _report(process_id, connection)
+        with connection.makefile("rb") as lines:
+            arguments, cwd, env = orjson.loads(lines.readline())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, file in enumerate(files[1:]):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(cwd)
+    os.environ.update(env)
+    sys.path[0] = cwd
+    sys.argv[1:] = arguments
+
+
+def _report(process_id: int, connection: socket.socket) -> None:
+    connection.sendall(_NUMBER.pack(process_id))
+    _, status = os.waitpid(process_id, 0)
+    with suppress(OSError):  # nobody waits for it any more
+        connection.sendall(_NUMBER.pack(status))
+    os._exit(0)
+
+
+if __name__ == "__main__" and _attend():
+    runpy.run_module("receiver", run_name="__main__", alter_sys=True)
