@@ -16,7 +16,7 @@ test: .venv/test system-packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 bench: .venv/test system-packages
 	@$(BIN)/python -m tests.bench $(ARGS)

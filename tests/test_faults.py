@@ -14,7 +14,7 @@ from tests.harness.contents import check_whole
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.load import Load, post_together
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Reply, Service, wait_until
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, receive, send, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
 from tests.test_durability import Script, check_kept
 
@@ -27,17 +27,16 @@ def assert_unavailable(answer: Reply, code: str) -> None:
 def post_in_background(running: Service, threads: ThreadPoolExecutor, *bodies: bytes) -> list[Future[Reply]]:
     """Post, and return once the service has read all of it: it answers later calls after it has seen the earlier ones."""
     connections = [running.connect() for _ in bodies]
-    for connection in connections:
-        connection.connect()
-    calls = [threads.submit(post_and_close, running, body, c) for body, c in zip(bodies, connections, strict=True)]
+    for connection, body in zip(connections, bodies, strict=True):
+        send(connection, "POST", SHIP24, body, [("Content-Type", "application/json"), *bearer(TOKEN)])
     for _ in range(5):
         running.get("/healthz")
-    return calls
+    return [threads.submit(receive_and_close, connection) for connection in connections]
 
 
-def post_and_close(running: Service, body: bytes, connection: HTTPConnection) -> Reply:
+def receive_and_close(connection: HTTPConnection) -> Reply:
     with closing(connection):
-        return running.post(body, connection=connection)
+        return receive(connection)
 
 
 # Content

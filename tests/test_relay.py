@@ -65,8 +65,8 @@ def relay(place: Path) -> Iterator[Callable[[Service], Process]]:
     started: list[Process] = []
 
     def run(running: Service) -> Process:
-        with (place / "relay.log").open("ab") as log:
-            started.append(start_command("relay", cwd=place, env=running.env, out=log, err=log))
+        with (place / "relay.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            started.append(start_command("relay", cwd=place, env=running.env, files=(nothing, log, log)))
         return started[-1]
 
     yield run

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -59,19 +60,25 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
 
 
 def start_command(
-    *arguments: str, cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes], prefix: Sequence[str] = ()
+    *arguments: str, cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]], prefix: Sequence[str] = ()
 ) -> Process:
-    """Start one `receiver` command that prints into these files. With a `prefix` it is a new interpreter, `prefix` before it."""
+    """Start one `receiver` command with these files as its standard input, output and error.
+
+    With a `prefix` it is a new interpreter, and the prefix is put before it.
+    """
     if starter.can_start(env) and not prefix:
-        return starter.start(arguments, cwd, env, out, err)
+        return starter.start(arguments, cwd, env, files)
     command = [*prefix, sys.executable, "-m", "receiver", *arguments]
-    return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+    stdin, stdout, stderr = files
+    return subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
-def run_command(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run one `receiver` command to its end."""
-    with TemporaryFile() as out, TemporaryFile() as err:
-        process = start_command(*arguments, cwd=cwd, env=env, out=out, err=err)
+def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one `receiver` command, which can read what is typed, to its end."""
+    with TemporaryFile() as keyboard, TemporaryFile() as out, TemporaryFile() as err:
+        keyboard.write(typed.encode())
+        keyboard.seek(0)
+        process = start_command(*arguments, cwd=cwd, env=env, files=(keyboard, out, err))
         try:
             code = process.wait(60)
         finally:
@@ -108,8 +115,9 @@ class Service:
 
     def start(self) -> "Service":
         """Start the process and wait until it serves."""
-        with self.log.open("ab") as log:
-            self.process = start_command("serve", cwd=self.directory, env=self.env, out=log, err=log, prefix=self._prefix)
+        with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            files = (nothing, log, log)
+            self.process = start_command("serve", cwd=self.directory, env=self.env, files=files, prefix=self._prefix)
         wait_until(self._serves, "the service serves")
         self._family = psutil.Process(self.process.pid).children(recursive=True)
         return self
@@ -178,14 +186,8 @@ class Service:
         """Make one call, on a connection of its own unless one is given. Headers may repeat."""
         used = connection or self.connect()
         try:
-            used.putrequest(method, path, skip_accept_encoding=True)
-            if body is not None:
-                used.putheader("Content-Length", str(len(body)))
-            for name, value in headers:
-                used.putheader(name, value.encode("utf-8"))
-            used.endheaders(body)
-            response = used.getresponse()
-            return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            send(used, method, path, body, headers)
+            return receive(used)
         finally:
             if connection is None:
                 used.close()
@@ -219,6 +221,24 @@ class Service:
             return self.get("/healthz").status == 200
         except OSError:
             return False
+
+
+def send(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Sequence[tuple[str, str]]
+) -> None:
+    """Send a request. Headers may repeat."""
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    for name, value in headers:
+        connection.putheader(name, value.encode("utf-8"))
+    connection.endheaders(body)
+
+
+def receive(connection: http.client.HTTPConnection) -> Reply:
+    """Wait for the answer to what was sent."""
+    response = connection.getresponse()
+    return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
 
 
 def bearer(token: str | None) -> list[tuple[str, str]]:

@@ -80,11 +80,11 @@ def can_start(env: Mapping[str, str]) -> bool:
     return {name: value for name, value in env.items() if not name.startswith("RECEIVER_") and name != "COLUMNS"} == BASE
 
 
-def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes]) -> Started:
-    """Start a command. What it prints goes into these two files; there is nothing for it to read."""
+def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> Started:
+    """Start a command with these files as its standard input, output and error."""
     ours, theirs = socket.socketpair()
-    with theirs, Path(os.devnull).open("rb") as nothing:
-        socket.send_fds(_connection(), [b"!"], [theirs.fileno(), nothing.fileno(), out.fileno(), err.fileno()])
+    with theirs:
+        socket.send_fds(_connection(), [b"!"], [theirs.fileno(), *(file.fileno() for file in files)])
     ours.sendall(orjson.dumps([list(arguments), str(cwd), dict(env)]) + b"\n")
     return Started(ours)
 
