@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
+_PATIENCE_MS = 20_000
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -69,6 +70,7 @@ _UNLABELLED = """() => {
 @contextmanager
 def browsing() -> Iterator[Browser]:
     """Give a browser; its processes end with the block."""
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
         try:
@@ -84,7 +86,7 @@ class Tab:
         self.page: Page = context.new_page()
         self.home = home
         self.wrong: list[str] = []
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(_PATIENCE_MS)
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("dialog", self._on_dialog)

@@ -107,9 +107,8 @@ def _connection() -> socket.socket:
 
 def _attend() -> bool:
     """Fork for every command until nobody is there who could want one; return whether this is such a fork."""
-    gc.freeze()  # forks need not look through what was imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the tests
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the exit codes of those that wait
+    gc.freeze()  # forks need not look through what was imported
     with socket.socket(fileno=os.dup(0)) as connection:
         while True:
             asked, files, _, _ = socket.recv_fds(connection, 1, 4)
@@ -119,13 +118,15 @@ def _attend() -> bool:
                 break
             for file in files:
                 os.close(file)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
     _become_command(files)
     return True
 
 
 def _become_command(files: Sequence[int]) -> None:
     """Fork once more, so that one process waits for the other and tells its exit code; the one that returns is the command."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with socket.socket(fileno=files[0]) as connection:
         process_id = os.fork()
         if process_id:
