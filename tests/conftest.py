@@ -1,6 +1,9 @@
 """What the tests share: a database of each kind, and services that end with their test."""
 
 import os
+import shutil
+import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
@@ -24,9 +27,11 @@ _ENOUGH_BYTES = 4 * 1024**3
 
 
 def pytest_configure() -> None:
-    """Keep files in memory where there is room: the tests see to it that syncs are asked for, and need not wait for a disk."""
+    """Make places alike: files are in memory, where there is room, and Ctrl-C does what it does."""
     if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
-        tempfile.tempdir = str(_MEMORY)
+        tempfile.tempdir = str(_MEMORY)  # that syncs are asked for is tested; how long a disk takes is not
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def lacking(reason: str) -> None:
