@@ -144,12 +144,18 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+"""Plans that read whole tables. What writes asks by key; before a new table is first analysed the server takes it for small."""
+
+
 def _prepare_postgresql_writer(connection: Any, record: Any) -> None:
     connection.prepared_max = 1000
     connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
     # A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
     if connection.execute("SHOW synchronous_commit").fetchone()[0] in {"off", "local"}:
         connection.execute("SET synchronous_commit = on")
+    for plan in _WHOLE_TABLES:
+        connection.execute(f"SET {plan} = off")
     connection.commit()
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, select, values
 from sqlalchemy.sql import ClauseElement
 
+from receiver.storage.arrays import write_array
 from receiver.storage.database import Database
 
 _T = TypeVar("_T")
@@ -88,7 +89,7 @@ class _Statement:
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         if self._arrays:
             for chunk in _chunks(rows, _MAX_ROWS):
-                yield connection.exec_driver_sql(self._text, tuple(map(list, zip(*chunk, strict=True))))
+                yield connection.exec_driver_sql(self._text, tuple(map(write_array, zip(*chunk, strict=True))))
         else:
             for chunk in _chunks(rows, _MAX_REPEATED):
                 yield connection.exec_driver_sql(self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
