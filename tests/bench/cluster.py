@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.harness.island import Island
 from tests.harness.ports import free_port
 from tests.harness.postgresql import Cluster, find_binaries
 
@@ -13,8 +14,8 @@ from tests.harness.postgresql import Cluster, find_binaries
 class BenchCluster(Cluster):
     """One server. `runner` is a program that runs the server's, whose path and arguments it gets."""
 
-    def __init__(self, binaries: Path, directory: Path, port: int) -> None:
-        super().__init__(binaries, directory, port)
+    def __init__(self, binaries: Path, directory: Path, port: int, island: Island | None = None) -> None:
+        super().__init__(binaries, directory, port, island)
         self.directory = directory
         self.runner: Path | None = None
 
