@@ -28,10 +28,7 @@ _TRACKER = (
     "WHERE source = :source AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
 )
 _CALL = "SELECT id, source, received_at FROM deliveries WHERE id >= :id ORDER BY id LIMIT 1"
-_MESSAGE = (
-    "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id AND EXISTS "
-    "(SELECT 1 FROM bodies WHERE bodies.delivery_id = messages.delivery_id AND length(body) > 0) ORDER BY delivery_id LIMIT 1"
-)
+_MESSAGE = "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id ORDER BY delivery_id LIMIT 1"
 _ALL = "SELECT min(id), max(id) FROM deliveries"
 _WITH_BODIES = "SELECT min(delivery_id), max(delivery_id) FROM bodies"
 _NOW = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1"
