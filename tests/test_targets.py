@@ -122,7 +122,10 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_under_way_comes_again(st
             running.post(moved(f"t{number % 10}", number // 10))
         running.post(moved("held", 1))
         running.post(moved("held", 2))
-        wait_until(lambda: waiting(running) == 2, "all but the held ones were taken")
+        wait_until(
+            lambda: waiting(running) == 2 and shop.moves("held") == [1],
+            "all but the held ones were taken, one of these is under way",
+        )
         running.kill()
         assert waiting(running) == 2
         change_database(sqlite_url, "UPDATE dispatches SET due_at = 0")  # the lease of the dead relay has run out
