@@ -70,7 +70,9 @@ def kill_relay(directory: Path, size: Size) -> Result:
         if not is_long(size):  # time passes at once for what only the dead one could have settled
             wait_until(lambda: _waits_only(service, leased), "all else is handed on")
             change(service.database_url, f"UPDATE dispatches SET due_at = {killed_at} WHERE {leased}")
-        result = shop.judge(result, service, killed=1)
+        result = shop.judge(
+            result, service, killed=1 if is_long(size) else 2
+        )  # leases of the living one may have ended with them
         return result._replace(recovery_seconds=monotonic() - moment if is_long(size) else None)
 
 
