@@ -111,11 +111,16 @@ def test_statistics_are_what_counting_the_rows_gives(
     assert shown["rows"]["deliveries"] == len(calls)
 
 
-def test_the_lag_is_that_of_the_last_applied_events(empty: Archive) -> None:
+def before(seconds: int) -> dict[str, Any]:
+    return event(occurrence=(NOW - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z"))
+
+
+def test_the_lag_is_that_of_the_latest_events_of_trackers(empty: Archive) -> None:
     with opened(empty.url) as store:
-        for seconds in range(1, 101):
-            occurred = (NOW - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
-            store.keep(single(events=[event(occurrence=occurred)]), single(events=[event(occurrence="x")]))
+        for seconds in range(1, 100):
+            past = [before(10**6), before(10**7)]
+            store.keep(single(events=[*past, before(seconds)]), single(events=[event(occurrence="x")]))
+        store.keep(single(tracker_id="moved twice", events=[before(200)]), single(tracker_id="moved twice", events=[before(100)]))
     shown = queries.show_statistics(empty.database, "1h", _BEGIN - _HOUR, _BEGIN + _HOUR, NAMES)
     assert shown["sources"]["ship24"]["lag"] == {"events": 100, "p50_seconds": 51.0, "p90_seconds": 91.0, "p99_seconds": 100.0}
     assert shown["sources"]["shiipp"]["lag"] == {"events": 0, "p50_seconds": None, "p90_seconds": None, "p99_seconds": None}

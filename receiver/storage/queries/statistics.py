@@ -13,7 +13,7 @@ from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, Tra
 from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 
 _SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
-_SAMPLED_EVENTS = 1000
+_SAMPLED_TRACKERS = 1000
 _SECOND = 1_000_000
 
 
@@ -74,24 +74,27 @@ def read_last_call(connection: Connection, source: str) -> str | None:
 
 
 def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
-    """Return how long after their occurrence the last applied events of a window arrived, in seconds; no zone counts as UTC."""
-    deliveries, messages, events = table_of(DeliveryTable), table_of(MessageTable), table_of(EventTable)
+    """Return how long after their occurrence events arrived, in seconds; no zone counts as UTC.
+
+    Of each tracker that the last calls of the window moved it takes the event at which that stands: the past that comes with a
+    new tracker is not late, and a timeline's events lie far apart on the disk.
+    """
+    deliveries, messages = table_of(DeliveryTable), table_of(MessageTable)
+    trackers, events = table_of(TrackerTable), table_of(EventTable)
     inside = deliveries.c.id >= first_id(since), deliveries.c.id < first_id(until)
     last = select(deliveries.c.id).where(deliveries.c.source == source, *inside).order_by(deliveries.c.id.desc()).limit(_SAMPLE)
     calls = last.subquery()
-    of_message = and_(
-        events.c.source == messages.c.source,
-        events.c.tracker_id == messages.c.tracker_id,
-        events.c.message_id == messages.c.message_id,
+    applied = and_(messages.c.delivery_id == calls.c.id, messages.c.outcome == "applied")
+    moved = select(messages.c.source, messages.c.tracker_id).select_from(calls).join(messages, applied).distinct()
+    named = moved.limit(_SAMPLED_TRACKERS).subquery()
+    of_tracker = and_(trackers.c.source == named.c.source, trackers.c.tracker_id == named.c.tracker_id)
+    latest = and_(
+        events.c.source == trackers.c.source,
+        events.c.tracker_id == trackers.c.tracker_id,
+        events.c.event_id == trackers.c.latest_event_id,
     )
-    statement = (
-        select(events.c.occurrence, events.c.received_at)
-        .select_from(calls)
-        .join(messages, and_(messages.c.delivery_id == calls.c.id, messages.c.outcome == "applied"))
-        .join(events, of_message)
-        .where(events.c.outcome == "applied", events.c.basis == "courier")
-        .limit(_SAMPLED_EVENTS)
-    )
+    statement = select(events.c.occurrence, events.c.received_at).select_from(named).join(trackers, of_tracker)
+    statement = statement.join(events, latest).where(events.c.basis == "courier", events.c.received_at < until)
     times = [(rank(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
     return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
