@@ -16,6 +16,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from receiver.storage.database import Database
+from receiver.storage.upkeep import Upkeep
 from tests.bench.filling import copy, fill
 from tests.bench.queries import Asker, Question
 from tests.harness.postgresql import Cluster
@@ -142,6 +143,24 @@ def test_on_postgresql_the_work_is_bounded(on_postgresql: Database) -> None:
                 rows[question.name] = max(rows.get(question.name, 0), count_rows(plan))
     assert max(rows.values()) > 0
     assert {name: number for name, number in rows.items() if number > _MAX_ROWS} == {}
+
+
+def test_on_sqlite_refused_calls_are_trimmed_without_reading_their_rows(on_sqlite: Database) -> None:
+    """The writer looks every few seconds, and the rows lie all over the disk."""
+    (plan,) = plans_to_trim(on_sqlite, "EXPLAIN QUERY PLAN")
+    assert "USING COVERING INDEX ix_deliveries_not_accepted" in plan
+
+
+def test_on_postgresql_refused_calls_are_trimmed_without_reading_their_rows(on_postgresql: Database) -> None:
+    (plan,) = plans_to_trim(on_postgresql, "EXPLAIN")
+    assert re.search("Index Only Scan.* using ix_deliveries_not_accepted", plan), plan
+
+
+def plans_to_trim(database: Database, prefix: str) -> list[str]:
+    with database.read() as connection:
+        with listening() as heard:
+            assert Upkeep(database).trim_refused(connection) == 0
+        return ["\n".join(explain(connection, prefix, statement)) for statement in heard]
 
 
 def bounded(database: Database) -> list[Question]:

@@ -48,7 +48,7 @@ class DeliveryTable(Table, table=True):
     __table_args__ = (
         Index(
             "ix_deliveries_not_accepted",
-            "id",
+            *("id", "outcome", "status", "source", "client", "received"),
             sqlite_where=NOT_ACCEPTED,
             postgresql_where=NOT_ACCEPTED,
         ),
