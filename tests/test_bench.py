@@ -70,7 +70,7 @@ def test_what_was_measured_is_judged_and_not_what_is_shown_of_it(measured: float
 def test_questions_are_grouped_and_the_slowest_is_the_one_with_the_worst_p99() -> None:
     micros = {"search by 1 letter": [1000.0], "search by 1 letter:  stuck": [3000.0, 60_000.0], "audit": [2000.0]}
     search, audit = group(micros)
-    assert (search.name, search.questions, search.worst, search.worst_p99_ms) == ("search", 2, "search by 1 letter:  stuck", 60.0)
+    assert (search.name, search.questions, search.worst_p99_ms) == ("search", 2, 60.0)
     assert (search.latency.calls, search.latency.p50_ms) == (3, 3.0)
     assert (audit.name, audit.questions, audit.worst_p99_ms) == ("audit", 1, 2.0)
     assert [(goal.measured, goal.is_reached) for goal in make_goals({"SQLite": Answers(micros)})] == [(60.0, False)]

@@ -72,6 +72,8 @@ def measure(bench: Bench, cases: Sequence[Case], rounds: int) -> Results:
 
 def _run(bench: Bench, case: Case) -> Figures:
     with _place(bench.places, case) as place:
+        if case.is_large:
+            place.read_indexes()
         with bench.toll.stand(case.kind, place, case.updates) as stand:
             stand.warm_up()
             done = stand.send(bench.seconds)

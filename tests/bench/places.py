@@ -14,6 +14,12 @@ from tests.bench.cluster import BenchCluster
 
 _SQLITE_BYTES = 3200  # by message, while the file is filled: rows, indexes, and what is sorted beside it
 _POSTGRESQL_BYTES = 2800
+_USED = ("messages", "events", "trackers")  # each call goes to some place in their keys
+_SQLITE_INDEXES = "SELECT name FROM pragma_index_list(?) WHERE NOT partial"
+_POSTGRESQL_INDEXES = (
+    "SELECT sum(pg_prewarm(indexrelid::regclass, 'read')) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid "
+    f"WHERE relname IN {_USED}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,19 @@ class Place:
         with closing(sqlite3.connect(self.directory / "bench.db")) as connection:
             value = connection.execute(query).fetchone()[0]
         return "" if value is None else str(value)
+
+    def read_indexes(self) -> None:
+        """Read what every call has to look into once from the disk: a service that runs has it in memory after a while."""
+        if self.cluster is not None:
+            database = self.url.rpartition("/")[2]
+            self.cluster.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm", database)
+            self.cluster.execute(f"{_POSTGRESQL_INDEXES}; SELECT count(shipment) FROM trackers", database)
+            return
+        with closing(sqlite3.connect(self.directory / "bench.db")) as connection:
+            for table in _USED:
+                for (index,) in connection.execute(_SQLITE_INDEXES, (table,)).fetchall():
+                    connection.execute(f"SELECT count(*) FROM {table} INDEXED BY {index}").fetchone()
+            connection.execute("SELECT count(shipment) FROM trackers").fetchone()
 
 
 class Places:
