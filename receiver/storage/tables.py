@@ -224,7 +224,7 @@ class QuarantineTable(Table, table=True):
     """Messages and events that could not be applied, with their bytes and the reason."""
 
     __tablename__ = "quarantine"
-    __table_args__ = (Index(None, "delivery_id"),)
+    __table_args__ = (Index(None, "delivery_id"), Index(None, "reason", "id"))
 
     id: str = key()
     delivery_id: str = Field(sa_type=Text)

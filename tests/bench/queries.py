@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from receiver import story
+from receiver import clock, story
+from receiver.clock import to_micros
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -134,9 +135,9 @@ class Asker:
     def _list_calls(self, wanted: DeliveryFilter, cursor: str | None = None, limit: int = 50) -> object:
         return queries.list_deliveries(self._database, wanted, NAMES, limit, cursor)
 
-    def _show_statistics(self, micros: int, draw: Random) -> object:
-        until = self._now - draw.randrange(_DAY // 24)
-        return queries.show_statistics(self._database, "some time", until - micros, until, NAMES)
+    def _show_statistics(self, micros: int, _: Random) -> object:
+        now = to_micros(clock.now())  # they are always asked for a span that ends now
+        return queries.show_statistics(self._database, "some time", now - micros, now, NAMES)
 
     def _key(self, draw: Random) -> tuple[str, str]:
         row = draw.choice(self._trackers)

@@ -64,11 +64,12 @@ def list_quarantine(
     table = table_of(QuarantineTable)
     columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
     columns += [func.length(table.c.raw).label("raw_bytes"), func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw")]
-    rest = {name: value for name, value in (("source", source), ("reason", reason)) if value is not None}
-    if not is_keepable(*rest.values()):
+    narrow = [] if reason is None else [table.c.reason == reason]
+    rest = {} if source is None else {"source": source}
+    if not is_keepable(source, reason):
         return Page([], None)
     with database.read() as connection:
-        page = read_newest(connection, table, columns, [], rest, cursor, limit)
+        page = read_newest(connection, table, columns, narrow, rest, cursor, limit)
     return Page([{**item, "raw": _read_beginning(item["raw"])} for item in page.items], page.next)
 
 

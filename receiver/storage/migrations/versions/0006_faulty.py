@@ -1,4 +1,4 @@
-"""Calls that were not accepted: what is asked of them stands in their index, so that their rows are not read to count them."""
+"""Indexes for what went wrong: calls that were not accepted are counted without their rows, quarantine is listed by reason."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,3 +16,4 @@ def upgrade() -> None:
         sqlite_where=sa.text("outcome <> 'accepted'"),
         postgresql_where=sa.text("outcome <> 'accepted'"),
     )
+    op.create_index("ix_quarantine_reason_id", "quarantine", ["reason", "id"])
