@@ -2,6 +2,8 @@
 
 import json
 import re
+import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
 from tests.harness.ports import free_port
 from tests.harness.pretenders import Forgetful, LastArrival, Locked, Pretender, Repetitive, TextOrder, faltering
-from tests.harness.service import SHIP24, TOKEN, Service, run_command
+from tests.harness.service import SHIP24, TOKEN, Service, run_command, wait_until
 
 OPS = "the-ops-token-of-these-tests"
 SHIIPP = "the-shiipp-token-of-these-tests"
@@ -159,7 +161,8 @@ def test_success_false_is_a_failure(status: str) -> None:
         report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), steps=(0.0,))
     assert report.calls["accepted"] == 0
     assert report.lost.value == report.messages["sent"]
-    assert report.calls["given_up"] == report.calls["attempts"] / 2 > 0
+    assert report.calls["given_up"] == report.calls["made"] > 0
+    assert report.calls["attempts"] == 2 * report.calls["made"], "where nothing is taken, nothing is sent again"
 
 
 @pytest.mark.parametrize("takes", [False, True], ids=["not taken", "taken"])
@@ -224,6 +227,50 @@ def test_ctrl_c_ends_it_with_what_is_known() -> None:
     assert report.interrupted
     assert counts(report) == [None, None, None]
     assert not report.is_good
+
+
+def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
+    def press(_progress: Progress) -> None:
+        if len(endpoint.calls) > 5:
+            raise KeyboardInterrupt
+
+    plan = make_plan("ship24", 1, RUN, QUICK)
+    answers = [say(200, body=b"{}")] * 2
+    with answering(choose=lambda _call: answers.pop() if answers else HANG) as endpoint:
+        result = run(plan, Target({"tracking": endpoint.url}, TOKEN, AT_ONCE), Order(), press)
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "sender"], "no sender")
+    report = make_report(plan, result)
+    assert (report.answers, report.messages["sent"], report.messages["trackers"]) == ({}, 0, 0)
+
+
+def test_head_without_an_answer_is_told_and_the_rest_is_tried() -> None:
+    pretender = Pretender()
+    with answering(choose=lambda call: pretender.choose(call) if call.body else CLOSE) as endpoint:
+        report = simulate(endpoint.url, shape=Shape(calls=5, rate=100))
+    assert (report.head, counts(report)) == ("connection", [0, 0, 0])
+
+
+def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(files[0]),
+        "-out",
+        str(files[1]),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    with answering(choose=Pretender().choose, tls=context) as endpoint:
+        with pytest.raises(NobodyThere, match="certificate"):
+            simulate(endpoint.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
+        assert counts(simulate(endpoint.url, shape=Shape(calls=5, rate=100))) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
@@ -325,6 +372,8 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
         (there.replace("//", "//me:hidden@"), "--token", TOKEN),
         ("ftp://127.0.0.1/", "--token", TOKEN),
         (there, "--token", TOKEN, "--run", "xyz"),
+        (there, "--token", TOKEN, "--rate", "nan"),
+        (there, "--token", TOKEN, "--seconds", "inf"),
         (there, "--token", TOKEN, "--test-call-from", "somewhere"),
     )
     for arguments in wrong:
@@ -341,7 +390,7 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
 
 
 def test_the_line_that_follows_a_run_fits_a_terminal() -> None:
-    line = describe(Progress("traffic", 1_000_000, 999_999, 999_999, 999_999, 999_999))
+    line = describe(Progress("traffic", 1_000_000, 999_999, 999_999, 999_999))
     assert line == "traffic: 999,999 of 1,000,000 calls, 999,999 retries, 999,999 wait for one"
     assert len(line) < 80
 

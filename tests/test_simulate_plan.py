@@ -19,7 +19,7 @@ from receiver.occurrence import Moment, compare, read_occurrence
 from receiver.records import Delivery
 from receiver.simulation.planning import make_plan
 from receiver.simulation.records import Call, Plan, Shape, Truth
-from receiver.simulation.steps import retry_steps
+from receiver.simulation.sender import retry_steps
 from receiver.simulation.times import FORMS, draw_times
 from receiver.sources import make_sources
 
@@ -80,9 +80,9 @@ def test_another_run_differs_in_its_digits_alone(source: str) -> None:
 
 
 @both_sources
-@pytest.mark.parametrize("calls", [1, 2, 5, 37, 400])
-def test_it_makes_as_many_calls_as_it_was_told(source: str, calls: int) -> None:
-    plan = make_plan(source, 3, RUN, Shape(calls=calls, rate=20))
+@pytest.mark.parametrize(("calls", "duplicates"), [(1, 50), (2, 10), (3, 50), (37, 10), (400, 10)])
+def test_it_makes_as_many_calls_as_it_was_told(source: str, calls: int, duplicates: int) -> None:
+    plan = make_plan(source, 3, RUN, Shape(calls=calls, rate=20, duplicates=duplicates))
     assert calls <= len(plan.traffic) <= calls + (5 if source == "shiipp" else 0)  # a call of Shiipp's has messages of one kind
     dues = [call.due_seconds for call in plan.traffic]
     assert dues == sorted(dues)

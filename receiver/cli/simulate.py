@@ -9,15 +9,14 @@ import click
 from receiver.addresses import is_loopback
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json
-from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
+from receiver.cli.sending import Amount, Digits, Elsewhere, Token, Webhook, find_token
 from receiver.cli.simulated import show_report, telling
 from receiver.errors import ConfigurationError
 from receiver.simulation.planning import make_plan
 from receiver.simulation.records import Shape
 from receiver.simulation.report import Report, make_report
 from receiver.simulation.run import NotLetIn, Order, run
-from receiver.simulation.sender import Target
-from receiver.simulation.steps import retry_steps
+from receiver.simulation.sender import Target, retry_steps
 from receiver.simulation.truth import OpsRefused
 from receiver.sources import NAMES
 
@@ -34,15 +33,13 @@ _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 @click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="Copies included.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For so long, in the place of --calls.")
-@click.option("--rate", type=click.FloatRange(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
+@click.option("--seconds", type=Amount(0, min_open=True), help="For so long, in the place of --calls.")
+@click.option("--rate", type=Amount(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
 @click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
-@click.option(
-    "--duplicates", type=click.FloatRange(0, 50), default=10, show_default=True, help="Percent of calls; half parallel."
-)
-@click.option("--reorder", type=click.FloatRange(0, 100), default=20, show_default=True, help="Percent of messages; come late.")
+@click.option("--duplicates", type=Amount(0, 50), default=10, show_default=True, help="Percent of calls; half parallel.")
+@click.option("--reorder", type=Amount(0, 100), default=20, show_default=True, help="Percent of messages; come late.")
 @click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="At most.")
-@click.option("--time-scale", type=click.FloatRange(0.0001, 1), default=0.001, show_default=True, help="Of the vendors' retries.")
+@click.option("--time-scale", type=Amount(0.0001, 1), default=0.001, show_default=True, help="Of the vendors' retries.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides every byte but the digits of the run.")
 @click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that keep runs apart; else random.")
 @click.option("--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", help="Compare with its ops API; or SIMULATE_OPS_TOKEN.")

@@ -46,6 +46,8 @@ class Ledger:
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.begun = 0  # calls of the traffic
+        self.carried = 0  # messages in them, copies counted
+        self.messages: set[int] = set()  # their numbers
         self.sent = 0  # attempts of all phases
         self.accepted = 0
         self.given_up = 0
@@ -76,9 +78,12 @@ class Ledger:
         elif key in self._refused_since:
             self.recovery = max(self.recovery, attempt.ended_at - self._refused_since.pop(key))
         if call.phase == "traffic":
-            self.begun += attempt.number == 1
+            if attempt.number == 1:
+                self.begun += 1
+                self.carried += len(call.messages)
+                self.messages.update(call.messages)
             self.behind = max(self.behind, attempt.started_at - attempt.due_at)
-            if reply.problem != "connection":
+            if reply.status is not None or reply.problem == "timeout":
                 self.latencies.append(attempt.ended_at - attempt.due_at)
 
     def _judge(self, phase: Phase, number: int, verdict: str | None, *, taken: bool) -> None:
@@ -99,7 +104,7 @@ class Ledger:
 
     def find(self) -> Findings:
         """Return what is wrong, as far as answers tell."""
-        numbers = sorted({number for call in self._plan.traffic for number in call.messages})
+        numbers = sorted(self.messages)
         lost = {number: reason for number in numbers if (reason := self._why_lost(number))}
         doubled = {number: f"taken {self._taken[number]} times" for number in numbers if self._taken[number] > 1}
         wrong = {place: reason for place in range(len(self._plan.trackers)) if (reason := self._why_wrong(place))}
@@ -107,7 +112,7 @@ class Ledger:
 
     def accepted_messages(self) -> int:
         """Return how many messages of the traffic were in a call that was accepted."""
-        return sum(self._accepted[number] for number in {number for call in self._plan.traffic for number in call.messages})
+        return sum(self._accepted[number] for number in self.messages)
 
     def asked_trackers(self) -> int:
         """Return of how many trackers both questions were answered."""

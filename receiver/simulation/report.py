@@ -73,10 +73,10 @@ def make_report(plan: Plan, result: Result) -> Report:
             "given_up": ledger.given_up,
         },
         messages={
-            "sent": len({number for call in plan.traffic for number in call.messages}),
-            "with_copies": sum(len(call.messages) for call in plan.traffic),
+            "sent": len(ledger.messages),
+            "with_copies": ledger.carried,
             "accepted": ledger.accepted_messages(),
-            "trackers": len(plan.trackers),
+            "trackers": len({plan.messages[number].tracker for number in ledger.messages}),
             "outcomes": dict(ledger.outcomes),
         },
         answers=dict(sorted(ledger.statuses.items())),

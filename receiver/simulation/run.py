@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from receiver.errors import ReceiverError
 from receiver.simulation.ledger import Ledger
 from receiver.simulation.records import Plan
-from receiver.simulation.sender import Progress, Sender, Target, path_of, post
+from receiver.simulation.sender import Progress, Sender, Target, origin_of, path_of, post
 from receiver.simulation.truth import Compared, Ops
-from receiver.simulation.wire import Reply, Watch, Wire
+from receiver.simulation.wire import Problem, Reply, Watch
 
 _USER_AGENT = {"user-agent": "receiver-simulate"}
 _WORTH_A_RETRY = {408, 425, 429}
@@ -51,8 +50,7 @@ def run(plan: Plan, target: Target, order: Order, tell: Callable[[Progress], Non
     try:
         first = target.urls[plan.kind(plan.hello)]
         ops = Ops(first, order.ops_token, watch) if order.ops_token is not None else None
-        head = _ask_head(watch.over(Wire(first, target.timeout_seconds)), first)
-        _ask_in(watch.over(Wire(first, target.timeout_seconds)), target, plan)
+        head = _ask_in(watch, target, plan)
         test = _call_from(order.test_call_from, watch, target, plan) if order.test_call_from else None
         if ops is not None:
             ops.probe()
@@ -74,6 +72,8 @@ def _send_all(
     try:
         sender.send(plan.traffic, tell)
         seconds = monotonic() - begun
+        if not sender.was_accepted():
+            return seconds, None, False  # twenty times each is enough
         sender.send(plan.resend, tell)
         if ops is not None:
             compared = ops.compare(plan)  # before the questions, which move the trackers
@@ -84,23 +84,27 @@ def _send_all(
     return seconds, compared, False
 
 
-def _ask_head(wire: Wire, url: str) -> str:
-    """Ask as Ship24 does before it lets a URL be saved: without a token."""
-    reply = wire.call("HEAD", path_of(url), _USER_AGENT)
-    if reply.status is None:
-        parts = urlsplit(url)
-        what = "within the time" if reply.problem == "timeout" else "(no connection)"
-        raise NobodyThere(f"Nobody answers at {parts.scheme}://{parts.hostname}:{parts.port or ''} {what}.")
-    return _say(reply)
-
-
-def _ask_in(wire: Wire, target: Target, plan: Plan) -> None:
-    """Send one message; that it is refused is not tried twenty times with each of thousands."""
-    status = post(wire, target, plan, plan.hello).status
+def _ask_in(watch: Watch, target: Target, plan: Plan) -> str:
+    """Ask with HEAD and without a token, as Ship24 does before it lets a URL be saved; return what came of it. Then send one
+    message: that it is refused is not tried twenty times with each of thousands.
+    """
+    url = target.urls[plan.kind(plan.hello)]
+    wire = watch.wire(url, target.timeout_seconds)
+    head = wire.call("HEAD", path_of(url), _USER_AGENT)
+    hello = post(wire, target, plan, plan.hello)
+    if head.status is None and hello.problem is not None:
+        raise NobodyThere(f"Nobody answers at {origin_of(url)} {_NOBODY[hello.problem]}.")
+    status = hello.status
     if status is not None and 300 <= status < 500 and status not in _WORTH_A_RETRY:
         raise NotLetIn(f"The receiver answers {status} to a good call: {_WHY.get(status, 'expected a 2xx')}.")
+    return _say(head)
 
 
+_NOBODY: dict[Problem, str] = {
+    "timeout": "within the time",
+    "connection": "(no connection, or it speaks something else)",
+    "certificate": "with a certificate that is trusted here (SSL_CERT_FILE may name others)",
+}
 _WHY = {
     401: "the token is not one of its own",
     403: "it does not let this address or this token in",
@@ -113,7 +117,7 @@ _WHY = {
 def _call_from(address: str, watch: Watch, target: Target, plan: Plan) -> str:
     """Make the test call of the dashboard, which comes from another address than the real ones."""
     url = target.urls[plan.kind(plan.test)]
-    return _say(post(watch.over(Wire(url, target.timeout_seconds, address)), target, plan, plan.test))
+    return _say(post(watch.wire(url, target.timeout_seconds, address), target, plan, plan.test))
 
 
 def _say(reply: Reply) -> str:

@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 from receiver.simulation.answers import read_answer
 from receiver.simulation.ledger import Attempt, Ledger
 from receiver.simulation.records import Call, Phase, Plan
-from receiver.simulation.steps import TIMEOUT_SECONDS
 from receiver.simulation.wire import Reply, Watch, Wire
 
+TIMEOUT_SECONDS = 15.0
+"""Within which an answer has to be there. Source: Ship24 documentation, "Webhooks"; Shiipp publishes none."""
+
 _TICK_SECONDS = 0.25
+_MINUTE, _HOUR = 60.0, 3600.0
 
 
 class Target(NamedTuple):
@@ -42,12 +45,22 @@ class Progress(NamedTuple):
     phase: Phase
     total: int
     done: int
-    accepted: int
     retries: int
     waiting: int
 
 
 Tell = Callable[[Progress], None]
+
+
+def retry_steps(source: str, scale: float) -> tuple[float, ...]:
+    """Return how many seconds are waited after each attempt that failed; `scale` shortens the vendor's own times.
+
+    Ship24 makes 20 attempts in about six days, the first again after 12 minutes, at most 12 hours apart (read from its code).
+    Shiipp tries up to five times more, ever further apart (its documentation; by how much is not said: ten minutes, doubled).
+    """
+    if source == "ship24":
+        return tuple(min(12 * _MINUTE * 1.5**step, 12 * _HOUR) * scale for step in range(19))
+    return tuple(10 * _MINUTE * 2**step * scale for step in range(5))
 
 
 class Sender:
@@ -75,20 +88,24 @@ class Sender:
         self._due = [(begun + call.due_seconds, place, 1, call) for place, call in enumerate(calls)]
         heapify(self._due)
         self._numbers = self._left = len(calls)
-        before = self._ledger.accepted, self._ledger.retries
+        before = self._ledger.retries
         with self._changed:
             while self._left:
                 self._changed.wait(self._hand_out())
                 if self._left and monotonic() < told_at:
                     continue
                 told_at = monotonic() + _TICK_SECONDS
-                done = len(calls) - self._left
-                accepted, retries = self._ledger.accepted - before[0], self._ledger.retries - before[1]
-                tell(Progress(calls[0].phase, len(calls), done, accepted, retries, self._waiting))
+                done, retries = len(calls) - self._left, self._ledger.retries - before
+                tell(Progress(calls[0].phase, len(calls), done, retries, self._waiting))
+
+    def was_accepted(self) -> bool:
+        """Tell whether any call ever was."""
+        return self._ledger.accepted > 0
 
     def close(self) -> None:
         """Let the threads end, each after the call that it makes; what is due and not begun is left out."""
-        self._ended = True
+        with self._changed:
+            self._ended = True
         for _ in range(self._target.connections):
             self._ready.put(None)
 
@@ -106,9 +123,9 @@ class Sender:
         while (job := self._ready.get()) is not None and not self._ended:
             due_at, attempt, call = job
             url = self._target.urls[self._plan.kind(call)]
-            host = urlsplit(url).netloc
+            host = origin_of(url)
             if host not in wires:
-                wires[host] = watch.over(Wire(url, self._target.timeout_seconds))
+                wires[host] = watch.wire(url, self._target.timeout_seconds)
             started_at = monotonic()
             reply = post(wires[host], self._target, self._plan, call)
             self._settle(call, Attempt(attempt, due_at, started_at, monotonic(), attempt > len(self._target.steps)), reply)
@@ -116,6 +133,8 @@ class Sender:
     def _settle(self, call: Call, attempt: Attempt, reply: Reply) -> None:
         reading = read_answer(reply, [self._plan.messages[number].id for number in call.messages])
         with self._changed:
+            if self._ended:
+                return  # it was cut short by us, which is not the receiver's doing
             self._ledger.note(call, attempt, reply, reading)
             if reading.taken or attempt.is_last:
                 self._left -= 1
@@ -131,6 +150,12 @@ def post(wire: Wire, target: Target, plan: Plan, call: Call) -> Reply:
     """Post a call as both vendors do."""
     headers = {"authorization": f"Bearer {target.token}", "content-type": "application/json", "user-agent": "receiver-simulate"}
     return wire.call("POST", path_of(target.urls[plan.kind(call)]), headers, plan.body(call))
+
+
+def origin_of(url: str) -> str:
+    """Return whom a URL calls; unlike its path and its query that is no secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def path_of(url: str) -> str:

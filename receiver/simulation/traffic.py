@@ -12,7 +12,7 @@ _COPY_SLOTS = 40  # by which a copy comes late, at most
 
 def draw_sizes(rng: Random, shape: Shape) -> list[int]:
     """Return how many messages each call has that is no copy."""
-    return [rng.randint(1, shape.group) for _ in range(shape.calls - round(shape.calls * shape.duplicates / 100))]
+    return [rng.randint(1, shape.group) for _ in range(shape.calls - int(shape.calls * shape.duplicates / 100))]
 
 
 def lay_traffic(rng: Random, messages: Sequence[Message], sizes: Sequence[int], shape: Shape) -> tuple[Call, ...]:

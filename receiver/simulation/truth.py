@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 from receiver.errors import ReceiverError
 from receiver.simulation.records import Plan, Truth
 from receiver.simulation.sender import path_of
-from receiver.simulation.wire import Reply, Watch, Wire
+from receiver.simulation.wire import Reply, Watch
 
 _WAITS = (0.1, 0.5, 2.0, 5.0)  # seconds after each try that failed
 _TIMEOUT_SECONDS = 15.0
@@ -40,7 +40,7 @@ class Ops:
         root = parts.path.partition("/webhooks/")[0] if "/webhooks/" in parts.path else ""
         self._base = f"{parts.scheme}://{parts.netloc}{root}/ops/api"
         self._headers = {"authorization": f"Bearer {token}"}
-        self._wire = watch.over(Wire(self._base, _TIMEOUT_SECONDS))
+        self._wire = watch.wire(self._base, _TIMEOUT_SECONDS)
 
     def probe(self) -> None:
         """Raise OpsRefused unless the API answers to the token."""

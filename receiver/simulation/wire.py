@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from http.client import HTTPException
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -22,7 +23,7 @@ _PIECE_BYTES = 65_536
 _WATCH_SECONDS = 0.1
 _FAULTS = (OSError, HTTPException, HTTPError, ValueError)
 
-Problem = Literal["timeout", "connection"]
+Problem = Literal["timeout", "connection", "certificate"]
 
 
 class Reply(NamedTuple):
@@ -59,10 +60,11 @@ class _Secure(HTTPSConnection):
 class Wire:
     """A connection to one server, kept as long as it keeps it. One thread calls; another one may cut."""
 
-    def __init__(self, url: str, timeout_seconds: float, source: str | None = None) -> None:
+    def __init__(self, url: str, timeout_seconds: float, source: str | None, trust: ssl.SSLContext | None) -> None:
         self._parts: SplitResult = urlsplit(url)
         self._timeout_seconds = timeout_seconds
         self._source = source
+        self._trust = trust
         self._connection: _Plain | _Secure | None = None
         self._lock = Lock()
         self._deadline: float | None = None
@@ -134,13 +136,12 @@ class Wire:
         source = (self._source, 0) if self._source else None
         host, port, seconds = self._parts.hostname or "", self._parts.port, self._timeout_seconds
         if self._parts.scheme == "https":
-            context = ssl.create_default_context()
-            return _Secure(host, port, timeout=seconds, source_address=source, ssl_context=context)
+            return _Secure(host, port, timeout=seconds, source_address=source, ssl_context=self._trust)
         return _Plain(host, port, timeout=seconds, source_address=source)
 
 
 class Watch:
-    """A thread that ends calls whose time is up."""
+    """Makes wires; a thread ends their calls whose time is up."""
 
     def __init__(self) -> None:
         self._wires: list[Wire] = []
@@ -148,10 +149,16 @@ class Watch:
         self._thread = Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
-    def over(self, wire: Wire) -> Wire:
-        """Watch over a wire from now on."""
+    def wire(self, url: str, timeout_seconds: float, source: str | None = None) -> Wire:
+        """Return a new wire to a URL's host, from an address of this machine if one is given."""
+        wire = Wire(url, timeout_seconds, source, self._trust if urlsplit(url).scheme == "https" else None)
         self._wires.append(wire)
         return wire
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """What all wires trust: read once, as it takes longer than a call, and that would count as the receiver's."""
+        return ssl.create_default_context()
 
     def close(self) -> None:
         """End, and end all that is under way."""
@@ -178,5 +185,7 @@ def _read(response: BaseHTTPResponse) -> bytes | None:
 
 
 def _name_problem(error: Exception) -> Problem:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate"
     refused = isinstance(error, NewConnectionError)  # which the library takes for a kind of timeout
     return "timeout" if isinstance(error, TimeoutError | HTTPTimeoutError) and not refused else "connection"
