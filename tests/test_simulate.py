@@ -390,9 +390,9 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
 
 
 def test_the_line_that_follows_a_run_fits_a_terminal() -> None:
-    line = describe(Progress("traffic", 1_000_000, 999_999, 999_999, 999_999))
-    assert line == "traffic: 999,999 of 1,000,000 calls, 999,999 retries, 999,999 wait for one"
-    assert len(line) < 80
+    line = describe(Progress("resend", 200_000, 199_999, 3_999_999, 199_999, "timeout"))
+    assert line == "again: 199,999 of 200,000, 3,999,999 retries, 199,999 waiting (not in time)"
+    assert len(line) < 78, "a mark that turns stands before it"
 
 
 def test_the_url_of_manifests_stands_beside_that_of_packages(command: Command) -> None:

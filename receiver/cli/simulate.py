@@ -32,17 +32,31 @@ _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 @click.option("--token-file", type=click.File(errors="replace"), help="A file with the token; - is standard input.")
 @click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
-@click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="Copies included.")
+@click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
 @click.option("--seconds", type=Amount(0, min_open=True), help="For so long, in the place of --calls.")
 @click.option("--rate", type=Amount(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
 @click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
-@click.option("--duplicates", type=Amount(0, 50), default=10, show_default=True, help="Percent of calls; half parallel.")
-@click.option("--reorder", type=Amount(0, 100), default=20, show_default=True, help="Percent of messages; come late.")
-@click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="At most.")
-@click.option("--time-scale", type=Amount(0.0001, 1), default=0.001, show_default=True, help="Of the vendors' retries.")
+@click.option(
+    "--duplicates",
+    type=Amount(0, 50),
+    default=10,
+    show_default=True,
+    help="Percent of the calls that are copies; half of them parallel.",
+)
+@click.option("--reorder", type=Amount(0, 100), default=20, show_default=True, help="Percent of the messages that come late.")
+@click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="Open at a time, at most.")
+@click.option(
+    "--time-scale",
+    type=Amount(0.0001, 1),
+    default=0.001,
+    show_default=True,
+    help="Of the waits before retries; 1 is as the vendors do.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides every byte but the digits of the run.")
 @click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that keep runs apart; else random.")
-@click.option("--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", help="Compare with its ops API; or SIMULATE_OPS_TOKEN.")
+@click.option(
+    "--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", help="To compare with the ops API; or SIMULATE_OPS_TOKEN."
+)
 @click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
 @as_json
 def simulate(url: str, token: str | None, token_file: TextIO | None, *, as_json: bool, **options: Any) -> None:

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from receiver.cli.output import coloured, show_heading, show_pairs, show_table
-from receiver.simulation.records import Phase
 from receiver.simulation.report import Figure, Report
 from receiver.simulation.sender import Progress
 
-_PHASES: dict[Phase, str] = {"traffic": "traffic", "resend": "everything again", "older": "questions 1", "newer": "questions 2"}
+_PHASES = {"resend": "again", "ops": "ops API", "older": "questions 1", "newer": "questions 2"}
 _TEST_CALL = {"200": "let in", "403": "refused: not on the list", "connection": "it could not be made from there"}
+_PROBLEMS = {"connection": "no answer", "timeout": "not in time"}
 
 
 @contextmanager
@@ -30,8 +30,8 @@ def telling() -> Iterator[Callable[[Progress], None]]:
 
 def describe(progress: Progress) -> str:
     """Return where a run is, in one line of less than 80 letters."""
-    line = f"{_PHASES[progress.phase]}: {progress.done:,} of {progress.total:,} calls, {progress.retries:,} retries"
-    return line + (f", {progress.waiting:,} wait for one" if progress.waiting else "")
+    line = f"{_PHASES.get(progress.phase, progress.phase)}: {progress.done:,} of {progress.total:,}, {progress.retries:,} retries"
+    return line + (f", {progress.waiting:,} waiting ({_name(progress.failure)})" if progress.waiting else "")
 
 
 def show_report(source: str, seed: int, run: str, report: Report) -> None:
@@ -54,16 +54,20 @@ def show_report(source: str, seed: int, run: str, report: Report) -> None:
 def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[str, str]]:
     calls, messages = report.calls, report.messages
     yield "run", f"{run} of {source}, seed {seed}"
-    yield "HEAD", report.head + ("" if report.head == "200" else " (the vendor may not save this URL: it wants 200)")
+    yield "HEAD", _name(report.head) + ("" if report.head == "200" else " (the vendor may not save this URL: it wants 200)")
     if report.test_call is not None:
         meaning = _TEST_CALL.get(report.test_call, "neither 200 nor 403")
-        yield "test call", f"{report.test_call} from another address ({meaning})"
+        yield "test call", f"{_name(report.test_call)} from another address ({meaning})"
     part = f" of {calls['planned']:,}" if report.interrupted else ""
     yield "traffic", f"{calls['made']:,}{part} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"
     yield "messages", f"{messages['sent']:,} ({messages['with_copies']:,} with copies) of {messages['trackers']:,} trackers"
     yield "attempts", f"{calls['attempts']:,} with the resend and the questions, {calls['retries']:,} of them retries"
-    yield "answers", ", ".join(f"{answer}: {count:,}" for answer, count in report.answers.items())
+    yield "answers", ", ".join(f"{_name(answer)}: {count:,}" for answer, count in report.answers.items())
     yield "verdicts", ", ".join(f"{name}: {count:,}" for name, count in messages["outcomes"].items())
+
+
+def _name(answer: str) -> str:
+    return _PROBLEMS.get(answer, answer)
 
 
 def _figures(report: Report) -> Iterator[tuple[Any, ...]]:

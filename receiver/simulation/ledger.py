@@ -51,6 +51,7 @@ class Ledger:
         self.sent = 0  # attempts of all phases
         self.accepted = 0
         self.given_up = 0
+        self.failure = ""  # what came last of an attempt that failed
         self.retries = 0
         self.latencies: list[float] = []
         self.behind = 0.0
@@ -69,11 +70,13 @@ class Ledger:
     def _count(self, call: Call, attempt: Attempt, reply: Reply, reading: Reading) -> None:
         self.sent += 1
         self.retries += attempt.number > 1
-        self.statuses[str(reply.status or reply.problem)] += 1
+        answer = str(reply.status or reply.problem)
+        self.statuses[answer] += 1
         self.accepted += reading.taken
         self.given_up += attempt.is_last and not reading.taken
         key = (call.phase, call.number)
         if not reading.taken:
+            self.failure = answer
             self._refused_since.setdefault(key, attempt.due_at)
         elif key in self._refused_since:
             self.recovery = max(self.recovery, attempt.ended_at - self._refused_since.pop(key))

@@ -126,10 +126,10 @@ def _wrong(result: Result, found: Findings) -> Figure:
     asked, compared = result.ledger.asked_trackers(), result.compared
     ways = []
     if asked:
-        ways.append(f"{asked} trackers asked")
+        ways.append(f"{asked:,} trackers asked")
     if compared is not None:
-        part = f"of {compared.total} " if compared.trackers < compared.total else ""
-        ways.append(f"{compared.trackers} {part}compared by the ops API")
+        part = f"of {compared.total:,} " if compared.trackers < compared.total else ""
+        ways.append(f"{compared.trackers:,} {part}compared by the ops API")
     if not ways and not found.wrong:
         return Figure(None, "not known: no question was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
     return Figure(len(found.wrong), ", ".join(ways) or "by the questions that were answered")

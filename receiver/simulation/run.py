@@ -1,13 +1,12 @@
 """One run: may one come in, the traffic, everything again, and the questions about the end."""
 
-from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
 from receiver.errors import ReceiverError
 from receiver.simulation.ledger import Ledger
 from receiver.simulation.records import Plan
-from receiver.simulation.sender import Progress, Sender, Target, origin_of, path_of, post
+from receiver.simulation.sender import Sender, Target, Tell, origin_of, path_of, post
 from receiver.simulation.truth import Compared, Ops
 from receiver.simulation.wire import Problem, Reply, Watch
 
@@ -44,7 +43,7 @@ class Result(NamedTuple):
     interrupted: bool
 
 
-def run(plan: Plan, target: Target, order: Order, tell: Callable[[Progress], None]) -> Result:
+def run(plan: Plan, target: Target, order: Order, tell: Tell) -> Result:
     """Send it all. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
     watch, ledger = Watch(), Ledger(plan)
     try:
@@ -64,9 +63,7 @@ def run(plan: Plan, target: Target, order: Order, tell: Callable[[Progress], Non
         watch.close()
 
 
-def _send_all(
-    plan: Plan, sender: Sender, ops: Ops | None, tell: Callable[[Progress], None]
-) -> tuple[float, Compared | None, bool]:
+def _send_all(plan: Plan, sender: Sender, ops: Ops | None, tell: Tell) -> tuple[float, Compared | None, bool]:
     """Go through the phases; return how long the traffic took, what was compared, and whether Ctrl-C ended it."""
     begun, seconds, compared = monotonic(), 0.0, None
     try:
@@ -76,7 +73,7 @@ def _send_all(
             return seconds, None, False  # twenty times each is enough
         sender.send(plan.resend, tell)
         if ops is not None:
-            compared = ops.compare(plan)  # before the questions, which move the trackers
+            compared = ops.compare(plan, tell)  # before the questions, which move the trackers
         sender.send(plan.older, tell)
         sender.send(plan.newer, tell)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
 from threading import Condition, Thread
 from time import monotonic
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from receiver.simulation.answers import read_answer
@@ -40,13 +40,14 @@ class Target(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a phase is; `waiting` are calls that failed and will be made again."""
+    """How far a phase is; `waiting` are calls that failed and will be made again, `failure` is what came of the last of them."""
 
-    phase: Phase
+    phase: Phase | Literal["ops"]
     total: int
     done: int
-    retries: int
-    waiting: int
+    retries: int = 0
+    waiting: int = 0
+    failure: str = ""
 
 
 Tell = Callable[[Progress], None]
@@ -96,7 +97,7 @@ class Sender:
                     continue
                 told_at = monotonic() + _TICK_SECONDS
                 done, retries = len(calls) - self._left, self._ledger.retries - before
-                tell(Progress(calls[0].phase, len(calls), done, retries, self._waiting))
+                tell(Progress(calls[0].phase, len(calls), done, retries, self._waiting, self._ledger.failure))
 
     def was_accepted(self) -> bool:
         """Tell whether any call ever was."""

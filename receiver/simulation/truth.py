@@ -7,11 +7,12 @@ from urllib.parse import quote, urlsplit
 
 from receiver.errors import ReceiverError
 from receiver.simulation.records import Plan, Truth
-from receiver.simulation.sender import path_of
+from receiver.simulation.sender import Progress, Tell, path_of
 from receiver.simulation.wire import Reply, Watch
 
 _WAITS = (0.1, 0.5, 2.0, 5.0)  # seconds after each try that failed
 _TIMEOUT_SECONDS = 15.0
+_STEP = 50  # trackers after which it is told how far it is
 _FIELDS = {  # of the answer, and what of the truth each must be
     "status": "status",
     "status_milestone": "milestone",
@@ -46,7 +47,7 @@ class Ops:
         """Raise OpsRefused unless the API answers to the token."""
         self._read(self._call("/trackers?limit=1"))
 
-    def compare(self, plan: Plan) -> Compared:
+    def compare(self, plan: Plan, tell: Tell) -> Compared:
         """Compare every tracker of which something is known, as long as the API answers."""
         wrong: dict[int, str] = {}
         told = [(place, tracker.truth) for place, tracker in enumerate(plan.trackers) if tracker.truth is not None]
@@ -59,6 +60,8 @@ class Ops:
                 return Compared(done, len(told), wrong)
             if reason is not None:
                 wrong[place] = reason
+            if done % _STEP == 0:
+                tell(Progress("ops", len(told), done))
         return Compared(len(told), len(told), wrong)
 
     def _ask(self, path: str) -> Reply:
