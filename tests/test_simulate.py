@@ -194,7 +194,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
 )
 def test_an_answer_that_does_not_end_in_time_is_a_failure(slow: Answer) -> None:
     pretender = Pretender()
-    with answering(choose=faltering(pretender, slow)) as endpoint:
+    with answering(choose=faltering(pretender, slow, most=3)) as endpoint:
         report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), timeout_seconds=0.3)
     assert report.answers["timeout"] == report.calls["retries"] > 0
     assert counts(report) == [0, 0, 0]

@@ -24,7 +24,7 @@ def telling() -> Iterator[Callable[[Progress], None]]:
     if not sys.stderr.isatty():
         yield lambda _progress: None
         return
-    with Console(stderr=True).status("") as status:
+    with Console(stderr=True).status("first calls") as status:
         yield lambda progress: status.update(Text(describe(progress)))
 
 

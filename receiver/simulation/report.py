@@ -60,6 +60,7 @@ def make_report(plan: Plan, result: Result) -> Report:
     ledger, found = result.ledger, result.ledger.find()
     compared = result.compared.wrong if result.compared is not None else {}
     found = found._replace(wrong=found.wrong | compared)
+    lost, doubled, wrong = [Figure(None, _INTERRUPTED)] * 3 if result.interrupted else _figures(result, found)
     return Report(
         calls={
             "planned": len(plan.traffic),
@@ -84,9 +85,9 @@ def make_report(plan: Plan, result: Result) -> Report:
         rate=ledger.begun / result.seconds if result.seconds else 0.0,
         head=result.head,
         test_call=result.test_call,
-        lost=_lost(result, found),
-        doubled=_doubled(result, found),
-        wrong=_wrong(result, found),
+        lost=lost,
+        doubled=doubled,
+        wrong=wrong,
         latency_ms=quantiles(ledger.latencies),
         behind_ms=ledger.behind * 1000,
         recovery_seconds=ledger.recovery,
@@ -104,25 +105,18 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
     return {name: ordered[max(0, -(-len(ordered) * share // 1000) - 1)] * 1000 for name, share in shares.items()}
 
 
-def _lost(result: Result, found: Findings) -> Figure:
-    if result.interrupted:
-        return Figure(None, _INTERRUPTED)
+def _figures(result: Result, found: Findings) -> list[Figure]:
+    """Return what was lost, doubled and wrong."""
     if result.ledger.reads_verdicts:
-        return Figure(len(found.lost), "sent again, each must be called a duplicate")
-    return Figure(len(found.lost) or None, "never accepted; more is not known" if found.lost else _NO_VERDICTS)
-
-
-def _doubled(result: Result, found: Findings) -> Figure:
-    if result.interrupted:
-        return Figure(None, _INTERRUPTED)
-    if not result.ledger.reads_verdicts:
-        return Figure(None, _NO_VERDICTS)
-    return Figure(len(found.doubled), "of all copies one may be no duplicate")
+        lost = Figure(len(found.lost), "sent again, each must be called a duplicate")
+        doubled = Figure(len(found.doubled), "of all copies one may be no duplicate")
+    else:
+        lost = Figure(len(found.lost) or None, "never accepted; more is not known" if found.lost else _NO_VERDICTS)
+        doubled = Figure(None, _NO_VERDICTS)
+    return [lost, doubled, _wrong(result, found)]
 
 
 def _wrong(result: Result, found: Findings) -> Figure:
-    if result.interrupted:
-        return Figure(None, _INTERRUPTED)
     asked, compared = result.ledger.asked_trackers(), result.compared
     ways = []
     if asked:

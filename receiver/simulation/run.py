@@ -6,7 +6,7 @@ from typing import NamedTuple
 from receiver.errors import ReceiverError
 from receiver.simulation.ledger import Ledger
 from receiver.simulation.records import Plan
-from receiver.simulation.sender import Sender, Target, Tell, origin_of, path_of, post
+from receiver.simulation.sender import TIMEOUT_SECONDS, Sender, Target, Tell, origin_of, path_of, post
 from receiver.simulation.truth import Compared, Ops
 from receiver.simulation.wire import Problem, Reply, Watch
 
@@ -98,7 +98,7 @@ def _ask_in(watch: Watch, target: Target, plan: Plan) -> str:
 
 
 _NOBODY: dict[Problem, str] = {
-    "timeout": "within the time",
+    "timeout": f"within {TIMEOUT_SECONDS:g} s",
     "connection": "(no connection, or it speaks something else)",
     "certificate": "with a certificate that is trusted here (SSL_CERT_FILE may name others)",
 }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import inf
 from threading import Lock
 from typing import Any
 
@@ -89,14 +90,17 @@ class Locked(Pretender):
         return latest["statusMilestone"] != "delivered" and super().is_newer(event, latest)
 
 
-def faltering(pretender: Pretender, failure: Answer, *, takes: bool = False) -> Callable[[Call], Answer]:
-    """Fail each call of traffic the first time that it comes, and take it the second time; `takes`: it is taken all the same."""
+def faltering(pretender: Pretender, failure: Answer, *, takes: bool = False, most: float = inf) -> Callable[[Call], Answer]:
+    """Fail each call of traffic the first time that it comes, and take it the second time; `takes`: it is taken all the same.
+
+    `most`: after so many calls all are taken.
+    """
     failed: set[bytes] = set()
     calls: list[bytes] = []
 
     def choose(call: Call) -> Answer:
         calls.append(call.body)
-        fails = len(calls) > 2 and call.body not in failed  # before it come HEAD and the first message
+        fails = 2 < len(calls) <= 2 + most and call.body not in failed  # before it come HEAD and the first message
         failed.add(call.body)
         if fails and takes:
             pretender.choose(call)
