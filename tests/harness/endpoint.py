@@ -137,6 +137,7 @@ class Endpoint:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         with connection, suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(0.02)
             wrapped = connection
             if self._tls is not None:
