@@ -8,11 +8,13 @@ from typing import Any, TextIO
 import click
 
 from receiver import clock
+from receiver.addresses import is_loopback
 from receiver.cli.options import as_json
 from receiver.cli.output import show_heading, show_json, show_pairs, show_table
 from receiver.cli.progress import advancing
-from receiver.conformance.checking import Check, Ops, Unreachable, make_plan
+from receiver.conformance.checking import Check, Ops, Unreachable
 from receiver.conformance.parcels import Parcels
+from receiver.conformance.planning import make_plan
 from receiver.conformance.records import Result
 from receiver.conformance.target import Target, read_target
 from receiver.errors import ReceiverError
@@ -21,7 +23,6 @@ from receiver.settings import Settings, load
 
 _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits
-_HERE = {"127.0.0.1", "::1", "localhost"}
 
 
 class NobodyAnswers(ReceiverError):
@@ -58,6 +59,7 @@ class Url(click.ParamType[Target]):
     show_default=True,
     help="Seconds for an answer; Ship24 waits 15.",
 )
+@click.option("--all", "whole", is_flag=True, help="Tell of each case what Ship24 does and its page, not of failures only.")
 @as_json
 def check(
     url: Target,
@@ -69,6 +71,7 @@ def check(
     ops_url: Target | None,
     token_in_query: bool,
     timeout: float,
+    whole: bool,
     as_json: bool,
 ) -> None:
     """Check a receiver of Ship24's webhooks, this one or any other.
@@ -76,6 +79,8 @@ def check(
     It posts updates of parcels that exist nowhere; their numbers begin with CHECK, and they stay in the receiver.
     """
     parcels = Parcels(secrets.token_hex(4), clock.now())
+    if ops_url is not None and not expect_ops:
+        raise click.UsageError("--ops-url is for --expect-ops.", click.get_current_context())
     ops = _find_ops(url, ops_url, ops_token) if expect_ops else None
     checking = Check(url, _find_token(url, token, token_file), parcels, timeout, ops)
     plan = make_plan(timeout, expect_ops=expect_ops, token_in_query=token_in_query)
@@ -88,7 +93,7 @@ def check(
     if as_json:
         show_json(_as_json(url, parcels, results, passed=passed))
     else:
-        _show(url, parcels, results)
+        _show(url, parcels, results, whole=whole)
     if not passed:
         raise click.exceptions.Exit(1)
 
@@ -96,7 +101,7 @@ def check(
 def _find_token(url: Target, given: str | None, file: TextIO | None) -> Secret:
     """Return the token that was given; for a receiver on this machine else the first one of the settings."""
     if given is not None and file is not None:
-        raise click.UsageError("Expected --token or --token-file, not both.", click.get_current_context())
+        raise click.UsageError("Expected --token (or CHECK_TOKEN) or --token-file, not both.", click.get_current_context())
     text = file.readline() if file is not None else given
     if text is None:
         settings = _settings_for(url)
@@ -120,7 +125,7 @@ def _find_ops(url: Target, ops_url: Target | None, given: str | None) -> Ops:
 
 def _settings_for(url: Target) -> Settings | None:
     """Return our own settings, for a receiver on this machine only: no other may get our tokens unasked."""
-    return load() if url.host in _HERE else None
+    return load() if is_loopback(url.host) else None
 
 
 def _read_token(text: str, what: str) -> Secret:
@@ -145,10 +150,10 @@ def _count(results: Sequence[Result]) -> dict[str, int]:
     return {verdict: found[verdict] for verdict in ("pass", "fail", "warn", "unknown")}
 
 
-def _show(url: Target, parcels: Parcels, results: Sequence[Result]) -> None:
+def _show(url: Target, parcels: Parcels, results: Sequence[Result], *, whole: bool) -> None:
     show_table(("", "case", "seen"), [(each.verdict, each.rule.name, each.seen) for each in results], wrapped=["seen"])
     for result in results:
-        if result.verdict in {"fail", "warn"}:
+        if whole or result.verdict in {"fail", "warn"}:
             show_heading(f"{result.verdict}: {result.rule.name}")
             rule = result.rule
             pairs = (("done", rule.does), ("expected", rule.expected), ("seen", result.seen), ("Ship24", rule.vendor))

@@ -10,7 +10,7 @@ DELIVERY = "docs.ship24.com/webhooks/delivery"
 RETRIED = "counts the call as failed and repeats it: 20 tries over about six days, then never again"
 FIRST = "one update"
 
-_PROBED = "asks with HEAD before it lets the URL be saved, and wanted exactly 200 until lately"
+_PROBED = "let no URL be saved that did not answer HEAD with 200; its newest pages no longer speak of it"
 _STRANGERS = "always sends the token and nothing else that could be checked; a call without it is not Ship24's"
 _NO_REDIRECT = "follows no redirect: the call counts as failed, and so do all that follow"
 _IN_PLAIN = "sends the token in the Authorization header only; what stands in a URL stands in access logs"
@@ -86,9 +86,10 @@ def _entrance() -> tuple[Case, ...]:
                 "401 or 403",
                 "does not send such; whoever knows no token should not reach the parser",
                 AUTHENTICATION,
+                "should",
             ),
             lambda _parcels: [Call(b'{"trackings": [', bearer="wrong")],
-            judging.refused_unread,
+            judging.refused,
         ),
     )
 

@@ -15,7 +15,7 @@ PROOF = "docs.ship24.com/webhooks/proof-of-delivery"
 STATUS = "docs.ship24.com/status"
 TRACKERS = "docs.ship24.com/trackers"
 
-_LOST = "takes a 2xx for success and never sends it again: what was not understood is lost in silence"
+_LOST = "takes a 2xx for success, but for `success: false`, and never sends it again: what was not understood is lost in silence"
 _PUSHED_ON = "repeats the whole call, good items and bad one, until its tries are used up"
 _LETTERS = "Zugestellt, 配達済み \U0001f4e6 œuvre"
 
@@ -77,9 +77,9 @@ def _nulls() -> tuple[Case, ...]:
         ),
         _right(
             "recipient: null",
-            "an item whose `shipment.recipient` is null, and so its `delivery`",
+            "an item whose `shipment.recipient` is null, and all in its `delivery`",
             SPECIFICATION,
-            lambda p: [body(p.item("nobody", shipment=p.shipment("nobody", recipient=None, delivery=None)))],
+            lambda p: [body(p.item("nobody", shipment=p.shipment("nobody", recipient=None, delivery=dict.fromkeys(_DELIVERY))))],
         ),
         _right(
             "no events",
@@ -90,6 +90,7 @@ def _nulls() -> tuple[Case, ...]:
                 body(p.item("eventless", "2") | {"events": []}),
                 body(_without(p.item("eventless", "3"), "events")),
             ],
+            severity="should",
             outcomes=("recorded", "recorded", "recorded"),
         ),
         _right(
@@ -115,6 +116,12 @@ def _times() -> tuple[Case, ...]:
         timed("time with an offset", "offset", "2022-12-21T17:01:12+02:00", lambda p: p.offset(30)),
         timed("time in UTC", "utc", "2022-09-03T23:58:12.000Z", lambda p: p.utc(30)),
         timed("a date alone", "dated", "2022-08-14: some time on that day", lambda p: p.day(30)),
+        _right(
+            "dates of delivery",
+            "estimates without a zone, and as an object with `from` and `to`",
+            SPECIFICATION,
+            lambda p: [body(p.item("estimated", shipment=p.shipment("estimated", delivery=_estimate(p))))],
+        ),
     )
 
 
@@ -159,6 +166,7 @@ def _frames() -> tuple[Case, ...]:
             "`application/json; charset=utf-8`",
             SPECIFICATION,
             lambda p: [body(p.item("charset"))],
+            severity="should",
             content_type="application/json; charset=utf-8",
         ),
         _right(
@@ -207,7 +215,9 @@ def _wrong() -> tuple[Case, ...]:
     )
 
 
+_DELIVERY = ("estimatedDeliveryDate", "courierEstimatedDeliveryDate", "service", "signedBy")
 _NULLABLE = ("status", "order", "location", "sourceCode", "courierCode", "statusCode", "statusCategory")
+_SPANS = ("courierEstimatedDeliveryDate", "aiPredictiveDeliveryDate")
 _FOUND: Item = {
     "status": "found",
     "courier": "fr-post",
@@ -246,6 +256,12 @@ def _without(item: Item, *path: str) -> Item:
     return {**item, first: _without(item[first], *rest)}
 
 
+def _estimate(parcels: Parcels) -> Item:
+    """Return all dates of delivery that there may be; the second is an object, and the third an add-on."""
+    days = {"from": parcels.local(-24), "to": parcels.local(-48)}
+    return {**dict.fromkeys(_DELIVERY), "estimatedDeliveryDate": parcels.local(-36), **dict.fromkeys(_SPANS, days)}
+
+
 def _opaque(parcels: Parcels) -> Item:
     item = parcels.item("opaque", events=[parcels.event("opaque", eventId=f"{parcels.prefix}:evt/0001?x=é")])
     item["metadata"]["messageId"] = f"{parcels.prefix}:msg/0001?x=é"
@@ -253,9 +269,7 @@ def _opaque(parcels: Parcels) -> Item:
 
 
 def _many_letters(parcels: Parcels) -> Item:
-    item = parcels.item(
-        "letters", events=[parcels.event("letters", status=_LETTERS, location="東京", order=9_007_199_254_740_993)]
-    )
+    item = parcels.item("letters", events=[parcels.event("letters", status=_LETTERS, location="東京")])
     item["tracker"] |= {"clientTrackerId": "000123", "shipmentReference": f"{'0123456789' * 4}"}
     item["shipment"]["recipient"] |= {"name": "Łukasz Ørsted", "postCode": "00042"}
     return item

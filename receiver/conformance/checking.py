@@ -1,20 +1,19 @@
 """Runs the cases against a receiver, one after the other, and never longer than they may take."""
 
 import re
+import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import NamedTuple
 
 import orjson
 
-from receiver.conformance.access import FIRST, access_cases, in_query
-from receiver.conformance.answers import overall_rules
-from receiver.conformance.bodies import body_cases
-from receiver.conformance.endings import endings
+from receiver.conformance.access import FIRST
 from receiver.conformance.judging import decided_as, describe, printable, verdict_of
 from receiver.conformance.parcels import Parcels
-from receiver.conformance.records import Answer, Call, Case, Ending, Judgement, NoReply, Overall, Reply, Result
-from receiver.conformance.repeats import repeat_cases
+from receiver.conformance.planning import Plan
+from receiver.conformance.records import Answer, Call, Case, Ending, Judgement, NoReply, Reply, Result
 from receiver.conformance.target import MIN_TELLING_LETTERS, Target, spellings, write_request
 from receiver.conformance.wire import Line
 from receiver.gate import Secret
@@ -22,6 +21,7 @@ from receiver.gate import Secret
 _SILENT_CASES = 3  # after so many without any answer nobody is asked any more
 _NOT_HERE = {*range(300, 400), 401, 403, 404, 405}  # the token is not let in, or the address is not it
 _STRUCK_OUT = b"[token]"
+_SHOWN = 200  # letters of what the ops API says wrong
 
 Advance = Callable[[], None]
 
@@ -37,24 +37,6 @@ class Ops(NamedTuple):
     token: Secret
 
 
-class Plan(NamedTuple):
-    """What is asked, and in which order."""
-
-    cases: tuple[Case, ...]
-    endings: tuple[Ending, ...]
-    overall: tuple[Overall, ...]
-
-    def __len__(self) -> int:
-        return len(self.cases) + len(self.endings) + len(self.overall)
-
-
-def make_plan(seconds: float, *, expect_ops: bool, token_in_query: bool) -> Plan:
-    """Return everything that is asked."""
-    queried = (in_query(),) if token_in_query else ()
-    cases = (*access_cases(), *queried, *body_cases(), *repeat_cases())
-    return Plan(cases, endings() if expect_ops else (), overall_rules(seconds))
-
-
 class Check:
     """One run. `seconds` is the time for one answer; `ops` is None for a receiver that may be anybody's."""
 
@@ -65,12 +47,14 @@ class Check:
         self._parcels = parcels
         self._seconds = seconds
         self._ops = ops
+        self._tls = ssl.create_default_context()  # once: to read all certificates of a system takes longer than a call
         self._answers: list[Answer] = []
         self._silent = 0
         self._shut_out: int | None = None  # how the simplest right call is answered, if no body could be
         self._shut_out_of_ops: str | None = None  # the same for the ops token
         secrets = [token, self._wrong, *([] if ops is None else [ops.token])]
-        self._forms = [form for secret in secrets for form in spellings(secret)]
+        forms = {form for secret in secrets for form in spellings(secret)}
+        self._forms = sorted(forms, key=len, reverse=True)  # one may be the beginning of another
         self._striking = re.compile(b"|".join(map(re.escape, self._forms)), re.IGNORECASE)
 
     def run(self, plan: Plan, advance: Advance) -> list[Result]:
@@ -117,11 +101,8 @@ class Check:
             with ThreadPoolExecutor(len(calls)) as threads:
                 return list(threads.map(self._send_alone, calls))
         if manner == "on one connection":
-            line = Line(self._target, self._seconds)
-            try:
+            with closing(Line(self._target, self._seconds, self._tls)) as line:
                 return [self._exchange(line, call, keep_alive=True) for call in calls]
-            finally:
-                line.close()
         answers = []
         for call in calls:
             answers.append(self._send_alone(call))
@@ -130,11 +111,8 @@ class Check:
         return answers
 
     def _send_alone(self, call: Call) -> Answer:
-        line = Line(self._target, self._seconds)
-        try:
+        with closing(Line(self._target, self._seconds, self._tls)) as line:
             return self._exchange(line, call)
-        finally:
-            line.close()
 
     def _exchange(self, line: Line, call: Call, *, keep_alive: bool = False) -> Answer:
         head, body = write_request(self._target, call, self._token, self._wrong, keep_alive=keep_alive)
@@ -152,12 +130,8 @@ class Check:
     def _ask(self, ops: Ops, ending: Ending) -> Judgement:
         path, _, query = ending.path(self._parcels).partition("?")
         target = ops.target._replace(path=f"{ops.target.path}/ops/api/{path}", query=query or None)
-        line = Line(target, self._seconds)
-        try:
-            call = Call(method="GET")
-            answer = self._strike(line.call("GET", *write_request(target, call, ops.token, self._wrong)))
-        finally:
-            line.close()
+        with closing(Line(target, self._seconds, self._tls)) as line:
+            answer = self._strike(line.call("GET", *write_request(target, Call(method="GET"), ops.token, self._wrong)))
         if not isinstance(answer, Reply) or answer.status in {401, 403}:
             self._shut_out_of_ops = describe(answer)
         if not isinstance(answer, Reply) or answer.status != 200:
@@ -166,23 +140,23 @@ class Check:
             fault = ending.find_fault(self._parcels, orjson.loads(answer.body))
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return Judgement("bad", f"not this service's answer: {describe(answer)}")
-        return Judgement("bad", printable(fault)) if fault else Judgement("good", "as it should be")
+        return Judgement("bad", printable(fault[:_SHOWN])) if fault else Judgement("good", "as it should be")
 
     def _strike(self, answer: Answer) -> Answer:
         """Take every token out of an answer before anybody looks at it, and remember that it was there."""
         if isinstance(answer, NoReply):
             return answer
-        body, found = self._strike_out(answer.body)
+        body, repeats = self._strike_out(answer.body)
         headers = []
         for name, value in answer.headers:
-            struck, times = self._strike_out(value.encode("latin-1", "replace"))
+            struck, here = self._strike_out(value.encode("latin-1", "replace"))
             headers.append((name, struck.decode("utf-8", "backslashreplace")))
-            found += times
-        telling = found > 0 and len(self._token.reveal()) >= MIN_TELLING_LETTERS
-        return answer._replace(body=body, headers=tuple(headers), repeats_token=telling)
+            repeats |= here
+        return answer._replace(body=body, headers=tuple(headers), repeats_token=repeats)
 
-    def _strike_out(self, data: bytes) -> tuple[bytes, int]:
+    def _strike_out(self, data: bytes) -> tuple[bytes, bool]:
         lowered = data.lower()
         if not any(form.lower() in lowered for form in self._forms):  # much faster than to replace nothing in a million bytes
-            return data, 0
-        return self._striking.subn(_STRUCK_OUT, data)
+            return data, False
+        telling = any(len(found) >= MIN_TELLING_LETTERS for found in self._striking.findall(data))
+        return self._striking.sub(_STRUCK_OUT, data), telling

@@ -103,7 +103,7 @@ def _kept_open() -> Case:
         "connection used again",
         "three updates over one connection",
         "2xx, or an answer that announces the close",
-        "keeps connections; one that breaks counts as a failed call",
+        "does not say whether it keeps connections; a call that breaks with one counts as failed",
         DELIVERY,
         "should",
     )

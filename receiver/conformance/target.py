@@ -1,5 +1,7 @@
 """Whom to ask: the URL as it is typed into Ship24's dashboard, and requests to it as bytes."""
 
+import html
+import json
 from base64 import b64encode
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -81,11 +83,18 @@ def write_request(target: Target, call: Call, token: Secret, wrong: Secret, *, k
 
 
 def spellings(secret: Secret) -> tuple[bytes, ...]:
-    """Return the forms in which an answer may repeat a secret; of a short one only itself, others would be found by chance."""
+    """Return the forms in which an answer may repeat a secret: as it is, or as it stands in a URL, in JSON (PHP also escapes the
+    slash) or in HTML; of a short one only itself, others would be found by chance.
+    """
     plain = secret.reveal()
     if len(plain) < MIN_TELLING_LETTERS:
         return (plain.encode(),)
-    return (plain.encode(), quote(plain, safe="").encode(), b64encode(plain.encode()).rstrip(b"="))
+    forms = []
+    for text in (plain, plain.encode().decode("latin-1")):  # most servers read headers as Latin-1
+        escaped = json.dumps(text)[1:-1]
+        unicode = json.dumps(text, ensure_ascii=False)[1:-1]
+        forms += [text, quote(text, safe=""), escaped, escaped.replace("/", r"\/"), unicode, html.escape(text)]
+    return (*(form.encode() for form in forms), b64encode(plain.encode()).rstrip(b"="))
 
 
 def _requested(target: Target, call: Call, token: Secret) -> str:

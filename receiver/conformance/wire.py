@@ -29,6 +29,7 @@ _FAULTS: dict[type[Exception], str] = {  # the first that fits
     http.client.IncompleteRead: "the connection was closed within the answer",
     socket.gaierror: "its name leads nowhere",
     UnicodeError: "its name leads nowhere",
+    ssl.SSLError: "no agreement on TLS: it may not speak it",
     OSError: "no connection",
     Exception: "what came is not HTTP",
 }
@@ -37,9 +38,10 @@ _FAULTS: dict[type[Exception], str] = {  # the first that fits
 class Line:
     """A connection to a receiver, for one call after the other. Opened by the first."""
 
-    def __init__(self, target: Target, seconds: float) -> None:
+    def __init__(self, target: Target, seconds: float, tls: ssl.SSLContext) -> None:
         self._target = target
         self._seconds = seconds
+        self._tls = tls
         self._socket: socket.socket | None = None
 
     def call(self, method: str, head: bytes, body: bytes) -> Answer:
@@ -49,6 +51,7 @@ class Line:
         try:
             connection = self._open(deadline)
         except (OSError, UnicodeError) as error:
+            self.close()
             return NoReply(self._explain(error), monotonic() - began, connected=False)
         try:
             sent = _send(connection, head + body, deadline)
@@ -73,8 +76,7 @@ class Line:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._target.is_secure:
                 self._socket.settimeout(_left(deadline))
-                plain, self._socket = self._socket, None
-                self._socket = _secure(plain, self._target.host)
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._target.host)
         return self._socket
 
     def _explain(self, error: Exception) -> str:
@@ -111,14 +113,6 @@ class _Incoming(io.RawIOBase):
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Stand in for the socket, of which the library wants no more than this."""
         return io.BufferedReader(self, _PIECE_BYTES)
-
-
-def _secure(plain: socket.socket, host: str) -> ssl.SSLSocket:
-    try:
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-    except BaseException:
-        plain.close()
-        raise
 
 
 def _left(deadline: float) -> float:
