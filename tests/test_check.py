@@ -3,9 +3,11 @@
 import gzip
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from receiver import cli
+from receiver.conformance.repeats import COPIES
 from tests.conftest import StartService
-from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say, write
+from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Call, Wire, answering, drip, say, write
 from tests.harness.ports import free_port
-from tests.harness.service import SHIP24, TOKEN
+from tests.harness.service import SHIP24, TOKEN, wait_until
 from tests.harness.wrong_receivers import Careless, FirstOnly, Tutorial, Yes, wrong
 
 OPS = "the-ops-token-of-these-tests"
@@ -173,6 +176,20 @@ def test_the_table_fits_a_terminal_and_tells_of_each_failure_what_ship24_does(ch
         "repeats it: 20 tries over about six days, then never again page docs.ship24.com/data-format warn: "
     )
     assert any("6 fail, 3 warn" in line for line in lines)
+    assert [line for line in lines if line.startswith("pass: ")] == []
+
+
+def test_on_demand_it_tells_of_passed_cases_too_what_ship24_does(check: Check) -> None:
+    with answering() as endpoint:
+        lines = check(endpoint.url, "--all").out.splitlines()
+    told = lines[lines.index("pass: HEAD without a token") + 1 :]
+    assert [line.split("  ")[0] for line in told[:6] if not line.startswith(" ")] == [
+        "done",
+        "expected",
+        "seen",
+        "Ship24",
+        "page",
+    ]
 
 
 def flood(head: bytes, piece: bytes) -> Answer:
@@ -232,6 +249,22 @@ def test_who_never_ends_an_answer_is_asked_a_few_times_only(check: Check, answer
     assert done.seen("1 MB in a call") == "not tried: nobody answered 3 cases in a row"
     assert done.seen("answers in time").endswith("without: no whole answer within 0.2 s")
     assert len(endpoint.calls) < 10
+
+
+def test_ctrl_c_does_not_wait_for_calls_that_are_under_way_at_once() -> None:
+    bodies: list[bytes] = []
+
+    def choose(call: Call) -> Answer:
+        bodies.append(call.body)
+        return HANG if bodies.count(call.body) > 3 else TAKE
+
+    with answering(choose=choose) as endpoint:
+        command = [sys.executable, "-m", "receiver", "check", endpoint.url, "--token", TOKEN, "--timeout", "60"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            wait_until(lambda: COPIES in Counter(bodies).values(), "all copies are under way")
+            running.send_signal(signal.SIGINT)
+            told = running.communicate(timeout=40)
+        assert (running.returncode, *told) == (130, b"", b"\n")
 
 
 def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:

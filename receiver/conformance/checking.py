@@ -98,8 +98,7 @@ class Check:
 
     def _send(self, calls: Sequence[Call], manner: str) -> list[Answer]:
         if manner == "at once":
-            with ThreadPoolExecutor(len(calls)) as threads:
-                return list(threads.map(self._send_alone, calls))
+            return self._send_at_once(calls)
         if manner == "on one connection":
             with closing(Line(self._target, self._seconds, self._tls)) as line:
                 return [self._exchange(line, call, keep_alive=True) for call in calls]
@@ -109,6 +108,15 @@ class Check:
             if isinstance(answers[-1], NoReply):
                 break  # the others would only take as long
         return answers
+
+    def _send_at_once(self, calls: Sequence[Call]) -> list[Answer]:
+        lines = [Line(self._target, self._seconds, self._tls) for _ in calls]
+        with ThreadPoolExecutor(len(calls)) as threads:
+            try:
+                return list(threads.map(self._exchange, lines, calls))
+            finally:  # Ctrl-C too: no thread goes on waiting for its answer
+                for line in lines:
+                    line.close()
 
     def _send_alone(self, call: Call) -> Answer:
         with closing(Line(self._target, self._seconds, self._tls)) as line:

@@ -5,6 +5,7 @@ import io
 import socket
 import ssl
 import zlib
+from contextlib import suppress
 from email.errors import MessageError
 from time import monotonic
 from typing import Any, cast
@@ -64,10 +65,12 @@ class Line:
         return reply._replace(seconds=monotonic() - began)
 
     def close(self) -> None:
-        """Let go of the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Let go of the connection; who waits for an answer on it is woken."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def _open(self, deadline: float) -> socket.socket:
         if self._socket is None:
