@@ -1,4 +1,4 @@
-"""The desk when the other end is gone: nobody waits for replies that cannot come."""
+"""The desk when the other end is gone or a call cannot be read: nobody waits for replies that cannot come."""
 
 import asyncio
 import socket
@@ -32,6 +32,24 @@ async def _use_and_close() -> tuple[int, str]:
         await asyncio.wait_for(desk.do("tidy"), _SOON)
     await asyncio.wait_for(desk.close(), _SOON)  # there is a refused call to count, and nobody to tell
     return answer.status, refused.value.message
+
+
+async def _fail_to_read_one() -> dict[str, bool]:
+    ours, theirs = socket.socketpair()
+    desk = Desk(10, 0.01, lambda: None, Tally())
+    await desk.open(ours)
+    with pytest.raises(ZeroDivisionError):
+        await desk.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+    with pytest.raises(StorageUnavailable):
+        await desk.do("tidy")  # nobody replies: it ends when the call before it would have been late
+    health = desk.health()
+    await desk.close()
+    theirs.close()
+    return health
+
+
+def test_a_call_that_could_not_be_read_is_not_late_for_ever() -> None:
+    assert asyncio.run(_fail_to_read_one()) == {"writer": True, "queue": True}
 
 
 def test_after_the_loss_of_the_writing_process_nobody_waits_for_it() -> None:

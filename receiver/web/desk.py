@@ -81,9 +81,7 @@ class Desk(asyncio.Protocol):
 
     async def keep(self, delivery: Delivery, read: _Read) -> Answer:
         """Return the answer to a call once it is kept; 503 if that is not possible now. `read` is called when its turn comes."""
-        future, timer = self._hand_over(delivery, read)
-        answer = await future
-        timer.cancel()
+        answer = await self._hand_over(delivery, read)
         self._tally.calls[delivery.source, answer.status] += 1
         return answer
 
@@ -92,15 +90,13 @@ class Desk(asyncio.Protocol):
         self._tally.calls[delivery.source, error.status] += 1
         self._tally.refused[delivery.source, error.code] += 1
         if self._allowance.take(self._loop.time()):
-            future, timer = self._hand_over(delivery, partial(Submission, delivery, error=error))
-            await future
-            timer.cancel()
+            await self._hand_over(delivery, partial(Submission, delivery, error=error))
         else:
             self._unrecorded[delivery.source, error.outcome, error.code] += 1
         return answers.for_error(error, delivery.id)
 
-    def _hand_over(self, delivery: Delivery, read: _Read) -> tuple[asyncio.Future[Answer], asyncio.TimerHandle]:
-        """Let a call wait for its turn; return what will be its answer, and what ends the waiting for it."""
+    async def _hand_over(self, delivery: Delivery, read: _Read) -> Answer:
+        """Let a call wait for its turn and its commit; return the answer. Raises what `read` raises."""
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._has_room() and not self._transport.is_closing():
@@ -110,7 +106,11 @@ class Desk(asyncio.Protocol):
         else:
             self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
             future.set_result(answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery.id))
-        return future, self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
+        timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
+        try:
+            return await future
+        finally:  # however it ended: a call that nobody waits for any more cannot be late
+            timer.cancel()
 
     async def do(self, name: str, *arguments: Any) -> Any:
         """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
