@@ -334,6 +334,7 @@ def test_a_certificate_that_is_not_good_is_named(check: Check, server_tls: ssl.S
         ("http://user:pass-word@here/", (), "without a user and a password"),
         ("http://here:99999999/", (), "a URL such as"),
         ("http://here/", ("--timeout", "0"), "--timeout"),
+        ("http://here/", ("--timeout", "nan"), "--timeout"),
         ("http://here/", ("--expect-ops",), "CHECK_OPS_TOKEN"),
         ("http://here/", ("--token-file", "-"), "not both"),
         ("http://here/", ("--ops-url", "http://there/"), "--expect-ops"),

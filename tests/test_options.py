@@ -1,10 +1,11 @@
-"""Times on the command line."""
+"""Times and numbers on the command line."""
 
 from datetime import UTC, datetime, timedelta
 
+import click
 import pytest
 
-from receiver.cli.options import read_moment, read_span
+from receiver.cli.options import Number, read_moment, read_span
 from receiver.clock import from_micros
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,3 +41,9 @@ def test_what_is_none_of_these_names_the_forms(text: str) -> None:
 
 def test_a_span_is_read_to_the_second() -> None:
     assert [read_span(text).total_seconds() for text in ("45s", "90m", "24h", "7d")] == [45, 5400, 86_400, 604_800]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "many"])
+def test_a_number_is_one_that_can_be_counted_with(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Number(0, min_open=True).convert(text, None, None)

@@ -375,6 +375,7 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
         (there, "--token", TOKEN, "--rate", "nan"),
         (there, "--token", TOKEN, "--seconds", "inf"),
         (there, "--token", TOKEN, "--test-call-from", "somewhere"),
+        (there, "--token", TOKEN, "--seconds", "1e308"),
     )
     for arguments in wrong:
         code, out, err = command(*arguments)

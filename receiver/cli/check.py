@@ -9,7 +9,7 @@ import click
 
 from receiver import clock
 from receiver.addresses import is_loopback
-from receiver.cli.options import as_json
+from receiver.cli.options import Number, as_json
 from receiver.cli.output import show_heading, show_json, show_pairs, show_table
 from receiver.cli.progress import advancing
 from receiver.conformance.checking import Check, Ops, Unreachable
@@ -54,7 +54,7 @@ class Url(click.ParamType[Target]):
 @click.option("--token-in-query", is_flag=True, help="Send it in the URL once, too: access logs will have it.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, _MAX_SECONDS),
+    type=Number(0.1, _MAX_SECONDS),
     default=_VENDOR_SECONDS,
     show_default=True,
     help="Seconds for an answer; Ship24 waits 15.",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any, TypeVar
 
 import click
@@ -56,6 +57,17 @@ class Moment(click.ParamType[int]):
             return read_moment(value, clock.now())
         except ValueError as error:
             self.fail(f"{value!r}: {error}.", param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range; `nan` is in every one for click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Check the number."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value!r}: expected a number.", param, ctx)
+        return number
 
 
 class Window(click.ParamType[str]):

@@ -1,6 +1,5 @@
-"""What a sender is told on the command line: a token that need not stand there, a URL, an amount, an address, a run."""
+"""What a sender is told on the command line: a token that need not stand there, a URL, an address, a run."""
 
-import math
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
@@ -49,17 +48,6 @@ class Webhook(click.ParamType[str]):
         if not good or not str(value).isascii() or not str(value).isprintable() or " " in str(value):
             self.fail("expected an http or https URL without a user, such as http://127.0.0.1:8080/webhooks/ship24.", param, ctx)
         return str(value)
-
-
-class Amount(click.FloatRange):
-    """A number within bounds; `nan` is within all of them."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Check that it is one."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r}: expected a number.", param, ctx)
-        return number
 
 
 class Digits(click.ParamType[str]):

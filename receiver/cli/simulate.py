@@ -7,9 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from receiver.addresses import is_loopback
-from receiver.cli.options import as_json
+from receiver.cli.options import Number, as_json
 from receiver.cli.output import show_json
-from receiver.cli.sending import Amount, Digits, Elsewhere, Token, Webhook, find_token
+from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
 from receiver.cli.simulated import show_report, telling
 from receiver.errors import ConfigurationError
 from receiver.simulation.planning import make_plan
@@ -22,6 +22,7 @@ from receiver.sources import NAMES
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
 _MAX_CALLS = 200_000
+_MAX_SECONDS = 1_000_000
 _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
@@ -33,21 +34,21 @@ _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 @click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
-@click.option("--seconds", type=Amount(0, min_open=True), help="For so long, in the place of --calls.")
-@click.option("--rate", type=Amount(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
+@click.option("--seconds", type=Number(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")
+@click.option("--rate", type=Number(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
 @click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
 @click.option(
     "--duplicates",
-    type=Amount(0, 50),
+    type=Number(0, 50),
     default=10,
     show_default=True,
     help="Percent of the calls that are copies; half of them parallel.",
 )
-@click.option("--reorder", type=Amount(0, 100), default=20, show_default=True, help="Percent of the messages that come late.")
+@click.option("--reorder", type=Number(0, 100), default=20, show_default=True, help="Percent of the messages that come late.")
 @click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="Open at a time, at most.")
 @click.option(
     "--time-scale",
-    type=Amount(0.0001, 1),
+    type=Number(0.0001, 1),
     default=0.001,
     show_default=True,
     help="Of the waits before retries; 1 is as the vendors do.",

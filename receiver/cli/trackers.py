@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import Moment, as_json, of_source, paged
+from receiver.cli.options import Moment, Number, as_json, of_source, paged
 from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli.remote import reading
 from receiver.errors import NotFound
@@ -26,9 +26,7 @@ def trackers() -> None:
 @click.option("--milestone", help="Only trackers at this milestone, such as delivered.")
 @click.option("--updated-before", type=Moment(), help="Only trackers that have not moved since, such as 24h.")
 @click.option("--updated-after", type=Moment(), help="Only trackers that have moved since.")
-@click.option(
-    "--stuck-days", type=click.FloatRange(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long."
-)
+@click.option("--stuck-days", type=Number(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long.")
 @paged
 def list_trackers(
     search: str | None,
