@@ -79,6 +79,8 @@ def test_tables_of_another_version_are_refused(database_url: str) -> None:
     with pytest.raises(SchemaOutdated, match="receiver migrate"):
         version.check(database)
     database.close()
+    with pytest.raises(SchemaOutdated, match="newer version"):
+        make_tables(database_url)
 
 
 def test_a_migration_that_fails_leaves_the_tables_as_they_were(sqlite_url: str) -> None:
