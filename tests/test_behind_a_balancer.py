@@ -6,7 +6,6 @@ from http.client import HTTPException
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, wait_until
-from tests.harness.storage import hold_up
 from tests.harness.wire import read_until, request
 
 
@@ -22,12 +21,12 @@ def is_refused(running: Service, path: str) -> bool:
 def test_a_stopping_service_refuses_probes_answers_what_it_has_and_says_that_it_closes(
     service: StartService, sqlite_url: str
 ) -> None:
-    running = service(sqlite_url)
+    running = service(sqlite_url, commit_timeout_seconds="60")
     assert running.get("/readyz").status == 200
     with running.socket() as idle, ThreadPoolExecutor(1) as threads:
         idle.sendall(request(ship24.single()))
         assert b"connection: close" not in read_until(idle, b"]}").lower()
-        with hold_up(sqlite_url):
+        with running.held_up():
             call = threads.submit(running.post, ship24.single("held"))
             wait_until(lambda: b"receiver_queue_deliveries 1" in running.get("/metrics").body, "the call is under way")
             assert running.process is not None

@@ -54,9 +54,9 @@ def receive_and_close(connection: HTTPConnection) -> Reply:
 def test_a_poison_message_harms_nobody_else_and_is_kept_apart(service: StartService, database_url: str) -> None:
     make_tables(database_url)
     poison(database_url)
-    running = service(database_url)
+    running = service(database_url, commit_timeout_seconds="60")
     bad = ship24.body(ship24.item("beside"), ship24.item("poison"))
-    with ThreadPoolExecutor(30) as threads, hold_up(database_url):  # so that they meet in one batch
+    with ThreadPoolExecutor(30) as threads, running.held_up():  # so that they meet in one batch
         good = [ship24.single() for _ in range(20)]
         calls = post_in_background(running, threads, *good[:10], bad, *good[10:])
     *answers, poisoned = [call.result() for call in [*calls[:10], *calls[11:], calls[10]]]
@@ -166,9 +166,9 @@ def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, po
 
 
 def test_sigterm_waits_for_calls_that_wait_for_their_commit(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+    running = service(database_url, commit_timeout_seconds="60")
     with ThreadPoolExecutor(10) as threads:
-        with hold_up(database_url):
+        with running.held_up():
             calls = post_in_background(running, threads, *(ship24.single() for _ in range(10)))
             assert running.process
             running.process.terminate()
@@ -203,9 +203,9 @@ def test_a_service_whose_writer_died_answers_503_and_ends_for_its_supervisor(ser
 
 
 def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartService, database_url: str) -> None:
-    running = service(database_url, queue_deliveries="1")
+    running = service(database_url, queue_deliveries="1", commit_timeout_seconds="60")
     with ThreadPoolExecutor(1) as threads:
-        with hold_up(database_url):
+        with running.held_up():
             (waiting,) = post_in_background(running, threads, ship24.single("waiting"))
             assert running.get("/readyz").json()["checks"]["queue"] == {"ok": False}
             for answer in post_together([ship24.single(f"too-many-{number}") for number in range(5)], running):
@@ -218,7 +218,7 @@ def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartServic
 
 def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: StartService, database_url: str) -> None:
     running = service(database_url, commit_timeout_seconds="0.5")
-    with hold_up(database_url):
+    with running.held_up():
         late = running.post(ship24.single("late"))
         assert_unavailable(late, "storage_unavailable")
         assert running.get("/readyz").json()["checks"]["writer"] == {"ok": False}
@@ -235,9 +235,9 @@ def heavy(number: int) -> bytes:
 
 
 def test_calls_that_wait_as_bytes_for_their_turn_are_all_kept(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+    running = service(database_url, commit_timeout_seconds="60")
     with ThreadPoolExecutor(10) as threads:
-        with hold_up(database_url):
+        with running.held_up():
             calls = post_in_background(running, threads, *map(heavy, range(10)))
         assert [call.result().json()["applied"] for call in calls] == [100] * 10
     assert running.scalar("SELECT count(*) FROM messages") == 1000
@@ -247,7 +247,7 @@ def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bod
     service: StartService, database_url: str
 ) -> None:
     running = service(database_url, commit_timeout_seconds="0.5")
-    with ThreadPoolExecutor(10) as threads, hold_up(database_url):
+    with ThreadPoolExecutor(10) as threads, running.held_up():
         calls = post_in_background(running, threads, *map(heavy, range(10)))
         for call in calls:
             assert_unavailable(call.result(), "storage_unavailable")
@@ -261,7 +261,9 @@ def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bod
     bodies = [row["body_bytes"] for row in running.rows(query)]
     assert 0 in bodies
     kept = sum(size > 0 for size in bodies)
-    again = [running.post(heavy(number)).json() for number in range(10)]
+    running.stop()
+    patient = service(database_url)
+    again = [patient.post(heavy(number)).json() for number in range(10)]
     assert sorted((answer["duplicate"], answer["applied"]) for answer in again) == sorted(
         [(100, 0)] * kept + [(0, 100)] * (10 - kept)
     )
