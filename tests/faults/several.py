@@ -1,6 +1,5 @@
 """The faults of one of several processes on one PostgreSQL: the others go on."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from tests.faults.scenario import Result, Size
 from tests.faults.servers import is_long, let_pass
 from tests.faults.shop import Shop, shopping
 from tests.harness.postgresql import folder_for_servers, running_cluster
-from tests.harness.service import Service, serving, wait_until
+from tests.harness.service import Process, Service, serving, wait_until
 from tests.harness.storage import change
 from tests.harness.traffic import Parcels, Traffic
 
@@ -59,33 +58,32 @@ def kill_relay(directory: Path, size: Size) -> Result:
     with _two_relays(directory, size) as (service, shop, relays, traffic):
         traffic.wait_for_answers(200)
         let_pass(size.seconds / 2)
-        wait_until(lambda: service.scalar(_CLAIMED) > AT_ONCE, "more is under way than one relay takes")
-        relays[0].kill()
-        killed_at, moment = clock.to_micros(clock.now()), monotonic()
+        with shop.holding():
+            wait_until(lambda: service.scalar(_CLAIMED) == 2 * AT_ONCE, "both have under way what they may have")
+            relays[0].kill()
+            relays[0].wait()
+            killed_at, moment = clock.to_micros(clock.now()), monotonic()
         shop.wait_for_changes(20)
         let_pass(size.seconds / 4)
+        result = judge("kill -9 of one of two relays", traffic, service.database_url, None)
+        if not is_long(size):
+            _end_leases(service, killed_at)
+            return shop.judge(result, service, killed=1)
         note = f"back: until the last change was there; what one has claimed is left to it for {_LEASE_SECONDS} s"
-        result = judge("kill -9 of one of two relays", traffic, service.database_url, None, note if is_long(size) else "")
-        leased = f"claim IS NOT NULL AND due_at < {killed_at + _LEASE_SECONDS * 1_000_000}"
-        if not is_long(size):  # time passes at once for what only the dead one could have settled
-            wait_until(lambda: _waits_only(service, leased), "all else is handed on")
-            change(service.database_url, f"UPDATE dispatches SET due_at = {killed_at} WHERE {leased}")
-        result = shop.judge(
-            result, service, killed=1 if is_long(size) else 2
-        )  # leases of the living one may have ended with them
-        return result._replace(recovery_seconds=monotonic() - moment if is_long(size) else None)
+        result = shop.judge(result._replace(note=note), service, killed=1)
+        return result._replace(recovery_seconds=monotonic() - moment)
 
 
-def _waits_only(service: Service, leased: str) -> bool:
-    """Tell whether nothing is left but what is leased and what stands behind it."""
-    behind = f"EXISTS (SELECT 1 FROM dispatches e WHERE e.tracker_id = d.tracker_id AND e.move < d.move AND {leased})"
-    return not service.rows(f"SELECT move FROM dispatches d WHERE NOT ({leased}) AND NOT {behind} LIMIT 1")
+def _end_leases(service: Service, killed_at: int) -> None:
+    """Let time pass for what the dead relay had claimed, once that is all that is left of what was claimed before it died."""
+    leased = f"claim IS NOT NULL AND due_at < {killed_at + _LEASE_SECONDS * 1_000_000}"
+    before = f"SELECT count(*) FROM dispatches WHERE {leased}"
+    wait_until(lambda: service.scalar(before) == AT_ONCE, "the other one has handed on what it had under way")
+    change(service.database_url, f"UPDATE dispatches SET due_at = 0 WHERE {leased}", "NOTIFY receiver_changes")
 
 
 @contextmanager
-def _two_relays(
-    directory: Path, size: Size
-) -> Iterator[tuple[Service, Shop, tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]], Traffic]]:
+def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, Shop, tuple[Process, Process], Traffic]]:
     with ExitStack() as stack:
         place = stack.enter_context(folder_for_servers())
         cluster = stack.enter_context(running_cluster(place / "cluster"))

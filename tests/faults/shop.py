@@ -1,34 +1,38 @@
 """Somebody who is told of every change over HTTP, by relays that may be killed, and what it makes of them."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from receiver.relay.target import AT_ONCE
 from tests.faults.scenario import Result
 from tests.harness.changes import SECRET, write_targets
-from tests.harness.endpoint import TAKE, Call, Endpoint, Wire, answering
-from tests.harness.service import Service, wait_until
+from tests.harness.endpoint import TAKE, Call, Endpoint, Wire
+from tests.harness.service import Process, Service, start_command, wait_until
 
-_TAKING_SECONDS = 0.05
+_TAKING_SECONDS = 0.05  # as long as this takes a real one: there is always something under way
+_PATIENCE_SECONDS = 60.0  # what is held is not tried again meanwhile
 
 
 class Shop:
     """A target of the settings, and the relays that serve it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._relays = 0
+    def __init__(self, directory: Path) -> None:
+        """Become the target of a service that is started in `directory`."""
         self.settings = {"target_secrets": f"shop:{SECRET}"}
+        self._relays = 0
+        self._open = Event()
+        self._open.set()
+        self.endpoint = Endpoint(self._take, choose=None, tls=None)
+        write_targets(directory, _PATIENCE_SECONDS, shop=self.endpoint.url)
 
     @contextmanager
-    def relaying(self, service: Service) -> Iterator[subprocess.Popen[bytes]]:
+    def relaying(self, service: Service) -> Iterator[Process]:
         """Run a relay of its own process beside a service until the block ends."""
-        with (service.directory / "relay.log").open("ab") as log:
-            command = [sys.executable, "-m", "receiver", "relay"]
-            process = subprocess.Popen(command, cwd=service.directory, env=service.env, stdout=log, stderr=log)
+        with (service.directory / "relay.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            process = start_command("relay", cwd=service.directory, env=service.env, files=(nothing, log, log))
         self._relays += 1
         try:
             wait_until(lambda: self._log(service).count('"relaying"') == self._relays, "the relay relays")
@@ -36,6 +40,21 @@ class Shop:
         finally:
             process.kill()
             process.wait()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Answer nothing as long as the block lasts."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def _take(self, call: Call, wire: Wire) -> bool:
+        """Take a change, after a while."""
+        while not self._open.wait(_TAKING_SECONDS) and not wire.closing.is_set():
+            pass
+        return not wire.closing.wait(_TAKING_SECONDS) and TAKE(call, wire)
 
     def _log(self, service: Service) -> str:
         return (service.directory / "relay.log").read_text(encoding="utf-8")
@@ -71,15 +90,11 @@ class Shop:
         return wrong
 
 
-def _take(call: Call, wire: Wire) -> bool:
-    """Take a change, after the time that this takes a real one: there is always something under way."""
-    return not wire.closing.wait(_TAKING_SECONDS) and TAKE(call, wire)
-
-
 @contextmanager
 def shopping(directory: Path) -> Iterator[Shop]:
     """Give a shop that a service started in `directory` has as its target."""
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(answering(_take))
-        write_targets(directory, shop=endpoint.url)
-        yield Shop(endpoint)
+    shop = Shop(directory)
+    try:
+        yield shop
+    finally:
+        shop.endpoint.close()

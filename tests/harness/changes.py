@@ -48,8 +48,9 @@ def secrets(*values: str) -> Sequence[Secret]:
     return [Secret("shop", value) for value in values]
 
 
-def write_targets(directory: Path, **urls: str) -> None:
+def write_targets(directory: Path, timeout_seconds: float = 15.0, **urls: str) -> None:
     """Write the file of a service that is started in `directory`: targets by name, which may be in a private network."""
-    tables = [f'[[targets]]\nname = "{name}"\nurl = "{url}"\nallow_private = true\n' for name, url in urls.items()]
+    shared = f"allow_private = true\ntimeout_seconds = {timeout_seconds}\n"
+    tables = [f'[[targets]]\nname = "{name}"\nurl = "{url}"\n{shared}' for name, url in urls.items()]
     (directory / "config").mkdir(parents=True, exist_ok=True)
     (directory / "config" / "receiver.toml").write_text("\n".join(tables), encoding="utf-8")
