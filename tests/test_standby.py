@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -123,23 +124,29 @@ def store(pair: Pair) -> Iterator[Store]:
     pair.primary.drop_database("kept")
 
 
+@contextmanager
+def gone(standby: Cluster) -> Iterator[None]:
+    """Stop a standby as long as the block lasts: whatever happens, commits that wait for it end."""
+    standby.stop("immediate")
+    try:
+        yield
+    finally:
+        standby.start()
+
+
 def test_what_is_at_the_primary_only_is_not_kept(pair: Pair, store: Store) -> None:
     body = ship24.single()
-    with ThreadPoolExecutor(1) as threads:
-        pair.standby.stop("immediate")
+    with ThreadPoolExecutor(1) as threads, gone(pair.standby):
         keeping = threads.submit(store.inbox.keep, [submission(body)], NOW)
         wait_until(lambda: pair.primary.execute(_WAITING), "the commit waits for the standby")
         pair.primary.execute(_WAITING.replace("pid", "pg_cancel_backend(pid)"))
-        answers = keeping.result()
-        pair.standby.start()
-    assert answers == [None]
+        assert keeping.result() == [None]
     assert outcomes(*store.keep(body)) == ["duplicate"]
 
 
 def test_a_commit_that_waited_for_the_standby_is_kept_when_it_is_back(pair: Pair, store: Store) -> None:
     with ThreadPoolExecutor(1) as threads:
-        pair.standby.stop("immediate")
-        keeping = threads.submit(store.keep, ship24.single())
-        wait_until(lambda: pair.primary.execute(_WAITING), "the commit waits for the standby")
-        pair.standby.start()
+        with gone(pair.standby):
+            keeping = threads.submit(store.keep, ship24.single())
+            wait_until(lambda: pair.primary.execute(_WAITING), "the commit waits for the standby")
         assert outcomes(*keeping.result()) == ["applied"]

@@ -68,10 +68,12 @@ def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callabl
         shop.wait_for_changes(50)
         primary.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         let_pass(size.seconds / 4)
-        end()
-        traffic.wait_for_refusals()
-        standby.promote()
-        recovery = traffic.recovery_after(monotonic())
+        with shop.holding(service):
+            end()
+            traffic.wait_for_refusals()
+            standby.promote()
+            promoted = monotonic()
+        recovery = traffic.recovery_after(promoted)
         let_pass(size.seconds / 4)
         service.database_url = f"postgresql://postgres@{standby.host}:{standby.port}/faulty"  # from now on for our questions only
         return shop.judge(judge(fault, traffic, service.database_url, recovery), service)
@@ -90,7 +92,7 @@ def lose_standby(directory: Path, size: Size) -> Result:
     ):
         traffic.wait_for_answers(200)
         standby.stop("immediate")
-        traffic.wait_for_refusals()
+        traffic.wait_until_all_are_refused()
         answered = traffic.answered
         let_pass(seconds - timeout)
         for _ in range(3):

@@ -42,10 +42,15 @@ class Shop:
             process.wait()
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Answer nothing as long as the block lasts."""
+    def holding(self, service: Service) -> Iterator[None]:
+        """Answer nothing as long as the block lasts, which begins once all relays have under way what they may.
+
+        So no claim is being made in it. Of one whose answer was lost nobody would know, until its lease ends.
+        """
         self._open.clear()
+        claimed = "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
         try:
+            wait_until(lambda: service.scalar(claimed) == self._relays * AT_ONCE, "all relays have under way what they may")
             yield
         finally:
             self._open.set()

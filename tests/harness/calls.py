@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.harness.service import wait_until
 
 SYNCS = "fsync,fdatasync"
-WRITES = "write,pwrite64,pwritev,ftruncate,fallocate,fsync,fdatasync"
+WRITES = "pwrite64,pwritev,ftruncate,fallocate,fsync,fdatasync"
 
 
 class NoTracing(Exception):

@@ -16,8 +16,8 @@ class Island:
     def __init__(self, number: int) -> None:
         self._name = f"receiver-{number}"
         self._wire = f"rcv{number}"
-        self._ours = f"10.213.{number // 256 % 256}.{number % 64 * 4 + 1}"
-        self.address = f"10.213.{number // 256 % 256}.{number % 64 * 4 + 2}"
+        self._ours = f"10.213.{number // 64}.{number % 64 * 4 + 1}"
+        self.address = f"10.213.{number // 64}.{number % 64 * 4 + 2}"
         self.prefix = ("ip", "netns", "exec", self._name)
 
     def make(self) -> None:
@@ -45,6 +45,7 @@ class Island:
 def island() -> Iterator[Island]:
     """Give a network that is removed with the block. Raises NoIsland."""
     made = Island(os.getpid() % 10_000)
+    made.remove()  # what tests that were killed may have left
     try:
         made.make()
         yield made

@@ -13,6 +13,7 @@ from tests.harness.island import Island
 from tests.harness.ports import free_port
 
 _INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts each major version
+_TIMEOUT_SECONDS = 120  # a commit may wait for a standby for ever
 _ACCOUNT = "postgres"  # the account that Debian makes for the server, which refuses to run as root
 
 
@@ -128,7 +129,13 @@ class Cluster:
             command = [*self._prefix, "runuser", "-u", _ACCOUNT, "--", *command]
         with (self._directory / "output").open("w+b") as output:  # not a pipe: a server that was started would hold it open
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                check=False,
+                timeout=_TIMEOUT_SECONDS,
             )
             output.seek(0)
             text = output.read().decode(errors="replace")

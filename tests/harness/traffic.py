@@ -113,6 +113,8 @@ class Traffic:
         self._copies: deque[Call] = deque()
         self._unanswered: list[Call] = []
         self._times: list[float] = []
+        self._refused = [0] * senders
+        self._failed_in_a_row = 0
         self._stopping = Event()
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(senders)
@@ -132,19 +134,32 @@ class Traffic:
         for thread in self._running:
             thread.result()
 
-    def wait_for_answers(self, messages: int, seconds: float = 30.0) -> None:
+    def wait_for_answers(self, messages: int, seconds: float = 60.0) -> None:
         """Wait until so many more messages are answered 2xx."""
         enough = self.answered + messages
         wait_until(lambda: self.answered >= enough, f"{messages} messages are answered", seconds)
 
-    def wait_for_refusals(self, calls: int = 1, seconds: float = 30.0) -> None:
+    def wait_for_refusals(self, calls: int = 1) -> None:
         """Wait until so many more calls are not answered 2xx."""
-        enough = self._refusals() + calls
-        wait_until(lambda: self._refusals() >= enough, f"{calls} calls fail", seconds)
+        enough = sum(self._refused) + calls
+        wait_until(lambda: sum(self._refused) >= enough, f"{calls} calls fail")
 
-    def recovery_after(self, moment: float, seconds: float = 60.0) -> float:
-        """Wait for the first 2xx after a moment (of `time.monotonic`), and return how long it took."""
-        wait_until(lambda: self._times and self._times[-1] > moment, "calls are answered again", seconds)
+    def wait_until_all_are_refused(self) -> None:
+        """Wait until each sender has failed once more: what is answered 2xx after that was sent after this was asked."""
+        before = list(self._refused)
+        wait_until(lambda: all(now > then for now, then in zip(self._refused, before, strict=True)), "every sender fails")
+
+    def wait_until_nothing_is_kept(self, calls: int = 200) -> None:
+        """Wait until so many calls in a row are not answered 2xx."""
+        wait_until(lambda: self._failed_in_a_row >= calls, f"{calls} calls in a row fail", 120)
+
+    def is_answered_after(self, moment: float) -> bool:
+        """Tell whether there was a 2xx after a moment (of `time.monotonic`)."""
+        return bool(self._times) and self._times[-1] > moment
+
+    def recovery_after(self, moment: float) -> float:
+        """Wait for the first 2xx after a moment, and return how long it took."""
+        wait_until(lambda: self.is_answered_after(moment), "calls are answered again")
         with self._lock:
             return next(time for time in self._times if time > moment) - moment
 
@@ -173,6 +188,7 @@ class Traffic:
         while not self._stopping.is_set():
             call = self._next()
             while not self._send(line, call):
+                self._refused[place] += 1
                 if self._stopping.wait(_PAUSE_SECONDS):
                     with self._lock:
                         self._unanswered.append(call)
@@ -202,6 +218,7 @@ class Traffic:
         with self._lock:
             self.sent += sent
             self.statuses[status] += 1
+            self._failed_in_a_row = 0 if answer is not None else self._failed_in_a_row + 1
             if answer is not None:
                 self._times.append(monotonic())
                 self._note(call, answer)
@@ -214,7 +231,3 @@ class Traffic:
         self.kept[answer["delivery_id"]] = call
         assert [told["message_id"] for told in answer["messages"]] == list(call.names), answer
         self.effects.update(told["message_id"] for told in answer["messages"] if told["outcome"] != "duplicate")
-
-    def _refusals(self) -> int:
-        with self._lock:
-            return sum(number for status, number in self.statuses.items() if not 200 <= status < 300)
