@@ -10,10 +10,9 @@ from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import opened
 from tests.harness.service import environment, read_rows, run_command, wait_until
-from tests.harness.storage import hold_up, make_tables
+from tests.harness.storage import WAITING, hold_up, make_tables
 
 FAR_AHEAD = "9999-01-01T10:00:00"
-WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 def run(folder: Path, url: str, *arguments: str, code: int = 0, **given: str) -> str:

@@ -22,7 +22,7 @@ from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import NOW, Store, delivery
 from tests.harness.service import read_rows, wait_until
-from tests.harness.storage import change, make_tables, poison
+from tests.harness.storage import WAITING, change, make_tables, poison
 
 FAR_AHEAD = "2027-01-01T10:00:00"
 MICROS = to_micros(NOW)
@@ -278,14 +278,13 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk:
 
 def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:
     make_tables(postgresql_url)
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with closing(Desk(postgresql_url)) as one, closing(Desk(postgresql_url)) as other, ThreadPoolExecutor(1) as thread:
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         submission = take_again(SOURCES, read_kept(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
             first = one.upkeep.replay(connection, submission, Order(MICROS, force=True))
             second = thread.submit(other.replay, early, force=True)
-            wait_until(lambda: read_rows(postgresql_url, waiting), "the second one waits")
+            wait_until(lambda: read_rows(postgresql_url, WAITING), "the second one waits")
         assert verdicts(first) == [("quarantined implausible_future", "applied")]
         assert verdicts(second.result()) == [("applied", "applied")]
         assert second.result().changed is False

@@ -51,13 +51,17 @@ def change(url: str, *statements: str) -> None:
         database.close()
 
 
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+"""Who waits on PostgreSQL for what somebody holds."""
+
+
 @contextmanager
-def hold_up(url: str) -> Iterator[None]:
-    """Let no delivery be written as long as the block lasts; whoever tries waits."""
+def hold_up(url: str, tables: str = "deliveries, messages") -> Iterator[None]:
+    """Let no delivery be written as long as the block lasts; whoever tries waits. A SQLite file is waited for 5 seconds only."""
     database = Database(url)
     if database.path is None:
         with psycopg.connect(url) as server:
-            server.execute("LOCK TABLE deliveries, messages IN EXCLUSIVE MODE")
+            server.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
             yield
         return
     file = sqlite3.connect(database.path, isolation_level=None)
