@@ -22,7 +22,7 @@ bench: .venv/test system-packages
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 faults: .venv/test system-packages
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml
@@ -36,8 +36,7 @@ faults: .venv/test system-packages
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 
-# PostgreSQL, NATS, Chromium with fonts, strace, faketime and wrk, where they are missing and may be installed; the tests say loudly what they
-# had to leave out.
+# What tests/system-packages names, where it is missing and may be installed; the tests say loudly what they had to leave out.
 system-packages:
 	@tests/system-packages
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,7 +35,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def lacking(reason: str) -> None:
+def lacking(reason: str) -> NoReturn:
     """Leave a test out, loudly; where everything has to be tested (CI=true) fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI tests everything, but {reason}")
