@@ -6,15 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import lacking
+from tests.faults.judgement import judge
 from tests.harness import ship24
+from tests.harness.calling import Way, call
 from tests.harness.nginx import find_nginx
 from tests.harness.postgresql import find_binaries
-from tests.harness.senders import Senders, call
 from tests.harness.service import ROOT, TOKEN, Reply, wait_until
 from tests.harness.site import OPS_TOKEN, Site, sited
+from tests.harness.traffic import Traffic
 
 FORWARDED = "X-Forwarded-For"
-SLOW = {"503"}  # what a receiver answers where the machine has too much to do for a commit in five seconds
+UNNOTICED = {200, 503}  # the latter where the machine has too much to do for a commit in five seconds
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def post(site: Site, source: str, *forwarded: str) -> Reply:
     """Post through the proxy from an address, with lines of X-Forwarded-For that the sender wrote himself."""
-    return call(site.outside, source, site.entrance, ship24.single(), headers=[(FORWARDED, line) for line in forwarded])
+    return call(site.outside, site.way_in(source), ship24.single(), headers=[(FORWARDED, line) for line in forwarded])
 
 
 def seen(site: Site, reply: Reply) -> tuple[str, str]:
@@ -58,12 +60,14 @@ def test_past_the_proxy_no_header_about_addresses_is_believed(site: Site) -> Non
         ("Forwarded", f"for={allowed}"),
     ):
         for receiver in site.receivers:
-            reply = call(site.outside, stranger, receiver.address, ship24.single(), headers=[(name, value)])
+            reply = call(
+                site.outside, Way(stranger, receiver.host, receiver.service.port), ship24.single(), headers=[(name, value)]
+            )
             assert (reply.status, seen(site, reply)) == (403, (stranger, stranger)), name
 
 
 def test_a_wrong_token_is_refused_through_the_proxy_and_no_token_is_in_its_logs(site: Site) -> None:
-    reply = call(site.outside, site.allowed[0], site.entrance, ship24.single(), token="planted-and-wrong")
+    reply = call(site.outside, site.way_in(site.allowed[0]), ship24.single(), token="planted-and-wrong")
     assert (reply.status, seen(site, reply)) == (401, (site.allowed[0], site.front.address))
     post(site, site.allowed[0])
     assert [token for token in (TOKEN, OPS_TOKEN, "planted-and-wrong") if token in site.nginx.written()] == []
@@ -71,17 +75,17 @@ def test_a_wrong_token_is_refused_through_the_proxy_and_no_token_is_in_its_logs(
 
 def test_a_body_that_is_too_large_goes_on_record_and_a_much_larger_one_ends_at_the_proxy(site: Site) -> None:
     source = site.allowed[0]
-    reply = call(site.outside, source, site.entrance, b"[" + b" " * 5_400_000)
+    reply = call(site.outside, site.way_in(source), b"[" + b" " * 5_400_000)
     assert (reply.status, seen(site, reply)) == (413, (source, site.front.address))
-    assert call(site.outside, source, site.entrance, b"[" + b" " * 6_400_000).headers["content-type"] == "text/html"
+    assert call(site.outside, site.way_in(source), b"[" + b" " * 6_400_000).headers["content-type"] == "text/html"
 
 
 def test_what_is_for_operators_is_not_for_everybody(site: Site) -> None:
     source = site.allowed[0]
-    shown = call(site.outside, source, site.entrance, None, "/ops/api/deliveries", token=OPS_TOKEN)
+    shown = call(site.outside, site.way_in(source), None, "/ops/api/deliveries", token=OPS_TOKEN)
     assert {(item["client"], item["status"]) for item in shown.json()["items"]} >= {(source, 200)}
     for path in ("/metrics", "/readyz", "/healthz", "/"):
-        assert call(site.outside, source, site.entrance, None, path, token=OPS_TOKEN).status == 404
+        assert call(site.outside, site.way_in(source), None, path, token=OPS_TOKEN).status == 404
 
 
 def test_postgresql_runs_with_every_line_of_the_example(site: Site) -> None:
@@ -97,50 +101,40 @@ def test_postgresql_runs_with_every_line_of_the_example(site: Site) -> None:
 
 def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(site: Site) -> None:
     first, second, third = site.receivers
-    with Senders(site.outside, site.allowed * 2, site.entrance) as senders:
-        senders.wait_for(200)
+    with site.outside.do(Traffic, *map(site.way_in, site.allowed)) as traffic:
+        traffic.wait_for_answers(500)
         first.service.kill()
-        senders.wait_for(200)
+        traffic.wait_for_answers(500)
         second.machine.do(second.service.stop)
-        senders.wait_for(100)
-        assert set(senders.failures) <= SLOW, "no sender has noticed: nginx gave what was under way to another receiver"
+        traffic.wait_for_answers(500)
+        assert set(traffic.statuses) <= UNNOTICED, "nginx gave what was under way to another receiver"
         fourth = site.add_receiver()
         site.nginx.point_at([third.place, fourth.place])
         site.nginx.reload()
         wait_until(lambda: [fourth.place] in site.nginx.routes(), "the new receiver is called")
         wait_until(lambda: "receiver-1" in {change.relay for change in site.told()}, "the first relay has told something")
         site.relays[0].kill()
-        senders.wait_for(200)
-        senders.stop()
+        traffic.wait_for_answers(500)
+        result = site.outside.do(judge, "several machines", traffic, site.url, None)
+    assert (result.lost, result.doubled) == (0, 0), result
     assert any(route[0] == first.place and len(route) > 1 for route in site.nginx.routes())
-    assert {how for how in senders.failures if how.isdigit()} <= SLOW
-    check_what_is_kept(site, senders)
-    check_what_was_told(site, senders)
-
-
-def check_what_is_kept(site: Site, senders: Senders) -> None:
-    """Hold what the senders were told against the tables."""
-    query = "SELECT message_id, outcome FROM messages WHERE message_id LIKE 'message-%-%'"
-    assert {row["message_id"]: row["outcome"] for row in site.rows(query)} == dict.fromkeys(senders.outcomes, "applied")
-    assert [name for name, outcomes in senders.outcomes.items() if outcomes.count("applied") > 1] == []
-    query = "SELECT tracker_id, moves, latest_message_id FROM trackers WHERE tracker_id LIKE 'tracker-%-%'"
-    rows = {row["tracker_id"]: (row["moves"], row["latest_message_id"]) for row in site.rows(query)}
-    assert rows == {tracker: (moves, senders.latest[tracker]) for tracker, moves in senders.moves.items()}
     callers = site.rows(
-        "SELECT DISTINCT client, peer FROM deliveries JOIN messages ON messages.delivery_id = id WHERE topic <> ''"
+        "SELECT DISTINCT client, peer FROM deliveries JOIN messages ON delivery_id = id WHERE message_id LIKE 'm-%'"
     )
     assert {(row["client"], row["peer"]) for row in callers} == {(source, site.front.address) for source in site.allowed}
+    check_what_was_told(site)
 
 
-def check_what_was_told(site: Site, senders: Senders) -> None:
-    """Hold what handlers were told against what was sent: each change, in the order of its tracker."""
+def check_what_was_told(site: Site) -> None:
+    """Check that handlers were told of each change, in the order of its tracker."""
     forget_leases = "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL"  # the 90 seconds of the dead relay's are over
     site.execute(f"{forget_leases}; NOTIFY receiver_changes")
     wait_until(lambda: site.rows("SELECT count(*) AS n FROM dispatches")[0]["n"] == 0, "everything is handed on")
-    told = [change for change in site.told() if change.tracker_id in senders.moves]
-    for tracker, moves in senders.moves.items():
-        first_told = dict.fromkeys(change.move for change in told if change.tracker_id == tracker)
-        assert list(first_told) == list(range(1, moves + 1))
-    assert {change.message_id for change in told} == set(senders.outcomes)
-    assert len({change.change_id for change in told}) == sum(senders.moves.values())
-    assert {change.relay for change in told} == {"receiver-1", "receiver-2"}
+    made = site.rows("SELECT tracker_id, move, change_id, message_id FROM events WHERE outcome = 'applied'")
+    told = dict.fromkeys(change[1:] for change in site.told())  # a change that was told again came first before its next one
+    assert set(told) == {(row["tracker_id"], row["move"], row["change_id"], row["message_id"]) for row in made}
+    last: dict[str, int] = {}
+    for tracker, move, *_ in told:
+        assert move == last.get(tracker, 0) + 1
+        last[tracker] = move
+    assert {change.relay for change in site.told()} == {"receiver-1", "receiver-2"}

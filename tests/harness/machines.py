@@ -1,8 +1,8 @@
 """Machines on one wire: network namespaces with addresses of their own, or, where those may not be made, addresses of loopback.
 
-A machine is a thread that has moved into a network namespace: what it starts runs there, what it connects comes from there. The
-namespaces have no names, so the kernel removes them with the last process in them, whatever becomes of the tests. The machine
-that the tests run on gets no interface, address or route.
+A machine is a thread that has moved into a network namespace: what it starts, processes and threads, runs there, what
+it connects comes from there. The namespaces have no names, so the kernel removes them with the last process in them, whatever
+becomes of the tests. The machine that the tests run on gets no interface, address or route.
 """
 
 import ctypes
@@ -32,7 +32,6 @@ class Machine:
         self.addresses = addresses
         self.is_namespace = is_namespace
         self._thread = ThreadPoolExecutor(1, name)
-        self._handle: int | None = None
         self._number = self._thread.submit(threading.get_native_id).result()
         self.path = f"/proc/{os.getpid()}/task/{self._number}/ns/net"
 
@@ -43,7 +42,6 @@ class Machine:
     def unshare(self) -> None:
         """Move into a new namespace. Raises OSError where that is not allowed."""
         self.do(lambda: _check(_libc().unshare(_NEW_NETWORK)))
-        self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def do(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
         """Call something on this machine, and return its result."""
@@ -55,23 +53,12 @@ class Machine:
         """Start a process on this machine."""
         return self.do(lambda: subprocess.Popen(command, stdout=output, stderr=output, **given))
 
-    def threads(self, number: int) -> ThreadPoolExecutor:
-        """Return threads that stand on this machine."""
-        return ThreadPoolExecutor(number, self.name, initializer=self._enter)
-
     def port(self, usual: int) -> int:
         """Return the usual port of a service, or, where machines share their ports, one that is free."""
         return usual if self.is_namespace else free_port()
 
     def close(self) -> None:
         self._thread.shutdown()
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    def _enter(self) -> None:
-        if self._handle is not None:
-            _check(_libc().setns(self._handle, _NEW_NETWORK))
 
 
 class Wire:

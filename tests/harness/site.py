@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import RowMapping
 
+from tests.harness.calling import Way
 from tests.harness.machines import HERE, Machine, Wire, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
-from tests.harness.senders import Address
 from tests.harness.service import ROOT, Service, environment, read_rows, wait_until
 
 OPS_TOKEN = "the-ops-token-of-these-tests"
@@ -51,14 +51,14 @@ class Receiver(NamedTuple):
     service: Service
 
     @property
-    def address(self) -> Address:
+    def host(self) -> str:
         """Where it is found; on loopback it listens on the only address that is nobody else's."""
-        return Address(self.machine.address if self.machine.is_namespace else "127.0.0.1", self.service.port)
+        return self.machine.address if self.machine.is_namespace else "127.0.0.1"
 
     @property
     def place(self) -> str:
         """The same as nginx writes it."""
-        return f"{self.address.host}:{self.address.port}"
+        return f"{self.host}:{self.service.port}"
 
 
 def read_unit(name: str) -> dict[str, str]:
@@ -112,10 +112,9 @@ class Site:
         added.machine.do(added.service.start)
         return added
 
-    @property
-    def entrance(self) -> Address:
-        """Where senders call."""
-        return Address(self.front.address, self.nginx.port, self.nginx.certificate)
+    def way_in(self, source: str) -> Way:
+        """Return how senders call: from one of their addresses, through nginx."""
+        return Way(source, self.front.address, self.nginx.port, self.nginx.certificate)
 
     def rows(self, query: str, **parameters: object) -> list[RowMapping]:
         """Ask the database."""

@@ -8,12 +8,12 @@ from http.client import HTTPConnection, HTTPException
 from itertools import count
 from threading import Event, Lock
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from tests.harness import ship24
-from tests.harness.service import SHIP24, TOKEN, Service, wait_until
+from tests.harness.service import SHIP24, TOKEN, wait_until
 
 _PATIENCE_SECONDS = 15.0  # as long as the vendor waits for an answer
 _PAUSE_SECONDS = 0.05  # before a call is repeated
@@ -63,19 +63,25 @@ class Parcels:
             yield Call(ship24.body(*(self.items[name] for name in group)), group)
 
 
-class Line:
-    """One connection to one of several services; when it breaks, the next call opens one to the next service."""
+class Door(Protocol):
+    """Where calls go in: a service, or what stands before it."""
 
-    def __init__(self, services: tuple[Service, ...], place: int) -> None:
-        self._services = services
+    def connect(self) -> HTTPConnection: ...
+
+
+class Line:
+    """One connection through one of several doors; when it breaks, the next call opens one through the next door."""
+
+    def __init__(self, doors: tuple[Door, ...], place: int) -> None:
+        self._doors = doors
         self._place = place
         self._connection: HTTPConnection | None = None
 
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer. Raises OSError or HTTPException."""
         if self._connection is None:
-            port = self._services[self._place % len(self._services)].port
-            self._connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
+            self._connection = self._doors[self._place % len(self._doors)].connect()
+            self._connection.timeout = _PATIENCE_SECONDS
         try:
             self._connection.request("POST", SHIP24, body, _HEADERS)
             response = self._connection.getresponse()
@@ -98,7 +104,7 @@ class Traffic:
     messages, copies and repetitions too.
     """
 
-    def __init__(self, *services: Service, senders: int = 8, parcels: Parcels | None = None) -> None:
+    def __init__(self, *doors: Door, senders: int = 8, parcels: Parcels | None = None) -> None:
         self.parcels = parcels or Parcels()
         self.sent = 0
         self.answered = 0
@@ -108,7 +114,7 @@ class Traffic:
         """What was answered 2xx, by the id of the delivery."""
         self.effects: Counter[str] = Counter()
         """How often the answers said of a message that it was not a duplicate."""
-        self._services = services
+        self._doors = doors
         self._calls = 0
         self._copies: deque[Call] = deque()
         self._unanswered: list[Call] = []
@@ -169,7 +175,7 @@ class Traffic:
         Returns the messages that were no duplicates then: what was answered 2xx before was not there.
         """
         self.stop()
-        line = Line(self._services, 0)
+        line = Line(self._doors, 0)
         for call in self._unanswered:
             wait_until(lambda c=call: self._send(line, c), "what was left is answered")  # type: ignore[misc]
         self._unanswered.clear()
@@ -184,7 +190,7 @@ class Traffic:
         return strangers
 
     def _run(self, place: int) -> None:
-        line = Line(self._services, place)
+        line = Line(self._doors, place)
         while not self._stopping.is_set():
             call = self._next()
             while not self._send(line, call):
