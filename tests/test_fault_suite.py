@@ -5,30 +5,28 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartService, lacking
-from tests.faults import postgresql, single
 from tests.faults.judgement import EVENTS, judge
 from tests.faults.scenario import SHORT, Lacking
+from tests.faults.suite import SCENARIOS
 from tests.harness.storage import change
 from tests.harness.traffic import Traffic
 
-_SCENARIOS = single.SCENARIOS | postgresql.SCENARIOS
 _MAX_NAME = 34  # the column of the table
 
 
-@pytest.mark.parametrize("fault", _SCENARIOS)
+@pytest.mark.parametrize("fault", SCENARIOS)
 def test_nothing_is_lost_or_doubled_by(fault: str, tmp_path: Path) -> None:
     try:
-        result = _SCENARIOS[fault](tmp_path, SHORT)
+        result = SCENARIOS[fault](tmp_path, SHORT)
     except Lacking as reason:
         lacking(str(reason))
-    assert (result.lost, result.doubled) == (0, 0), result
+    assert (result.fault, result.lost, result.doubled) == (fault, 0, 0), result
     assert result.answered > 0
     assert result.recovery_seconds is None or result.recovery_seconds > 0
 
 
-def test_every_fault_has_a_name_of_its_own_that_fits_the_table() -> None:
-    assert len(_SCENARIOS) == len(single.SCENARIOS) + len(postgresql.SCENARIOS)
-    assert [name for name in _SCENARIOS if len(name) > _MAX_NAME] == []
+def test_every_fault_has_a_name_that_fits_the_table() -> None:
+    assert [name for name in SCENARIOS if len(name) > _MAX_NAME] == []
 
 
 def test_the_judgement_sees_what_is_gone_and_what_is_doubled(service: StartService, sqlite_url: str) -> None:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,11 +14,11 @@ from rich.console import Console
 
 from tests.bench import machine
 from tests.bench.report import machine_table
-from tests.faults import postgresql, report, single
+from tests.faults import report
 from tests.faults.scenario import LONG, SHORT, Lacking, Result, Scenario, Size
+from tests.faults.suite import SCENARIOS
 
 _DATA = Path(__file__).parents[2] / "data"
-_ALL: Mapping[str, Scenario] = single.SCENARIOS | postgresql.SCENARIOS
 
 
 class Course:
@@ -85,7 +85,7 @@ def _print(console: Console, course: Course, facts: Sequence[tuple[str, str]]) -
 
 def _choose(names: Sequence[str]) -> list[tuple[str, Scenario]]:
     """Return the scenarios whose names have one of these words in them; all if there are none."""
-    return [pair for pair in _ALL.items() if not names or any(name.lower() in pair[0].lower() for name in names)]
+    return [pair for pair in SCENARIOS.items() if not names or any(name.lower() in pair[0].lower() for name in names)]
 
 
 @contextmanager

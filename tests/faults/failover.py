@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.faults.judgement import judge
 from tests.faults.scenario import Lacking, Result, Size
-from tests.faults.servers import assert_away, is_long, let_pass
+from tests.faults.servers import assert_away, let_pass
 from tests.faults.shop import shopping
 from tests.harness.island import Island, NoIsland, island
 from tests.harness.postgresql import Cluster, folder_for_servers, following_cluster, running_cluster
@@ -51,7 +51,7 @@ def vanish(directory: Path, size: Size) -> Result:
     """The host of the primary answers nothing any more, and its standby takes over."""
     try:
         with island() as place, two_servers(place) as pair:
-            patient = pair._replace(url=pair.url + ("" if is_long(size) else _LESS_PATIENCE))
+            patient = pair._replace(url=pair.url + ("" if size.is_long else _LESS_PATIENCE))
             return _fail_over("failover from a host that vanished", patient, directory, size, place.vanish)
     except NoIsland as reason:
         raise Lacking(str(reason)) from None
@@ -84,7 +84,7 @@ def lose_standby(directory: Path, size: Size) -> Result:
 
     Meanwhile an operator has the server not wait for it, commit by commit: what is then on one server only is not answered 2xx.
     """
-    seconds, timeout = (25.0, 10.0) if is_long(size) else (1.0, 0.5)
+    seconds, timeout = (25.0, 10.0) if size.is_long else (1.0, 0.5)
     with (
         two_servers() as (primary, standby, url),
         serving(directory, url, commit_timeout_seconds=f"{timeout:g}") as service,

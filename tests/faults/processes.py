@@ -36,7 +36,7 @@ def _end_under_load(name: str, end: Callable[[Service], None], directory: Path, 
     chance, rounds, slowest = Random(4), max(2, round(size.seconds / 2)), 0.0
     with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
         for _ in range(rounds):
-            traffic.wait_for_answers(chance.randint(50, 1500))
+            traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
             harmed = monotonic()
             end(service)
             ended = monotonic()

@@ -16,9 +16,6 @@ from tests.harness.postgresql import Cluster, folder_for_servers, running_cluste
 from tests.harness.service import Service, serving, wait_until
 from tests.harness.traffic import Traffic
 
-_LONG_SECONDS = 10.0
-"""Loads that last longer are those of the long form."""
-
 
 class Scene(NamedTuple):
     """A service on a server of its own, under load."""
@@ -45,10 +42,6 @@ def let_pass(seconds: float) -> None:
     Event().wait(seconds)
 
 
-def is_long(size: Size) -> bool:
-    return size.seconds > _LONG_SECONDS
-
-
 def crash(directory: Path, size: Size) -> Result:
     """The server ends without a word, as often as the time allows, and is started again."""
     return _stop_again_and_again("PostgreSQL crashes", directory, size, lambda cluster: cluster.stop("immediate"))
@@ -63,7 +56,7 @@ def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callabl
     chance, rounds, slowest = Random(5), max(1, round(size.seconds / 5)), 0.0
     with scene(directory, size) as (cluster, service, traffic):
         for _ in range(rounds):
-            traffic.wait_for_answers(chance.randint(50, 1500 if is_long(size) else 300))
+            traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
             stop(cluster)
             traffic.wait_for_refusals()
             cluster.start()
@@ -73,7 +66,7 @@ def _stop_again_and_again(fault: str, directory: Path, size: Size, stop: Callabl
 
 def go_away(directory: Path, size: Size) -> Result:
     """The server is away for a while: the service stays, says so, and goes on by itself."""
-    seconds = 60.0 if is_long(size) else 1.5
+    seconds = 60.0 if size.is_long else 1.5
     with scene(directory, size) as (cluster, service, traffic):
         assert service.process is not None
         number = service.process.pid

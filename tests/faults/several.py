@@ -10,7 +10,7 @@ from receiver import clock
 from receiver.relay.target import AT_ONCE
 from tests.faults.judgement import judge
 from tests.faults.scenario import Result, Size
-from tests.faults.servers import is_long, let_pass
+from tests.faults.servers import let_pass
 from tests.faults.shop import Shop, shopping
 from tests.harness.postgresql import folder_for_servers, running_cluster
 from tests.harness.service import Process, Service, serving, wait_until
@@ -33,7 +33,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
         Traffic(one, two, senders=size.senders) as traffic,
     ):
         for number in range(rounds):
-            traffic.wait_for_answers(chance.randint(50, 1500 if is_long(size) else 300))
+            traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
             killed = (one, two)[number % 2]
             killed.kill()
             slowest = max(slowest, traffic.recovery_after(monotonic()))
@@ -64,7 +64,7 @@ def kill_relay(directory: Path, size: Size) -> Result:
         shop.wait_for_changes(20)
         let_pass(size.seconds / 4)
         result = judge("kill -9 of one of two relays", traffic, service.database_url, None)
-        if not is_long(size):
+        if not size.is_long:
             _end_leases(service, killed_at)
             return shop.judge(result, service, killed=1)
         note = f"back: until the last change was there; what one has claimed is left to it for {_LEASE_SECONDS} s"

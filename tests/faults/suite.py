@@ -1,5 +1,6 @@
-"""The faults of PostgreSQL, and of several processes on it."""
+"""All faults: of one machine, of PostgreSQL, and of several processes on it."""
 
+from tests.faults import clocks, crowds, disks, processes
 from tests.faults.failover import crash as crash_primary
 from tests.faults.failover import lose_standby, vanish
 from tests.faults.scenario import Scenario
@@ -7,6 +8,10 @@ from tests.faults.servers import crash, fill_disk, go_away, restart, turn_read_o
 from tests.faults.several import kill_receiver, kill_relay
 
 SCENARIOS: dict[str, Scenario] = {
+    **processes.SCENARIOS,
+    **disks.SCENARIOS,
+    **clocks.SCENARIOS,
+    **crowds.SCENARIOS,
     "kill -9 of one of two receivers": kill_receiver,
     "kill -9 of one of two relays": kill_relay,
     "PostgreSQL crashes": crash,
