@@ -25,6 +25,7 @@ class Shop:
         self._relays = 0
         self._open = Event()
         self._open.set()
+        self._held: set[int] = set()
         self.endpoint = Endpoint(self._take, choose=None, tls=None)
         write_targets(directory, _PATIENCE_SECONDS, shop=self.endpoint.url)
 
@@ -47,18 +48,21 @@ class Shop:
 
         So no claim is being made in it. Of one whose answer was lost nobody would know, until its lease ends.
         """
+        most, claimed = self._relays * AT_ONCE, "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
         self._open.clear()
-        claimed = "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
         try:
-            wait_until(lambda: service.scalar(claimed) == self._relays * AT_ONCE, "all relays have under way what they may")
+            wait_until(lambda: len(self._held) == service.scalar(claimed) == most, "all relays have under way what they may")
             yield
         finally:
             self._open.set()
 
     def _take(self, call: Call, wire: Wire) -> bool:
         """Take a change, after a while."""
-        while not self._open.wait(_TAKING_SECONDS) and not wire.closing.is_set():
-            pass
+        if not self._open.is_set():
+            self._held.add(call.connection)
+            while not self._open.wait(_TAKING_SECONDS) and not wire.closing.is_set():
+                pass
+            self._held.discard(call.connection)
         return not wire.closing.wait(_TAKING_SECONDS) and TAKE(call, wire)
 
     def _log(self, service: Service) -> str:
