@@ -225,7 +225,7 @@ def test_nothing_is_counted_twice_or_lost_while_the_database_is_away(service: St
     own_cluster.stop("immediate")
     assert {running.post(single()).status for _ in range(5)} == {503}
     own_cluster.start()
-    wait_until(lambda: running.post(single()).status == 200, "calls are kept again")
+    wait_until(lambda: running.get("/readyz").status == 200, "calls are kept again")
     some_calls(running)
     wait_until(lambda: on_record(url).get(("failed", "storage_unavailable")) == 5, "what was refused meanwhile is on record")
     assert running.stop() == 0
