@@ -38,6 +38,8 @@ _MAX_OWED = 500  # failed calls remembered until the database is back
 _MAX_OWED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
+_FOLD_MILLISECONDS = 50  # for which calls may wait for a reader
+_FOLD_PAUSE_SECONDS = 1.0
 
 _log = structlog.get_logger()
 
@@ -92,6 +94,7 @@ class Writer:
         self._healthy = True
         self._batch: Batch | None = None
         self._next_chores = monotonic()
+        self._next_fold = monotonic()
 
     def serve(self) -> None:
         """Keep what comes until there is nobody to reply to, then close the database."""
@@ -131,6 +134,7 @@ class Writer:
             self._reply(replies)
         if monotonic() >= self._next_chores:
             self._do_chores()
+        self._shorten_log()
 
     def _take_batch(self) -> tuple[list[Keep], list[Do]]:
         batch: list[Keep] = []
@@ -164,7 +168,7 @@ class Writer:
             return self._inbox.tallies.add_unrecorded(*request.arguments)
         try:
             if request.name == "fold_log":
-                return self._transactions.fold_log()
+                return self._transactions.fold_log(*request.arguments)
             method = getattr(self._upkeep, request.name)
             began = monotonic()
             result = self._transactions.run(lambda connection: method(connection, *request.arguments))
@@ -185,6 +189,16 @@ class Writer:
             _log.log(20 if healthy else 40, "storage_back" if healthy else "storage_unavailable")
             self._healthy = healthy
             self._reply([])
+
+    def _shorten_log(self) -> None:
+        """Empty a log that has grown: SQLite does it unasked when nobody reads, and where many ask somebody always does.
+
+        Otherwise it grows without bound, and whatever ends that has all of it to write at once, while calls wait.
+        """
+        if monotonic() < self._next_fold or not self._transactions.log_is_long():
+            return
+        if self._do(Do(0, "fold_log", (_FOLD_MILLISECONDS,))) is not True:
+            self._next_fold = monotonic() + _FOLD_PAUSE_SECONDS
 
     def _tidy(self) -> bool:
         """Write down what was counted and keep everything within its bounds. Returns whether the database works."""

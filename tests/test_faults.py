@@ -1,5 +1,6 @@
 """What goes wrong around the service: the sender hears 503 and repeats, nothing is half there, nobody else is harmed."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.storage.database import Database
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.contents import check_whole
@@ -241,6 +243,21 @@ def test_calls_that_wait_as_bytes_for_their_turn_are_all_kept(service: StartServ
             calls = post_in_background(running, threads, *map(heavy, range(10)))
         assert [call.result().json()["applied"] for call in calls] == [100] * 10
     assert running.scalar("SELECT count(*) FROM messages") == 1000
+
+
+def test_the_log_of_a_file_that_somebody_always_reads_does_not_stay_long(service: StartService, sqlite_url: str) -> None:
+    running, path = service(sqlite_url), Database(sqlite_url).path
+    log = Path(f"{path}-wal")
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)
+        number = 0
+        while log.stat().st_size < 40 << 20:
+            assert running.post(heavy(number)).status == 200, "a reader is in nobody's way"
+            number += 1
+        assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)
+    wait_until(lambda: log.stat().st_size < 1 << 20, "the log is emptied once nobody reads what is older")
+    assert running.scalar("SELECT count(*) FROM messages") == 100 * number
 
 
 def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bodies(

@@ -252,12 +252,15 @@ class Database:
             )
         return pages * page_bytes
 
-    def fold_log(self, connection: Connection) -> bool:
-        """Put what the log holds into the file and empty it, outside of transactions, waiting for nobody; return if it is."""
+    def fold_log(self, connection: Connection, patience_ms: int = 0) -> bool:
+        """Put what the log holds into the file and empty it, outside of transactions; return whether it is empty.
+
+        Waits so long for those who read what is older.
+        """
         if not self.is_sqlite:
             return True
         driver: Any = connection.connection.driver_connection
-        driver.execute("PRAGMA busy_timeout=0")
+        driver.execute(f"PRAGMA busy_timeout={patience_ms}")
         try:
             busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:

@@ -11,6 +11,7 @@ from receiver.storage.engines import copy_log, has_lost_sync, take_warning
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
+_LONG_LOG_BYTES = 24 << 20  # half as much again as that at which SQLite begins to empty it
 
 
 class Transactions:
@@ -63,9 +64,14 @@ class Transactions:
         elif self._lost_sync:
             raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
 
-    def fold_log(self) -> bool:
+    def fold_log(self, patience_ms: int = 0) -> bool:
         """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""
-        return self.run(lambda _: True) and self._connection is not None and self._database.fold_log(self._connection)
+        self.run(lambda _: None)  # opens the connection, if there is none
+        return self._connection is not None and self._database.fold_log(self._connection, patience_ms)
+
+    def log_is_long(self) -> bool:
+        """Tell whether a file's log is longer than it gets where there are moments at which nobody reads."""
+        return self._database.log_bytes() > _LONG_LOG_BYTES
 
     def close(self) -> None:
         """Drop the connection; the next transaction opens another one."""
