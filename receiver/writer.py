@@ -38,8 +38,8 @@ _MAX_OWED = 500  # failed calls remembered until the database is back
 _MAX_OWED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
-_FOLD_MILLISECONDS = 50  # for which calls may wait for a reader
-_FOLD_PAUSE_SECONDS = 1.0
+_FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
+_FOLD_PAUSE_SECONDS = 0.1
 
 _log = structlog.get_logger()
 
