@@ -252,7 +252,7 @@ def test_the_log_of_a_file_that_somebody_always_reads_does_not_stay_long(service
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)
         number = 0
-        while log.stat().st_size < 40 << 20:
+        while log.stat().st_size < 80 << 20:
             assert running.post(heavy(number)).status == 200, "a reader is in nobody's way"
             number += 1
         assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)

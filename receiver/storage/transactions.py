@@ -11,7 +11,7 @@ from receiver.storage.engines import copy_log, has_lost_sync, take_warning
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
-_LONG_LOG_BYTES = 24 << 20  # half as much again as that at which SQLite begins to empty it
+_LONG_LOG_BYTES = 64 << 20  # SQLite begins to empty it at 16 MiB; a large batch adds 30
 
 
 class Transactions:

@@ -1,8 +1,8 @@
 """How fast operators are answered from a large database, while calls come in at half of what it can keep, or by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 from rich.table import Table
@@ -29,10 +29,11 @@ class Answers(NamedTuple):
 
 
 Results = Mapping[str, Answers]
+_Rest = Callable[[float], object]
 
 
 def measure_beside(bench: Bench, times: int) -> Results:
-    """Ask each database each question so many times while calls come in."""
+    """Ask each database each question so many times while calls come in; half of the time, as the machine is theirs too."""
     results = {}
     for name, on_postgresql in bench.databases():
         bench.tell(f"questions: the large database, {name}")
@@ -42,7 +43,7 @@ def measure_beside(bench: Bench, times: int) -> Results:
             stand.warm_up()
             rate = stand.send(bench.seconds).rate
             with stand.streaming(rate / 2) as end:
-                micros = _ask_all(bench, place.url, times, f"questions beside calls, {name}")
+                micros = _ask_all(bench, place.url, times, f"questions beside calls, {name}", rest=sleep)
                 beside = end()
         results[name] = Answers(micros, rate, beside)
     return results
@@ -54,11 +55,11 @@ def measure_alone(bench: Bench, times: int) -> Results:
     for name, on_postgresql in bench.databases():
         bench.tell(f"questions: the large database, {name}")
         place = bench.places.filled(on_postgresql=on_postgresql)
-        results[name] = Answers(_ask_all(bench, place.url, times, f"questions, {name}"))
+        results[name] = Answers(_ask_all(bench, place.url, times, f"questions, {name}", rest=lambda _: None))
     return results
 
 
-def _ask_all(bench: Bench, url: str, times: int, doing: str) -> Mapping[str, Sequence[float]]:
+def _ask_all(bench: Bench, url: str, times: int, doing: str, rest: _Rest) -> Mapping[str, Sequence[float]]:
     database = Database(url)
     try:
         group, micros = "", {}
@@ -66,13 +67,14 @@ def _ask_all(bench: Bench, url: str, times: int, doing: str) -> Mapping[str, Seq
             group = group if question.name.startswith(" ") else question.name
             name = question.name if question.name == group else f"{group}:{question.name}"
             bench.tell(f"{doing}: {name}")
-            micros[name] = _ask(question, times)
+            micros[name] = _ask(question, times, rest)
         return micros
     finally:
         database.close()
 
 
-def _ask(question: Question, times: int) -> Sequence[float]:
+def _ask(question: Question, times: int, rest: _Rest) -> Sequence[float]:
+    """Return how long each answer took. After each there is a rest of as long."""
     draw = Random(question.name)
     for _ in range(_UNMEASURED):
         question.ask(draw)
@@ -80,7 +82,9 @@ def _ask(question: Question, times: int) -> Sequence[float]:
     for _ in range(times):
         began = perf_counter()
         question.ask(draw)
-        took.append((perf_counter() - began) * 1e6)
+        seconds = perf_counter() - began
+        took.append(seconds * 1e6)
+        rest(seconds)
     return took
 
 
