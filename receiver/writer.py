@@ -39,7 +39,7 @@ _MAX_OWED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
 _FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
-_FOLD_PAUSE_SECONDS = 0.1
+_FOLD_PAUSE_SECONDS = 0.5
 
 _log = structlog.get_logger()
 

@@ -1,6 +1,7 @@
 """How fast operators are answered from a large database, while calls come in at half of what it can keep, or by itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import Random
 from time import perf_counter, sleep
 from typing import NamedTuple
@@ -39,11 +40,11 @@ def measure_beside(bench: Bench, times: int) -> Results:
         bench.tell(f"questions: the large database, {name}")
         place = bench.places.filled(on_postgresql=on_postgresql)
         place.read_indexes()
-        with bench.toll.stand("ours", place) as stand:
+        with _asking(place.url) as questions, bench.toll.stand("ours", place) as stand:
             stand.warm_up()
             rate = stand.send(bench.seconds).rate
             with stand.streaming(rate / 2) as end:
-                micros = _ask_all(bench, place.url, times, f"questions beside calls, {name}", rest=sleep)
+                micros = _ask_all(bench, questions, times, f"questions beside calls, {name}", rest=sleep)
                 beside = end()
         results[name] = Answers(micros, rate, beside)
     return results
@@ -55,22 +56,29 @@ def measure_alone(bench: Bench, times: int) -> Results:
     for name, on_postgresql in bench.databases():
         bench.tell(f"questions: the large database, {name}")
         place = bench.places.filled(on_postgresql=on_postgresql)
-        results[name] = Answers(_ask_all(bench, place.url, times, f"questions, {name}", rest=lambda _: None))
+        with _asking(place.url) as questions:
+            results[name] = Answers(_ask_all(bench, questions, times, f"questions, {name}", rest=lambda _: None))
     return results
 
 
-def _ask_all(bench: Bench, url: str, times: int, doing: str, rest: _Rest) -> Mapping[str, Sequence[float]]:
+@contextmanager
+def _asking(url: str) -> Iterator[Sequence[Question]]:
+    """Give the questions for a database; to draw their parameters takes a while."""
     database = Database(url)
     try:
-        group, micros = "", {}
-        for question in Asker(database).questions():
-            group = group if question.name.startswith(" ") else question.name
-            name = question.name if question.name == group else f"{group}:{question.name}"
-            bench.tell(f"{doing}: {name}")
-            micros[name] = _ask(question, times, rest)
-        return micros
+        yield Asker(database).questions()
     finally:
         database.close()
+
+
+def _ask_all(bench: Bench, questions: Sequence[Question], times: int, doing: str, rest: _Rest) -> Mapping[str, Sequence[float]]:
+    group, micros = "", {}
+    for question in questions:
+        group = group if question.name.startswith(" ") else question.name
+        name = question.name if question.name == group else f"{group}:{question.name}"
+        bench.tell(f"{doing}: {name}")
+        micros[name] = _ask(question, times, rest)
+    return micros
 
 
 def _ask(question: Question, times: int, rest: _Rest) -> Sequence[float]:
