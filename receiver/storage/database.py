@@ -252,21 +252,6 @@ class Database:
             )
         return pages * page_bytes
 
-    def fold_log(self, connection: Connection, patience_ms: int = 0) -> bool:
-        """Put what the log holds into the file and empty it, outside of transactions; return whether it is empty.
-
-        Waits so long for those who read what is older.
-        """
-        if not self.is_sqlite:
-            return True
-        driver: Any = connection.connection.driver_connection
-        driver.execute(f"PRAGMA busy_timeout={patience_ms}")
-        try:
-            busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            driver.execute("PRAGMA busy_timeout=5000")
-        return not busy
-
     def log_bytes(self) -> int:
         """Return what stands in a file's log and not yet in the file."""
         log = Path(f"{self.path}-wal")

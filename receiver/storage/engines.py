@@ -29,9 +29,10 @@ _SECRETS = ("password", "sslpassword")  # options that must not be shown
 _CONNECT_SECONDS = 5
 _CONNECT_SECONDS_OF_SEVERAL = 3  # a host that swallows packets is tried first at each connection: there is time for the next
 _MIN_SQLITE = (3, 35)
-_READER_PRAGMAS = ("query_only=ON", "busy_timeout=5000")
+_BUSY_MS = 5000
+_READER_PRAGMAS = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 _WRITER_PRAGMAS = (
-    *("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"),
+    *(f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"),
     "secure_delete=ON",  # what is removed is overwritten, as some builds do unasked: it may be personal
 )
 # 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
@@ -215,3 +216,19 @@ def copy_log(connection: Connection) -> bool:
     except SQLiteError:
         return False
     return not busy and pages == copied
+
+
+def fold_log(connection: Connection, patience_ms: int = 0) -> bool:
+    """Put what a file's log holds into the file and empty it, outside of transactions; return whether it is empty.
+
+    Waits so long for those who read what is older.
+    """
+    if not is_sqlite(connection.engine.url):
+        return True
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA busy_timeout={patience_ms}")
+    try:
+        busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    return not busy

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.engines import copy_log, has_lost_sync, take_warning
+from receiver.storage.engines import copy_log, fold_log, has_lost_sync, take_warning
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -67,7 +67,7 @@ class Transactions:
     def fold_log(self, patience_ms: int = 0) -> bool:
         """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""
         self.run(lambda _: None)  # opens the connection, if there is none
-        return self._connection is not None and self._database.fold_log(self._connection, patience_ms)
+        return self._connection is not None and fold_log(self._connection, patience_ms)
 
     def log_is_long(self) -> bool:
         """Tell whether a file's log is longer than it gets where there are moments at which nobody reads."""
