@@ -20,7 +20,7 @@ def setup_window(source: str, minutes: int) -> None:
     """
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))
-    arguments = {"source": source, "opened_at": clock.to_micros(now), "closes_at": closes_at}
+    arguments = {"source": source, "closes_at": closes_at}
     until = f"until {clock.iso(closes_at)}" if minutes else None
     entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
     perform(load(), "open_window", "/ops/api/setup-windows", arguments, entry)

@@ -19,6 +19,10 @@ class TokenUseTable(Table, table=True):
     last_used_at: int = Field(sa_type=BigInteger)
 
 
+MAX_WINDOW_MICROS = 24 * 3600 * 1_000_000
+"""How long a setup window counts, whatever closing time stands in its row."""
+
+
 class SetupWindowTable(Table, table=True):
     """Until when a source may call from any address, token still required."""
 

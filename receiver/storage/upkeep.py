@@ -5,13 +5,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
 
-from receiver.errors import ReceiverError
+from receiver import clock
+from receiver.errors import ReceiverError, UnexpectedShape
 from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.forgetting import erase, forget_tracker
-from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
 from receiver.storage.retention import Retention
@@ -64,8 +65,14 @@ class Upkeep:
         """Put on record what an operator did."""
         connection.execute(insert(table_of(AuditTable)).values(entry._asdict()))
 
-    def open_window(self, connection: Connection, source: str, opened_at: int, closes_at: int) -> None:
-        """Let a source call from any address until `closes_at`; one in the past closes the window now."""
+    def open_window(self, connection: Connection, source: str, closes_at: int) -> None:
+        """Let a source call from any address from now until `closes_at`; one in the past closes the window now.
+
+        Raises UnexpectedShape for more than 24 hours. When it was opened is ours to say, not the caller's.
+        """
+        opened_at = clock.to_micros(clock.now())
+        if closes_at > opened_at + MAX_WINDOW_MICROS:
+            raise UnexpectedShape("A setup window is open for at most 24 hours. Nothing was changed.")
         table = table_of(SetupWindowTable)
         statement = self._insert(table).values(source=source, opened_at=opened_at, closes_at=closes_at)
         statement = statement.on_conflict_do_update(

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -45,7 +46,6 @@ from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
-_WINDOW_SECONDS = 2.0  # how often another process's setup windows are looked for
 
 _log = structlog.get_logger()
 
@@ -61,6 +61,7 @@ def create_app(
     tally = Tally()
     desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
     windows = SetupWindows()
+    follow_windows = partial(windows.follow, partial(asyncio.to_thread, queries.setup_windows, database))
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     operators = Operators(settings.ops_tokens, doorman)
     reader = Reader()
@@ -85,7 +86,7 @@ def create_app(
             *extra_routes,
         ],
         exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},
-        lifespan=_make_lifespan(settings, database, channel, windows, desk, (watch.run, pruner.run), notices),
+        lifespan=_make_lifespan(settings, database, channel, desk, (follow_windows, desk.run, watch.run, pruner.run), notices),
     )
     app.router.redirect_slashes = False
     return TrailingSlash(app)
@@ -106,7 +107,6 @@ def _make_lifespan(
     settings: Settings,
     database: Database,
     channel: socket.socket,
-    windows: SetupWindows,
     desk: Desk,
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     notices: Notices,
@@ -119,8 +119,8 @@ def _make_lifespan(
             ending.push_async_callback(asyncio.to_thread, database.close_readers)
             notices.start()
             ending.push_async_callback(asyncio.to_thread, notices.close)
-            for begun in (_watch_windows(database, windows), *(begin() for begin in work)):
-                ending.callback(asyncio.create_task(begun).cancel)
+            for begin in work:
+                ending.callback(asyncio.create_task(begin()).cancel)
             if database.has_one_writer:  # here the service alone may write; on a server relays are processes of their own
                 await ending.enter_async_context(relaying(settings, desk.do, desk.watch_changes))
             _say_what_is_served(settings, database)
@@ -135,12 +135,3 @@ def _say_what_is_served(settings: Settings, database: Database) -> None:
         if not settings.gate(source).tokens:
             _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
     _log.info("serving", host=settings.host, port=settings.port, database=str(database))
-
-
-async def _watch_windows(database: Database, windows: SetupWindows) -> None:
-    while True:
-        try:
-            windows.replace(await asyncio.to_thread(queries.setup_windows, database))
-        except ReceiverError as error:
-            _log.warning("setup_windows_unknown", cause=error.message)
-        await asyncio.sleep(_WINDOW_SECONDS)

@@ -15,6 +15,7 @@ from receiver.channel import Do, Keep, Replies, Unpacker, pack
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
 from receiver.records import Answer, Delivery, Submission
 from receiver.web.allowance import Allowance
+from receiver.web.repeating import repeat
 from receiver.web.tally import Tally
 
 _COUNT_SECONDS = 5.0
@@ -52,7 +53,10 @@ class Desk(asyncio.Protocol):
         """Begin to work, on the running loop, with the writing process at the other end of a socket."""
         self._loop = asyncio.get_running_loop()
         self._transport, _ = await self._loop.create_connection(lambda: self, sock=channel)
-        self._loop.call_later(_COUNT_SECONDS, self._write_counts)
+
+    async def run(self) -> None:
+        """Write down every few seconds how many calls were only counted."""
+        await repeat("counts_not_written", self._count, first_seconds=_COUNT_SECONDS, again_seconds=_COUNT_SECONDS)
 
     async def close(self) -> None:
         """Wait for what is under way, then let the writing process end."""
@@ -215,14 +219,15 @@ class Desk(asyncio.Protocol):
     def _too_late(self) -> StorageUnavailable:
         return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
 
+    async def _count(self) -> float:
+        self._write_counts()
+        return _COUNT_SECONDS
+
     def _write_counts(self) -> None:
-        if self._closing:
-            return
         if self._unrecorded:
             minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
             self._tell("count_unrecorded", dict(self._unrecorded), minute_at)
             self._unrecorded.clear()
-        self._loop.call_later(_COUNT_SECONDS, self._write_counts)
 
     def _tell(self, name: str, *arguments: Any) -> None:
         number = next(self._numbers)

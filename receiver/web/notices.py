@@ -130,7 +130,10 @@ class Lane:
 
     def _run(self) -> None:
         while (notice := self._waiting.get()) is not None and not self._abandoned.is_set():
-            self._deliver(notice)
+            try:
+                self._deliver(notice)
+            except Exception:  # the next one may go through
+                _log.exception("alarm_not_sent", by=self._name, **_name(notice))
 
     def _deliver(self, notice: Notice) -> None:
         body = orjson.dumps(notice._asdict())

@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 
 from receiver import clock
-from receiver.errors import ReceiverError, Underway
+from receiver.errors import Underway
 from receiver.retention import Periods, Run
 from receiver.rows import AuditRow
+from receiver.web.repeating import repeat
 
 FIRST_SECONDS = 5.0
 """From the start of the service to the first round."""
@@ -52,10 +53,7 @@ class Pruner:
 
     async def run(self) -> None:
         """Prune again and again; a round that fails is logged, and the next one comes in its time."""
-        pause = self._first_seconds
-        while True:
-            await asyncio.sleep(pause)
-            pause = await self._try()
+        await repeat("pruning_failed", self._try, first_seconds=self._first_seconds, again_seconds=self._every_seconds)
 
     async def begin(self, entry: AuditRow | None = None) -> str:
         """Become the one that prunes; return the mark to work under. Raises Underway if somebody else is."""
@@ -86,10 +84,6 @@ class Pruner:
             await self.work(await self.begin(), self.periods)
         except Underway:
             return self._again_seconds
-        except ReceiverError as error:
-            _log.warning("pruning_failed", cause=error.message)
-        except Exception:
-            _log.exception("pruning_failed")
         return self._every_seconds
 
     def _report(self, run: Run) -> None:

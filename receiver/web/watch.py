@@ -28,11 +28,11 @@ from receiver.alarms import (
     judge,
     learn_gap,
 )
-from receiver.errors import ReceiverError
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.notices import Notice
+from receiver.web.repeating import repeat
 
 STEP_SECONDS = 30.0
 """From one look to the next."""
@@ -72,14 +72,11 @@ class Watch:
 
     async def run(self) -> None:
         """Look again and again; a step that fails is logged, and the next one comes in its time."""
-        while True:
-            try:
-                await self.step(clock.to_micros(clock.now()))
-            except ReceiverError as error:
-                _log.warning("watch_failed", cause=error.message)
-            except Exception:
-                _log.exception("watch_failed")
-            await asyncio.sleep(self._step_seconds)
+        await repeat("watch_failed", self._look, again_seconds=self._step_seconds)
+
+    async def _look(self) -> float:
+        await self.step(clock.to_micros(clock.now()))
+        return self._step_seconds
 
     async def step(self, now: int) -> None:
         """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""

@@ -4,17 +4,24 @@ from typing import Any
 
 from sqlalchemy import select
 
+from receiver import clock
 from receiver.storage.database import Database
-from receiver.storage.operations import AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.queries.pages import Page, public, read_newest
 from receiver.storage.tables import table_of
 
+_SKEW_MICROS = 60_000_000  # by which the clocks of two receivers may differ
+
 
 def setup_windows(database: Database) -> dict[str, int]:
-    """Return until when each source's setup window is open, in microseconds; closed ones stay listed."""
+    """Return until when each source's setup window is open, in microseconds; closed ones stay listed.
+
+    A row counts for at most 24 hours after its opening, and not before it, whoever wrote it.
+    """
     table = table_of(SetupWindowTable)
+    opened = select(table).where(table.c.opened_at <= clock.to_micros(clock.now()) + _SKEW_MICROS)
     with database.read() as connection:
-        return {row.source: row.closes_at for row in connection.execute(select(table.c.source, table.c.closes_at))}
+        return {row.source: min(row.closes_at, row.opened_at + MAX_WINDOW_MICROS) for row in connection.execute(opened)}
 
 
 def token_uses(database: Database) -> dict[tuple[str, str], int]:

@@ -70,10 +70,11 @@ class Api:
     async def _open_window(self, request: Request) -> Response:
         operator = self._operators.identify(request)
         ordered = read_body(WindowOrdered, await request.body())
-        closing = ordered.closes_at <= ordered.opened_at
+        now = clock.now()
+        closing = ordered.closes_at <= clock.to_micros(now)
         action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(ordered.closes_at)}")
-        entry = operator.entry(clock.now(), action, ordered.source, detail)
-        await self._order(entry, "open_window", ordered.source, ordered.opened_at, ordered.closes_at)
+        entry = operator.entry(now, action, ordered.source, detail)
+        await self._order(entry, "open_window", ordered.source, ordered.closes_at)
         self._windows.put(ordered.source, ordered.closes_at)
         return _respond({"source": ordered.source, "closes_at": iso(ordered.closes_at)})
 

@@ -125,10 +125,9 @@ class Ordered(Parameters):
 
 
 class WindowOrdered(Ordered):
-    """Open a source's setup window, or close it: moments in microseconds since 1970, UTC."""
+    """Open a source's setup window for at most 24 hours, or close it: the moment in microseconds since 1970, UTC."""
 
     source: SourceName
-    opened_at: int = Field(ge=0, lt=_END_OF_TIME)
     closes_at: int = Field(ge=0, lt=_END_OF_TIME)
 
 

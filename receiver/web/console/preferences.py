@@ -72,16 +72,15 @@ class Preferences:
         form = await read_form(request)
         self._guard.check_form(request, form, visit.session.form_token)
         source = self._read_source(visit)
-        opened_at = to_micros(visit.now)
         if form.get("order") == "close":
-            closes_at, action, detail = opened_at, "setup-window close", None
+            closes_at, action, detail = to_micros(visit.now), "setup-window close", None
         elif form.get("order") == "open" and form.get("minutes") in {str(minutes) for minutes in _MINUTES}:
             closes_at = to_micros(visit.now + timedelta(minutes=int(form["minutes"])))
             action, detail = "setup-window open", f"for {form['minutes']} minutes"
         else:
             raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
         entry = visit.operator.entry(visit.now, action, source, detail)
-        await self._desk.do("audited", entry, "open_window", (source, opened_at, closes_at))
+        await self._desk.do("audited", entry, "open_window", (source, closes_at))
         self._windows.put(source, closes_at)
         return redirect(PAGE)
 

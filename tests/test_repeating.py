@@ -1,0 +1,136 @@
+"""Background work: one step that fails, whatever with, does not end it."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+
+import pytest
+from structlog.testing import capture_logs
+
+from receiver.errors import Busy, StorageUnavailable
+from receiver.web.desk import Desk
+from receiver.web.notices import Notice, Notices, Patience
+from receiver.web.repeating import repeat
+from receiver.web.tally import Tally
+from receiver.web.windows import SetupWindows
+from tests.harness import ship24
+from tests.harness.inbox import submission
+
+_SOON = 30.0
+FAILURES = [
+    StorageUnavailable("The database is away."),
+    OSError("a disk"),
+    RuntimeError("can't start new thread"),
+    asyncio.CancelledError(),
+    TimeoutError(),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_the_next_step_comes_after_one_that_failed(failure: BaseException) -> None:
+    async def run() -> int:
+        steps, done = 0, asyncio.Event()
+
+        async def step() -> float:
+            nonlocal steps
+            steps += 1
+            if steps < 3:
+                raise failure
+            done.set()
+            return 3600.0
+
+        task = asyncio.create_task(repeat("step_failed", step, again_seconds=0.0))
+        await asyncio.wait_for(done.wait(), _SOON)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return steps
+
+    with capture_logs() as logs:
+        assert asyncio.run(run()) == 3
+    assert [line["event"] for line in logs] == ["step_failed"] * 2
+
+
+def test_work_ends_when_it_is_cancelled_in_the_middle_of_a_step() -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def step() -> float:
+            begun.set()
+            await asyncio.Event().wait()
+            return 0.0
+
+        task = asyncio.create_task(repeat("step_failed", step))
+        await asyncio.wait_for(begun.wait(), _SOON)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, _SOON)
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert logs == []
+
+
+def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.web.windows._PAUSE_SECONDS", 0.0)
+
+    async def run() -> bool:
+        windows, asked, done = SetupWindows(), 0, asyncio.Event()
+
+        async def read() -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            if asked < 3:
+                raise RuntimeError("can't start new thread")
+            if asked > 3:
+                done.set()
+            return {"ship24": 2}
+
+        task = asyncio.create_task(windows.follow(read))
+        await asyncio.wait_for(done.wait(), _SOON)
+        task.cancel()
+        return windows.is_open("ship24", 1)
+
+    assert asyncio.run(run())
+
+
+def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.web.desk._COUNT_SECONDS", 0.0)
+
+    async def run() -> int:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        desk = Desk(0, 0.01, lambda: None, Tally())
+        await desk.open(ours)
+        call = submission(ship24.single())
+        await desk.keep(call.delivery, lambda: call)  # there is no room, so it is counted
+        failed = asyncio.Event()
+
+        def fail(_message: object) -> bytes:
+            failed.set()
+            raise Busy("It cannot be packed now.")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("receiver.web.desk.pack", fail)
+            task = asyncio.create_task(desk.run())
+            await asyncio.wait_for(failed.wait(), _SOON)
+        told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 1), _SOON)
+        task.cancel()
+        await desk.close()
+        theirs.close()
+        return len(told)
+
+    with capture_logs() as logs:
+        assert asyncio.run(run()) == 1
+    assert logs[0]["event"] == "counts_not_written"
+
+
+def test_a_notice_that_cannot_be_written_does_not_hold_up_the_next_one(tmp_path: object) -> None:
+    file = f"{tmp_path}/told"
+    notices = Notices(None, ["/bin/sh", "-c", f"cat > {file}"], Patience(pauses_seconds=()))
+    notices.start()
+    with capture_logs() as logs:
+        notices.put(Notice("disk", "database", "began", "\ud83d", "2026-01-01T00:00:00Z"))  # half of a pair: no JSON
+        notices.put(Notice("disk", "database", "ended", "fine", "2026-01-01T00:00:00Z"))
+        notices.close()
+    assert [line["event"] for line in logs] == ["alarm_not_sent", "alarm_sent"]

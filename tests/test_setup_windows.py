@@ -1,0 +1,76 @@
+"""The setup window is open for at most a day, whatever way it was opened."""
+
+from datetime import timedelta
+
+import orjson
+import pytest
+
+from receiver.clock import now, to_micros
+from receiver.storage import queries
+from receiver.storage.database import Database
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.service import Reply, Service, run_command, wait_until
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+HOUR = timedelta(hours=1)
+
+
+def open_by_api(running: Service, length: timedelta) -> Reply:
+    order = {"source": "ship24", "closes_at": to_micros(now() + length)}
+    return running.call("POST", "/ops/api/setup-windows", orjson.dumps(order), [("Authorization", f"Bearer {OPS}")])
+
+
+@pytest.mark.parametrize("length", [24 * HOUR + timedelta(minutes=1), timedelta(days=9000)])
+def test_a_window_of_more_than_a_day_is_refused_by_the_api(service: StartService, sqlite_url: str, length: timedelta) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, ship24_ip_policy="enforce")
+    answer = open_by_api(running, length)
+    assert (answer.status, "24 hours" in answer.json()["error"]["message"]) == (422, True)
+    assert running.rows("SELECT * FROM setup_windows") == []
+    assert running.scalar("SELECT count(*) FROM audit WHERE action LIKE 'setup-window%'") == 0
+    assert running.post(ship24.single()).status == 403
+    assert open_by_api(running, 23 * HOUR).status == 200
+    assert running.post(ship24.single()).status == 200
+
+
+def test_a_window_of_more_than_a_day_is_refused_by_the_command(sqlite_url: str, service: StartService) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    done = run_command("setup-window", "ship24", "--minutes", "1441", cwd=running.directory, env=running.env)
+    assert done.returncode == 2
+    assert running.rows("SELECT * FROM setup_windows") == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "is_open"),
+    [(-25 * HOUR, False), (-23 * HOUR, True), (timedelta(0), True), (10 * HOUR, False), (timedelta(days=9000), False)],
+    ids=["a day ago", "within the day", "now", "later today", "in many years"],
+)
+def test_a_row_that_closes_in_ten_years_counts_for_a_day_after_its_opening(
+    database_url: str, opened: timedelta, is_open: bool
+) -> None:
+    make_tables(database_url)
+    at = to_micros(now())
+    row = f"'ship24', {to_micros(now() + opened)}, {to_micros(now() + timedelta(days=3650))}"
+    change(database_url, f"INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ({row})")
+    database = Database(database_url)
+    closes_at = queries.setup_windows(database).get("ship24", 0)
+    database.close()
+    assert (closes_at > at) is is_open
+    assert closes_at <= at + (24 * HOUR) // timedelta(microseconds=1) + 1_000_000
+
+
+def test_a_receiver_lets_nobody_in_by_a_row_that_was_opened_days_ago(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, ship24_ip_policy="enforce")
+    running.stop()
+    ages = {"ship24": to_micros(now() - 48 * HOUR), "shiipp": to_micros(now())}
+    for source, opened_at in ages.items():
+        row = f"'{source}', {opened_at}, {to_micros(now() + timedelta(days=30))}"
+        change(sqlite_url, f"INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ({row})")
+    running.env |= {"RECEIVER_SHIIPP_TOKENS": "the-shiipp-token", "RECEIVER_SHIIPP_IP_POLICY": "enforce"}
+    running.env |= {"RECEIVER_SHIIPP_ALLOWED_IPS": "192.0.2.1"}
+    running.restart()
+    wait_until(  # by then the rows were read
+        lambda: running.post(b"[]", path="/webhooks/shiipp/new-package", token="the-shiipp-token").status == 200, "it is open"
+    )
+    assert running.post(ship24.single()).status == 403
