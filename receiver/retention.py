@@ -32,6 +32,15 @@ class Periods(NamedTuple):
         days = (self.bodies_days, self.bodies_days, self.refused_days, self.changes_days)
         return {kind: max(0, now - number * DAY) for kind, number in zip(KINDS, days, strict=True) if number}
 
+    def name_run(self, run_id: str) -> str:
+        """Return the mark of a run: its id, and for how many days it keeps bodies."""
+        return f"{run_id}.{self.bodies_days}"
+
+    def of_run(self, mark: str) -> "Periods":
+        """Return the periods with which a run was begun; these, if the mark is none of ours: nothing is pruned under that."""
+        days = mark.rpartition(".")[2]
+        return self._replace(bodies_days=int(days)) if days.isascii() and days.isdigit() and len(days) < 6 else self
+
     def describe(self) -> str:
         """Return the days in words, for the record."""
         days = ((self.bodies_days, "bodies"), (self.refused_days, "refused calls"), (self.changes_days, "dead changes"))

@@ -1,6 +1,8 @@
 """What operators ask over HTTP: the answers have what the contract names, and what they change is on record."""
 
+import json
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +179,10 @@ def test_what_is_not_known_is_404(running: Service) -> None:
 
 
 def test_a_setup_window_is_opened_and_closed_and_both_are_on_record(running: Service) -> None:
-    now = 1_800_000_000_000_000
-    opened = order(running, "setup-windows", {"source": "ship24", "opened_at": now, "closes_at": now + 60_000_000})
-    assert opened["closes_at"] == "2027-01-15T08:01:00.000Z"
-    order(running, "setup-windows", {"source": "ship24", "opened_at": now, "closes_at": now})
+    closes_at = (datetime.now(UTC) + timedelta(minutes=5)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    opened = order(running, "setup-windows", {"source": "ship24", "closes_at": closes_at})
+    assert opened["closes_at"] == closes_at
+    order(running, "setup-windows", {"source": "ship24", "closes_at": "2026-01-31"})
     entries = ask(running, "audit")["items"]
     assert [(entry["action"], entry["actor"]) for entry in entries] == [
         ("setup-window close", "anna"),
@@ -189,9 +191,60 @@ def test_a_setup_window_is_opened_and_closed_and_both_are_on_record(running: Ser
     assert {entry["address"] for entry in entries} == {"127.0.0.1"}
 
 
+ORDERS: dict[str, dict[str, Any]] = {
+    "setup-windows": {"source": "ship24", "closes_at": "2026-01-31T12:00:00Z"},
+    "customers": {"rows": [["A", '{"UserCode":"A"}']]},
+    "prune": {},
+    "forget": {"source": "ship24", "tracker_id": "t"},
+    "targets/resume": {"target": "shop"},
+    "targets/retry": {"target": "shop"},
+    "deliveries/none/replay": {},
+}
+
+
+@pytest.mark.parametrize("path", ORDERS)
+def test_an_order_with_a_parameter_that_is_not_known_is_refused(running: Service, path: str) -> None:
+    for url, wrong in ((f"{path}?bodies_days=1", ORDERS[path]), (path, {**ORDERS[path], "bodydays": 1})):
+        answer = running.call("POST", f"/ops/api/{url}", json.dumps(wrong).encode(), bearer(OPS))
+        assert (answer.status, "is not a parameter here" in answer.json()["error"]["message"]) == (422, True), url
+    assert running.get("/ops/api/openapi.json?bodies_days=1", OPS).status == 422
+    assert ask(running, "audit")["items"] == []
+
+
+@pytest.mark.parametrize("moment", [1_800_000_000_000_000, 20260131, None, "soon", "1800000000", ""])
+def test_a_time_in_a_body_is_iso_8601(running: Service, moment: object) -> None:
+    body = json.dumps({"source": "ship24", "closes_at": moment}).encode()
+    answer = running.call("POST", "/ops/api/setup-windows", body, bearer(OPS))
+    assert (answer.status, "2026-01-31T12:00:00Z" in answer.json()["error"]["message"]) == (422, True)
+
+
+def test_every_time_in_a_body_is_described_as_a_date_time(running: Service) -> None:
+    schemas = ask(running, "openapi.json")["components"]["schemas"]
+    times = {
+        (name, field): schema
+        for name, model in schemas.items()
+        for field, schema in model["properties"].items()
+        if field.endswith("_at")
+    }
+    assert times
+    for place, schema in times.items():
+        kinds = {choice.get("type"): choice.get("format") for choice in schema.get("anyOf", [schema])}
+        assert kinds.get("string") == "date-time", place
+
+
+def test_an_order_for_a_target_that_is_not_known_is_404(running: Service) -> None:
+    for path in ("targets/resume", "targets/retry"):
+        for name in ("shop", "\0", "x" * 500):
+            answer = running.call("POST", f"/ops/api/{path}", json.dumps({"target": name}).encode(), bearer(OPS))
+            assert (answer.status, "There is no target" in answer.json()["error"]["message"]) == (404, True)
+    assert ask(running, "audit")["items"] == []
+
+
 def test_an_order_that_the_database_does_not_take_ends_nothing(running: Service) -> None:
     change(running.database_url, "DROP TABLE audit")
-    answer = running.call("POST", "/ops/api/setup-windows", b'{"source":"ship24","opened_at":1,"closes_at":2}', bearer(OPS))
+    answer = running.call(
+        "POST", "/ops/api/setup-windows", b'{"source":"ship24","closes_at":"2026-01-31T12:00:00Z"}', bearer(OPS)
+    )
     assert answer.status in {422, 503}
     assert running.post(ship24.single()).outcomes() == ["applied"]
 

@@ -6,35 +6,43 @@ import json
 import re
 import socket
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import Connection
 
+from receiver.clock import new_id
+from receiver.storage.customers import latest_list, read_page
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
 from tests.conftest import StartService
+from tests.harness.inbox import NOW, opened
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Reply, Service, run_command, wait_until
-from tests.harness.storage import change
+from tests.harness.service import Reply, Service, bearer, read_rows, run_command, wait_until
+from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.wire import head_of
 
 PATH = "/shiipp/customers"
 SHIIPP = "the-shiipp-token-of-these-tests"
+OPS = "the-ops-token-of-these-tests"
 LARGE = 12_000  # with long names more than what may be on its way to a client that does not read
 
 
 @pytest.fixture
 def running(service: StartService, database_url: str) -> Service:
-    return service(database_url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+    return service(database_url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
 
 
 @pytest.fixture
 def plain(service: StartService, sqlite_url: str) -> Service:
     """A service for cases in which the database does not matter."""
-    return service(sqlite_url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+    return service(sqlite_url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
 
 
 def run(of: Service, *arguments: str, code: int = 0) -> str:
@@ -130,7 +138,7 @@ def test_codes_of_any_alphabet_are_served_whole_whatever_the_database_sorts_by(
     codes = sorted({f"{head}{tail}" for head in "aÄßzé_-. 1Ωя🌀" for tail in map(str, range(200))})
     expected = {code.strip().upper() for code in codes}
     for url in (sqlite_url, cluster.create_database("sorted_by_people", icu_locale="de-DE")):
-        sorting = service(url, shiipp_tokens=SHIIPP, ops_tokens="the-ops-token-of-these-tests")
+        sorting = service(url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
         put(sorting, [{"UserCode": code} for code in expected])
         assert set(read_strictly(ask(sorting))) == expected
         sorting.stop()
@@ -154,6 +162,60 @@ def test_an_empty_list_is_served_only_if_somebody_said_so(running: Service) -> N
     put(running, [], "--allow-empty")
     reply = ask(running)
     assert (read_strictly(reply), reply.body) == ([], b"[]")
+
+
+def test_an_empty_list_through_the_api_needs_the_same_consent(plain: Service) -> None:
+    put(plain, many(3))
+    refused = plain.call("POST", "/ops/api/customers", b'{"rows": []}', bearer(OPS))
+    assert (refused.status, "allow_empty" in refused.json()["error"]["message"]) == (422, True)
+    assert len(read_strictly(ask(plain))) == 3
+    assert plain.call("POST", "/ops/api/customers", b'{"rows": [], "allow_empty": true}', bearer(OPS)).status == 200
+    assert ask(plain).body == b"[]"
+
+
+def test_neither_time_nor_order_of_a_list_is_the_callers(plain: Service) -> None:
+    for more in ({"list_id": "zzz"}, {"imported_at": 1}):
+        wrong = json.dumps({"rows": [["A", '{"UserCode":"A"}']], **more}).encode()
+        assert plain.call("POST", "/ops/api/customers", wrong, bearer(OPS)).status == 422
+    before = datetime.now(UTC)
+    put(plain, many(1))
+    told = json.loads(run(plain, "list", "--last-sync", "--json"))["list"]
+    assert before.replace(microsecond=0) <= datetime.fromisoformat(told["imported_at"]) <= datetime.now(UTC)
+
+
+def test_the_list_that_was_imported_last_is_served_whatever_the_clocks_say(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        upkeep, served = Upkeep(store.database), ""
+        names = [new_id(NOW + timedelta(days=days)) for days in (400, 0, -5, 0, 1)]
+        for list_id in ("zzz from a caller", *names):
+            rows = [(f"C{number}", list_id) for number in range(3)]
+            store.transactions.run(lambda writing, n=list_id, r=rows: upkeep.replace_customers(writing, n, 1, r))  # type: ignore[misc]
+            latest = latest_list(store.database)
+            assert latest is not None
+            assert (latest.id, read_page(store.database, list_id, "")) == (list_id, rows)
+            assert not served or len(read_page(store.database, served, "")) == 3  # a client may still be reading it
+            served = list_id
+
+
+def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    early, late = new_id(NOW), new_id(NOW + timedelta(days=1))
+    with opened(postgresql_url) as store, closing(Transactions(store.database)) as other, ThreadPoolExecutor() as threads:
+        upkeep = Upkeep(store.database)
+
+        def import_slowly(writing: Connection) -> Future[int]:
+            upkeep.replace_customers(writing, late, 1, [("A", "late")])
+            second = threads.submit(other.run, lambda also: upkeep.replace_customers(also, early, 1, [("B", "early")]))
+            wait_until(lambda: read_rows(postgresql_url, WAITING), "the second import waits")
+            return second
+
+        store.transactions.run(import_slowly).result()
+        latest = latest_list(store.database)
+        assert latest is not None
+        assert (latest.id, read_page(store.database, latest.id, "")) == (early, [("B", "early")])
+        other.run(lambda writing: upkeep.replace_customers(writing, early, 1, [("B", "again")]))  # a transaction that is repeated
+        assert read_page(store.database, early, "") == [("B", "early")]
 
 
 def test_a_list_that_lost_its_customers_is_503_or_breaks_off_but_is_never_short(running: Service) -> None:

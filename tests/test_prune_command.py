@@ -159,6 +159,32 @@ def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartServi
     assert actions == ["prune"]  # what was not done is not on record
 
 
+def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlite_url: str) -> None:
+    fill(sqlite_url)
+    running = serve(service, sqlite_url)
+
+    def order(**wanted: object) -> Any:
+        return running.call("POST", "/ops/api/prune", json.dumps(wanted).encode(), bearer(OPS))
+
+    def details() -> list[str]:
+        return [row["detail"].partition(",")[0] for row in read_rows(sqlite_url, "SELECT detail FROM audit ORDER BY id")]
+
+    def go_on(run: str) -> None:
+        """Let a run be under way, as one is that has not got to its end in one call."""
+        change(sqlite_url, f"UPDATE prunings SET claim = '{run}', leased_until = 9000000000000000")
+
+    begun = order(bodies_days=36_500).json()["run"]
+    for same in ({}, {"bodies_days": 36_500}):
+        go_on(begun)
+        assert order(run=begun, **same).json()["went"]["bodies"]["rows"] == 0
+    assert details() == ["bodies 36500 days"]
+    assert order(run=begun, bodies_days=1).status == 409
+    assert details() == ["bodies 36500 days"]
+    go_on(begun)
+    assert order(run=begun, bodies_days=1).json()["went"]["bodies"]["rows"] == 31
+    assert details() == ["bodies 36500 days", "bodies 1 days"]
+
+
 def test_while_somebody_prunes_nobody_else_does(alone: Operator, database_url: str) -> None:
     alone.run("prune")
     change(database_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")

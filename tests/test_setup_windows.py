@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 def open_by_api(running: Service, length: timedelta) -> Reply:
-    order = {"source": "ship24", "closes_at": to_micros(now() + length)}
+    order = {"source": "ship24", "closes_at": (now() + length).isoformat()}
     return running.call("POST", "/ops/api/setup-windows", orjson.dumps(order), [("Authorization", f"Bearer {OPS}")])
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from receiver import clock
 from receiver.cli.output import brief, show_json, show_pairs, show_table
-from receiver.cli.remote import audit_entry, perform, reading
+from receiver.cli.remote import Change, audit_entry, perform, reading
 from receiver.customers import read_list, write_csv
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.settings import load
@@ -35,10 +35,11 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     now = clock.now()
     with click.progressbar(found, label=f"{len(found)} customers", show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
-    arguments = {"list_id": clock.new_id(now), "imported_at": clock.to_micros(now), "rows": rows}
+    arguments = (clock.new_id(now), clock.to_micros(now), rows)
+    body = {"rows": rows, "allow_empty": allow_empty}
     entry = audit_entry(now, "customers import", "customers", f"{len(rows)} customers")
-    perform(load(), "replace_customers", "/ops/api/customers", arguments, entry)
-    click.echo(f"{len(rows)} customers are served from now on")
+    perform(load(), Change("replace_customers", arguments, "/ops/api/customers", body), entry)
+    click.echo(f"Imported {len(rows)} customer{'' if len(rows) == 1 else 's'}. Shiipp gets this list from its next sync on.")
 
 
 @customers.command()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import orjson
@@ -41,17 +41,26 @@ def audit_entry(now: datetime, action: str, subject: str, detail: str | None) ->
     return AuditRow(clock.new_id(now), clock.to_micros(now), _ACTOR, None, action, subject, detail)
 
 
-def perform(settings: Settings, name: str, path: str, arguments: dict[str, Any], entry: AuditRow) -> None:
-    """Call a method of Upkeep and put `entry` on record, in one transaction; or post the same arguments to the service that
-    holds the database, which puts on record whose token it was.
+class Change(NamedTuple):
+    """A change that an operator makes: a method of Upkeep with its arguments, or a POST of `body` to a path of the service."""
 
-    Raises WriterTaken, ConfigurationError or StorageUnavailable, each naming what to do.
+    name: str
+    arguments: tuple[Any, ...]
+    path: str
+    body: dict[str, Any]
+
+
+def perform(settings: Settings, change: Change, entry: AuditRow) -> None:
+    """Make a change and write `entry` to the audit log, in one transaction.
+
+    Where the service holds the database it makes the change, at its own time, and writes whose token it was.
+    Raises ConfigurationError or StorageUnavailable, each naming what to do.
     """
     try:
         with writing(settings) as do:
-            do("audited", entry, name, tuple(arguments.values()))
+            do("audited", entry, change.name, change.arguments)
     except WriterTaken as taken:
-        post(settings, path, arguments, taken)
+        post(settings, change.path, change.body, taken)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 from receiver import clock
 from receiver.cli.options import as_json, paged
 from receiver.cli.output import brief, show_json, show_page, show_table
-from receiver.cli.remote import audit_entry, perform, reading
+from receiver.cli.remote import Change, audit_entry, perform, reading
 from receiver.errors import NotFound
 from receiver.relay.assembly import describe_targets, find_targets
 from receiver.settings import Settings, load
@@ -59,7 +59,7 @@ def resume(name: str) -> None:
     if _find(settings, name)["stopped_at"] is None:
         raise NotFound(f"{name} is not stopped.")
     entry = audit_entry(clock.now(), "targets resume", name, None)
-    perform(settings, "resume_target", "/ops/api/targets/resume", {"target": name}, entry)
+    perform(settings, Change("resume_target", (name,), "/ops/api/targets/resume", {"target": name}), entry)
     click.echo(f"{name} is served again")
 
 
@@ -73,7 +73,7 @@ def retry(name: str) -> None:
         raise NotFound(f"No change was given up for {name}.")
     now = clock.now()
     entry = audit_entry(now, "targets retry", name, None)
-    perform(settings, "retry_dead", "/ops/api/targets/retry", {"target": name, "retried_at": clock.to_micros(now)}, entry)
+    perform(settings, Change("retry_dead", (name, clock.to_micros(now)), "/ops/api/targets/retry", {"target": name}), entry)
     click.echo(f"1 change of {name} waits again" if dead == 1 else f"{_number(dead)} changes of {name} wait again")
 
 
@@ -85,7 +85,9 @@ def _read(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _find(settings: Settings, name: str) -> Mapping[str, Any]:
+    names = [one.subscription.target for one in find_targets(settings)]
     with reading(settings) as database:
+        queries.check_target(database, names, name)
         return queries.show_targets(database, [name])[name]
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import click
 
 from receiver import clock
-from receiver.cli.remote import audit_entry, perform
+from receiver.cli.remote import Change, audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
 
@@ -20,8 +20,9 @@ def setup_window(source: str, minutes: int) -> None:
     """
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))
-    arguments = {"source": source, "closes_at": closes_at}
     until = f"until {clock.iso(closes_at)}" if minutes else None
     entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
-    perform(load(), "open_window", "/ops/api/setup-windows", arguments, entry)
+    body = {"source": source, "closes_at": clock.iso(closes_at)}
+    change = Change("open_window", (source, closes_at), "/ops/api/setup-windows", body)
+    perform(load(), change, entry)
     click.echo(f"{source} may call from any address {until}" if minutes else f"the window of {source} is closed")

@@ -10,7 +10,6 @@ from receiver.storage.operations import CustomerImportTable, CustomerTable
 from receiver.storage.tables import DeliveryTable, table_of
 
 _PAGE = 1000
-_KEPT_LISTS = 2  # one that is being served stays whole while the next one comes in
 
 
 class CustomerList(NamedTuple):
@@ -22,12 +21,20 @@ class CustomerList(NamedTuple):
     body_bytes: int
 
 
-def replace_list(connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> CustomerList:
-    """Make a list of (user code, document) the one that is served, all of it or nothing; one that was imported stays as it is."""
+def replace_list(
+    connection: Connection, database: Database, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]
+) -> CustomerList:
+    """Serve a list of (customer code, document): all of it or nothing. A repeated import with the same id changes nothing.
+
+    The race: two imports run at the same time. They take turns, and the one that commits last is served. The latest list is the
+    one with the largest id; an id that a wrong clock has put ahead of this one is removed, so clocks do not decide.
+    """
     customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    database.lock_table(connection, imports)
     known = connection.execute(select(imports).where(imports.c.id == list_id)).first()
     if known is not None:
         return CustomerList(*known)
+    previous = connection.execute(select(imports.c.id).order_by(imports.c.id.desc()).limit(1)).scalar()
     for start in range(0, len(rows), _PAGE):
         page = [
             {"import_id": list_id, "user_code": user_code, "document": document}
@@ -37,8 +44,8 @@ def replace_list(connection: Connection, list_id: str, imported_at: int, rows: S
     body_bytes = 2 + sum(len(document.encode()) for _, document in rows) + max(0, len(rows) - 1)
     made = CustomerList(list_id, imported_at, len(rows), body_bytes)
     connection.execute(insert(imports).values(made._asdict()))
-    newest = select(imports.c.id).order_by(imports.c.id.desc()).limit(_KEPT_LISTS)
-    kept = [row.id for row in connection.execute(newest)]
+    connection.execute(delete(imports).where(imports.c.id > list_id))
+    kept = {list_id, previous or list_id}  # a list that is being served stays whole while the next one comes in
     connection.execute(delete(customers).where(customers.c.import_id.not_in(kept)))
     return made
 

@@ -165,6 +165,11 @@ class Database:
         in_order = [collate(column, "C") for column in table.primary_key.columns]  # the database's own order may be a language's
         return statement.order_by(*in_order).with_for_update(of=table)
 
+    def lock_table(self, connection: Connection, table: Table) -> None:
+        """Let nobody else write to a table until the transaction ends; readers go on. SQLite locks the file."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE")
+
     def skip_locked(self, statement: Select[Any], table: Table) -> Select[Any]:
         """Lock the rows that nobody else has locked, and leave the others out. SQLite has one writer."""
         return statement if self.is_sqlite else statement.with_for_update(of=table, skip_locked=True)

@@ -78,6 +78,13 @@ class Retention:
         if claimed < len(KINDS):
             raise Underway("Something is being pruned already; try again when that is done.")
 
+    def renew_pruning(self, connection: Connection, mark: str, now: int) -> None:
+        """Extend the lease of a run. Raises Underway if the claim is lost."""
+        rows = table_of(PruningTable)
+        lease = now + LEASE_MICROS
+        if not connection.execute(update(rows).where(rows.c.claim == mark).values(leased_until=lease)).rowcount:
+            raise Underway("Somebody else prunes now.")
+
     def release_pruning(self, connection: Connection, mark: str) -> None:
         """Let others prune."""
         rows = table_of(PruningTable)
@@ -94,11 +101,10 @@ class Retention:
             done = _prune_dead(connection, edge, size)
         else:
             done, reached = _prune_shelf(connection, self._shelves[kind], reached, first_id(edge), size)
-        lease = now + LEASE_MICROS
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
         if not kept:
             raise Underway("Somebody else prunes now.")
-        connection.execute(update(rows).where(rows.c.claim == mark).values(leased_until=lease))
+        self.renew_pruning(connection, mark, now)
         return done
 
 

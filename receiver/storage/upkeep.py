@@ -29,6 +29,7 @@ class Upkeep:
     def __init__(self, database: Database, replays: Replays | None = None) -> None:
         if replays is not None:
             self.replay = replays.replay
+        self._database = database
         self._insert = database.insert
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
@@ -36,6 +37,7 @@ class Upkeep:
         self.forget_tracker, self.erase = forget_tracker, erase
         retention = Retention(database)
         self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning
+        self.renew_pruning = retention.renew_pruning
 
     def note_token_uses(self, connection: Connection, uses: Mapping[tuple[str, str], int]) -> None:
         """Set when each named token of a source was last used; never back."""
@@ -82,8 +84,8 @@ class Upkeep:
         connection.execute(statement)
 
     def replace_customers(self, connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> int:
-        """Serve this list of (user code, document) from now on; return how many customers it has."""
-        return replace_list(connection, list_id, imported_at, rows).customers
+        """Serve this list of (customer code, document) from now on; return how many customers it has."""
+        return replace_list(connection, self._database, list_id, imported_at, rows).customers
 
     def begin_alarm(self, connection: Connection, name: str, subject: str, began_at: int, message: str) -> bool:
         """Switch an alarm on; return whether it was off.

@@ -71,15 +71,17 @@ def create_app(
     health = Health(database, desk, watch.on)
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
     replayer = Replayer(reader, desk, database, settings.sources())
-    questions = Questions(database, settings.sources(), find_targets(settings)).table()
+    targets = find_targets(settings)
+    questions = Questions(database, settings.sources(), targets).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
+    names = [known.subscription.target for known in targets]
     app = Starlette(
         routes=[
             *_make_senders_routes(settings, database, doorman, desk),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Route("/metrics", metrics.show),
-            *Api(operators, reader, desk, windows, questions, description).routes(),
+            *Api(operators, reader, desk, windows, questions, description, database, names).routes(),
             ReplayEndpoint(operators, replayer).route(),
             *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
             *make_console(settings, database, operators, reader, desk, windows, replayer),

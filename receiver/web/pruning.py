@@ -55,10 +55,10 @@ class Pruner:
         """Prune again and again; a round that fails is logged, and the next one comes in its time."""
         await repeat("pruning_failed", self._try, first_seconds=self._first_seconds, again_seconds=self._every_seconds)
 
-    async def begin(self, entry: AuditRow | None = None) -> str:
+    async def begin(self, periods: Periods, entry: AuditRow | None = None) -> str:
         """Become the one that prunes; return the mark to work under. Raises Underway if somebody else is."""
         now = clock.now()
-        claim = (clock.new_id(now), clock.to_micros(now))
+        claim = (periods.name_run(clock.new_id(now)), clock.to_micros(now))
         await (self._do("claim_pruning", *claim) if entry is None else self._do("audited", entry, "claim_pruning", claim))
         return claim[0]
 
@@ -81,7 +81,7 @@ class Pruner:
             _log.warning("pruning_waits", cause="The clock was turned.", seconds=round(self._lead - before))
             return self._every_seconds
         try:
-            await self.work(await self.begin(), self.periods)
+            await self.work(await self.begin(self.periods), self.periods)
         except Underway:
             return self._again_seconds
         return self._every_seconds

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, case, func, select, tuple_
 
 from receiver.clock import iso
+from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.outbox import DeadTable, DispatchTable, StoppedTable
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
@@ -25,6 +26,21 @@ def show_targets(database: Database, names: Sequence[str] = ()) -> dict[str, dic
     with database.read() as connection:
         kept = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in _names(connection, table_of(model))}
         return {name: _show(connection, name) for name in dict.fromkeys([*names, *sorted(kept)])}
+
+
+def check_target(database: Database, names: Sequence[str], target: str) -> None:
+    """Raise NotFound for a target that is not among the settings' `names` and of which nothing is kept either."""
+    if target in names:
+        return
+    tables = [table_of(model) for model in (DispatchTable, DeadTable, StoppedTable)]
+    if is_keepable(target):
+        with database.read() as connection:
+            if any(
+                connection.execute(select(table.c.target).where(table.c.target == target).limit(1)).first() for table in tables
+            ):
+                return
+    known = f"The targets are: {', '.join(names)}." if names else "There are no targets in the settings."
+    raise NotFound(f"There is no target {target}. {known}")
 
 
 def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:

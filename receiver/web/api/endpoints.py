@@ -9,9 +9,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
-from receiver.clock import iso
+from receiver.clock import iso, new_id, to_micros
 from receiver.rows import AuditRow
-from receiver.web.api.parameters import CustomersOrdered, ResumeOrdered, RetryOrdered, WindowOrdered, read_body, read_query
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.api.orders import read_order
+from receiver.web.api.parameters import (
+    CustomersOrdered,
+    NothingAsked,
+    ResumeOrdered,
+    RetryOrdered,
+    WindowOrdered,
+    read_body,
+    read_query,
+)
 from receiver.web.api.questions import Question
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
@@ -25,7 +36,7 @@ Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Api:
-    """All endpoints under `/ops/api`. `description` is the OpenAPI document."""
+    """All endpoints under `/ops/api`. `description` is the OpenAPI document; `targets` are the names in the settings."""
 
     def __init__(
         self,
@@ -35,6 +46,8 @@ class Api:
         windows: SetupWindows,
         questions: Sequence[Question],
         description: dict[str, Any],
+        database: Database,
+        targets: Sequence[str],
     ) -> None:
         self._operators = operators
         self._reader = reader
@@ -42,6 +55,8 @@ class Api:
         self._windows = windows
         self._questions = questions
         self._description = orjson.dumps(description)
+        self._database = database
+        self._targets = targets
 
     def routes(self) -> list[Route]:
         """Return the routes of all questions and orders."""
@@ -65,13 +80,14 @@ class Api:
 
     async def _describe(self, request: Request) -> Response:
         self._operators.identify(request)
+        read_query(NothingAsked, request.query_params.multi_items())
         return Response(self._description, media_type="application/json")
 
     async def _open_window(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(WindowOrdered, await request.body())
+        ordered = await read_order(WindowOrdered, request)
         now = clock.now()
-        closing = ordered.closes_at <= clock.to_micros(now)
+        closing = ordered.closes_at <= to_micros(now)
         action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(ordered.closes_at)}")
         entry = operator.entry(now, action, ordered.source, detail)
         await self._order(entry, "open_window", ordered.source, ordered.closes_at)
@@ -80,22 +96,27 @@ class Api:
 
     async def _replace_customers(self, request: Request) -> Response:
         operator = self._operators.identify(request)
+        read_query(NothingAsked, request.query_params.multi_items())
         ordered = await self._reader.read(read_body, CustomersOrdered, await request.body())
-        entry = operator.entry(clock.now(), "customers import", "customers", f"{len(ordered.rows)} customers")
-        served = await self._order(entry, "replace_customers", ordered.list_id, ordered.imported_at, ordered.rows)
+        now = clock.now()
+        entry = operator.entry(now, "customers import", "customers", f"{len(ordered.rows)} customers")
+        served = await self._order(entry, "replace_customers", new_id(now), to_micros(now), ordered.rows)
         return _respond({"customers": served})
 
     async def _resume_target(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(ResumeOrdered, await request.body())
+        ordered = await read_order(ResumeOrdered, request)
+        await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         entry = operator.entry(clock.now(), "targets resume", ordered.target, None)
         return _respond({"target": ordered.target, "resumed": await self._order(entry, "resume_target", ordered.target)})
 
     async def _retry_dead(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(RetryOrdered, await request.body())
-        entry = operator.entry(clock.now(), "targets retry", ordered.target, None)
-        changes = await self._order(entry, "retry_dead", ordered.target, ordered.retried_at)
+        ordered = await read_order(RetryOrdered, request)
+        await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
+        now = clock.now()
+        entry = operator.entry(now, "targets retry", ordered.target, None)
+        changes = await self._order(entry, "retry_dead", ordered.target, to_micros(now))
         return _respond({"target": ordered.target, "changes": changes})
 
     async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from receiver.clock import to_micros
 from receiver.errors import UnexpectedShape
@@ -18,12 +18,11 @@ _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _MAX_WINDOW_SECONDS = 400 * 86_400
-_END_OF_TIME = 253_402_300_800_000_000  # the year 10000, in microseconds
 
 
 def _read_moment(value: object) -> int:
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
@@ -125,18 +124,23 @@ class Ordered(Parameters):
 
 
 class WindowOrdered(Ordered):
-    """Open a source's setup window for at most 24 hours, or close it: the moment in microseconds since 1970, UTC."""
+    """Open a source's setup window for at most 24 hours, or close it with a time that is over."""
 
     source: SourceName
-    closes_at: int = Field(ge=0, lt=_END_OF_TIME)
+    closes_at: Moment
 
 
 class CustomersOrdered(Ordered):
-    """A whole customer list: pairs of user code and the document that is served for it."""
+    """A whole customer list: pairs of customer code and the document that is served for it."""
 
-    list_id: Text
-    imported_at: int = Field(ge=0, lt=_END_OF_TIME)
     rows: list[tuple[Text, Document]]
+    allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
+
+    @model_validator(mode="after")
+    def _check_consent(self) -> "CustomersOrdered":
+        if not self.rows and not self.allow_empty:
+            raise ValueError("rows: the list is empty. To serve an empty list, set allow_empty to true")
+        return self
 
 
 class ReplayOrdered(Ordered):
@@ -161,10 +165,9 @@ class ResumeOrdered(Ordered):
 
 
 class RetryOrdered(Ordered):
-    """Let the changes that were given up for a target wait again: the moment in microseconds since 1970, UTC."""
+    """Retry the failed changes of a target."""
 
     target: Text
-    retried_at: int = Field(ge=0, lt=_END_OF_TIME)
 
 
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
@@ -192,7 +195,9 @@ def _name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedSh
     if problem["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "none"
         return UnexpectedShape(f"{name[:100]} is not a parameter here; expected: {known}.")
+    words = str(problem["msg"]).removeprefix("Value error, ")
+    if not name and problem["type"] == "value_error":
+        return UnexpectedShape(f"{words}.")
     if not name:
         return UnexpectedShape(f"Expected a JSON object with {', '.join(kind.model_fields)}.")
-    words = str(problem["msg"]).removeprefix("Value error, ")
     return UnexpectedShape(f"{name[:100]}: {words[0].lower()}{words[1:]}.")

@@ -9,7 +9,8 @@ from starlette.routing import Route
 
 from receiver import clock
 from receiver.web.api.endpoints import PREFIX
-from receiver.web.api.parameters import ReplayOrdered, read_body
+from receiver.web.api.orders import read_order
+from receiver.web.api.parameters import ReplayOrdered
 from receiver.web.operators import Operators
 from receiver.web.replayer import Replayer
 
@@ -30,7 +31,7 @@ class ReplayEndpoint:
 
     async def _replay(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(ReplayOrdered, await request.body() or b"{}")
+        ordered = await read_order(ReplayOrdered, request, b"{}")
         how = {"force": ordered.force, "dry_run": ordered.dry_run}
         replayed = await self._replayer.replay(operator, str(request.path_params["id"]), clock.now(), **how)
         told: dict[str, Any] = {**replayed.as_json(), **how}

@@ -15,7 +15,8 @@ from receiver.sources import Source
 from receiver.storage.database import Database
 from receiver.storage.forgetting import follow_trail, plan_call
 from receiver.web.api.endpoints import PREFIX
-from receiver.web.api.parameters import Ordered, SourceName, Text, read_body
+from receiver.web.api.orders import read_order
+from receiver.web.api.parameters import Ordered, SourceName, Text
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
 from receiver.web.pruning import Pruner
@@ -29,7 +30,9 @@ _STEP_SECONDS = 2.0  # for which one call works: whoever orders asks again, and 
 class PruneOrdered(Ordered):
     """Prune now. One call works for a moment; while there is `more`, the next one goes on with its `run`."""
 
-    bodies_days: int | None = Field(None, ge=1, le=36_500, description="instead of RECEIVER_BODY_RETENTION_DAYS")
+    bodies_days: int | None = Field(
+        None, ge=1, le=36_500, description="instead of RECEIVER_BODY_RETENTION_DAYS; null with a `run`: as that was begun"
+    )
     run: Text | None = Field(None, description="of the answer before; null: begin")
 
 
@@ -68,21 +71,22 @@ class RetentionApi:
 
     async def _prune(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(PruneOrdered, await request.body())
-        periods = self._pruner.periods
+        ordered = await read_order(PruneOrdered, request)
+        begun_with = self._pruner.periods if ordered.run is None else self._pruner.periods.of_run(ordered.run)
+        periods = begun_with
         if ordered.bodies_days is not None:
             periods = periods._replace(bodies_days=ordered.bodies_days)
-        mark = ordered.run
-        if mark is None:
-            entry = operator.entry(clock.now(), "prune", "database", periods.describe())
-            mark = await self._pruner.begin(entry)
+        entry = operator.entry(clock.now(), "prune", "database", periods.describe())
+        if ordered.run is not None and periods != begun_with:
+            await self._desk.do("audited", entry, "renew_pruning", (ordered.run, clock.to_micros(clock.now())))
+        mark = ordered.run or await self._pruner.begin(periods, entry)
         run, more = await self._pruner.work(mark, periods, _STEP_SECONDS)
         went = {kind: gone._asdict() for kind, gone in run.went.items()}
         return Response(orjson.dumps({"run": mark, "more": more, "went": went}), media_type="application/json")
 
     async def _forget(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = read_body(ForgetOrdered, await request.body())
+        ordered = await read_order(ForgetOrdered, request)
         trail = await self._reader.read(follow_trail, self._database, ordered.source, ordered.tracker_id)
         entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
         place = (ordered.source, ordered.tracker_id, trail.failures)
