@@ -72,6 +72,22 @@ class FormRefused(Refused):
     code = "form_refused"
 
 
+class BadRequest(Refused):
+    """What arrived is not a request of HTTP/1.1; the connection is closed, since nobody can tell where the next one begins."""
+
+    status = 400
+    code = "bad_request"
+    headers = ((b"connection", b"close"),)
+
+
+class HeadersTooLarge(Refused):
+    """The request line and the header lines, or the trailers, are over the limit in all; no more of them is read."""
+
+    status = 431
+    code = "headers_too_large"
+    headers = ((b"connection", b"close"),)
+
+
 class BodyIncomplete(Refused):
     """The connection ended, or was ended by us, before the body was complete; there is nobody to answer."""
 

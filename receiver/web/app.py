@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 
 from receiver import clock
 from receiver.errors import ReceiverError
@@ -38,6 +38,7 @@ from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
 from receiver.web.pruning import Pruner
 from receiver.web.reader import Reader
+from receiver.web.refusals import RefusedRequests
 from receiver.web.replayer import Replayer
 from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
 from receiver.web.tally import Tally
@@ -75,34 +76,46 @@ def create_app(
     questions = Questions(database, settings.sources(), targets).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     names = [known.subscription.target for known in targets]
-    app = Starlette(
-        routes=[
-            *_make_senders_routes(settings, database, doorman, desk),
-            Route("/healthz", health.healthz),
-            Route("/readyz", health.readyz),
-            Route("/metrics", metrics.show),
-            *Api(operators, reader, desk, windows, questions, description, database, names).routes(),
-            ReplayEndpoint(operators, replayer).route(),
-            *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
-            *make_console(settings, database, operators, reader, desk, windows, replayer),
-            *extra_routes,
-        ],
-        exception_handlers={HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault},
-        lifespan=_make_lifespan(settings, database, channel, desk, (follow_windows, desk.run, watch.run, pruner.run), notices),
-    )
+    doors = _make_doors(settings, doorman)
+    routes = [
+        *_make_senders_routes(settings, database, doors, desk),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        Route("/metrics", metrics.show),
+        *Api(operators, reader, desk, windows, questions, description, database, names).routes(),
+        ReplayEndpoint(operators, replayer).route(),
+        *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
+        *make_console(settings, database, operators, reader, desk, windows, replayer),
+        *extra_routes,
+    ]
+    work = (follow_windows, desk.run, watch.run, pruner.run)
+    return _make_asgi(routes, _make_lifespan(settings, database, channel, desk, work, notices), doors, desk)
+
+
+def _make_asgi(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette], doors: Mapping[str, Door], desk: Desk) -> ASGIApp:
+    """Return what every request passes through: path, framing, routes, and errors in the form that all have."""
+    handlers = {HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return TrailingSlash(app)
+    return TrailingSlash(RefusedRequests(app, doors, desk))
 
 
-def _make_senders_routes(settings: Settings, database: Database, doorman: Doorman, desk: Desk) -> list[Route]:
+def _make_doors(settings: Settings, doorman: Doorman) -> dict[str, Door]:
+    """Return the paths that senders call."""
+    doors = {
+        source.path: Door(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
+        for source in settings.sources()
+    }
+    return doors | {
+        CUSTOMERS_PATH: Door("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
+    }
+
+
+def _make_senders_routes(settings: Settings, database: Database, doors: Mapping[str, Door], desk: Desk) -> list[Route]:
     memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
-    routes = []
-    for source in settings.sources():
-        door = Door(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
-        routes.append(Route(source.path, Webhook(source, door, bodies, desk)))
-    door = Door("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
-    return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(door, database, desk))]
+    routes = [Route(source.path, Webhook(source, doors[source.path], bodies, desk)) for source in settings.sources()]
+    return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(doors[CUSTOMERS_PATH], database, desk))]
 
 
 def _make_lifespan(

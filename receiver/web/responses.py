@@ -12,11 +12,15 @@ from receiver.records import Answer
 _JSON = (b"content-type", b"application/json")
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Send an answer; an empty one carries no type."""
+def list_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return all headers of an answer; an empty one carries no type."""
     length = (b"content-length", str(len(answer.body)).encode())
-    headers = [length, _JSON, *answer.headers] if answer.body else [length, *answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    return [length, _JSON, *answer.headers] if answer.body else [length, *answer.headers]
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Send an answer."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": list_headers(answer)})
     await send({"type": "http.response.body", "body": answer.body})
 
 

@@ -1,0 +1,248 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, with the bounds and the framing rules that it leaves open.
+
+Bytes are parsed in small pieces, and no further while a request waits behind another one, so that what a connection sends ahead
+costs its own buffer and no time of the loop. Rules: RFC 9110, 7.8 (Upgrade), 6.5 (trailers); RFC 9112, 6 (message body).
+"""
+
+import asyncio
+from typing import Any
+
+import httptools
+from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from receiver import answers
+from receiver.errors import BadRequest, BodyIncomplete, HeadersTooLarge, ReceiverError
+from receiver.web.responses import list_headers
+
+MAX_HEAD_BYTES = 32 * 1024
+_PIECE_BYTES = 2048  # parsed at once: at most some hundred requests in one piece
+_REFUSAL = "refusal"  # in the scope's state: the error that is the answer to a request whose framing is wrong
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Bounds a request's head, and the time for its head and body; ignores offers to upgrade; refuses wrong framing in JSON."""
+
+    request_timeout_seconds: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._incomplete = True  # the first request may never begin
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread = b""
+        self._overhead_bytes = 0  # since the last byte of a body, or the end of a head or message
+        self._in_head = True
+        self._ended_in_piece = False
+        self._begun_in_piece = False  # so that `_overhead_bytes` does not count the whole head
+        self._repeating = False
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for the first request."""
+        super().connection_made(transport)
+        self.flow = _HeldFlow(transport)
+        self._bound()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        super().connection_lost(exc)
+        self._unread = b""
+        self._incomplete = False
+        self._bound()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what may be parsed now; wait on if a request is unfinished."""
+        if self._refused:
+            return
+        self._unread = self._unread + data if self._unread else data
+        self._advance()
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead."""
+        super().on_response_complete()
+        if self._unread and not self.transport.is_closing():
+            self._advance()
+
+    def _advance(self) -> None:
+        self._unset_keepalive_if_required()
+        unread, start = self._unread, 0
+        while start < len(unread) and not self.pipeline and not self._refused:
+            room = MAX_HEAD_BYTES - self._overhead_bytes
+            if room <= 0:
+                self._refuse(HeadersTooLarge(f"Expected a request head of at most {MAX_HEAD_BYTES} bytes in all."))
+                break
+            piece = unread[start : start + min(_PIECE_BYTES, room)]
+            start += self._feed(piece)
+        self._unread = b"" if self._refused else unread[start:]
+        self._hold(held=bool(self._unread) or self._refused)
+        self._bound()
+
+    def _feed(self, piece: bytes) -> int:
+        """Parse a piece; return how many of its bytes were parsed."""
+        self._overhead_bytes += len(piece)
+        self._ended_in_piece = False
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as offer:
+            self._ignore_upgrade()
+            return int(offer.args[0])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, ReceiverError) else BadRequest(_explain(error)))
+        else:
+            self._incomplete |= self._overhead_bytes > 0
+        return len(piece)
+
+    def _ignore_upgrade(self) -> None:
+        """Parse the body that follows: the parser takes it for another protocol, so a new one reads the framing again."""
+        framing = [(name, value) for name, value in self.headers if name in {b"content-length", b"transfer-encoding"}]
+        lines = [b"POST / HTTP/1.1", *(name + b": " + value for name, value in framing), b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._repeating = True
+        self.parser.feed_data(b"\r\n".join(lines))
+
+    # Callbacks of the parser
+
+    def on_message_begin(self) -> None:
+        """A request begins, perhaps in the packet that ended the one before: it has its own time."""
+        if self._repeating:
+            return
+        self._in_head = self._incomplete = True
+        self._begun_in_piece = self._ended_in_piece
+        self._forget()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        if not self._repeating:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is none, whatever it says."""
+        if self._in_head and not self._repeating:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Let the application begin. Raises HeadersTooLarge or BadRequest."""
+        self._overhead_bytes = 0
+        if self._repeating:
+            self._repeating = False
+            return
+        if self._begun_in_piece and self._count_head() > MAX_HEAD_BYTES:
+            raise HeadersTooLarge(f"Expected a request head of at most {MAX_HEAD_BYTES} bytes in all.")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise BadRequest("Expected no transfer coding but `chunked`.")
+        super().on_headers_complete()
+        self._in_head = False
+        if self.expect_100_continue:  # told no, it may send the body or not: then nobody knows where the next request begins
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._overhead_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete, unless the parser believes that another protocol follows."""
+        if self.parser.should_upgrade():
+            return
+        self._incomplete = False
+        self._in_head = self._ended_in_piece = True  # what follows belongs to the next one
+        self._overhead_bytes = 0
+        super().on_message_complete()
+
+    def _count_head(self) -> int:
+        lines = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        return len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n") + lines
+
+    # Refusing
+
+    def _refuse(self, error: ReceiverError) -> None:
+        """Parse no more. Answer with an error once earlier requests are answered, and close."""
+        self._refused = True
+        self._incomplete = False
+        if self._in_head:
+            self._begin_refused(error)
+        elif self.pipeline:  # its body is wrong, and it waits for the one before it
+            self.cycle.scope["state"][_REFUSAL] = error
+            self.cycle.keep_alive = False
+        elif not self.cycle.response_started:
+            self._answer(error if isinstance(error, HeadersTooLarge) else BodyIncomplete(error.message))
+        else:
+            self.transport.close()
+
+    def _begin_refused(self, error: ReceiverError) -> None:
+        """Hand what is known of the request to the application, to be put on record and answered."""
+        if self.scope is None or (self.cycle is not None and self.scope is self.cycle.scope):
+            super().on_message_begin()  # not a byte of it was understood
+        self.scope["state"][_REFUSAL] = error
+        self.url = _readable(self.url)
+        super().on_headers_complete()
+        self.cycle.keep_alive = False
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    def _answer(self, error: ReceiverError) -> None:
+        """Answer in the place of an application that waits for the rest of a body; it is told that the connection is gone."""
+        answer = answers.for_error(error, None)
+        lines = [name + b": " + value + b"\r\n" for name, value in list_headers(answer)]
+        self.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
+        self.transport.close()
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+    # Time
+
+    def _hold(self, *, held: bool) -> None:
+        """Read no more from the connection while there are bytes that cannot be parsed yet."""
+        assert isinstance(self.flow, _HeldFlow)
+        self.flow.held = held
+        if held:
+            self.flow.pause_reading()
+        elif self.cycle is None or self.cycle.response_complete:
+            self.flow.resume_reading()
+
+    def _bound(self) -> None:
+        if self._incomplete and self._deadline is None:
+            self._deadline = self.loop.call_later(self.request_timeout_seconds, self.transport.abort)
+        elif not self._incomplete:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _HeldFlow(FlowControl):
+    """Reading is not resumed while `held`."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        """Read again, if it may be."""
+        if not self.held:
+            super().resume_reading()
+
+
+def find_refusal(scope: Scope) -> ReceiverError | None:
+    """Return the error that is the answer to a request whose framing is wrong."""
+    error = scope["state"].get(_REFUSAL) if scope["type"] == "http" else None
+    return error if isinstance(error, ReceiverError) else None
+
+
+def _readable(url: bytes) -> bytes:
+    """Return a target as far as it is one."""
+    try:
+        return url if httptools.parse_url(url).path else b"/"
+    except httptools.HttpParserError:
+        return b"/"
+
+
+def _explain(error: httptools.HttpParserError) -> str:
+    """Say what is wrong in the parser's words, which quote nothing; those of what it calls do."""
+    reason = "Expected the path or URL of something here" if error.__context__ is not None else str(error)
+    return f"This is no HTTP/1.1 request that can be read. {reason}."
