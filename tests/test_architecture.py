@@ -76,7 +76,7 @@ PURE = {
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
-DIALECTS_KNOWN_BY = {"storage/database.py", "storage/engines.py"}
+DIALECTS_KNOWN_BY = {"storage/database.py", "storage/engines.py", "storage/files.py", "storage/lock.py"}
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
     "settings/record.py": {"sqlite:///data/receiver.db"},

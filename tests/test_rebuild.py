@@ -279,7 +279,9 @@ def test_what_comes_meanwhile_is_not_seen(post: Post, into: str) -> None:
 def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
     database = Database(into)
     with closing(database):
+        database.take(create=True)
         check_empty(database)
+        database.close()
         make_tables(into)
         check_empty(database)
         change(into, "INSERT INTO alarms (name, subject, began_at, message) VALUES ('a', 'b', 1, 'c')")

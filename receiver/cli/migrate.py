@@ -14,7 +14,7 @@ def migrate() -> None:
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     database = Database(settings.database_url)
-    database.take()
+    database.take(create=True)
     try:
         click.echo(f"{database} is at version {schema.migrate(database)}")
     finally:

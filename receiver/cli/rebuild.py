@@ -33,7 +33,7 @@ def rebuild(url: str) -> None:
     target = _open(url, settings)
     try:
         with reading(settings) as database:
-            target.take()
+            target.take(create=True)
             check_empty(target)
             schema.migrate(target)
             _rebuild(settings, database, target)

@@ -1,6 +1,6 @@
 """Which database it is: with `engines.py`, which connects to it, the only module that knows.
 
-An OS lock beside a SQLite file keeps a second writing process out.
+Locks on a SQLite file keep a second writing process out.
 """
 
 import shutil
@@ -9,38 +9,29 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from sqlite3 import Error as SQLiteError
-from typing import IO, Any
+from typing import Any
 
 import orjson
 from psycopg import Error as PsycopgError
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    CursorResult,
-    Engine,
-    Select,
-    Table,
-    collate,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, collate, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
 from receiver import clock
-from receiver.errors import ConfigurationError, SchemaOutdated, StorageUnavailable
+from receiver.errors import ConfigurationError, StorageUnavailable
 from receiver.storage.engines import (
     connect_listener,
     is_sqlite,
+    keep_scratch_in_memory,
     make_reading_engine,
     make_writing_engine,
     read_url,
     show_url,
+    vacuum,
 )
-from receiver.storage.lock import take_lock
+from receiver.storage.files import DatabaseFile, OpenFiles
 
 CHANGES_CHANNEL = "receiver_changes"
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
@@ -62,7 +53,7 @@ class Database:
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         self.takes_arrays = not self.is_sqlite
         self.has_one_writer = self.is_sqlite
-        self._lock: IO[str] | None = None
+        self._file = None if self.path is None else DatabaseFile(self.path)
         self._writing: Engine | None = None
         self._reading: Engine | None = None
 
@@ -72,10 +63,24 @@ class Database:
     def __str__(self) -> str:
         return show_url(self.url)
 
-    def take(self) -> None:
-        """Become the process that writes. Raises WriterTaken if another one does (SQLite); creates the folder of a new file."""
-        if self.path is not None and self._lock is None:
-            self._lock = take_lock(self.path)
+    def take(self, *, create: bool = False) -> None:
+        """Become the process that writes; with `create`, make a SQLite file that is not there yet.
+
+        Raises WriterTaken if another one does (SQLite), SchemaOutdated if there is no file, StorageUnavailable if this user may
+        not write.
+        """
+        self.close_readers()  # their locks would end with a descriptor that is closed because the file is taken
+        if self._file is not None:
+            self._file.take(create=create)
+
+    def take_again(self) -> None:
+        """Take the file to which the path leads now. Raises StorageUnavailable where it is no database, or another's."""
+        if self._file is not None:
+            self._file.take_again()
+
+    def open_files(self) -> OpenFiles | None:
+        """Return the files of a SQLite database that was taken; a server has its own."""
+        return None if self._file is None else self._file.opened()
 
     def connect_writer(self, *, scratch_in_memory: bool = False) -> Connection:
         """Open the writing connection; each transaction on it locks at its start. Call `take` first.
@@ -90,20 +95,20 @@ class Database:
             connection = self._writing.connect()
         except OperationalError as error:
             raise StorageUnavailable(self.explain(error)) from None
-        if scratch_in_memory and self.is_sqlite:
-            driver: Any = connection.connection.driver_connection  # in a transaction it cannot be set
-            driver.execute("PRAGMA temp_store=MEMORY")
+        if scratch_in_memory:
+            keep_scratch_in_memory(connection)
         return connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a read-only connection. Raises SchemaOutdated if there is no file yet, StorageUnavailable if it cannot be read."""
-        if self.path is not None and not self.path.exists():
-            raise SchemaOutdated(f"There is no database at {self.path} yet. Run `receiver migrate` first.")
-        if self._reading is None:
-            self._reading = make_reading_engine(self.url)
+        if self._file is not None and self._file.has_changed_for_readers():
+            self.close_readers()
+        engine = self._reading
+        if engine is None:
+            engine = self._reading = make_reading_engine(self.url)
         try:
-            with self._reading.connect() as connection:
+            with engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             if not self.is_storage_fault(error):
@@ -132,9 +137,8 @@ class Database:
         if self._writing is not None:
             self._writing.dispose()
             self._writing = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._file is not None:
+            self._file.close()
 
     def insert(self, table: Table) -> Any:
         """Begin an INSERT that knows conflict clauses.
@@ -242,8 +246,8 @@ class Database:
 
     def size_bytes(self) -> int:
         """Return what the database takes on disk."""
-        if self.path is not None:
-            return sum(file.stat().st_size for end in ("", "-wal") if (file := Path(f"{self.path}{end}")).exists())
+        if self._file is not None:
+            return self._file.size_bytes()
         with self.read() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
@@ -259,8 +263,7 @@ class Database:
 
     def log_bytes(self) -> int:
         """Return what stands in a file's log and not yet in the file."""
-        log = Path(f"{self.path}-wal")
-        return log.stat().st_size if self.path is not None and log.exists() else 0
+        return 0 if self._file is None else self._file.wal_bytes()
 
     def vacuum(self) -> None:
         """Write a file anew without its free pages. Call `take` first. Raises StorageUnavailable for want of room."""
@@ -272,9 +275,7 @@ class Database:
             raise StorageUnavailable(f"{self.path} cannot be written anew: that may take {needed} bytes, and {free} are free.")
         try:
             with self.connect_writer() as connection:
-                driver: Any = connection.connection.driver_connection  # there is no VACUUM inside a transaction
-                driver.execute("VACUUM")
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                vacuum(connection)
         except (DBAPIError, SQLiteError) as error:
             raise StorageUnavailable(self.explain(error)) from None
 

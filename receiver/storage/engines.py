@@ -99,7 +99,7 @@ def make_writing_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_postgresql_writer)
         return engine
     engine = create_engine(
-        url,
+        _make_file_url(url, "rw"),  # a file that is gone is not made anew in silence
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "cached_statements": 1024},
@@ -116,10 +116,15 @@ def make_reading_engine(url: URL) -> Engine:
         engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
         event.listen(engine, "connect", _prepare_postgresql_reader)
         return engine
-    file = URL.create("sqlite", database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
-    engine = create_engine(file, pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False})
+    engine = create_engine(
+        _make_file_url(url, "ro"), pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False}
+    )
     event.listen(engine, "connect", _prepare_sqlite_reader)
     return engine
+
+
+def _make_file_url(url: URL, mode: str) -> URL:
+    return URL.create("sqlite", database=f"file:{quote(url.database or '')}", query={"mode": mode, "uri": "true"})
 
 
 async def connect_listener(url: URL) -> AsyncConnection:
@@ -232,3 +237,17 @@ def fold_log(connection: Connection, patience_ms: int = 0) -> bool:
     finally:
         driver.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     return not busy
+
+
+def keep_scratch_in_memory(connection: Connection) -> None:
+    """Keep what a file's connection notes down to undo one statement in memory. In a transaction it cannot be set."""
+    if is_sqlite(connection.engine.url):
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA temp_store=MEMORY")
+
+
+def vacuum(connection: Connection) -> None:
+    """Write a file anew without its free pages, outside of transactions."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute("VACUUM")
+    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")

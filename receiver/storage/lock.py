@@ -1,62 +1,169 @@
-"""The OS lock beside a SQLite file: one process writes to it, and its own writing child."""
+"""The locks that keep a second writing process away from a SQLite file, by whatever name it reaches the file.
+
+Each lock belongs to an open file description, so every fork holds it too, and it ends with the last of them. There are two:
+
+- `flock` on `<database>.lock`, which version 0.1.0 takes as well;
+- a record lock on the database file itself, which a hard link, a symbolic link, a bind mount or a deleted `.lock` cannot get
+  around. It is an open file description lock (fcntl(2)) on bytes far above those that SQLite locks (at 1 GiB), because `flock`
+  would collide with SQLite's own locks where NFS turns it into a record lock, and a traditional record lock is lost with any
+  descriptor of the file that the process closes.
+"""
 
 import fcntl
 import os
+import pwd
+import struct
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO
 
 from receiver.errors import StorageUnavailable, WriterTaken
 
 _ORPHAN_SECONDS = 15.0  # longer than a commit may take
+_PRIVATE = 0o600
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of Linux: type, whence, start, length, process id
+_LOCKED_BYTE = 1 << 61
+_HOLDER_BYTES = _LOCKED_BYTE + 1  # the byte that is so far behind it as the holder's process id says is locked too
+_MAX_PROCESS_ID = 1 << 32
 
 
-def take_lock(database: Path) -> IO[str]:
-    """Lock `<database>.lock` until the returned file is closed, here and in every fork.
+class WriterLock:
+    """Both locks on one SQLite file, held until `close`, here and in every fork."""
 
-    Creates the folder. Raises WriterTaken, naming the process that holds it, or StorageUnavailable if there can be no such file.
-    """
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock = Path(f"{database}.lock").open("a+", encoding="ascii")  # noqa: SIM115  the caller closes it
-    except OSError as error:
-        raise StorageUnavailable(f"Cannot write beside {database}: {error.strerror}.") from None
-    holder = _wait_for(lock)
-    if holder is not None:
-        lock.close()
-        raise WriterTaken(
-            f"Process {holder} already writes to {database}. A SQLite file has one writing process; "
-            "stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
-        )
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+    def __init__(self, database: Path, *, create: bool = False) -> None:
+        """Take the locks; with `create`, make the folder and an empty file where there is none.
 
-
-def _wait_for(lock: IO[str]) -> str | None:
-    """Lock the file, or return the id of the process that holds it.
-
-    Where that process is dead, its writing child is still finishing a commit: that is waited for.
-    """
-    deadline = monotonic() + _ORPHAN_SECONDS
-    while True:
+        Raises WriterTaken, naming the process that holds one of them, or StorageUnavailable if a file cannot be opened.
+        """
+        self._database = database
+        self._beside = self._file = -1
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            if create:
+                database.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_beside()
+            self._file = self._lock_file(os.O_CREAT if create else 0)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def descriptor(self) -> int:
+        """The open database file."""
+        return self._file
+
+    def follow(self) -> None:
+        """Lock the file to which the path leads now, and let go of the one before. Raises as the constructor does."""
+        if os.path.samestat(os.fstat(self._file), _stat(self._database)):
+            return
+        found = self._lock_file(0)
+        os.close(self._file)
+        self._file = found
+
+    def close(self) -> None:
+        """Let go. Every SQLite connection of this process to the file has to be closed before: its locks end here too."""
+        for descriptor in (self._file, self._beside):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._beside = -1
+
+    def _lock_beside(self) -> None:
+        path = Path(f"{self._database}.lock")
+        self._beside = _open(path, os.O_CREAT)
+        self._wait_for(lambda: _flock(self._beside))
+        os.ftruncate(self._beside, 0)
+        os.pwrite(self._beside, str(os.getpid()).encode(), 0)
+
+    def _lock_file(self, flags: int) -> int:
+        descriptor = _open(self._database, flags)
+        try:
+            self._wait_for(lambda: _lock_record(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _wait_for(self, attempt: Callable[[], int | None]) -> None:
+        """Take a lock. Where its holder is dead, the holder's writing child still finishes a commit: that is waited for."""
+        deadline = monotonic() + _ORPHAN_SECONDS
+        while (holder := attempt()) is not None:
             if _lives(holder) or monotonic() > deadline:
-                return holder
+                raise WriterTaken(
+                    f"{f'Process {holder}' if holder else 'Another process'} already writes to {self._database}. A SQLite file "
+                    "has one writing process; stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
+                )
             sleep(0.05)
-        else:
-            return None
 
 
-def _lives(process_id: str) -> bool:
+def _flock(descriptor: int) -> int | None:
+    """Lock a file; return None, or the process id that the holder has written into it, 0 if there is none."""
     try:
-        os.kill(int(process_id), 0)
-    except (ValueError, ProcessLookupError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        written = os.pread(descriptor, 20, 0).strip()
+        return int(written) if written.isdigit() else 0
+    return None
+
+
+def _lock_record(descriptor: int) -> int | None:
+    """Lock the record; return None, or the process id of its holder, 0 if that cannot be known."""
+    if not hasattr(fcntl, "F_OFD_SETLK"):  # not on this system: the lock beside the file has to do
+        return None
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0))
+    except OSError:
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES, _MAX_PROCESS_ID, 0)
+        kind, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+        return 0 if kind == fcntl.F_UNLCK else int(start) - _HOLDER_BYTES
+    holder = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES + os.getpid(), 1, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, holder)
+    return None
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file for reading and writing. A new one is for this user alone, whatever the umask. Raises StorageUnavailable."""
+    try:
+        if flags & os.O_CREAT:
+            with suppress(FileExistsError):
+                made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE)
+                os.fchmod(made, _PRIVATE)
+                return made
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        raise StorageUnavailable(_explain_permission(path)) from None
+    except OSError as error:
+        raise StorageUnavailable(f"Cannot open {path} for writing: {error.strerror}.") from None
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise StorageUnavailable(f"Cannot find {path}: {error.strerror}.") from None
+
+
+def _explain_permission(path: Path) -> str:
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return f"This user may not make {path}. Give it the right to write in {path.parent}."
+    names = [_name_user(user) for user in (owner, os.geteuid())]
+    return (
+        f"{path} belongs to {names[0]} and {names[1]} may not write to it. Run `chown {names[1]} {path}` as {names[0]} or root."
+    )
+
+
+def _name_user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _lives(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # somebody else's

@@ -8,6 +8,8 @@ from sqlalchemy import Connection
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
 from receiver.storage.engines import copy_log, fold_log, has_lost_sync, take_warning
+from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
+from receiver.storage.version import is_current
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -20,6 +22,8 @@ class Transactions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
+        self._files: OpenFiles | None = None
+        self._abandoned: list[Connection | None] = []
         self._lost_sync = False
 
     def run(self, work: Callable[[Connection], _T]) -> _T:
@@ -36,22 +40,60 @@ class Transactions:
                     continue
                 if not self._database.is_storage_fault(error):
                     raise
-                self.close()
+                self._drop(error)
                 self._lost_sync |= has_lost_sync(error)
                 raise StorageUnavailable(self._database.explain(error)) from error
         raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
-        if self._connection is None:
-            self._connection = self._database.connect_writer(scratch_in_memory=True)
-            self._secure_log(self._connection)
-        with self._connection.begin():
-            result = work(self._connection)
-            take_warning(self._connection)
+        connection = self._ready()
+        with connection.begin():
+            result = work(connection)
+            take_warning(connection)
         # All that a server says when somebody has it no longer wait for its standby: after a failover this may not be there
-        if warning := take_warning(self._connection):
+        if warning := take_warning(connection):
             raise StorageUnavailable(f"{self._database}: {warning}")
+        self._check_files()  # a commit into a file that has no name is kept by nobody
         return result
+
+    def _ready(self) -> Connection:
+        """Return the connection to the file to which the path leads now."""
+        if self._files is not None and self._files.is_replaced():
+            self._abandoned.append(self._take_connection())
+        if self._connection is None:
+            self._open()
+        self._check_files()
+        assert self._connection is not None
+        return self._connection
+
+    def _open(self) -> None:
+        self._database.take_again()
+        connection = self._connection = self._database.connect_writer(scratch_in_memory=True)
+        with connection.begin():
+            if not is_current(connection):
+                raise StorageUnavailable(f"{self._database}: the tables are not those of this version")
+        self._secure_log(connection)
+        self._files = self._database.open_files()
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check()
+
+    def _drop(self, error: Exception) -> None:
+        """Drop the connection after a fault, unless it alone leads to what is committed.
+
+        A database file that is not at its path may be put back. What a removed write-ahead log holds is put into the file first,
+        for which old readers may have to end.
+        """
+        if isinstance(error, DatabaseFileLost):
+            return
+        if isinstance(error, WalFileLost) and self._connection is not None and not copy_log(self._connection):
+            return
+        self.close()
+
+    def _take_connection(self) -> Connection | None:
+        connection, self._connection, self._files = self._connection, None, None
+        return connection
 
     def _secure_log(self, connection: Connection) -> None:
         """Write what the log holds a second time, into the file, before anything is said about it.
@@ -74,9 +116,15 @@ class Transactions:
         return self._database.log_bytes() > _LONG_LOG_BYTES
 
     def close(self) -> None:
-        """Drop the connection; the next transaction opens another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        """Drop the connection; the next transaction opens another one.
+
+        One whose file is no longer at its path is never closed: SQLite would remove the write-ahead log of the file that is.
+        """
+        is_lost = self._files is not None and self._files.is_database_lost()
+        connection = self._take_connection()
+        if is_lost:
+            self._abandoned.append(connection)
+        elif connection is not None:
             try:
                 connection.close()
             except Exception:

@@ -16,12 +16,13 @@ from receiver.storage.database import Database
 def make_tables(url: str) -> None:
     """Bring a database to this version."""
     database = Database(url)
-    database.take()
+    if database.path is not None and not database.path.exists():
+        database.path.parent.mkdir(parents=True, exist_ok=True)
+        database.path.write_bytes(_empty_file())
+        return
+    database.take(create=True)
     try:
-        if database.path is not None and not database.path.exists():
-            database.path.write_bytes(_empty_file())
-        else:
-            schema.migrate(database)
+        schema.migrate(database)
     finally:
         database.close()
 
@@ -32,7 +33,7 @@ def _empty_file() -> bytes:
     with TemporaryDirectory() as directory:
         file = Path(directory) / "empty.db"
         database = Database(f"sqlite:///{file}")
-        database.take()
+        database.take(create=True)
         try:
             schema.migrate(database)
         finally:

@@ -1,0 +1,148 @@
+"""The files of a SQLite database, seen from outside: who writes to them, and whether their paths still lead to what is open."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from receiver.errors import SchemaOutdated, StorageUnavailable, WriterTaken
+from receiver.storage.lock import WriterLock
+
+_MAGIC = b"SQLite format 3\0"
+
+
+class DatabaseFileLost(StorageUnavailable):
+    """The path no longer leads to the database file that is open. What was committed may be in no file that has a name."""
+
+
+class WalFileLost(StorageUnavailable):
+    """The write-ahead log or its index was removed or replaced; the database file is still there."""
+
+
+class _Identity(NamedTuple):
+    device: int
+    inode: int
+
+
+class OpenFiles:
+    """The database file, the write-ahead log and its index that a connection has open. Make it as soon as all three exist.
+
+    `descriptor` is the open database file; without one it is the file to which the path leads.
+    """
+
+    def __init__(self, path: Path, descriptor: int = -1) -> None:
+        self._path = path
+        self._beside = (wal_of(path), Path(f"{os.path.realpath(path)}-shm"))
+        self._identities = self._identify_all()
+        if descriptor >= 0:
+            self._identities[0] = _identify(descriptor)
+        self._size_bytes = 0
+
+    def check(self) -> None:
+        """Raise DatabaseFileLost or WalFileLost unless all three paths lead to what they led to, and nothing was cut off."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise DatabaseFileLost(f"The database file {self._path} is gone ({error.strerror}). Put it back.") from None
+        if _Identity(found.st_dev, found.st_ino) != self._identities[0]:
+            raise DatabaseFileLost(f"The database file {self._path} was replaced by another one.")
+        if found.st_size < self._size_bytes:
+            raise DatabaseFileLost(f"The database file {self._path} was cut short. Stop the service and restore the file.")
+        self._size_bytes = found.st_size
+        for name, identity in zip(self._beside, self._identities[1:], strict=True):
+            if _identify(name) != identity:
+                raise WalFileLost(f"{name} was removed or replaced while it was in use.")
+
+    def has_changed(self) -> bool:
+        """Tell whether one of the three paths leads elsewhere now."""
+        return self._identify_all() != self._identities
+
+    def is_database_lost(self) -> bool:
+        """Tell whether the path does not lead to the database file now."""
+        return _identify(self._path) != self._identities[0]
+
+    def is_replaced(self) -> bool:
+        """Tell whether the path leads to another file now."""
+        return _identify(self._path) not in (None, self._identities[0])
+
+    def _identify_all(self) -> list[_Identity | None]:
+        return [_identify(name) for name in (self._path, *self._beside)]
+
+
+class DatabaseFile:
+    """A SQLite file by its path: taken by one process to write, read by others."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: WriterLock | None = None
+        self._read: OpenFiles | None = None
+
+    def take(self, *, create: bool) -> None:
+        """Lock the file against other writing processes; with `create`, make it where there is none.
+
+        Raises SchemaOutdated, WriterTaken, StorageUnavailable.
+        """
+        if self._lock is None:
+            if not create and not self._path.exists():
+                raise self._missing()
+            self._lock = WriterLock(self._path, create=create)
+
+    def take_again(self) -> None:
+        """Lock the file to which the path leads now, if the one before was locked. Raises StorageUnavailable.
+
+        An empty file is refused: SQLite takes it for a new database, and removes the write-ahead log that lies beside it.
+        """
+        if self._lock is None:
+            return
+        try:
+            self._lock.follow()
+        except WriterTaken as error:
+            raise StorageUnavailable(error.message) from None
+        if os.pread(self._lock.descriptor, len(_MAGIC), 0) != _MAGIC:
+            raise StorageUnavailable(f"{self._path} is not a SQLite database.")
+
+    def opened(self) -> OpenFiles:
+        """Return the files that were opened since the file was taken."""
+        return OpenFiles(self._path, -1 if self._lock is None else self._lock.descriptor)
+
+    def has_changed_for_readers(self) -> bool:
+        """Tell whether the path leads to other files than when this was asked last, so that readers have to open them.
+
+        Raises SchemaOutdated if there never was a database, DatabaseFileLost if it is gone.
+        """
+        if not self._path.exists():
+            raise self._missing() if self._read is None else DatabaseFileLost(f"The database file {self._path} is gone.")
+        if self._read is not None and not self._read.has_changed():
+            return False
+        self._read = OpenFiles(self._path)
+        return True
+
+    def size_bytes(self) -> int:
+        """Return the size of the file and of its write-ahead log."""
+        return self.wal_bytes() + (self._path.stat().st_size if self._path.exists() else 0)
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        log = wal_of(self._path)
+        return log.stat().st_size if log.exists() else 0
+
+    def close(self) -> None:
+        """Let others write. Every connection of this process to the file has to be closed before."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _missing(self) -> SchemaOutdated:
+        return SchemaOutdated(f"There is no database at {self._path} yet. Run `receiver migrate` first.")
+
+
+def wal_of(path: Path) -> Path:
+    """Return where SQLite keeps the write-ahead log of a database file: beside the file itself, not beside a link to it."""
+    return Path(f"{os.path.realpath(path)}-wal")
+
+
+def _identify(file: Path | int) -> _Identity | None:
+    try:
+        found = os.stat(file)  # noqa: PTH116  of a path or of an open file
+    except OSError:
+        return None
+    return _Identity(found.st_dev, found.st_ino)

@@ -1,0 +1,216 @@
+"""The SQLite file under a running service: removed, replaced, cut short, reached by another name. Nothing answered is lost."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.service import Service, read_rows, run_command, start_command, wait_until
+from tests.harness.storage import make_tables
+
+FILES = ("", "-wal", "-shm")
+
+
+def all_of(file: Path) -> list[Path]:
+    return [Path(f"{file}{end}") for end in FILES]
+
+
+def kept(url: str) -> set[str]:
+    return {row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")}
+
+
+def post(running: Service, name: str) -> int:
+    return running.post(ship24.single(name)).status
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The folder of the database, which is no other file's."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def running(service: StartService, data: Path) -> Service:
+    started = service(f"sqlite:///{data}/receiver.db")
+    assert post(started, "before") == 200
+    return started
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def move_away(file: Path) -> None:
+    file.rename(file.with_name("moved.db"))
+
+
+def remove_all(file: Path) -> None:
+    for one in all_of(file):
+        one.unlink()
+
+
+def replace_folder(file: Path) -> None:
+    file.parent.rename(file.parent.with_name("old"))
+    shutil.copytree(file.parent.with_name("old"), file.parent)
+    remove_all(file)
+
+
+def cut_short(file: Path) -> None:
+    os.truncate(file, 4096)
+
+
+def empty(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+def replace_by_an_empty_file(file: Path) -> None:
+    file.unlink()
+    file.touch()
+
+
+def replace_by_text(file: Path) -> None:
+    file.with_name("text").write_text("this is no database", encoding="ascii")
+    file.with_name("text").replace(file)
+
+
+def replace_by_another_database(file: Path) -> None:
+    with sqlite3.connect(file.with_name("another.db")) as another:
+        another.execute("CREATE TABLE notes (text)")
+    another.close()
+    file.with_name("another.db").replace(file)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *(remove, move_away, remove_all, replace_folder, cut_short, empty),
+        *(replace_by_an_empty_file, replace_by_text, replace_by_another_database),
+    ],
+    ids=lambda harm: harm.__name__,
+)
+def test_nothing_is_answered_2xx_once_the_file_is_not_there(running: Service, data: Path, harm: Callable[[Path], None]) -> None:
+    harm(data / "receiver.db")
+    assert {post(running, f"after-{number}") for number in range(20)} == {503}
+    assert running.get("/readyz").status == 503
+    assert running.get("/healthz").status == 200
+
+
+def test_a_file_that_is_put_back_is_written_again_and_has_all_that_was_answered(running: Service, data: Path) -> None:
+    file = data / "receiver.db"
+    file.rename(data / "away.db")
+    assert post(running, "refused") == 503
+    (data / "away.db").rename(file)
+    wait_until(lambda: post(running, "after") == 200, "calls are kept again")
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready")
+    assert running.stop() == 0
+    assert {"before", "after"} <= kept(running.database_url)
+
+
+def test_another_database_of_this_version_at_the_path_is_opened_and_read(running: Service, data: Path) -> None:
+    file = data / "receiver.db"
+    remove_all(file)
+    assert post(running, "refused") == 503
+    make_tables(f"sqlite:///{data}/new.db")
+    (data / "new.db").rename(file)
+    wait_until(lambda: post(running, "after") == 200, "calls are kept in the new file")
+    assert running.get("/readyz").status == 200
+    assert kept(running.database_url) >= {"after"}
+    assert running.stop() == 0
+    assert "before" not in kept(running.database_url)
+    assert "after" in kept(running.database_url)
+
+
+@pytest.mark.parametrize("ends", [("-wal",), ("-shm",), ("-wal", "-shm")], ids=" and ".join)
+def test_a_write_ahead_log_that_is_removed_takes_nothing_with_it(running: Service, data: Path, ends: tuple[str, ...]) -> None:
+    for end in ends:
+        (data / f"receiver.db{end}").unlink()
+    answered = ["before"]
+    for number in range(20):
+        if post(running, f"after-{number}") == 200:
+            answered.append(f"after-{number}")
+    assert len(answered) > 10
+    running.kill()
+    assert set(answered) - kept(running.database_url) == set()
+
+
+def test_a_symbolic_link_to_another_file_counts_as_another_file(service: StartService, data: Path) -> None:
+    for name in ("one", "two"):
+        make_tables(f"sqlite:///{data}/{name}.db")
+    link = data / "receiver.db"
+    link.symlink_to("one.db")
+    running = service(f"sqlite:///{link}")
+    assert post(running, "in-one") == 200
+    link.unlink()
+    link.symlink_to("two.db")
+    wait_until(lambda: post(running, "in-two") == 200, "calls are kept in the other file")
+    assert running.stop() == 0
+    assert kept(f"sqlite:///{data}/two.db") == {"in-two"}
+
+
+# One writer
+
+
+def by_hard_link(file: Path) -> Path:
+    os.link(file, file.with_name("linked.db"))
+    return file.with_name("linked.db")
+
+
+def by_symbolic_link(file: Path) -> Path:
+    file.with_name("linked.db").symlink_to(file)
+    return file.with_name("linked.db")
+
+
+def by_the_same_name_without_its_lock(file: Path) -> Path:
+    Path(f"{file}.lock").unlink()
+    return file
+
+
+@pytest.mark.parametrize("reach", [by_hard_link, by_symbolic_link, by_the_same_name_without_its_lock], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("command", ["serve", "migrate", "prune", "setup-window ship24 --minutes 5"])
+def test_a_second_writer_is_refused_by_whatever_name_it_comes(
+    running: Service, data: Path, reach: Callable[[Path], Path], command: str
+) -> None:
+    other = reach(data / "receiver.db")
+    env = running.env | {"RECEIVER_DATABASE_URL": f"sqlite:///{other}", "RECEIVER_PORT": "0"}
+    done = run_command(*command.split(), cwd=data, env=env)
+    assert running.process is not None
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"Process {running.process.pid} already writes to {other}" in done.stderr
+
+
+def test_whoever_writes_next_waits_for_the_last_commit_of_a_service_that_was_killed(running: Service, data: Path) -> None:
+    lock = data / "receiver.db.lock"
+    lock.unlink()
+    with (data / "migrate.log").open("w+b") as log, Path(os.devnull).open("rb") as nothing:
+        with running.held_up():
+            assert running.process is not None
+            running.process.kill()
+            running.process.wait(60)
+            migrate = start_command("migrate", cwd=data, env=running.env, files=(nothing, log, log))
+            wait_until(lambda: lock.exists() and lock.read_text(encoding="ascii"), "the command has come to the lock of the file")
+            assert migrate.poll() is None
+        assert migrate.wait(60) == 0
+
+
+def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, service: StartService) -> None:
+    before = os.umask(0)
+    try:
+        env = {"RECEIVER_DATABASE_URL": f"sqlite:///{tmp_path}/data/receiver.db"}
+        shell = ["init", "migrate"]
+        assert [run_command(command, cwd=tmp_path, env=service_env(env)).returncode for command in shell] == [0, 0]
+        running = service(env["RECEIVER_DATABASE_URL"])
+        assert post(running, "one") == 200
+        files = [*all_of(tmp_path / "data/receiver.db"), tmp_path / "data/receiver.db.lock", tmp_path / ".env"]
+        assert {f"{file.stat().st_mode & 0o777:o}" for file in files} == {"600"}
+    finally:
+        os.umask(before)
+
+
+def service_env(env: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, **env}
