@@ -17,7 +17,8 @@ from receiver.records import Message
 from receiver.sources.reading import read_json
 
 _TELLING_LETTERS = 8  # a shorter number stands in too many bodies by chance
-_BLANK = b"null"
+BLANK = b"null"
+"""An item that was erased, as canonical JSON."""
 
 Split = Callable[[bytes], list[Message]]
 
@@ -88,7 +89,7 @@ def _look_at_body(tracked: Tracked, call: KeptCall, split: Split | None) -> tupl
         messages = None
     if messages is None or any(place >= len(messages) for place in call.places):
         return bool(call.places) or mentions(call.body, tracked.names), None, call.places
-    left = {message.position for message in messages if message.raw != _BLANK}
+    left = {message.position for message in messages if message.raw != BLANK}
     places = {message.position for message in messages if _tells_of(message, tracked)} | call.places
     if not places & left:
         return False, None, places
@@ -128,7 +129,7 @@ def _lists(root: Any) -> list[list[Any]]:
 def _are_blanked(before: Sequence[Message], after: Sequence[Message], places: Collection[int]) -> bool:
     """Tell whether the right items are blank and the others are what they were."""
     pairs = zip(before, after, strict=True)
-    return all(new.raw == _BLANK if old.position in places else new == old for old, new in pairs)
+    return all(new.raw == BLANK if old.position in places else new == old for old, new in pairs)
 
 
 def _tells_of(message: Message, tracked: Tracked) -> bool:

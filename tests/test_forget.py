@@ -3,24 +3,33 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 
-from receiver.errors import UnexpectedShape
-from receiver.forgetting import Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
+from receiver.errors import Underway, UnexpectedShape
+from receiver.forgetting import Erasure, Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
+from receiver.intake import take_again
 from receiver.records import Message
 from receiver.sources import make_sources
 from receiver.storage.database import Database
+from receiver.storage.forgetting import follow_trail, plan_call
+from receiver.storage.kept import fingerprint, read_kept
+from receiver.storage.replay import Order, Replays
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import opened
-from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command
+from tests.harness.inbox import Store, opened
+from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command, wait_until
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import WAITING, change, make_tables
 
 OPS = "the-ops-token-of-these-tests"
 PACKAGES = "/webhooks/shiipp/new-package"
@@ -31,7 +40,8 @@ NAME, STREET, CODE = "Wilhelmina Planted", "7 Planted Lane", "PLANTED-4711"
 PLANTED = (b"planted", "Wïlhelmina".encode())
 """What no file and no dump may hold once it is forgotten; looked for without case."""
 
-SPLITS = {source.kind: source.split for source in make_sources({}, {})}
+SOURCES = make_sources({}, {})
+SPLITS = {source.kind: source.split for source in SOURCES}
 TRACKED = Tracked("ship24", "forgotten", ("forgotten", "TN-FORGOTTEN"))
 
 
@@ -153,6 +163,85 @@ def test_a_reader_that_raises_for_what_was_written_is_believed() -> None:
         return SPLITS["tracking"](content)
 
     assert blank(body(person("forgotten"), item()), split, {0}) is None
+
+
+# In storage
+
+
+SHARED = body(person("first", "m-1"), person("second", "m-2"), item("o-1", "other"))
+
+
+def planned_for(store: Store, tracker_id: str) -> tuple[KeptCall, Erasure]:
+    """Return the one delivery in which a tracker is found, as it was read, and what has to be done to it."""
+    trail = follow_trail(store.database, "ship24", tracker_id)
+    ((delivery_id, places),) = trail.calls.items()
+    planned = plan_call(store.database, trail.tracked, SPLITS, delivery_id, places)
+    assert planned is not None
+    return planned
+
+
+def erase(store: Store, transactions: Transactions, planned: tuple[KeptCall, Erasure]) -> bool:
+    return transactions.run(lambda connection: Upkeep(store.database).erase(connection, *planned))
+
+
+def places_left(url: str) -> list[str | None]:
+    """Return the trackers in the one body that is kept, None for those that are erased."""
+    (row,) = read_rows(url, "SELECT body FROM bodies")
+    return [each and each["tracker"]["trackerId"] for each in json.loads(bytes(row["body"]))["trackings"]]
+
+
+def test_of_two_erasures_that_read_the_same_body_none_restores_what_the_other_erased(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        store.keep(SHARED)
+        first, second = planned_for(store, "first"), planned_for(store, "second")
+        assert erase(store, store.transactions, first)
+        assert not erase(store, store.transactions, second)
+        assert places_left(database_url) == [None, "second", "other"]
+        assert erase(store, store.transactions, planned_for(store, "second"))
+        assert places_left(database_url) == [None, None, "other"]
+
+
+def test_an_erasure_waits_for_one_that_is_not_committed_and_then_reads_again(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    with opened(postgresql_url) as store, closing(Transactions(store.database)) as other, ThreadPoolExecutor() as threads:
+        store.keep(SHARED)
+        first, second = planned_for(store, "first"), planned_for(store, "second")
+
+        def erase_slowly(connection: Connection) -> Future[bool]:
+            assert Upkeep(store.database).erase(connection, *first)
+            waiting = threads.submit(erase, store, other, second)
+            wait_until(lambda: read_rows(postgresql_url, WAITING), "the second erasure waits")
+            return waiting
+
+        assert not store.transactions.run(erase_slowly).result()
+        assert places_left(postgresql_url) == [None, "second", "other"]
+
+
+def test_what_a_replay_has_set_apart_meanwhile_is_erased_too(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        store.keep(body(person("first", "m-1", [event("e", "never")]), item("o-1", "other")))
+        planned = planned_for(store, "first")
+        change(database_url, "UPDATE quarantine SET id = '0'")  # as a replay does, which writes the row anew
+        assert not erase(store, store.transactions, planned)
+        assert erase(store, store.transactions, planned_for(store, "first"))
+        assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]
+
+
+def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        store.keep(body(person("first", "m-1", [event("e", "9999-01-01")]), item("o-1", "other")))
+        planned = planned_for(store, "first")
+        delivery = read_kept(store.database, planned[0].delivery_id)
+        order = Order(0, force=True, as_read=fingerprint(delivery.body))
+        assert erase(store, store.transactions, planned)
+        replays = Replays(store.database, timedelta(hours=48))
+        with pytest.raises(Underway):
+            store.transactions.run(lambda connection: replays.replay(connection, take_again(SOURCES, delivery), order))
+        assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]
+        assert len(read_rows(database_url, "SELECT * FROM events")) == 1
 
 
 # In the service

@@ -1,5 +1,6 @@
 """The state that is rebuilt from the kept calls is the state that they made."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from receiver.changes import Subscription
 from receiver.clock import new_id, to_micros
 from receiver.errors import ConfigurationError, Unauthorized
+from receiver.forgetting import Erasure, KeptCall
 from receiver.intake import take, take_again
 from receiver.records import Answer, Submission
 from receiver.rows import AuditRow
 from receiver.sources import Source, make_sources
 from receiver.storage.comparison import Comparison, compare
 from receiver.storage.database import Database
+from receiver.storage.forgetting import follow_trail, plan_call
 from receiver.storage.inbox import Inbox
 from receiver.storage.kept import read_kept
 from receiver.storage.rebuild import Rebuild, check_empty
@@ -77,6 +80,10 @@ class Post:
         submission = take_again(SOURCES, read_kept(self.database, delivery_id))
         order = Order(to_micros(now), force)
         self._transactions.run(lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order)))
+
+    def erase(self, call: KeptCall, erasure: Erasure) -> bool:
+        """Erase what was planned, if the delivery is still as it was read."""
+        return self._transactions.run(lambda connection: self._upkeep.erase(connection, call, erasure))
 
     def _now(self) -> datetime:
         return NOW + timedelta(seconds=next(self._seconds))
@@ -200,6 +207,38 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
     check_same(post, into)
     (tracker,) = read_rows(into, "SELECT * FROM trackers WHERE tracker_id = 't'")
     assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
+
+
+def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post, into: str) -> None:
+    """And the verdict of the erased item is taken over: its message stays known, though nothing says any more what it was."""
+
+    def item(message_id: str, tracker_id: str, day: int, **more: Any) -> Any:
+        return ship24.item(message_id, tracker_id, [ship24.event(f"e-{message_id}", f"2025-03-{day:02}")], **more)
+
+    far = ship24.item("far", "other", [ship24.event("e-far", FAR_AHEAD)])
+    group = post.group(item("o1", "other", 1), item("p1", "person", 2), far, None, item("o2", "other", 3))
+    post.group(item("p1", "person", 2), item("o3", "other", 2))
+    post.group({"metadata": {}, "tracker": {"trackerId": "person"}}, item("o4", "third", 2))
+    erase(post, "person")
+    bodies = [json.loads(bytes(row["body"]))["trackings"] for row in read_rows(post.url, "SELECT body FROM bodies ORDER BY 1")]
+    assert sorted(len([each for each in items if each is None]) for items in bodies) == [1, 1, 2]
+    check_same(post, into)
+    before = read_rows(post.url, "SELECT * FROM messages WHERE message_id = 'p1'")
+    post.replay(group, force=True)
+    assert read_rows(post.url, "SELECT * FROM messages WHERE message_id = 'p1'") == before
+    assert read_rows(post.url, "SELECT outcome FROM messages WHERE message_id = 'far'")[0]["outcome"] == "applied"
+    clear(into)
+    check_same(post, into)
+
+
+def erase(post: Post, tracker_id: str) -> None:
+    """Erase a tracker's personal data, as `receiver forget` does."""
+    splits = {each.kind: each.split for each in SOURCES}
+    trail = follow_trail(post.database, "ship24", tracker_id)
+    for delivery_id, places in trail.calls.items():
+        planned = plan_call(post.database, trail.tracked, splits, delivery_id, places)
+        if planned is not None:
+            assert post.erase(*planned)
 
 
 def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stands(post: Post, into: str) -> None:

@@ -94,9 +94,10 @@ def _forget_here(settings: Settings, do: Do, source: str, tracker_id: str) -> Fo
         trail = follow_trail(database, source, tracker_id)
         entry = audit_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
         do("audited", entry, "forget_tracker", (source, tracker_id, trail.failures))
-        for call in trail.calls.items():
-            erasure = plan_call(database, trail.tracked, splits, *call)
-            if erasure is not None:
-                do("erase", erasure)
-                done = done.add(erasure)
+        for delivery_id, places in trail.calls.items():
+            while planned := plan_call(database, trail.tracked, splits, delivery_id, places):
+                call, erasure = planned
+                if do("erase", call, erasure):  # else it was changed meanwhile: read it again
+                    done = done.add(erasure)
+                    break
     return done

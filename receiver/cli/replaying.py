@@ -10,13 +10,13 @@ import orjson
 
 from receiver import clock
 from receiver.cli.remote import ask_service, audit_entry, refused
-from receiver.errors import NotFound, ReceiverError, UnexpectedShape, WriterTaken
+from receiver.errors import NotFound, ReceiverError, Underway, UnexpectedShape, WriterTaken
 from receiver.intake import take_again
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.kept import read_kept
+from receiver.storage.kept import fingerprint, read_kept
 from receiver.storage.replay import ACTION, Order, Replayed, Replays
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
@@ -66,17 +66,18 @@ class _Here:
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
         now = clock.now()
-        order = Order(clock.to_micros(now), force, dry_run)
-        entry = audit_entry(now, ACTION, delivery_id, order.detail)
         try:
-            submission = take_again(self._sources, read_kept(self._database, delivery_id))
+            delivery = read_kept(self._database, delivery_id)
+            submission = take_again(self._sources, delivery)
+            order = Order(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+            entry = audit_entry(now, ACTION, delivery_id, order.detail)
             if dry_run:
                 replayed: Replayed = self._transactions.run(lambda connection: self._upkeep.replay(connection, submission, order))
             else:
                 replayed = self._transactions.run(
                     lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order))
                 )
-        except UnexpectedShape as error:
+        except (UnexpectedShape, Underway) as error:
             raise LeftOut(error.message) from None
         return {**replayed.as_json(), "dry_run": dry_run, "force": force}
 
@@ -97,7 +98,7 @@ class _Elsewhere:
         if status == 200:
             found: dict[str, Any] = orjson.loads(answer)
             return found
-        if status in {404, 422}:
+        if status in {404, 409, 422}:
             message = str(orjson.loads(answer)["error"]["message"])
             raise NotFound(message) if status == 404 else LeftOut(message)
         raise refused(self._settings, status, answer)

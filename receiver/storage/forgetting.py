@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, delete, select, union, update
 
 from receiver.errors import NotFound
 from receiver.forgetting import Erasure, KeptCall, Part, Split, Tracked, plan
-from receiver.storage.database import Database
+from receiver.storage.database import Database, LostRace
 from receiver.storage.outbox import DeadTable, DispatchTable
 from receiver.storage.queries.pages import is_keepable
 from receiver.storage.tables import (
@@ -69,20 +69,21 @@ def follow_trail(database: Database, source: str, tracker_id: str) -> Trail:
 
 def plan_call(
     database: Database, tracked: Tracked, splits: Mapping[str, Split], delivery_id: str, places: frozenset[int]
-) -> Erasure | None:
-    """Return what has to be done to a call. `splits` read the bodies of each kind of the tracker's source."""
-    call = _read_call(database, delivery_id, places)
-    return plan(tracked, call, splits.get(call.kind))
+) -> tuple[KeptCall, Erasure] | None:
+    """Return a delivery as it was read, and what has to be done to it. `splits` read bodies of the tracker's source by kind."""
+    with database.read() as connection:
+        call = _read_call(connection, delivery_id, places)
+    erasure = plan(tracked, call, splits.get(call.kind))
+    return None if erasure is None else (call, erasure)
 
 
-def _read_call(database: Database, delivery_id: str, places: frozenset[int]) -> KeptCall:
+def _read_call(connection: Connection, delivery_id: str, places: frozenset[int]) -> KeptCall:
     deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
     stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
     stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
     columns = (quarantine.c[name] for name in Part._fields)
-    with database.read() as connection:
-        row = connection.execute(stored).first()
-        parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id)).all()
+    row = connection.execute(stored).first()
+    parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     body = None if row is None or row.body is None else bytes(row.body)
     kept = tuple(Part(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
     return KeptCall(delivery_id, "" if row is None else row.kind, body, places, kept)
@@ -100,16 +101,29 @@ def forget_tracker(connection: Connection, source: str, tracker_id: str, failure
             connection.execute(update(table).where(*ours).values(error=FORGOTTEN))
 
 
-def erase(connection: Connection, erasure: Erasure) -> None:
-    """Do to a call what was planned."""
-    bodies, quarantine = table_of(BodyTable), table_of(QuarantineTable)
-    kept = bodies.c.delivery_id == erasure.delivery_id
+def erase(connection: Connection, database: Database, call: KeptCall, erasure: Erasure) -> bool:
+    """Do to a delivery what was planned, if it is still as it was read; return whether it was.
+
+    The race: two erasures read the same body, and the one that writes last would restore whom the other has erased. Or a replay
+    writes what it read to quarantine. All of them lock the row of the delivery; who is second finds that it has changed.
+    """
+    deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
+    row = select(deliveries.c.id).where(deliveries.c.id == erasure.delivery_id)
+    connection.execute(database.lock_rows(row, deliveries))
+    if _read_call(connection, erasure.delivery_id, call.places) != call:
+        return False
+    as_read = bodies.c.delivery_id == erasure.delivery_id, bodies.c.body == call.body
     if erasure.removed:
-        connection.execute(delete(bodies).where(kept))
+        written = connection.execute(delete(bodies).where(*as_read)).rowcount
     elif erasure.body is not None:
-        connection.execute(update(bodies).where(kept).values(body=erasure.body))
+        written = connection.execute(update(bodies).where(*as_read).values(body=erasure.body)).rowcount
+    else:
+        written = 1
+    if not written:  # pruned meanwhile
+        raise LostRace
     if erasure.parts:
         connection.execute(update(quarantine).where(quarantine.c.id.in_(erasure.parts)).values(raw=b""))
+    return True
 
 
 def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:

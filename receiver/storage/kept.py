@@ -1,5 +1,7 @@
 """Calls as they came, from what is kept of them: to decide them again."""
 
+from hashlib import blake2b
+
 import orjson
 from sqlalchemy import select
 
@@ -27,7 +29,7 @@ def read_kept(database: Database, delivery_id: str) -> Delivery:
     row = DeliveryRow(*found)
     if not was_kept(row):
         raise UnexpectedShape(_NEVER_KEPT)
-    if stored is None or len(stored.body or b"") != row.body_bytes:
+    if stored is None or not has_bytes(row, stored.body):
         raise UnexpectedShape(PRUNED)
     return make_delivery(row, stored.headers, bytes(stored.body))
 
@@ -35,6 +37,16 @@ def read_kept(database: Database, delivery_id: str) -> Delivery:
 def was_kept(row: DeliveryRow) -> bool:
     """Tell whether a call was let in and stored; of others no body is ever decided."""
     return row.outcome != "refused" and (row.outcome != "failed" or row.body_bytes > 0)
+
+
+def has_bytes(row: DeliveryRow, body: bytes | None) -> bool:
+    """Tell whether the body is stored; an erasure makes it another one, with `null` for the items that are erased."""
+    return bool(body) or row.body_bytes == 0
+
+
+def fingerprint(body: bytes) -> str:
+    """Return what differs if a body is another one."""
+    return blake2b(body, digest_size=16).hexdigest()
 
 
 def make_delivery(row: DeliveryRow, headers: str, body: bytes) -> Delivery:

@@ -35,6 +35,12 @@ class Legacy(NamedTuple):
     events: dict[tuple[str, str], list[EventRow]]
     trackers: dict[tuple[str, str], TrackerRow]
 
+    def positions(self, delivery_id: str) -> set[int]:
+        """Return the positions of a delivery's items that are on record."""
+        found = {row.position for row in self.messages.get(delivery_id, ())}
+        found |= {row.position for row in self.sightings.get(delivery_id, ())}
+        return found | {row.position for row in self.apart.get(delivery_id, ())}
+
     def message_keys(self) -> set[tuple[str, str]]:
         """Return the keys of its messages."""
         return {(row.source, row.message_id) for row in chain.from_iterable(self.messages.values())}
@@ -59,9 +65,13 @@ def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Legacy
     return Legacy(messages, sightings, apart, _read_events(connection, kept), _read_trackers(connection, kept))
 
 
-def take_over(bench: Bench, legacy: Legacy, delivery_id: str) -> None:
-    """Put what a call made on the bench, in the order in which it moved its trackers."""
-    for message in legacy.messages.get(delivery_id, ()):
+def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | None = None) -> None:
+    """Put what a delivery, or one item of it, made on the bench, in the order in which it moved its trackers."""
+
+    def is_meant(row: MessageRow | SightingRow | QuarantineRow) -> bool:
+        return position is None or row.position == position
+
+    for message in filter(is_meant, legacy.messages.get(delivery_id, ())):
         if (message.source, message.message_id) in bench.messages:
             continue
         bench.messages[message.source, message.message_id] = message.digest
@@ -70,8 +80,8 @@ def take_over(bench: Bench, legacy: Legacy, delivery_id: str) -> None:
             _take_tracker(bench, legacy, (message.source, message.tracker_id))
         for event in legacy.events.get((message.source, message.message_id), ()):
             _take_event(bench, event)
-    bench.sightings += legacy.sightings.get(delivery_id, ())
-    bench.quarantined += legacy.apart.get(delivery_id, ())
+    bench.sightings += filter(is_meant, legacy.sightings.get(delivery_id, ()))
+    bench.quarantined += filter(is_meant, legacy.apart.get(delivery_id, ()))
 
 
 def _take_tracker(bench: Bench, legacy: Legacy, key: tuple[str, str]) -> None:

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, func, insert, inspect, select
 from receiver.clock import from_micros
 from receiver.decide import Bench
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
+from receiver.forgetting import BLANK
 from receiver.records import Delivery, Submission
 from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.database import Database
 from receiver.storage.inbox import make_harmless
-from receiver.storage.kept import make_delivery, was_kept
+from receiver.storage.kept import has_bytes, make_delivery, was_kept
 from receiver.storage.ledger import Ledger
 from receiver.storage.operations import AuditTable
 from receiver.storage.outbox import DeadTable, DispatchTable
@@ -57,6 +58,12 @@ class Kept(NamedTuple):
     row: DeliveryRow
     stored: tuple[str, str, bytes, bytes] | None
     submission: Submission | None
+
+    @property
+    def blanks(self) -> set[int]:
+        """Return the positions of the items that are `null`: an erasure leaves them so."""
+        messages = () if self.submission is None else self.submission.messages
+        return {message.position for message in messages if message.raw == BLANK}
 
 
 class Rebuild:
@@ -136,7 +143,7 @@ class Rebuild:
         return [self._understand(row, found.get(row.id)) for row in rows]
 
     def _understand(self, row: DeliveryRow, stored: tuple[str, str, bytes, bytes] | None) -> Kept:
-        if stored is None or not was_kept(row) or len(stored[2] or b"") != row.body_bytes:
+        if stored is None or not was_kept(row) or not has_bytes(row, stored[2]):
             return Kept(row, stored, None)
         try:
             return Kept(row, stored, self._take(make_delivery(row, stored[1], bytes(stored[2]))))
@@ -145,7 +152,7 @@ class Rebuild:
 
     def _keep(self, calls: Sequence[Kept]) -> None:
         """Keep calls in one transaction. One that fails for its content is taken alone, and if it still does, set apart."""
-        legacy = read_legacy(self._source, [call.row.id for call in calls if call.submission is None])
+        legacy = read_legacy(self._source, [call.row.id for call in calls if call.submission is None or call.blanks])
         self._has_legacy |= bool(legacy.trackers)
         try:
             self._transactions.run(lambda connection: self._decide(connection, calls, legacy))
@@ -168,10 +175,15 @@ class Rebuild:
         self._ledger.read_keys(connection, bench, set(legacy.trackers), legacy.message_keys(), legacy.event_keys())
         for call in calls:
             bench.now = from_micros(call.row.decided_at)
-            if call.submission is not None:
-                bench.decide(call.submission.delivery, call.submission.messages)
-            else:
+            if call.submission is None:
                 take_over(bench, legacy, call.row.id)
+                continue
+            erased = call.blanks & legacy.positions(call.row.id)
+            for message in call.submission.messages:
+                if message.position in erased:  # what it said is gone
+                    take_over(bench, legacy, call.row.id, message.position)
+                else:
+                    bench.decide(call.submission.delivery, [message])
         self._ledger.write(connection, bench)
         self._add_deliveries.execute(connection, [call.row for call in calls])
         self._add_bodies.execute(connection, [call.stored for call in calls if call.stored is not None])

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from receiver.changes import Subscription
 from receiver.clock import from_micros
 from receiver.decide import Bench
-from receiver.errors import NotFound, UnexpectedShape
+from receiver.errors import NotFound, Underway, UnexpectedShape
+from receiver.forgetting import BLANK
 from receiver.records import OUTCOMES, Delivery, Message, Submission, Verdict
 from receiver.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.storage.database import Database
-from receiver.storage.kept import PRUNED
+from receiver.storage.kept import PRUNED, fingerprint
 from receiver.storage.ledger import Ledger
 from receiver.storage.tables import (
     BodyTable,
@@ -37,12 +38,14 @@ class Order(NamedTuple):
     """How a call is to be decided again. `now` is when that is, in microseconds.
 
     `force`: messages in quarantine, and events of a message that were set apart, too, as if their identity were not kept; and no
-    time is too far ahead. `dry_run`: say what would change, and change nothing.
+    time is too far ahead. `dry_run`: say what would change, and change nothing. `as_read`: the fingerprint of the body that was
+    read, where it may have been changed since.
     """
 
     now: int
     force: bool = False
     dry_run: bool = False
+    as_read: str | None = None
 
     @property
     def detail(self) -> str | None:
@@ -124,6 +127,8 @@ class Replays:
     def replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
         """Decide a call again and return what changes. Raises NotFound, UnexpectedShape.
 
+        Raises Underway if the body is no longer the one that was read: an erasure came between.
+
         Decided are items that never were, and those that were set apart without an identity, so that nothing can be a duplicate
         of them. What has a verdict otherwise keeps it, unless it is forced.
         """
@@ -136,9 +141,9 @@ class Replays:
         return replayed
 
     def _replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
-        row = self._lock(connection, submission.delivery.id)
+        row = self._lock(connection, submission.delivery.id, order.as_read)
         record = _read_record(connection, row.id)
-        wanted = tuple([message for message in submission.messages if record.is_open(message.position, force=order.force)])
+        wanted = tuple([message for message in submission.messages if record.is_open(message, force=order.force)])
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
@@ -154,15 +159,18 @@ class Replays:
         changed |= bool(bench.moved or bench.new_events) or any(item.changed for item in items)
         return Replayed(row.id, changed, items, tuple([_move(key, known, bench) for key in sorted(bench.moved)]))
 
-    def _lock(self, connection: Connection, delivery_id: str) -> DeliveryRow:
+    def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:
         """Return the call's row, locked: of two replays of it the second sees what the first one did."""
         deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
         wanted = select(deliveries).where(deliveries.c.id == delivery_id)
         row = connection.execute(self._database.lock_rows(wanted, deliveries)).first()
         if row is None:
             raise NotFound(f"There is no delivery {delivery_id}.")
-        if connection.execute(select(bodies.c.delivery_id).where(bodies.c.delivery_id == delivery_id)).first() is None:
+        stored = connection.execute(select(bodies.c.body).where(bodies.c.delivery_id == delivery_id)).first()
+        if stored is None:
             raise UnexpectedShape(PRUNED)
+        if as_read not in (None, fingerprint(bytes(stored.body))):
+            raise Underway("This delivery was changed just now. Try again.")
         return DeliveryRow(*row)
 
 
@@ -173,8 +181,12 @@ class _Record(NamedTuple):
     sightings: dict[int, SightingRow]
     apart: dict[int, list[QuarantineRow]]
 
-    def is_open(self, position: int, *, force: bool) -> bool:
+    def is_open(self, message: Message, *, force: bool) -> bool:
+        """Tell whether an item is to be decided. One that was erased keeps the verdict that it had: what it said is gone."""
+        position = message.position
         kept, seen = self.messages.get(position), self.sightings.get(position)
+        if message.raw == BLANK and (kept is not None or seen is not None):
+            return False
         if kept is not None:
             return force and (kept.outcome == "quarantined" or position in self.apart)
         return seen is None or seen.outcome == "quarantined"

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, s
 
 from receiver import clock
 from receiver.errors import ReceiverError, UnexpectedShape
+from receiver.forgetting import Erasure, KeptCall
 from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
@@ -34,7 +35,7 @@ class Upkeep:
         outbox = Outbox(database)
         self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
-        self.forget_tracker, self.erase = forget_tracker, erase
+        self.forget_tracker = forget_tracker
         retention = Retention(database)
         self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning
         self.renew_pruning = retention.renew_pruning
@@ -86,6 +87,10 @@ class Upkeep:
     def replace_customers(self, connection: Connection, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]) -> int:
         """Serve this list of (customer code, document) from now on; return how many customers it has."""
         return replace_list(connection, self._database, list_id, imported_at, rows).customers
+
+    def erase(self, connection: Connection, call: KeptCall, erasure: Erasure) -> bool:
+        """Erase from a delivery what was planned; return False if it was changed since it was read."""
+        return erase(connection, self._database, call, erasure)
 
     def begin_alarm(self, connection: Connection, name: str, subject: str, began_at: int, message: str) -> bool:
         """Switch an alarm on; return whether it was off.

@@ -1,17 +1,21 @@
 """Deciding a kept call again, for the API and the console: its body is read here, and decided where all is decided."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from receiver import clock
+from receiver.errors import Underway
 from receiver.intake import take_again
 from receiver.records import Submission
 from receiver.sources import Source
 from receiver.storage.database import Database
-from receiver.storage.kept import read_kept
+from receiver.storage.kept import fingerprint, read_kept
 from receiver.storage.replay import ACTION, Order, Replayed
 from receiver.web.desk import Desk
 from receiver.web.operators import Operator
 from receiver.web.reader import Reader
+
+_TRIES = 3
 
 
 class Replayer:
@@ -28,8 +32,14 @@ class Replayer:
 
         Raises NotFound, UnexpectedShape (its bytes are no longer kept) or StorageUnavailable.
         """
-        submission = await self._reader.read(self._read, delivery_id)
-        order = Order(clock.to_micros(now), force, dry_run)
+        for _ in range(_TRIES - 1):
+            with suppress(Underway):  # an erasure came between reading and deciding
+                return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
+        return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
+
+    async def _replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+        submission, as_read = await self._reader.read(self._read, delivery_id)
+        order = Order(clock.to_micros(now), force, dry_run, as_read)
         if dry_run:
             shown: Replayed = await self._desk.do("replay", submission, order)
             return shown
@@ -38,7 +48,8 @@ class Replayer:
         self._desk.tell_change()
         return replayed
 
-    def _read(self, delivery_id: str) -> Submission:
+    def _read(self, delivery_id: str) -> tuple[Submission, str]:
         delivery = read_kept(self._database, delivery_id)
         submission = take_again(self._sources, delivery)
-        return submission._replace(delivery=delivery._replace(body=b""))  # what it says is in its messages now
+        light = submission._replace(delivery=delivery._replace(body=b""))  # what it says is in its messages now
+        return light, fingerprint(delivery.body)

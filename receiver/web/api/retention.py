@@ -93,11 +93,12 @@ class RetentionApi:
         await self._desk.do("audited", entry, "forget_tracker", place)
         splits = {source.kind: source.split for source in self._sources if source.name == ordered.source}
         done = Forgotten()
-        for call in trail.calls.items():
-            erasure = await self._reader.read(plan_call, self._database, trail.tracked, splits, *call)
-            if erasure is not None:
-                await self._desk.do("erase", erasure)
-                done = done.add(erasure)
+        for delivery_id, places in trail.calls.items():
+            while planned := await self._reader.read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
+                call, erasure = planned
+                if await self._desk.do("erase", call, erasure):  # else it was changed meanwhile: read it again
+                    done = done.add(erasure)
+                    break
         answer = {**ordered.model_dump(), **done._asdict(), "log_emptied": await self._empty_log()}
         return Response(orjson.dumps(answer), media_type="application/json")
 
