@@ -168,7 +168,8 @@ class DispatchRow(NamedTuple):
     """A change that a target has not taken yet: `due_at` is when it may be tried next, `claim` the mark of the relay that tries.
 
     A tracker's changes are tried in the order of `move`: one waits as long as an earlier one of the same target is there.
-    `error` says how the last try ended.
+    `error` says how the last try ended. `attempts` counts tries that had an outcome, `unsettled` the claims since the last of
+    these that had none.
     """
 
     target: str
@@ -181,3 +182,4 @@ class DispatchRow(NamedTuple):
     claim: str | None
     error: str | None
     made_at: int
+    unsettled: int = 0

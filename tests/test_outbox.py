@@ -1,17 +1,20 @@
 """What waits for a target: claimed once, in the order of each tracker, and never lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
+from sqlalchemy import Connection
 
 from receiver.changes import Subscription
 from receiver.clock import to_micros
-from receiver.storage.outbox import Claimed, Outbox, Outcome
+from receiver.storage.outbox import BLOCKED, Claimed, Exchanged, Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store
 from tests.harness.load import together
 from tests.harness.service import read_rows
+from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 
 ALL = Subscription("all")
@@ -22,21 +25,28 @@ LEASE = 60_000_000
 class Relay:
     """One that claims and settles on a connection of its own."""
 
-    def __init__(self, store: Store, mark: str = "relay-1") -> None:
+    def __init__(self, store: Store, owner: str = "relay") -> None:
         self._store = store
         self._outbox = Outbox(store.database)
-        self.mark = mark
+        self._marks = (f"{owner}.{number}" for number in count())
 
-    def claim(self, target: str = "all", now: int = NOW_MICROS, limit: int = 10) -> list[Claimed]:
+    def exchange(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS, limit: int = 10) -> Exchanged:
+        mark = next(self._marks)
         return self._store.transactions.run(
-            lambda connection: self._outbox.claim(connection, target, self.mark, now, now + LEASE, limit)
+            lambda connection: self._outbox.exchange(connection, target, mark, now, now + LEASE, limit, outcomes)
         )
+
+    def claim(self, target: str = "all", now: int = NOW_MICROS, limit: int = 10) -> Sequence[Claimed]:
+        return self.exchange(target=target, now=now, limit=limit).claimed
+
+    def release(self, owner: str | None, now: int = NOW_MICROS, unsettled: int = 1) -> int:
+        return self._store.transactions.run(lambda connection: self._outbox.release(connection, owner, now, unsettled))
 
     def settle(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS) -> int:
         return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, now, outcomes))
 
     def next_due(self) -> int | None:
-        return self._store.transactions.run(lambda connection: self._outbox.next_due(connection, "all"))
+        return self.exchange(limit=0).next_due
 
     def stop(self, reason: str = "it wants no more") -> None:
         self._store.transactions.run(lambda connection: self._outbox.stop(connection, "all", NOW_MICROS, reason))
@@ -152,7 +162,7 @@ def test_what_a_dead_relay_had_claimed_comes_due_again_and_its_late_word_counts_
         (claimed,) = dead.claim()
         assert alive.claim(now=NOW_MICROS + LEASE - 1) == []
         (repeated,) = alive.claim(now=NOW_MICROS + LEASE)
-        assert (repeated.change, repeated.attempts) == (claimed.change, 2)
+        assert (repeated.change, repeated.attempts, repeated.unsettled) == (claimed.change, 1, 1)
         assert dead.settle(done(claimed)) == 0
         assert alive.settle(done(repeated)) == 1
 
@@ -214,3 +224,115 @@ def test_a_target_that_is_stopped_gets_nothing_until_it_is_resumed_and_then_ever
         assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is True
         assert [c.change.move for c in relay.claim()] == [1]
         assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is False
+
+
+def due_at(url: str) -> dict[tuple[str, int], int]:
+    rows = read_rows(url, "SELECT tracker_id, move, due_at FROM dispatches")
+    return {(row["tracker_id"], row["move"]): row["due_at"] for row in rows}
+
+
+def test_only_the_first_change_of_a_tracker_comes_due_the_others_as_they_become_the_first(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10), moved("t", 11))
+        store.keep(moved("t", 12))
+        assert due_at(tables) == {("t", 1): NOW_MICROS, ("t", 2): BLOCKED, ("t", 3): NOW_MICROS}
+        relay = Relay(store)
+        exchanged = relay.exchange()
+        assert ([c.change.move for c in exchanged.claimed], exchanged.blocked) == ([1], 1)
+        assert due_at(tables) == {("t", 1): NOW_MICROS + LEASE, ("t", 2): BLOCKED, ("t", 3): BLOCKED}
+        relay.settle(again(exchanged.claimed[0], NOW_MICROS + 7), now=NOW_MICROS)
+        assert due_at(tables) == {("t", 1): NOW_MICROS + 7, ("t", 2): BLOCKED, ("t", 3): BLOCKED}
+        (first,) = relay.claim(now=NOW_MICROS + 7)
+        relay.settle(done(first)._replace(error="given up"), now=NOW_MICROS + 9)
+        assert due_at(tables) == {("t", 2): NOW_MICROS + 9, ("t", 3): BLOCKED}
+        assert relay.take(now=NOW_MICROS + 9) == [("t", 2), ("t", 3)]
+
+
+def test_one_exchange_puts_down_claims_and_says_when_to_ask_again(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("a", 10), moved("b", 10), moved("b", 11), moved("c", 10))
+        relay = Relay(store)
+        first = {c.change.tracker_id: c for c in relay.exchange(limit=2).claimed}
+        (one, other) = sorted(first.values(), key=lambda c: c.change.tracker_id)
+        later = NOW_MICROS + 5_000_000
+        exchanged = relay.exchange(again(one, later), done(other))
+        assert sorted((c.change.tracker_id, c.change.move) for c in exchanged.claimed) == [("b", 2), ("c", 1)]
+        assert exchanged.next_due == later
+        assert relay.exchange(*(done(c) for c in exchanged.claimed)) == Exchanged([], later)
+        assert relay.exchange(now=later, limit=0) == Exchanged([], later)
+
+
+def test_tries_count_when_they_have_an_outcome_and_claims_without_one_apart(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10))
+        relay, now = Relay(store), NOW_MICROS
+        for lost in range(3):
+            (claimed,) = relay.claim(now=now)
+            assert (claimed.attempts, claimed.unsettled) == (1, lost)
+            now += LEASE
+        relay.claim(now=now)
+        assert relay.release(None, now) == 1
+        (claimed,) = relay.claim(now=now)
+        assert (claimed.attempts, claimed.unsettled) == (1, 4)
+        relay.settle(again(claimed, now))
+        (claimed,) = relay.claim(now=now)
+        assert (claimed.attempts, claimed.unsettled) == (2, 0)
+        assert relay.release("relay", now, 0) == 1
+        (claimed,) = relay.claim(now=now)
+        assert (claimed.attempts, claimed.unsettled) == (2, 0), "it ended in order"
+
+
+def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("a", 10), moved("b", 10), moved("c", 10), moved("d", 10))
+        dead, alike, alive = Relay(store, "dead"), Relay(store, "dead%"), Relay(store, "alive")
+        (lost,) = dead.claim(limit=1)
+        others = [*alike.claim(limit=1), *alive.claim(limit=1)]
+        assert dead.release("dead", NOW_MICROS + 5) == 1
+        assert dead.release("dead", NOW_MICROS + 6) == 0
+        (first, second) = alive.claim(now=NOW_MICROS + 5)
+        assert lost.change.tracker_id in {first.change.tracker_id, second.change.tracker_id}
+        assert {first.unsettled, second.unsettled} == {0, 1}
+        assert alive.settle(*(done(c) for c in (*others, first, second))) == 4
+        assert dead.settle(done(lost)) == 0
+
+
+def test_a_change_that_went_to_another_relay_is_not_set_aside_by_the_first_one(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10))
+        slow, quick = Relay(store, "slow"), Relay(store, "quick")
+        (late,) = slow.claim()
+        (now_ours,) = quick.claim(now=NOW_MICROS + LEASE)
+        assert slow.settle(done(late)._replace(error="given up")) == 0
+        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert quick.settle(done(now_ours)._replace(error="given up")) == 1
+        assert (len(read_rows(tables, "SELECT * FROM dead_changes")), due_at(tables)) == (1, {})
+
+
+def test_what_the_version_before_puts_there_is_served_in_order(tables: str) -> None:
+    """It knows no `unsettled`, and inserts every change as due."""
+    names = "target, source, tracker_id, move, event_id, due_at, attempts, claim, error, made_at"
+    with opened(tables) as store:
+        store.keep(moved("t", 10), moved("t", 11), moved("u", 10))
+        copied = f"INSERT INTO dispatches ({names}) SELECT {names} FROM aside"
+        change_database(tables, f"CREATE TABLE aside AS SELECT {names} FROM dispatches", "DELETE FROM dispatches")
+        change_database(tables, "UPDATE aside SET due_at = 5", copied)
+        assert sorted(Relay(store).take()) == [("t", 1), ("t", 2), ("u", 1)]
+
+
+def test_what_comes_in_while_the_change_before_it_is_settled_is_not_left_behind(postgresql_url: str) -> None:
+    """The first one is removed by a transaction that does not see the second yet; a claim meanwhile sees both."""
+    make_tables(postgresql_url)
+    with opened(postgresql_url) as store, opened(postgresql_url) as other:
+        store.keep(moved("t", 10))
+        relay, outbox = Relay(store), Outbox(store.database)
+        (first,) = relay.claim()
+
+        def settle_slowly(connection: Connection) -> Exchanged:
+            outbox.settle(connection, "all", NOW_MICROS, [done(first)])
+            other.keep(moved("t", 11))
+            return Relay(other, "other").exchange()
+
+        meanwhile = store.transactions.run(settle_slowly)
+        assert meanwhile == Exchanged([], NOW_MICROS, 0)
+        assert [c.change.move for c in relay.claim()] == [2]

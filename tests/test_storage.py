@@ -82,7 +82,7 @@ def test_an_insert_tells_when_somebody_else_was_first(store: Store) -> None:
 def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Store) -> None:
     store.keep(ship24.single(tracker_id="moving"))
     table = table_of(TrackerTable)
-    find = Lookup(store.database, table, list(table.columns), lock=True)
+    find = Lookup(store.database, table, list(table.columns), lock="wait")
     put = Insert(store.database, table, replace_if=is_next, kept=["shipment"])
 
     def move(version: int, status: str) -> Callable[[Connection], bool]:

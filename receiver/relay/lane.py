@@ -2,7 +2,8 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from random import random
 from secrets import token_hex
 from time import monotonic
@@ -11,14 +12,15 @@ from typing import Any
 import structlog
 
 from receiver import clock
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.relay.schedule import PACE, Circuit, Pace, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetGone
-from receiver.storage.outbox import Claimed, Outcome
+from receiver.storage.outbox import Claimed, Exchanged, Outcome
 
 _LEASE_SECONDS = 90.0  # longer than the longest time-out and what it takes to put down an outcome
 _MIN_WAIT_SECONDS = 0.05
 _MAX_ERROR_LETTERS = 4000
+_UNSTORABLE = "The error cannot be stored; the log says why."
 _SECOND = 1_000_000
 
 _log = structlog.get_logger()
@@ -28,10 +30,11 @@ Do = Callable[..., Awaitable[Any]]
 
 
 class Lane:
-    """Serves one target until it is cancelled."""
+    """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`."""
 
-    def __init__(self, target: Target, do: Do, pace: Pace = PACE) -> None:
+    def __init__(self, target: Target, do: Do, owner: str, pace: Pace = PACE) -> None:
         self.target = target
+        self._owner = owner
         self._pace = pace
         self._name = target.subscription.target
         self._do = do
@@ -45,12 +48,11 @@ class Lane:
         self._signal.set()
 
     async def run(self) -> None:
-        """Do one step after the other; when nothing is to be done, wait for a sign, or for what comes due."""
+        """Do one step after the other; between them wait for a sign, or for what comes due."""
         while True:
+            self._signal.clear()
             try:
-                if await self.step():
-                    continue
-                wait_seconds = await self._idle_seconds()
+                wait_seconds = await self.step()
             except Exception as error:  # whatever it is, the next change may go through
                 _log.warning("relay_waits", target=self._name, cause=_name(error))
                 wait_seconds = self._pace.poll_seconds
@@ -60,28 +62,31 @@ class Lane:
             except TimeoutError:
                 pass
 
-    async def step(self) -> bool:
-        """Put down what ended and begin what is due; return whether anything was done."""
-        self._signal.clear()
-        settled = await self._settle()
-        room = self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way)
-        if room <= 0:
-            return settled
-        mark, now = token_hex(8), _now()
-        claimed: Sequence[Claimed] = await self._do(
-            "claim_changes", self._name, mark, now, now + int(_LEASE_SECONDS * _SECOND), room
-        )
-        for item in claimed:
+    async def step(self) -> float:
+        """Put down what ended and begin what is due; return for how many seconds nothing is to be done, as far as is known."""
+        room = max(0, self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way))
+        ended, self._ended = self._ended, []
+        if not room and not ended:
+            return self._idle_seconds(None)
+        try:
+            exchanged = await self._exchange(room, ended)
+        except BaseException:
+            self._ended = ended + self._ended  # within the lease it is still ours to say
+            raise
+        for item in exchanged.claimed:
             task = asyncio.create_task(self._try(item))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        return settled or bool(claimed)
+        if exchanged.blocked:
+            return 0
+        return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
 
     async def finish(self, seconds: float) -> None:
         """Wait for what is under way, and put it down: what is not done by then is repeated by whoever comes after us."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=seconds)
-        await self._settle()
+        if self._ended:
+            await self._exchange(0, self._ended)
         await self.target.close()
 
     async def _try(self, claimed: Claimed) -> None:
@@ -106,16 +111,32 @@ class Lane:
             self._ended.append(Outcome(*place))
         self._signal.set()
 
-    async def _settle(self) -> bool:
-        ended, self._ended = self._ended, []
-        if not ended:
-            return False
+    async def _exchange(self, room: int, ended: list[Outcome]) -> Exchanged:
+        """Exchange outcomes for changes. Where the outcomes cannot be stored together, each is stored by itself."""
+        now = _now()
+        mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(_LEASE_SECONDS * _SECOND)
+        exchange = partial(self._do, "exchange_changes", self._name, mark, now, leased_until)
         try:
-            await self._do("settle_changes", self._name, _now(), ended)
-        except ReceiverError:
-            self._ended = ended + self._ended  # within the lease it is still ours to say
+            exchanged: Exchanged = await exchange(room, ended)
+        except StorageUnavailable:
             raise
-        return True
+        except Exception:
+            while ended:
+                await self._settle(exchange, ended[0])
+                ended.pop(0)
+            exchanged = await exchange(room, [])
+        return exchanged
+
+    async def _settle(self, exchange: Do, outcome: Outcome) -> None:
+        """Store one outcome, if need be without its words: these are all that comes from outside."""
+        try:
+            await exchange(0, [outcome])
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            _log.warning("outcome_not_stored", target=self._name, cause=_name(error))
+            if outcome.error is not None:
+                await exchange(0, [outcome._replace(error=_UNSTORABLE)])
 
     async def _stop(self, error: TargetGone) -> None:
         _log.error("target_stopped", target=self._name, cause=error.message)
@@ -124,16 +145,13 @@ class Lane:
         except Exception as unkept:  # it says so again when it gets the change again
             _log.warning("relay_waits", target=self._name, cause=_name(unkept))
 
-    async def _idle_seconds(self) -> float:
-        """Return how long nothing is to be done, as far as is known: a change may come, or an operator resume the target."""
+    def _idle_seconds(self, next_due: int | None) -> float:
+        """Return how long to wait at most, if the next change comes due then: one may be made, a target be resumed."""
         poll = self._pace.poll_seconds
         spared = self._circuit.opens_in(_ticks())
         if spared > 0:
             return min(poll, max(_MIN_WAIT_SECONDS, spared))
-        if self._under_way:
-            return poll
-        due_at = await self._do("next_due_change", self._name)
-        return poll if due_at is None else min(poll, max(_MIN_WAIT_SECONDS, (due_at - _now()) / _SECOND))
+        return poll if next_due is None else min(poll, max(_MIN_WAIT_SECONDS, (next_due - _now()) / _SECOND))
 
 
 def _now() -> int:

@@ -2,7 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from secrets import token_hex
 
+from receiver import clock
+from receiver.errors import ReceiverError
 from receiver.relay.lane import Do, Lane
 from receiver.relay.schedule import PACE, Pace
 from receiver.relay.target import Target
@@ -11,10 +15,12 @@ _FINISH_SECONDS = 20.0
 
 
 class Relay:
-    """Runs on the running loop."""
+    """Runs on the running loop. `owner` names it in the marks of what it claims: see `Outbox.release`."""
 
-    def __init__(self, targets: Sequence[Target], do: Do, pace: Pace = PACE) -> None:
-        self._lanes = [Lane(target, do, pace) for target in targets]
+    def __init__(self, targets: Sequence[Target], do: Do, pace: Pace = PACE, owner: str | None = None) -> None:
+        self._owner = token_hex(8) if owner is None else owner
+        self._do = do
+        self._lanes = [Lane(target, do, self._owner, pace) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -27,8 +33,10 @@ class Relay:
             lane.wake()
 
     async def stop(self) -> None:
-        """Claim nothing more, wait for what is under way and put it down."""
+        """Claim nothing more, wait for what is under way and put it down; give back what is not done by then."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(lane.finish(_FINISH_SECONDS) for lane in self._lanes), return_exceptions=True)
+        with suppress(ReceiverError):  # without it, it comes due when the lease ends
+            await self._do("release_changes", self._owner, clock.to_micros(clock.now()), 0)

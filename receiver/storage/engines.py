@@ -150,8 +150,9 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
-"""Plans that read whole tables. What writes asks by key; before a new table is first analysed the server takes it for small."""
+_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
+"""Plans that read whole tables, or all that an index finds before a LIMIT. What writes asks by key; before a new table is first
+analysed the server takes it for small."""
 
 
 def _prepare_postgresql_writer(connection: Any, record: Any) -> None:

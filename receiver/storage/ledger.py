@@ -11,7 +11,7 @@ from receiver.decide import Bench
 from receiver.records import Submission
 from receiver.rows import DispatchRow, EventRow, TrackerRow
 from receiver.storage.database import Database, LostRace
-from receiver.storage.outbox import DispatchTable
+from receiver.storage.outbox import BLOCKED, DispatchTable
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
     EventTable,
@@ -34,7 +34,7 @@ class Ledger:
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
-        self._find_trackers = Lookup(database, trackers, state, lock=True)
+        self._find_trackers = Lookup(database, trackers, state, lock="wait")
         self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
         self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
         self._add_trackers = Insert(database, trackers)
@@ -96,11 +96,14 @@ class Ledger:
     def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
         """Put changes into the outbox of those who want them."""
         rows = []
+        first: set[tuple[str, str, str]] = set()
         for change in changes:
             for subscription in self._subscriptions:
                 if subscription.wants(change.source, change.old_status_milestone, change.status_milestone):
-                    place = (subscription.target, change.source, change.tracker_id, change.move or 0, change.event_id)
-                    rows.append(DispatchRow(*place, now, 0, None, None, now))
+                    tracker = (subscription.target, change.source, change.tracker_id)
+                    due_at = BLOCKED if tracker in first else now
+                    first.add(tracker)
+                    rows.append(DispatchRow(*tracker, change.move or 0, change.event_id, due_at, 0, None, None, now))
         if rows:
             self._add_dispatches.execute(connection, rows)
             self._announce(connection)

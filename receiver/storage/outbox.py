@@ -1,8 +1,12 @@
 """The outbox in storage: which changes wait for which target, and how a relay takes and gives them back.
 
 A change that a target wants has a row until the target has it. A relay claims rows by moving them into the future, tries, and
-removes them; if it dies, they come due again. A tracker's changes go out one after the other: a row can only be claimed if no
-earlier one of its tracker and target is there. So one tracker's failure holds up nobody but itself.
+removes them; if it dies, they come due again. A tracker's changes go out one after the other: only the first one of a tracker
+comes due, those behind it are *blocked* until the first one is settled. So one tracker's failure holds up nobody but itself, and
+a claim never looks at what waits behind a failure.
+
+A row need not be inserted as blocked, though those are that come with an earlier one of their batch. A claim that meets a row
+behind another one blocks it, under a lock on the first row of its tracker: whoever removes that one then sees what to unblock.
 """
 
 from collections.abc import Sequence
@@ -10,31 +14,44 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Connection,
+    FromClause,
     Index,
+    Row,
+    ScalarSelect,
     Text,
     and_,
+    bindparam,
+    case,
     delete,
-    exists,
     insert,
     literal,
     select,
-    tuple_,
+    text,
     update,
 )
 from sqlmodel import Field
 
 from receiver.changes import Change
 from receiver.storage.database import Database
+from receiver.storage.statements import Lookup
 from receiver.storage.tables import EventTable, MessageTable, Table, TrackerTable, key, table_of
+
+BLOCKED = 1 << 62
+"""`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
+
+_IS_CLAIMED = text("claim IS NOT NULL")
 
 
 class DispatchTable(Table, table=True):
     """The changes that a target has not taken yet (`rows.DispatchRow`)."""
 
     __tablename__ = "dispatches"
-    __table_args__ = (Index(None, "target", "due_at"), {"sqlite_with_rowid": False})
+    __table_args__ = (
+        Index(None, "target", "due_at"),
+        Index("ix_dispatches_claim", "claim", sqlite_where=_IS_CLAIMED, postgresql_where=_IS_CLAIMED),
+        {"sqlite_with_rowid": False},
+    )
 
     target: str = key()
     source: str = key()
@@ -46,6 +63,7 @@ class DispatchTable(Table, table=True):
     claim: str | None = Field(sa_type=Text)
     error: str | None = Field(sa_type=Text)
     made_at: int = Field(sa_type=BigInteger)
+    unsettled: int = Field(0, sa_column_kwargs={"server_default": text("0")})
 
 
 class DeadTable(Table, table=True):
@@ -80,16 +98,31 @@ class StoppedTable(Table, table=True):
     reason: str = Field(sa_type=Text)
 
 
+_IS_OF_TRACKER = and_(
+    table_of(DispatchTable).c.target == bindparam("of_target"),
+    table_of(DispatchTable).c.source == bindparam("of_source"),
+    table_of(DispatchTable).c.tracker_id == bindparam("of_tracker"),
+)
+_IS_ROW = and_(_IS_OF_TRACKER, table_of(DispatchTable).c.move == bindparam("of_move"))
+
 _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
 
+_LOOKED_AT = 100
+"""Rows that one claim looks at where some of those that are due turn out to be behind others."""
+
 
 class Claimed(NamedTuple):
-    """A change that is ours to deliver until the lease ends, under this mark; `attempts` counts this one too."""
+    """A change that is ours to deliver until the lease ends, under this mark.
+
+    `attempts` counts the tries that had an outcome, and this one. `unsettled` counts the claims since the last outcome that
+    ended without one: whoever had them died, perhaps of this change.
+    """
 
     mark: str
     change: Change
     attempts: int
+    unsettled: int = 0
 
 
 class Outcome(NamedTuple):
@@ -103,52 +136,161 @@ class Outcome(NamedTuple):
     due_at: int | None = None
 
 
+class Exchanged(NamedTuple):
+    """What a relay gets for its outcomes: changes to deliver, and when it should ask again.
+
+    `next_due` is when the next change comes due (None: there is none, or the target is stopped). `blocked` counts rows that were
+    due and are not any more, because they are behind others: where it is not 0, asking again at once may find more.
+    """
+
+    claimed: Sequence[Claimed]
+    next_due: int | None
+    blocked: int = 0
+
+
 class Outbox:
     """Claims and gives back, inside transactions of the caller."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def claim(self, connection: Connection, target: str, mark: str, now: int, leased_until: int, limit: int) -> list[Claimed]:
-        """Make up to `limit` changes that are due ours until `leased_until`, the longest waiting first, one a tracker.
-
-        The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
-        """
         rows = table_of(DispatchTable)
-        going = select(rows.c.source, rows.c.tracker_id, rows.c.move).where(*_may_go(target)).order_by(rows.c.due_at).limit(limit)
-        for due in (rows.c.due_at <= now, rows.c.due_at > now + _MAX_AHEAD):
-            found = connection.execute(self._database.skip_locked(going.where(due), rows)).all()
-            if found:
-                break
-        if not found:
-            return []
-        places = tuple_(rows.c.source, rows.c.tracker_id, rows.c.move).in_([tuple(row) for row in found])
-        ours = and_(rows.c.target == target, places)
-        connection.execute(update(rows).where(ours).values(claim=mark, due_at=leased_until, attempts=rows.c.attempts + 1))
-        return [
-            Claimed(mark, Change(**{name: row[name] for name in Change._fields}), row["attempts"])
-            for row in connection.execute(_read_changes().where(ours)).mappings()
-        ]
+        self._database = database
+        self._lock_first = Lookup(database, rows, [rows.c.source, rows.c.tracker_id], lock="skip")
+
+    def exchange(
+        self,
+        connection: Connection,
+        target: str,
+        mark: str,
+        now: int,
+        leased_until: int,
+        limit: int,
+        outcomes: Sequence[Outcome] = (),
+    ) -> Exchanged:
+        """Put down how tries ended, and make up to `limit` changes that are due ours until `leased_until`, one a tracker.
+
+        `mark` is another one each time: what it stands at is what was claimed now.
+        What costs a transaction of its own costs a commit: so a relay says and asks everything at once.
+        """
+        self.settle(connection, target, now, outcomes)
+        stopped = table_of(StoppedTable)
+        if connection.execute(select(stopped.c.target).where(stopped.c.target == target)).first() is not None:
+            return Exchanged([], None)
+        claimed, blocked = self._claim(connection, target, mark, now, leased_until, limit) if limit > 0 else ([], 0)
+        return Exchanged(claimed, _next_due(connection, target), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
         """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
         rows = table_of(DispatchTable)
+        taken: list[dict[str, Any]] = []
+        again: list[dict[str, Any]] = []
+        gone: list[dict[str, Any]] = []
         settled = 0
-        for outcome in outcomes:
-            place = (rows.c.source == outcome.source, rows.c.tracker_id == outcome.tracker_id, rows.c.move == outcome.move)
-            ours = and_(rows.c.target == target, *place, rows.c.claim == outcome.mark)
+        for outcome in sorted(outcomes, key=lambda outcome: outcome[1:4]):
+            ours = {**_keys(target, *outcome[1:4]), "of_claim": outcome.mark}
             if outcome.due_at is not None:
-                again = {"due_at": outcome.due_at, "claim": None, "error": outcome.error}
-                settled += connection.execute(update(rows).where(ours).values(again)).rowcount
-                continue
-            if outcome.error is not None:
-                names = ("target", "source", "tracker_id", "move", "event_id", "attempts")
-                row = connection.execute(select(*(rows.c[name] for name in names)).where(ours)).mappings().first()
-                if row is not None:
-                    dead = {**row, "died_at": now, "error": outcome.error}
-                    connection.execute(insert(table_of(DeadTable)).values({str(name): value for name, value in dead.items()}))
-            settled += connection.execute(delete(rows).where(ours)).rowcount
+                again.append({**ours, "then": outcome.due_at, "cause": outcome.error})
+            elif outcome.error is None:
+                taken.append(ours)
+            else:
+                gone.append(ours)
+                settled += self._set_aside(connection, target, now, outcome)
+        still_ours = and_(_IS_ROW, rows.c.claim == bindparam("of_claim"))
+        if again:
+            tried = {"due_at": bindparam("then"), "error": bindparam("cause"), "attempts": rows.c.attempts + 1}
+            settled += connection.execute(update(rows).where(still_ours).values(**tried, claim=None, unsettled=0), again).rowcount
+        if taken:
+            settled += connection.execute(delete(rows).where(still_ours), taken).rowcount
+        if taken or gone:
+            self._unblock(connection, now, taken + gone)
         return settled
+
+    def release(self, connection: Connection, owner: str | None, now: int, unsettled: int = 1) -> int:
+        """Give back what a relay has claimed that is not there any more; return how many changes that were.
+
+        Its marks begin with `owner` and a dot; None means all relays. `unsettled` is added to what is counted of each change: 0
+        where the relay ended in order.
+        """
+        rows = table_of(DispatchTable)
+        claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
+        given_back = {"claim": None, "due_at": now, "unsettled": rows.c.unsettled + unsettled}
+        return connection.execute(update(rows).where(_IS_CLAIMED, claimed).values(given_back)).rowcount
+
+    def _claim(
+        self, connection: Connection, target: str, mark: str, now: int, leased_until: int, limit: int
+    ) -> tuple[Sequence[Claimed], int]:
+        """Claim what is due, the longest waiting first; return it, and how many rows that seemed due were blocked.
+
+        The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
+        """
+        rows = table_of(DispatchTable)
+        found = self._find_due(connection, target, now, limit)
+        if any(row.move != row.first for row in found):
+            found = self._find_due(connection, target, now, max(limit, _LOOKED_AT))
+        blocked = self._block(connection, target, [row for row in found if row.move != row.first])
+        first = [tuple(row[:3]) for row in found if row.move == row.first][:limit]
+        if not first:
+            return [], blocked
+        unsettled = rows.c.unsettled + case((rows.c.claim.is_not(None), 1), else_=0)
+        ours = update(rows).where(_IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
+        connection.execute(ours, [_keys(target, *place) for place in first])
+        read = connection.execute(_read_changes().where(rows.c.claim == mark)).mappings()
+        return [
+            Claimed(mark, Change(**{name: row[name] for name in Change._fields}), row["attempts"] + 1, row["unsettled"])
+            for row in read
+        ], blocked
+
+    def _find_due(self, connection: Connection, target: str, now: int, limit: int) -> Sequence[Row[Any]]:
+        """Lock rows that are due; return their places, each with the `first` move of its tracker."""
+        rows = table_of(DispatchTable)
+        columns = (rows.c.source, rows.c.tracker_id, rows.c.move, _first_move(rows).label("first"))
+        waiting = select(*columns).where(rows.c.target == target).order_by(rows.c.due_at).limit(limit)
+        for due in (rows.c.due_at <= now, rows.c.due_at.between(now + _MAX_AHEAD, BLOCKED - 1)):
+            found = connection.execute(self._database.skip_locked(waiting.where(due), rows)).all()
+            if found:
+                break
+        return found
+
+    def _block(self, connection: Connection, target: str, behind: Sequence[Row[Any]]) -> int:
+        """Let rows wait until the first ones of their trackers are settled; return how many.
+
+        The race: somebody settles the first row meanwhile, and does not see that there is something to unblock. Locked, it is
+        settled after us; where it cannot be locked, what is behind it stays as it is.
+        """
+        if not behind:
+            return 0
+        rows = table_of(DispatchTable)
+        first = sorted({(target, row.source, row.tracker_id, row.first) for row in behind})
+        locked = {(source, tracker_id) for source, tracker_id in self._lock_first.execute(connection, first)}
+        keys = [_keys(target, row.source, row.tracker_id, row.move) for row in behind if (row.source, row.tracker_id) in locked]
+        if keys:
+            connection.execute(update(rows).where(_IS_ROW).values(due_at=BLOCKED), keys)
+        return len(keys)
+
+    def _unblock(self, connection: Connection, now: int, settled: Sequence[dict[str, Any]]) -> None:
+        """Let those come due that are the first ones of their trackers now."""
+        rows = table_of(DispatchTable)
+        is_blocked = rows.c.due_at + 0 == BLOCKED  # as a sum, so that no index is asked for all that are blocked
+        first = and_(_IS_OF_TRACKER, is_blocked, rows.c.move == _first_move(rows))
+        names = ("of_target", "of_source", "of_tracker")
+        connection.execute(update(rows).where(first).values(due_at=now), [{name: key[name] for name in names} for key in settled])
+
+    def _set_aside(self, connection: Connection, target: str, now: int, outcome: Outcome) -> int:
+        """Move a change to the dead ones; return whether it was still ours, as a number.
+
+        The row goes first: of two who had it, one after the other, one removes it, and only that one adds it elsewhere.
+        """
+        rows, dead = table_of(DispatchTable), table_of(DeadTable)
+        columns = [rows.c[name] for name in ("target", "source", "tracker_id", "move", "event_id", "attempts")]
+        going = delete(rows).where(_IS_ROW, rows.c.claim == outcome.mark).returning(*columns)
+        row = connection.execute(going, _keys(target, *outcome[1:4])).mappings().first()
+        if row is None:
+            return 0
+        kept = {**row, "attempts": row["attempts"] + 1, "died_at": now, "error": outcome.error}
+        statement = self._database.insert(dead).values({str(name): value for name, value in kept.items()})
+        keys = [column.name for column in dead.primary_key.columns]
+        changed = {name: value for name, value in kept.items() if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+        return 1
 
     def stop(self, connection: Connection, target: str, now: int, reason: str) -> None:
         """Leave a target alone from now on. Several relays may be told at the same time that it wants no more."""
@@ -175,28 +317,30 @@ class Outbox:
         self._database.announce(connection)
         return connection.execute(delete(dead).where(dead.c.target == target)).rowcount
 
-    def next_due(self, connection: Connection, target: str) -> int | None:
-        """Return when the next row of a target that may go comes due; None: there is none, or the target is stopped."""
-        rows = table_of(DispatchTable)
-        first = select(rows.c.due_at).where(*_may_go(target)).order_by(rows.c.due_at).limit(1)
-        return connection.execute(first).scalar()
+
+def _keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, Any]:
+    """Return the parameters of `_IS_ROW`."""
+    return {"of_target": target, "of_source": source, "of_tracker": tracker_id, "of_move": move}
 
 
-def _may_go(target: str) -> tuple[ColumnElement[bool], ...]:
-    """Return what is so of the rows that can be claimed once they are due: none of their tracker stands before them."""
+def _first_move(rows: FromClause) -> ScalarSelect[int]:
+    """Return the subquery for the first move that waits of the tracker of `rows`."""
+    earlier = table_of(DispatchTable).alias("earlier")
+    same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+    return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()
+
+
+def _next_due(connection: Connection, target: str) -> int | None:
     rows = table_of(DispatchTable)
-    earlier = rows.alias()
-    same_tracker = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
-    stopped = exists().where(table_of(StoppedTable).c.target == target)
-    blocked = exists().where(*same_tracker, earlier.c.move < rows.c.move)
-    return rows.c.target == target, ~blocked, ~stopped
+    first = select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
+    return connection.execute(first).scalar()
 
 
 def _read_changes() -> Any:
     """Return the statement that puts changes together again from where their parts are kept."""
     rows, events = table_of(DispatchTable), table_of(EventTable)
     messages, trackers = table_of(MessageTable), table_of(TrackerTable)
-    columns = [events.c.change_id.label("id"), *(events.c[name] for name in _OF_EVENT), rows.c.attempts]
+    columns = [events.c.change_id.label("id"), *(events.c[name] for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
     columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]
     columns += [messages.c.delivery_id, messages.c.position]
     same = [(events.c[name] == rows.c[name]) for name in ("source", "tracker_id", "event_id")]

@@ -7,7 +7,7 @@ group after VALUES; each N up to 32 has its own text, which the driver prepares 
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, select, values
 from sqlalchemy.sql import ClauseElement
@@ -60,19 +60,31 @@ class Insert:
 
 
 class Lookup:
-    """`SELECT` the rows of a table whose primary key is among those given, locked where the database can lock rows."""
+    """`SELECT` the rows of a table whose primary key is among those given.
 
-    def __init__(self, database: Database, table: Table, columns: Sequence[ColumnElement[Any]], *, lock: bool = False) -> None:
+    With `lock` they are locked, where the database can lock rows: `wait` for those that others have locked, or `skip` them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: Table,
+        columns: Sequence[ColumnElement[Any]],
+        *,
+        lock: Literal["wait", "skip"] | None = None,
+    ) -> None:
         self._database = database
         wanted = _wanted(database, table)
         statement = database.select_packed(columns).select_from(wanted)
         for key in table.primary_key.columns:
             statement = statement.where(key == wanted.c[key.name])
-        if lock:
+        if lock == "wait":
             statement = database.lock_rows(statement, table)
+        elif lock == "skip":
+            statement = database.skip_locked(statement, table)
         self._statement = _Statement(database, statement)
 
-    def execute(self, connection: Connection, keys: Sequence[tuple[str, ...]]) -> Iterator[Sequence[Any]]:
+    def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
         """Give the rows that exist. `keys` are sorted, so that two batches lock in the same order."""
         for result in self._statement.execute(connection, keys):
             yield from self._database.unpack(result)

@@ -33,7 +33,7 @@ class Upkeep:
         self._database = database
         self._insert = database.insert
         outbox = Outbox(database)
-        self.claim_changes, self.settle_changes, self.next_due_change = outbox.claim, outbox.settle, outbox.next_due
+        self.exchange_changes, self.settle_changes, self.release_changes = outbox.exchange, outbox.settle, outbox.release
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
         self.forget_tracker = forget_tracker
         retention = Retention(database)
