@@ -28,6 +28,7 @@ from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.records import Answer, Submission
 from receiver.retention import Slice
 from receiver.storage.database import Database
+from receiver.storage.faults import Fault, find_fault
 from receiver.storage.inbox import Inbox, name_error
 from receiver.storage.replay import Replays
 from receiver.storage.transactions import Transactions
@@ -151,17 +152,24 @@ class Writer:
 
     def _keep(self, batch: list[Keep]) -> list[tuple[int, Any]]:
         """Keep a batch, and with it what could not be put on record while the database was away."""
-        owed = [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))] if self._healthy else []
-        submissions = [*(request.submission for request in batch), *owed]
+        owed = self._take_owed() if self._healthy else []
+        kept = self._store([*(request.submission for request in batch), *owed])
+        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
+
+    def _store(self, submissions: list[Submission]) -> list[Answer | None]:
+        """Store submissions together; what failed is owed to the record. Only one with messages proves that messages can be."""
         began = monotonic()
         kept = self._inbox.keep(submissions, clock.now())
         self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts())
         failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
-        self._healthy = not failed
+        self._healthy = not failed and (self._healthy or any(submission.messages for submission in submissions))
         for submission in failed:
             error = submission.error or StorageUnavailable("The database could not keep it.")
             self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
-        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
+        return kept
+
+    def _take_owed(self) -> list[Submission]:
+        return [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))]
 
     def _do(self, request: Do) -> Any:
         if request.name == "count_unrecorded":  # waits in memory, as all that is counted does, while the database is away too
@@ -179,16 +187,21 @@ class Writer:
             return error
         except Exception as error:  # what one operator sends must not end the process that writes for all
             _log.error("order_failed", order=request.name, error=name_error(error))
-            return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
+            return _name_failure(error)
 
     def _do_chores(self) -> None:
         """Tidy up, and find out whether the database is back."""
         self._next_chores = monotonic() + _CHORE_SECONDS
-        healthy = self._tidy()
+        healthy = self._tidy() and (self._healthy or self._is_back())
         if healthy != self._healthy:
             _log.log(20 if healthy else 40, "storage_back" if healthy else "storage_unavailable")
             self._healthy = healthy
             self._reply([])
+
+    def _is_back(self) -> bool:
+        """Tell whether calls would be kept again: every table takes writes, and what is owed was written."""
+        usable = not isinstance(self._do(Do(0, "try_tables", ())), ReceiverError)
+        return usable and None not in self._store(self._take_owed())
 
     def _shorten_log(self) -> None:
         """Empty a log that has grown: SQLite does it unasked when nobody reads, and where many ask somebody always does.
@@ -217,6 +230,12 @@ class Writer:
 def _refuse(request: Keep) -> Answer:
     error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
     return answers.for_error(error, request.submission.delivery.id)
+
+
+def _name_failure(error: Exception) -> ReceiverError:
+    if find_fault(error) is Fault.CONTENT:
+        return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
+    return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
 
 
 def _weight(request: Keep | Do) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from receiver.errors import SchemaOutdated
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.tables import METADATA
+from receiver.storage.model import METADATA
 from tests.harness import ship24
 from tests.harness.inbox import opened, outcomes
 from tests.harness.service import environment, run_command

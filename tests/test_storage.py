@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, WriterTaken
 from receiver.records import Answer
 from receiver.rows import MessageRow
-from receiver.storage.database import Database, LostRace
+from receiver.storage.database import Database
+from receiver.storage.faults import LostRace
 from receiver.storage.ledger import is_next
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import MessageTable, TrackerTable, table_of

@@ -1,4 +1,4 @@
-"""Which database it is: with `engines.py`, which connects to it, the only module that knows.
+"""Which database it is: with `engines.py`, which connects, and `faults.py`, which reads its errors, all that know.
 
 Locks on a SQLite file keep a second writing process out.
 """
@@ -17,10 +17,10 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from receiver import clock
-from receiver.errors import ConfigurationError, StorageUnavailable
+from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape
 from receiver.storage.engines import (
     connect_listener,
     is_sqlite,
@@ -31,16 +31,11 @@ from receiver.storage.engines import (
     show_url,
     vacuum,
 )
+from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
 
 CHANGES_CHANNEL = "receiver_changes"
-_RACES = {"40001", "40P01"}  # serialization failure, deadlock: the batch is simply decided again
-_AWAY = {"25006", "55000", "58030"}  # read-only after a failover, object not in a state for it, I/O error
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
-
-
-class LostRace(Exception):
-    """Another process kept the same key first. Nothing of this transaction is written; decide it again."""
 
 
 class Database:
@@ -93,26 +88,30 @@ class Database:
             self._writing = make_writing_engine(self.url)
         try:
             connection = self._writing.connect()
-        except OperationalError as error:
+            if scratch_in_memory:
+                keep_scratch_in_memory(connection)
+        except DATABASE_ERRORS as error:
             raise StorageUnavailable(self.explain(error)) from None
-        if scratch_in_memory:
-            keep_scratch_in_memory(connection)
         return connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a read-only connection. Raises SchemaOutdated if there is no file yet, StorageUnavailable if it cannot be read."""
+        """Give a read-only connection.
+
+        Raises SchemaOutdated if there is no file yet, StorageUnavailable if it cannot be read, UnexpectedShape for a value that
+        no row can have.
+        """
         if self._file is not None and self._file.has_changed_for_readers():
             self.close_readers()
         engine = self._reading
         if engine is None:
             engine = self._reading = make_reading_engine(self.url)
         try:
-            with engine.connect() as connection:
+            with engine.connect() as connection, dropped_after_fault(connection):
                 yield connection
-        except SQLAlchemyError as error:
-            if not self.is_storage_fault(error):
-                raise
+        except DATABASE_ERRORS as error:
+            if find_fault(error) is Fault.CONTENT:
+                raise UnexpectedShape("The database cannot look for a value of this kind or size.") from None
             raise StorageUnavailable(self.explain(error)) from None
 
     @contextmanager
@@ -157,7 +156,13 @@ class Database:
 
     def unpack(self, result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
         """Return the rows of a `select_packed`."""
-        return orjson.loads(result.scalar_one()) if self.is_sqlite else result.fetchall()
+        if not self.is_sqlite:
+            return result.fetchall()
+        try:
+            rows: list[list[Any]] = orjson.loads(result.scalar_one())
+        except orjson.JSONDecodeError:
+            raise StorageUnavailable(f"{self}: what it holds cannot be read; the file is damaged") from None
+        return rows
 
     def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
         """Lock the rows in the order in which Python sorts their keys, so that two transactions cannot wait for each other.
@@ -196,25 +201,6 @@ class Database:
         """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""
         if not self.is_sqlite:
             connection.exec_driver_sql(f"NOTIFY {CHANGES_CHANNEL}")
-
-    def is_race(self, error: BaseException) -> bool:
-        """Tell whether the same transaction may simply be tried again."""
-        return isinstance(error, LostRace) or _sqlstate(error) in _RACES
-
-    def is_storage_fault(self, error: BaseException) -> bool:
-        """Tell whether the database is at fault (away, full, locked, broken) and not what was to be written."""
-        if isinstance(error, StorageUnavailable | OSError):
-            return True
-        if not isinstance(error, DBAPIError):
-            return isinstance(error, SQLAlchemyError)
-        if (_sqlstate(error) or "").startswith("54"):  # a limit of the program: the content is too large for it
-            return False
-        return (
-            error.connection_invalidated
-            or isinstance(error, OperationalError)
-            or type(error) is DatabaseError
-            or _sqlstate(error) in _AWAY
-        )
 
     def explain(self, error: BaseException) -> str:
         """Return one line about a fault: the driver's words, never a statement, a value or a password."""
@@ -288,7 +274,3 @@ class Database:
             )
         with self.read() as connection:
             return max(0, int(connection.execute(statement).scalar() or 0))
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(getattr(error, "orig", None), "sqlstate", None)

@@ -14,7 +14,7 @@ from receiver import answers
 from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
-from receiver.errors import StorageUnavailable
+from receiver.errors import ReceiverError
 from receiver.records import OUTCOMES, Answer, Message, Submission
 from receiver.rows import DeliveryRow
 from receiver.storage.database import Database
@@ -55,12 +55,13 @@ class Inbox:
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
 
-        A batch that fails for its content is decided again one delivery at a time, so that a poison body harms no other; one that
-        fails alone is kept with all its items in quarantine. Never raises.
+        A batch that fails for its content, or because our own code failed to decide it, is decided again one delivery at a time,
+        so that a poison body harms no other; one that fails alone is kept with all its items in quarantine. An error of the
+        database is never content: then nothing is kept. Never raises.
         """
         try:
             return [*self._run(batch, now)]
-        except StorageUnavailable as error:
+        except ReceiverError as error:
             _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
             return [None] * len(batch)
         except Exception as error:

@@ -10,7 +10,8 @@ from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.records import Submission
 from receiver.rows import DispatchRow, EventRow, TrackerRow
-from receiver.storage.database import Database, LostRace
+from receiver.storage.database import Database
+from receiver.storage.faults import LostRace
 from receiver.storage.outbox import BLOCKED, DispatchTable
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
 from receiver.storage.engines import copy_log, fold_log, has_lost_sync, take_warning
+from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.version import is_current
 
@@ -25,31 +26,39 @@ class Transactions:
         self._files: OpenFiles | None = None
         self._abandoned: list[Connection | None] = []
         self._lost_sync = False
+        self._committing = False
 
     def run(self, work: Callable[[Connection], _T]) -> _T:
         """Run `work` in a transaction and commit it; when this returns, it is on disk.
 
-        `work` runs again if another process was first with a key. Raises StorageUnavailable if the database is at fault, and
-        whatever `work` raises for another cause; in both cases nothing of it is kept.
+        `work` runs again if another process was first with a key, and once more, on a new connection, after a fault of the
+        database; but not after a commit that failed, which may have been done. Raises StorageUnavailable if the database is
+        at fault, and whatever `work` raises for another cause; in both cases nothing of it is kept.
         """
+        repeated = False
         for _ in range(_MAX_ATTEMPTS):
             try:
                 return self._attempt(work)
             except Exception as error:
-                if self._database.is_race(error):
+                fault = find_fault(error)
+                if fault is Fault.RACE:
                     continue
-                if not self._database.is_storage_fault(error):
+                if fault is not Fault.STORAGE:
                     raise
                 self._drop(error)
                 self._lost_sync |= has_lost_sync(error)
-                raise StorageUnavailable(self._database.explain(error)) from error
+                if repeated or self._committing or not helps_to_reconnect(error):
+                    raise StorageUnavailable(self._database.explain(error)) from error
+                repeated = True
         raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
+        self._committing = False
         connection = self._ready()
         with connection.begin():
             result = work(connection)
             take_warning(connection)
+            self._committing = True
         # All that a server says when somebody has it no longer wait for its standby: after a failover this may not be there
         if warning := take_warning(connection):
             raise StorageUnavailable(f"{self._database}: {warning}")

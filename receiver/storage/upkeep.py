@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, false, insert, select, update
 
 from receiver import clock
 from receiver.errors import ReceiverError, UnexpectedShape
@@ -13,6 +13,7 @@ from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.forgetting import erase, forget_tracker
+from receiver.storage.model import METADATA
 from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
@@ -57,6 +58,14 @@ class Upkeep:
         write_tallies(connection, self._insert, counts)
         trim_tallies(connection, now)
         self.trim_refused(connection)
+
+    def try_tables(self, connection: Connection) -> None:
+        """Do to every table what deliveries and operators do, with no row: whatever the database then refuses, it raises."""
+        for table in METADATA.sorted_tables:
+            names = table.columns.keys()
+            connection.execute(insert(table).from_select(names, select(table).where(false())))
+            connection.execute(update(table).where(false()).values({names[0]: table.c[names[0]]}))
+            connection.execute(delete(table).where(false()))
 
     def audited(self, connection: Connection, entry: AuditRow, name: str, arguments: Sequence[Any]) -> Any:
         """Call another method of this class and put on record, in the same transaction, who had it done; return its result."""

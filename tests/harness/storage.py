@@ -79,12 +79,12 @@ _POISON = {
         "CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.message_id = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END",
     ),
     "postgresql": (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation; END $$",
         "CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.message_id = 'poison') EXECUTE FUNCTION refuse()",
     ),
 }
 
 
 def poison(url: str) -> None:
-    """Make the database refuse the message called `poison`, as a bug of ours or a value that it cannot take would."""
+    """Make the database refuse the message called `poison`, as it refuses a value that it cannot take."""
     change(url, *_POISON["sqlite" if Database(url).is_sqlite else "postgresql"])

@@ -2,8 +2,7 @@
 
 from alembic import context
 
-from receiver.storage import operations, outbox  # noqa: F401  their tables belong to the metadata
-from receiver.storage.tables import METADATA
+from receiver.storage.model import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)
 with context.begin_transaction():

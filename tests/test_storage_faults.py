@@ -1,0 +1,198 @@
+"""Whose fault an error of the database is: only what it says of a value may be blamed on a message."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import orjson
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from receiver.errors import StorageUnavailable
+from receiver.records import Answer
+from receiver.storage.database import Database
+from receiver.storage.faults import Fault, LostRace, find_fault
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.inbox import NOW, Store, opened, outcomes, submission
+from tests.harness.postgresql import Cluster
+from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+STATES = sorted({str(state) for kind in vars(errors).values() if isinstance(state := getattr(kind, "sqlstate", None), str)})
+
+
+def wrapped(error: Exception) -> DBAPIError:
+    """Return an error of a driver as SQLAlchemy hands it on."""
+    made = DBAPIError.instance("SELECT 1", None, error, Exception)
+    assert isinstance(made, DBAPIError)
+    return made
+
+
+def sqlite_error(name: str) -> sqlite3.Error:
+    error = sqlite3.DatabaseError("something")
+    error.sqlite_errorname = name
+    return error
+
+
+def test_of_all_states_of_postgresql_only_three_classes_are_content() -> None:
+    expected = dict.fromkeys(STATES, Fault.STORAGE) | dict.fromkeys(("40001", "40P01"), Fault.RACE)
+    expected |= {state: Fault.CONTENT for state in STATES if state[:2] in {"22", "23", "54"}}
+    assert {state: find_fault(errors.lookup(state)("something")) for state in STATES} == expected
+    assert {state: find_fault(wrapped(errors.lookup(state)("something"))) for state in STATES} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("SQLITE_CONSTRAINT_TRIGGER", Fault.CONTENT),
+        ("SQLITE_CONSTRAINT_PRIMARYKEY", Fault.CONTENT),
+        ("SQLITE_TOOBIG", Fault.CONTENT),
+        ("SQLITE_MISMATCH", Fault.CONTENT),
+        *((f"SQLITE_{name}", Fault.STORAGE) for name in ("ERROR", "BUSY", "FULL", "IOERR_FSYNC", "CORRUPT", "READONLY_DBMOVED")),
+        *((f"SQLITE_{name}", Fault.STORAGE) for name in ("RANGE", "NOTADB", "CANTOPEN", "SCHEMA", "LOCKED", "AUTH", "MISUSE")),
+    ],
+)
+def test_of_the_results_of_sqlite_those_about_a_value_are_content(name: str, fault: Fault) -> None:
+    assert (find_fault(sqlite_error(name)), find_fault(wrapped(sqlite_error(name)))) == (fault, fault)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), Fault.CONTENT),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), Fault.CONTENT),
+        (OverflowError("Python int too large to convert to SQLite INTEGER"), Fault.CONTENT),
+        (psycopg.OperationalError("the connection is closed"), Fault.STORAGE),
+        (psycopg.ProgrammingError("cannot adapt type"), Fault.STORAGE),
+        (psycopg.InterfaceError("something new"), Fault.STORAGE),
+        (errors.lookup("XX000")("something"), Fault.STORAGE),
+        (InvalidRequestError("Can't reconnect until invalid transaction is rolled back."), Fault.STORAGE),
+        (StorageUnavailable("away"), Fault.STORAGE),
+        (OSError(28, "No space left on device"), Fault.STORAGE),
+        (MemoryError(), Fault.STORAGE),
+        (LostRace(), Fault.RACE),
+        (KeyError("a bug of ours"), Fault.CODE),
+        (RecursionError(), Fault.CODE),
+    ],
+    ids=repr,
+)
+def test_what_no_database_has_named_is_judged_by_its_kind(error: Exception, fault: Fault) -> None:
+    assert find_fault(error) is fault
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        yield store
+
+
+def raise_in_database(connection: Connection, state: str) -> None:
+    connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'something' USING ERRCODE = '{state}'; END $$"))
+
+
+@pytest.mark.parametrize("state", ["26000", "42P05", "42501", "57P01", "0A000", "P0001", "XX000"])
+def test_work_is_done_on_a_new_connection_after_a_fault_of_the_database(postgresql_url: str, state: str) -> None:
+    make_tables(postgresql_url)
+    database = Database(postgresql_url)
+    transactions = Transactions(database)
+    servers: list[int] = []
+
+    def work(connection: Connection) -> str:
+        servers.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        if len(servers) == 1:
+            raise_in_database(connection, state)
+        return "done"
+
+    assert transactions.run(work) == "done"
+    assert len(set(servers)) == 2
+
+    def always_fail(connection: Connection) -> None:
+        servers.append(0)
+        raise_in_database(connection, state)
+
+    servers.clear()
+    with pytest.raises(StorageUnavailable, match="something"):
+        transactions.run(always_fail)
+    assert len(servers) == 2
+    transactions.close()
+    database.close()
+
+
+def test_work_whose_commit_failed_is_not_done_again(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    change(
+        postgresql_url,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'at commit'; END $$",
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION fail()",
+    )
+    with opened(postgresql_url) as store:
+        runs: list[int] = []
+
+        def work(connection: Connection) -> None:
+            runs.append(1)
+            values = "('ship24', 'm', '', 'recorded', 'd', 0, '', 0)"
+            names = "source, message_id, topic, outcome, delivery_id, position, digest, received_at"
+            connection.execute(text(f"INSERT INTO messages ({names}) VALUES {values}"))
+
+        with pytest.raises(StorageUnavailable, match="at commit"):
+            store.transactions.run(work)
+        assert runs == [1]
+
+
+def test_a_batch_that_the_database_refuses_for_no_value_is_not_kept_and_nothing_is_undecidable(store: Store) -> None:
+    url = store.database.url.render_as_string()
+    change(url, "ALTER TABLE trackers RENAME TO elsewhere")
+    batch = [submission(ship24.single("one")), submission(ship24.single("two"))]
+    assert store.inbox.keep(batch, NOW) == [None, None]
+    change(url, "ALTER TABLE elsewhere RENAME TO trackers")
+    assert read_rows(url, "SELECT 1 FROM deliveries") == []
+    kept: list[Answer | None] = store.inbox.keep(batch, NOW)
+    assert [outcomes(answer) for answer in kept if answer is not None] == [["applied"], ["applied"]]
+
+
+def test_whether_the_tables_take_writes_is_found_out_without_writing(store: Store) -> None:
+    upkeep = Upkeep(store.database)
+    store.keep(ship24.single("one"))
+    store.transactions.run(upkeep.try_tables)
+    url = store.database.url.render_as_string()
+    assert [row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")] == ["one"]
+    change(url, "ALTER TABLE terms RENAME TO elsewhere")
+    with pytest.raises(StorageUnavailable):
+        store.transactions.run(upkeep.try_tables)
+    change(url, "ALTER TABLE elsewhere RENAME TO terms")
+
+
+def codes(running: Service, *bodies: bytes) -> list[tuple[int, str | None]]:
+    answers = [running.post(body) for body in bodies]
+    return [(answer.status, orjson.loads(answer.body).get("error", {}).get("code")) for answer in answers]
+
+
+def test_while_a_privilege_is_lost_calls_are_503_and_the_retry_applies(service: StartService, own_cluster: Cluster) -> None:
+    own_cluster.create_database("granted")
+    for statement in ("CREATE ROLE app LOGIN", "ALTER DATABASE granted OWNER TO app", "ALTER SCHEMA public OWNER TO app"):
+        own_cluster.execute(statement, "granted")
+    running = service(f"postgresql://app@127.0.0.1:{own_cluster.port}/granted", ops_tokens=OPS)
+    assert running.post(ship24.single("before")).outcomes() == ["applied"]
+    for statement in ("ALTER TABLE trackers OWNER TO postgres", "REVOKE ALL ON trackers FROM app"):
+        own_cluster.execute(statement, "granted")
+    assert codes(running, ship24.single("one"), ship24.single("two")) == [(503, "storage_unavailable")] * 2
+    assert running.post(ship24.single("stranger"), token="wrong").status == 401
+    wait_until(lambda: read_count(own_cluster, "deliveries") >= 1, "calls without a message are still written")
+    assert running.get("/readyz").status == 503
+    assert running.get("/ops/api/trackers", OPS).status == 503
+    own_cluster.execute("GRANT ALL ON trackers TO app", "granted")
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
+    assert [running.post(ship24.single(name)).outcomes() for name in ("one", "two")] == [["applied"], ["applied"]]
+    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+
+
+def read_count(cluster: Cluster, table: str) -> int:
+    return int(cluster.execute(f"SELECT count(*) FROM {table} WHERE outcome = 'refused'", "granted"))
