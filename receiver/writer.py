@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 
-from receiver import answers, clock
+from receiver import answers, clock, logs
 from receiver.changes import Subscription
 from receiver.channel import Batch, Do, Keep, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
@@ -68,8 +68,15 @@ def _run(
     other_end.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
-    Writer(channel, database, max_future, subscriptions).serve()
-    os._exit(0)
+    code = 0
+    try:
+        Writer(channel, database, max_future, subscriptions).serve()
+    except BaseException:
+        code = 1
+        _log.exception("writer_failed")
+    finally:
+        logs.drain()
+        os._exit(code)
 
 
 def tune_gc() -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -83,6 +84,7 @@ def commands() -> None:
 
 def main() -> None:
     """Run a command; what an operator did wrong is one line on standard error, never a traceback."""
+    _open_standard_files()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to fail
     try:
@@ -95,6 +97,17 @@ def main() -> None:
     except (click.ClickException, ReceiverError, UnicodeEncodeError, OSError) as error:
         code = _explain(error)
     sys.exit(code)
+
+
+def _open_standard_files() -> None:
+    """Open standard files that were closed (`2>&-`) to nowhere: otherwise the database gets their numbers, and their text."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  as long as the process
 
 
 def _explain(error: Exception) -> int:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import click
@@ -45,8 +46,9 @@ def show_json_line(value: Any) -> None:
 
 
 def complain(message: str) -> None:
-    """Say what is wrong, in one line on standard error."""
-    click.echo(f"receiver: {printable(' '.join(message.split()))}", err=True)
+    """Say what is wrong, in one line on standard error, if that takes it."""
+    with suppress(OSError, ValueError):
+        click.echo(f"receiver: {printable(' '.join(message.split()))}", err=True)
 
 
 def brief(moment: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan
 
@@ -40,7 +41,7 @@ from receiver.web.pruning import Pruner
 from receiver.web.reader import Reader
 from receiver.web.refusals import RefusedRequests
 from receiver.web.replayer import Replayer
-from receiver.web.responses import on_fault, on_http_exception, on_receiver_error
+from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
 from receiver.web.tally import Tally
 from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
@@ -94,7 +95,12 @@ def create_app(
 
 def _make_asgi(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette], doors: Mapping[str, Door], desk: Desk) -> ASGIApp:
     """Return what every request passes through: path, framing, routes, and errors in the form that all have."""
-    handlers = {HTTPException: on_http_exception, ReceiverError: on_receiver_error, Exception: on_fault}
+    handlers = {
+        HTTPException: on_http_exception,
+        ReceiverError: on_receiver_error,
+        ClientDisconnect: on_client_gone,
+        Exception: on_fault,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     return TrailingSlash(RefusedRequests(app, doors, desk))

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from receiver import answers
-from receiver.errors import MethodNotAllowed, NotFound, ReceiverError
+from receiver.errors import CallerGone, MethodNotAllowed, NotFound, ReceiverError
 from receiver.records import Answer
 
 _JSON = (b"content-type", b"application/json")
@@ -35,6 +35,11 @@ async def on_receiver_error(_request: Request, error: Exception) -> Response:
     """Answer an error of ours in its own words."""
     assert isinstance(error, ReceiverError)
     return to_response(answers.for_error(error, None))
+
+
+async def on_client_gone(_request: Request, _error: Exception) -> Response:
+    """Return the answer that nobody waits for: a client that hangs up is no fault of this service, and no line of its log."""
+    return to_response(answers.for_error(CallerGone("The caller hung up before its request was complete."), None))
 
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
