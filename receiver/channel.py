@@ -8,7 +8,7 @@ import pickle
 import struct
 from typing import Any, NamedTuple, cast
 
-from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission
+from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
 
 _LENGTH = struct.Struct("!I")
 _SNAPSHOT = Message._fields.index("snapshot")
@@ -22,6 +22,13 @@ class Keep(NamedTuple):
 
     number: int
     submission: Submission
+
+
+class Read(NamedTuple):
+    """Read this delivery and keep it; the reply to `number` is its Answer."""
+
+    number: int
+    unread: Unread
 
 
 class Do(NamedTuple):
@@ -48,9 +55,13 @@ class Replies(NamedTuple):
     batch: Batch | None = None
 
 
-def pack(message: Keep | Do | Replies) -> bytes:
+def pack(message: Keep | Read | Do | Replies) -> bytes:
     """Return a message as bytes for the other end."""
-    bare = message if isinstance(message, Do) else _strip_keep(message) if isinstance(message, Keep) else _strip_replies(message)
+    bare: Any = message
+    if isinstance(message, Keep):
+        bare = _strip_keep(message)
+    elif isinstance(message, Replies):
+        bare = _strip_replies(message)
     content = pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
 
@@ -78,8 +89,8 @@ class Unpacker:
         return messages
 
 
-def _name_again(content: Any) -> Keep | Do | Replies:
-    if isinstance(content, Do):
+def _name_again(content: Any) -> Keep | Read | Do | Replies:
+    if isinstance(content, Read | Do):
         return content
     return _name_keep(*content) if isinstance(content, tuple) else _name_replies(*content)
 

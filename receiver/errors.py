@@ -117,6 +117,14 @@ class InvalidJson(Unreadable):
     code = "invalid_json"
 
 
+class UnsupportedEncoding(Unreadable):
+    """The body has a content coding that is not read here; the answer says which ones are (RFC 9110, 15.5.16)."""
+
+    status = 415
+    code = "unsupported_encoding"
+    headers = ((b"accept-encoding", b"gzip, deflate"),)
+
+
 class UnexpectedShape(Unreadable):
     """The body is JSON, but not of the shape that this path takes."""
 

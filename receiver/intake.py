@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from receiver.errors import UnexpectedShape, Unreadable
-from receiver.records import Delivery, Submission
+from receiver.codings import inflate
+from receiver.errors import BodyTooLarge, UnexpectedShape, Unreadable
+from receiver.records import Delivery, Submission, Unread
 from receiver.sources import Source
+
+_OF_CODED_BODY = {"content-encoding", "content-length"}
 
 
 def take(source: Source, delivery: Delivery) -> Submission:
@@ -13,6 +16,30 @@ def take(source: Source, delivery: Delivery) -> Submission:
         return Submission(delivery, tuple(source.split(delivery.body)))
     except Unreadable as error:
         return Submission(delivery, error=error)
+
+
+def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: Unread) -> Submission:
+    """Read a delivery whose body may be compressed. It is stored inflated, so that all that reads stored bodies can.
+
+    What cannot be inflated is handed on with its bytes as they came; of a body that is too large, none.
+    """
+    delivery = unread.delivery
+    if not unread.codings:
+        return take_again(sources, delivery)
+    try:
+        body = inflate(delivery.body, unread.codings, max_body_bytes)
+    except Unreadable as error:
+        return Submission(delivery, error=error)
+    except BodyTooLarge as error:
+        return Submission(delivery._replace(body=b""), error=error)
+    return take_again(sources, _note_inflated(delivery, body, unread.codings))
+
+
+def _note_inflated(delivery: Delivery, body: bytes, codings: Sequence[str]) -> Delivery:
+    """Return the delivery with its inflated body; the headers that spoke of the other one make place for a note."""
+    note = f"stored inflated: the body came as {', '.join(codings)}, {len(delivery.body)} bytes"
+    headers = tuple(pair for pair in delivery.headers if pair[0] not in _OF_CODED_BODY)
+    return delivery._replace(body=body, headers=headers, note=f"{delivery.note}; {note}" if delivery.note else note)
 
 
 def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:

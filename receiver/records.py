@@ -141,6 +141,16 @@ class Submission(NamedTuple):
     served: int | None = None
 
 
+class Unread(NamedTuple):
+    """A delivery whose body the writing process reads: it is large, or compressed.
+
+    `codings` are those of its Content-Encoding, in the order in which they were applied.
+    """
+
+    delivery: Delivery
+    codings: tuple[str, ...] = ()
+
+
 class Receipt(NamedTuple):
     """What became of a delivery: one verdict a message, in body order. The answer to the sender is made from it."""
 

@@ -5,11 +5,12 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from starlette.routing import BaseRoute
 
-from receiver import writer
+from receiver import intake, writer
 from receiver.errors import ConfigurationError
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
@@ -34,7 +35,8 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
     database.take()
     version.check(database)
     database.close_readers()  # nothing that is open may cross the fork
-    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), subscriptions)
+    read = partial(intake.take_unread, settings.sources(), settings.max_body_bytes)
+    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions)
     try:
         listener = listen(settings)  # after the fork: the writing process must not keep the port
     except ConfigurationError:

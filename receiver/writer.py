@@ -1,4 +1,5 @@
-"""The process that writes: takes all that waits, keeps it in one transaction, replies.
+"""The process that writes: takes all that waits, keeps it in one transaction, replies. It reads large bodies too: to parse one
+would hold up the event loop.
 
 Nobody waits for a batch to fill: a batch is what came while the one before it was synced. It is a process and not a thread
 because a thread that decides and binds rows competes with the event loop for the interpreter: side by side they do 1.7 times
@@ -12,7 +13,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -23,9 +24,9 @@ import structlog
 
 from receiver import answers, clock, logs
 from receiver.changes import Subscription
-from receiver.channel import Batch, Do, Keep, Replies, Unpacker, pack
+from receiver.channel import Batch, Do, Keep, Read, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
-from receiver.records import Answer, Submission
+from receiver.records import Answer, Submission, Unread
 from receiver.retention import Slice
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, find_fault
@@ -35,6 +36,7 @@ from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 
 _MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
+_MESSAGE_BYTES = 1024  # of a body that is not read yet, taken for one message
 _MAX_OWED = 500  # failed calls remembered until the database is back
 _MAX_OWED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
@@ -42,17 +44,20 @@ _READ_BYTES = 1 << 20
 _FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
 _FOLD_PAUSE_SECONDS = 0.5
 
+ReadBody = Callable[[Unread], Submission]
+
 _log = structlog.get_logger()
 
 
 def start(
-    database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()
+    database: Database, max_future: timedelta, read: ReadBody, subscriptions: Sequence[Subscription] = ()
 ) -> tuple[BaseProcess, socket.socket]:
     """Fork the writing process and return it with our end of the socket. Call it before there are threads."""
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
     tune_gc()
-    process = get_context("fork").Process(target=_run, args=(theirs, ours, database, max_future, subscriptions), name="writer")
+    arguments = (theirs, ours, database, max_future, read, subscriptions)
+    process = get_context("fork").Process(target=_run, args=arguments, name="writer")
     process.start()
     theirs.close()
     return process, ours
@@ -63,6 +68,7 @@ def _run(
     other_end: socket.socket,
     database: Database,
     max_future: timedelta,
+    read: ReadBody,
     subscriptions: Sequence[Subscription],
 ) -> None:
     other_end.close()
@@ -70,7 +76,7 @@ def _run(
         signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
     code = 0
     try:
-        Writer(channel, database, max_future, subscriptions).serve()
+        Writer(channel, database, max_future, read, subscriptions).serve()
     except BaseException:
         code = 1
         _log.exception("writer_failed")
@@ -90,14 +96,20 @@ class Writer:
     """Serves one socket until its other end is closed."""
 
     def __init__(
-        self, channel: socket.socket, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription]
+        self,
+        channel: socket.socket,
+        database: Database,
+        max_future: timedelta,
+        read: ReadBody,
+        subscriptions: Sequence[Subscription],
     ) -> None:
         self._channel = channel
+        self._read = read
         self._transactions = Transactions(database)
         self._upkeep = Upkeep(database, Replays(database, max_future, subscriptions))
         self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
         self._unpacker = Unpacker()
-        self._waiting: deque[Keep | Do] = deque()
+        self._waiting: deque[Keep | Read | Do] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
         self._healthy = True
         self._batch: Batch | None = None
@@ -150,6 +162,8 @@ class Writer:
         weight = 0
         while self._waiting and weight < _MAX_MESSAGES:
             request = self._waiting.popleft()
+            if isinstance(request, Read):  # now and no sooner: read, it takes many times its bytes
+                request = Keep(request.number, self._read(request.unread))
             weight += _weight(request)
             if isinstance(request, Keep):
                 batch.append(request)
@@ -245,5 +259,7 @@ def _name_failure(error: Exception) -> ReceiverError:
     return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
 
 
-def _weight(request: Keep | Do) -> int:
+def _weight(request: Keep | Read | Do) -> int:
+    if isinstance(request, Read):
+        return 1 + len(request.unread.delivery.body) // _MESSAGE_BYTES
     return 1 + len(request.submission.messages) if isinstance(request, Keep) else 1

@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "sources": "clock errors occurrence records",
     "retention": "",
     "settings": "addresses alarms errors gate retention sources targets",
-    "intake": "errors records sources",
+    "codings": "errors",
+    "intake": "codings errors records sources",
     "forgetting": "errors records sources",
     "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
     "conformance": "gate",
@@ -43,9 +44,9 @@ MAY_IMPORT = {
     "channel": "records",
     "writer": "answers changes channel clock errors logs records retention storage",
     "story": "errors records sources storage",
-    "web": "addresses alarms answers channel clock errors forgetting gate intake occurrence records relay retention rows "
+    "web": "addresses alarms answers channel clock codings errors forgetting gate intake occurrence records relay retention rows "
     "settings sources storage story",
-    "service": "relay errors logs settings storage web writer",
+    "service": "intake relay errors logs settings storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors forgetting gate intake logs records relay retention rows service "
     "settings simulation sources storage story web",
@@ -74,7 +75,7 @@ ONLY_IN = {
 
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "intake", "changes", "targets"),
+    *("sources", "codings", "intake", "changes", "targets"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 

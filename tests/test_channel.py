@@ -7,20 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.channel import Do, Keep, Read, Replies, Unpacker, pack
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
-from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission
+from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
 MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot(1, "AB", None, None, "{}"), events=(EVENT,))
-TALK: list[Keep | Do | Replies] = [
+TALK: list[Keep | Read | Do | Replies] = [
     Keep(1, Submission(DELIVERY, (MESSAGE,))),
     Do(2, "trim_refused", ()),
     Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
     Do(4, "count_unrecorded", ({("ship24", "failed", "busy"): 3}, 60_000_000)),
     Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
     Replies(healthy=False, replies=[]),
+    Read(5, Unread(DELIVERY, ("gzip",))),
 ]
 STREAM = b"".join(map(pack, TALK))
 

@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 
 from receiver import answers, clock
-from receiver.channel import Do, Keep, Replies, Unpacker, pack
+from receiver.channel import Do, Keep, Read, Replies, Unpacker, pack
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
-from receiver.records import Answer, Delivery, Submission
+from receiver.records import Answer, Delivery, Submission, Unread
 from receiver.web.allowance import Allowance
 from receiver.web.repeating import repeat
 from receiver.web.tally import Tally
@@ -21,7 +21,9 @@ from receiver.web.tally import Tally
 _COUNT_SECONDS = 5.0
 _MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
 
-_Read = Callable[[], Submission]
+_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: some five milliseconds
+
+_Read = Callable[[], Submission | Unread]
 
 _log = structlog.get_logger()
 
@@ -84,7 +86,10 @@ class Desk(asyncio.Protocol):
         return len(self._waiting)
 
     async def keep(self, delivery: Delivery, read: _Read) -> Answer:
-        """Return the answer to a call once it is kept; 503 if that is not possible now. `read` is called when its turn comes."""
+        """Return the answer to a call once it is kept; 503 if that is not possible now.
+
+        `read` is called when its turn comes; what it leaves unread is read by the writing process.
+        """
         answer = await self._hand_over(delivery, read)
         self._tally.calls[delivery.source, answer.status] += 1
         return answer
@@ -151,14 +156,22 @@ class Desk(asyncio.Protocol):
         return len(self._waiting) + len(self._late) < self._max_waiting
 
     def _advance(self) -> None:
-        """Read calls and send them as long as little is under way to the writing process; the others wait as bytes."""
-        while self._unread and self._outgoing_bytes + self._transport.get_write_buffer_size() < _MAX_UNDER_WAY_BYTES:
+        """Read calls and send them as long as little is under way to the writing process; the others wait as bytes.
+
+        No turn of the loop reads many: `_flush` goes on in the next one.
+        """
+        while self._unread and self._may_read():
             number = next(iter(self._unread))
             _, read = self._unread.pop(number)
             try:
-                self._put(Keep(number, read()))
+                found = read()
+                self._put(Keep(number, found) if isinstance(found, Submission) else Read(number, found))
             except Exception as error:  # of that call, not of the one whose turn has led here
                 self._fail(number, error)
+
+    def _may_read(self) -> bool:
+        under_way = self._outgoing_bytes + self._transport.get_write_buffer_size()
+        return self._outgoing_bytes < _MAX_TURN_BYTES and under_way < _MAX_UNDER_WAY_BYTES
 
     def _fail(self, number: int, error: Exception) -> None:
         future = self._waiting.pop(number, None)
@@ -172,7 +185,7 @@ class Desk(asyncio.Protocol):
         self._waiting[number] = future
         self._put(message)
 
-    def _put(self, message: Keep | Do) -> None:
+    def _put(self, message: Keep | Read | Do) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         packed = pack(message)

@@ -3,17 +3,23 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from receiver.codings import list_codings
+
 _CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
 _MAX_KEPT_BYTES = 4096
 _STRUCK_OUT = b"[secret]"
 
 
 class Headers(NamedTuple):
-    """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size."""
+    """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size.
+
+    `codings` are those of the body (`receiver/codings.py`).
+    """
 
     authorization: tuple[bytes, ...]
     forwarded: tuple[str, ...]
     content_length: bytes | None
+    codings: tuple[str, ...]
     kept: tuple[tuple[str, str], ...]
 
 
@@ -28,6 +34,7 @@ class HeaderReader:
         authorization: list[bytes] = []
         forwarded: list[str] = []
         content_length = None
+        encodings: list[bytes] = []
         kept: list[tuple[str, str]] = []
         left = _MAX_KEPT_BYTES
         for name, value in pairs:
@@ -39,10 +46,12 @@ class HeaderReader:
                 forwarded.append(value.decode("latin-1"))
             elif name == b"content-length":
                 content_length = value
+            elif name == b"content-encoding":
+                encodings.append(self._strike(value))
             left -= len(name) + len(value)
             if left >= 0:
                 kept.append((name.decode("latin-1"), self._strike(value).decode("latin-1")))
-        return Headers(tuple(authorization), tuple(forwarded), content_length, tuple(kept))
+        return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept))
 
     def _strike(self, value: bytes) -> bytes:
         for secret in self._secrets:

@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope, Send
 
 from receiver import intake
 from receiver.errors import Busy, Refused
-from receiver.records import Answer
+from receiver.records import Answer, Delivery, Submission, Unread
 from receiver.sources import Source
 from receiver.web.body import BodyReader
 from receiver.web.desk import Desk
 from receiver.web.door import NOT_ADMITTED, Door
 from receiver.web.responses import send_answer
+
+MAX_READ_HERE_BYTES = 32 * 2**10
 
 
 class Webhook:
@@ -43,6 +45,12 @@ class Webhook:
             return await self._desk.put_on_record(self._door.make_delivery(scope, caller, admission, body), error)
         try:
             delivery = self._door.make_delivery(scope, caller, admission, body)
-            return await self._desk.keep(delivery, partial(intake.take, self._source, delivery))
+            return await self._desk.keep(delivery, partial(self._read, delivery, caller.headers.codings))
         finally:
             self._bodies.release(body)
+
+    def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | Unread:
+        """Read a small body. To inflate, or to parse a large one, would hold up the event loop."""
+        if codings or len(delivery.body) > MAX_READ_HERE_BYTES:
+            return Unread(delivery, codings)
+        return intake.take(self._source, delivery)

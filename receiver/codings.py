@@ -1,0 +1,61 @@
+"""Content codings of a body (RFC 9110, 8.4): gzip and deflate are inflated, bounded; others are refused by name. Pure."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+
+from receiver.errors import BodyTooLarge, InvalidJson, UnsupportedEncoding
+
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # of zlib: the container that it expects
+_KNOWN = {"gzip", "x-gzip", "deflate"}  # x-gzip is gzip (RFC 9110, 8.4.1.3)
+_MAX_CODINGS = 3
+_MAX_MEMBERS = 100  # of one gzip body: each costs a new inflater
+
+
+def list_codings(values: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the codings of all Content-Encoding lines, in the order in which they were applied, without `identity`."""
+    names = [name.strip().lower() for value in values for name in value.decode("latin-1").split(",")]
+    return tuple(name for name in names if name not in {"", "identity"})
+
+
+def inflate(body: bytes, codings: Sequence[str], max_bytes: int) -> bytes:
+    """Take codings off a body, the last one first. Raises UnsupportedEncoding, BodyTooLarge or InvalidJson."""
+    unknown = [name for name in codings if name not in _KNOWN]
+    if unknown or len(codings) > _MAX_CODINGS:
+        refused = unknown[0] if unknown else ", ".join(codings)
+        raise UnsupportedEncoding(f"Content-Encoding {refused[:40]!r} is not supported. Send gzip, deflate or no encoding.")
+    for name in reversed(codings):
+        try:
+            body = _inflate_deflate(body, max_bytes) if name == "deflate" else _inflate_gzip(body, max_bytes)
+        except zlib.error:
+            raise InvalidJson(f"The body is not valid {name}, as its Content-Encoding says.") from None
+    return body
+
+
+def _inflate_gzip(body: bytes, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    for _ in range(_MAX_MEMBERS):
+        piece, body = _inflate_one(body, _GZIP, max_bytes - sum(map(len, pieces)), max_bytes)
+        pieces.append(piece)
+        if not body:
+            return b"".join(pieces)
+    raise zlib.error
+
+
+def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
+    """Inflate what is zlib's format, as the RFC says, or bare, as some senders do."""
+    is_zlib = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
+    inflated, rest = _inflate_one(body, _ZLIB if is_zlib else _RAW, max_bytes, max_bytes)
+    if rest:
+        raise zlib.error
+    return inflated
+
+
+def _inflate_one(body: bytes, container: int, room: int, max_bytes: int) -> tuple[bytes, bytes]:
+    """Return what one stream holds, and the bytes behind it. Raises BodyTooLarge or zlib.error, also where its end is missing."""
+    inflater = zlib.decompressobj(container)
+    inflated = inflater.decompress(body, room + 1)
+    if len(inflated) > room:
+        raise BodyTooLarge(f"Expected a body of at most {max_bytes} bytes; inflated, it is larger.")
+    if not inflater.eof:
+        raise zlib.error
+    return inflated, inflater.unused_data

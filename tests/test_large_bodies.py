@@ -1,0 +1,231 @@
+"""Large and compressed bodies: they are read where nobody waits for the event loop, and kept like all others."""
+
+import asyncio
+import gzip
+import json
+import socket
+import zlib
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from functools import partial
+from typing import Any
+
+import pytest
+
+from receiver import intake
+from receiver.channel import Keep, Read, Unpacker
+from receiver.gate import AddressPolicy, Gate, Secret
+from receiver.records import Delivery, Message, Submission
+from receiver.sources import Source, ship24
+from receiver.web.body import BodyReader, Memory
+from receiver.web.desk import Desk
+from receiver.web.door import Door, Doorman
+from receiver.web.headers import HeaderReader
+from receiver.web.tally import Tally
+from receiver.web.webhooks import MAX_READ_HERE_BYTES, Webhook
+from receiver.web.windows import SetupWindows
+from tests.harness.inbox import delivery
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+from tests.harness.ship24 import body, item, single
+
+PACKAGE = "/webhooks/shiipp/new-package"
+_LIMIT = 5 * 2**20
+
+
+# Where bodies are read
+
+
+class Reading:
+    """A webhook whose writing process is the test: it sees what is read here, and what is handed on."""
+
+    def __init__(self) -> None:
+        self.read_here: list[int] = []
+        source = Source("ship24", "tracking", SHIP24, self._split, b"")
+        gate = Gate((Secret("t", TOKEN),), (), AddressPolicy.OFF)
+        door = Door("ship24", "tracking", SHIP24, ("POST",), gate, Doorman((), HeaderReader([]), SetupWindows()))
+        self._desk = Desk(1000, 60, lambda: None, Tally())
+        self._webhook = Webhook(source, door, BodyReader(_LIMIT, Memory(8 * _LIMIT)), self._desk)
+        self._unpacker = Unpacker()
+
+    def _split(self, content: bytes) -> list[Message]:
+        self.read_here.append(len(content))
+        return ship24.split(content)
+
+    async def post(self, content: bytes, *headers: tuple[bytes, bytes]) -> Keep | Read:
+        """Post a body; return what the writing process gets."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        await self._desk.open(ours)
+        scope = {
+            "method": "POST",
+            "client": ("127.0.0.1", 1),
+            "headers": [(b"authorization", f"Bearer {TOKEN}".encode()), *headers],
+        }
+        call = asyncio.create_task(self._webhook(scope, partial(_give, content), _ignore))
+        with theirs:
+            handed: list[Any] = []
+            while not handed:
+                handed = self._unpacker.feed(await asyncio.get_running_loop().sock_recv(theirs, 1 << 20))
+        await call  # answered with 503: the writing process is gone
+        assert isinstance(handed[0], Keep | Read)
+        return handed[0]
+
+
+async def _give(content: bytes) -> MutableMapping[str, Any]:
+    return {"type": "http.request", "body": content, "more_body": False}
+
+
+async def _ignore(_message: MutableMapping[str, Any]) -> None:
+    pass
+
+
+def padded(size: int) -> bytes:
+    return single() + b" " * (size - len(single()))
+
+
+def test_a_small_body_is_read_at_once() -> None:
+    reading = Reading()
+    handed = asyncio.run(reading.post(padded(MAX_READ_HERE_BYTES)))
+    assert isinstance(handed, Keep)
+    assert reading.read_here == [MAX_READ_HERE_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        pytest.param(padded(MAX_READ_HERE_BYTES + 1), [], id="large"),
+        pytest.param(b"x" * _LIMIT, [], id="as large as may be, and not JSON"),
+        pytest.param(gzip.compress(b" " * 100), [(b"content-encoding", b"gzip")], id="compressed"),
+        pytest.param(b"?", [(b"content-encoding", b"br")], id="of an encoding that nobody here reads"),
+    ],
+)
+def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    reading = Reading()
+    handed = asyncio.run(reading.post(content, *headers))
+    assert isinstance(handed, Read)
+    assert handed.unread.delivery.body == content
+    assert reading.read_here == []
+
+
+async def _count_read_in_a_turn(calls: int) -> Counter[int]:
+    """Return how many calls were read in each turn of the loop, where all of them came at once."""
+    ours, theirs = socket.socketpair()
+    desk = Desk(calls, 60, lambda: None, Tally())
+    await desk.open(ours)
+    loop = asyncio.get_running_loop()
+    turn, read_in = 0, Counter[int]()
+
+    def count_turns() -> None:
+        nonlocal turn
+        turn += 1
+        if sum(read_in.values()) < calls:
+            loop.call_soon(count_turns)
+
+    def read(call: Delivery) -> Submission:
+        read_in[turn] += 1
+        return intake.take(source, call)
+
+    source = Source("ship24", "tracking", SHIP24, ship24.split, b"")
+    loop.call_soon(count_turns)
+    content = padded(MAX_READ_HERE_BYTES)
+    waiting = [asyncio.create_task(desk.keep(call, partial(read, call))) for call in [delivery(content)] * calls]
+    with theirs:
+        theirs.setblocking(False)
+        while sum(read_in.values()) < calls:
+            await loop.sock_recv(theirs, 1 << 20)
+    await asyncio.gather(*waiting)
+    return read_in
+
+
+def test_of_many_calls_at_once_few_are_read_in_one_turn_of_the_loop() -> None:
+    read_in = asyncio.run(_count_read_in_a_turn(100))
+    assert sum(read_in.values()) == 100
+    assert max(read_in.values()) <= 4
+
+
+# What becomes of them
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("large")
+    with serving(folder, f"sqlite:///{folder}/large.db", shiipp_tokens=TOKEN, ops_tokens="ops-token") as service:
+        yield service
+
+
+def stored(service: Service, answer: Reply) -> dict[str, Any]:
+    query = "SELECT * FROM deliveries JOIN bodies ON delivery_id = id WHERE id = :id"
+    (row,) = service.rows(query, id=answer.json()["delivery_id"])
+    return dict(row)
+
+
+def test_a_body_of_thousands_of_items_is_decided_and_kept_whole(running: Service) -> None:
+    content = body(*(item(padding="x" * 400) for _ in range(4500)))
+    answer = running.post(content)
+    told = answer.json()
+    assert (answer.status, told["received"], told["applied"], len(told["messages"])) == (200, 4500, 4500, 100)
+    assert stored(running, answer)["body"] == content
+
+
+def test_an_object_of_many_keys_is_decided_and_kept_whole(running: Service) -> None:
+    content = json.dumps({"package_id": "many-keys"} | {f"key-{number}": number for number in range(200_000)}).encode()
+    answer = running.post(content, path=PACKAGE)
+    assert (answer.status, answer.outcomes()) == (200, ["applied"])
+    assert stored(running, answer)["body"] == content
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"[" * 100_000, 400), (b"{" + b" " * 100_000 + b"}", 422)])
+def test_a_large_body_that_cannot_be_read_is_refused_and_kept_whole(running: Service, content: bytes, status: int) -> None:
+    answer = running.post(content)
+    assert answer.status == status
+    assert (stored(running, answer)["outcome"], stored(running, answer)["body"]) == ("unreadable", content)
+
+
+@pytest.mark.parametrize(
+    ("coding", "code"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity, GZip", gzip.compress)]
+)
+@pytest.mark.parametrize("path", [SHIP24, PACKAGE])
+def test_a_compressed_body_is_read_and_stored_inflated(running: Service, coding: str, code: Any, path: str) -> None:
+    content = single() if path == SHIP24 else json.dumps({"package_id": f"p-{coding}"}).encode()
+    answer = running.post(code(content), path, headers=[("Content-Encoding", coding)])
+    assert (answer.status, answer.outcomes()) == (200, ["applied"])
+    row = stored(running, answer)
+    assert (row["body"], row["body_bytes"]) == (content, len(content))
+    assert f"{len(code(content))} bytes" in row["note"]
+    assert "content-encoding" not in row["headers"]
+
+
+def test_a_compressed_body_can_be_decided_again(running: Service) -> None:
+    answer = running.post(gzip.compress(single()), headers=[("Content-Encoding", "gzip")])
+    path = f"/ops/api/deliveries/{answer.json()['delivery_id']}/replay"
+    again = running.post(b"{}", path, token="ops-token")
+    assert (again.status, again.json()["changed"]) == (200, False)
+
+
+def test_a_body_that_cannot_be_inflated_is_400_and_kept_as_it_came(running: Service) -> None:
+    content = gzip.compress(single())[:-4]
+    answer = running.post(content, headers=[("Content-Encoding", "gzip")])
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_json")
+    row = stored(running, answer)
+    assert (row["outcome"], row["body"]) == ("unreadable", content)
+    assert '["content-encoding","gzip"]' in row["headers"]
+
+
+def test_another_encoding_is_415_and_kept_as_it_came(running: Service) -> None:
+    answer = running.post(b"brotli?", headers=[("Content-Encoding", "br")])
+    assert (answer.status, answer.json()["error"]["code"]) == (415, "unsupported_encoding")
+    assert "'br'" in answer.json()["error"]["message"]
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
+    row = stored(running, answer)
+    assert (row["outcome"], row["body"]) == ("unreadable", b"brotli?")
+
+
+def test_a_bomb_is_413_and_leaves_nothing_but_its_record(running: Service) -> None:
+    answer = running.post(gzip.compress(b" " * 200_000_000, 9), headers=[("Content-Encoding", "gzip")])
+    assert (answer.status, answer.json()["error"]["code"]) == (413, "body_too_large")
+    row = stored(running, answer)
+    assert (row["outcome"], row["body_bytes"]) == ("refused", 0)
+
+
+def test_a_stranger_learns_nothing_by_an_encoding(running: Service) -> None:
+    assert running.post(b"?", token="wrong", headers=[("Content-Encoding", "br")]).status == 401
