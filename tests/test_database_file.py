@@ -3,14 +3,17 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartService
+from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.service import Service, read_rows, run_command, start_command, wait_until
+from tests.harness.starter import BASE
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")
@@ -153,6 +156,87 @@ def test_a_symbolic_link_to_another_file_counts_as_another_file(service: StartSe
     assert kept(f"sqlite:///{data}/two.db") == {"in-two"}
 
 
+# A log beside a file that it does not belong to
+
+
+def checkpoint(file: Path) -> None:
+    """Copy the whole log into the file, as the last connection that closes does."""
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def copy_files(file: Path, to: Path) -> None:
+    """Copy a database with what lies beside it."""
+    to.mkdir()
+    for one in all_of(file):
+        if one.exists():
+            shutil.copy(one, to)
+
+
+@pytest.fixture
+def crashed(running: Service, data: Path) -> Service:
+    """A service that was killed, with what was kept today in its log; `yesterday` has the file of before, `today` all of now."""
+    assert running.stop() == 0
+    checkpoint(data / "receiver.db")
+    copy_files(data / "receiver.db", data / "yesterday")
+    for day in ("of-yesterday", "of-today"):
+        running.restart()
+        assert {post(running, f"{day}-{number}") for number in range(10)} == {200}
+        if day == "of-yesterday":
+            assert running.stop() == 0
+    running.writer().kill()
+    assert running.wait() != 0
+    assert (data / "receiver.db-wal").stat().st_size > 0
+    copy_files(data / "receiver.db", data / "today")
+    return running
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "prune"])
+def test_a_file_of_yesterday_beside_the_log_of_today_is_refused_in_one_line(crashed: Service, data: Path, command: str) -> None:
+    shutil.copy(data / "yesterday" / "receiver.db", data / "receiver.db")
+    done = run_command(command, cwd=data, env=crashed.env)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"Move {data}/receiver.db-wal" in done.stderr
+    assert (data / "receiver.db-wal").read_bytes() == (data / "today" / "receiver.db-wal").read_bytes()
+    (data / "receiver.db-wal").unlink()
+    (data / "receiver.db-shm").unlink()
+    crashed.restart()
+    assert post(crashed, "after") == 200
+    assert {"before", "after"} <= kept(crashed.database_url)
+
+
+def test_a_file_of_today_beside_its_own_log_is_served_with_all_that_was_answered(crashed: Service, data: Path) -> None:
+    crashed.restart()
+    assert post(crashed, "after") == 200
+    assert {"of-yesterday-9", "of-today-9"} <= kept(crashed.database_url)
+
+
+def test_a_log_of_yesterday_beside_a_file_of_today_is_refused(crashed: Service, data: Path) -> None:
+    crashed.restart()
+    assert crashed.stop() == 0
+    crashed.restart()
+    assert post(crashed, "later") == 200
+    assert crashed.stop() == 0
+    checkpoint(data / "receiver.db")
+    for end in ("-wal", "-shm"):
+        shutil.copy(data / "today" / f"receiver.db{end}", data)
+    assert run_command("serve", cwd=data, env=crashed.env).returncode == 1
+
+
+def test_a_file_that_is_copied_over_the_open_one_is_not_written_to(crashed: Service, data: Path) -> None:
+    crashed.restart()
+    assert post(crashed, "after") == 200
+    yesterday = (data / "yesterday" / "receiver.db").read_bytes()
+    size = (data / "receiver.db").stat().st_size
+    with (data / "receiver.db").open("r+b") as file:
+        file.write(yesterday[:size])
+    assert {post(crashed, f"lost-{number}") for number in range(5)} == {503}
+    assert crashed.get("/readyz").status == 503
+    crashed.stop()
+    assert (data / "receiver.db").read_bytes()[: len(yesterday)] == yesterday[:size]
+
+
 # One writer
 
 
@@ -196,6 +280,24 @@ def test_whoever_writes_next_waits_for_the_last_commit_of_a_service_that_was_kil
             wait_until(lambda: lock.exists() and lock.read_text(encoding="ascii"), "the command has come to the lock of the file")
             assert migrate.poll() is None
         assert migrate.wait(60) == 0
+
+
+def test_a_lock_that_another_user_made_is_named_with_what_to_do(tmp_path: Path, sqlite_url: str) -> None:
+    if os.geteuid() != 0:
+        lacking("only root can be another user")
+    make_tables(sqlite_url)
+    tmp_path.chmod(0o777)
+    (tmp_path / "receiver.db").chmod(0o666)
+    (tmp_path / "receiver.db.lock").touch(mode=0o600)
+    script = "import os, sys; from receiver.storage.lock import WriterLock; from pathlib import Path\n"
+    script += "from receiver.errors import StorageUnavailable\nos.setuid(65534)\ntry: WriterLock(Path(sys.argv[1]))\n"
+    script += "except StorageUnavailable as error: print(error.message)"
+    file = os.path.relpath(tmp_path / "receiver.db", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", script, file], cwd=tmp_path, env=BASE, capture_output=True, text=True, check=False
+    )
+    assert "receiver.db.lock belongs to root" in done.stdout
+    assert "chown" in done.stdout
 
 
 def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, service: StartService) -> None:

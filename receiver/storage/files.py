@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from receiver.errors import SchemaOutdated, StorageUnavailable, WriterTaken
 from receiver.storage.lock import WriterLock
+from receiver.storage.wal import Mark, check_log, mark_log, read_file_mark, read_salt, wal_of
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -31,6 +34,10 @@ class OpenFiles:
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:
         self._path = path
+        self._descriptor = descriptor
+        self._is_damaged = False
+        self._salt: int | None = None
+        self._mark: Mark | None = None
         self._beside = (wal_of(path), Path(f"{os.path.realpath(path)}-shm"))
         self._identities = self._identify_all()
         if descriptor >= 0:
@@ -46,8 +53,12 @@ class OpenFiles:
         if _Identity(found.st_dev, found.st_ino) != self._identities[0]:
             raise DatabaseFileLost(f"The database file {self._path} was replaced by another one.")
         if found.st_size < self._size_bytes:
+            self._is_damaged = True
             raise DatabaseFileLost(f"The database file {self._path} was cut short. Stop the service and restore the file.")
         self._size_bytes = found.st_size
+        if self._mark is not None and read_file_mark(self._descriptor).current not in self._mark:
+            self._is_damaged = True
+            raise DatabaseFileLost(f"The database file {self._path} was overwritten. Stop the service and restore the file.")
         for name, identity in zip(self._beside, self._identities[1:], strict=True):
             if _identify(name) != identity:
                 raise WalFileLost(f"{name} was removed or replaced while it was in use.")
@@ -57,8 +68,15 @@ class OpenFiles:
         return self._identify_all() != self._identities
 
     def is_database_lost(self) -> bool:
-        """Tell whether the path does not lead to the database file now."""
-        return _identify(self._path) != self._identities[0]
+        """Tell whether the path does not lead to the database file now, or somebody else has written to that."""
+        return self._is_damaged or _identify(self._path) != self._identities[0]
+
+    def mark_log(self, connection: Connection) -> None:
+        """Mark the write-ahead log as belonging to the file if SQLite has begun it again (`wal.py`)."""
+        salt = read_salt(self._path)
+        if salt is not None and salt != self._salt and self._descriptor >= 0:
+            self._mark = mark_log(connection, self._path)
+            self._salt = self._mark.current
 
     def is_replaced(self) -> bool:
         """Tell whether the path leads to another file now."""
@@ -84,7 +102,13 @@ class DatabaseFile:
         if self._lock is None:
             if not create and not self._path.exists():
                 raise self._missing()
-            self._lock = WriterLock(self._path, create=create)
+            lock = WriterLock(self._path, create=create)
+            try:
+                check_log(self._path, lock.descriptor)
+            except BaseException:
+                lock.close()
+                raise
+            self._lock = lock
 
     def take_again(self) -> None:
         """Lock the file to which the path leads now, if the one before was locked. Raises StorageUnavailable.
@@ -99,6 +123,7 @@ class DatabaseFile:
             raise StorageUnavailable(error.message) from None
         if os.pread(self._lock.descriptor, len(_MAGIC), 0) != _MAGIC:
             raise StorageUnavailable(f"{self._path} is not a SQLite database.")
+        check_log(self._path, self._lock.descriptor)
 
     def opened(self) -> OpenFiles:
         """Return the files that were opened since the file was taken."""
@@ -133,11 +158,6 @@ class DatabaseFile:
 
     def _missing(self) -> SchemaOutdated:
         return SchemaOutdated(f"There is no database at {self._path} yet. Run `receiver migrate` first.")
-
-
-def wal_of(path: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a database file: beside the file itself, not beside a link to it."""
-    return Path(f"{os.path.realpath(path)}-wal")
 
 
 def _identify(file: Path | int) -> _Identity | None:

@@ -63,6 +63,8 @@ class Transactions:
         if warning := take_warning(connection):
             raise StorageUnavailable(f"{self._database}: {warning}")
         self._check_files()  # a commit into a file that has no name is kept by nobody
+        if self._files is not None:
+            self._files.mark_log(connection)
         return result
 
     def _ready(self) -> Connection:
