@@ -316,3 +316,24 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, serv
 
 def service_env(env: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **env}
+
+
+# The doctor
+
+
+def doctor(running: Service) -> str:
+    return run_command("doctor", "--json", cwd=running.directory, env=running.env).stdout
+
+
+def test_the_doctor_checks_the_file_and_who_may_read_it(running: Service, data: Path) -> None:
+    assert "quick_check found nothing wrong" in doctor(running)
+    assert "chmod 600" in doctor(running), "the tests make the file readable"
+    for file in all_of(data / "receiver.db"):
+        file.chmod(0o600)
+    assert "chmod 600" not in doctor(running)
+    assert running.stop() == 0
+    with (data / "receiver.db").open("r+b") as damaged:
+        damaged.seek(5 * 4096)
+        damaged.write(b"\xff" * 4096 * 4)
+    assert '"fail"' in doctor(running)
+    assert "damaged" in doctor(running) or "malformed" in doctor(running)

@@ -1,5 +1,6 @@
 """Is everything in order? One line a finding; exit code 1 if one of them is not."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from receiver.web.health import has_room
 
 _MIN_TOKEN_LETTERS = 16
 _MAX_SKEW_SECONDS = 2.0
+_CHECK_SECONDS = 60.0
 _LOOPBACK = read_address("127.0.0.1")
 
 
@@ -81,6 +83,9 @@ def _look_at_database(database: Database) -> Iterator[Finding]:
         version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
         yield _look_at_durability(database)
+        if database.path is not None:
+            yield _look_for_damage(database)
+            yield from _look_at_permissions(database.path)
     except ReceiverError as error:
         yield Finding("fail", "database", error.message)
     finally:
@@ -98,6 +103,26 @@ def _look_at_durability(database: Database) -> Finding:
     shown = ", ".join(f"{name}={value}" for name, value in found.items() if name != "version")
     weak = found.get("fsync") == "off" or found.get("synchronous_commit") == "off" or found.get("full_page_writes") == "off"
     return Finding("fail" if weak else "ok", "durability", f"{found['version']}: {shown}")
+
+
+def _look_for_damage(database: Database) -> Finding:
+    """Let SQLite check its file, for a bounded time: while it reads, the write-ahead log of the service grows."""
+    size = f"{database.size_bytes() / 2**20:.0f} MiB"
+    if sys.stderr.isatty():
+        click.echo(f"checking {size} …", err=True)
+    try:
+        damage = database.find_damage(_CHECK_SECONDS)
+    except TimeoutError:
+        return Finding("warn", "integrity", f"unknown: {size} were not checked within {_CHECK_SECONDS:g} s; check a copy")
+    if damage is not None:
+        return Finding("fail", "integrity", f"the file is damaged, restore a copy: {damage}")
+    return Finding("ok", "integrity", f"quick_check found nothing wrong in {size}")
+
+
+def _look_at_permissions(database: Path) -> Iterator[Finding]:
+    for file in (Path(".env"), database, Path(f"{database}-wal"), Path(f"{database}-shm")):
+        if file.exists() and file.stat().st_mode & 0o077:
+            yield Finding("warn", "permissions", f"other users may open {file}: run `chmod 600 {file}`")
 
 
 def _look_at_clock(database: Database) -> Iterator[Finding]:

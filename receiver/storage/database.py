@@ -23,6 +23,7 @@ from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape
 from receiver.storage.engines import (
     connect_listener,
+    find_damage,
     is_sqlite,
     keep_scratch_in_memory,
     make_reading_engine,
@@ -221,6 +222,13 @@ class Database:
                 return {"version": f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}", **found}
             shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in _DURABILITY}
             return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
+
+    def find_damage(self, seconds: float) -> str | None:
+        """Return what is wrong inside a SQLite file, or None; a server looks after its own. Raises TimeoutError."""
+        if not self.is_sqlite:
+            return None
+        with self.read() as connection:
+            return find_damage(connection, seconds)
 
     def clock_skew_seconds(self) -> float:
         """Return how far the database's clock is from ours; a file has none."""
