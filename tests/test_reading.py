@@ -179,3 +179,30 @@ def test_a_number_that_no_database_holds_stays_as_it_was_written(digits: str) ->
 def test_where_it_matters_a_long_whole_number_keeps_its_digits() -> None:
     body = b'{"tracking_number": 9400100000000000000012, "small": 7}'
     assert read_json(body, exact=True) == {"tracking_number": "9400100000000000000012", "small": 7}
+
+
+@pytest.mark.parametrize("character", ["\n", "\r\n", "\t", "\0", "\x1b", "\x7f"])
+def test_control_characters_in_strings_are_read_where_a_template_made_the_body(character: str) -> None:
+    body = ('\ufeff{"key": "a' + character + 'b"}\r\n\t ').encode()
+    assert read_json(body, exact=True) == {"key": f"a{character}b"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a"\x00: 1}', id="outside of strings"),
+        pytest.param(b'{"a": "b', id="an open string"),
+        pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'{"a": "\xe9"}', id="Latin-1"),
+        pytest.param(b"{'a': 1}", id="single quotes"),
+        pytest.param(b'{"a": 1,}', id="a comma too many"),
+    ],
+)
+def test_what_leaves_a_doubt_is_not_read_in_a_designed_body_either(body: bytes) -> None:
+    with pytest.raises(InvalidJson):
+        read_json(body, exact=True)
+
+
+def test_control_characters_in_strings_stay_an_error_in_a_body_of_a_program() -> None:
+    with pytest.raises(InvalidJson):
+        read_json(b'{"key": "a\nb"}')

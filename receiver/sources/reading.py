@@ -19,7 +19,10 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def read_json(body: bytes, *, exact: bool = False) -> Any:
-    """Parse a body. Raises InvalidJson naming the place. With `exact`, whole numbers beyond 64 bits are kept as their digits.
+    """Parse a body. Raises InvalidJson naming the place.
+
+    With `exact`, for bodies that somebody designed: whole numbers beyond 64 bits are kept as their digits, and control characters
+    that a template put into a string, such as a line break, are read.
 
     What strict parsing refuses but senders really produce is read all the same: a byte order mark, and halves of surrogate pairs
     (a JavaScript sender that cut a courier's text in the middle of an emoji), which become U+FFFD.
@@ -28,14 +31,20 @@ def read_json(body: bytes, *, exact: bool = False) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as strict:
         try:
-            return _read_leniently(body)
+            return _read_leniently(body, strict=not exact)
         except (ValueError, RecursionError):
             raise InvalidJson(f"The body must be JSON: {strict}.") from None
-    return _read_leniently(body) if exact and _LONG_NUMBER.search(body) else value
+    return _read_leniently(body, strict=False) if exact and _LONG_NUMBER.search(body) else value
 
 
-def _read_leniently(body: bytes) -> Any:
-    value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_int=_bounded, parse_float=_bounded)
+def _read_leniently(body: bytes, *, strict: bool) -> Any:
+    value = json.loads(
+        body.decode("utf-8-sig"),
+        strict=strict,
+        parse_constant=_refuse_constant,
+        parse_int=_bounded,
+        parse_float=_bounded,
+    )
     # Out through UTF-16 and back: pairs join, halves are replaced.
     return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
