@@ -84,7 +84,7 @@ DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
     "settings/record.py": {"sqlite:///data/receiver.db"},
     "storage/operations.py": {"sqlite_with_rowid"},
-    "storage/outbox.py": {"sqlite_with_rowid"},
+    "storage/dispatches.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
 }

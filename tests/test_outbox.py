@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from receiver.changes import Subscription
 from receiver.clock import to_micros
-from receiver.storage.outbox import BLOCKED, Claimed, Exchanged, Outbox, Outcome
+from receiver.storage.dispatches import BLOCKED
+from receiver.storage.outbox import Claimed, Exchanged, Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store
 from tests.harness.load import together

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 
 from receiver.rows import DispatchRow
 from receiver.storage.database import Database
-from receiver.storage.outbox import BLOCKED, DispatchTable, Exchanged, Outbox, Outcome
+from receiver.storage.dispatches import BLOCKED, DispatchTable
+from receiver.storage.outbox import Exchanged, Outbox, Outcome
 from receiver.storage.statements import Insert
 from receiver.storage.tables import table_of
 from receiver.storage.transactions import Transactions

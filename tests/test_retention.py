@@ -35,7 +35,7 @@ from receiver.retention import (
 from receiver.settings import load
 from receiver.sources import make_sources
 from receiver.storage import queries
-from receiver.storage.outbox import DeadTable
+from receiver.storage.dispatches import DeadTable
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
 from receiver.storage.tables import table_of
 from receiver.storage.upkeep import Upkeep

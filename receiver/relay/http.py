@@ -26,7 +26,7 @@ from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
 from receiver.relay.envelope import write_body
 from receiver.relay.signature import Signer
-from receiver.relay.target import AT_ONCE, NotTaken, TargetGone
+from receiver.relay.target import AT_ONCE, NotTaken, TargetDown, TargetGone, TimedOut
 from receiver.targets import TargetSettings
 
 _MAX_REST_BYTES = 4096  # of an answer's body that is read for the sake of the connection
@@ -56,7 +56,7 @@ class HttpTarget:
         self._under_way: set[Post] = set()
 
     async def deliver(self, change: Change) -> None:
-        """Post a change; return if the answer is 2xx. Raises NotTaken, TargetGone or TimeoutError."""
+        """Post a change; return if the answer is 2xx. Raises NotTaken, TargetDown, TimedOut or TargetGone."""
         now, body = clock.now(), write_body(change)
         headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
         post = Post(self._connections, self._path, headers, body)
@@ -64,11 +64,11 @@ class HttpTarget:
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, post.run)
         except TimeoutError:
-            raise
+            raise TimedOut(self.timeout_seconds) from None
         except NotAllowed as error:
-            raise NotTaken(f"{self.subscription.target} was not called: {error}.") from None
+            raise TargetDown(f"{self.subscription.target} was not called: {error}.") from None
         except _FAULTS as error:
-            raise NotTaken(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
+            raise TargetDown(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
         finally:
             post.cut()  # where time is up it still runs
             self._under_way.discard(post)
@@ -132,13 +132,14 @@ class Post:
 
 
 def judge(target: str, answer: Answer, now: datetime) -> None:
-    """Return if an answer means that the change was taken. Raises TargetGone or NotTaken."""
+    """Return if an answer means that the change was taken. Raises TargetGone, TargetDown or NotTaken."""
     if 200 <= answer.status < 300:
         return
     if answer.status == 410:
         raise TargetGone(f"{target} answered 410: it wants no more.")
     asked = read_retry_after(answer.retry_after, now) if answer.status in {429, 503} else None
-    raise NotTaken(f"{target} answered {answer.status}.", asked)
+    is_down = answer.status == 429 or answer.status >= 500
+    raise (TargetDown if is_down else NotTaken)(f"{target} answered {answer.status}.", asked)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:

@@ -5,21 +5,23 @@ set) is dropped there; later than that, readers see it by its id. A stream has t
 
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
 `write_body`, with the id of the change where that broker compares ids; it returns when the broker has confirmed the change, and
-raises NotTaken if it has not. Besides, its scheme in `receiver/targets.py` and a line in `assembly.py`. Order, repetition and
-patience are the lane's: of a tracker it hands over one change after the other.
+raises TargetDown if the broker takes nothing now, NotTaken if it does not take this change. Besides, its scheme in
+`receiver/targets.py` and a line in `assembly.py`. Order, repetition and patience are the lane's: of a tracker it hands over one
+change after the other.
 """
 
 import asyncio
 from collections.abc import Sequence
 
 from nats.aio.client import Client
+from nats.errors import MaxPayloadError
 from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver.changes import Change
 from receiver.gate import Secret
 from receiver.relay.envelope import write_body
-from receiver.relay.target import NotTaken
+from receiver.relay.target import NotTaken, TargetDown
 from receiver.targets import TargetSettings
 
 _CONNECT_SECONDS = 5
@@ -41,21 +43,24 @@ class NatsTarget:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def deliver(self, change: Change) -> None:
-        """Publish a change; return when the broker has confirmed it. Raises NotTaken."""
+        """Publish a change; return when the broker has confirmed it. Raises NotTaken or TargetDown."""
         client = await self._connected()
         headers = {Header.MSG_ID.value: change.id}
         try:
             await client.jetstream().publish(self._subject, write_body(change), self.timeout_seconds, headers=headers)
         except NoStreamResponseError:
-            raise NotTaken(f"{self.subscription.target}: no stream of the broker takes its subject.") from None
+            raise TargetDown(f"{self.subscription.target}: no stream of the broker takes its subject.") from None
         except APIError as error:
-            raise NotTaken(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
+            kind = TargetDown if (error.code or 500) >= 500 else NotTaken
+            raise kind(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
+        except MaxPayloadError:
+            raise NotTaken(f"{self.subscription.target}: the change is larger than the broker takes.") from None
         except asyncio.CancelledError:  # time is up: the broker may be gone without a word
             self._drop(client)
             raise
         except Exception as error:
             self._drop(client)
-            raise NotTaken(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
+            raise TargetDown(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
 
     async def close(self) -> None:
         """End the connection."""
@@ -76,7 +81,7 @@ class NatsTarget:
             return await asyncio.shield(self._connecting)
         except Exception as error:
             name = "it refuses the token" if "authorization" in str(error).lower() else type(error).__name__
-            raise NotTaken(f"{self.subscription.target}: there is no connection to the broker: {name}.") from None
+            raise TargetDown(f"{self.subscription.target}: there is no connection to the broker: {name}.") from None
 
     async def _connect(self) -> Client:
         """Connect once to each server that is known: when to try again is the lane's to say, as with other targets."""

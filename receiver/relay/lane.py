@@ -7,15 +7,15 @@ from functools import partial
 from random import random
 from secrets import token_hex
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.relay.schedule import PACE, Circuit, Pace, next_try
-from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetGone
-from receiver.storage.outbox import Claimed, Exchanged, Outcome
+from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
+from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
 
 _LEASE_SECONDS = 90.0  # longer than the longest time-out and what it takes to put down an outcome
 _MIN_WAIT_SECONDS = 0.05
@@ -39,6 +39,7 @@ class Lane:
         self._name = target.subscription.target
         self._do = do
         self._circuit = Circuit(pace)
+        self._last_tried: tuple[str, str] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
         self._signal = asyncio.Event()
@@ -74,9 +75,7 @@ class Lane:
             self._ended = ended + self._ended  # within the lease it is still ours to say
             raise
         for item in exchanged.claimed:
-            task = asyncio.create_task(self._try(item))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way.add(asyncio.create_task(self._try(item)))
         if exchanged.blocked:
             return 0
         return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
@@ -92,39 +91,56 @@ class Lane:
     async def _try(self, claimed: Claimed) -> None:
         """Deliver one change; whatever happens, there is an outcome."""
         place = (claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+        self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
-            async with asyncio.timeout(self.target.timeout_seconds):
-                await self.target.deliver(claimed.change)
+            await self._deliver(claimed)
         except TargetGone as error:
             self._ended.append(Outcome(*place, error.message, _now()))
             await self._stop(error)
         except Exception as error:
             asked = error.asked_seconds if isinstance(error, NotTaken) else None
-            self._circuit = self._circuit.failed(_ticks(), asked)
+            if isinstance(error, TargetDown):
+                self._circuit = self._circuit.failed(_ticks(), asked)
+            elif isinstance(error, NotTaken):
+                self._circuit = self._circuit.succeeded()
             chance = random()  # noqa: S311  spreading, not guarding
             due_at = next_try(claimed.attempts, _now(), chance, asked, self._pace.delays_seconds)
-            self._ended.append(Outcome(*place, _describe(error, self.target.timeout_seconds), due_at))
+            self._ended.append(Outcome(*place, _describe(error), due_at))
             event = "change_not_taken" if due_at is not None else "change_given_up"
             _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
         else:
             self._circuit = self._circuit.succeeded()
             self._ended.append(Outcome(*place))
-        self._signal.set()
+        finally:  # before the signal: whoever wakes up counts what is under way
+            self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._signal.set()
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        """Hand a change over. Raises what the target raises; TimedOut if the time is up, which is not one of its own errors."""
+        limit = asyncio.timeout(self.target.timeout_seconds)
+        try:
+            async with limit:
+                await self.target.deliver(claimed.change)
+        except TimeoutError:
+            if limit.expired():
+                raise TimedOut(self.target.timeout_seconds) from None
+            raise
 
     async def _exchange(self, room: int, ended: list[Outcome]) -> Exchanged:
         """Exchange outcomes for changes. Where the outcomes cannot be stored together, each is stored by itself."""
         now = _now()
         mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(_LEASE_SECONDS * _SECOND)
+        probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing else None
         exchange = partial(self._do, "exchange_changes", self._name, mark, now, leased_until)
         try:
-            exchanged: Exchanged = await exchange(room, ended)
+            exchanged: Exchanged = await exchange(room, ended, probe)
         except StorageUnavailable:
             raise
         except Exception:
             while ended:
                 await self._settle(exchange, ended[0])
                 ended.pop(0)
-            exchanged = await exchange(room, [])
+            exchanged = await exchange(room, [], probe)
         return exchanged
 
     async def _settle(self, exchange: Do, outcome: Outcome) -> None:
@@ -167,9 +183,7 @@ def _name(error: Exception) -> str:
     return error.message if isinstance(error, ReceiverError) else type(error).__name__
 
 
-def _describe(error: Exception, timeout_seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"It did not take the change within {timeout_seconds:g} seconds."
+def _describe(error: Exception) -> str:
     if isinstance(error, ReceiverError):
         return error.message
     return "".join(traceback.format_exception(error))[-_MAX_ERROR_LETTERS:]

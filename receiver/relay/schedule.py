@@ -47,9 +47,10 @@ def next_try(
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """Whether a target is spared: after some failures in a row it gets one call now and then, until one succeeds.
+    """Whether a target is spared: after some failures in a row it gets one call now and then, until it answers again.
 
-    `failures` counts those that say something new: what was under way together when the target went fails together, once.
+    A failure here says that the target is down; that it does not take some change is an answer. `failures` counts those that say
+    something new: what was under way together when the target went fails together, once.
     """
 
     pace: Pace = PACE
@@ -67,8 +68,21 @@ class Circuit:
         """Return for how many seconds there will be no room."""
         return max(0, self.opens_at - now, self.rests_until - now) / _SECOND
 
+    @property
+    def is_probing(self) -> bool:
+        """Tell whether the next call is one to find out if the target is still down."""
+        return self.failures >= self.pace.patience
+
+    @property
+    def probes_newest(self) -> bool:
+        """Tell which change that call takes: by turns the newest that is due, and the oldest.
+
+        So what fails by itself, though it looks as if the target were down, is not all that is ever tried.
+        """
+        return (self.failures - self.pace.patience) % 2 == 0
+
     def succeeded(self) -> "Circuit":
-        """Return the state after a success. A rest that was asked for goes on."""
+        """Return the state after an answer. A rest that was asked for goes on."""
         return Circuit(self.pace, rests_until=self.rests_until)
 
     def failed(self, now: int, asked_seconds: float | None = None) -> "Circuit":

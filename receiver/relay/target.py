@@ -16,7 +16,7 @@ class Target(Protocol):
     timeout_seconds: float
 
     async def deliver(self, change: Change) -> None:
-        """Hand a change over; returning means that it was taken. Raises NotTaken or TargetGone, or anything else.
+        """Hand a change over; returning means that it was taken. Raises NotTaken, TargetDown, TargetGone, or anything else.
 
         The same change may come again: its id is the same.
         """
@@ -33,6 +33,22 @@ class NotTaken(ReceiverError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.asked_seconds = retry_after_seconds
+
+
+class TargetDown(NotTaken):
+    """The target takes nothing now, whatever it is given: no connection, no answer in time, 429, 5xx. This counts against it.
+
+    All other failures are those of one change, and hold up its tracker alone.
+    """
+
+    code = "target_down"
+
+
+class TimedOut(TargetDown, TimeoutError):
+    """The target did not take a change in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"It did not take the change within {seconds:g} seconds.")
 
 
 class TargetGone(ReceiverError):

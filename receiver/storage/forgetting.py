@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Select, delete, select, union, update
 from receiver.errors import NotFound
 from receiver.forgetting import Erasure, KeptCall, Part, Split, Tracked, plan
 from receiver.storage.database import Database
+from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.faults import LostRace
-from receiver.storage.outbox import DeadTable, DispatchTable
 from receiver.storage.queries.pages import is_keepable
 from receiver.storage.tables import (
     NOT_ACCEPTED,

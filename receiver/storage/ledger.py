@@ -11,8 +11,8 @@ from receiver.decide import Bench
 from receiver.records import Submission
 from receiver.rows import DispatchRow, EventRow, TrackerRow
 from receiver.storage.database import Database
+from receiver.storage.dispatches import BLOCKED, DispatchTable
 from receiver.storage.faults import LostRace
-from receiver.storage.outbox import BLOCKED, DispatchTable
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
     EventTable,

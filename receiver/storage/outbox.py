@@ -5,105 +5,48 @@ removes them; if it dies, they come due again. A tracker's changes go out one af
 comes due, those behind it are *blocked* until the first one is settled. So one tracker's failure holds up nobody but itself, and
 a claim never looks at what waits behind a failure.
 
-A row need not be inserted as blocked, though those are that come with an earlier one of their batch. A claim that meets a row
-behind another one blocks it, under a lock on the first row of its tracker: whoever removes that one then sees what to unblock.
+A row may come in as due behind another one. A claim that meets it blocks it, under a lock on the first row of its tracker:
+whoever removes that one then sees what to unblock.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
-    FromClause,
-    Index,
     Row,
-    ScalarSelect,
-    Text,
     and_,
     bindparam,
     case,
     delete,
     insert,
     literal,
+    or_,
     select,
-    text,
     update,
 )
-from sqlmodel import Field
 
 from receiver.changes import Change
 from receiver.storage.database import Database
+from receiver.storage.dispatches import (
+    BLOCKED,
+    IS_CLAIMED,
+    IS_OF_TRACKER,
+    IS_ROW,
+    DeadTable,
+    DispatchTable,
+    StoppedTable,
+    first_move,
+    row_keys,
+)
 from receiver.storage.statements import Lookup
-from receiver.storage.tables import EventTable, MessageTable, Table, TrackerTable, key, table_of
-
-BLOCKED = 1 << 62
-"""`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
-
-_IS_CLAIMED = text("claim IS NOT NULL")
-
-
-class DispatchTable(Table, table=True):
-    """The changes that a target has not taken yet (`rows.DispatchRow`)."""
-
-    __tablename__ = "dispatches"
-    __table_args__ = (
-        Index(None, "target", "due_at"),
-        Index("ix_dispatches_claim", "claim", sqlite_where=_IS_CLAIMED, postgresql_where=_IS_CLAIMED),
-        {"sqlite_with_rowid": False},
-    )
-
-    target: str = key()
-    source: str = key()
-    tracker_id: str = key()
-    move: int = Field(primary_key=True)
-    event_id: str = Field(sa_type=Text)
-    due_at: int = Field(sa_type=BigInteger)
-    attempts: int
-    claim: str | None = Field(sa_type=Text)
-    error: str | None = Field(sa_type=Text)
-    made_at: int = Field(sa_type=BigInteger)
-    unsettled: int = Field(0, sa_column_kwargs={"server_default": text("0")})
-
-
-class DeadTable(Table, table=True):
-    """The changes that a target could not take, set aside with the last error so that later ones go on."""
-
-    __tablename__ = "dead_changes"
-    __table_args__ = (Index(None, "died_at"),)
-
-    target: str = key()
-    source: str = key()
-    tracker_id: str = key()
-    move: int = Field(primary_key=True)
-    event_id: str = Field(sa_type=Text)
-    died_at: int = Field(sa_type=BigInteger)
-    attempts: int
-    error: str = Field(sa_type=Text)
-
+from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
 
 _OF_EVENT = (
     *("move", "source", "tracker_id", "event_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
     *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
 )
 
-
-class StoppedTable(Table, table=True):
-    """The targets that said that they want no more."""
-
-    __tablename__ = "stopped_targets"
-
-    target: str = key()
-    stopped_at: int = Field(sa_type=BigInteger)
-    reason: str = Field(sa_type=Text)
-
-
-_IS_OF_TRACKER = and_(
-    table_of(DispatchTable).c.target == bindparam("of_target"),
-    table_of(DispatchTable).c.source == bindparam("of_source"),
-    table_of(DispatchTable).c.tracker_id == bindparam("of_tracker"),
-)
-_IS_ROW = and_(_IS_OF_TRACKER, table_of(DispatchTable).c.move == bindparam("of_move"))
 
 _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
@@ -136,6 +79,15 @@ class Outcome(NamedTuple):
     due_at: int | None = None
 
 
+class Probe(NamedTuple):
+    """What is asked for to try a target that seems to be down: the `newest` change that is due, or the oldest, and not one of
+    the tracker to `avoid` (source and id), if there is another.
+    """
+
+    newest: bool
+    avoid: tuple[str, str] | None
+
+
 class Exchanged(NamedTuple):
     """What a relay gets for its outcomes: changes to deliver, and when it should ask again.
 
@@ -165,17 +117,23 @@ class Outbox:
         leased_until: int,
         limit: int,
         outcomes: Sequence[Outcome] = (),
+        probe: Probe | None = None,
     ) -> Exchanged:
         """Put down how tries ended, and make up to `limit` changes that are due ours until `leased_until`, one a tracker.
 
-        `mark` is another one each time: what it stands at is what was claimed now.
-        What costs a transaction of its own costs a commit: so a relay says and asks everything at once.
-        """
+        They are those that came due first, or what the `probe` asks for.
+
+        `mark` is another one each time: what it stands at is what was claimed now."""
         self.settle(connection, target, now, outcomes)
         stopped = table_of(StoppedTable)
         if connection.execute(select(stopped.c.target).where(stopped.c.target == target)).first() is not None:
             return Exchanged([], None)
-        claimed, blocked = self._claim(connection, target, mark, now, leased_until, limit) if limit > 0 else ([], 0)
+        found = self._find_due(connection, target, now, limit, probe) if limit > 0 else []
+        if not found and limit > 0 and probe is not None:  # but there may be only the one to avoid
+            found = self._find_due(connection, target, now, limit)
+        blocked = self._block(connection, target, [row for row in found if row.move != row.first])
+        first = [row_keys(target, row.source, row.tracker_id, row.move) for row in found if row.move == row.first][:limit]
+        claimed = self._claim(connection, mark, leased_until, first) if first else []
         return Exchanged(claimed, _next_due(connection, target), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
@@ -186,7 +144,7 @@ class Outbox:
         gone: list[dict[str, Any]] = []
         settled = 0
         for outcome in sorted(outcomes, key=lambda outcome: outcome[1:4]):
-            ours = {**_keys(target, *outcome[1:4]), "of_claim": outcome.mark}
+            ours = {**row_keys(target, *outcome[1:4]), "of_claim": outcome.mark}
             if outcome.due_at is not None:
                 again.append({**ours, "then": outcome.due_at, "cause": outcome.error})
             elif outcome.error is None:
@@ -194,7 +152,7 @@ class Outbox:
             else:
                 gone.append(ours)
                 settled += self._set_aside(connection, target, now, outcome)
-        still_ours = and_(_IS_ROW, rows.c.claim == bindparam("of_claim"))
+        still_ours = and_(IS_ROW, rows.c.claim == bindparam("of_claim"))
         if again:
             tried = {"due_at": bindparam("then"), "error": bindparam("cause"), "attempts": rows.c.attempts + 1}
             settled += connection.execute(update(rows).where(still_ours).values(**tried, claim=None, unsettled=0), again).rowcount
@@ -213,39 +171,37 @@ class Outbox:
         rows = table_of(DispatchTable)
         claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
         given_back = {"claim": None, "due_at": now, "unsettled": rows.c.unsettled + unsettled}
-        return connection.execute(update(rows).where(_IS_CLAIMED, claimed).values(given_back)).rowcount
+        return connection.execute(update(rows).where(IS_CLAIMED, claimed).values(given_back)).rowcount
 
-    def _claim(
-        self, connection: Connection, target: str, mark: str, now: int, leased_until: int, limit: int
-    ) -> tuple[Sequence[Claimed], int]:
-        """Claim what is due, the longest waiting first; return it, and how many rows that seemed due were blocked.
+    def _claim(self, connection: Connection, mark: str, leased_until: int, places: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
+        """Make these rows ours, which `_find_due` has locked."""
+        rows = table_of(DispatchTable)
+        unsettled = rows.c.unsettled + case((rows.c.claim.is_not(None), 1), else_=0)
+        ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
+        connection.execute(ours, places)
+        read = connection.execute(_read_changes().where(rows.c.claim == mark)).mappings()
+        made = ((Change(**{name: row[name] for name in Change._fields}), row) for row in read)
+        return [Claimed(mark, change, row["attempts"] + 1, row["unsettled"]) for change, row in made]
 
-        The race: two relays want the same row. One of them locks it; the other passes over it, or finds it moved into the future.
+    def _find_due(
+        self, connection: Connection, target: str, now: int, limit: int, probe: Probe | None = None
+    ) -> Sequence[Row[Any]]:
+        """Lock rows that are due; return their places, each with the `first` move of its tracker.
+
+        They may be more than `limit`. The race: two relays want the same row. One locks it; the other passes over it.
         """
         rows = table_of(DispatchTable)
-        found = self._find_due(connection, target, now, limit)
-        if any(row.move != row.first for row in found):
-            found = self._find_due(connection, target, now, max(limit, _LOOKED_AT))
-        blocked = self._block(connection, target, [row for row in found if row.move != row.first])
-        first = [tuple(row[:3]) for row in found if row.move == row.first][:limit]
-        if not first:
-            return [], blocked
-        unsettled = rows.c.unsettled + case((rows.c.claim.is_not(None), 1), else_=0)
-        ours = update(rows).where(_IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
-        connection.execute(ours, [_keys(target, *place) for place in first])
-        read = connection.execute(_read_changes().where(rows.c.claim == mark)).mappings()
-        return [
-            Claimed(mark, Change(**{name: row[name] for name in Change._fields}), row["attempts"] + 1, row["unsettled"])
-            for row in read
-        ], blocked
-
-    def _find_due(self, connection: Connection, target: str, now: int, limit: int) -> Sequence[Row[Any]]:
-        """Lock rows that are due; return their places, each with the `first` move of its tracker."""
-        rows = table_of(DispatchTable)
-        columns = (rows.c.source, rows.c.tracker_id, rows.c.move, _first_move(rows).label("first"))
-        waiting = select(*columns).where(rows.c.target == target).order_by(rows.c.due_at).limit(limit)
+        columns = (rows.c.source, rows.c.tracker_id, rows.c.move, first_move(rows).label("first"))
+        waiting = select(*columns).where(rows.c.target == target)
+        if probe is not None and probe.avoid is not None:
+            source, tracker_id = probe.avoid
+            waiting = waiting.where(or_(rows.c.source != source, rows.c.tracker_id != tracker_id))
+        waiting = waiting.order_by(rows.c.due_at.desc() if probe is not None and probe.newest else rows.c.due_at)
         for due in (rows.c.due_at <= now, rows.c.due_at.between(now + _MAX_AHEAD, BLOCKED - 1)):
-            found = connection.execute(self._database.skip_locked(waiting.where(due), rows)).all()
+            going = self._database.skip_locked(waiting.where(due), rows)
+            found = connection.execute(going.limit(limit)).all()
+            if any(row.move != row.first for row in found):
+                found = connection.execute(going.limit(max(limit, _LOOKED_AT))).all()
             if found:
                 break
         return found
@@ -261,16 +217,18 @@ class Outbox:
         rows = table_of(DispatchTable)
         first = sorted({(target, row.source, row.tracker_id, row.first) for row in behind})
         locked = {(source, tracker_id) for source, tracker_id in self._lock_first.execute(connection, first)}
-        keys = [_keys(target, row.source, row.tracker_id, row.move) for row in behind if (row.source, row.tracker_id) in locked]
+        keys = [
+            row_keys(target, row.source, row.tracker_id, row.move) for row in behind if (row.source, row.tracker_id) in locked
+        ]
         if keys:
-            connection.execute(update(rows).where(_IS_ROW).values(due_at=BLOCKED), keys)
+            connection.execute(update(rows).where(IS_ROW).values(due_at=BLOCKED), keys)
         return len(keys)
 
     def _unblock(self, connection: Connection, now: int, settled: Sequence[dict[str, Any]]) -> None:
         """Let those come due that are the first ones of their trackers now."""
         rows = table_of(DispatchTable)
         is_blocked = rows.c.due_at + 0 == BLOCKED  # as a sum, so that no index is asked for all that are blocked
-        first = and_(_IS_OF_TRACKER, is_blocked, rows.c.move == _first_move(rows))
+        first = and_(IS_OF_TRACKER, is_blocked, rows.c.move == first_move(rows))
         names = ("of_target", "of_source", "of_tracker")
         connection.execute(update(rows).where(first).values(due_at=now), [{name: key[name] for name in names} for key in settled])
 
@@ -281,8 +239,8 @@ class Outbox:
         """
         rows, dead = table_of(DispatchTable), table_of(DeadTable)
         columns = [rows.c[name] for name in ("target", "source", "tracker_id", "move", "event_id", "attempts")]
-        going = delete(rows).where(_IS_ROW, rows.c.claim == outcome.mark).returning(*columns)
-        row = connection.execute(going, _keys(target, *outcome[1:4])).mappings().first()
+        going = delete(rows).where(IS_ROW, rows.c.claim == outcome.mark).returning(*columns)
+        row = connection.execute(going, row_keys(target, *outcome[1:4])).mappings().first()
         if row is None:
             return 0
         kept = {**row, "attempts": row["attempts"] + 1, "died_at": now, "error": outcome.error}
@@ -316,18 +274,6 @@ class Outbox:
         connection.execute(insert(rows).from_select([*names, *fresh], given_up))
         self._database.announce(connection)
         return connection.execute(delete(dead).where(dead.c.target == target)).rowcount
-
-
-def _keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, Any]:
-    """Return the parameters of `_IS_ROW`."""
-    return {"of_target": target, "of_source": source, "of_tracker": tracker_id, "of_move": move}
-
-
-def _first_move(rows: FromClause) -> ScalarSelect[int]:
-    """Return the subquery for the first move that waits of the tracker of `rows`."""
-    earlier = table_of(DispatchTable).alias("earlier")
-    same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
-    return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()
 
 
 def _next_due(connection: Connection, target: str) -> int | None:

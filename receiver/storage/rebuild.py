@@ -17,12 +17,12 @@ from receiver.forgetting import BLANK
 from receiver.records import Delivery, Submission
 from receiver.rows import AuditRow, DeliveryRow
 from receiver.storage.database import Database
+from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.inbox import make_harmless
 from receiver.storage.kept import has_bytes, make_delivery, was_kept
 from receiver.storage.ledger import Ledger
 from receiver.storage.model import METADATA
 from receiver.storage.operations import AuditTable
-from receiver.storage.outbox import DeadTable, DispatchTable
 from receiver.storage.pruned import Legacy, read_legacy, take_over
 from receiver.storage.replay import ACTION, Order, Replays
 from receiver.storage.statements import Insert

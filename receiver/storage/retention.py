@@ -30,7 +30,7 @@ from receiver.clock import first_id
 from receiver.errors import Underway
 from receiver.retention import KINDS, Slice, Went, units_of
 from receiver.storage.database import Database
-from receiver.storage.outbox import DeadTable
+from receiver.storage.dispatches import DeadTable
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, Table, key, table_of
 
 LEASE_MICROS = 60_000_000

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, case, func, select, tuple_
 from receiver.clock import iso
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.outbox import DeadTable, DispatchTable, StoppedTable
+from receiver.storage.dispatches import DeadTable, DispatchTable, StoppedTable
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.tables import table_of
 

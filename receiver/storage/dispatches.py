@@ -1,0 +1,82 @@
+"""The tables of the outbox: which changes wait for which target, which were set aside, which targets are stopped."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, FromClause, Index, ScalarSelect, Text, and_, bindparam, select, text
+from sqlmodel import Field
+
+from receiver.storage.tables import Table, key, table_of
+
+BLOCKED = 1 << 62
+"""`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
+
+IS_CLAIMED = text("claim IS NOT NULL")
+
+
+class DispatchTable(Table, table=True):
+    """The changes that a target has not taken yet (`rows.DispatchRow`)."""
+
+    __tablename__ = "dispatches"
+    __table_args__ = (
+        Index(None, "target", "due_at"),
+        Index("ix_dispatches_claim", "claim", sqlite_where=IS_CLAIMED, postgresql_where=IS_CLAIMED),
+        {"sqlite_with_rowid": False},
+    )
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    due_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    claim: str | None = Field(sa_type=Text)
+    error: str | None = Field(sa_type=Text)
+    made_at: int = Field(sa_type=BigInteger)
+    unsettled: int = Field(0, sa_column_kwargs={"server_default": text("0")})
+
+
+class DeadTable(Table, table=True):
+    """The changes that a target could not take, set aside with the last error so that later ones go on."""
+
+    __tablename__ = "dead_changes"
+    __table_args__ = (Index(None, "died_at"),)
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    died_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    error: str = Field(sa_type=Text)
+
+
+class StoppedTable(Table, table=True):
+    """The targets that said that they want no more."""
+
+    __tablename__ = "stopped_targets"
+
+    target: str = key()
+    stopped_at: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+
+
+IS_OF_TRACKER = and_(
+    table_of(DispatchTable).c.target == bindparam("of_target"),
+    table_of(DispatchTable).c.source == bindparam("of_source"),
+    table_of(DispatchTable).c.tracker_id == bindparam("of_tracker"),
+)
+IS_ROW = and_(IS_OF_TRACKER, table_of(DispatchTable).c.move == bindparam("of_move"))
+
+
+def row_keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, Any]:
+    """Return the parameters of `IS_ROW`."""
+    return {"of_target": target, "of_source": source, "of_tracker": tracker_id, "of_move": move}
+
+
+def first_move(rows: FromClause) -> ScalarSelect[int]:
+    """Return the subquery for the first move that waits of the tracker of `rows`."""
+    earlier = table_of(DispatchTable).alias("earlier")
+    same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+    return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()

@@ -1,0 +1,145 @@
+"""What does not concern a target does not count against it: an hour of a shop that knows only some parcels, in simulated time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from receiver.changes import Change, Subscription
+from receiver.relay.lane import Lane
+from receiver.relay.target import NotTaken, TargetDown
+from receiver.storage.transactions import Transactions
+from receiver.storage.upkeep import Upkeep
+from tests.harness import ship24
+from tests.harness.inbox import NOW, Store, submission
+from tests.harness.service import read_rows
+from tests.harness.simulated_time import run_simulated
+from tests.harness.storage import make_tables
+
+SECONDS = 3600
+ROUND_SECONDS = 20
+
+
+class Shop:
+    """A target that takes a change after some time, or raises what `judge` returns."""
+
+    timeout_seconds = 10.0
+
+    def __init__(self, judge: Callable[[Change], Exception | None]) -> None:
+        self.subscription = Subscription("shop")
+        self._judge = judge
+        self.taken: list[tuple[str, int, float]] = []
+        self.calls: Counter[str] = Counter()
+
+    async def deliver(self, change: Change) -> None:
+        await asyncio.sleep(0.2)
+        self.calls[change.tracker_id] += 1
+        if (error := self._judge(change)) is not None:
+            raise error
+        self.taken.append((change.tracker_id, change.move, asyncio.get_running_loop().time()))
+
+    async def close(self) -> None:
+        pass
+
+
+def is_bad(change: Change) -> bool:
+    return change.tracker_id.endswith("0")
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    make_tables(sqlite_url)
+    opened = Store(sqlite_url, [Subscription("shop")])
+    yield opened
+    opened.close()
+
+
+def tell(store: Store, trackers: range, number: int, at: datetime) -> None:
+    """Keep a further change of each tracker, as of now."""
+    occurrence = (datetime(2025, 3, 1) + timedelta(seconds=number)).isoformat()  # noqa: DTZ001  as a courier writes it
+    items = [ship24.item(tracker_id=f"t{tracker}", events=[ship24.event(occurrence=occurrence)]) for tracker in trackers]
+    store.inbox.keep([submission(ship24.body(*items))], at)
+
+
+def lane_of(store: Store, shop: Shop) -> Lane:
+    upkeep, transactions = Upkeep(store.database), Transactions(store.database)
+
+    async def do(name: str, *arguments: Any) -> Any:
+        return transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
+
+    return Lane(shop, do, "relay")
+
+
+def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_once_for_an_hour(
+    store: Store, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(lambda change: NotTaken("shop answered 404.") if is_bad(change) else None)
+    told: dict[int, float] = {}
+
+    async def run() -> None:
+        lane = lane_of(store, shop)
+        running = asyncio.create_task(lane.run())
+        for number in range(SECONDS // ROUND_SECONDS):
+            told[number + 1] = asyncio.get_running_loop().time()
+            tell(store, range(50), number, NOW + timedelta(seconds=told[number + 1]))
+            lane.wake()
+            await asyncio.sleep(ROUND_SECONDS)
+        running.cancel()
+        await lane.finish(5)
+
+    run_simulated(run(), NOW, monkeypatch)
+    rounds = SECONDS // ROUND_SECONDS
+    good = [f"t{number}" for number in range(50) if number % 10]
+    assert {tracker: [move for of, move, _ in shop.taken if of == tracker] for tracker in good} == {
+        tracker: list(range(1, rounds + 1)) for tracker in good
+    }
+    assert max(at - told[move] for _, move, at in shop.taken) < 2, "none waited for the ones that the shop does not know"
+    assert {shop.calls[f"t{number}"] for number in (0, 10, 20, 30, 40)} <= {5, 6}, "5 s, 30 s, 2 min, 10 min, 30 min"
+    waiting = read_rows(sqlite_url, "SELECT DISTINCT tracker_id FROM dispatches")
+    assert {row["tracker_id"] for row in waiting} == {"t0", "t10", "t20", "t30", "t40"}
+
+
+@pytest.mark.parametrize("error", [TargetDown("shop answered 500."), ValueError("a handler that raises")])
+def test_a_hundred_trackers_that_always_fail_do_not_keep_the_others_waiting(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    shop = Shop(lambda change: error if int(change.tracker_id[1:]) < 100 else None)
+
+    async def run() -> None:
+        lane = lane_of(store, shop)
+        tell(store, range(100), 0, NOW)
+        tell(store, range(100, 120), 0, NOW)
+        running = asyncio.create_task(lane.run())
+        await asyncio.sleep(600)
+        running.cancel()
+        await lane.finish(5)
+
+    run_simulated(run(), NOW, monkeypatch)
+    assert {tracker for tracker, _, _ in shop.taken} == {f"t{number}" for number in range(100, 120)}
+
+
+def test_a_target_that_is_down_is_spared_and_gets_one_call_of_another_tracker_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def judge(change: Change) -> Exception:
+        tried.append(change.tracker_id)
+        return TargetDown("shop did not answer.")
+
+    async def run() -> None:
+        lane = lane_of(store, Shop(judge))
+        tell(store, range(40), 0, NOW)
+        running = asyncio.create_task(lane.run())
+        await asyncio.sleep(3000)
+        running.cancel()
+        await lane.finish(5)
+
+    run_simulated(run(), NOW, monkeypatch)
+    probes = tried[32:]
+    assert 9 <= len(probes) <= 14, "after 10 s, 30 s, 1 min, 2 min, then each 5 min"
+    assert all(earlier != later for earlier, later in pairwise(probes))
