@@ -14,7 +14,7 @@ class ReceiverError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     outcome: ClassVar[str] = "failed"
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(self, message: str) -> None:
@@ -38,6 +38,17 @@ class Unauthorized(Refused):
     status = 401
     code = "unauthorized"
     headers = ((b"www-authenticate", b"Bearer"),)
+
+
+class TooManyAttempts(Refused):
+    """Another wrong ops token, after too many from the same address; the right one is never refused for that."""
+
+    status = 429
+    code = "too_many_attempts"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(f"Too many wrong tokens came from this address. Try again in {retry_after_seconds} seconds.")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class AddressNotAllowed(Refused):

@@ -93,8 +93,14 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
     scheme, _, credentials = authorization[0].strip().partition(b" ")
     if scheme.lower() != b"bearer" or not credentials.strip():
         raise Unauthorized("Expected `Authorization: Bearer <token>`; it has another form.")
-    digest = sha256(credentials.strip()).digest()
-    names = [token.name for token in tokens if token.matches(digest)]
-    if not names:
+    name = match_token(tokens, credentials.strip())
+    if name is None:
         raise Unauthorized("The bearer token is not one of those set here.")
-    return names[0]
+    return name
+
+
+def match_token(tokens: Sequence[Secret], sent: bytes) -> str | None:
+    """Return the name of the token that was sent; None if it is none of these. Each is compared, whichever matches."""
+    digest = sha256(sent).digest()
+    names = [token.name for token in tokens if token.matches(digest)]
+    return names[0] if names else None

@@ -183,3 +183,12 @@ class DispatchRow(NamedTuple):
     error: str | None
     made_at: int
     unsettled: int = 0
+
+
+class SessionRow(NamedTuple):
+    """Somebody who is signed in to the console: `digest` is that of the session's id, `actor` the name of the ops token."""
+
+    digest: str
+    actor: str
+    began_at: int
+    expires_at: int

@@ -62,7 +62,6 @@ ONLY_IN = {
     "starlette": "web service",
     "jinja2": "web",
     "markupsafe": "web",
-    "itsdangerous": "web",
     "uvicorn": "web service",
     "pydantic": "settings web",
     "pydantic_settings": "settings",

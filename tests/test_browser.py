@@ -140,25 +140,25 @@ def test_light_and_dark_differ(open_tab: OpenTab) -> None:
 def test_signing_in_and_out(open_tab: OpenTab) -> None:
     tab = open_tab(signed_in=False)
     tab.open("/ops/trackers?q=LZ")
-    tab.page.get_by_label("Ops token").fill("wrong")
+    tab.page.get_by_label("Access token").fill("wrong")
     tab.page.get_by_role("button", name="Sign in").click()
-    expect(tab.page.get_by_role("alert")).to_contain_text("That did not work.")
+    expect(tab.page.get_by_role("alert")).to_contain_text("Sign-in failed.")
     tab.wrong.clear()  # the browser notes the 403
-    tab.page.get_by_label("Ops token").fill(OPS)
+    tab.page.get_by_label("Access token").fill(OPS)
     tab.page.get_by_role("button", name="Sign in").click()
     tab.page.wait_for_url("**/ops/trackers?q=LZ")
-    expect(tab.page.get_by_text("Signed in with anna")).to_be_visible()
+    expect(tab.page.get_by_text("Signed in as anna")).to_be_visible()
     tab.page.get_by_role("button", name="Sign out").click()
     tab.page.wait_for_url("**/ops/sign-in")
     tab.page.go_back()
-    expect(tab.page.get_by_label("Ops token")).to_be_visible()
+    expect(tab.page.get_by_label("Access token")).to_be_visible()
 
 
 def test_by_keyboard_alone_from_the_sign_in_to_a_timeline(running: Service, open_tab: OpenTab) -> None:
     tab = open_tab(signed_in=False)
     tab.open("/ops")
     keyboard = tab.page.keyboard
-    expect(tab.page.get_by_label("Ops token")).to_be_focused()
+    expect(tab.page.get_by_label("Access token")).to_be_focused()
     keyboard.type(OPS)
     keyboard.press("Enter")
     tab.page.wait_for_url("**/ops")

@@ -39,6 +39,7 @@ def without_security(document: dict[str, Any]) -> dict[str, Any]:
 OPS = "the-ops-token-of-these-tests"
 SOURCES = make_sources({}, {})
 DOCUMENT = describe(Questions(Database("sqlite:///nowhere"), SOURCES).table(), SOURCES, CUSTOMERS_PATH)
+PLACES = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods if path.startswith("/ops/api")]
 QUESTIONS = schemathesis.openapi.from_dict(without_security(DOCUMENT)).include(path_regex="^/ops/api/|^/readyz|^/healthz")
 
 # Not that all valid data is accepted: a cursor is a string that only we can make.
@@ -56,7 +57,7 @@ CHECKS = [
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that has seen one call of each kind."""
     directory = tmp_path_factory.mktemp("openapi")
-    with serving(directory, f"sqlite:///{directory}/receiver.db", ops_tokens=OPS) as service:
+    with serving(directory, f"sqlite:///{directory}/receiver.db", ops_tokens=OPS, trusted_proxies="127.0.0.1") as service:
         for file in sorted(Path("tests/payloads/ship24").glob("*.json")):
             service.post(file.read_bytes())
         service.post(ship24.single("known"))
@@ -77,11 +78,10 @@ def test_the_document_is_served_as_it_is_made(running: Service) -> None:
     assert running.get("/ops/api/openapi.json", token=OPS).json() == json.loads(json.dumps(DOCUMENT))
 
 
-@pytest.mark.parametrize(
-    ("path", "method"), [(p, m) for p, ms in DOCUMENT["paths"].items() for m in ms if p.startswith("/ops/api")]
-)
+@pytest.mark.parametrize(("path", "method"), PLACES)
 def test_nothing_is_answered_without_an_ops_token(running: Service, path: str, method: str) -> None:
-    """A sender's token is none."""
+    """A sender's token is none. The limit of wrong ones is that of an address."""
+    client = ("X-Forwarded-For", f"192.0.2.{PLACES.index((path, method)) + 1}")
     for token in (None, "wrong", TOKEN):
-        answer = running.call(method.upper(), path, b"{}", bearer(token))
+        answer = running.call(method.upper(), path, b"{}", [*bearer(token), client])
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")

@@ -75,7 +75,7 @@ def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("receiver.web.windows._PAUSE_SECONDS", 0.0)
 
     async def run() -> bool:
-        windows, asked, done = SetupWindows(), 0, asyncio.Event()
+        asked, done = 0, asyncio.Event()
 
         async def read() -> Mapping[str, int]:
             nonlocal asked
@@ -86,7 +86,8 @@ def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPa
                 done.set()
             return {"ship24": 2}
 
-        task = asyncio.create_task(windows.follow(read))
+        windows = SetupWindows(read)
+        task = asyncio.create_task(windows.run())
         await asyncio.wait_for(done.wait(), _SOON)
         task.cancel()
         return windows.is_open("ship24", 1)

@@ -24,7 +24,7 @@ PASSWORD = "planted-p@ss/word"
 EVERYWHERE = (PLANTED, OPS, SHIIPP, NEAR, PASSWORD)
 _DUMPED = (
     *("deliveries", "bodies", "messages", "sightings", "events", "trackers", "terms"),
-    *("quarantine", "token_uses", "setup_windows", "tallies", "alarms", "audit"),
+    *("quarantine", "token_uses", "setup_windows", "tallies", "alarms", "audit", "sessions"),
 )
 
 

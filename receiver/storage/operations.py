@@ -85,6 +85,20 @@ class AuditTable(Table, table=True):
     detail: str | None = Field(sa_type=Text)
 
 
+class SessionTable(Table, table=True):
+    """Who is signed in to the console: `digest` is that of the session's id, `actor` the name of its ops token.
+
+    To end a session is to remove its row.
+    """
+
+    __tablename__ = "sessions"
+
+    digest: str = key()
+    actor: str = Field(sa_type=Text)
+    began_at: int = Field(sa_type=BigInteger)
+    expires_at: int = Field(sa_type=BigInteger)
+
+
 class CustomerImportTable(Table, table=True):
     """Each customer list that was imported; the latest is served. `body_bytes` is the length of the array as served."""
 

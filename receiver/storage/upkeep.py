@@ -9,7 +9,7 @@ from receiver import clock
 from receiver.errors import ReceiverError, UnexpectedShape
 from receiver.forgetting import Erasure, KeptCall
 from receiver.records import Answer
-from receiver.rows import AuditRow, DeliveryRow
+from receiver.rows import AuditRow, DeliveryRow, SessionRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.forgetting import erase, forget_tracker
@@ -18,11 +18,16 @@ from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTabl
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
 from receiver.storage.retention import Retention
+from receiver.storage.sessions import begin_session, end_session, trim_sessions
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
 MAX_REFUSED = 10_000
 """Refused and failed calls kept one by one; older ones go."""
+
+GUESS = "wrong ops token"
+MAX_GUESSES = 1000
+"""Entries of the audit that strangers can cause: the newest are kept."""
 
 
 class Upkeep:
@@ -37,6 +42,7 @@ class Upkeep:
         self.exchange_changes, self.settle_changes, self.release_changes = outbox.exchange, outbox.settle, outbox.release
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
         self.forget_tracker = forget_tracker
+        self.end_session = end_session
         retention = Retention(database)
         self.claim_pruning, self.prune, self.release_pruning = retention.claim_pruning, retention.prune, retention.release_pruning
         self.renew_pruning = retention.renew_pruning
@@ -57,6 +63,7 @@ class Upkeep:
         """Write down what was counted, and remove what has been kept for long enough."""
         write_tallies(connection, self._insert, counts)
         trim_tallies(connection, now)
+        trim_sessions(connection, now)
         self.trim_refused(connection)
 
     def try_tables(self, connection: Connection) -> None:
@@ -76,6 +83,20 @@ class Upkeep:
     def note(self, connection: Connection, entry: AuditRow) -> None:
         """Put on record what an operator did."""
         connection.execute(insert(table_of(AuditTable)).values(entry._asdict()))
+
+    def begin_session(self, connection: Connection, row: SessionRow) -> None:
+        """Begin a session of the console; that is a use of its ops token."""
+        begin_session(connection, row)
+        self.note_token_uses(connection, {("ops", row.actor): row.began_at})
+
+    def note_wrong_token(self, connection: Connection, entry: AuditRow) -> None:
+        """Put wrong ops tokens on record; the oldest such entries beyond MAX_GUESSES go."""
+        table = table_of(AuditTable)
+        connection.execute(self._insert(table).values(entry._asdict()).on_conflict_do_nothing())  # it may be told twice
+        oldest_kept = select(table.c.id).where(table.c.action == GUESS).order_by(table.c.id.desc())
+        edge = connection.execute(oldest_kept.offset(MAX_GUESSES - 1).limit(1)).scalar()
+        if edge is not None:
+            self._delete(connection, table, and_(table.c.action == GUESS, table.c.id < edge))
 
     def open_window(self, connection: Connection, source: str, closes_at: int) -> None:
         """Let a source call from any address from now until `closes_at`; one in the past closes the window now.

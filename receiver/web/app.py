@@ -46,6 +46,7 @@ from receiver.web.tally import Tally
 from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
+from receiver.web.wrong_tokens import WrongTokens
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 
@@ -62,10 +63,10 @@ def create_app(
     """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
     tally = Tally()
     desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
-    windows = SetupWindows()
-    follow_windows = partial(windows.follow, partial(asyncio.to_thread, queries.setup_windows, database))
+    windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
-    operators = Operators(settings.ops_tokens, doorman)
+    wrong_tokens = WrongTokens(desk.do)
+    operators = Operators(settings.ops_tokens, doorman, tally, wrong_tokens.note)
     reader = Reader()
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
@@ -89,8 +90,9 @@ def create_app(
         *make_console(settings, database, operators, reader, desk, windows, replayer),
         *extra_routes,
     ]
-    work = (follow_windows, desk.run, watch.run, pruner.run)
-    return _make_asgi(routes, _make_lifespan(settings, database, channel, desk, work, notices), doors, desk)
+    work = (windows.run, desk.run, wrong_tokens.run, watch.run, pruner.run)
+    lifespan = _make_lifespan(settings, database, channel, desk, work, notices, wrong_tokens)
+    return _make_asgi(routes, lifespan, doors, desk)
 
 
 def _make_asgi(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette], doors: Mapping[str, Door], desk: Desk) -> ASGIApp:
@@ -131,6 +133,7 @@ def _make_lifespan(
     desk: Desk,
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     notices: Notices,
+    wrong_tokens: WrongTokens,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -138,6 +141,7 @@ def _make_lifespan(
             await desk.open(channel)
             ending.push_async_callback(desk.close)
             ending.push_async_callback(asyncio.to_thread, database.close_readers)
+            ending.push_async_callback(wrong_tokens.close)
             notices.start()
             ending.push_async_callback(asyncio.to_thread, notices.close)
             for begin in work:

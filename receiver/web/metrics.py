@@ -61,7 +61,7 @@ class Metrics(Collector):
         """Answer a scrape. A call that came through a proxy is not from this machine."""
         through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
         if not self._open or through_proxy:
-            self._operators.identify(request)
+            self._operators.identify(request, "metrics")
         async with self._reading:
             if monotonic() - self._read_at > _KEPT_SECONDS:
                 self._known = await self._read()
@@ -74,6 +74,7 @@ class Metrics(Collector):
         yield _gauge("receiver_info", "Which version this is", {(__version__,): 1}, "version")
         yield _counter("receiver_calls", "Calls by our answer", tally.calls, "source", "status")
         yield _counter("receiver_refused", "Calls that were not let in, or not understood", tally.refused, "source", "code")
+        yield _counter("receiver_ops_refused", "Requests with a wrong ops token", tally.ops_refused, "area", "code")
         yield _counter("receiver_messages", "Messages by verdict", tally.messages, "source", "outcome")
         yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._desk.waiting()})
         yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})

@@ -1,15 +1,25 @@
-"""Who operates: the holders of ops tokens. Without such a token in the settings everything under `/ops` is off."""
+"""Who operates: the holders of ops tokens. Without such a token in the settings everything under `/ops` is off.
 
+API, console and `/metrics` identify operators here and nowhere else. A right token is never refused for the wrong ones that came
+before it, from whatever address: a limit that locked it out would let strangers behind the same proxy lock out operators.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 from typing import NamedTuple
 
 from starlette.requests import Request
 
 from receiver.clock import new_id, to_micros
-from receiver.errors import NotFound
-from receiver.gate import Secret, match_bearer
+from receiver.errors import NotFound, Refused, TooManyAttempts, Unauthorized
+from receiver.gate import Secret, match_bearer, match_token
 from receiver.rows import AuditRow
+from receiver.web.attempts import Attempts
 from receiver.web.door import Doorman
+from receiver.web.tally import Tally
+
+NoteWrongToken = Callable[[str, str | None], None]
 
 
 class Operator(NamedTuple):
@@ -24,20 +34,44 @@ class Operator(NamedTuple):
 
 
 class Operators:
-    """Knows operators by their tokens."""
+    """Knows operators by their tokens; limits, counts and hands on to `note` the tokens that are wrong."""
 
-    def __init__(self, tokens: tuple[Secret, ...], doorman: Doorman) -> None:
+    def __init__(self, tokens: tuple[Secret, ...], doorman: Doorman, tally: Tally, note: NoteWrongToken) -> None:
         self._tokens = tokens
         self._doorman = doorman
+        self._tally = tally
+        self._note = note
+        self._attempts = Attempts()
 
-    def identify(self, request: Request) -> Operator:
-        """Say who asks, by the bearer token. Raises NotFound (no ops token is set) or Unauthorized."""
+    def identify(self, request: Request, area: str = "api") -> Operator:
+        """Say who asks, by the bearer token. Raises NotFound (no ops token is set), Unauthorized or TooManyAttempts."""
         if not self._tokens:
             raise NotFound("There is nothing at this path.")
         sent = tuple(value.encode("latin-1") for value in request.headers.getlist("authorization"))
-        return Operator(match_bearer(self._tokens, sent), self.address_of(request))
+        try:
+            return Operator(match_bearer(self._tokens, sent), self.address_of(request))
+        except Unauthorized as error:
+            if not sent:  # nobody has guessed anything
+                raise
+            raise self._refuse(request, area, error) from None
+
+    def identify_token(self, request: Request, token: str) -> Operator:
+        """Say who has typed a token into the console. Raises Unauthorized or TooManyAttempts."""
+        name = match_token(self._tokens, token.strip().encode())
+        if name is None:
+            raise self._refuse(request, "console", Unauthorized("The token is not one of those set here."))
+        return Operator(name, self.address_of(request))
 
     def address_of(self, request: Request) -> str | None:
         """Return the address from which a request comes, as far as proxies can be trusted."""
         client = self._doorman.identify(request.scope).client
         return None if isinstance(client, str) else str(client)
+
+    def _refuse(self, request: Request, area: str, error: Refused) -> Refused:
+        """Return the error for a wrong token, counted and noted."""
+        client = self._doorman.identify(request.scope).client
+        wait_seconds = self._attempts.take(client, monotonic())
+        refusal = TooManyAttempts(wait_seconds) if wait_seconds else error
+        self._tally.ops_refused[area, refusal.code] += 1
+        self._note(area, None if isinstance(client, str) else str(client))
+        return refusal

@@ -16,6 +16,7 @@ class Tally:
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, int]] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
         self.registry = CollectorRegistry()
         self._sizes = Histogram("receiver_batch_deliveries", "Calls in one commit", registry=self.registry, buckets=_SIZES)

@@ -8,23 +8,19 @@ _PAUSE_SECONDS = 2.0  # how often another process's setup windows are looked for
 
 
 class SetupWindows:
-    """Until when each source may call from any address; filled from storage every few seconds, closes by itself."""
+    """Until when each source may call from any address; `read` asks storage, every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
+        self._read = read
         self._closes_at: dict[str, int] = {}
 
-    def replace(self, closes_at: Mapping[str, int]) -> None:
-        """Take what storage says now."""
-        self._closes_at = dict(closes_at)
+    async def run(self) -> None:
+        """Ask again and again what storage says; while it does not answer, what is known goes on to count."""
+        await repeat("setup_windows_unknown", self._look, again_seconds=_PAUSE_SECONDS)
 
-    async def follow(self, read: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
-        """Ask `read` again and again what storage says; while it fails, what is known goes on to count."""
-
-        async def look() -> float:
-            self.replace(await read())
-            return _PAUSE_SECONDS
-
-        await repeat("setup_windows_unknown", look, again_seconds=_PAUSE_SECONDS)
+    async def _look(self) -> float:
+        self._closes_at = dict(await self._read())
+        return _PAUSE_SECONDS
 
     def is_open(self, source: str, at: int) -> bool:
         """Tell whether the window of a source is open at a moment, in microseconds."""

@@ -101,7 +101,7 @@ class Tab:
     def sign_in(self, token: str) -> None:
         """Sign in, and be at the overview."""
         self.open("/ops")
-        self.page.get_by_label("Ops token").fill(token)
+        self.page.get_by_label("Access token").fill(token)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(f"{self.home}/ops")
 

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Mapping
+from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 from tests.harness.service import Reply, Service
@@ -34,13 +35,16 @@ class Visitor:
         """Open the page of a form and send it."""
         return self.post(path, {"form_token": find_form_token(self.get(path)), **fields})
 
+    def _connect(self) -> HTTPConnection:
+        return self._running.connect()
+
     def _call(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         sent = [(name.replace("_", "-"), value) for name, value in {**self._headers, **headers}.items()]
         if self.cookies:
             sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
         if body is not None:
             sent.append(("Content-Type", "application/x-www-form-urlencoded"))
-        connection = self._running.connect()
+        connection = self._connect()
         try:
             connection.request(method, path, body, dict(sent))
             response = connection.getresponse()

@@ -45,6 +45,7 @@ _ERRORS = {
     409: "somebody else is doing it just now",
     413: "the body is too large",
     422: "not what is expected here; the message says what is",
+    429: "another wrong token, after too many from this address; `Retry-After` says when the next one may come",
     503: "not now; `Retry-After` says when",
 }
 
@@ -98,7 +99,8 @@ def _order(summary: str, path: str, asked: type[Parameters], named: Mapping[Any,
 
 def _operation(summary: str, scheme: str | None, answers: Mapping[int, Any], errors: Iterable[int]) -> dict[str, Any]:
     error = {"$ref": _TEMPLATE.format(model="ErrorAnswer")}
-    responses = {**answers, **{status: _json(_ERRORS[status], error) for status in errors}}
+    limits = (429,) if scheme == "ops" else ()
+    responses = {**answers, **{status: _json(_ERRORS[status], error) for status in (*errors, *limits)}}
     security: dict[str, Any] = {"security": [{scheme: []}]} if scheme else {}
     return {"summary": summary, **security, "responses": {str(status): said for status, said in responses.items()}}
 

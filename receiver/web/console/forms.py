@@ -6,8 +6,10 @@ from starlette.requests import Request
 
 MAX_FORM_BYTES = 16 * 1024
 
+Form = dict[str, str]
 
-async def read_form(request: Request) -> dict[str, str]:
+
+async def read_form(request: Request) -> Form:
     """Return the fields of a form; the last of equal names counts. The route bounds the size."""
     body = await request.body()
     try:

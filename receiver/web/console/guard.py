@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from receiver.addresses import Network, is_listed, read_address
+from receiver.clock import to_micros
 from receiver.errors import FormRefused
+from receiver.storage.database import Database
+from receiver.storage.sessions import is_session
+from receiver.web.console.origin import find_fault
 from receiver.web.console.session import Session, Sessions, is_same_token
 from receiver.web.operators import Operator, Operators
 
 COOKIE = "receiver_session"
+_EXPIRED = "The form expired. Nothing was changed. Please try again."
 
 
 class Visit(NamedTuple):
@@ -29,25 +33,36 @@ class Visit(NamedTuple):
 class Guard:
     """Recognises sessions and refuses forms that are not ours."""
 
-    def __init__(self, sessions: Sessions, operators: Operators, trusted_proxies: tuple[Network, ...]) -> None:
+    def __init__(
+        self, sessions: Sessions, database: Database, operators: Operators, trusted_proxies: tuple[Network, ...]
+    ) -> None:
         self._sessions = sessions
+        self._database = database
         self._operators = operators
         self._trusted_proxies = trusted_proxies
 
     def admit(self, request: Request, now: datetime) -> Visit | None:
-        """Return the visit, or None if nobody is signed in."""
-        session = self._sessions.read(request.cookies.get(COOKIE), now)
-        if session is None:
+        """Return the visit, or None if nobody is signed in. Asks the database: call it in a thread. Raises StorageUnavailable."""
+        session = self._sessions.read(request.cookies.get(COOKIE))
+        if session is None or not is_session(self._database, session.digest, to_micros(now)):
             return None
         operator = Operator(session.actor, self._operators.address_of(request))
         path = {name: str(value).replace("\0", "\ufffd") for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if value.strip())
         return Visit(operator, session, now, path, query, address_bar(request))
 
-    def check_form(self, request: Request, form: Mapping[str, str], expected: str) -> None:
-        """Raise FormRefused unless the form was made by us for this visitor and sent from a page of ours."""
-        if not (self._is_ours(request) and is_same_token(form.get("form_token"), expected)):
-            raise FormRefused("This form is too old, or it was not sent from this console. Nothing was changed. Open it again.")
+    def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
+        """Raise FormRefused, which says why, unless we made the form for this visitor and it was sent from a page of ours.
+
+        `expected` is the token that the form should carry, `expired` what is said if it has another one.
+        """
+        headers = request.headers
+        hosts = headers.getlist("host") + (headers.getlist("x-forwarded-host") if self._is_proxied(request) else [])
+        fault = find_fault(headers.getlist("sec-fetch-site"), headers.getlist("origin"), hosts)
+        if fault is not None:
+            raise FormRefused(f"{fault} Nothing was changed. Open the page again in the console and try again.")
+        if not is_same_token(form.get("form_token"), expected):
+            raise FormRefused(expired)
 
     def is_https(self, request: Request) -> bool:
         """Tell whether the browser came by https; what a proxy says counts if the proxy is trusted."""
@@ -61,22 +76,6 @@ class Guard:
             return request.client is not None and is_listed(read_address(request.client.host), self._trusted_proxies)
         except ValueError:
             return False
-
-    def _is_ours(self, request: Request) -> bool:
-        """Browsers say where a request comes from (Fetch Metadata; Origin, RFC 6454), and no page can make them lie.
-
-        Pages without a referrer send `Origin: null` with their forms, ours too: then the form's token decides.
-        """
-        site = request.headers.get("sec-fetch-site")
-        if site is not None and site != "same-origin":
-            return False
-        origin = request.headers.get("origin")
-        if origin is None or origin == "null":
-            return True
-        hosts = request.headers.getlist("host")
-        if self._is_proxied(request):
-            hosts += request.headers.getlist("x-forwarded-host")
-        return urlsplit(origin).netloc.lower() in {host.strip().lower() for host in hosts}
 
 
 def address_bar(request: Request) -> str:

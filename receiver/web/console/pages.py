@@ -9,6 +9,7 @@ from starlette.responses import Response
 from receiver import clock
 from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.web.console import links
+from receiver.web.console.forms import Form, read_form
 from receiver.web.console.guard import Guard, Visit, address_bar
 from receiver.web.console.printer import Printer, redirect
 from receiver.web.reader import Reader
@@ -22,7 +23,7 @@ class Sheet(NamedTuple):
 
 
 Page = Callable[[Visit], Sheet | Response]
-Order = Callable[[Visit, Request], Coroutine[Any, Any, Response]]
+Order = Callable[[Visit, Request, Form], Coroutine[Any, Any, Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
@@ -44,29 +45,44 @@ class Pages:
         """Return the endpoint of a page that only reads."""
 
         async def endpoint(request: Request) -> Response:
-            visit = self._guard.admit(request, clock.now())
-            if visit is None:
-                return self._send_to_sign_in(request)
-            try:
-                return await self._reader.read(self._print, page, visit)
-            except ReceiverError as error:
-                return self._explain(visit, error)
+            return await self._reader.read(self._answer, page, request)
 
         return endpoint
 
     def take(self, order: Order) -> Endpoint:
-        """Return the endpoint of a form."""
+        """Return the endpoint of a form; one that is not ours never gets to `order`."""
 
         async def endpoint(request: Request) -> Response:
-            visit = self._guard.admit(request, clock.now())
+            try:
+                visit = await self._reader.read(self._guard.admit, request, clock.now())
+            except StorageUnavailable as error:
+                return self._say_away(error)
             if visit is None:
                 return redirect(links.SIGN_IN)
+            form = await read_form(request)
             try:
-                return await order(visit, request)
+                self._guard.check_form(request, form, visit.session.form_token)
+                return await order(visit, request, form)
             except ReceiverError as error:
                 return self._explain(visit, error)
 
         return endpoint
+
+    def _answer(self, page: Page, request: Request) -> Response:
+        try:
+            visit = self._guard.admit(request, clock.now())
+        except StorageUnavailable as error:
+            return self._say_away(error)
+        if visit is None:
+            return self._send_to_sign_in(request)
+        try:
+            return self._print(page, visit)
+        except ReceiverError as error:
+            return self._explain(visit, error)
+
+    def _say_away(self, error: StorageUnavailable) -> Response:
+        """Answer while it cannot be known who is signed in."""
+        return self._printer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
     def _print(self, page: Page, visit: Visit) -> Response:
         sheet = page(visit)

@@ -13,8 +13,8 @@ from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.console.forms import read_form
-from receiver.web.console.guard import Guard, Visit
+from receiver.web.console.forms import Form
+from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
 from receiver.web.console.printer import redirect
 from receiver.web.desk import Desk
@@ -37,10 +37,9 @@ _LIMITS = (
 class Preferences:
     """The pages around the settings."""
 
-    def __init__(self, settings: Settings, database: Database, guard: Guard, desk: Desk, windows: SetupWindows) -> None:
+    def __init__(self, settings: Settings, database: Database, desk: Desk, windows: SetupWindows) -> None:
         self._settings = settings
         self._database = database
-        self._guard = guard
         self._desk = desk
         self._windows = windows
 
@@ -67,10 +66,8 @@ class Preferences:
         values = {"source": source, "closes_at": closes_at if is_open else None, "minutes": _MINUTES, "policy": gate.policy.value}
         return Sheet("setup_window.html", {"section": "settings", **values})
 
-    async def order(self, visit: Visit, request: Request) -> Response:
-        """Open or close the setup window of a source, and put on record who did. Raises FormRefused."""
-        form = await read_form(request)
-        self._guard.check_form(request, form, visit.session.form_token)
+    async def order(self, visit: Visit, _request: Request, form: Form) -> Response:
+        """Open or close the setup window of a source, and put on record who did. Raises UnexpectedShape."""
         source = self._read_source(visit)
         if form.get("order") == "close":
             closes_at, action, detail = to_micros(visit.now), "setup-window close", None

@@ -9,8 +9,8 @@ from receiver.errors import NotFound, UnexpectedShape
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.console import links
-from receiver.web.console.forms import read_form
-from receiver.web.console.guard import Guard, Visit
+from receiver.web.console.forms import Form
+from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
 from receiver.web.console.printer import Printer
 from receiver.web.replayer import Replayer
@@ -21,9 +21,8 @@ _ORDERS = ("show", "replay")
 class Replays:
     """The pages."""
 
-    def __init__(self, database: Database, guard: Guard, printer: Printer, replayer: Replayer) -> None:
+    def __init__(self, database: Database, printer: Printer, replayer: Replayer) -> None:
         self._database = database
-        self._guard = guard
         self._printer = printer
         self._replayer = replayer
 
@@ -34,10 +33,8 @@ class Replays:
             raise NotFound("The bytes of this call are no longer kept, so it cannot be decided again.")
         return Sheet("replay.html", {"section": "deliveries", "call_id": stored.row["id"], "told": None, "force": False})
 
-    async def order(self, visit: Visit, request: Request) -> Response:
-        """Show what would change, or change it. Raises FormRefused, NotFound, UnexpectedShape."""
-        form = await read_form(request)
-        self._guard.check_form(request, form, visit.session.form_token)
+    async def order(self, visit: Visit, _request: Request, form: Form) -> Response:
+        """Show what would change, or change it. Raises NotFound, UnexpectedShape."""
         if form.get("order") not in _ORDERS:
             raise UnexpectedShape("Expected the form of the replay.")
         dry_run, force = form["order"] == "show", form.get("force") == "yes"

@@ -58,11 +58,11 @@ def make_console(
     assets = Assets()
     printer = Printer(settings.secrets(), assets)
     sessions = Sessions(settings.ops_tokens)
-    guard = Guard(sessions, operators, settings.trusted_proxies)
+    guard = Guard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, printer, reader)
-    entrance = Entrance(sessions, guard, operators, printer, desk)
-    preferences = Preferences(settings, database, guard, desk, windows)
-    replays = Replays(database, guard, printer, replayer)
+    entrance = Entrance(sessions, guard, operators, printer, desk, reader)
+    preferences = Preferences(settings, database, desk, windows)
+    replays = Replays(database, printer, replayer)
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", entrance.show),

@@ -1,0 +1,189 @@
+"""Operators are identified in one place: wrong tokens are limited, counted and on record, and never keep a right one out."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from receiver.clock import new_id, now, to_micros
+from receiver.errors import StorageUnavailable
+from receiver.rows import AuditRow
+from receiver.storage import upkeep
+from receiver.storage.upkeep import GUESS
+from receiver.web.wrong_tokens import WrongTokens
+from tests.conftest import StartService
+from tests.harness.inbox import opened
+from tests.harness.service import Reply, Service, bearer, wait_until
+from tests.harness.storage import make_tables
+from tests.harness.visitor import Visitor
+
+OPS = "the-ops-token-of-these-tests"
+STATS = "/ops/api/stats"
+PATHS = [
+    ("GET", STATS),
+    ("GET", "/ops/api/openapi.json"),
+    ("POST", "/ops/api/setup-windows"),
+    ("POST", "/ops/api/customers"),
+    ("POST", "/ops/api/prune"),
+    ("POST", "/ops/api/deliveries/x/replay"),
+]
+
+
+def ask(running: Service, token: str, client: str | None = None, path: str = STATS, method: str = "GET") -> Reply:
+    """Ask with a token, through a proxy that names this client."""
+    headers = bearer(token) + ([("X-Forwarded-For", client)] if client else [])
+    return running.call(method, path, b"{}" if method == "POST" else None, headers)
+
+
+def on_record(running: Service) -> list[dict[str, Any]]:
+    rows = running.rows("SELECT * FROM audit WHERE action = :action ORDER BY id", action=GUESS)
+    return [dict(row) for row in rows]
+
+
+def counted(running: Service, area: str) -> dict[str, int]:
+    """Return what `/metrics` has counted in one area, by code."""
+    lines = running.get("/metrics").body.decode().splitlines()
+    found = [line for line in lines if line.startswith(f'receiver_ops_refused_total{{area="{area}"')]
+    return {line.split('code="')[1].split('"')[0]: int(float(line.split()[-1])) for line in found}
+
+
+def test_a_flood_of_guesses_is_limited_counted_and_on_record(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=f"anna:{OPS}")
+    answers = [ask(running, f"guess-{number}") for number in range(200)]
+    statuses = [answer.status for answer in answers]
+    assert statuses[:10] == [401] * 10
+    assert statuses.count(429) >= 180
+    last = answers[-1]
+    assert last.json()["error"]["code"] == "too_many_attempts"
+    assert 1 <= int(last.headers["retry-after"]) <= 10
+    assert sum(counted(running, "api").values()) == 200
+    assert counted(running, "api")["too_many_attempts"] == statuses.count(429)
+    wait_until(lambda: len(on_record(running)) == 10, "the first ones are on record")
+    assert {(row["actor"], row["address"], row["subject"]) for row in on_record(running)} == {("nobody", "127.0.0.1", "api")}
+    running.stop()
+    *_, rest = on_record(running)
+    assert rest["detail"].startswith("190 more since ")
+    assert rest["detail"].endswith("from 1 address")
+    assert "guess-" not in running.logs()
+
+
+@pytest.mark.parametrize("trusted", ["", "127.0.0.1"], ids=["the address is that of a proxy", "the proxy is trusted"])
+def test_a_right_token_is_never_refused_for_wrong_ones(service: StartService, sqlite_url: str, trusted: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=trusted)
+    for _ in range(30):
+        ask(running, "wrong", "192.0.2.1")
+    for _ in range(3):
+        assert ask(running, "wrong", "192.0.2.1").status == 429
+        assert ask(running, OPS, "192.0.2.1").status == 200
+        assert ask(running, OPS, "192.0.2.1", "/metrics").status == 200
+    assert Visitor(running, X_Forwarded_For="192.0.2.1").sign_in(OPS).status == 303
+
+
+def test_the_limit_is_that_of_the_client_behind_trusted_proxies(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, trusted_proxies="127.0.0.1")
+    for number in range(20):
+        ask(running, "wrong", f"2001:db8::{number:x}")
+    assert ask(running, "wrong", "2001:db8::ffff").status == 429
+    assert ask(running, "wrong", "2001:db8:0:1::1").status == 401
+    assert ask(running, "wrong", "192.0.2.1, 2001:db8::1").status == 429, "what a client writes itself does not count"
+
+
+def test_api_console_and_metrics_share_one_limit(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, trusted_proxies="127.0.0.1")
+    client = "192.0.2.1"
+    assert [ask(running, "wrong", client, path, method).status for method, path in PATHS] == [401] * len(PATHS)
+    assert ask(running, "wrong", client, "/metrics").status == 401
+    visitor = Visitor(running, X_Forwarded_For=client)
+    assert [visitor.sign_in("wrong").status for _ in range(4)] == [403, 403, 403, 429]
+    for method, path in [*PATHS, ("GET", "/metrics")]:
+        answer = ask(running, "wrong", client, path, method)
+        assert (answer.status, answer.json()["error"]["code"]) == (429, "too_many_attempts"), path
+    assert counted(running, "console") == {"unauthorized": 3, "too_many_attempts": 1}
+    assert counted(running, "metrics") == {"unauthorized": 1, "too_many_attempts": 1}
+    wait_until(lambda: {row["subject"] for row in on_record(running)} >= {"api", "metrics", "console"}, "all are on record")
+    assert {row["address"] for row in on_record(running)} == {client}
+
+
+def test_a_request_without_a_token_is_no_guess(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    assert {running.get(STATS).status for _ in range(30)} == {401}
+    assert counted(running, "api") == {}
+    assert ask(running, "wrong").status == 401
+
+
+# On record
+
+
+class Written:
+    """What was written, by a writing process that may be away."""
+
+    def __init__(self) -> None:
+        self.rows: list[AuditRow] = []
+        self.is_away = False
+        self.arrived = asyncio.Event()
+
+    async def do(self, name: str, row: AuditRow) -> None:
+        assert name == "note_wrong_token"
+        if self.is_away:
+            raise StorageUnavailable("The database is away.")
+        self.rows.append(row)
+        self.arrived.set()
+
+
+def test_the_many_are_told_as_a_sum_when_it_is_due() -> None:
+    async def run() -> list[AuditRow]:
+        written = Written()
+        notes = WrongTokens(written.do, first_sum_seconds=0.0)
+        for number in range(1000):
+            notes.note("api", f"192.0.2.{number % 200}")
+        task = asyncio.create_task(notes.run())
+        while len(written.rows) < 11:
+            written.arrived.clear()
+            await asyncio.wait_for(written.arrived.wait(), 30)
+        task.cancel()
+        return written.rows
+
+    *singles, rest = asyncio.run(run())
+    assert [row.address for row in singles] == [f"192.0.2.{number}" for number in range(10)]
+    assert rest.detail is not None
+    assert rest.detail.startswith("990 more since ")
+    assert rest.detail.endswith("from 100 addresses or more")
+
+
+def test_what_could_not_be_written_is_written_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.web.wrong_tokens._AGAIN_SECONDS", 0.0)
+
+    async def run() -> int:
+        written = Written()
+        written.is_away = True
+        notes = WrongTokens(written.do)
+        for _ in range(20):
+            notes.note("api", None)
+        await notes.close()
+        assert written.rows == []
+        written.is_away = False
+        notes.note("api", None)
+        await notes.close()
+        return len(written.rows)
+
+    assert asyncio.run(run()) == 12  # ten one by one, a sum of ten, a sum of one
+
+
+def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "MAX_GUESSES", 5)
+    make_tables(database_url)
+    at = now()
+    ours = AuditRow(new_id(at), to_micros(at), "anna", None, "prune", "database", None)
+    guesses = [AuditRow(new_id(at), to_micros(at), "nobody", None, GUESS, "api", str(number)) for number in range(9)]
+    with opened(database_url) as store:
+        work = upkeep.Upkeep(store.database)
+        store.transactions.run(lambda connection: work.note(connection, ours))
+        for row in sorted(guesses):
+            store.transactions.run(partial(work.note_wrong_token, entry=row))
+            store.transactions.run(partial(work.note_wrong_token, entry=row))  # told twice
+        with store.database.read() as connection:
+            kept = connection.exec_driver_sql("SELECT id FROM audit ORDER BY id").scalars().all()
+    assert set(kept) == {ours.id, *(row.id for row in sorted(guesses)[-5:])}
