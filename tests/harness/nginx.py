@@ -129,3 +129,18 @@ class Nginx:
         assert self._process is not None
         assert self._process.poll() is None, self.written()
         return (self.folder / "nginx.pid").exists() and len(psutil.Process(self._process.pid).children()) >= 2
+
+
+class FieldNginx(Nginx):
+    """One nginx with a configuration that somebody had, in front of one receiver; the ports alone are filled in."""
+
+    def __init__(self, folder: Path, machine: Machine, configuration: Path, receiver: str) -> None:
+        self._configuration = configuration
+        super().__init__(folder, machine, [receiver])
+
+    def point_at(self, receivers: list[str]) -> None:
+        text = self._configuration.read_text(encoding="utf-8")
+        for expected, value in {"127.0.0.1:8445": f"127.0.0.1:{self.port}", "127.0.0.1:8080": receivers[0]}.items():
+            assert expected in text, expected
+            text = text.replace(expected, value)
+        (self.folder / "receiver.conf").write_text(text, encoding="utf-8")
