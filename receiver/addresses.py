@@ -21,6 +21,15 @@ def read_network(text: str) -> Network:
     return ip_network((mapped, network.prefixlen - 96), strict=False) if mapped and network.prefixlen >= 96 else network
 
 
+def has_host_bits(text: str) -> bool:
+    """Tell whether a network that `read_network` takes is written with an address inside it, as in 10.1.2.3/8."""
+    try:
+        ip_network(text.strip())
+    except ValueError:
+        return True
+    return False
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or an address that is listened on can only be reached from this machine."""
     try:

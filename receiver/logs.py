@@ -99,6 +99,13 @@ def _report_left_out(lines: LineWriter, limits: LineLimits) -> None:
         _log.warning("log_lines_suppressed", of=event, lines=suppressed)
 
 
+def warn_of_ignored(variables: list[str]) -> None:
+    """Log the variables that are no settings although they look like some, if there are any."""
+    if variables:
+        cause = "Kubernetes or Docker makes them for a service named receiver."
+        structlog.get_logger().warning("variables_ignored", names=", ".join(variables), cause=cause)
+
+
 class _Redactor:
     """Replaces every known secret in a line: the last net, for what a library may quote."""
 

@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1] / "receiver"
 MAY_IMPORT = {
     "errors": "",
     "clock": "",
+    "trimming": "",
+    "files": "errors",
     "occurrence": "clock",
-    "customers": "errors",
+    "customers": "errors trimming",
     "addresses": "",
     "log_lines": "",
     "log_limits": "",
@@ -34,7 +36,7 @@ MAY_IMPORT = {
     "answers": "errors records",
     "sources": "clock errors occurrence records",
     "retention": "",
-    "settings": "addresses alarms errors gate retention sources targets",
+    "settings": "addresses alarms errors files gate retention sources targets trimming",
     "codings": "errors",
     "intake": "codings errors records sources",
     "forgetting": "errors records sources",
@@ -48,7 +50,7 @@ MAY_IMPORT = {
     "settings sources storage story",
     "service": "intake relay errors logs settings storage web writer",
     "simulation": "errors",
-    "cli": "addresses clock conformance customers errors forgetting gate intake logs records relay retention rows service "
+    "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
     "settings simulation sources storage story web",
     "__main__": "cli",
 }
@@ -74,7 +76,7 @@ ONLY_IN = {
 
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "codings", "intake", "changes", "targets"),
+    *("sources", "codings", "intake", "changes", "targets", "trimming"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 

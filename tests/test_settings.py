@@ -9,7 +9,7 @@ import pytest
 from receiver.alarms import Rules
 from receiver.errors import ConfigurationError
 from receiver.gate import AddressPolicy
-from receiver.settings import Settings, load
+from receiver.settings import Settings, find_ignored, load
 
 GIVEN = "s3cr3t-hunter2"
 SOURCES = ("ship24", "shiipp")
@@ -77,7 +77,7 @@ def test_the_defaults_are_those_of_the_contract(field: str, default: object) -> 
         ("RECEIVER_HOST", "0.0.0.0", "0.0.0.0"),
         ("RECEIVER_PORT", "0", 0),
         ("PORT", "5000", 5000),
-        ("RECEIVER_SHIP24_ALLOWED_IPS", "10.1.2.3/8", (ip_network("10.0.0.0/8"),)),
+        ("RECEIVER_SHIP24_ALLOWED_IPS", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
         ("RECEIVER_SHIP24_IP_POLICY", "report", AddressPolicy.REPORT),
         ("RECEIVER_SHIIPP_ALLOWED_IPS", " ::1 , 1.2.3.4, ", (ip_network("::1"), ip_network("1.2.3.4"))),
         ("RECEIVER_SHIIPP_IP_POLICY", "enforce", AddressPolicy.ENFORCE),
@@ -330,7 +330,7 @@ def test_a_token_shared_with_ops_is_refused(source: str) -> None:
     assert GIVEN not in said
 
 
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "10.0.0.0/8,::/0", "1.2.3.4/0", "::ffff:0:0/96"])
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "10.0.0.0/8,::/0", "::ffff:0:0/96"])
 def test_the_whole_internet_is_not_a_trusted_proxy(network: str) -> None:
     assert refuse({"RECEIVER_TRUSTED_PROXIES": network}).startswith("RECEIVER_TRUSTED_PROXIES: the whole internet")
 
@@ -383,3 +383,71 @@ def test_settings_do_not_change() -> None:
     settings: Settings = load({})
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("file", [".env", "config/receiver.toml", "secret"])
+def test_a_file_that_is_not_utf_8_is_refused_in_one_line_that_names_it(folder: Path, file: str, encoding: str) -> None:
+    (folder / "config").mkdir()
+    (folder / file).write_bytes("# Zugänge\n".encode(encoding))
+    words = refuse({"RECEIVER_SHIP24_TOKENS_FILE": "secret"} if file == "secret" else {})
+    assert words.startswith("RECEIVER_SHIP24_TOKENS_FILE" if file == "secret" else file)
+    assert ("expected" in words, "UTF-8" in words, "\n" in words, "Zug" in words) == (True, True, False, False)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_and_a_byte_order_mark_is_read(folder: Path) -> None:
+    (folder / ".env").mkdir()
+    assert refuse({}).startswith(".env: expected a readable text file: is a directory")
+    (folder / ".env").rmdir()
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfRECEIVER_LOG_FORMAT=console\n")
+    assert load({}).log_format == "console"
+
+
+LINKS = {
+    "RECEIVER_SERVICE_HOST": "10.0.48.109",
+    "RECEIVER_SERVICE_PORT": "8080",
+    "RECEIVER_SERVICE_PORT_HTTP": "8080",
+    "RECEIVER_PORT": "tcp://10.0.48.109:8080",
+    "RECEIVER_PORT_8080_TCP": "tcp://10.0.48.109:8080",
+    "RECEIVER_PORT_8080_TCP_PROTO": "tcp",
+    "RECEIVER_PORT_8080_TCP_PORT": "8080",
+    "RECEIVER_PORT_8080_TCP_ADDR": "10.0.48.109",
+    "RECEIVER_NAME": "/web/receiver",
+    "RECEIVER_ENV_PATH": "/bin",
+    "RECEIVER_DB_PORT": "tcp://10.0.48.110:5432",
+}
+
+
+def test_variables_of_a_service_named_receiver_are_ignored() -> None:
+    assert load(LINKS) == load({})
+    assert find_ignored(LINKS) == sorted(LINKS)
+    assert find_ignored({"RECEIVER_PORT": "9000"}) == []
+    assert load({"RECEIVER_PORT": "9000"}).port == 9000
+
+
+@pytest.mark.parametrize("name", ["RECEIVER_SERVIC_HOST", "RECEIVER_NAME", "RECEIVER_PORTS", "RECEIVER_PORT_TCP"])
+def test_a_variable_that_is_only_like_one_of_a_service_is_still_an_error(name: str) -> None:
+    assert refuse({name: "x"}).startswith(f"{name} is not a setting. The nearest one is RECEIVER_")
+
+
+@pytest.mark.parametrize("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS"])
+@pytest.mark.parametrize(
+    "token", [f'"{GIVEN}"', f"Bearer {GIVEN}", f"bearer {GIVEN}", f"{GIVEN} x", f"{GIVEN}ä", f"{GIVEN}\x01x"]
+)
+def test_a_token_that_no_bearer_header_can_carry_is_refused_and_not_shown(name: str, token: str) -> None:
+    for given in (token, f"name:{token}"):
+        words = refuse({f"RECEIVER_{name}": given})
+        assert words.startswith(f"RECEIVER_{name}: entry 1 can be sent in no bearer header")
+        assert GIVEN not in words
+
+
+@pytest.mark.parametrize("name", ["SHIP24_ALLOWED_IPS", "SHIIPP_ALLOWED_IPS", "TRUSTED_PROXIES"])
+def test_host_bits_in_a_network_are_refused_with_the_right_network(name: str) -> None:
+    for given, right in (("1.2.3.4,10.1.2.3/8", "10.0.0.0/8"), ("::1,fd00::5/8", "fd00::/8")):
+        words = refuse({f"RECEIVER_{name}": given})
+        assert words.startswith(f"RECEIVER_{name}: entry 2 is an address inside a network; expected the network {right},")
+
+
+def test_invisible_characters_around_a_value_are_no_part_of_it() -> None:
+    settings = load({"RECEIVER_SHIP24_TOKENS": "\ufeff\u200babc\u00a0, \u200bname:def\n", "RECEIVER_LOG_FORMAT": "console\u00a0"})
+    assert ([token.reveal() for token in settings.ship24_tokens], settings.log_format) == (["abc", "def"], "console")

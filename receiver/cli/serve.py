@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from receiver import logs, service
-from receiver.settings import Settings, load
+from receiver.settings import Settings, find_ignored, load
 from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"
@@ -51,6 +51,7 @@ def serve() -> None:
     """
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
+    logs.warn_of_ignored(find_ignored())
     sys.exit(service.run(settings))
 
 

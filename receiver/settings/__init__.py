@@ -3,7 +3,7 @@
 A wrong value, an unknown name or a contradiction is a ConfigurationError that names the variable.
 """
 
-from receiver.settings.loading import load
+from receiver.settings.loading import find_ignored, load
 from receiver.settings.record import Settings
 
-__all__ = ["Settings", "load"]
+__all__ = ["Settings", "find_ignored", "load"]

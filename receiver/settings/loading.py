@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from receiver.errors import ConfigurationError
+from receiver.files import read_text_file
+from receiver.settings.foreign import find_service_links, is_service_link
 from receiver.settings.record import PREFIX, Settings
+from receiver.trimming import trim
 
 _NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*_NEVER_IN_FILE, "database_url"}
@@ -24,8 +28,7 @@ _OUTSIDE = {"config"}  # read here, not a field
 
 def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
     """Read the settings. Raises ConfigurationError naming the variable or the key that is wrong."""
-    written = {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value is not None}
-    present = dict(os.environ) if environment is None else dict(environment)
+    written, present = _read_dotenv(dotenv), dict(os.environ) if environment is None else dict(environment)
     values = _read_file(written | present) | _read_variables(written) | _read_variables(present)
     try:
         return Settings(**values)
@@ -34,12 +37,26 @@ def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env
         raise ConfigurationError("; ".join(_describe(problem) for problem in problems) + ".") from None
 
 
+def find_ignored(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> list[str]:
+    """Return the variables that `load` ignores, because Kubernetes or Docker make them for a service named receiver."""
+    return find_service_links(_read_dotenv(dotenv) | dict(os.environ if environment is None else environment))
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    try:
+        text = read_text_file(path)
+    except FileNotFoundError:
+        return {}
+    written = dotenv_values(stream=StringIO(text), interpolate=False)
+    return {name: value for name, value in written.items() if value is not None}
+
+
 def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_OUTSIDE)}
     files = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
-    values: dict[str, Any] = {field: variables[name] for name, field in _FOREIGN.items() if variables.get(name)}
+    values: dict[str, Any] = {field: trim(variables[name]) for name, field in _FOREIGN.items() if variables.get(name)}
     for name, value in variables.items():
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or is_service_link(name, value):
             continue
         if name not in known | files:
             raise ConfigurationError(f"{name} is not a setting.{_suggest(name, known | files)}")
@@ -47,7 +64,7 @@ def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
         if name in files:
             values[field.removesuffix("_file")] = _read_secret_file(name, value, variables)
         elif f"{name}_FILE" not in variables:
-            values[field] = value
+            values[field] = trim(value)
     return {field: value for field, value in values.items() if field not in _OUTSIDE}
 
 
@@ -55,21 +72,21 @@ def _read_secret_file(name: str, path: str, variables: Mapping[str, str]) -> str
     if name.removesuffix("_FILE") in variables:
         raise ConfigurationError(f"{name} and {name.removesuffix('_FILE')} are both set; expected one of them.")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name}: expected a readable text file ({type(error).__name__}).") from None
+        return trim(read_text_file(Path(path), name))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{name}: expected a readable text file; there is none at this path.") from None
 
 
 def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:
     given = variables.get(f"{PREFIX}CONFIG")
     path = Path(given or "config/receiver.toml")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text_file(path))
     except FileNotFoundError:
         if given:
             raise ConfigurationError(f"{PREFIX}CONFIG: there is no file {path}.") from None
         return {}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ConfigurationError(f"{path}: expected a readable TOML file: {error}.") from None
     known = set(Settings.model_fields) - _NEVER_IN_FILE
     for name in values:

@@ -13,13 +13,15 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 from urllib3.util import parse_url
 
-from receiver.addresses import Network, read_network
+from receiver.addresses import Network, has_host_bits, read_network
 from receiver.gate import Secret
 from receiver.sources import NAMES
 from receiver.sources.places import check_place
 from receiver.sources.shiipp import FIELDS
 from receiver.targets import TargetSettings, read_targets
+from receiver.trimming import trim
 
+_QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _PASSWORD = re.compile(r"://[^:/]*:([^@]+)@|[?&](?:ssl)?password=([^&#]+)")
 _TELLING_LETTERS = 16  # a part of a URL that is as long may be a token; a shorter one is a word that stands elsewhere too
@@ -32,12 +34,32 @@ def read_tokens(value: object) -> tuple[Secret, ...]:
         name, colon, token = item.partition(":")
         if not colon:
             name, token = f"token-{place}", item
-        if not _NAME.fullmatch(name) or not token.strip() or not token.strip().isprintable():
+        name, token = trim(name), trim(token)
+        if flaw := _flaw_of(token) or (None if _NAME.fullmatch(name) else _flaw_of(item)):
+            raise ValueError(f"entry {place} can be sent in no bearer header: {flaw}")
+        if not _NAME.fullmatch(name):
             raise ValueError("expected comma-separated tokens, each as `token` or `name:token`")
-        secrets.append(Secret(name, token.strip()))
+        secrets.append(Secret(name, token))
     if len({secret.name for secret in secrets}) < len(secrets):
         raise ValueError("expected each token to have its own name")
     return tuple(secrets)
+
+
+def _flaw_of(token: str) -> str | None:
+    """Return why no sender can send a token as `Authorization: Bearer <token>`; None: it can.
+
+    RFC 6750, 2.1, allows letters, digits and `-._~+/=`. Senders, proxies and servers pass any visible ASCII (RFC 9110, 5.5), and
+    people use it; quotes are refused since they are left over from the place that the token was copied from.
+    """
+    if not token:
+        return "it is empty"
+    if re.match(r"bearer(\s|$|:)", token, re.IGNORECASE):
+        return "remove `Bearer` in front of it"
+    if any(quote in token for quote in _QUOTES):
+        return "remove the quotes"
+    if any(character.isspace() for character in token):
+        return "it has a space in it"
+    return None if token.isascii() and token.isprintable() else "it has a character that is not ASCII, or that does not print"
 
 
 def read_target_secrets(value: object) -> tuple[Secret, ...]:
@@ -61,10 +83,17 @@ def read_modules(value: object) -> tuple[str, ...]:
 
 def read_networks(value: object) -> tuple[Network, ...]:
     """Read addresses and networks."""
+    return tuple(_read_network(place, item) for place, item in enumerate(_items(value), 1))
+
+
+def _read_network(place: int, item: str) -> Network:
     try:
-        return tuple(read_network(item) for item in _items(value))
+        network = read_network(item)
     except ValueError:
         raise ValueError("expected comma-separated addresses or networks, such as 54.161.7.2,10.0.0.0/8") from None
+    if has_host_bits(item):
+        raise ValueError(f"entry {place} is an address inside a network; expected the network {network}, or the address alone")
+    return network
 
 
 def read_url(value: object) -> Secret | None:
@@ -117,7 +146,7 @@ def find_passwords(url: str) -> set[str]:
 
 def _items(value: object) -> list[str]:
     parts = value if isinstance(value, list) else str(value).split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
+    return [trimmed for part in parts if (trimmed := trim(str(part)))]
 
 
 def _read_places(kind: str) -> Callable[[object], dict[str, tuple[str, ...]]]:
