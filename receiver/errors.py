@@ -4,6 +4,7 @@ Each class knows its HTTP status, the code that stands in the answer, the outcom
 whether the sender helps itself by repeating the call.
 """
 
+import traceback
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -143,6 +144,17 @@ class UnexpectedShape(Unreadable):
     code = "unexpected_shape"
 
 
+class ReadingFailed(ReceiverError):
+    """Our own code failed on an authenticated body. Every byte is kept, and can be replayed after a fix.
+
+    `cause` is for the log: the kind of the error and its place.
+    """
+
+    def __init__(self, cause: str = "") -> None:
+        super().__init__("This service failed to read the body. The body is stored and can be replayed after a fix.")
+        self.cause = cause
+
+
 class Underway(ReceiverError):
     """Somebody else is doing this just now."""
 
@@ -189,3 +201,10 @@ class WriterTaken(ReceiverError):
 
 class SchemaOutdated(ReceiverError):
     """The tables are not those of this version; `receiver migrate` brings them there."""
+
+
+def name_error(error: Exception) -> str:
+    """Name an error and its place, without the content: the messages of drivers and parsers quote it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file = frame.filename.rpartition("/")[2]
+    return f"{type(getattr(error, 'orig', None) or error).__name__} at {file}:{frame.lineno}"

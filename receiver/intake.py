@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from receiver.codings import inflate
-from receiver.errors import BodyTooLarge, UnexpectedShape, Unreadable
+from receiver.errors import BodyTooLarge, ReadingFailed, UnexpectedShape, Unreadable, name_error
 from receiver.records import Delivery, Submission, Unread
 from receiver.sources import Source
 
@@ -11,11 +11,16 @@ _OF_CODED_BODY = {"content-encoding", "content-length"}
 
 
 def take(source: Source, delivery: Delivery) -> Submission:
-    """Read a delivery into messages. One that cannot be read is still handed on, with all its bytes and the error."""
+    """Read a delivery into messages.
+
+    One that cannot be read, or that our own code fails on, is still handed on, with all its bytes and the error.
+    """
     try:
         return Submission(delivery, tuple(source.split(delivery.body)))
     except Unreadable as error:
         return Submission(delivery, error=error)
+    except Exception as error:
+        return Submission(delivery, error=ReadingFailed(name_error(error)))
 
 
 def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: Unread) -> Submission:
@@ -32,6 +37,8 @@ def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: Unread) 
         return Submission(delivery, error=error)
     except BodyTooLarge as error:
         return Submission(delivery._replace(body=b""), error=error)
+    except Exception as error:
+        return Submission(delivery, error=ReadingFailed(name_error(error)))
     return take_again(sources, _note_inflated(delivery, body, unread.codings))
 
 

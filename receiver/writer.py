@@ -25,12 +25,12 @@ import structlog
 from receiver import answers, clock, logs
 from receiver.changes import Subscription
 from receiver.channel import Batch, Do, Keep, Read, Replies, Unpacker, pack
-from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
 from receiver.records import Answer, Submission, Unread
 from receiver.retention import Slice
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, find_fault
-from receiver.storage.inbox import Inbox, name_error
+from receiver.storage.inbox import Inbox
 from receiver.storage.replay import Replays
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep

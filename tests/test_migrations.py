@@ -1,6 +1,9 @@
 """The tables in the database are those of the models, and only a migration makes them so."""
 
+import ast
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,13 +12,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from receiver.errors import SchemaOutdated
+from receiver.errors import ConfigurationError, SchemaOutdated
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.model import METADATA
 from tests.harness import ship24
 from tests.harness.inbox import opened, outcomes
-from tests.harness.service import environment, run_command
+from tests.harness.postgresql import Cluster
+from tests.harness.service import environment, read_rows, run_command
 from tests.harness.storage import change, make_tables
 
 
@@ -105,3 +109,51 @@ def test_an_unreachable_database_is_told_without_a_traceback_or_password(tmp_pat
         assert "Traceback" not in done.stderr
         assert "a-planted-password" not in done.stderr + done.stdout
         assert "127.0.0.1" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_every_command_refuses_a_database_that_is_not_utf_8(cluster: Cluster, tmp_path: Path, encoding: str) -> None:
+    name = f"encoded_{encoding.lower()}"
+    cluster.execute(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C' ENCODING '{encoding}'")
+    url = f"postgresql://postgres@127.0.0.1:{cluster.port}/{name}"
+    for command in (("migrate",), ("serve",), ("trackers", "list"), ("setup-window", "ship24", "--minutes", "5")):
+        done = run_command(*command, cwd=tmp_path, env=environment(url, port="0", ship24_tokens="the-token-of-these-tests"))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert encoding in done.stderr
+        assert "UTF8" in done.stderr
+    cluster.drop_database(name)
+
+
+def test_a_role_that_asks_for_another_encoding_is_put_right(cluster: Cluster, postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    name = Database(postgresql_url).url.database
+    cluster.execute(f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")
+    with opened(postgresql_url) as store:
+        kept = store.keep(ship24.single("m", events=[ship24.event(status="\u5230\u8fbe \N{PACKAGE}")]))
+        assert outcomes(kept[0]) == ["applied"]
+    (row,) = read_rows(postgresql_url, "SELECT status FROM trackers")
+    assert row["status"] == "\u5230\u8fbe \N{PACKAGE}"
+
+
+def test_another_encoding_in_the_url_is_refused(postgresql_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="client_encoding"):
+        make_tables(f"{postgresql_url}?client_encoding=latin1")
+
+
+def test_no_table_is_missing_from_the_model() -> None:
+    """In an interpreter of its own: here tests have imported everything."""
+    folder = Path(version.__file__).parent
+    defined = {
+        keyword.value.value
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and any(word.arg == "table" for word in node.keywords)
+        for keyword in node.body
+        if isinstance(keyword, ast.Assign) and keyword.targets[0].id == "__tablename__"  # type: ignore[attr-defined]
+        if isinstance(keyword.value, ast.Constant)
+    }
+    program = "from receiver.storage.model import METADATA; print(*METADATA.tables)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert set(shown.stdout.split()) == defined
+    users = {file.name for file in folder.rglob("*.py") if "METADATA" in file.read_text(encoding="utf-8")}
+    assert users == {"tables.py", "model.py", "env.py", "rebuild.py", "upkeep.py"}

@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import orjson
 import psycopg
@@ -10,19 +12,26 @@ from psycopg import errors
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from receiver.errors import StorageUnavailable
-from receiver.records import Answer
+from receiver import intake
+from receiver.clock import to_micros
+from receiver.errors import StorageUnavailable, Unauthorized
+from receiver.records import Answer, Message, Submission
+from receiver.sources import make_sources
+from receiver.storage import upkeep
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, LostRace, find_fault
+from receiver.storage.kept import read_kept
+from receiver.storage.replay import Order, Replays
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, opened, outcomes, submission
+from tests.harness.inbox import NOW, Store, delivery, opened, outcomes, submission
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Service, read_rows, wait_until
 from tests.harness.storage import change, make_tables
 
+SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
 OPS = "the-ops-token-of-these-tests"
 STATES = sorted({str(state) for kind in vars(errors).values() if isinstance(state := getattr(kind, "sqlstate", None), str)})
 
@@ -159,14 +168,14 @@ def test_a_batch_that_the_database_refuses_for_no_value_is_not_kept_and_nothing_
 
 
 def test_whether_the_tables_take_writes_is_found_out_without_writing(store: Store) -> None:
-    upkeep = Upkeep(store.database)
+    writes = Upkeep(store.database)
     store.keep(ship24.single("one"))
-    store.transactions.run(upkeep.try_tables)
+    store.transactions.run(writes.try_tables)
     url = store.database.url.render_as_string()
     assert [row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")] == ["one"]
     change(url, "ALTER TABLE terms RENAME TO elsewhere")
     with pytest.raises(StorageUnavailable):
-        store.transactions.run(upkeep.try_tables)
+        store.transactions.run(writes.try_tables)
     change(url, "ALTER TABLE elsewhere RENAME TO terms")
 
 
@@ -196,3 +205,44 @@ def test_while_a_privilege_is_lost_calls_are_503_and_the_retry_applies(service: 
 
 def read_count(cluster: Cluster, table: str) -> int:
     return int(cluster.execute(f"SELECT count(*) FROM {table} WHERE outcome = 'refused'", "granted"))
+
+
+# Our own code fails on a body
+
+
+def fail_to_read(_body: bytes) -> list[Message]:
+    raise ZeroDivisionError("private-content")
+
+
+def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(store: Store) -> None:
+    url = store.database.url.render_as_string()
+    body = ship24.single("unread")
+    failing = replace(SHIP24, split=fail_to_read)
+    (answer,) = store.inbox.keep([intake.take(failing, delivery(body))], NOW)
+    assert answer is not None
+    assert (answer.status, orjson.loads(answer.body)["error"]["code"]) == (500, "internal")
+    (row,) = read_rows(url, "SELECT id, status, outcome, code, reason, body FROM deliveries JOIN bodies ON delivery_id = id")
+    assert (row["status"], row["outcome"], row["code"], bytes(row["body"])) == (500, "failed", "internal", body)
+    assert "private-content" not in f"{answer.body!r} {row['reason']}"
+    replays = Replays(store.database, timedelta(hours=48))
+    again = intake.take_again([failing], read_kept(store.database, row["id"]))
+    stuck = store.transactions.run(lambda connection: replays.replay(connection, again, Order(to_micros(NOW))))
+    assert (stuck.items, stuck.problem is None) == ((), False)
+    mended = intake.take_again([SHIP24], read_kept(store.database, row["id"]))
+    done = store.transactions.run(lambda connection: replays.replay(connection, mended, Order(to_micros(NOW))))
+    assert [item.after.outcome for item in done.items] == ["applied"]
+
+
+def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "MAX_REFUSED", 1)
+    url = store.database.url.render_as_string()
+    failing = replace(SHIP24, split=fail_to_read)
+    refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]
+    store.inbox.keep([intake.take(failing, delivery(b"[]")), *refused], NOW)
+    writes = Upkeep(store.database)
+    store.transactions.run(writes.trim_refused)
+    assert sorted(row["status"] for row in read_rows(url, "SELECT status FROM deliveries")) == [401, 500]
+    now = to_micros(NOW + timedelta(days=365))
+    store.transactions.run(lambda connection: writes.claim_pruning(connection, "me", now))
+    store.transactions.run(lambda connection: writes.prune(connection, "me", now, "refused", now, 100))
+    assert [row["status"] for row in read_rows(url, "SELECT status FROM deliveries")] == [500]

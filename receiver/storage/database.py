@@ -3,6 +3,7 @@
 Locks on a SQLite file keep a second writing process out.
 """
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from sqlite3 import Error as SQLiteError
 from typing import Any
 
 import orjson
+import structlog
 from psycopg import Error as PsycopgError
 from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, collate, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,6 +38,7 @@ from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault,
 from receiver.storage.files import DatabaseFile, OpenFiles
 
 CHANGES_CHANNEL = "receiver_changes"
+_log = structlog.get_logger()
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
 
 
@@ -187,10 +190,16 @@ class Database:
     async def changes_made(self) -> AsyncIterator[None]:
         """Give a sign whenever some process has committed changes, and once at the start; only where there may be several.
 
-        Raises StorageUnavailable when the server is gone.
+        Behind a pooler there is only the one at the start. Raises StorageUnavailable when the server is gone.
         """
         try:
-            async with await connect_listener(self.url) as connection:
+            listener = await connect_listener(self.url)
+            if listener is None:
+                _log.warning("changes_polled", cause="a connection pooler hands on no notices: relays look every few seconds")
+                yield
+                await asyncio.Event().wait()
+                return
+            async with listener as connection:
                 await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
                 yield
                 async for _ in connection.notifies():

@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 from receiver.errors import ConfigurationError
 
 _HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_SETTINGS = "settings"  # where a connection keeps, in its `info`, what is set in each transaction
 _WARNING = "warning"  # where a connection keeps, in its `info`, what the server warned of last
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
@@ -83,6 +84,7 @@ def connection_arguments(url: URL, name: str) -> dict[str, Any]:
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
+        "client_encoding": "UTF8",
         **said,
     }
 
@@ -98,6 +100,7 @@ def make_writing_engine(url: URL) -> Engine:
             connect_args=connection_arguments(url, "receiver writer"),
         )
         event.listen(engine, "connect", _prepare_postgresql_writer)
+        event.listen(engine, "begin", _set_in_transaction)
         return engine
     engine = create_engine(
         _make_file_url(url, "rw"),  # a file that is gone is not made anew in silence
@@ -116,6 +119,7 @@ def make_reading_engine(url: URL) -> Engine:
         arguments = connection_arguments(url, "receiver reader")
         engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
         event.listen(engine, "connect", _prepare_postgresql_reader)
+        event.listen(engine, "begin", _set_in_transaction)
         return engine
     engine = create_engine(
         _make_file_url(url, "ro"), pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False}
@@ -128,9 +132,14 @@ def _make_file_url(url: URL, mode: str) -> URL:
     return URL.create("sqlite", database=f"file:{quote(url.database or '')}", query={"mode": mode, "uri": "true"})
 
 
-async def connect_listener(url: URL) -> AsyncConnection:
-    """Open a connection to PostgreSQL that waits for notices."""
-    return await AsyncConnection.connect(autocommit=True, **connection_arguments(url, "receiver listener"))
+async def connect_listener(url: URL) -> AsyncConnection | None:
+    """Open a connection to PostgreSQL that waits for notices; None behind a pooler, where no session is ours to wait in."""
+    connection = await AsyncConnection.connect(autocommit=True, **connection_arguments(url, "receiver listener"))
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    if row is not None and row[0] == connection.info.backend_pid:
+        return connection
+    await connection.close()
+    return None
 
 
 def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
@@ -156,26 +165,59 @@ _WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enabl
 analysed the server takes it for small."""
 
 
+# A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
+_SYNCHRONOUS = (
+    "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', {0}) END"
+)
+_WRITER_SETTINGS = ", ".join([*(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
+_READER_SETTINGS = "set_config('jit', 'off', {0})"  # to compile one of our questions takes many times what answering it does
+
+
 def _prepare_postgresql_writer(connection: Any, record: Any) -> None:
     connection.prepared_max = 1000
     connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
-    # A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
-    if connection.execute("SHOW synchronous_commit").fetchone()[0] in {"off", "local"}:
-        connection.execute("SET synchronous_commit = on")
-    for plan in _WHOLE_TABLES:
-        connection.execute(f"SET {plan} = off")
+    _set(connection, record, _WRITER_SETTINGS)
+
+
+def _prepare_postgresql_reader(connection: Any, record: Any) -> None:
+    _set(connection, record, _READER_SETTINGS)
+    connection.read_only = True
+
+
+def _set(connection: Any, record: Any, settings: str) -> None:
+    """Set for the whole session what it is to keep to; behind a pooler, note it for the beginning of each transaction.
+
+    A pooler gives each transaction another session, in which there is neither what was set nor what was prepared before.
+    """
+    _check_encoding(connection)
+    served_by = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    if served_by == connection.info.backend_pid:
+        connection.execute(f"SELECT {settings.format('false')}")
+    else:
+        connection.prepare_threshold = None
+        record.info[_SETTINGS] = f"SELECT {settings.format('true')}"
     connection.commit()
+
+
+def _set_in_transaction(connection: Connection) -> None:
+    if settings := connection.info.get(_SETTINGS):
+        connection.exec_driver_sql(settings)
+
+
+def _check_encoding(connection: Any) -> None:
+    server, client = (connection.info.parameter_status(f"{side}_encoding") for side in ("server", "client"))
+    if server != "UTF8":
+        raise ConfigurationError(
+            f"RECEIVER_DATABASE_URL: the database has the encoding {server}; expected UTF8. "
+            "Make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
+        )
+    if client != "UTF8":
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: client_encoding is {client}; expected UTF8, or leave it out.")
 
 
 def _note_warning(info: dict[str, Any], notice: Any) -> None:
     if notice.severity_nonlocalized == "WARNING":
         info[_WARNING] = notice.message_primary
-
-
-def _prepare_postgresql_reader(connection: Any, _record: object) -> None:
-    connection.execute("SET jit = off")  # to compile one of our questions takes many times what answering it does
-    connection.commit()
-    connection.read_only = True
 
 
 def _make_url(given: str) -> URL:

@@ -1,10 +1,8 @@
 """Keeps deliveries: one transaction a batch, decided between its reads and its writes."""
 
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import orjson
 import structlog
@@ -14,7 +12,7 @@ from receiver import answers
 from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
-from receiver.errors import ReceiverError
+from receiver.errors import ReadingFailed, ReceiverError, name_error
 from receiver.records import OUTCOMES, Answer, Message, Submission
 from receiver.rows import DeliveryRow
 from receiver.storage.database import Database
@@ -73,6 +71,9 @@ class Inbox:
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
         self._verdicts += self.tallies.add(self._written)
+        for submission in batch:
+            if isinstance(submission.error, ReadingFailed):
+                _log.error("delivery_failed", delivery_id=submission.delivery.id, error=submission.error.cause)
         return kept
 
     def take_verdicts(self) -> dict[tuple[str, str], int]:
@@ -171,9 +172,3 @@ def make_harmless(message: Message) -> Message:
     """Return the message without anything that has to be decided: its bytes, set apart."""
     detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
-
-
-def name_error(error: Exception) -> str:
-    """Name a fault of some content and its place, without the content: the driver's messages quote it."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(getattr(error, 'orig', None) or error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from receiver.decide import Bench
 from receiver.rows import EventRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.states import advance
+from receiver.storage.statements import chunks
 from receiver.storage.tables import (
     EventTable,
     MessageTable,
@@ -18,6 +19,8 @@ from receiver.storage.tables import (
     TrackerTable,
     table_of,
 )
+
+_KEYS = 1000  # named in one statement
 
 _SNAPSHOT = (
     *("tracking_number", "client_tracker_id", "shipment_reference"),
@@ -114,11 +117,11 @@ def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collecti
 def _read_events(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], list[EventRow]]:
     table, found = table_of(EventTable), dict[tuple[str, str], list[EventRow]]()
     for source in sorted({row.source for row in messages}):
-        told = [row for row in messages if row.source == source and row.tracker_id is not None]
-        trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}
-        named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c.message_id.in_(ids)
-        for row in connection.execute(select(table).where(*named).order_by(table.c.move, table.c.event_id)):
-            found.setdefault((source, row.message_id), []).append(EventRow(*row))
+        for told in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
+            trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}
+            named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c.message_id.in_(ids)
+            for row in connection.execute(select(table).where(*named).order_by(table.c.move, table.c.event_id)):
+                found.setdefault((source, row.message_id), []).append(EventRow(*row))
     return found
 
 
@@ -126,6 +129,7 @@ def _read_trackers(connection: Connection, messages: Sequence[MessageRow]) -> di
     table, found = table_of(TrackerTable), dict[tuple[str, str], TrackerRow]()
     for source in sorted({row.source for row in messages}):
         ids = {row.tracker_id for row in messages if row.source == source and row.tracker_id is not None}
-        for row in connection.execute(select(table).where(table.c.source == source, table.c.tracker_id.in_(ids))):
-            found[source, row.tracker_id] = TrackerRow(*row)
+        for some in chunks(sorted(ids), _KEYS):
+            for row in connection.execute(select(table).where(table.c.source == source, table.c.tracker_id.in_(some))):
+                found[source, row.tracker_id] = TrackerRow(*row)
     return found

@@ -31,7 +31,16 @@ from receiver.errors import Underway
 from receiver.retention import KINDS, Slice, Went, units_of
 from receiver.storage.database import Database
 from receiver.storage.dispatches import DeadTable
-from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, Table, key, table_of
+from receiver.storage.tables import (
+    NOT_ACCEPTED,
+    BodyTable,
+    DeliveryTable,
+    QuarantineTable,
+    Table,
+    is_without_content,
+    key,
+    table_of,
+)
 
 LEASE_MICROS = 60_000_000
 
@@ -215,5 +224,4 @@ def _refused() -> _Shelf:
         connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(ids)))
         connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
 
-    goes = and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0)
-    return _Shelf((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), goes, remove)
+    return _Shelf((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), is_without_content(), remove)

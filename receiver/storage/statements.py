@@ -100,10 +100,10 @@ class _Statement:
 
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         if self._arrays:
-            for chunk in _chunks(rows, _MAX_ROWS):
+            for chunk in chunks(rows, _MAX_ROWS):
                 yield connection.exec_driver_sql(self._text, tuple(map(write_array, zip(*chunk, strict=True))))
         else:
-            for chunk in _chunks(rows, _MAX_REPEATED):
+            for chunk in chunks(rows, _MAX_REPEATED):
                 yield connection.exec_driver_sql(self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
 
     def _repeat(self, rows: int) -> str:
@@ -135,6 +135,7 @@ def _find_close(text: str) -> int:
     raise ValueError("no group of values in the statement")
 
 
-def _chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+def chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    """Give the rows in pieces: a statement takes a bounded number of values (SQLite 32,766, PostgreSQL 65,535)."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

@@ -7,7 +7,7 @@ Every key is made by the sender or by us, never by the database, so that nothing
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Text, text
+from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, MetaData, Text, and_, text
 from sqlmodel import Field, SQLModel
 
 METADATA = MetaData(
@@ -237,6 +237,12 @@ class QuarantineTable(Table, table=True):
     detail: str | None = Field(sa_type=Text)
     raw: bytes = Field(sa_type=LargeBinary)
     received_at: int = Field(sa_type=BigInteger)
+
+
+def is_without_content() -> ColumnElement[bool]:
+    """Return what is so of refused and failed calls without content. Where our own code failed (500), the bytes are kept."""
+    deliveries = table_of(DeliveryTable)
+    return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)
 
 
 def table_of(model: type[Table]) -> sqlalchemy.Table:

@@ -19,7 +19,7 @@ from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
 from receiver.storage.retention import Retention
 from receiver.storage.sessions import begin_session, end_session, trim_sessions
-from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, table_of
+from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
 MAX_REFUSED = 10_000
@@ -158,7 +158,7 @@ class Upkeep:
     def trim_refused(self, connection: Connection) -> int:
         """Remove the oldest refused and failed calls beyond MAX_REFUSED; return how many went."""
         deliveries = table_of(DeliveryTable)
-        refused = and_(NOT_ACCEPTED, deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0)
+        refused = and_(NOT_ACCEPTED, is_without_content())
         oldest_kept = select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
         edge = connection.execute(oldest_kept).scalar()
         if edge is None:

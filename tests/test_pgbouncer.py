@@ -1,0 +1,108 @@
+"""Behind a pooler that gives each transaction another session: what was set or prepared before is not there."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+from sqlalchemy import Connection, text
+
+from receiver.storage.database import Database
+from receiver.storage.transactions import Transactions
+from tests.conftest import StartService, lacking
+from tests.harness import ship24
+from tests.harness.inbox import opened, outcomes
+from tests.harness.pgbouncer import find_pgbouncer, pooling
+from tests.harness.postgresql import Cluster
+from tests.harness.storage import make_tables
+
+OPS = "the-ops-token-of-these-tests"
+_numbers = count(1)
+
+
+@pytest.fixture
+def pooled_url(cluster: Cluster) -> Iterator[str]:
+    """An empty PostgreSQL database behind a pooler."""
+    if find_pgbouncer() is None:
+        lacking("PgBouncer is not installed (Debian package: pgbouncer)")
+    name = f"pooled_{next(_numbers)}"
+    cluster.create_database(name)
+    with pooling(cluster) as port:
+        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+    cluster.drop_database(name)
+
+
+def test_every_update_is_applied_while_lists_are_read(service: StartService, pooled_url: str) -> None:
+    running = service(pooled_url, ops_tokens=OPS)
+    lists = ("trackers", "deliveries", "stats", "quarantine", "trackers?milestone=in_transit")
+    posted = []
+
+    def post(number: int) -> None:
+        item = ship24.item(
+            f"m-{number}", f"t-{number % 20}", [ship24.event(f"e-{number}", f"2025-03-01T10:{number // 60:02}:{number % 60:02}")]
+        )
+        answer = running.post(ship24.body(item))
+        posted.append((answer.status, answer.outcomes() if answer.status == 200 else None))
+
+    def read(number: int) -> int:
+        return running.get(f"/ops/api/{lists[number % len(lists)]}", OPS).status
+
+    with ThreadPoolExecutor(6) as threads:
+        read_statuses = [threads.submit(read, number) for number in range(100)]
+        for _ in threads.map(post, range(200)):
+            pass
+        assert {status.result() for status in read_statuses} == {200}
+    assert {status for status, _ in posted} == {200}
+    assert {outcome for _, verdicts in posted for outcome in verdicts or ()} <= {"applied", "stale"}
+    assert running.scalar("SELECT count(*) FROM messages") == 200
+    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert "storage_unavailable" not in running.logs()
+
+
+def settings_of(connection: Connection) -> list[str]:
+    names = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "synchronous_commit")
+    return [str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in names]
+
+
+def test_what_the_writer_rests_on_is_set_in_each_transaction_and_in_no_other(cluster: Cluster, pooled_url: str) -> None:
+    make_tables(pooled_url)
+    database = Database(pooled_url)
+    cluster.execute(f'ALTER DATABASE "{database.url.database}" SET synchronous_commit = off')
+    transactions = Transactions(database)
+    for _ in range(3):
+        assert transactions.run(settings_of) == ["off", "off", "off", "on"]
+    assert database.durability()["synchronous_commit"] == "on"
+    with database.read() as connection:
+        assert connection.execute(text("SHOW jit")).scalar_one() == "off"
+        assert connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on"
+        assert settings_of(connection)[:3] == ["on", "on", "on"]
+    transactions.close()
+    database.close()
+
+
+def test_statements_are_prepared_where_the_session_is_our_own_and_only_there(postgresql_url: str, pooled_url: str) -> None:
+    for url, expected in ((postgresql_url, True), (pooled_url, False)):
+        make_tables(url)
+        with opened(url) as store:
+            for number in range(8):
+                assert outcomes(store.keep(ship24.single(f"m-{number}"))[0]) == ["applied"]
+            prepared = store.transactions.run(
+                lambda connection: connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
+            )
+            assert (prepared > 0) is expected
+
+
+def test_who_waits_for_changes_behind_a_pooler_gets_one_sign_and_polls(pooled_url: str) -> None:
+    make_tables(pooled_url)
+
+    async def listen() -> list[str]:
+        signs = Database(pooled_url).changes_made()
+        await anext(signs)
+        second = asyncio.ensure_future(anext(signs))
+        done, _ = await asyncio.wait([second], timeout=0.2)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        return ["second" for _ in done]
+
+    assert asyncio.run(listen()) == []

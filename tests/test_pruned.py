@@ -1,0 +1,31 @@
+"""What calls without bodies have made is read from the record, however much it is."""
+
+from sqlalchemy import insert
+
+from receiver.rows import MessageRow
+from receiver.storage.database import Database
+from receiver.storage.pruned import read_legacy
+from receiver.storage.statements import Insert
+from receiver.storage.tables import MessageTable, TrackerTable, table_of
+from receiver.storage.transactions import Transactions
+from tests.harness.storage import make_tables
+
+_NUMBER = 66_000  # more values than a statement of either database can carry
+
+
+def test_groups_of_any_size_are_taken_over(database_url: str) -> None:
+    make_tables(database_url)
+    database = Database(database_url)
+    transactions = Transactions(database)
+    names = [f"{number:05}" for number in range(_NUMBER)]
+    rows = [MessageRow("ship24", f"m-{n}", f"t-{n}", "", "recorded", None, "delivery", 0, "digest", 0) for n in names]
+    state = {"source": "ship24", "version": 1, "subject": "parcel", "snapshot_generated_at": 0, "snapshot_message_id": ""}
+    trackers = [{**state, "tracker_id": f"t-{names[n]}", "created_at": 0, "moved_at": 0, "moves": 0} for n in (0, -1)]
+    transactions.run(lambda connection: Insert(database, table_of(MessageTable)).execute(connection, rows))
+    transactions.run(lambda connection: connection.execute(insert(table_of(TrackerTable)), trackers))
+    with database.read() as connection:
+        found = read_legacy(connection, ["delivery"])
+    assert len(found.messages["delivery"]) == _NUMBER
+    assert sorted(key for _, key in found.trackers) == [f"t-{names[0]}", f"t-{names[-1]}"]
+    transactions.close()
+    database.close()
