@@ -337,3 +337,48 @@ def test_what_comes_in_while_the_change_before_it_is_settled_is_not_left_behind(
         meanwhile = store.transactions.run(settle_slowly)
         assert meanwhile == Exchanged([], NOW_MICROS, 0)
         assert [c.change.move for c in relay.claim()] == [2]
+
+
+def give_up(store: Store, *trackers: str) -> None:
+    """Set aside the first change of each tracker."""
+    store.keep(*(moved(tracker, 10) for tracker in trackers))
+    relay = Relay(store)
+    relay.settle(*(done(c)._replace(error="given up") for c in relay.claim(limit=100)))
+
+
+def retry(store: Store, limit: int = 100) -> int:
+    outbox = Outbox(store.database)
+    return store.transactions.run(lambda connection: outbox.retry_dead(connection, "all", NOW_MICROS, limit))
+
+
+def test_dead_changes_wait_again_piece_by_piece(tables: str) -> None:
+    with opened(tables) as store:
+        give_up(store, "a", "b", "c")
+        assert [retry(store, 2), retry(store, 2), retry(store, 2)] == [2, 1, 0]
+        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert sorted((c.change.tracker_id, c.attempts) for c in Relay(store).claim()) == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def test_a_change_that_is_both_waiting_and_dead_waits_once_after_a_retry(tables: str) -> None:
+    with opened(tables) as store:
+        give_up(store, "a", "b")
+        names = "target, source, tracker_id, move, event_id"
+        copied = f"SELECT {names}, 5, 3, 'it failed', 5 FROM dead_changes WHERE tracker_id = 'a'"
+        change_database(tables, f"INSERT INTO dispatches ({names}, due_at, attempts, error, made_at) {copied}")
+        assert retry(store) == 2
+        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert sorted(Relay(store).take()) == [("a", 1), ("b", 1)]
+
+
+def test_what_is_given_up_while_a_retry_moves_others_is_not_lost(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    with opened(postgresql_url) as store, opened(postgresql_url) as other:
+        give_up(store, "a")
+
+        def retry_slowly(connection: Connection) -> int:
+            moved_now = Outbox(store.database).retry_dead(connection, "all", NOW_MICROS)
+            give_up(other, "b")
+            return moved_now
+
+        assert store.transactions.run(retry_slowly) == 1
+        assert [row["tracker_id"] for row in read_rows(postgresql_url, "SELECT * FROM dead_changes")] == ["b"]

@@ -73,7 +73,8 @@ def retry(name: str) -> None:
         raise NotFound(f"No change was given up for {name}.")
     now = clock.now()
     entry = audit_entry(now, "targets retry", name, None)
-    perform(settings, Change("retry_dead", (name, clock.to_micros(now)), "/ops/api/targets/retry", {"target": name}), entry)
+    arguments = (name, clock.to_micros(now), queries.MAX_COUNTED)
+    perform(settings, Change("retry_dead", arguments, "/ops/api/targets/retry", {"target": name}), entry)
     click.echo(f"1 change of {name} waits again" if dead == 1 else f"{_number(dead)} changes of {name} wait again")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, FromClause, Index, ScalarSelect, Text, and_, bindparam, select, text
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Index, ScalarSelect, Select, Text, and_, bindparam, select, text
 from sqlmodel import Field
 
 from receiver.storage.tables import Table, key, table_of
@@ -62,12 +62,14 @@ class StoppedTable(Table, table=True):
     reason: str = Field(sa_type=Text)
 
 
-IS_OF_TRACKER = and_(
-    table_of(DispatchTable).c.target == bindparam("of_target"),
-    table_of(DispatchTable).c.source == bindparam("of_source"),
-    table_of(DispatchTable).c.tracker_id == bindparam("of_tracker"),
-)
-IS_ROW = and_(IS_OF_TRACKER, table_of(DispatchTable).c.move == bindparam("of_move"))
+def is_row(table: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that names one change of a target in one of these tables; `row_keys` gives its parameters."""
+    names = {"target": "of_target", "source": "of_source", "tracker_id": "of_tracker", "move": "of_move"}
+    return tuple(table.c[name] == bindparam(parameter) for name, parameter in names.items())
+
+
+IS_OF_TRACKER = and_(*is_row(table_of(DispatchTable))[:3])
+IS_ROW = and_(*is_row(table_of(DispatchTable)))
 
 
 def row_keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, Any]:
@@ -80,3 +82,9 @@ def first_move(rows: FromClause) -> ScalarSelect[int]:
     earlier = table_of(DispatchTable).alias("earlier")
     same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
     return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()
+
+
+def first_due(target: str) -> Select[Any]:
+    """Return the question when the next change of a target comes due."""
+    rows = table_of(DispatchTable)
+    return select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)

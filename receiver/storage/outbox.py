@@ -19,8 +19,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    insert,
-    literal,
     or_,
     select,
     update,
@@ -36,7 +34,9 @@ from receiver.storage.dispatches import (
     DeadTable,
     DispatchTable,
     StoppedTable,
+    first_due,
     first_move,
+    is_row,
     row_keys,
 )
 from receiver.storage.statements import Lookup
@@ -134,7 +134,7 @@ class Outbox:
         blocked = self._block(connection, target, [row for row in found if row.move != row.first])
         first = [row_keys(target, row.source, row.tracker_id, row.move) for row in found if row.move == row.first][:limit]
         claimed = self._claim(connection, mark, leased_until, first) if first else []
-        return Exchanged(claimed, _next_due(connection, target), blocked)
+        return Exchanged(claimed, connection.execute(first_due(target)).scalar(), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
         """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
@@ -209,8 +209,7 @@ class Outbox:
     def _block(self, connection: Connection, target: str, behind: Sequence[Row[Any]]) -> int:
         """Let rows wait until the first ones of their trackers are settled; return how many.
 
-        The race: somebody settles the first row meanwhile, and does not see that there is something to unblock. Locked, it is
-        settled after us; where it cannot be locked, what is behind it stays as it is.
+        The race: somebody settles the first row meanwhile and does not see ours. Locked, it is settled after us; else ours stay.
         """
         if not behind:
             return 0
@@ -262,24 +261,25 @@ class Outbox:
         self._database.announce(connection)
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
-    def retry_dead(self, connection: Connection, target: str, now: int) -> int:
-        """Let what was given up for a target wait again, as if it had never been tried; return how many changes that are.
+    def retry_dead(self, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
+        """Let up to `limit` changes that were given up for a target until `now` wait again; return how many were moved.
 
-        They come after what the target has got of their trackers meanwhile: `move` tells it so.
+        They come after what the target has got of their trackers meanwhile: `move` tells it so. The race: others set aside and
+        retry at the same time. The rows are locked, and exactly these are moved; one that waits already only leaves the dead.
         """
         dead, rows = table_of(DeadTable), table_of(DispatchTable)
-        names = ("target", "source", "tracker_id", "move", "event_id")
-        fresh = {"due_at": literal(now), "attempts": literal(0), "error": dead.c.error, "made_at": literal(now)}
-        given_up = select(*(dead.c[name] for name in names), *fresh.values()).where(dead.c.target == target)
-        connection.execute(insert(rows).from_select([*names, *fresh], given_up))
+        given_up = select(dead).where(dead.c.target == target, dead.c.died_at <= now).limit(limit)
+        found = connection.execute(self._database.skip_locked(given_up, dead)).mappings().all()
+        if not found:
+            return 0
+        names = ("target", "source", "tracker_id", "move", "event_id", "error")
+        fresh = {"due_at": now, "attempts": 0, "made_at": now}
+        waiting = [{**{name: row[name] for name in names}, **fresh} for row in found]
+        connection.execute(self._database.insert(rows).on_conflict_do_nothing(), waiting)
+        keys = [row_keys(row["target"], row["source"], row["tracker_id"], row["move"]) for row in found]
+        connection.execute(delete(dead).where(*is_row(dead)), keys)
         self._database.announce(connection)
-        return connection.execute(delete(dead).where(dead.c.target == target)).rowcount
-
-
-def _next_due(connection: Connection, target: str) -> int | None:
-    rows = table_of(DispatchTable)
-    first = select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
-    return connection.execute(first).scalar()
+        return len(found)
 
 
 def _read_changes() -> Any:

@@ -116,7 +116,10 @@ class Api:
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         now = clock.now()
         entry = operator.entry(now, "targets retry", ordered.target, None)
-        changes = await self._order(entry, "retry_dead", ordered.target, to_micros(now))
+        changes = moved = await self._order(entry, "retry_dead", ordered.target, to_micros(now))
+        while moved:  # piece by piece, so that no transaction grows with what is dead
+            moved = await self._desk.do("retry_dead", ordered.target, to_micros(now))
+            changes += moved
         return _respond({"target": ordered.target, "changes": changes})
 
     async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:
