@@ -23,9 +23,9 @@ from sqlalchemy.exc import DBAPIError
 
 from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape
+from receiver.storage.damage import find_damage
 from receiver.storage.engines import (
     connect_listener,
-    find_damage,
     is_sqlite,
     keep_scratch_in_memory,
     make_reading_engine,

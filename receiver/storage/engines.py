@@ -10,7 +10,6 @@ a failover a connection that broke is made anew, to the server that takes writes
 
 import re
 from sqlite3 import Error as SQLiteError
-from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -295,19 +294,3 @@ def vacuum(connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection
     driver.execute("VACUUM")
     driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def find_damage(connection: Connection, seconds: float) -> str | None:
-    """Return the first damage that SQLite finds in its own file (`quick_check`), or None. Raises TimeoutError when time is up."""
-    driver: Any = connection.connection.driver_connection
-    deadline = monotonic() + seconds
-    driver.set_progress_handler(lambda: monotonic() > deadline, 100_000)
-    try:
-        found: str = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except SQLiteError as error:
-        if monotonic() > deadline:
-            raise TimeoutError from None
-        return str(error)
-    finally:
-        driver.set_progress_handler(None, 0)
-    return None if found == "ok" else " ".join(found.split())

@@ -1,0 +1,23 @@
+"""Whether an embedded database's file is damaged."""
+
+from sqlite3 import Error
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection
+
+
+def find_damage(connection: Connection, seconds: float) -> str | None:
+    """Return the first damage that SQLite finds in its own file (`quick_check`), or None. Raises TimeoutError when time is up."""
+    driver: Any = connection.connection.driver_connection
+    deadline = monotonic() + seconds
+    driver.set_progress_handler(lambda: monotonic() > deadline, 100_000)
+    try:
+        found: str = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except Error as error:
+        if monotonic() > deadline:
+            raise TimeoutError from None
+        return str(error)
+    finally:
+        driver.set_progress_handler(None, 0)
+    return None if found == "ok" else " ".join(found.split())
