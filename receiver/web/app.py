@@ -21,7 +21,7 @@ from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.api.endpoints import Api
+from receiver.web.api.endpoints import MAX_LIST_BYTES, PREFIX, Api
 from receiver.web.api.openapi import describe
 from receiver.web.api.questions import Questions
 from receiver.web.api.replay import ReplayEndpoint
@@ -33,6 +33,7 @@ from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
 from receiver.web.health import Health
+from receiver.web.limits import BodyLimits
 from receiver.web.metrics import Metrics
 from receiver.web.notices import Notices
 from receiver.web.operators import Operators
@@ -92,10 +93,16 @@ def create_app(
     ]
     work = (windows.run, desk.run, wrong_tokens.run, watch.run, pruner.run)
     lifespan = _make_lifespan(settings, database, channel, desk, work, notices, wrong_tokens)
-    return _make_asgi(routes, lifespan, doors, desk)
+    return _make_asgi(routes, lifespan, doors, desk, settings.max_body_bytes)
 
 
-def _make_asgi(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette], doors: Mapping[str, Door], desk: Desk) -> ASGIApp:
+def _make_asgi(
+    routes: Sequence[BaseRoute],
+    lifespan: Lifespan[Starlette],
+    doors: Mapping[str, Door],
+    desk: Desk,
+    max_body_bytes: int,
+) -> ASGIApp:
     """Return what every request passes through: path, framing, routes, and errors in the form that all have."""
     handlers = {
         HTTPException: on_http_exception,
@@ -105,7 +112,8 @@ def _make_asgi(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette], doors
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return TrailingSlash(RefusedRequests(app, doors, desk))
+    limits = dict.fromkeys(doors, max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
+    return TrailingSlash(RefusedRequests(BodyLimits(app, limits), doors, desk))
 
 
 def _make_doors(settings: Settings, doorman: Doorman) -> dict[str, Door]:

@@ -30,7 +30,7 @@ from receiver.web.reader import Reader
 from receiver.web.windows import SetupWindows
 
 PREFIX = "/ops/api"
-_MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
+MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -64,7 +64,7 @@ class Api:
             *(Route(PREFIX + question.path, self._make_endpoint(question)) for question in self._questions),
             Route(f"{PREFIX}/openapi.json", self._describe),
             Route(f"{PREFIX}/setup-windows", self._open_window, methods=["POST"]),
-            Route(f"{PREFIX}/customers", self._replace_customers, methods=["POST"], max_body_size=_MAX_LIST_BYTES),
+            Route(f"{PREFIX}/customers", self._replace_customers, methods=["POST"]),
             Route(f"{PREFIX}/targets/resume", self._resume_target, methods=["POST"]),
             Route(f"{PREFIX}/targets/retry", self._retry_dead, methods=["POST"]),
         ]

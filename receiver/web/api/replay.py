@@ -15,7 +15,6 @@ from receiver.web.operators import Operators
 from receiver.web.replayer import Replayer
 
 REPLAY_PATH = "/deliveries/{id}/replay"
-_MAX_ORDER_BYTES = 4096
 
 
 class ReplayEndpoint:
@@ -27,7 +26,7 @@ class ReplayEndpoint:
 
     def route(self) -> Route:
         """Return the route."""
-        return Route(PREFIX + REPLAY_PATH, self._replay, methods=["POST"], max_body_size=_MAX_ORDER_BYTES)
+        return Route(PREFIX + REPLAY_PATH, self._replay, methods=["POST"])
 
     async def _replay(self, request: Request) -> Response:
         operator = self._operators.identify(request)

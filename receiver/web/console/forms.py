@@ -4,13 +4,11 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-MAX_FORM_BYTES = 16 * 1024
-
 Form = dict[str, str]
 
 
 async def read_form(request: Request) -> Form:
-    """Return the fields of a form; the last of equal names counts. The route bounds the size."""
+    """Return the fields of a form; the last of equal names counts. `web/limits.py` bounds the size."""
     body = await request.body()
     try:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))

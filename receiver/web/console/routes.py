@@ -10,7 +10,6 @@ from receiver.web.console.assets import Assets
 from receiver.web.console.customers import Customers
 from receiver.web.console.deliveries import Deliveries
 from receiver.web.console.entrance import Entrance
-from receiver.web.console.forms import MAX_FORM_BYTES
 from receiver.web.console.guard import Guard, Visit
 from receiver.web.console.messages import Messages
 from receiver.web.console.overview import Overview
@@ -66,8 +65,8 @@ def make_console(
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", entrance.show),
-        Route("/ops/sign-in", entrance.sign_in, methods=["POST"], max_body_size=MAX_FORM_BYTES),
-        Route("/ops/sign-out", pages.take(entrance.sign_out), methods=["POST"], max_body_size=MAX_FORM_BYTES),
+        Route("/ops/sign-in", entrance.sign_in, methods=["POST"]),
+        Route("/ops/sign-out", pages.take(entrance.sign_out), methods=["POST"]),
         *_make_reading_routes(settings, database, pages),
         Route("/ops/settings", pages.show(preferences.show)),
         Route("/ops/settings/setup-window/{source}", pages.show(preferences.ask)),
@@ -75,10 +74,9 @@ def make_console(
             "/ops/settings/setup-window/{source}",
             pages.take(preferences.order),
             methods=["POST"],
-            max_body_size=MAX_FORM_BYTES,
         ),
         Route("/ops/deliveries/{delivery_id}/replay", pages.show(replays.ask)),
-        Route("/ops/deliveries/{delivery_id}/replay", pages.take(replays.order), methods=["POST"], max_body_size=MAX_FORM_BYTES),
+        Route("/ops/deliveries/{delivery_id}/replay", pages.take(replays.order), methods=["POST"]),
         PageRoute("/ops/{rest:path}", pages.show(show_nothing)),
     ]
 
