@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -23,13 +24,13 @@ def on_change(
 ) -> Callable[[_F], _F]:
     """Mark a function, sync or async, that takes each Change of these sources that comes to one of these milestones.
 
-    It is called at least once for a change, and for one tracker in order; to return means that the change was taken, to raise
-    that it is to be tried again later.
+    It is called at least once for a change, and for one tracker in order. Return to acknowledge; raise to retry. What it returns
+    is awaited if it is awaitable.
     """
 
     def mark(function: _F) -> _F:
         wanted = Subscription(
-            f"{function.__module__}.{function.__qualname__}",
+            _name(function),
             None if sources is None else frozenset(sources),
             None if milestones is None else frozenset(milestones),
             milestone_changed,
@@ -49,15 +50,27 @@ def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
             raise ConfigurationError(f"RECEIVER_HANDLERS: {name} has no function marked with @on_change.")
         found |= marked
     for entry in entry_points(group=GROUP):
-        loaded = entry.load()
+        loaded = _load(entry)
         found |= _marked(loaded) if isinstance(loaded, ModuleType) else {getattr(loaded, _MARK).target: loaded}
     return list(found.values())
+
+
+def has_handlers(modules: Iterable[str]) -> bool:
+    """Tell whether there may be handlers, without a look at anybody's code."""
+    return any(True for _ in modules) or bool(entry_points(group=GROUP))
 
 
 def subscription_of(function: Callable[[Change], Any]) -> Subscription:
     """Return which changes a marked function wants."""
     wanted: Subscription = getattr(function, _MARK)
     return wanted
+
+
+def _name(function: Callable[[Change], Any]) -> str:
+    """Return module and name. A partial function has those of the whole one, an object those of its class."""
+    whole: Any = function.func if isinstance(function, partial) else function
+    named = whole if hasattr(whole, "__qualname__") else type(whole)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _import(name: str) -> ModuleType:
@@ -68,8 +81,17 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"RECEIVER_HANDLERS: there is no module {error.name}.") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"RECEIVER_HANDLERS: {name} cannot be imported: {type(error).__name__}: {error}.") from error
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"The entry point {entry.name} of {GROUP} cannot be loaded: {type(error).__name__}: {error}."
+        ) from error
 
 
 def _marked(module: ModuleType) -> dict[str, Callable[[Change], Any]]:

@@ -1,42 +1,67 @@
-"""The running service: takes the database, forks the writing process, serves until told to stop."""
+"""The running service: forks the relay's process and the writing one, serves until told to stop."""
 
 import resource
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from multiprocessing.process import BaseProcess
 
 import structlog
 from starlette.routing import BaseRoute
 
 from receiver import intake, writer
 from receiver.errors import ConfigurationError
-from receiver.relay.assembly import read_subscriptions
+from receiver.relay.assembly import has_targets
+from receiver.relay.supervisor import FirstRelay, start_relay
 from receiver.settings import Settings
+from receiver.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.server import listen, make_server
 
+_CONNECTIONS_SHARE = 0.6  # of the time to stop
+_WRITER_SHARE = 0.85
+
 _log = structlog.get_logger()
 
 
-def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
-    """Serve. Returns the exit code: 0 after a signal, 1 if the writing process was lost.
+def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds: float = STOP_SECONDS) -> int:
+    """Serve. Returns the exit code: 0 after a signal, 1 if the writing process was lost or had to be killed.
 
     Raises WriterTaken, SchemaOutdated, StorageUnavailable or ConfigurationError before anything is served. A signal stops the
     listening, then every call under way is answered, then the writing process ends and with it the last connection to the
-    database.
+    database. All that takes `stop_seconds` at most; a second signal ends it at once.
     """
     allow_connections()
+    stopping = Stopping(stop_seconds)
+    stopping.listen()
+    writer.tune_gc()  # before anything is forked
     database = Database(settings.database_url)
-    subscriptions = read_subscriptions(settings)
-    database.take()
-    version.check(database)
+    relay: FirstRelay | None = None
+    try:
+        with stopping.interrupting():
+            relay = start_relay(settings) if has_targets(settings) else None  # first: what comes next is not for it
+            database.take()
+            version.check(database)
+        return _serve(settings, database, relay, stopping, extra_routes)
+    except StopAsked:
+        return 0
+    finally:
+        if relay is not None:
+            relay.forker.close(stopping.left(1))
+
+
+def _serve(
+    settings: Settings, database: Database, relay: FirstRelay | None, stopping: Stopping, extra_routes: Sequence[BaseRoute]
+) -> int:
+    subscriptions = tuple(known.subscription for known in relay.targets) if relay is not None else ()
     database.close_readers()  # nothing that is open may cross the fork
     read = partial(intake.take_unread, settings.sources(), settings.max_body_bytes)
-    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions)
+    others = () if relay is None else (relay.socket, relay.forker.control)
+    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
+    stopping.when_forced(process.kill)
     try:
         listener = listen(settings)  # after the fork: the writing process must not keep the port
     except ConfigurationError:
@@ -46,14 +71,28 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> int:
 
     def on_writer_lost() -> None:
         lost.append(1)
+        stopping.ask()
+
+    app = create_app(settings, database, channel, on_writer_lost, stopping, relay, extra_routes)
+    server = make_server(app, settings, stopping.left(_CONNECTIONS_SHARE))
+
+    def stop_serving() -> None:
         server.should_exit = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # uvicorn puts its own in front, and raises the signal again when it is done
-    server = make_server(create_app(settings, database, channel, on_writer_lost, extra_routes), settings)
+    stopping.when_asked(stop_serving)
     server.run(sockets=[listener])
-    process.join(settings.commit_timeout_seconds)
-    return 1 if lost else 0
+    return 1 if lost or not _has_ended(process, stopping.left(_WRITER_SHARE)) else 0
+
+
+def _has_ended(process: BaseProcess, seconds: float) -> bool:
+    """Wait for the writing process, and kill it if it hangs: what it has not committed was not answered 2xx."""
+    process.join(seconds)
+    if process.exitcode is not None:
+        return True
+    _log.error("writer_killed", process_id=process.pid)
+    process.kill()
+    process.join()
+    return False
 
 
 def allow_connections() -> None:

@@ -50,13 +50,19 @@ _log = structlog.get_logger()
 
 
 def start(
-    database: Database, max_future: timedelta, read: ReadBody, subscriptions: Sequence[Subscription] = ()
+    database: Database,
+    max_future: timedelta,
+    read: ReadBody,
+    subscriptions: Sequence[Subscription] = (),
+    others: Sequence[socket.socket] = (),
 ) -> tuple[BaseProcess, socket.socket]:
-    """Fork the writing process and return it with our end of the socket. Call it before there are threads."""
+    """Fork the writing process and return it with our end of the socket. Call it before there are threads.
+
+    `others` are sockets that are not for it.
+    """
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
-    tune_gc()
-    arguments = (theirs, ours, database, max_future, read, subscriptions)
+    arguments = (theirs, (ours, *others), database, max_future, read, subscriptions)
     process = get_context("fork").Process(target=_run, args=arguments, name="writer")
     process.start()
     theirs.close()
@@ -65,13 +71,14 @@ def start(
 
 def _run(
     channel: socket.socket,
-    other_end: socket.socket,
+    others: Sequence[socket.socket],
     database: Database,
     max_future: timedelta,
     read: ReadBody,
     subscriptions: Sequence[Subscription],
 ) -> None:
-    other_end.close()
+    for other in others:
+        other.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
     code = 0

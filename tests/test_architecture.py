@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "log_lines": "",
     "log_limits": "",
     "logs": "log_limits log_lines",
+    "first_process": "",
+    "stopping": "logs",
     "records": "errors",
     "rows": "",
     "changes": "clock",
@@ -42,17 +44,17 @@ MAY_IMPORT = {
     "forgetting": "errors records sources",
     "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
     "conformance": "gate",
-    "relay": "addresses changes clock errors gate handlers settings storage targets",
+    "relay": "addresses changes clock errors gate handlers logs settings stopping storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors logs records retention storage",
     "story": "errors records sources storage",
     "web": "addresses alarms answers channel clock codings errors forgetting gate intake occurrence records relay retention rows "
-    "settings sources storage story",
-    "service": "intake relay errors logs settings storage web writer",
+    "settings sources stopping storage story",
+    "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
     "settings simulation sources storage story web",
-    "__main__": "cli",
+    "__main__": "cli first_process",
 }
 
 ONLY_IN = {

@@ -11,6 +11,7 @@ from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.storage.dispatches import BLOCKED
 from receiver.storage.outbox import Claimed, Exchanged, Outbox, Outcome
+from receiver.storage.suspects import release
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store
 from tests.harness.load import together
@@ -40,8 +41,8 @@ class Relay:
     def claim(self, target: str = "all", now: int = NOW_MICROS, limit: int = 10) -> Sequence[Claimed]:
         return self.exchange(target=target, now=now, limit=limit).claimed
 
-    def release(self, owner: str | None, now: int = NOW_MICROS, unsettled: int = 1) -> int:
-        return self._store.transactions.run(lambda connection: self._outbox.release(connection, owner, now, unsettled))
+    def release(self, owner: str | None, now: int = NOW_MICROS, *handlers: str) -> int:
+        return self._store.transactions.run(lambda connection: release(connection, owner, now, handlers))
 
     def settle(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS) -> int:
         return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, now, outcomes))
@@ -272,13 +273,13 @@ def test_tries_count_when_they_have_an_outcome_and_claims_without_one_apart(tabl
             assert (claimed.attempts, claimed.unsettled) == (1, lost)
             now += LEASE
         relay.claim(now=now)
-        assert relay.release(None, now) == 1
+        assert relay.release(None, now, "all") == 1
         (claimed,) = relay.claim(now=now)
         assert (claimed.attempts, claimed.unsettled) == (1, 4)
         relay.settle(again(claimed, now))
         (claimed,) = relay.claim(now=now)
         assert (claimed.attempts, claimed.unsettled) == (2, 0)
-        assert relay.release("relay", now, 0) == 1
+        assert relay.release("relay", now) == 1
         (claimed,) = relay.claim(now=now)
         assert (claimed.attempts, claimed.unsettled) == (2, 0), "it ended in order"
 
@@ -289,8 +290,8 @@ def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(ta
         dead, alike, alive = Relay(store, "dead"), Relay(store, "dead%"), Relay(store, "alive")
         (lost,) = dead.claim(limit=1)
         others = [*alike.claim(limit=1), *alive.claim(limit=1)]
-        assert dead.release("dead", NOW_MICROS + 5) == 1
-        assert dead.release("dead", NOW_MICROS + 6) == 0
+        assert dead.release("dead", NOW_MICROS + 5, "all") == 1
+        assert dead.release("dead", NOW_MICROS + 6, "all") == 0
         (first, second) = alive.claim(now=NOW_MICROS + 5)
         assert lost.change.tracker_id in {first.change.tracker_id, second.change.tracker_id}
         assert {first.unsettled, second.unsettled} == {0, 1}

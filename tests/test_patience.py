@@ -28,6 +28,7 @@ class Shop:
     """A target that takes a change after some time, or raises what `judge` returns."""
 
     timeout_seconds = 10.0
+    runs_foreign_code = False
 
     def __init__(self, judge: Callable[[Change], Exception | None]) -> None:
         self.subscription = Subscription("shop")

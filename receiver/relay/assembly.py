@@ -1,25 +1,24 @@
-"""Which targets there are, the settings' and the user's own functions; and the relay that serves them."""
+"""Which targets there are: the settings' and the user's own functions."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.changes import Subscription
 from receiver.errors import ConfigurationError
 from receiver.gate import Secret
-from receiver.handlers import find_handlers, subscription_of
-from receiver.relay.functions import HandlerTarget
+from receiver.handlers import find_handlers, has_handlers, subscription_of
+from receiver.relay.functions import HandlerTarget, StuckCalls
 from receiver.relay.http import HttpTarget
 from receiver.relay.jetstream import NatsTarget
-from receiver.relay.lane import Do
-from receiver.relay.relay import Relay
 from receiver.relay.signature import Signer
-from receiver.relay.target import AT_ONCE, Target
+from receiver.relay.target import Target
 from receiver.settings import Settings
 from receiver.targets import TargetSettings
 
 _KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
+
+HANDLER = "python"
+"""The kind of a target that is a function of the user's own."""
 
 
 class Known(NamedTuple):
@@ -30,19 +29,19 @@ class Known(NamedTuple):
 
 
 def find_targets(settings: Settings) -> tuple[Known, ...]:
-    """Return all targets. Raises ConfigurationError if a module cannot be had, or a name is used twice."""
+    """Return all targets. Raises ConfigurationError if a module cannot be had, a secret is missing, or a name is used twice."""
+    for target in settings.targets:
+        if target.kind == "http":
+            Signer(target.name, _secrets_of(settings, target))
     known = [Known(target.kind, target.subscription) for target in settings.targets]
-    known += [Known("python", subscription_of(function)) for function in find_handlers(settings.handlers)]
+    known += [Known(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
     if len({one.subscription.target for one in known}) < len(known):
         raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
     return tuple(known)
 
 
 def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
-    """Return which changes each target wants. Raises ConfigurationError also where a secret is missing."""
-    for target in settings.targets:
-        if target.kind == "http":
-            Signer(target.name, _secrets_of(settings, target))
+    """Return which changes each target wants. Raises ConfigurationError as `find_targets` does."""
     return tuple(known.subscription for known in find_targets(settings))
 
 
@@ -64,25 +63,23 @@ def describe_targets(known: Sequence[Known], kept: Mapping[str, Mapping[str, Any
     return described
 
 
-@asynccontextmanager
-async def relaying(settings: Settings, do: Do, watch_changes: Callable[[Callable[[], None]], None]) -> AsyncIterator[None]:
-    """Serve all targets as long as the block lasts. `watch_changes` is given what is to be called when changes were made."""
-    with ExitStack() as ending:
-        relay = Relay(_make_targets(settings, ending), do)
-        watch_changes(relay.wake)
-        relay.start()
-        try:
-            yield
-        finally:
-            await relay.stop()
+def has_targets(settings: Settings) -> bool:
+    """Tell whether there may be somebody to hand changes to, without a look at the user's own code."""
+    return bool(settings.targets) or has_handlers(settings.handlers)
 
 
-def _make_targets(settings: Settings, ending: ExitStack) -> list[Target]:
-    targets = [_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets]
-    for function in find_handlers(settings.handlers):  # threads of its own: one that hangs takes none from the others
-        threads = ending.enter_context(ThreadPoolExecutor(AT_ONCE, "handler"))
-        targets.append(HandlerTarget(function, threads))
-    return targets
+def handler_names(known: Iterable[Known]) -> list[str]:
+    """Return the names of the targets that are functions of the user's own."""
+    return [one.subscription.target for one in known if one.kind == HANDLER]
+
+
+def make_targets(settings: Settings, stuck: StuckCalls, *, only_handlers: bool) -> list[Target]:
+    """Return what the relay process serves."""
+    seconds = settings.handler_timeout_seconds
+    handlers: list[Target] = [HandlerTarget(function, seconds, stuck) for function in find_handlers(settings.handlers)]
+    if only_handlers:
+        return handlers
+    return [*(_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets), *handlers]
 
 
 def _secrets_of(settings: Settings, target: TargetSettings) -> tuple[Secret, ...]:

@@ -1,33 +1,194 @@
-"""Functions of the user's own as targets."""
+"""Functions of the user's own as targets. None of them runs in the thread that relays, whatever kind of function it is."""
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from concurrent.futures import Executor
+import threading
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from receiver.changes import Change
+from receiver.errors import ReceiverError
 from receiver.handlers import subscription_of
 
-_TIMEOUT_SECONDS = 60.0
+_MAX_ERROR_CHARACTERS = 4000
+_GRACE_SECONDS = 1.0  # after the time-out, until a call that still runs counts as stuck
+
+Reply = Callable[[BaseException | None], None]
+"""Takes how a call ended: None if the change was taken. It is called once, in any thread."""
+
+
+class HandlerFailed(ReceiverError):
+    """What a handler raised, whatever it was, as text: the end of its traceback."""
+
+    code = "handler_failed"
+
+
+class StuckCalls:
+    """Counts the calls of all handlers that went on after their time-out. Only the end of the process ends them."""
+
+    def __init__(self, limit: int, on_limit: Callable[[], None]) -> None:
+        self._limit = limit
+        self._on_limit = on_limit
+        self._count = 0
+
+    def add(self) -> None:
+        """Count one more; at the limit, say so."""
+        self._count += 1
+        if self._count == self._limit:
+            self._on_limit()
 
 
 class HandlerTarget:
-    """One function as a target. One that is not async runs in `threads`."""
+    """One function as a target. An `async def` runs in an event loop of this handler's own, any other call in a new thread.
 
-    timeout_seconds = _TIMEOUT_SECONDS
+    A function that is not `async def` may return an awaitable: a wrapped or partial `async def` does. It is awaited in the loop.
+    """
 
-    def __init__(self, function: Callable[[Change], Any], threads: Executor) -> None:
+    runs_foreign_code = True
+
+    def __init__(self, function: Callable[[Change], Any], timeout_seconds: float, stuck: StuckCalls) -> None:
         self.subscription = subscription_of(function)
+        self.timeout_seconds = timeout_seconds
         self._function = function
-        self._threads = threads
+        self._stuck = stuck
+        self._thread = LoopThread()
 
     async def deliver(self, change: Change) -> None:
-        """Call the function. Raises what it raises."""
-        if inspect.iscoroutinefunction(self._function):
-            await self._function(change)
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._function, change)
+        """Call the function. Raises HandlerFailed for whatever it raises."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def reply(error: BaseException | None) -> None:
+            failure = None if error is None else HandlerFailed(describe(error))
+            with suppress(RuntimeError):  # the relay has ended meanwhile
+                loop.call_soon_threadsafe(_set, ended, failure)
+
+        call = Call(self._function, change, reply, self._thread)
+        call.start()
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:  # the time-out, or the end of the relay
+            call.cancel()
+            loop.call_later(_GRACE_SECONDS, self._look_after, ended, self._thread)
+            raise
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: threads end with the process."""
+
+    def _look_after(self, ended: "asyncio.Future[None]", used: "LoopThread") -> None:
+        """Count a call that still runs. A loop that one of its calls blocks serves no later ones."""
+        if ended.done():
+            ended.exception()  # seen: nobody waits for it any more
+            return
+        self._stuck.add()
+        if used is self._thread and used.is_blocked():
+            self._thread = LoopThread()
+
+
+class Call:
+    """One call of a handler, which replies exactly once, whatever it does."""
+
+    def __init__(self, function: Callable[[Change], Any], change: Change, reply: Reply, thread: "LoopThread") -> None:
+        self._function = function
+        self._change = change
+        self._reply = reply
+        self._thread = thread
+        self._task: asyncio.Task[None] | None = None
+        self._awaits = inspect.iscoroutinefunction(function)
+        self._is_cancelled = False
+
+    def start(self) -> None:
+        """Begin, in another thread."""
+        if self._awaits:
+            self._thread.run(lambda: self._begin(self._function(self._change)))
+        else:
+            threading.Thread(target=self._run, name="handler", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Ask an awaitable to end; what runs in a thread cannot be asked."""
+        self._is_cancelled = True
+        if self._awaits:
+            self._thread.run(self._cancel_task)
+
+    def _run(self) -> None:
+        try:
+            result = self._function(self._change)
+            if inspect.isawaitable(result):
+                self._awaits = True
+                self._thread.run(lambda: self._begin(result))
+                return
+            if isinstance(result, GeneratorType | AsyncGeneratorType):
+                raise TypeError("The handler has a yield in it, so that calling it runs nothing of it.")
+        except BaseException as error:  # SystemExit and all others: none of them is ours
+            self._reply(error)
+        else:
+            self._reply(None)
+
+    def _begin(self, awaitable: Awaitable[Any]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait_for(awaitable))
+        if self._is_cancelled:
+            self._cancel_task()
+
+    async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
+        try:
+            await awaitable
+        except BaseException as error:  # a task lets some of them through, which would end its loop
+            self._reply(error)
+        else:
+            self._reply(None)
+
+    def _cancel_task(self) -> None:
+        if self._task is not None:  # after its first step: a task that never began could not reply
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+
+
+class LoopThread:
+    """An event loop in a thread of its own, started when it is needed. Nothing that is raised in it ends it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_answered = True
+
+    def run(self, function: Callable[[], None]) -> None:
+        """Have a function called in the loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._serve, args=(self._loop,), name="handlers", daemon=True).start()
+        self._is_answered = False
+        self._loop.call_soon_threadsafe(function)
+        self._loop.call_soon_threadsafe(self._answer)
+
+    def is_blocked(self) -> bool:
+        """Tell whether something in the loop keeps it from what it was last asked to do."""
+        return not self._is_answered
+
+    def _answer(self) -> None:
+        self._is_answered = True
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        while not loop.is_closed():
+            try:
+                loop.run_forever()
+            except BaseException:  # noqa: S112  of a task that a handler left behind
+                continue
+
+
+def describe(error: BaseException) -> str:
+    """Return the end of a traceback as text that every database stores. The error is foreign: even its text may raise."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:
+        text = f"{type(error).__name__}, which cannot be shown"
+    return text[-_MAX_ERROR_CHARACTERS:].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _set(future: "asyncio.Future[None]", failure: HandlerFailed | None) -> None:
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)

@@ -45,6 +45,8 @@ class Answer(NamedTuple):
 class HttpTarget:
     """One URL. Calls run in threads of its own, so that one that hangs takes nothing from the others."""
 
+    runs_foreign_code = False
+
     def __init__(self, settings: TargetSettings, secrets: Sequence[Secret]) -> None:
         self.subscription = settings.subscription
         self.timeout_seconds = settings.timeout_seconds

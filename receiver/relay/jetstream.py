@@ -31,6 +31,8 @@ _CLOSE_SECONDS = 2.0
 class NatsTarget:
     """One subject of one broker, or of its cluster. One connection, made when it is needed and again when it was lost."""
 
+    runs_foreign_code = False
+
     def __init__(self, settings: TargetSettings, secrets: Sequence[Secret]) -> None:
         self.subscription = settings.subscription
         self.timeout_seconds = settings.timeout_seconds

@@ -17,9 +17,16 @@ from receiver.relay.schedule import PACE, Circuit, Pace, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
 
-_LEASE_SECONDS = 90.0  # longer than the longest time-out and what it takes to put down an outcome
+_LEASE_SECONDS = (
+    30.0  # beyond the time-out: what it takes to put down an outcome, and to be heard through a fault of the database
+)
+_MAX_UNSETTLED = 4  # the claim beside others after which a change is tried alone, and three alone
 _MIN_WAIT_SECONDS = 0.05
 _MAX_ERROR_LETTERS = 4000
+_ENDS_ITS_PROCESS = (
+    "The process of the handlers ended {unsettled} times while this change was under way, the last times with nothing else under "
+    "way, so it is not tried again. The log says how it ended: relay_ended."
+)
 _UNSTORABLE = "The error cannot be stored; the log says why."
 _SECOND = 1_000_000
 
@@ -80,6 +87,31 @@ class Lane:
             return 0
         return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
 
+    async def run_suspects(self) -> None:
+        """Deliver the changes that were under way when their process died, one after the other, until there are none."""
+        while True:
+            ended, self._ended = self._ended, []
+            try:
+                exchanged = await self._exchange(1, ended, suspects=True)
+            except ReceiverError as error:
+                self._ended = ended + self._ended
+                _log.warning("relay_waits", target=self._name, cause=error.message)
+                await asyncio.sleep(self._pace.poll_seconds)
+                continue
+            for item in exchanged.claimed:
+                await self._try_suspect(item)
+            if not exchanged.claimed and not exchanged.blocked:
+                return
+
+    async def _try_suspect(self, claimed: Claimed) -> None:
+        """Deliver a change, unless that has ended its process too often."""
+        if claimed.unsettled < _MAX_UNSETTLED:
+            await self._try(claimed)
+            return
+        place = (claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+        self._ended.append(Outcome(*place, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
+        _log.error("change_given_up", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
+
     async def finish(self, seconds: float) -> None:
         """Wait for what is under way, and put it down: what is not done by then is repeated by whoever comes after us."""
         if self._under_way:
@@ -126,21 +158,23 @@ class Lane:
                 raise TimedOut(self.target.timeout_seconds) from None
             raise
 
-    async def _exchange(self, room: int, ended: list[Outcome]) -> Exchanged:
+    async def _exchange(self, room: int, ended: list[Outcome], *, suspects: bool = False) -> Exchanged:
         """Exchange outcomes for changes. Where the outcomes cannot be stored together, each is stored by itself."""
         now = _now()
-        mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(_LEASE_SECONDS * _SECOND)
-        probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing else None
+        lease_seconds = self.target.timeout_seconds + _LEASE_SECONDS
+        mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(lease_seconds * _SECOND)
+        probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing and not suspects else None
+        wanted = suspects if self.target.runs_foreign_code else None
         exchange = partial(self._do, "exchange_changes", self._name, mark, now, leased_until)
         try:
-            exchanged: Exchanged = await exchange(room, ended, probe)
+            exchanged: Exchanged = await exchange(room, ended, probe, wanted)
         except StorageUnavailable:
             raise
         except Exception:
             while ended:
                 await self._settle(exchange, ended[0])
                 ended.pop(0)
-            exchanged = await exchange(room, [], probe)
+            exchanged = await exchange(room, [], probe, wanted)
         return exchanged
 
     async def _settle(self, exchange: Do, outcome: Outcome) -> None:

@@ -11,8 +11,6 @@ from receiver.relay.lane import Do, Lane
 from receiver.relay.schedule import PACE, Pace
 from receiver.relay.target import Target
 
-_FINISH_SECONDS = 20.0
-
 
 class Relay:
     """Runs on the running loop. `owner` names it in the marks of what it claims: see `Outbox.release`."""
@@ -32,11 +30,16 @@ class Relay:
         for lane in self._lanes:
             lane.wake()
 
-    async def stop(self) -> None:
-        """Claim nothing more, wait for what is under way and put it down; give back what is not done by then."""
+    async def run_suspects(self) -> None:
+        """Deliver suspects, one at a time in this whole process, until there are none."""
+        for lane in self._lanes:
+            await lane.run_suspects()
+
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more, wait for what is under way, for at most so long, and put it down; give back what is not done."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(lane.finish(_FINISH_SECONDS) for lane in self._lanes), return_exceptions=True)
+        await asyncio.gather(*(lane.finish(seconds) for lane in self._lanes), return_exceptions=True)
         with suppress(ReceiverError):  # without it, it comes due when the lease ends
-            await self._do("release_changes", self._owner, clock.to_micros(clock.now()), 0)
+            await self._do("release_changes", self._owner, clock.to_micros(clock.now()))

@@ -14,6 +14,8 @@ class Target(Protocol):
 
     subscription: Subscription
     timeout_seconds: float
+    runs_foreign_code: bool
+    """Whether a change can end the process that delivers it. Then, after such an end, what was under way is tried alone."""
 
     async def deliver(self, change: Change) -> None:
         """Hand a change over; returning means that it was taken. Raises NotTaken, TargetDown, TargetGone, or anything else.

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     alarm_token_days: int = Field(14, ge=0)
     token_ends: Ends = Field(default_factory=dict)
     handlers: Modules = ()
+    handler_timeout_seconds: float = Field(60, gt=0, le=600)
     targets: Targets = Field((), repr=False)  # a URL may carry a token
     target_secrets: TargetSecrets = ()
 

@@ -1,5 +1,6 @@
 """The tables of the outbox: which changes wait for which target, which were set aside, which targets are stopped."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Index, ScalarSelect, Select, Text, and_, bindparam, select, text
@@ -9,6 +10,9 @@ from receiver.storage.tables import Table, key, table_of
 
 BLOCKED = 1 << 62
 """`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
+
+SUSPECT = "suspect"
+"""`claim` of a change that was under way when its process died, and waits to be tried with nothing else under way."""
 
 IS_CLAIMED = text("claim IS NOT NULL")
 
@@ -88,3 +92,9 @@ def first_due(target: str) -> Select[Any]:
     """Return the question when the next change of a target comes due."""
     rows = table_of(DispatchTable)
     return select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
+
+
+def are_wanted(*, suspects: bool | None) -> Sequence[ColumnElement[bool]]:
+    """Return the condition on what is due: suspects only, others only, or none."""
+    claim = table_of(DispatchTable).c.claim
+    return () if suspects is None else (claim.is_not(None) if suspects else claim.is_(None),)

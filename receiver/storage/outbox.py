@@ -28,12 +28,13 @@ from receiver.changes import Change
 from receiver.storage.database import Database
 from receiver.storage.dispatches import (
     BLOCKED,
-    IS_CLAIMED,
     IS_OF_TRACKER,
     IS_ROW,
+    SUSPECT,
     DeadTable,
     DispatchTable,
     StoppedTable,
+    are_wanted,
     first_due,
     first_move,
     is_row,
@@ -118,23 +119,26 @@ class Outbox:
         limit: int,
         outcomes: Sequence[Outcome] = (),
         probe: Probe | None = None,
+        suspects: bool | None = None,  # noqa: FBT001  arguments of a command
     ) -> Exchanged:
         """Put down how tries ended, and make up to `limit` changes that are due ours until `leased_until`, one a tracker.
 
-        They are those that came due first, or what the `probe` asks for.
+        They are those that came due first, or what the `probe` asks for. `suspects`: these only, others only, or both. A suspect
+        is marked so, or its lease ended without an outcome.
 
         `mark` is another one each time: what it stands at is what was claimed now."""
         self.settle(connection, target, now, outcomes)
         stopped = table_of(StoppedTable)
         if connection.execute(select(stopped.c.target).where(stopped.c.target == target)).first() is not None:
             return Exchanged([], None)
-        found = self._find_due(connection, target, now, limit, probe) if limit > 0 else []
+        found = self._find_due(connection, target, now, limit, probe, suspects=suspects) if limit > 0 else []
         if not found and limit > 0 and probe is not None:  # but there may be only the one to avoid
-            found = self._find_due(connection, target, now, limit)
+            found = self._find_due(connection, target, now, limit, suspects=suspects)
         blocked = self._block(connection, target, [row for row in found if row.move != row.first])
         first = [row_keys(target, row.source, row.tracker_id, row.move) for row in found if row.move == row.first][:limit]
         claimed = self._claim(connection, mark, leased_until, first) if first else []
-        return Exchanged(claimed, connection.execute(first_due(target)).scalar(), blocked)
+        next_due = first_due(target).where(*are_wanted(suspects=suspects))
+        return Exchanged(claimed, connection.execute(next_due).scalar(), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
         """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
@@ -162,21 +166,10 @@ class Outbox:
             self._unblock(connection, now, taken + gone)
         return settled
 
-    def release(self, connection: Connection, owner: str | None, now: int, unsettled: int = 1) -> int:
-        """Give back what a relay has claimed that is not there any more; return how many changes that were.
-
-        Its marks begin with `owner` and a dot; None means all relays. `unsettled` is added to what is counted of each change: 0
-        where the relay ended in order.
-        """
-        rows = table_of(DispatchTable)
-        claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
-        given_back = {"claim": None, "due_at": now, "unsettled": rows.c.unsettled + unsettled}
-        return connection.execute(update(rows).where(IS_CLAIMED, claimed).values(given_back)).rowcount
-
     def _claim(self, connection: Connection, mark: str, leased_until: int, places: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
         """Make these rows ours, which `_find_due` has locked."""
         rows = table_of(DispatchTable)
-        unsettled = rows.c.unsettled + case((rows.c.claim.is_not(None), 1), else_=0)
+        unsettled = rows.c.unsettled + case((rows.c.claim != SUSPECT, 1), else_=0)
         ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
         connection.execute(ours, places)
         read = connection.execute(_read_changes().where(rows.c.claim == mark)).mappings()
@@ -184,7 +177,7 @@ class Outbox:
         return [Claimed(mark, change, row["attempts"] + 1, row["unsettled"]) for change, row in made]
 
     def _find_due(
-        self, connection: Connection, target: str, now: int, limit: int, probe: Probe | None = None
+        self, connection: Connection, target: str, now: int, limit: int, probe: Probe | None = None, *, suspects: bool | None
     ) -> Sequence[Row[Any]]:
         """Lock rows that are due; return their places, each with the `first` move of its tracker.
 
@@ -192,7 +185,7 @@ class Outbox:
         """
         rows = table_of(DispatchTable)
         columns = (rows.c.source, rows.c.tracker_id, rows.c.move, first_move(rows).label("first"))
-        waiting = select(*columns).where(rows.c.target == target)
+        waiting = select(*columns).where(rows.c.target == target, *are_wanted(suspects=suspects))
         if probe is not None and probe.avoid is not None:
             source, tracker_id = probe.avoid
             waiting = waiting.where(or_(rows.c.source != source, rows.c.tracker_id != tracker_id))

@@ -19,6 +19,7 @@ from receiver.storage.outbox import Outbox
 from receiver.storage.replay import Replays
 from receiver.storage.retention import Retention
 from receiver.storage.sessions import begin_session, end_session, trim_sessions
+from receiver.storage.suspects import has_suspects, release
 from receiver.storage.tables import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content, table_of
 from receiver.storage.tallies import Counts, trim_tallies, write_tallies
 
@@ -39,7 +40,8 @@ class Upkeep:
         self._database = database
         self._insert = database.insert
         outbox = Outbox(database)
-        self.exchange_changes, self.settle_changes, self.release_changes = outbox.exchange, outbox.settle, outbox.release
+        self.exchange_changes, self.settle_changes = outbox.exchange, outbox.settle
+        self.release_changes, self.has_suspects = release, has_suspects
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
         self.forget_tracker = forget_tracker
         self.end_session = end_session

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Lifespan
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.assembly import find_targets, relaying
+from receiver.relay.assembly import Known
+from receiver.relay.supervisor import FirstRelay, Supervisor
 from receiver.settings import Settings
 from receiver.sources import NAMES
+from receiver.stopping import Stopping
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.endpoints import MAX_LIST_BYTES, PREFIX, Api
@@ -51,6 +53,9 @@ from receiver.web.wrong_tokens import WrongTokens
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 
+_RELAY_SHARE = 0.7  # of the time to stop, as of when it was asked for
+_DESK_SHARE = 0.75
+
 _log = structlog.get_logger()
 
 
@@ -59,9 +64,11 @@ def create_app(
     database: Database,
     channel: socket.socket,
     on_writer_lost: Callable[[], None],
+    stopping: Stopping,
+    relay: FirstRelay | None = None,
     extra_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """Return the service. `channel` leads to the writing process; `on_writer_lost` is called if that ends by itself."""
+    """Return the service. `channel` leads to the writing process; `relay` is there where there are targets or handlers."""
     tally = Tally()
     desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
@@ -72,28 +79,41 @@ def create_app(
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
     pruner = Pruner(settings.periods(), desk.do)
-    health = Health(database, desk, watch.on)
+    supervisor = None if relay is None else Supervisor(relay, desk.do)
+    health = Health(database, desk, partial(_find_warnings, watch, supervisor))
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
     replayer = Replayer(reader, desk, database, settings.sources())
-    targets = find_targets(settings)
-    questions = Questions(database, settings.sources(), targets).table()
-    description = describe(questions, settings.sources(), CUSTOMERS_PATH)
-    names = [known.subscription.target for known in targets]
+    targets = () if relay is None else relay.targets
     doors = _make_doors(settings, doorman)
     routes = [
         *_make_senders_routes(settings, database, doors, desk),
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
         Route("/metrics", metrics.show),
-        *Api(operators, reader, desk, windows, questions, description, database, names).routes(),
+        *_make_api(settings, database, operators, reader, desk, windows, targets).routes(),
         ReplayEndpoint(operators, replayer).route(),
         *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
         *make_console(settings, database, operators, reader, desk, windows, replayer),
         *extra_routes,
     ]
     work = (windows.run, desk.run, wrong_tokens.run, watch.run, pruner.run)
-    lifespan = _make_lifespan(settings, database, channel, desk, work, notices, wrong_tokens)
+    lifespan = _make_lifespan(settings, database, channel, desk, work, notices, wrong_tokens, supervisor, stopping)
     return _make_asgi(routes, lifespan, doors, desk, settings.max_body_bytes)
+
+
+def _make_api(
+    settings: Settings,
+    database: Database,
+    operators: Operators,
+    reader: Reader,
+    desk: Desk,
+    windows: SetupWindows,
+    targets: tuple[Known, ...],
+) -> Api:
+    questions = Questions(database, settings.sources(), targets).table()
+    description = describe(questions, settings.sources(), CUSTOMERS_PATH)
+    names = [known.subscription.target for known in targets]
+    return Api(operators, reader, desk, windows, questions, description, database, names)
 
 
 def _make_asgi(
@@ -142,25 +162,56 @@ def _make_lifespan(
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     notices: Notices,
     wrong_tokens: WrongTokens,
+    supervisor: Supervisor | None,
+    stopping: Stopping,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as ending:  # what began last ends first
             await desk.open(channel)
-            ending.push_async_callback(desk.close)
+            ending.push_async_callback(_close_desk, desk, stopping)
             ending.push_async_callback(asyncio.to_thread, database.close_readers)
             ending.push_async_callback(wrong_tokens.close)
             notices.start()
             ending.push_async_callback(asyncio.to_thread, notices.close)
             for begin in work:
                 ending.callback(asyncio.create_task(begin()).cancel)
-            if database.has_one_writer:  # here the service alone may write; on a server relays are processes of their own
-                await ending.enter_async_context(relaying(settings, desk.do, desk.watch_changes))
+            if supervisor is not None:
+                await ending.enter_async_context(_supervising(supervisor, database, desk, stopping))
             _say_what_is_served(settings, database)
             yield
             _log.info("stopping")
 
     return lifespan
+
+
+def _find_warnings(watch: Watch, supervisor: Supervisor | None) -> list[Mapping[str, Any]]:
+    """Return the alarms that are on, and a relay that does not run."""
+    lost = [] if supervisor is None or supervisor.state().is_running else [{"name": "relay"}]
+    return [*watch.on(), *lost]
+
+
+async def _close_desk(desk: Desk, stopping: Stopping) -> None:
+    await desk.close(stopping.left(_DESK_SHARE))
+
+
+@asynccontextmanager
+async def _supervising(supervisor: Supervisor, database: Database, desk: Desk, stopping: Stopping) -> AsyncIterator[None]:
+    """Have the relay run as long as the block lasts; it is asked to finish as soon as the service is."""
+    loop = asyncio.get_running_loop()
+
+    def finish() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(supervisor.finish, stopping.left(_RELAY_SHARE))
+
+    supervisor.start(has_one_writer=database.has_one_writer)
+    desk.watch_changes(supervisor.wake)
+    stopping.when_forced(supervisor.kill)
+    stopping.when_asked(finish)
+    try:
+        yield
+    finally:
+        await supervisor.stop(stopping.left(_RELAY_SHARE))
 
 
 def _say_what_is_served(settings: Settings, database: Database) -> None:

@@ -1,6 +1,7 @@
 """Between the event loop and the writing process: hands deliveries over and waits for their answers."""
 
 import asyncio
+import math
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -60,12 +61,12 @@ class Desk(asyncio.Protocol):
         """Write down every few seconds how many calls were only counted."""
         await repeat("counts_not_written", self._count, first_seconds=_COUNT_SECONDS, again_seconds=_COUNT_SECONDS)
 
-    async def close(self) -> None:
-        """Wait for what is under way, then let the writing process end."""
+    async def close(self, seconds: float = math.inf) -> None:
+        """Wait for what is under way, for at most so long, then let the writing process end."""
         self._write_counts()
         self._closing = True
         if self._waiting:
-            await asyncio.wait(self._waiting.values(), timeout=self._timeout_seconds)
+            await asyncio.wait(self._waiting.values(), timeout=min(seconds, self._timeout_seconds))
         self._transport.close()
 
     def health(self) -> dict[str, bool]:

@@ -1,6 +1,8 @@
 """uvicorn, with a protocol of ours on its connections."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,8 +25,17 @@ def listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """Return a server for one process."""
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to the service."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Change nothing."""
+        yield
+
+
+def make_server(app: ASGIApp, settings: Settings, stop_seconds: float) -> uvicorn.Server:
+    """Return a server for one process. When it is told to end, calls under way have `stop_seconds` at most."""
     protocol = type(
         "Protocol",
         (BoundedProtocol,),
@@ -41,6 +52,6 @@ def make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,  # our own resolver decides whom to believe
         server_header=False,
         timeout_keep_alive=75,  # longer than a proxy's own, so that it never sends into a closing connection
-        timeout_graceful_shutdown=int(settings.commit_timeout_seconds + settings.body_timeout_seconds),
+        timeout_graceful_shutdown=max(1, int(min(stop_seconds, settings.commit_timeout_seconds + settings.body_timeout_seconds))),
     )
-    return uvicorn.Server(config)
+    return QuietServer(config)

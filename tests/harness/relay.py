@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from receiver.relay.process import Clerk
+from receiver.relay.clerk import Clerk
 from receiver.relay.relay import Relay
 from receiver.relay.schedule import Pace
 from receiver.relay.target import Target
@@ -41,7 +41,7 @@ class Relaying:
     async def _run(self) -> None:
         self._relay.start()
         await self._stopping.wait()
-        await self._relay.stop()
+        await self._relay.stop(20)
 
 
 @contextmanager

@@ -1,0 +1,210 @@
+"""Forks relay processes: a small process of its own, forked while the service has one thread and no database open.
+
+A relay must be started again at any time, and a process with threads and an event loop cannot fork safely. To execute a new
+interpreter each time takes seconds of a processor. So this process waits, with everything imported, and forks when asked.
+Nothing that the service opens later is in it: not the listening socket, not the lock, not the writer's socket.
+
+It outlives the service by a moment, whatever ended that, and leaves nothing behind: relays, however they hang, and what handlers
+have started, are killed here.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import NoReturn
+
+from receiver import logs
+
+_MAX_BYTES = 64
+_ORPHANED_SECONDS = 5.0  # for a relay without a service to end by itself
+_KILLED_SECONDS = 1.0  # until processes that were killed are gone
+_SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
+_SET_CHILD_SUBREAPER = 36
+_NOT_FORKED = 71  # EX_OSERR
+
+Body = Callable[[socket.socket, str], int]
+"""What a relay process does with its socket and its role; the result is its exit code."""
+
+
+class Forker:
+    """The service's end: starts relay processes, one at a time for each role, and kills them."""
+
+    def __init__(self, body: Body) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.process_id = os.fork()
+        if self.process_id == 0:
+            self.control.close()
+            _ForkingProcess(theirs, body).serve()
+        theirs.close()
+
+    def start(self, role: str) -> socket.socket:
+        """Start a relay process; return our end of its socket. Raises OSError if the forking process is gone."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self.control, [role.encode()], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+        return ours
+
+    def kill(self, role: str) -> None:
+        """Kill the relay process of a role, if there is one."""
+        with suppress(OSError):
+            self.control.send(role.encode())
+
+    def take_ended(self) -> tuple[str, int] | None:
+        """Wait for a relay process to end; return its role and exit code, negative for a signal. None: the forker is gone."""
+        try:
+            data = self.control.recv(_MAX_BYTES)
+        except ConnectionError:
+            return None
+        role, _, code = data.decode().partition(" ")
+        return (role, int(code)) if data else None
+
+    def close(self, seconds: float) -> None:
+        """End the forking process and everything under it, and wait for that."""
+        with suppress(OSError):
+            self.control.shutdown(socket.SHUT_WR)
+            self.control.settimeout(seconds)
+            while self.control.recv(_MAX_BYTES):
+                pass
+        self.control.close()
+        with suppress(OSError):
+            os.kill(self.process_id, signal.SIGKILL)
+            os.waitpid(self.process_id, 0)
+
+
+class _ForkingProcess:
+    """The process itself: one thread, which waits for the service and for its children."""
+
+    def __init__(self, control: socket.socket, body: Body) -> None:
+        self._control = control
+        self._body = body
+        self._roles: dict[int, str] = {}
+        self._woken, waker = socket.socketpair()
+        for end in (self._woken, waker):
+            end.setblocking(False)  # noqa: FBT003  the interface of sockets
+        self._waker = waker
+
+    def serve(self) -> NoReturn:
+        """Fork, kill and reap until the service is gone; then end what is left."""
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, lambda *_: None)  # the service decides; a handler, unlike SIG_IGN, ends at an exec
+            signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+            _control_process(_SET_CHILD_SUBREAPER, 1)
+            while self._listen():
+                self._reap()
+            self._end()
+        finally:
+            os._exit(0)
+
+    def _listen(self) -> bool:
+        """Wait for something to do; return whether the service is there."""
+        ready, _, _ = select.select([self._control, self._woken], [], [])
+        if self._woken in ready:
+            with suppress(BlockingIOError):
+                self._woken.recv(4096)
+        if self._control not in ready:
+            return True
+        try:
+            data, files, _, _ = socket.recv_fds(self._control, _MAX_BYTES, 1)
+        except ConnectionError:
+            return False
+        if files:
+            self._fork(data.decode(), files[0])
+        elif data:
+            self._kill(data.decode())
+        return bool(data)
+
+    def _fork(self, role: str, file: int) -> None:
+        with socket.socket(fileno=file) as channel:
+            try:
+                process_id = os.fork()
+            except OSError:
+                self._tell(role, _NOT_FORKED)
+                return
+            if process_id == 0:
+                self._become_relay(channel, role)
+        self._roles[process_id] = role
+
+    def _become_relay(self, channel: socket.socket, role: str) -> NoReturn:
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()  # what handlers start is killed with it, and Ctrl-C is not meant for it
+            _control_process(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            for end in (self._control, self._woken, self._waker):
+                end.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)
+            os.close(nothing)
+            code = self._body(channel, role)
+        finally:
+            logs.drain()
+            os._exit(code)  # no thread of a handler is waited for
+
+    def _kill(self, role: str) -> None:
+        for process_id, its_role in self._roles.items():
+            if its_role == role:
+                _kill_group(process_id)
+
+    def _reap(self) -> None:
+        """Take the exit codes of relays, and of processes whose parents have ended."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                process_id, status = ended
+                if process_id in self._roles:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process_id, signal.SIGKILL)  # what it has left behind
+                    self._tell(self._roles.pop(process_id), os.waitstatus_to_exitcode(status))
+
+    def _tell(self, role: str, code: int) -> None:
+        with suppress(OSError):  # the next look at the socket says that the service is gone
+            self._control.send(f"{role} {code}".encode())
+
+    def _end(self) -> None:
+        deadline = monotonic() + _ORPHANED_SECONDS
+        while self._roles and monotonic() < deadline:
+            self._reap()
+            sleep(0.02)
+        for process_id in self._roles:
+            _kill_group(process_id)
+        with suppress(ChildProcessError):  # until there is none
+            while monotonic() < deadline + _KILLED_SECONDS:
+                for process_id in _list_children():
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(process_id, signal.SIGKILL)
+                if not os.waitpid(-1, os.WNOHANG)[0]:
+                    sleep(0.01)
+
+
+def _kill_group(process_id: int) -> None:
+    for kill in (os.killpg, os.kill):  # it may not yet have a group of its own
+        with suppress(ProcessLookupError, PermissionError):
+            kill(process_id, signal.SIGKILL)
+
+
+def _list_children() -> list[int]:
+    """Return the children of this process, adopted ones too; none where the system does not say."""
+    try:
+        return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()]
+    except OSError:
+        return []
+
+
+def _control_process(option: int, value: int) -> None:
+    """Call prctl(2), which only Linux has; elsewhere a relay that hangs may outlive a service and forker that were killed."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

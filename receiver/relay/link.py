@@ -1,0 +1,138 @@
+"""The service's end of the socket to one relay process."""
+
+import asyncio
+import socket
+from time import monotonic
+from typing import Any, cast
+
+import structlog
+
+from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
+from receiver.relay.lane import Do
+from receiver.relay.messages import Ask, Hello, Told, Unpacker, Unreadable, Wake, pack
+
+_COMMANDS = {"exchange_changes", "release_changes", "stop_target"}
+"""What a relay may have done: what it needs, and nothing that a handler could want by mistake."""
+
+_READ_BYTES = 1 << 16
+_MAX_ASKED = 64
+_MAX_UNREAD_BYTES = 1 << 20
+
+_log = structlog.get_logger()
+
+
+class RelayLink(asyncio.Protocol):
+    """The service's end of the socket to one relay process. Neither a flood from it nor its silence holds up anything."""
+
+    def __init__(self, do: Do) -> None:
+        self._do = do
+        self._unpacker = Unpacker()
+        self._asked: set[asyncio.Task[None]] = set()
+        self._is_full = False
+        self._is_woken = False
+        self._transport: asyncio.Transport | None = None
+        self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.Event()
+        self.heard_at = monotonic()
+
+    def say(self, record: Any) -> None:
+        """Send a record to a relay that reads; to another one nothing is sent."""
+        if self._transport is not None and not self._is_full and not self._transport.is_closing():
+            self._transport.write(pack(record))
+
+    def wake(self) -> None:
+        """Say that changes were made, once until the relay asks for them."""
+        if not self._is_woken:
+            self._is_woken = True
+            self.say(Wake())
+
+    def close(self) -> None:
+        """Have no more to do with it."""
+        for task in self._asked:
+            task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to listen."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._transport.set_write_buffer_limits(_MAX_UNREAD_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The relay ended, or a handler closed its socket."""
+        self.lost.set()
+        if not self.hello.done():
+            self.hello.set_result(Hello((), "It ended before it had said anything."))
+
+    def pause_writing(self) -> None:
+        """The relay does not read: nothing more is done for it."""
+        self._is_full = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._is_full = False
+        self._throttle()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the relay says."""
+        self.heard_at = monotonic()
+        try:
+            for record in self._unpacker.feed(data):
+                self._take(record)
+        except Unreadable:
+            assert self._transport is not None
+            self._transport.abort()
+
+    def _take(self, record: Any) -> None:
+        if isinstance(record, Ask):
+            self._is_woken = False
+            task = asyncio.create_task(self._answer(record))
+            self._asked.add(task)
+            task.add_done_callback(self._answered)
+            self._throttle()
+        elif isinstance(record, Hello) and not self.hello.done():
+            self.hello.set_result(record)
+
+    async def _answer(self, asked: Ask) -> None:
+        try:
+            if asked.name not in _COMMANDS:
+                raise UnexpectedShape(f"{asked.name} is not a relay's command.")
+            result = await self._do(asked.name, *asked.arguments)
+        except ReceiverError as error:
+            result = error
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(pack(Told(asked.number, result)))
+
+    def _answered(self, task: "asyncio.Task[None]") -> None:
+        self._asked.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("relay_command_failed", cause=type(task.exception()).__name__)
+        self._throttle()
+
+    def _throttle(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._is_full or len(self._asked) >= _MAX_ASKED:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+
+def read_hello(channel: socket.socket, seconds: float) -> tuple[Any, ...]:
+    """Wait for the hello of a relay and return its targets. Raises ConfigurationError."""
+    channel.settimeout(seconds)
+    unpacker, hello = Unpacker(), None
+    try:
+        while hello is None:
+            piece = channel.recv(_READ_BYTES)
+            if not piece:
+                raise ConfigurationError("RECEIVER_HANDLERS: the process that imported them ended.")
+            hello = next((record for record in unpacker.feed(piece) if isinstance(record, Hello)), None)
+    except TimeoutError:
+        raise ConfigurationError(f"RECEIVER_HANDLERS: they were not imported within {seconds:g} seconds.") from None
+    except (ConnectionError, Unreadable):
+        raise ConfigurationError("RECEIVER_HANDLERS: the process that imported them is gone.") from None
+    if hello.error is not None:
+        raise ConfigurationError(hello.error)
+    return hello.targets

@@ -1,0 +1,296 @@
+"""Keeps the relay running beside the service: starts it again when it ends, ends it when it hangs, says so to operators."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from secrets import token_hex
+from time import monotonic
+from typing import Any, NamedTuple
+
+import structlog
+
+from receiver import clock
+from receiver.errors import ReceiverError
+from receiver.relay.assembly import Known, handler_names
+from receiver.relay.forker import Forker
+from receiver.relay.lane import Do
+from receiver.relay.link import RelayLink, read_hello
+from receiver.relay.messages import Begin, Finish, Hello, Ping
+from receiver.relay.worker import ALL, ALONE, REPLACE, run_relay
+from receiver.settings import Settings
+
+_LOOKS = 5  # at a relay, until it counts as stalled
+_FORKER_LOST = -9
+_RETRY_SECONDS = 2.0
+_SUSPECTS_SECONDS = 30.0
+_FINISH_SECONDS = 1.0  # to put down what has ended
+_KILL_SECONDS = 2.0
+
+_log = structlog.get_logger()
+
+
+class Patience(NamedTuple):
+    """How long is waited, in seconds.
+
+    `pauses_seconds` lie before a relay is started again, the last one before all further starts; they begin anew after it ran for
+    `steady_seconds`. It is killed after `stall_seconds` without a sign of life; the first one, for which the user's modules have
+    to be imported, may take `import_seconds`.
+    """
+
+    pauses_seconds: tuple[float, ...] = (1, 2, 5, 15, 30, 60)
+    steady_seconds: float = 300
+    stall_seconds: float = 30
+    import_seconds: float = 120
+
+
+PATIENCE = Patience()
+
+
+class FirstRelay(NamedTuple):
+    """A relay process that has said hello and waits to begin: who forked it, our end of its socket, its targets."""
+
+    forker: Forker
+    socket: socket.socket
+    targets: tuple[Known, ...]
+
+
+def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) -> FirstRelay:
+    """Fork while there is one thread, and wait until the user's modules are imported: there, and not in this process.
+
+    Raises ConfigurationError if they cannot be, or not within so many seconds.
+    """
+    forker = Forker(partial(run_relay, settings))
+    try:
+        first = forker.start(ALL)
+        return FirstRelay(forker, first, read_hello(first, seconds))
+    except BaseException:
+        forker.close(_KILL_SECONDS)
+        raise
+
+
+class RelayState(NamedTuple):
+    """What operators are told: whether the relay runs, how often it ended unasked, when (on the monotonic clock), and how."""
+
+    is_running: bool = False
+    crashes: int = 0
+    crashed_at: float | None = None
+    cause: str | None = None
+
+
+class Supervisor:
+    """Supervises the relay processes of one service: one that relays, and while there are suspects one for these alone.
+
+    `do` calls methods of Upkeep. A change of a handler that was under way when its process died may have been the cause: it is a
+    suspect.
+    """
+
+    def __init__(self, first: FirstRelay, do: Do, patience: Patience = PATIENCE) -> None:
+        self._forker = first.forker
+        self._first: socket.socket | None = first.socket
+        self._do = do
+        self._handlers = tuple(handler_names(first.targets))
+        self._patience = patience
+        self._links: dict[str, RelayLink] = {}
+        self._ends: dict[str, asyncio.Future[int]] = {}
+        self._suspects = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._state = RelayState()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, *, has_one_writer: bool) -> None:
+        """Begin, on the running loop. With one writer every claim in the database is of a relay that is dead."""
+        self._forker.control.setblocking(False)  # noqa: FBT003  the interface of sockets
+        asyncio.get_running_loop().add_reader(self._forker.control, self._take_ends)
+        self._tasks = [asyncio.create_task(self._run(release_all=has_one_writer), name="relay")]
+
+    def state(self) -> RelayState:
+        """Return what operators are told."""
+        return self._state
+
+    def wake(self) -> None:
+        """Say that changes were made."""
+        if ALL in self._links:
+            self._links[ALL].wake()
+
+    def finish(self, seconds: float) -> None:
+        """Have the relays finish what is under way, for at most so long, and end for good."""
+        self._stopping.set()
+        for link in self._links.values():
+            link.say(Finish(max(0, seconds - _FINISH_SECONDS)))
+
+    async def stop(self, seconds: float) -> None:
+        """Wait until the relays have ended; kill them after so long."""
+        self.finish(seconds)
+        running = [end for end in self._ends.values() if not end.done()]
+        late = (await asyncio.wait(running, timeout=seconds))[1] if running else set()
+        if late:
+            _log.warning("relay_killed", cause="It did not end in time.")
+            for role in self._ends:
+                self._forker.kill(role)
+            await asyncio.wait(late, timeout=_KILL_SECONDS)
+            await asyncio.sleep(0)
+        for task in self._tasks:
+            task.cancel()
+        asyncio.get_running_loop().remove_reader(self._forker.control)
+        await asyncio.to_thread(self._forker.close, _KILL_SECONDS)
+
+    def kill(self) -> None:
+        """End everything without waiting for it."""
+        for role in (ALL, ALONE):
+            self._forker.kill(role)
+
+    async def _run(self, *, release_all: bool) -> None:
+        if release_all:
+            await self._release(None, self._handlers)
+        await asyncio.gather(self._relay_all(), self._relay_suspects(), self._look_for_suspects())
+
+    async def _relay_all(self) -> None:
+        """Have one relay after the other do its work."""
+        failures = 0
+        while not self._stopping.is_set():
+            began = monotonic()
+            cause = await self._run_once(ALL)
+            if cause is None:
+                continue
+            failures = 1 if monotonic() - began > self._patience.steady_seconds else failures + 1
+            await self._pause(failures, cause)
+
+    async def _relay_suspects(self) -> None:
+        """Whenever there are suspects, have them relayed one at a time, so that one that ends its process is blamed alone."""
+        failures = 0
+        while not self._stopping.is_set():
+            await self._suspects.wait()
+            self._suspects.clear()
+            cause = await self._run_once(ALONE)
+            failures = 0 if cause is None else failures + 1
+            if cause is not None:
+                await self._pause(failures, cause)
+
+    async def _look_for_suspects(self) -> None:
+        """Look for suspects now and then: a lease may end without anybody's knowledge."""
+        while self._handlers:
+            with suppress(ReceiverError):  # the relay says so too
+                if await self._do("has_suspects", self._handlers, clock.to_micros(clock.now())):
+                    self._suspects.set()
+            await asyncio.sleep(_SUSPECTS_SECONDS)
+
+    async def _pause(self, failures: int, cause: str) -> None:
+        pauses = self._patience.pauses_seconds
+        pause = pauses[min(failures, len(pauses)) - 1]
+        if not self._stopping.is_set():
+            _log.error("relay_ended", cause=cause, starts_again_in_seconds=pause)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._stopping.wait()
+
+    async def _run_once(self, role: str) -> str | None:
+        """Run a relay process to its end; return why it ended unasked, or None."""
+        owner = token_hex(8)
+        link = RelayLink(self._do)
+        try:
+            socket_ = self._take_socket(role)
+        except OSError:
+            return "There is no process that could start it. Restart the service."
+        self._ends[role] = asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_connection(lambda: link, sock=socket_)
+        if role == ALL and self._first is not None:
+            link.hello.set_result(Hello(()))
+            self._first = None
+        self._links[role] = link
+        try:
+            code, cause = await self._attend(role, link, owner)
+        finally:
+            self._links.pop(role).close()
+        if code != 0:
+            is_blamed = code != REPLACE and not self._stopping.is_set()
+            await self._release(owner, self._handlers if is_blamed else ())
+        if code == REPLACE:
+            _log.warning("relay_replaced", cause="Calls of handlers go on in it after their time-out.")
+        cause = None if code in {0, REPLACE} else cause or _name(code)
+        if role == ALL:
+            self._note(cause)
+        return cause
+
+    def _take_socket(self, role: str) -> socket.socket:
+        return self._first if role == ALL and self._first is not None else self._forker.start(role)
+
+    async def _attend(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
+        """Watch a relay process until it has ended; return its exit code and, if it was killed for it, what was wrong."""
+        cause = None
+        end = self._ends[role]
+        if (error := await self._greet(link)) is not None:
+            cause = error
+            self._forker.kill(role)
+        else:
+            link.say(Begin(owner))
+            if self._stopping.is_set():
+                link.say(Finish(0))
+            if role == ALL:
+                self._state = self._state._replace(is_running=True)
+            while not end.done() and cause is None:
+                link.say(Ping())
+                cause = await self._look(link, end)
+            if not end.done():
+                self._forker.kill(role)
+        return await end, cause
+
+    async def _greet(self, link: RelayLink) -> str | None:
+        """Wait for the first sign of life; return what is wrong, or None."""
+        try:
+            async with asyncio.timeout(self._patience.import_seconds):
+                return (await link.hello).error
+        except TimeoutError:
+            return f"The handlers were not imported within {self._patience.import_seconds:g} seconds."
+
+    async def _look(self, link: RelayLink, end: "asyncio.Future[int]") -> str | None:
+        """Wait a while; return why the process has to be killed, or None."""
+        lost = asyncio.ensure_future(link.lost.wait())
+        waits: list[asyncio.Future[Any]] = [end, lost]
+        await asyncio.wait(waits, timeout=self._patience.stall_seconds / _LOOKS, return_when=asyncio.FIRST_COMPLETED)
+        if link.lost.is_set() and not end.done():
+            await asyncio.wait([end], timeout=1.0)  # usually it is just ending
+            return None if end.done() else "It closed its connection to the service."
+        lost.cancel()
+        if not end.done() and monotonic() - link.heard_at > self._patience.stall_seconds:
+            return f"It gave no sign of life for {self._patience.stall_seconds:g} seconds."
+        return None
+
+    def _note(self, cause: str | None) -> None:
+        if cause is None or self._stopping.is_set():
+            self._state = self._state._replace(is_running=False)
+        else:
+            self._state = RelayState(is_running=False, crashes=self._state.crashes + 1, crashed_at=monotonic(), cause=cause)
+
+    async def _release(self, owner: str | None, suspects: Sequence[str]) -> None:
+        """Give back what a relay had claimed that is dead; what it had of these targets is suspect."""
+        while True:
+            try:
+                released = await self._do("release_changes", owner, clock.to_micros(clock.now()), suspects)
+            except ReceiverError as error:
+                _log.warning("relay_waits", cause=error.message)
+            else:
+                if released and suspects:
+                    self._suspects.set()
+                return
+            if self._stopping.is_set():
+                return  # the next start, or the end of the lease, gives it back
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _take_ends(self) -> None:
+        """Hear from the forker which process has ended."""
+        with suppress(BlockingIOError):
+            while (ended := self._forker.take_ended()) is not None:
+                self._end(*ended)
+            asyncio.get_running_loop().remove_reader(self._forker.control)
+            for role in self._ends:
+                self._end(role, _FORKER_LOST)
+
+    def _end(self, role: str, code: int) -> None:
+        if not self._ends[role].done():
+            self._ends[role].set_result(code)
+
+
+def _name(code: int) -> str:
+    return f"It ended with exit code {code}." if code >= 0 else f"It was ended by signal {-code}."

@@ -1,0 +1,177 @@
+"""The relay process: imports handlers, says hello, and hands changes on until it is told to finish or the service is gone."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any, cast
+
+import structlog
+
+from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
+from receiver.relay.assembly import find_targets, make_targets
+from receiver.relay.clerk import Clerk
+from receiver.relay.functions import StuckCalls
+from receiver.relay.messages import Ask, Begin, Finish, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.relay import Relay
+from receiver.settings import Settings
+from receiver.storage.database import Database
+
+ALL = "all"
+ALONE = "alone"
+"""The two roles: relays everything but suspects; relays suspects, one at a time."""
+
+REPLACE = 75
+"""The exit code of a relay that asks for a fresh one: calls of handlers are stuck in it."""
+
+_MAX_STUCK_CALLS = 8
+_WORN_SECONDS = 5.0  # for what is under way when it wants to be replaced
+_ORPHANED_SECONDS = 3.0  # without a service
+_AGAIN_SECONDS = 2.0  # until a lost connection is tried again; targets are looked after every few seconds in any case
+
+_log = structlog.get_logger()
+
+
+def run_relay(settings: Settings, channel: socket.socket, role: str) -> int:
+    """Be the relay process; return its exit code."""
+    try:
+        known = find_targets(settings)
+    except ConfigurationError as error:
+        channel.sendall(pack(Hello((), error.message)))
+        return 1
+    channel.sendall(pack(Hello(known)))
+    return asyncio.run(_relay(settings, channel, role))
+
+
+async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
+    stop = asyncio.Event()
+    link = ServiceLink(stop)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: link, sock=channel)
+    loop.add_signal_handler(signal.SIGTERM, _nothing)
+    owner = await link.begin()
+    if owner is None:
+        return 0
+    database = Database(settings.database_url)
+    clerk = None if database.has_one_writer else Clerk(database)
+    worn: list[int] = []
+
+    def on_worn() -> None:
+        worn.append(REPLACE)
+        stop.set()
+
+    targets = make_targets(settings, StuckCalls(_MAX_STUCK_CALLS, on_worn), only_handlers=role == ALONE)
+    relay = Relay(targets, link.do if clerk is None else clerk.do, owner=owner)
+    tasks = [] if clerk is None else [asyncio.create_task(_listen(database, relay.wake))]
+    if role == ALONE:
+        tasks.append(asyncio.create_task(_relay_suspects(relay, stop)))
+    else:
+        link.on_wake = relay.wake
+        relay.start()
+    _log.info("relaying", database=str(database), process_id=os.getpid(), role=role)
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    if clerk is not None or not link.is_lost:  # else there is nobody who could put it down
+        await relay.stop(_WORN_SECONDS if worn else link.finish_seconds)
+    return worn[0] if worn else 0
+
+
+async def _relay_suspects(relay: Relay, stop: asyncio.Event) -> None:
+    await relay.run_suspects()
+    stop.set()
+
+
+class ServiceLink(asyncio.Protocol):
+    """The relay's end of the socket to the process that supervises it."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self.finish_seconds = _ORPHANED_SECONDS
+        self.is_lost = False
+        self.on_wake: Callable[[], None] = _nothing
+        self._unpacker = Unpacker()
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport
+
+    async def begin(self) -> str | None:
+        """Wait for permission to claim; return the beginning of our marks. None: there is nobody to give it."""
+        return await self._begun
+
+    async def do(self, name: str, *arguments: Any) -> Any:
+        """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
+        number = next(self._numbers)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.is_lost:
+            raise _say_lost()
+        self._waiting[number] = future
+        self._transport.write(pack(Ask(number, name, arguments)))
+        result = await future
+        if isinstance(result, ReceiverError):
+            raise result
+        return result
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the service says."""
+        try:
+            for record in self._unpacker.feed(data):
+                self._take(record)
+        except Unreadable:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the service has, or a handler closed our socket."""
+        self.is_lost = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(_say_lost())
+        self._waiting.clear()
+        if not self._begun.done():
+            self._begun.set_result(None)
+        self._stop.set()
+
+    def _take(self, record: Any) -> None:
+        match record:
+            case Told(number, result):
+                future = self._waiting.pop(number, None)
+                if future is not None and not future.done():
+                    future.set_result(result)
+            case Wake():
+                self.on_wake()
+            case Ping():
+                self._transport.write(pack(Ping()))
+            case Begin(owner):
+                if not self._begun.done():
+                    self._begun.set_result(owner)
+            case Finish(seconds):
+                self.finish_seconds = seconds
+                if not self._begun.done():
+                    self._begun.set_result(None)
+                self._stop.set()
+            case _:
+                pass
+
+
+async def _listen(database: Database, wake: Callable[[], None]) -> None:
+    while True:
+        with suppress(ReceiverError):  # lanes say so too
+            async for _ in database.changes_made():
+                wake()
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _say_lost() -> StorageUnavailable:
+    return StorageUnavailable("The service is gone.")
+
+
+def _nothing() -> None:
+    """What a signal does, and what a sign does before there is a relay."""

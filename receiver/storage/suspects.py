@@ -1,0 +1,29 @@
+"""What relays that died had claimed: given back at once, and kept apart where it may have been the cause."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, select, update
+
+from receiver.storage.dispatches import IS_CLAIMED, SUSPECT, DispatchTable
+from receiver.storage.tables import table_of
+
+
+def release(connection: Connection, owner: str | None, now: int, handlers: Sequence[str] = ()) -> int:
+    """Give back what a relay has claimed that is not there any more; return how many changes that were.
+
+    Its marks begin with `owner` and a dot; None means all relays. Changes of these `handlers` may have ended it: they are
+    suspects from now on.
+    """
+    rows = table_of(DispatchTable)
+    claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
+    ours = and_(IS_CLAIMED, claimed, rows.c.claim != SUSPECT)
+    suspected = {"claim": SUSPECT, "due_at": now, "unsettled": rows.c.unsettled + 1}
+    given_back = connection.execute(update(rows).where(ours, rows.c.target.in_(handlers)).values(suspected)).rowcount
+    return given_back + connection.execute(update(rows).where(ours).values(claim=None, due_at=now)).rowcount
+
+
+def has_suspects(connection: Connection, handlers: Sequence[str], now: int) -> bool:
+    """Tell whether there are suspects that are due among the changes of these handlers."""
+    rows = table_of(DispatchTable)
+    due = select(rows.c.target).where(IS_CLAIMED, rows.c.due_at <= now, rows.c.target.in_(handlers)).limit(1)
+    return connection.execute(due).first() is not None
