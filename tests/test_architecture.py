@@ -82,7 +82,7 @@ PURE = {
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
-DIALECTS_KNOWN_BY = {f"storage/{name}.py" for name in ("database", "engines", "faults", "files", "lock", "wal")}
+DIALECTS_KNOWN_BY = {f"storage/{name}.py" for name in ("database", "engines", "faults", "files", "lock", "postgresql", "wal")}
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
     "settings/record.py": {"sqlite:///data/receiver.db"},

@@ -21,10 +21,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from receiver.errors import ConfigurationError
+from receiver.storage.postgresql import prepare_reader, prepare_writer, set_in_transaction
 
 _HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
-_SETTINGS = "settings"  # where a connection keeps, in its `info`, what is set in each transaction
-_WARNING = "warning"  # where a connection keeps, in its `info`, what the server warned of last
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
 _CONNECT_SECONDS = 5
@@ -98,8 +97,8 @@ def make_writing_engine(url: URL) -> Engine:
             hide_parameters=True,
             connect_args=connection_arguments(url, "receiver writer"),
         )
-        event.listen(engine, "connect", _prepare_postgresql_writer)
-        event.listen(engine, "begin", _set_in_transaction)
+        event.listen(engine, "connect", prepare_writer)
+        event.listen(engine, "begin", set_in_transaction)
         return engine
     engine = create_engine(
         _make_file_url(url, "rw"),  # a file that is gone is not made anew in silence
@@ -117,8 +116,8 @@ def make_reading_engine(url: URL) -> Engine:
     if not is_sqlite(url):
         arguments = connection_arguments(url, "receiver reader")
         engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
-        event.listen(engine, "connect", _prepare_postgresql_reader)
-        event.listen(engine, "begin", _set_in_transaction)
+        event.listen(engine, "connect", prepare_reader)
+        event.listen(engine, "begin", set_in_transaction)
         return engine
     engine = create_engine(
         _make_file_url(url, "ro"), pool_size=4, hide_parameters=True, connect_args={"check_same_thread": False}
@@ -159,66 +158,6 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
-"""Plans that read whole tables, or all that an index finds before a LIMIT. What writes asks by key; before a new table is first
-analysed the server takes it for small."""
-
-
-# A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
-_SYNCHRONOUS = (
-    "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', {0}) END"
-)
-_WRITER_SETTINGS = ", ".join([*(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
-_READER_SETTINGS = "set_config('jit', 'off', {0})"  # to compile one of our questions takes many times what answering it does
-
-
-def _prepare_postgresql_writer(connection: Any, record: Any) -> None:
-    connection.prepared_max = 1000
-    connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
-    _set(connection, record, _WRITER_SETTINGS)
-
-
-def _prepare_postgresql_reader(connection: Any, record: Any) -> None:
-    _set(connection, record, _READER_SETTINGS)
-    connection.read_only = True
-
-
-def _set(connection: Any, record: Any, settings: str) -> None:
-    """Set for the whole session what it is to keep to; behind a pooler, note it for the beginning of each transaction.
-
-    A pooler gives each transaction another session, in which there is neither what was set nor what was prepared before.
-    """
-    _check_encoding(connection)
-    served_by = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
-    if served_by == connection.info.backend_pid:
-        connection.execute(f"SELECT {settings.format('false')}")
-    else:
-        connection.prepare_threshold = None
-        record.info[_SETTINGS] = f"SELECT {settings.format('true')}"
-    connection.commit()
-
-
-def _set_in_transaction(connection: Connection) -> None:
-    if settings := connection.info.get(_SETTINGS):
-        connection.exec_driver_sql(settings)
-
-
-def _check_encoding(connection: Any) -> None:
-    server, client = (connection.info.parameter_status(f"{side}_encoding") for side in ("server", "client"))
-    if server != "UTF8":
-        raise ConfigurationError(
-            f"RECEIVER_DATABASE_URL: the database has the encoding {server}; expected UTF8. "
-            "Make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
-        )
-    if client != "UTF8":
-        raise ConfigurationError(f"RECEIVER_DATABASE_URL: client_encoding is {client}; expected UTF8, or leave it out.")
-
-
-def _note_warning(info: dict[str, Any], notice: Any) -> None:
-    if notice.severity_nonlocalized == "WARNING":
-        info[_WARNING] = notice.message_primary
-
-
 def _make_url(given: str) -> URL:
     """Read a URL; several hosts become the options `host` and `port`, which is how SQLAlchemy takes them."""
     several = _HOSTS.fullmatch(given)
@@ -241,12 +180,6 @@ def _check_postgresql(url: URL) -> URL:
         expected = "expected hosts as host1:port1,host2:port2, and options that PostgreSQL knows (libpq's connection parameters)"
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
     return url
-
-
-def take_warning(connection: Connection) -> str | None:
-    """Return what a server warned of on a writing connection since this was asked last."""
-    warning: str | None = connection.info.pop(_WARNING, None)
-    return warning
 
 
 def has_lost_sync(error: BaseException) -> bool:

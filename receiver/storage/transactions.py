@@ -7,9 +7,10 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.engines import copy_log, fold_log, has_lost_sync, take_warning
+from receiver.storage.engines import copy_log, fold_log, has_lost_sync
 from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
+from receiver.storage.postgresql import take_warning
 from receiver.storage.version import is_current
 
 _T = TypeVar("_T")
