@@ -87,6 +87,7 @@ def test_signs_of_changes_come_from_the_primary(pair: Pair, databases: list[Data
 
 
 def test_a_server_can_be_read_that_is_no_primary_if_the_url_says_so(pair: Pair, databases: list[Database]) -> None:
+    make_tables(f"postgresql://postgres@{pair.hosts}/named")
     database = Database(f"postgresql://postgres@{pair.hosts}/named?target_session_attrs=standby")
     try:
         assert port_of(database) == (pair.standby.port, pair.standby.port)
