@@ -38,6 +38,11 @@ def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
     return Answer(200, orjson.dumps(answer))
 
 
+def for_probe() -> Answer:
+    """Answer 200 to a request without messages of which nothing is recorded."""
+    return Answer(200, b'{"test":true,"received":0}')
+
+
 def for_error(error: ReceiverError, delivery_id: str | None) -> Answer:
     """Answer with the error's status and code, and when to come again."""
     answer: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}

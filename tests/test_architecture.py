@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "targets": "changes",
     "handlers": "changes errors",
     "gate": "addresses errors",
+    "probe": "gate",
     "alarms": "clock",
     "states": "occurrence records rows",
     "decide": "clock occurrence records rows states",
@@ -49,11 +50,11 @@ MAY_IMPORT = {
     "writer": "answers changes channel clock errors logs records retention storage",
     "story": "errors records sources storage",
     "web": "addresses alarms answers channel clock codings errors forgetting gate intake occurrence records relay retention rows "
-    "settings sources stopping storage story",
+    "probe settings sources stopping storage story",
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
-    "settings simulation sources storage story web",
+    "probe settings simulation sources storage story web",
     "__main__": "cli first_process",
 }
 
@@ -78,7 +79,7 @@ ONLY_IN = {
 
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "codings", "intake", "changes", "targets", "trimming"),
+    *("sources", "codings", "intake", "changes", "targets", "trimming", "probe"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 

@@ -48,7 +48,7 @@ class Reading:
         gate = Gate((Secret("t", TOKEN),), (), AddressPolicy.OFF)
         door = Door("ship24", "tracking", SHIP24, ("POST",), gate, Doorman((), HeaderReader([]), SetupWindows(_know_no_windows)))
         self._desk = Desk(1000, 60, lambda: None, Tally())
-        self._webhook = Webhook(source, door, BodyReader(_LIMIT, Memory(8 * _LIMIT)), self._desk)
+        self._webhook = Webhook(source, door, BodyReader(_LIMIT, Memory(8 * _LIMIT)), self._desk, ())
         self._unpacker = Unpacker()
 
     def _split(self, content: bytes) -> list[Message]:
@@ -84,7 +84,7 @@ async def _ignore(_message: MutableMapping[str, Any]) -> None:
 
 
 def padded(size: int) -> bytes:
-    return single() + b" " * (size - len(single()))
+    return single().ljust(size)
 
 
 def test_a_small_body_is_read_at_once() -> None:

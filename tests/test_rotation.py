@@ -70,9 +70,15 @@ def test_two_tokens_come_in_under_their_names_and_doctor_tells_which_is_used(ser
 
 
 def test_looking_with_doctor_does_not_make_a_token_look_used(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url, shiipp_tokens=BOTH)
+    running = service(sqlite_url, shiipp_tokens=BOTH, ops_tokens="the-ops-token-of-these-tests")
     for _ in range(2):
         assert token_uses(running) == {"spring": "never used", "autumn": "never used"}
+
+
+def test_a_delivery_without_messages_is_a_use_too(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, shiipp_tokens=BOTH)
+    assert running.post(b"[]", path=PACKAGE, token=OLD).status == 200
+    assert token_uses(running) == {"spring": "last used", "autumn": "never used"}
 
 
 def test_fetching_the_customer_list_is_a_use_too(service: StartService, sqlite_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 import urllib3
 
-from receiver import clock
+from receiver import clock, probe
 from receiver.addresses import is_listed, read_address
 from receiver.cli.output import brief, show_json, show_table
 from receiver.cli.remote import base_url
@@ -181,21 +181,54 @@ def _look_at_addresses(source: str, gate: Gate) -> Finding:
 
 def _try_server(settings: Settings) -> Iterator[Finding]:
     for source in settings.sources():
-        gate = settings.gate(source.name)
         url = f"{base_url(settings)}{source.path}"
         try:
-            head = urllib3.request("HEAD", url, retries=False, timeout=5.0)
-            yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
-            if gate.tokens:
-                yield _try_post(url, source, gate.tokens[0].reveal())
+            yield from _try_path(settings, source, url)
         except urllib3.exceptions.HTTPError as error:
             yield Finding("fail", f"HEAD {source.path}", f"no answer at {url} ({type(error).__name__})")
 
 
-def _try_post(url: str, source: Source, token: str) -> Finding:
-    """Post nothing, in a valid form: it is kept as a call and changes no tracker."""
-    headers = {"authorization": f"Bearer {token}", "user-agent": "receiver doctor"}
-    answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
-    if answer.status == 403:
-        return Finding("ok", f"POST {source.path}", "403 from here, as the address policy says; the token is right")
-    return Finding("ok" if answer.status == 200 else "fail", f"POST {source.path}", f"{answer.status}, expected 200")
+def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]:
+    """Try HEAD, then POST. Only a probe (`receiver/probe.py`) is posted: what the service would record is not."""
+    headers = _make_headers(settings, source)
+    head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
+    yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
+    if not settings.gate(source.name).tokens:
+        return
+    if not settings.ops_tokens:
+        yield Finding(
+            "warn", f"POST {source.path}", "not tried: it needs RECEIVER_OPS_TOKENS, or it would be recorded as a delivery"
+        )
+    elif head.headers.get(probe.HEADER) != probe.ACCEPTED:
+        other = "the running service has other tokens than these settings, or is an older version. Restart it"
+        yield Finding("warn", f"POST {source.path}", f"not tried: {other}")
+    else:
+        answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
+        yield Finding(
+            "ok" if answer.status in {200, 403} else "fail", f"POST {source.path}", _explain_answer(answer.status, source)
+        )
+
+
+def _make_headers(settings: Settings, source: Source) -> dict[str, str]:
+    headers = {"user-agent": "receiver doctor"}
+    tokens = settings.gate(source.name).tokens
+    if tokens and settings.ops_tokens:
+        headers["authorization"] = f"Bearer {tokens[0].reveal()}"
+        sent = headers["authorization"].encode()
+        headers[probe.HEADER] = probe.sign_probe(settings.ops_tokens[0], source.path, [sent], clock.now())
+    return headers
+
+
+def _explain_answer(status: int, source: Source) -> str:
+    """Return what an answer to a probe means, and what to do."""
+    setting = f"RECEIVER_{source.name.upper()}"
+    if status == 403:
+        return (
+            f"403: the token is right, but this address is not in {setting}_ALLOWED_IPS. Senders on that list are let in. To try "
+            f"it from here, run `receiver setup-window {source.name}` first"
+        )
+    meanings = {
+        401: f"the running service does not know the first token of {setting}_TOKENS. Restart it with these settings",
+        404: f"{source.name} is off in the running service. Restart it with these settings",
+    }
+    return f"{status}: {meanings[status]}" if status in meanings else f"{status}, expected 200"

@@ -13,7 +13,7 @@ from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.errors import ReadingFailed, ReceiverError, name_error
-from receiver.records import OUTCOMES, Answer, Message, Submission
+from receiver.records import OUTCOMES, Answer, Delivery, Message, Submission
 from receiver.rows import DeliveryRow
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
@@ -128,12 +128,10 @@ class Inbox:
         self._written = deliveries
         self._add_deliveries.execute(connection, deliveries)
         self._add_bodies.execute(connection, bodies)
-        self._note_token_uses(connection, (submission for submission, _, _ in results))
+        self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
 
-    def _note_token_uses(self, connection: Connection, submissions: Iterable[Submission]) -> None:
-        """Note when tokens were used; a call of nothing (the doctor's) is no use."""
-        used = [s.delivery for s in submissions if s.messages or s.answer is not None or s.error is not None]
-        uses = {(d.source, d.token): d.received_at for d in used if d.token is not None}
+    def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
+        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
         due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
         if due:
             self._upkeep.note_token_uses(connection, due)

@@ -150,7 +150,10 @@ def _make_doors(settings: Settings, doorman: Doorman) -> dict[str, Door]:
 def _make_senders_routes(settings: Settings, database: Database, doors: Mapping[str, Door], desk: Desk) -> list[Route]:
     memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
-    routes = [Route(source.path, Webhook(source, doors[source.path], bodies, desk)) for source in settings.sources()]
+    routes = [
+        Route(source.path, Webhook(source, doors[source.path], bodies, desk, settings.ops_tokens))
+        for source in settings.sources()
+    ]
     return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(doors[CUSTOMERS_PATH], database, desk))]
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from receiver import probe
 from receiver.codings import list_codings
 
-_CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
+_PROBE = probe.HEADER.encode()
+_CREDENTIALS = {_PROBE, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
 _MAX_KEPT_BYTES = 4096
 _STRUCK_OUT = b"[secret]"
 
@@ -13,7 +15,7 @@ _STRUCK_OUT = b"[secret]"
 class Headers(NamedTuple):
     """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size.
 
-    `codings` are those of the body (`receiver/codings.py`).
+    `codings` are those of the body (`receiver/codings.py`). `probe` is the value of the last header that would make it a probe.
     """
 
     authorization: tuple[bytes, ...]
@@ -21,6 +23,7 @@ class Headers(NamedTuple):
     content_length: bytes | None
     codings: tuple[str, ...]
     kept: tuple[tuple[str, str], ...]
+    probe: bytes | None
 
 
 class HeaderReader:
@@ -33,7 +36,7 @@ class HeaderReader:
         """Sort the lower-case names and values of one call."""
         authorization: list[bytes] = []
         forwarded: list[str] = []
-        content_length = None
+        content_length = probe_value = None
         encodings: list[bytes] = []
         kept: list[tuple[str, str]] = []
         left = _MAX_KEPT_BYTES
@@ -41,6 +44,8 @@ class HeaderReader:
             if name in _CREDENTIALS:
                 if name == b"authorization":
                     authorization.append(value)
+                elif name == _PROBE:
+                    probe_value = value
                 continue
             if name == b"x-forwarded-for":
                 forwarded.append(value.decode("latin-1"))
@@ -51,7 +56,7 @@ class HeaderReader:
             left -= len(name) + len(value)
             if left >= 0:
                 kept.append((name.decode("latin-1"), self._strike(value).decode("latin-1")))
-        return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept))
+        return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept), probe_value)
 
     def _strike(self, value: bytes) -> bytes:
         for secret in self._secrets:

@@ -106,7 +106,7 @@ def read_known(database: Database, now: int) -> Known:
 def _tell(known: Known) -> Iterator[Metric]:
     yield _gauge("receiver_database_bytes", "What the database takes on disk", {(): known.database_bytes})
     last_calls = {(source,): at / 1e6 for source, at in known.last_calls.items()}
-    yield _gauge("receiver_last_call_timestamp_seconds", "When a source last called", last_calls, "source")
+    yield _gauge("receiver_last_call_timestamp_seconds", "When the last accepted call of a source came", last_calls, "source")
     yield _gauge("receiver_lag_seconds", "From occurrence to arrival, of the last hour", known.lags, "source", "quantile")
     uses = {key: at / 1e6 for key, at in known.token_uses.items()}
     yield _gauge("receiver_token_last_use_timestamp_seconds", "When a token last let a call in", uses, "source", "token")

@@ -3,40 +3,50 @@
 The gate needs only headers, so a call without a token never gets a byte of its body into memory.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from receiver import intake
-from receiver.errors import Busy, Refused
+from receiver import answers, intake, probe
+from receiver.errors import Busy, Refused, UnexpectedShape
+from receiver.gate import Secret
 from receiver.records import Answer, Delivery, Submission, Unread
 from receiver.sources import Source
 from receiver.web.body import BodyReader
 from receiver.web.desk import Desk
-from receiver.web.door import NOT_ADMITTED, Door
+from receiver.web.door import NOT_ADMITTED, Caller, Door
 from receiver.web.responses import send_answer
 
 MAX_READ_HERE_BYTES = 32 * 2**10
 
 
 class Webhook:
-    """The endpoint of one path of one sender, as an ASGI application."""
+    """The endpoint of one path of one sender, as an ASGI application. With an ops token `doctor` makes its probes."""
 
-    def __init__(self, source: Source, door: Door, bodies: BodyReader, desk: Desk) -> None:
+    def __init__(self, source: Source, door: Door, bodies: BodyReader, desk: Desk, ops_tokens: Sequence[Secret]) -> None:
         self._source = source
         self._door = door
         self._bodies = bodies
         self._desk = desk
+        self._ops_tokens = ops_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call. HEAD is 200 for anybody: Ship24 asks so before it lets the URL be saved."""
+        """Answer one call. HEAD is 200 for anybody: Ship24 asks so before it lets the URL be saved.
+
+        With a probe's header it also says whether that is accepted, so that `doctor` posts nothing that would be recorded.
+        """
         if scope["method"] == "HEAD":
-            await send_answer(send, Answer(200, b""))
+            accepted = self._is_probe(self._door.identify(scope))
+            headers = ((probe.HEADER.encode(), probe.ACCEPTED.encode()),) if accepted else ()
+            await send_answer(send, Answer(200, b"", headers))
         else:
             await send_answer(send, await self._take(scope, receive))
 
     async def _take(self, scope: Scope, receive: Receive) -> Answer:
         caller = self._door.identify(scope)
+        if self._is_probe(caller):
+            return await self._answer_probe(scope, receive, caller)
         admission, body = NOT_ADMITTED, b""
         try:
             admission = self._door.admit(scope, caller)
@@ -48,6 +58,23 @@ class Webhook:
             return await self._desk.keep(delivery, partial(self._read, delivery, caller.headers.codings))
         finally:
             self._bodies.release(body)
+
+    def _is_probe(self, caller: Caller) -> bool:
+        headers = caller.headers
+        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, caller.arrived)
+
+    async def _answer_probe(self, scope: Scope, receive: Receive, caller: Caller) -> Answer:
+        """Answer as a sender would be, and record, count and note nothing. A body that has to be stored is refused."""
+        try:
+            self._door.admit(scope, caller)
+            body = await self._bodies.read(receive, caller.headers.content_length)
+        except (Refused, Busy) as error:
+            return answers.for_error(error, None)
+        self._bodies.release(body)
+        if body != self._source.nothing:
+            expected = self._source.nothing.decode()
+            return answers.for_error(UnexpectedShape(f"Expected the body {expected}: nothing of a test request is stored."), None)
+        return answers.for_probe()
 
     def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | Unread:
         """Read a small body. To inflate, or to parse a large one, would hold up the event loop."""

@@ -126,6 +126,7 @@ class Asker:
         yield Question("  for a rare reason, deep", lambda draw: quarantine(base, None, "implausible_future", cursor=seen(draw)))
         for name, micros in (("1 hour", _DAY // 24), ("24 hours", _DAY), ("30 days", 30 * _DAY)):
             yield Question(f"statistics of {name}", partial(self._show_statistics, micros))
+        yield Question("last call", self._read_last_call)
         yield Question("alarms", lambda _: queries.list_alarms(base))
         yield Question("audit", lambda _: queries.list_audit(base))
 
@@ -138,6 +139,10 @@ class Asker:
     def _show_statistics(self, micros: int, _: Random) -> object:
         now = to_micros(clock.now())  # they are always asked for a span that ends now
         return queries.show_statistics(self._database, "some time", now - micros, now, NAMES)
+
+    def _read_last_call(self, draw: Random) -> object:
+        with self._database.read() as connection:
+            return queries.read_last_call(connection, draw.choice(NAMES))
 
     def _key(self, draw: Random) -> tuple[str, str]:
         row = draw.choice(self._trackers)

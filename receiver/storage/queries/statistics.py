@@ -13,6 +13,7 @@ from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, Tra
 from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 
 _SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
+_LOOKED_AT = 1000  # deliveries, the newest of a source, among which the last accepted one is looked for
 _SAMPLED_TRACKERS = 1000
 _SECOND = 1_000_000
 
@@ -66,11 +67,19 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
 
 
 def read_last_call(connection: Connection, source: str) -> str | None:
-    """Return when a source last called, whatever the answer was."""
-    table = table_of(DeliveryTable)
-    newest = select(table.c.received_at).where(table.c.source == source).order_by(table.c.id.desc()).limit(1)
-    received_at = connection.execute(newest).scalar()
-    return None if received_at is None else iso(received_at)
+    """Return when the last accepted delivery of a source came.
+
+    Where its newest deliveries were all refused, this is the beginning of the minute or hour in which the last accepted one was
+    counted.
+    """
+    table, tallies = table_of(DeliveryTable), table_of(TallyTable)
+    newest = select(table.c.received_at, table.c.outcome).where(table.c.source == source).order_by(table.c.id.desc())
+    looked_at = newest.limit(_LOOKED_AT).subquery()
+    found = connection.execute(select(func.max(looked_at.c.received_at)).where(looked_at.c.outcome == "accepted")).scalar()
+    if found is None:
+        counted = tallies.c.source == source, tallies.c.outcome == "accepted", tallies.c.calls > 0
+        found = connection.execute(select(func.max(tallies.c.begins_at)).where(*counted)).scalar()
+    return None if found is None else iso(found)
 
 
 def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
