@@ -5,6 +5,8 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.harness.wire import head_of, read_all, read_until, request
 
 _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 _CLOSING_HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+_H2C = Path(__file__).parent / "payloads" / "http" / "upgrade_h2c_with_content_length.http"
 _OFFERS = {
     "h2c": ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAA"],
     "websocket": ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAA"],
@@ -206,6 +209,16 @@ def test_an_offer_to_upgrade_stays_on_record_with_its_headers(framed: Service) -
     (answer,) = exchange(framed, whole)
     headers = framed.scalar("SELECT headers FROM bodies WHERE delivery_id = :id", id=answer[1]["delivery_id"])
     assert '["upgrade","h2c"]' in headers
+
+
+def test_an_offer_as_javas_client_sends_it_is_served_at_once_and_in_pieces(framed: Service) -> None:
+    offer = _H2C.read_bytes().replace(b"TOKEN", TOKEN.encode())
+    edges = [0, *range(1, 400, 37), len(offer)]
+    pieces = [offer[start:end] for start, end in pairwise(edges)]
+    assert codes(exchange(framed, offer + _CLOSING_HEALTH)) == [(200, None)] * 2
+    answers = exchange(framed, *pieces, _CLOSING_HEALTH)
+    assert codes(answers) == [(200, None)] * 2
+    assert answers[0][1]["messages"] == [{"message_id": "offers-h2c", "outcome": "duplicate"}]
 
 
 # What is framed wrongly

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from receiver import answers
 from receiver.errors import BadRequest, BodyIncomplete, HeadersTooLarge, ReceiverError
+from receiver.web.closing import LingeringTransport
 from receiver.web.responses import list_headers
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -25,6 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Bounds a request's head, and the time for its head and body; ignores offers to upgrade; refuses wrong framing in JSON."""
 
     request_timeout_seconds: float
+    transport: LingeringTransport
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,10 +44,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start to wait for the first request."""
         super().connection_made(transport)
         self.flow = _HeldFlow(transport)
+        self.transport = LingeringTransport(transport, self.loop)
         self._bound()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        self.transport.has_input = False
+        self.transport.forget()
         super().connection_lost(exc)
         self._unread = b""
         self._incomplete = False
@@ -53,7 +58,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what may be parsed now; wait on if a request is unfinished."""
-        if self._refused:
+        if self.transport.is_lingering:
+            self.transport.discard(data)
+        if self._refused or self.transport.is_lingering:
             return
         self._unread = self._unread + data if self._unread else data
         self._advance()
@@ -75,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = unread[start : start + min(_PIECE_BYTES, room)]
             start += self._feed(piece)
         self._unread = b"" if self._refused else unread[start:]
+        self.transport.has_input = self._refused or self._incomplete or bool(self._unread)
         self._hold(held=bool(self._unread) or self._refused)
         self._bound()
 
@@ -162,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: ReceiverError) -> None:
         """Parse no more. Answer with an error once earlier requests are answered, and close."""
-        self._refused = True
+        self._refused = self.transport.has_input = True
         self._incomplete = False
         if self._in_head:
             self._begin_refused(error)
@@ -199,6 +207,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _hold(self, *, held: bool) -> None:
         """Read no more from the connection while there are bytes that cannot be parsed yet."""
         assert isinstance(self.flow, _HeldFlow)
+        if self.transport.is_lingering:
+            return
         self.flow.held = held
         if held:
             self.flow.pause_reading()

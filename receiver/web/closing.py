@@ -1,0 +1,58 @@
+"""Closing a connection while its peer still writes (RFC 9112, 9.6).
+
+To close with unread input makes the system send a reset, which takes our answer away before the peer has read it. So our side of
+the connection is closed first, and what still arrives is thrown away: for a bounded time, up to a bounded size.
+"""
+
+import asyncio
+from typing import Any
+
+MAX_BYTES = 32 * 2**20
+MAX_SECONDS = 5.0
+
+
+class LingeringTransport(asyncio.Transport):
+    """The transport of a connection. `close` waits for the peer as long as `has_input` is set."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.has_input = False
+        self.is_lingering = False
+        self._transport = transport
+        self._loop = loop
+        self._left = MAX_BYTES
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, data: Any) -> None:
+        """Send bytes, unless our side is closed."""
+        if not self.is_lingering:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Tell whether nothing more can be sent."""
+        return self.is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection once all is sent; if there is unread input, after the peer."""
+        if not self.has_input or self._transport.is_closing():
+            self._transport.close()
+        elif not self.is_lingering:
+            self.is_lingering = True
+            self._timer = self._loop.call_later(MAX_SECONDS, self._transport.abort)
+            self._transport.write_eof()
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def discard(self, data: bytes) -> None:
+        """Throw away what still arrives, up to the limit."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+
+    def forget(self) -> None:
+        """Stop waiting: the connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
