@@ -64,7 +64,8 @@ def give_up(service: Service) -> None:
     """Set aside what is first of its tracker, as after three days."""
     names = "target, source, tracker_id, move, event_id"
     insert = f"INSERT INTO dead_changes ({names}, died_at, attempts, error) SELECT {names}, made_at, 13, 'shop answered 500.' "
-    change_database(service.database_url, f"{insert} FROM dispatches WHERE move = 1", "DELETE FROM dispatches WHERE move = 1")
+    gone = "DELETE FROM dispatches WHERE move = 1"
+    change_database(service.database_url, f"{insert} FROM dispatches WHERE move = 1", gone, "UPDATE dispatches SET due_at = 0")
 
 
 def test_a_service_tells_a_target_what_moved_signed_with_each_of_its_secrets(start: Start, sqlite_url: str) -> None:
@@ -148,7 +149,7 @@ def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start:
             wait_until(lambda: waiting(running) == 2, "changes wait")
             assert told(running)["stop_reason"] == "shop answered 410: it wants no more."
             assert "stopped" in run(running, "targets", "list")
-            assert run(running, "targets", "resume", "shop") == "shop is served again\n"
+            assert run(running, "targets", "resume", "shop") == "Resumed: shop.\n"
             wait_until(lambda: waiting(running) == 0, "everything was taken")
             assert shop.moves("t") == [1, 1, 2]
     assert "shop is not stopped" in run(running, "targets", "resume", "shop", code=1)
@@ -165,10 +166,10 @@ def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(st
         with relay_of(running):
             running.post(moved("t", 1))
             running.post(moved("t", 2))
-            wait_until(lambda: told(running)["error"], "the failure is on record")
+            wait_until(lambda: told(running)["last_error"], "the failure is on record")
             state = told(running)
-            assert (state["kind"], state["waiting"], state["error"]) == ("http", 2, "shop answered 500.")
-            assert state["failing_since"] == state["oldest_waiting_at"]
+            assert (state["kind"], state["waiting"], state["last_error"]) == ("http", 2, "shop answered 500.")
+            assert state["failing_since"] == state["oldest_due_at"]
             assert "failing since" in run(running, "targets", "list")
             give_up(running)
             (dead,) = json.loads(run(running, "targets", "dead", "--json"))["items"]
@@ -178,10 +179,10 @@ def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(st
             wait_until(lambda: 2 in shop.moves("t"), "the next one goes on")
             assert told(running)["dead"] == 1
             released.append(True)
-            assert run(running, "targets", "retry", "shop") == "1 change of shop waits again\n"
+            assert run(running, "targets", "retry", "shop") == "Queued for retry: 1 change for shop.\n"
             wait_until(lambda: waiting(running) == 0, "it was told again")
             assert shop.moves("t")[-1] == 1
-    assert "No change was given up for shop" in run(running, "targets", "retry", "shop", code=1)
+    assert "shop has no failed changes; 0 are waiting." in run(running, "targets", "retry", "shop", code=1)
     assert audited(running) == [("targets retry", "shop")]
 
 
@@ -220,7 +221,7 @@ def test_what_waits_for_a_target_that_is_no_longer_in_the_settings_is_shown(star
     with answering(say(500)) as shop:
         running = start(sqlite_url, shop=shop.url)
         running.post(moved("t", 1))
-        wait_until(lambda: told(running)["error"], "the failure is on record")
+        wait_until(lambda: told(running)["last_error"], "the failure is on record")
     write_targets(running.directory)
     running.env.pop("RECEIVER_TARGET_SECRETS")
     state = listed(running)["shop"]

@@ -8,16 +8,18 @@ import click
 from receiver import clock
 from receiver.cli.options import as_json, paged
 from receiver.cli.output import brief, show_json, show_page, show_table
-from receiver.cli.remote import Change, audit_entry, perform, reading
-from receiver.errors import NotFound
+from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
+from receiver.errors import NotFound, WriterTaken
 from receiver.relay.assembly import describe_targets, find_targets
 from receiver.settings import Settings, load
 from receiver.storage import queries
 
+_TIMEOUT_SECONDS = 600.0  # the service moves what may be millions of changes
+
 
 @click.group()
 def targets() -> None:
-    """List who is told of changes, and let them be told again."""
+    """Show targets, and retry or remove their changes."""
 
 
 @targets.command("list")
@@ -54,28 +56,40 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
 @targets.command()
 @click.argument("name")
 def resume(name: str) -> None:
-    """Serve the target NAME again, which answered 410 and was stopped."""
+    """Resume target NAME, which was stopped after it answered 410."""
     settings = load()
     if _find(settings, name)["stopped_at"] is None:
         raise NotFound(f"{name} is not stopped.")
     entry = audit_entry(clock.now(), "targets resume", name, None)
     perform(settings, Change("resume_target", (name,), "/ops/api/targets/resume", {"target": name}), entry)
-    click.echo(f"{name} is served again")
+    click.echo(f"Resumed: {name}.")
 
 
 @targets.command()
 @click.argument("name")
 def retry(name: str) -> None:
-    """Let the changes that were given up for the target NAME wait again."""
+    """Retry the failed changes of target NAME."""
     settings = load()
-    dead = _find(settings, name)["dead"]
-    if not dead:
-        raise NotFound(f"No change was given up for {name}.")
+    state = _find(settings, name)
+    if not state["dead"]:
+        waiting = "1 is" if state["waiting"] == 1 else f"{_number(state, 'waiting')} are"
+        raise NotFound(f"{name} has no failed changes; {waiting} waiting.")
+    click.echo(f"Queued for retry: {_changes(_retry(settings, name))} for {name}.")
+
+
+def _retry(settings: Settings, name: str) -> int:
+    """Retry here, piece by piece, or have the service that holds the database do it; return how many changes wait again."""
     now = clock.now()
-    entry = audit_entry(now, "targets retry", name, None)
-    arguments = (name, clock.to_micros(now), queries.MAX_COUNTED)
-    perform(settings, Change("retry_dead", arguments, "/ops/api/targets/retry", {"target": name}), entry)
-    click.echo(f"1 change of {name} waits again" if dead == 1 else f"{_number(dead)} changes of {name} wait again")
+    arguments = (name, clock.to_micros(now))
+    try:
+        with writing(settings) as do:
+            changes = moved = do("audited", audit_entry(now, "targets retry", name, None), "retry_dead", arguments)
+            while moved:
+                moved = do("retry_dead", *arguments)
+                changes += moved
+            return int(changes)
+    except WriterTaken as taken:
+        return int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"])
 
 
 def _read(settings: Settings) -> list[dict[str, Any]]:
@@ -97,9 +111,9 @@ def _line(item: Mapping[str, Any]) -> tuple[object, ...]:
         item["name"],
         item["kind"] or "not in the settings",
         _wants(item),
-        _number(item["waiting"]),
-        brief(item["oldest_waiting_at"]),
-        _number(item["dead"]),
+        _number(item, "waiting"),
+        brief(item["oldest_due_at"]),
+        _number(item, "dead"),
         _state(item),
     )
 
@@ -113,7 +127,7 @@ def _state(item: Mapping[str, Any]) -> str:
     if item["stopped_at"] is not None:
         return f"stopped {brief(item['stopped_at'])}: {item['stop_reason']}"
     if item["failing_since"] is not None:
-        return f"failing since {brief(item['failing_since'])}: {_last_line(item['error'])}"
+        return f"failing since {brief(item['failing_since'])}: {_last_line(item['last_error'])}"
     return "ok"
 
 
@@ -127,5 +141,9 @@ def _last_line(error: str) -> str:
     return (error.strip().splitlines() or [""])[-1]
 
 
-def _number(count: int) -> str:
-    return f"{count:,}" + ("+" if count == queries.MAX_COUNTED else "")
+def _changes(number: int) -> str:
+    return "1 change" if number == 1 else f"{number:,} changes"
+
+
+def _number(item: Mapping[str, Any], name: str) -> str:
+    return f"{item[name]:,}" + ("+" if item[f"{name}_capped"] else "")

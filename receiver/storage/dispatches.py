@@ -15,6 +15,7 @@ SUSPECT = "suspect"
 """`claim` of a change that was under way when its process died, and waits to be tried with nothing else under way."""
 
 IS_CLAIMED = text("claim IS NOT NULL")
+HAS_FAILED = text("error IS NOT NULL")
 
 
 class DispatchTable(Table, table=True):
@@ -24,6 +25,7 @@ class DispatchTable(Table, table=True):
     __table_args__ = (
         Index(None, "target", "due_at"),
         Index("ix_dispatches_claim", "claim", sqlite_where=IS_CLAIMED, postgresql_where=IS_CLAIMED),
+        Index("ix_dispatches_failed", "target", "made_at", sqlite_where=HAS_FAILED, postgresql_where=HAS_FAILED),
         {"sqlite_with_rowid": False},
     )
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, tuple_
 
 from receiver.clock import iso
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.dispatches import DeadTable, DispatchTable, StoppedTable
+from receiver.storage.dispatches import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.tables import table_of
 
 MAX_COUNTED = 10_000
-"""Up to which is counted: as many, or more."""
+"""Changes that are counted one by one; beyond that, a count is capped and says so."""
 
 _PLACE = ("target", "source", "tracker_id", "move")
 
@@ -21,7 +21,7 @@ _PLACE = ("target", "source", "tracker_id", "move")
 def show_targets(database: Database, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return what waits for each target: for those named, and for all others of which something is kept.
 
-    `failing_since` is when the oldest change was made that was tried and not taken, `error` how the last try of it ended.
+    `waiting` and `dead` are exact up to MAX_COUNTED and capped beyond it; for the moments see `Waiting`.
     """
     with database.read() as connection:
         kept = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in _names(connection, table_of(model))}
@@ -71,47 +71,52 @@ def _names(connection: Connection, table: Table) -> Iterator[str]:
 
 def _show(connection: Connection, target: str) -> dict[str, Any]:
     dead, stopped = table_of(DeadTable), table_of(StoppedTable)
+    waiting, rows = read_waiting(connection, target), table_of(DispatchTable)
     gone = connection.execute(select(stopped).where(stopped.c.target == target)).mappings().first()
-    given_up = select(dead.c.move).where(dead.c.target == target).limit(MAX_COUNTED).subquery()
-    first, last = _look(connection, target, backwards=False), _look(connection, target, backwards=True)
-    failed = min((part for part in (first, last) if part.failed_at is not None), key=_failed_at, default=first)
+    counted, died = _count(connection, rows.c.target == target), _count(connection, dead.c.target == target)
     return {
-        "waiting": first.waiting,
-        "oldest_waiting_at": _earlier(first.oldest_at, last.oldest_at),
-        "failing_since": _earlier(failed.failed_at),
-        "error": failed.error,
-        "dead": connection.execute(select(func.count()).select_from(given_up)).scalar_one(),
+        "waiting": min(counted, MAX_COUNTED),
+        "waiting_capped": counted > MAX_COUNTED,
+        "oldest_due_at": _iso(waiting.oldest_due_at),
+        "failing_since": _iso(waiting.failing_since),
+        "last_error": waiting.last_error,
+        "dead": min(died, MAX_COUNTED),
+        "dead_capped": died > MAX_COUNTED,
         "stopped_at": None if gone is None else iso(gone["stopped_at"]),
         "stop_reason": None if gone is None else gone["reason"],
     }
 
 
-class _Part(NamedTuple):
-    """What a bounded number of rows says: how many, when the oldest of them was made, and the oldest of those that failed."""
+class Waiting(NamedTuple):
+    """What waits for a target. Moments are microseconds.
 
-    waiting: int
-    oldest_at: int | None
-    failed_at: int | None
-    error: str | None = None
+    `oldest_due_at` is when the oldest change became due for the first time, `failing_since` the same of the oldest one whose last
+    try failed, `last_error` how that try ended. All are None where nothing waits, or nothing failed.
+    """
+
+    oldest_due_at: int | None
+    failing_since: int | None
+    last_error: str | None
 
 
-def _failed_at(part: _Part) -> int:
-    return part.failed_at or 0
+def read_waiting(connection: Connection, target: str) -> Waiting:
+    """Return what waits for a target, from the ends of two indexes: it costs the same whatever waits.
 
-
-def _look(connection: Connection, target: str, *, backwards: bool) -> _Part:
-    """Look at what comes due first, or last: what has failed is at either end."""
+    A change that waits behind an earlier one of its tracker is not looked at: the earlier one waits longer.
+    """
     rows = table_of(DispatchTable)
-    columns = [rows.c.made_at, case((rows.c.error.is_not(None), rows.c.made_at)).label("failed_at")]
-    seen = select(*columns, rows.c.error).where(rows.c.target == target).limit(MAX_COUNTED)
-    part = seen.order_by(rows.c.due_at.desc() if backwards else rows.c.due_at).subquery()
-    found = _Part(*connection.execute(select(func.count(), func.min(part.c.made_at), func.min(part.c.failed_at))).one())
-    if found.failed_at is None:
-        return found
-    failed = select(part.c.error).where(part.c.failed_at == found.failed_at).limit(1)
-    return found._replace(error=connection.execute(failed).scalar())
+    due_at = connection.execute(first_due(target)).scalar()
+    oldest_failed = select(rows.c.made_at, rows.c.error).where(rows.c.target == target, HAS_FAILED)
+    failed = connection.execute(oldest_failed.order_by(rows.c.made_at).limit(1)).first()
+    failing_since, last_error = (None, None) if failed is None else failed
+    return Waiting(min((at for at in (due_at, failing_since) if at is not None), default=None), failing_since, last_error)
 
 
-def _earlier(*moments: int | None) -> str | None:
-    known = [moment for moment in moments if moment is not None]
-    return iso(min(known)) if known else None
+def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
+    """Count up to one more than MAX_COUNTED."""
+    some = select(literal(1)).where(condition).limit(MAX_COUNTED + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def _iso(moment: int | None) -> str | None:
+    return None if moment is None else iso(moment)

@@ -92,7 +92,9 @@ class CustomersAnswer(Shape):
 
 class TargetItem(Shape):
     """Somebody who is told of changes. `kind` is null where the settings no longer name it; `sources` and `milestones` are those
-    that it wants, null for all. `waiting` and `dead` are counted up to 10,000: as many, or more.
+    that it wants, null for all. `waiting` and `dead` are exact up to 10,000; with more they are 10,000 and capped.
+    `oldest_due_at` is when the oldest waiting change first became due, `failing_since` the same of the oldest one whose last try
+    failed with `last_error`.
     """
 
     name: str
@@ -101,10 +103,12 @@ class TargetItem(Shape):
     milestones: list[str] | None
     milestone_changed: bool
     waiting: int
-    oldest_waiting_at: Moment | None
+    waiting_capped: bool
+    oldest_due_at: Moment | None
     failing_since: Moment | None
-    error: str | None
+    last_error: str | None
     dead: int
+    dead_capped: bool
     stopped_at: Moment | None
     stop_reason: str | None
 
