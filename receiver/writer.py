@@ -43,6 +43,7 @@ _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
 _FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
 _FOLD_PAUSE_SECONDS = 0.5
+_WAKE_PAUSE_SECONDS = 0.02  # between two notifications: many commits are told of together
 
 ReadBody = Callable[[Unread], Submission]
 
@@ -122,6 +123,7 @@ class Writer:
         self._batch: Batch | None = None
         self._next_chores = monotonic()
         self._next_fold = monotonic()
+        self._next_wake = monotonic()
 
     def serve(self) -> None:
         """Keep what comes until there is nobody to reply to, then close the database."""
@@ -137,7 +139,7 @@ class Writer:
 
     def _listen(self) -> bool:
         """Take what has arrived; wait for it only if nothing waits. Returns whether there may be more."""
-        self._channel.settimeout(1.0)
+        self._channel.settimeout(_WAKE_PAUSE_SECONDS if self._transactions.has_changes() else 1.0)
         while sum(_weight(request) for request in self._waiting) < _MAX_MESSAGES:
             try:
                 piece = self._channel.recv(_READ_BYTES)
@@ -162,6 +164,7 @@ class Writer:
         if monotonic() >= self._next_chores:
             self._do_chores()
         self._shorten_log()
+        self._wake_relays()
 
     def _take_batch(self) -> tuple[list[Keep], list[Do]]:
         batch: list[Keep] = []
@@ -240,6 +243,12 @@ class Writer:
             return
         if self._do(Do(0, "fold_log", (_FOLD_MILLISECONDS,))) is not True:
             self._next_fold = monotonic() + _FOLD_PAUSE_SECONDS
+
+    def _wake_relays(self) -> None:
+        """Tell relays elsewhere of what was committed, after the replies: nobody who calls waits for it."""
+        if monotonic() >= self._next_wake and self._transactions.has_changes():
+            self._transactions.wake_relays()
+            self._next_wake = monotonic() + _WAKE_PAUSE_SECONDS
 
     def _tidy(self) -> bool:
         """Write down what was counted and keep everything within its bounds. Returns whether the database works."""

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
+from receiver.storage.notifications import notify
 from receiver.storage.transactions import Transactions
 from tests.conftest import lacking
 from tests.harness import ship24
@@ -77,8 +78,8 @@ def test_signs_of_changes_come_from_the_primary(pair: Pair, databases: list[Data
     async def listen(database: Database) -> None:
         signs = database.changes_made()
         await anext(signs)
-        with database.connect_writer() as connection, connection.begin():
-            database.announce(connection)
+        with database.connect_writer() as connection:
+            notify(connection)
         await asyncio.wait_for(anext(signs), 30)
         await signs.aclose()  # type: ignore[attr-defined]
 

@@ -36,8 +36,8 @@ from receiver.storage.engines import (
 )
 from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
+from receiver.storage.notifications import CHANGES_CHANNEL
 
-CHANGES_CHANNEL = "receiver_changes"
 _log = structlog.get_logger()
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
 
@@ -206,11 +206,6 @@ class Database:
                     yield
         except PsycopgError as error:
             raise StorageUnavailable(self.explain(error)) from None
-
-    def announce(self, connection: Connection) -> None:
-        """Wake those who wait for changes when this transaction is committed. With SQLite the service itself knows."""
-        if not self.is_sqlite:
-            connection.exec_driver_sql(f"NOTIFY {CHANGES_CHANNEL}")
 
     def explain(self, error: BaseException) -> str:
         """Return one line about a fault: the driver's words, never a statement, a value or a password."""

@@ -13,6 +13,7 @@ from receiver.rows import DispatchRow, EventRow, TrackerRow
 from receiver.storage.database import Database
 from receiver.storage.dispatches import BLOCKED, DispatchTable
 from receiver.storage.faults import LostRace
+from receiver.storage.notifications import note_changes
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
     EventTable,
@@ -31,7 +32,6 @@ class Ledger:
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
         self._subscriptions = subscriptions
-        self._announce = database.announce
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
@@ -107,7 +107,7 @@ class Ledger:
                     rows.append(DispatchRow(*tracker, change.move or 0, change.event_id, due_at, 0, None, None, now))
         if rows:
             self._add_dispatches.execute(connection, rows)
-            self._announce(connection)
+            note_changes(connection)
 
 
 def is_next(old: Any, new: Any) -> Any:

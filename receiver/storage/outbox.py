@@ -40,6 +40,7 @@ from receiver.storage.dispatches import (
     is_row,
     row_keys,
 )
+from receiver.storage.notifications import note_changes
 from receiver.storage.statements import Lookup
 from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
 
@@ -47,7 +48,6 @@ _OF_EVENT = (
     *("move", "source", "tracker_id", "event_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
     *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
 )
-
 
 _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
@@ -251,7 +251,7 @@ class Outbox:
     def resume(self, connection: Connection, target: str) -> bool:
         """Serve a target again; return whether it was stopped."""
         stopped = table_of(StoppedTable)
-        self._database.announce(connection)
+        note_changes(connection)
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
     def retry_dead(self, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
@@ -271,7 +271,7 @@ class Outbox:
         connection.execute(self._database.insert(rows).on_conflict_do_nothing(), waiting)
         keys = [row_keys(row["target"], row["source"], row["tracker_id"], row["move"]) for row in found]
         connection.execute(delete(dead).where(*is_row(dead)), keys)
-        self._database.announce(connection)
+        note_changes(connection)
         return len(found)
 
 

@@ -10,6 +10,7 @@ from receiver.storage.database import Database
 from receiver.storage.engines import copy_log, fold_log, has_lost_sync
 from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
+from receiver.storage.notifications import has_noted, notify
 from receiver.storage.postgresql import take_warning
 from receiver.storage.version import is_current
 
@@ -101,7 +102,7 @@ class Transactions:
             return
         if isinstance(error, WalFileLost) and self._connection is not None and not copy_log(self._connection):
             return
-        self.close()
+        self._close()
 
     def _take_connection(self) -> Connection | None:
         connection, self._connection, self._files = self._connection, None, None
@@ -127,8 +128,27 @@ class Transactions:
         """Tell whether a file's log is longer than it gets where there are moments at which nobody reads."""
         return self._database.log_bytes() > _LONG_LOG_BYTES
 
+    def has_changes(self) -> bool:
+        """Tell whether changes were committed that relays elsewhere were not told of."""
+        return self._connection is not None and has_noted(self._connection)
+
+    def wake_relays(self) -> None:
+        """Tell relays elsewhere of changes that were committed. Where that fails, they find them when they look next."""
+        if self._connection is None or not has_noted(self._connection):
+            return
+        try:
+            notify(self._connection)
+        except Exception as error:
+            if helps_to_reconnect(error):
+                self._close()
+
     def close(self) -> None:
-        """Drop the connection; the next transaction opens another one.
+        """Tell relays of what is new, and drop the connection; the next transaction opens another one."""
+        self.wake_relays()
+        self._close()
+
+    def _close(self) -> None:
+        """Drop the connection.
 
         One whose file is no longer at its path is never closed: SQLite would remove the write-ahead log of the file that is.
         """
