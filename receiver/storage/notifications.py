@@ -7,8 +7,6 @@ one before it.
 
 from sqlalchemy import Connection, text
 
-from receiver.storage.engines import is_sqlite
-
 CHANGES_CHANNEL = "receiver_changes"
 
 _NOTED = "changes"  # where a connection keeps, in its `info`, that changes were made on it
@@ -21,9 +19,8 @@ _SEND = text(
 
 
 def note_changes(connection: Connection) -> None:
-    """Note that this transaction makes changes due. With SQLite the service itself knows."""
-    if not is_sqlite(connection.engine.url):
-        connection.info[_NOTED] = True
+    """Note that this transaction makes changes due."""
+    connection.info[_NOTED] = True
 
 
 def has_noted(connection: Connection) -> bool:

@@ -129,12 +129,12 @@ class Transactions:
         return self._database.log_bytes() > _LONG_LOG_BYTES
 
     def has_changes(self) -> bool:
-        """Tell whether changes were committed that relays elsewhere were not told of."""
-        return self._connection is not None and has_noted(self._connection)
+        """Tell whether changes were committed that relays elsewhere were not told of. Beside the one writer there are none."""
+        return not self._database.has_one_writer and self._connection is not None and has_noted(self._connection)
 
     def wake_relays(self) -> None:
         """Tell relays elsewhere of changes that were committed. Where that fails, they find them when they look next."""
-        if self._connection is None or not has_noted(self._connection):
+        if self._connection is None or not self.has_changes():
             return
         try:
             notify(self._connection)
