@@ -48,11 +48,15 @@ class Batch(NamedTuple):
 
 
 class Replies(NamedTuple):
-    """Replies by number, whether the database works, and the commit that they come from, if it was one of calls."""
+    """Replies by number, whether the database works, and the commit that they come from, if it was one of calls.
+
+    `lines_dropped` is how many log lines the writing process has dropped since it started.
+    """
 
     healthy: bool
     replies: list[tuple[int, Answer | Any]]
     batch: Batch | None = None
+    lines_dropped: int = 0
 
 
 def pack(message: Keep | Read | Do | Replies) -> bytes:
@@ -122,10 +126,9 @@ def _strip_replies(message: Replies) -> list[Any]:
     replies = [
         (number, tuple(reply), True) if isinstance(reply, Answer) else (number, reply, False) for number, reply in message.replies
     ]
-    return [message.healthy, replies, message.batch]
+    return [message.healthy, replies, message.batch, message.lines_dropped]
 
 
-def _name_replies(healthy: bool, replies: list[tuple[int, Any, bool]], batch: Batch | None) -> Replies:  # noqa: FBT001  as on the wire
-    return Replies(
-        healthy, [(number, _name(Answer, reply) if is_answer else reply) for number, reply, is_answer in replies], batch
-    )
+def _name_replies(healthy: bool, replies: list[tuple[int, Any, bool]], *rest: Any) -> Replies:  # noqa: FBT001  as on the wire
+    named = [(number, _name(Answer, reply) if is_answer else reply) for number, reply, is_answer in replies]
+    return Replies(healthy, named, *rest)

@@ -203,7 +203,7 @@ class SchemaOutdated(ReceiverError):
     """The tables are not those of this version; `receiver migrate` brings them there."""
 
 
-def name_error(error: Exception) -> str:
+def name_error(error: BaseException) -> str:
     """Name an error and its place, without the content: the messages of drivers and parsers quote it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     file = frame.filename.rpartition("/")[2]

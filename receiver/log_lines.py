@@ -14,7 +14,7 @@ _REPORT_SECONDS = 5.0  # after which what was left out is reported although noth
 
 
 class LineWriter:
-    """A bounded queue of lines, and the thread that writes them to a descriptor.
+    """A bounded queue of lines, and the thread that writes them to a descriptor. `dropped` counts those that were not written.
 
     Lines that do not fit are dropped and counted, and so are those that cannot be written (closed pipe, full disk). A fork begins
     with an empty queue and a thread of its own.
@@ -31,7 +31,8 @@ class LineWriter:
         self._changed = Condition()
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._dropped = 0
+        self.dropped = 0
+        self._reported = 0
         self._thread: Thread | None = None
 
     def put(self, line: bytes) -> None:
@@ -39,7 +40,7 @@ class LineWriter:
         line = line if len(line) <= _MAX_LINE_BYTES else line[: _MAX_LINE_BYTES - 4] + b"...\n"
         with self._changed:
             if self._waiting_bytes + len(line) > _MAX_BYTES or not self._start():
-                self._dropped += 1
+                self.dropped += 1
                 return
             self._lines.append(line)
             self._waiting_bytes += len(line)
@@ -48,8 +49,8 @@ class LineWriter:
     def take_dropped(self) -> int:
         """Return how many lines were dropped since this was asked last."""
         with self._changed:
-            dropped, self._dropped = self._dropped, 0
-        return dropped
+            new, self._reported = self.dropped - self._reported, self.dropped
+        return new
 
     def drain(self, seconds: float) -> None:
         """Wait until all is written, at most for so long."""
@@ -83,7 +84,7 @@ class LineWriter:
         with self._changed:
             self._lines.popleft()
             self._waiting_bytes -= len(line)
-            self._dropped += not written
+            self.dropped += not written
             self._changed.notify_all()
 
     def _write(self, line: bytes) -> bool:

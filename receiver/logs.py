@@ -74,6 +74,11 @@ def drain() -> None:
             handler.lines.drain(_LAST_SECONDS)
 
 
+def count_dropped() -> int:
+    """Return how many lines this process has dropped: nobody read them, or they could not be written."""
+    return sum(handler.lines.dropped for handler in logging.getLogger().handlers if isinstance(handler, _QueueHandler))
+
+
 class _QueueHandler(logging.Handler):
     """Formats a record and leaves the line to the thread that writes."""
 

@@ -26,6 +26,7 @@ from receiver import answers, clock, logs
 from receiver.changes import Subscription
 from receiver.channel import Batch, Do, Keep, Read, Replies, Unpacker, pack
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
+from receiver.outage import Outage
 from receiver.records import Answer, Submission, Unread
 from receiver.retention import Slice
 from receiver.storage.database import Database
@@ -119,7 +120,7 @@ class Writer:
         self._unpacker = Unpacker()
         self._waiting: deque[Keep | Read | Do] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
-        self._healthy = True
+        self._outage = Outage()
         self._batch: Batch | None = None
         self._next_chores = monotonic()
         self._next_fold = monotonic()
@@ -156,7 +157,7 @@ class Writer:
         """Do what waits, as far as one batch goes; one pass of the loop."""
         batch, rest = self._take_batch()
         replies: list[tuple[int, Any]] = []
-        if batch or (self._owed and self._healthy):
+        if batch or (self._owed and not self._outage.lasts):
             replies += self._keep(batch)
         replies += [(request.number, self._do(request)) for request in rest]
         if replies:
@@ -183,7 +184,7 @@ class Writer:
 
     def _keep(self, batch: list[Keep]) -> list[tuple[int, Any]]:
         """Keep a batch, and with it what could not be put on record while the database was away."""
-        owed = self._take_owed() if self._healthy else []
+        owed = [] if self._outage.lasts else self._take_owed()
         kept = self._store([*(request.submission for request in batch), *owed])
         return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
 
@@ -193,7 +194,10 @@ class Writer:
         kept = self._inbox.keep(submissions, clock.now())
         self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts())
         failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
-        self._healthy = not failed and (self._healthy or any(submission.messages for submission in submissions))
+        if failed:
+            self._note_fault(self._inbox.take_fault() or "a delivery could not be kept")
+        elif any(submission.messages for submission in submissions):
+            self._note_end()
         for submission in failed:
             error = submission.error or StorageUnavailable("The database could not keep it.")
             self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
@@ -223,16 +227,29 @@ class Writer:
     def _do_chores(self) -> None:
         """Tidy up, and find out whether the database is back."""
         self._next_chores = monotonic() + _CHORE_SECONDS
-        healthy = self._tidy() and (self._healthy or self._is_back())
-        if healthy != self._healthy:
-            _log.log(20 if healthy else 40, "storage_back" if healthy else "storage_unavailable")
-            self._healthy = healthy
+        lasted = self._outage.lasts
+        fault = self._tidy()
+        if fault is None and lasted:
+            fault = self._try_tables()
+        if fault is not None:
+            self._note_fault(fault)
+        elif lasted and None not in self._store(self._take_owed()):
+            self._note_end()
+        if self._outage.lasts != lasted:
             self._reply([])
 
-    def _is_back(self) -> bool:
-        """Tell whether calls would be kept again: every table takes writes, and what is owed was written."""
-        usable = not isinstance(self._do(Do(0, "try_tables", ())), ReceiverError)
-        return usable and None not in self._store(self._take_owed())
+    def _try_tables(self) -> str | None:
+        """Return why a table takes no writes, or None if every one does."""
+        result = self._do(Do(0, "try_tables", ()))
+        return result.message if isinstance(result, ReceiverError) else None
+
+    def _note_fault(self, cause: str) -> None:
+        if self._outage.begin(cause):
+            _log.error("storage_unavailable", cause=cause)
+
+    def _note_end(self) -> None:
+        if self._outage.end():
+            _log.info("storage_back")
 
     def _shorten_log(self) -> None:
         """Empty a log that has grown: SQLite does it unasked when nobody reads, and where many ask somebody always does.
@@ -250,18 +267,18 @@ class Writer:
             self._transactions.wake_relays()
             self._next_wake = monotonic() + _WAKE_PAUSE_SECONDS
 
-    def _tidy(self) -> bool:
-        """Write down what was counted and keep everything within its bounds. Returns whether the database works."""
+    def _tidy(self) -> str | None:
+        """Write down what was counted and keep everything within its bounds. Return why that failed, or None."""
         counts = self._inbox.tallies.take()
         result = self._do(Do(0, "tidy", (counts, clock.to_micros(clock.now()))))
         if isinstance(result, ReceiverError):
             self._inbox.tallies.give_back(counts)
-            return False
-        return True
+            return result.message
+        return None
 
     def _reply(self, replies: list[tuple[int, Any]]) -> None:
         batch, self._batch = self._batch, None
-        self._channel.sendall(pack(Replies(self._healthy, replies, batch)))
+        self._channel.sendall(pack(Replies(not self._outage.lasts, replies, batch, logs.count_dropped())))
 
 
 def _refuse(request: Keep) -> Answer:

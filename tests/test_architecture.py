@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "customers": "errors trimming",
     "addresses": "",
     "log_lines": "",
+    "outage": "",
     "log_limits": "",
     "logs": "log_limits log_lines",
     "first_process": "",
@@ -47,10 +48,10 @@ MAY_IMPORT = {
     "conformance": "gate",
     "relay": "addresses changes clock errors gate handlers logs settings stopping storage targets",
     "channel": "records",
-    "writer": "answers changes channel clock errors logs records retention storage",
+    "writer": "answers changes channel clock errors logs outage records retention storage",
     "story": "errors records sources storage",
     "web": "addresses alarms answers channel clock codings errors forgetting gate intake occurrence records relay retention rows "
-    "probe settings sources stopping storage story",
+    "logs outage probe settings sources stopping storage story",
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
@@ -79,7 +80,7 @@ ONLY_IN = {
 
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "codings", "intake", "changes", "targets", "trimming", "probe"),
+    *("sources", "codings", "intake", "changes", "targets", "trimming", "probe", "outage"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 

@@ -20,7 +20,7 @@ TALK: list[Keep | Read | Do | Replies] = [
     Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
     Do(4, "count_unrecorded", ({("ship24", "failed", "busy"): 3}, 60_000_000)),
     Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
-    Replies(healthy=False, replies=[]),
+    Replies(healthy=False, replies=[], lines_dropped=3),
     Read(5, Unread(DELIVERY, ("gzip",))),
 ]
 STREAM = b"".join(map(pack, TALK))

@@ -1,5 +1,6 @@
 """The SQLite file under a running service: removed, replaced, cut short, reached by another name. Nothing answered is lost."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -113,6 +114,22 @@ def test_a_file_that_is_put_back_is_written_again_and_has_all_that_was_answered(
     wait_until(lambda: running.get("/readyz").status == 200, "the service is ready")
     assert running.stop() == 0
     assert {"before", "after"} <= kept(running.database_url)
+
+
+def test_a_lost_file_is_one_line_in_the_log_and_one_more_when_it_is_back(running: Service, data: Path) -> None:
+    file = data / "receiver.db"
+    before = running.logs()
+    file.rename(data / "away.db")
+    assert {post(running, f"refused-{number}") for number in range(30)} == {503}
+    wait_until(lambda: "setup_windows_unknown" in running.logs(), "readers have noticed")
+    (data / "away.db").rename(file)
+    wait_until(lambda: post(running, "after") == 200, "calls are kept again")
+    wait_until(lambda: "work_resumed" in running.logs(), "readers have noticed")
+    lines = [json.loads(line) for line in running.logs().removeprefix(before).splitlines()]
+    (fault,) = [line for line in lines if line["event"] == "storage_unavailable"]
+    assert "receiver.db is gone" in fault["cause"]
+    events = [line["event"] for line in lines]
+    assert [events.count(name) for name in ("storage_back", "setup_windows_unknown", "work_resumed")] == [1, 1, 1]
 
 
 def test_another_database_of_this_version_at_the_path_is_opened_and_read(running: Service, data: Path) -> None:

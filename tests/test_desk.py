@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from receiver.channel import Replies, pack
 from receiver.errors import StorageUnavailable
 from receiver.web.desk import Desk
 from receiver.web.tally import Tally
@@ -56,3 +57,21 @@ def test_after_the_loss_of_the_writing_process_nobody_waits_for_it() -> None:
     status, message = asyncio.run(_use_and_close())
     assert status == 503
     assert "restarts" in message
+
+
+async def _take_reply(replies: Replies) -> Tally:
+    ours, theirs = socket.socketpair()
+    tally = Tally()
+    desk = Desk(10, _FOR_EVER, lambda: None, tally)
+    await desk.open(ours)
+    order = asyncio.create_task(desk.do("tidy"))
+    theirs.sendall(pack(replies))
+    await asyncio.wait_for(order, _SOON)
+    await desk.close()
+    theirs.close()
+    return tally
+
+
+def test_the_log_lines_that_the_writing_process_has_dropped_are_known_here() -> None:
+    replies = Replies(healthy=True, replies=[(1, None)], lines_dropped=3)
+    assert asyncio.run(_take_reply(replies)).writer_lines_dropped == 3

@@ -14,6 +14,7 @@ from receiver.log_lines import LineWriter, encode_line
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, wait_until
+from tests.test_metrics import labelled, scrape
 
 JUNK = b"\0\1\2 junk\r\n\r\n"
 ABORTED_SIGN_IN = (
@@ -82,6 +83,12 @@ def test_a_log_pipe_that_nobody_reads_stops_nothing(
     assert running.get("/healthz").status == 200
     assert running.get("/readyz").status == 200
     assert running.stop() == 0
+
+
+def test_metrics_count_the_lines_that_could_not_be_written(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, into("/dev/full"))
+    counted = labelled("receiver_log_lines_dropped_total")
+    wait_until(lambda: scrape(running)[counted] >= 2, "the lines of the start are counted")
 
 
 def test_what_waited_is_read_once_somebody_reads(service: StartService, sqlite_url: str, tmp_path: Path, full_pipe: int) -> None:

@@ -48,7 +48,34 @@ def test_the_next_step_comes_after_one_that_failed(failure: BaseException) -> No
 
     with capture_logs() as logs:
         assert asyncio.run(run()) == 3
-    assert [line["event"] for line in logs] == ["step_failed"] * 2
+    assert [line["event"] for line in logs] == ["step_failed", "work_resumed"]
+
+
+def test_a_fault_that_lasts_is_one_line_for_each_cause_until_it_is_over() -> None:
+    outcomes: list[Exception | None] = [StorageUnavailable("away")] * 5
+    outcomes += [StorageUnavailable("full"), StorageUnavailable("away"), None, None, StorageUnavailable("away"), None]
+
+    async def run() -> None:
+        left, done = iter(outcomes), asyncio.Event()
+
+        async def step() -> float:
+            match next(left, "done"):
+                case None:
+                    return 0.0
+                case Exception() as failure:
+                    raise failure
+            done.set()
+            return 3600.0
+
+        task = asyncio.create_task(repeat("step_failed", step, again_seconds=0.0))
+        await asyncio.wait_for(done.wait(), _SOON)
+        task.cancel()
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    told = [(line["event"], line.get("cause")) for line in logs]
+    over = ("work_resumed", None)
+    assert told == [("step_failed", "away"), ("step_failed", "full"), over, ("step_failed", "away"), over]
 
 
 def test_work_ends_when_it_is_cancelled_in_the_middle_of_a_step() -> None:

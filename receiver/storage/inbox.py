@@ -45,6 +45,7 @@ class Inbox:
         self._written: list[DeliveryRow] = []
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
+        self._fault: str | None = None
         self._max_future = max_future
         self._ledger = Ledger(database, subscriptions)
         self._add_deliveries = Insert(database, table_of(DeliveryTable))
@@ -60,7 +61,7 @@ class Inbox:
         try:
             return [*self._run(batch, now)]
         except ReceiverError as error:
-            _log.error("storage_unavailable", deliveries=len(batch), cause=error.message)
+            self._fault = error.message
             return [None] * len(batch)
         except Exception as error:
             if len(batch) > 1:
@@ -81,10 +82,18 @@ class Inbox:
         verdicts, self._verdicts = self._verdicts, Counter()
         return dict(verdicts)
 
+    def take_fault(self) -> str | None:
+        """Return why the database did not keep what was to be kept since the last time, or None."""
+        fault, self._fault = self._fault, None
+        return fault
+
     def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
         try:
             return self._run([harmless], now)[0]
+        except ReceiverError as error:
+            self._fault = error.message
+            return None
         except Exception as error:
             _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=name_error(error))
             return None

@@ -202,6 +202,7 @@ class Desk(asyncio.Protocol):
 
     def _take_replies(self, message: Replies) -> None:
         self._healthy = message.healthy
+        self._tally.writer_lines_dropped = message.lines_dropped
         if message.batch is not None:
             self._tally.take(message.batch)
             if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receiver import __version__, clock
+from receiver import __version__, clock, logs
 from receiver.addresses import is_loopback
 from receiver.clock import to_micros
 from receiver.errors import ReceiverError
@@ -76,6 +76,8 @@ class Metrics(Collector):
         yield _counter("receiver_refused", "Calls that were not let in, or not understood", tally.refused, "source", "code")
         yield _counter("receiver_ops_refused", "Requests with a wrong ops token", tally.ops_refused, "area", "code")
         yield _counter("receiver_messages", "Messages by verdict", tally.messages, "source", "outcome")
+        dropped = {(): logs.count_dropped() + tally.writer_lines_dropped}
+        yield _counter("receiver_log_lines_dropped", "Log lines that nobody read or that could not be written", dropped)
         yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._desk.waiting()})
         yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})
         if self._known is not None:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from logging import ERROR, WARNING
 
 import structlog
 
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, name_error
+from receiver.outage import Outage
 
 _log = structlog.get_logger()
 
@@ -16,9 +18,11 @@ async def repeat(
 ) -> None:
     """Run `step` until this task is cancelled. A step returns for how many seconds to wait for the next one.
 
-    A step that raises is logged under the name `failure`, and the next one comes after `again_seconds`.
+    After a step that raises the next one comes after `again_seconds`. Each cause is logged once under the name `failure`, until
+    a step does not raise.
     """
     seconds = first_seconds
+    outage = Outage()
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -26,11 +30,14 @@ async def repeat(
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            _report(failure, error)  # something inside the step was cancelled, not this task
+            _report(failure, error, outage)  # something inside the step was cancelled, not this task
             seconds = again_seconds
         except Exception as error:
-            _report(failure, error)
+            _report(failure, error, outage)
             seconds = again_seconds
+        else:
+            if outage.end():
+                _log.info("work_resumed", after=failure)
 
 
 def _is_cancelled() -> bool:
@@ -38,9 +45,9 @@ def _is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _report(failure: str, error: BaseException) -> None:
+def _report(failure: str, error: BaseException, outage: Outage) -> None:
     with suppress(Exception):  # a log that cannot be written is no reason to end either
-        if isinstance(error, ReceiverError):
-            _log.warning(failure, cause=error.message)
-        else:
-            _log.error(failure, exc_info=error)
+        known = isinstance(error, ReceiverError)
+        cause = error.message if isinstance(error, ReceiverError) else name_error(error)
+        if outage.begin(cause):
+            _log.log(WARNING if known else ERROR, failure, cause=cause, exc_info=None if known else error)

@@ -18,6 +18,7 @@ class Tally:
         self.refused: Counter[tuple[str, str]] = Counter()
         self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
+        self.writer_lines_dropped = 0
         self.registry = CollectorRegistry()
         self._sizes = Histogram("receiver_batch_deliveries", "Calls in one commit", registry=self.registry, buckets=_SIZES)
         self._seconds = Histogram("receiver_commit_seconds", "Time of one commit", registry=self.registry, buckets=_SECONDS)
