@@ -162,6 +162,13 @@ class Underway(ReceiverError):
     code = "underway"
 
 
+class TargetInUse(ReceiverError):
+    """The settings name this target; what waits for it is not to be dropped."""
+
+    status = 409
+    code = "target_in_use"
+
+
 class CallerGone(ReceiverError):
     """The caller hung up before it had our whole answer; the status is only for the record."""
 

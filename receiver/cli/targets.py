@@ -1,18 +1,20 @@
 """Who is told of changes: what waits for them, and what they did not take."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from receiver import clock
 from receiver.cli.options import as_json, paged
-from receiver.cli.output import brief, show_json, show_page, show_table
+from receiver.cli.output import brief, printable, show_json, show_page, show_table
 from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
 from receiver.relay.assembly import describe_targets, find_targets
 from receiver.settings import Settings, load
 from receiver.storage import queries
+from receiver.storage.dropping import Dropped
 
 _TIMEOUT_SECONDS = 600.0  # the service moves what may be millions of changes
 
@@ -75,6 +77,49 @@ def retry(name: str) -> None:
         waiting = "1 is" if state["waiting"] == 1 else f"{_number(state, 'waiting')} are"
         raise NotFound(f"{name} has no failed changes; {waiting} waiting.")
     click.echo(f"Queued for retry: {_changes(_retry(settings, name))} for {name}.")
+
+
+@targets.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(name: str, *, yes: bool) -> None:
+    """Remove the changes of target NAME, which the settings no longer name.
+
+    Waiting and failed changes are deleted and never delivered.
+    """
+    settings = load()
+    queries.check_unnamed([one.subscription.target for one in find_targets(settings)], name)
+    state = _find(settings, name)
+    if not yes:
+        kept = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
+        _ask(f"Permanently remove {kept} of {printable(name)}?")
+    dropped = Dropped()
+    for piece in _drop(settings, name):
+        dropped = dropped.add(piece)
+    click.echo(f"Removed: {dropped.waiting:,} waiting and {dropped.dead:,} failed changes of {name}.")
+
+
+def _ask(question: str) -> None:
+    """Ask whether it is meant. Raises Abort if not, UsageError if there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("No terminal to confirm on. Add --yes.", click.get_current_context())
+    click.confirm(question, abort=True, err=True)
+
+
+def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
+    """Remove here, or have the service that holds the database do it; give how many changes went, piece by piece."""
+    try:
+        with writing(settings) as do:
+            piece = do("audited", audit_entry(clock.now(), "targets drop", name, None), "drop_target", (name,))
+            while any(piece):
+                yield piece
+                piece = do("drop_target", name)
+    except WriterTaken as taken:
+        more = True
+        while more:
+            answer = post(settings, "/ops/api/targets/drop", {"target": name}, taken)
+            more = answer["more"]
+            yield Dropped(answer["waiting"], answer["dead"])
 
 
 def _retry(settings: Settings, name: str) -> int:

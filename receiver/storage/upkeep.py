@@ -12,6 +12,7 @@ from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow, SessionRow
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
+from receiver.storage.dropping import drop_target
 from receiver.storage.forgetting import erase, forget_tracker
 from receiver.storage.model import METADATA
 from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
@@ -43,6 +44,7 @@ class Upkeep:
         self.exchange_changes, self.settle_changes = outbox.exchange, outbox.settle
         self.release_changes, self.has_suspects = release, has_suspects
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
+        self.drop_target = drop_target
         self.forget_tracker = forget_tracker
         self.end_session = end_session
         retention = Retention(database)

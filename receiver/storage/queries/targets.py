@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, tuple_
 
 from receiver.clock import iso
-from receiver.errors import NotFound
+from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
 from receiver.storage.dispatches import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
@@ -41,6 +41,12 @@ def check_target(database: Database, names: Sequence[str], target: str) -> None:
                 return
     known = f"The targets are: {', '.join(names)}." if names else "There are no targets in the settings."
     raise NotFound(f"There is no target {target}. {known}")
+
+
+def check_unnamed(names: Sequence[str], target: str) -> None:
+    """Raise TargetInUse for a target that is among the settings' `names`."""
+    if target in names:
+        raise TargetInUse(f"The settings name {target}. Remove it from them and restart the service first. Nothing was removed.")
 
 
 def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:

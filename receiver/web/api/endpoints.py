@@ -1,6 +1,7 @@
 """The API as endpoints: the ops token first, then the parameters, then the question."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from receiver.storage.database import Database
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import (
     CustomersOrdered,
+    DropOrdered,
     NothingAsked,
     ResumeOrdered,
     RetryOrdered,
@@ -30,6 +32,7 @@ from receiver.web.reader import Reader
 from receiver.web.windows import SetupWindows
 
 PREFIX = "/ops/api"
+_DROP_SECONDS = 2.0  # for which one request works: whoever asked asks again while there is more
 MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -65,6 +68,7 @@ class Api:
             Route(f"{PREFIX}/openapi.json", self._describe),
             Route(f"{PREFIX}/setup-windows", self._open_window, methods=["POST"]),
             Route(f"{PREFIX}/customers", self._replace_customers, methods=["POST"]),
+            Route(f"{PREFIX}/targets/drop", self._drop_target, methods=["POST"]),
             Route(f"{PREFIX}/targets/resume", self._resume_target, methods=["POST"]),
             Route(f"{PREFIX}/targets/retry", self._retry_dead, methods=["POST"]),
         ]
@@ -102,6 +106,19 @@ class Api:
         entry = operator.entry(now, "customers import", "customers", f"{len(ordered.rows)} customers")
         served = await self._order(entry, "replace_customers", new_id(now), to_micros(now), ordered.rows)
         return _respond({"customers": served})
+
+    async def _drop_target(self, request: Request) -> Response:
+        operator = self._operators.identify(request)
+        ordered = await read_order(DropOrdered, request)
+        queries.check_unnamed(self._targets, ordered.target)
+        await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
+        entry = operator.entry(clock.now(), "targets drop", ordered.target, None)
+        deadline = monotonic() + _DROP_SECONDS
+        done = piece = await self._order(entry, "drop_target", ordered.target)
+        while any(piece) and monotonic() < deadline:
+            piece = await self._desk.do("drop_target", ordered.target)
+            done = done.add(piece)
+        return _respond({"target": ordered.target, **done._asdict(), "more": any(piece)})
 
     async def _resume_target(self, request: Request) -> Response:
         operator = self._operators.identify(request)

@@ -11,6 +11,7 @@ from receiver.sources import Source
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.parameters import (
     CustomersOrdered,
+    DropOrdered,
     Parameters,
     ReplayOrdered,
     ResumeOrdered,
@@ -22,6 +23,7 @@ from receiver.web.api.replay import REPLAY_PATH
 from receiver.web.api.retention import ForgetOrdered, PruneOrdered
 from receiver.web.api.shapes import (
     CustomersAnswer,
+    DropAnswer,
     ErrorAnswer,
     ForgetAnswer,
     PruneAnswer,
@@ -42,7 +44,7 @@ _ERRORS = {
     403: "an address that is not allowed",
     404: "nothing here, or nothing known by this name",
     405: "another method; `Allow` names those there are",
-    409: "somebody else is doing it just now",
+    409: "somebody else is doing it just now, or the target is in use",
     413: "the body is too large",
     422: "not what is expected here; the message says what is",
     429: "another wrong token, after too many from this address; `Retry-After` says when the next one may come",
@@ -58,6 +60,7 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
         (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
         ("/forget", ForgetOrdered, ForgetAnswer, "Forget the personal data of one tracker"),
         ("/prune", PruneOrdered, PruneAnswer, "Remove what is older than it is to be kept"),
+        ("/targets/drop", DropOrdered, DropAnswer, "Remove the changes of a target that the settings no longer name"),
         ("/targets/resume", ResumeOrdered, ResumeAnswer, "Serve a target again that wanted no more"),
         ("/targets/retry", RetryOrdered, RetryAnswer, "Let what was given up for a target wait again"),
     )

@@ -158,6 +158,12 @@ class DeadAsked(Paged):
     target: Text | None = None
 
 
+class DropOrdered(Ordered):
+    """Remove the waiting and failed changes of a target that the settings no longer name."""
+
+    target: Text
+
+
 class ResumeOrdered(Ordered):
     """Serve a target again that was stopped because it wanted no more."""
 

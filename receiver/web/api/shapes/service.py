@@ -140,6 +140,15 @@ class Dead(Shape):
     next: str | None
 
 
+class DropAnswer(Shape):
+    """How many changes were removed. While there is `more`, the same request removes the next ones."""
+
+    target: str
+    waiting: int
+    dead: int
+    more: bool
+
+
 class ResumeAnswer(Shape):
     """Whether the target was stopped until now."""
 

@@ -1,0 +1,98 @@
+"""What is stored of a target that the settings no longer name is removed when an operator says so, and only then."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from receiver.storage.database import Database
+from receiver.storage.dropping import Dropped, drop_target
+from tests.harness.changes import SECRET, write_targets
+from tests.harness.service import bearer, read_rows, run_command, serving
+from tests.harness.storage import change as change_database
+from tests.harness.storage import make_tables
+
+OPS = "planted-ops-token"
+KEYS = "target, source, tracker_id, move, event_id"
+
+
+def fill(url: str, target: str, waiting: int, dead: int) -> None:
+    make_tables(url)
+    counted = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) INSERT INTO "
+    rows = f"dispatches ({KEYS}, due_at, attempts, made_at) SELECT '{target}', 'ship24', 't', i, 'e', 1, 0, 1 FROM n"
+    gone = f"dead_changes ({KEYS}, died_at, attempts, error) SELECT '{target}', 'ship24', 'd', i, 'e', 1, 13, 'no' FROM n"
+    stop = f"INSERT INTO stopped_targets (target, stopped_at, reason) VALUES ('{target}', 1, 'it is gone')"
+    change_database(url, counted.format(waiting) + rows, counted.format(dead) + gone, stop)
+
+
+def left(url: str) -> list[str]:
+    tables = ("dispatches", "dead_changes", "stopped_targets")
+    return sorted(row["target"] for table in tables for row in read_rows(url, f"SELECT DISTINCT target FROM {table}"))
+
+
+def run(url: str, directory: Path, *arguments: str, code: int = 0, **env: str) -> str:
+    done = run_command(*arguments, cwd=directory, env={"RECEIVER_DATABASE_URL": url, "RECEIVER_SHIP24_TOKENS": "t" * 20, **env})
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_piece_is_bounded_and_the_last_one_forgets_that_it_was_stopped(database_url: str) -> None:
+    fill(database_url, "old", 5, 5)
+    fill(database_url, "kept", 1, 1)
+    database = Database(database_url)
+    pieces = []
+    with database.connect_writer() as connection:
+        while any(piece := drop_target(connection, "old", limit=4)):
+            pieces.append(piece)
+            assert ("stopped_targets" in left_of(connection)) == (len(pieces) < 3)
+        connection.commit()
+    database.close()
+    assert pieces == [Dropped(4, 0), Dropped(1, 3), Dropped(0, 2)]
+    assert left(database_url) == ["kept"] * 3
+
+
+def left_of(connection: object) -> list[str]:
+    found = connection.exec_driver_sql("SELECT count(*) FROM stopped_targets WHERE target = 'old'").scalar()  # type: ignore[attr-defined]
+    return ["stopped_targets"] * found
+
+
+def test_the_command_removes_it_all_on_record(database_url: str, tmp_path: Path) -> None:
+    fill(database_url, "old", 1500, 2)
+    fill(database_url, "kept", 1, 1)
+    write_targets(tmp_path)
+    said = run(database_url, tmp_path, "targets", "drop", "old", "--yes")
+    assert said == "Removed: 1,500 waiting and 2 failed changes of old.\n"
+    assert left(database_url) == ["kept"] * 3
+    assert read_rows(database_url, "SELECT action, subject FROM audit") == [{"action": "targets drop", "subject": "old"}]
+    assert "There is no target old" in run(database_url, tmp_path, "targets", "drop", "old", "--yes", code=1)
+
+
+def test_it_asks_first(sqlite_url: str, tmp_path: Path) -> None:
+    fill(sqlite_url, "old", 1, 1)
+    assert "Add --yes" in run(sqlite_url, tmp_path, "targets", "drop", "old", code=2)
+    assert left(sqlite_url) == ["old"] * 3
+
+
+@pytest.mark.parametrize("name", ["shop", "never-heard-of"])
+def test_what_the_settings_name_and_what_nobody_knows_is_refused_in_one_line(sqlite_url: str, tmp_path: Path, name: str) -> None:
+    fill(sqlite_url, "shop", 1, 1)
+    write_targets(tmp_path, shop="https://shop.example/")
+    secret = {"RECEIVER_TARGET_SECRETS": f"shop:{SECRET}"}
+    said = run(sqlite_url, tmp_path, "targets", "drop", name, "--yes", code=1, **secret)
+    assert said.count("\n") == 1
+    assert name in said
+    assert left(sqlite_url) == ["shop"] * 3
+
+
+def test_a_running_service_removes_it_and_refuses_what_its_settings_name(sqlite_url: str, tmp_path: Path) -> None:
+    fill(sqlite_url, "old", 3, 2)
+    directory = tmp_path / "service"
+    write_targets(directory, shop="http://127.0.0.1:1/")
+    with serving(directory, sqlite_url, ops_tokens=OPS, target_secrets=f"shop:{SECRET}") as running:
+        body = json.dumps({"target": "shop"}).encode()
+        refused = running.call("POST", "/ops/api/targets/drop", body, bearer(OPS))
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "target_in_use")
+        done = run_command("targets", "drop", "old", "--yes", cwd=directory, env=running.env)
+        assert (done.returncode, done.stdout) == (0, "Removed: 3 waiting and 2 failed changes of old.\n")
+        assert left(sqlite_url) == []
+        assert running.rows("SELECT action, actor FROM audit") == [{"action": "targets drop", "actor": "token-1"}]
