@@ -45,7 +45,9 @@ from receiver.web.reader import Reader
 from receiver.web.refusals import RefusedRequests
 from receiver.web.replayer import Replayer
 from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
+from receiver.web.safety import SafeAnswers
 from receiver.web.tally import Tally
+from receiver.web.unknown import UnknownPath
 from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
 from receiver.web.windows import SetupWindows
@@ -132,8 +134,9 @@ def _make_asgi(
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
+    app.router.default = UnknownPath(tuple(doors.values()), desk)
     limits = dict.fromkeys(doors, max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
-    return TrailingSlash(RefusedRequests(BodyLimits(app, limits), doors, desk))
+    return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), doors, desk)))
 
 
 def _make_doors(settings: Settings, doorman: Doorman) -> dict[str, Door]:

@@ -8,12 +8,13 @@ from starlette.types import Scope
 
 from receiver import clock
 from receiver.addresses import Address, Network, resolve
-from receiver.errors import MethodNotAllowed, NotFound
-from receiver.gate import Admission, Gate
+from receiver.errors import MethodNotAllowed, NotFound, Unauthorized
+from receiver.gate import Admission, Gate, match_bearer
 from receiver.records import Delivery
 from receiver.web.headers import HeaderReader, Headers
 from receiver.web.windows import SetupWindows
 
+_MAX_PATH_LENGTH = 200
 NOT_ADMITTED = Admission(None, None)
 
 
@@ -44,6 +45,10 @@ class Doorman:
             client = str(unknown)
         return Caller(clock.now(), headers, peer, client)
 
+    def strike(self, text: str) -> str:
+        """Return a text that a caller sent without the secrets in it."""
+        return self._headers.strike(text)
+
     def is_window_open(self, source: str, caller: Caller) -> bool:
         """Tell whether the setup window of a source was open when the call arrived."""
         return self._windows.is_open(source, clock.to_micros(caller.arrived))
@@ -60,6 +65,16 @@ class Door:
         self._gate = gate
         self._doorman = doorman
 
+    @property
+    def path(self) -> str:
+        """The path."""
+        return self._path
+
+    @property
+    def is_webhook(self) -> bool:
+        """Whether somebody can post to it now: its source is on."""
+        return "POST" in self._methods and bool(self._gate.tokens)
+
     def identify(self, scope: Scope) -> Caller:
         """Say who calls."""
         return self._doorman.identify(scope)
@@ -72,6 +87,17 @@ class Door:
             raise NotFound(f"{self._source} is off here: no token is set for it.")
         window_open = self._doorman.is_window_open(self._source, caller)
         return self._gate.admit(caller.headers.authorization, caller.client, window_open=window_open)
+
+    def recognise(self, caller: Caller) -> str | None:
+        """Return the name of the caller's token, or None if it is no token of this source."""
+        try:
+            return match_bearer(self._gate.tokens, caller.headers.authorization)
+        except Unauthorized:
+            return None
+
+    def show_path(self, path: str) -> str:
+        """Return a path that a caller sent as it goes on record: without secrets, and not long."""
+        return self._doorman.strike(path).replace("\0", "\ufffd")[:_MAX_PATH_LENGTH]
 
     def make_delivery(self, scope: Scope, caller: Caller, admission: Admission, body: bytes) -> Delivery:
         """Return the call as it goes on record."""

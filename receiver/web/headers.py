@@ -58,6 +58,10 @@ class HeaderReader:
                 kept.append((name.decode("latin-1"), self._strike(value).decode("latin-1")))
         return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept), probe_value)
 
+    def strike(self, text: str) -> str:
+        """Return a text without the secrets in it."""
+        return self._strike(text.encode()).decode()
+
     def _strike(self, value: bytes) -> bytes:
         for secret in self._secrets:
             if secret in value:

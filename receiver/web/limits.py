@@ -23,14 +23,21 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         limit = self._limits.get(scope["path"], MAX_BODY_BYTES)
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         size = 0
 
         async def receive_bounded() -> Message:
             nonlocal size
+            if int(declared) > limit:
+                raise _too_large(limit)
             message = await receive()
             size += len(message.get("body", b""))
             if size > limit:
-                raise BodyTooLarge(f"Expected a body of at most {limit} bytes.")
+                raise _too_large(limit)
             return message
 
         await self._app(scope, receive_bounded, send)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"Expected a body of at most {limit} bytes.")

@@ -46,7 +46,7 @@ class Operators:
     def identify(self, request: Request, area: str = "api") -> Operator:
         """Say who asks, by the bearer token. Raises NotFound (no ops token is set), Unauthorized or TooManyAttempts."""
         if not self._tokens:
-            raise NotFound("There is nothing at this path.")
+            raise NotFound("Unknown path.")
         sent = tuple(value.encode("latin-1") for value in request.headers.getlist("authorization"))
         try:
             return Operator(match_bearer(self._tokens, sent), self.address_of(request))

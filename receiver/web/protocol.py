@@ -16,6 +16,7 @@ from receiver import answers
 from receiver.errors import BadRequest, BodyIncomplete, HeadersTooLarge, ReceiverError
 from receiver.web.closing import LingeringTransport
 from receiver.web.responses import list_headers
+from receiver.web.safety import secure
 
 MAX_HEAD_BYTES = 32 * 1024
 _PIECE_BYTES = 2048  # parsed at once: at most some hundred requests in one piece
@@ -196,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _answer(self, error: ReceiverError) -> None:
         """Answer in the place of an application that waits for the rest of a body; it is told that the connection is gone."""
         answer = answers.for_error(error, None)
-        lines = [name + b": " + value + b"\r\n" for name, value in list_headers(answer)]
+        lines = [name + b": " + value + b"\r\n" for name, value in secure(self.scope["path"], list_headers(answer))]
         self.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
         self.transport.close()
         self.cycle.disconnected = True

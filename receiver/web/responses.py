@@ -1,15 +1,35 @@
 """Answers as ASGI messages and as Starlette responses."""
 
+from http import HTTPStatus
+
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
 from receiver import answers
-from receiver.errors import CallerGone, MethodNotAllowed, NotFound, ReceiverError
+from receiver.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Busy,
+    CallerGone,
+    HeadersTooLarge,
+    ReceiverError,
+    TooManyAttempts,
+    UnexpectedShape,
+    UnsupportedEncoding,
+)
 from receiver.records import Answer
 
 _JSON = (b"content-type", b"application/json")
+_KINDS = (BadRequest, BodyTooLarge, UnsupportedEncoding, UnexpectedShape, TooManyAttempts, HeadersTooLarge, ReceiverError, Busy)
+_CODES = {kind.status: kind.code for kind in _KINDS}
+
+
+def is_ops(path: str) -> bool:
+    """Tell whether a path belongs to the console or the API."""
+    return f"{path}/".startswith("/ops/")
 
 
 def list_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
@@ -42,16 +62,20 @@ async def on_client_gone(_request: Request, _error: Exception) -> Response:
     return to_response(answers.for_error(CallerGone("The caller hung up before its request was complete."), None))
 
 
+def make_fault() -> ReceiverError:
+    """Return the error for what should not happen; the log has the cause."""
+    return ReceiverError("This service failed to answer; its log says why.")
+
+
 async def on_fault(_request: Request, _error: Exception) -> Response:
-    """Answer what should not happen; the log has the cause."""
-    return to_response(answers.for_error(ReceiverError("This service failed to answer; its log says why."), None))
+    """Answer what should not happen."""
+    return to_response(answers.for_error(make_fault(), None))
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
-    """Answer what the router refuses in the form that all errors have."""
+    """Answer an error of the framework in the form that all errors have, with its own status and headers."""
     assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        response = to_response(answers.for_error(MethodNotAllowed("This path does not take that method."), None))
-        response.headers["allow"] = (error.headers or {}).get("Allow", "")
-        return response
-    return to_response(answers.for_error(NotFound("There is nothing at this path."), None))
+    code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
+    message = "This path does not take that method." if error.status_code == 405 else error.detail
+    content = orjson.dumps({"error": {"code": code, "message": message}})
+    return Response(content, error.status_code, error.headers, media_type="application/json")

@@ -46,8 +46,11 @@ _ERRORS = {
     405: "another method; `Allow` names those there are",
     409: "somebody else is doing it just now, or the target is in use",
     413: "the body is too large",
+    415: "a Content-Encoding other than gzip or deflate",
     422: "not what is expected here; the message says what is",
     429: "another wrong token, after too many from this address; `Retry-After` says when the next one may come",
+    431: "the request line and the headers are over 32 KiB in all",
+    500: "this service failed; its log says why",
     503: "not now; `Retry-After` says when",
 }
 

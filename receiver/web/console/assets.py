@@ -33,5 +33,5 @@ class Assets:
         """Answer one file; nothing in it is secret, so it needs no sign-in and may be kept by browsers."""
         name = request.path_params["name"]
         if name not in self._contents:
-            raise NotFound("There is nothing at this path.")
+            raise NotFound("Unknown path.")
         return Response(self._contents[name], 200, _HEADERS, media_type=_TYPES[name])

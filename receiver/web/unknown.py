@@ -1,0 +1,56 @@
+"""Requests for paths that are not ours: the answer names those that are. With a right token they are on record, as refused."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from receiver.errors import NotFound
+from receiver.gate import Admission
+from receiver.web.desk import Desk
+from receiver.web.door import Caller, Door
+from receiver.web.responses import is_ops, send_answer
+
+_NO_SOURCE = "Unknown path. There are no webhook URLs: no source has a token."
+_WORD = re.compile(r"[^\W_]+")
+
+
+class UnknownPath:
+    """The endpoint of every path without a route. `doors` are those of the paths that senders call."""
+
+    def __init__(self, doors: Sequence[Door], desk: Desk) -> None:
+        self._doors = doors
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 404. Raises NotFound for a stranger, who leaves no record."""
+        if is_ops(scope["path"]):
+            raise NotFound("Unknown path. The API is described at /ops/api/openapi.json.")
+        caller = self._doors[0].identify(scope)
+        recognised = {door.path: (door, token) for door in self._doors if (token := door.recognise(caller)) is not None}
+        if not recognised:
+            raise NotFound(self._describe())
+        nearest = find_nearest(scope["path"], recognised)
+        await self._refuse(scope, send, caller, *recognised[nearest[0]], nearest)
+
+    async def _refuse(self, scope: Scope, send: Send, caller: Caller, door: Door, token: str, nearest: Sequence[str]) -> None:
+        """Put the request on record. The token is only noted: a call that brought nothing in is no use of it."""
+        noted = Admission(None, f"unknown path, right token ({token})")
+        delivery = door.make_delivery(scope, caller, noted, b"")._replace(path=door.show_path(scope["path"]))
+        error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
+        await send_answer(send, await self._desk.put_on_record(delivery, error))
+
+    def _describe(self) -> str:
+        paths = [door.path for door in self._doors if door.is_webhook]
+        return f"Unknown path. Webhook URLs: {', '.join(paths)}" if paths else _NO_SOURCE
+
+
+def find_nearest(path: str, known: Iterable[str]) -> list[str]:
+    """Return those of the known paths that share most words with a path. Case, plurals and the order of words do not count."""
+    words = _split(path)
+    likeness = {other: len(words & _split(other)) / len(words | _split(other)) for other in known}
+    return [other for other, share in likeness.items() if share == max(likeness.values())]
+
+
+def _split(path: str) -> set[str]:
+    return {word.lower().rstrip("s") for word in _WORD.findall(path)}

@@ -1,0 +1,126 @@
+"""Paths that are nearly ours: whoever has a right token is told which one is meant, and is on record."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.web.unknown import find_nearest
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+
+PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
+CUSTOMERS = "/shiipp/customers"
+OPS, SHIIPP_TOKEN = "the-ops-token-of-these-tests", "the-other-token-of-these-tests"
+_LIST = f"Webhook URLs: {SHIP24}, {PACKAGE}, {MANIFEST}"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("paths")
+    url = f"sqlite:///{folder}/paths.db"
+    with serving(folder, url, ship24_tokens=f"main:{TOKEN}", shiipp_tokens=SHIIPP_TOKEN, ops_tokens=OPS) as service:
+        yield service
+
+
+def count_deliveries(service: Service) -> int:
+    return int(service.scalar("SELECT count(*) FROM deliveries"))
+
+
+def message_of(answer: Reply) -> str:
+    return str(answer.json()["error"]["message"])
+
+
+_NEAR = {
+    "//webhooks/ship24": [SHIP24],
+    "/webhooks//ship24": [SHIP24],
+    "/Webhooks/Ship24": [SHIP24],
+    "/WEBHOOKS/SHIP24/": [SHIP24],
+    "/webhook/ship24": [SHIP24],
+    "/ship24": [SHIP24],
+    "/webhooks": [SHIP24],
+    "/": [SHIP24],
+    "/webhooks/ship24/tracking": [SHIP24],
+    "/webhooks/webhooks/ship24": [SHIP24],
+    "/webhooks%20/ship24": [SHIP24],
+    "/webhooks/shiipp": [PACKAGE, MANIFEST],
+    "/webhooks/shiipp/new_package": [PACKAGE],
+    "/webhooks/new-package": [PACKAGE],
+    "/webhooks/shiipp/new-packages": [PACKAGE],
+    "/webhooks/shiipp/manifest": [MANIFEST],
+    "/webhooks/shiipp/new-manifest": [PACKAGE, MANIFEST],
+    "/webhooks/shiipp/package-status": [PACKAGE, MANIFEST],
+    "/Shiipp/customer": [CUSTOMERS],
+    "/webhooks/shiipp/customers": [CUSTOMERS],
+}
+
+
+@pytest.mark.parametrize(("path", "meant"), _NEAR.items(), ids=_NEAR.keys())
+def test_a_right_token_at_a_path_that_is_nearly_ours_is_on_record_with_a_hint(
+    running: Service, path: str, meant: list[str]
+) -> None:
+    token = TOKEN if meant == [SHIP24] else SHIIPP_TOKEN
+    answer = running.post(ship24.single(), path, token)
+    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
+    assert message_of(answer) == f"Unknown path. Did you mean {' or '.join(meant)}?"
+    delivery_id = answer.json()["delivery_id"]
+    listed = running.get("/ops/api/deliveries?outcome=refused&status=404&limit=1", OPS).json()["items"][0]
+    assert (listed["id"], listed["status"], listed["outcome"]) == (delivery_id, 404, "refused")
+    (row,) = running.rows("SELECT * FROM deliveries JOIN bodies ON delivery_id = id WHERE id = :id", id=delivery_id)
+    assert (row["source"], row["reason"], row["body_bytes"]) == (answer_source(meant), message_of(answer), 0)
+    assert bytes(row["body"] or b"") == b""
+
+
+def answer_source(meant: list[str]) -> str:
+    return "ship24" if meant == [SHIP24] else "shiipp"
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+@pytest.mark.parametrize("path", ["//webhooks/ship24", "/webhook/ship24", "/", "/wp-login.php"])
+def test_a_stranger_at_an_unknown_path_is_told_the_paths_and_leaves_nothing(
+    running: Service, path: str, token: str | None
+) -> None:
+    before = count_deliveries(running)
+    answer = running.post(b"{}", path, token)
+    assert (answer.status, message_of(answer)) == (404, f"Unknown path. {_LIST}")
+    assert "delivery_id" not in answer.json()
+    assert count_deliveries(running) == before
+
+
+def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:
+    answer = running.post(b"{}", f"/webhooks/ship24/{TOKEN}/{'x' * 1000}")
+    (row,) = running.rows("SELECT * FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
+    assert row["path"].startswith("/webhooks/ship24/[secret]/x")
+    assert len(row["path"]) == 200
+    assert TOKEN not in str(dict(row))
+    assert TOKEN not in running.logs()
+
+
+def test_a_call_at_an_unknown_path_is_no_use_of_its_token(service: StartService, database_url: str) -> None:
+    running = service(database_url, ship24_tokens=f"main:{TOKEN}")
+    answer = running.post(b"{}", "/webhook/ship24%00")
+    (row,) = running.rows("SELECT token, note FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
+    assert dict(row) == {"token": None, "note": "unknown path, right token (main)"}
+    assert running.rows("SELECT * FROM token_uses WHERE source = 'ship24'") == []
+
+
+def test_the_answer_names_only_sources_that_are_on(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    assert message_of(running.get("/nothing")) == f"Unknown path. Webhook URLs: {SHIP24}"
+    quiet = service(sqlite_url.replace("receiver.db", "quiet.db"), ship24_tokens="")
+    assert message_of(quiet.get("/nothing")) == "Unknown path. There are no webhook URLs: no source has a token."
+
+
+def test_a_slash_at_the_end_is_accepted_everywhere_without_a_redirect(running: Service) -> None:
+    assert running.post(ship24.single("slash"), f"{SHIP24}/").outcomes() == ["applied"]
+    assert running.call("HEAD", f"{PACKAGE}/").status == 200
+    for path in ("/healthz/", "/readyz/", "/metrics/", "/ops/sign-in/", "/ops/api/trackers/", "/ops/api/openapi.json/"):
+        assert running.get(path, OPS).status == 200
+    assert running.get("/shiipp/customers/", SHIIPP_TOKEN).status == 503  # no list was imported yet
+
+
+def test_words_in_another_order_or_number_are_near() -> None:
+    known = ["/a/ones/two", "/a/three"]
+    assert find_nearest("/two/one", known) == ["/a/ones/two"]
+    assert find_nearest("/a", known) == ["/a/three"]
+    assert find_nearest("/nothing", known) == known
