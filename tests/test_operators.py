@@ -11,6 +11,7 @@ from receiver.errors import StorageUnavailable
 from receiver.rows import AuditRow
 from receiver.storage import upkeep
 from receiver.storage.upkeep import GUESS
+from receiver.web.token_uses import TokenUses
 from receiver.web.wrong_tokens import WrongTokens
 from tests.conftest import StartService
 from tests.harness.inbox import opened
@@ -187,3 +188,30 @@ def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
         with store.database.read() as connection:
             kept = connection.exec_driver_sql("SELECT id FROM audit ORDER BY id").scalars().all()
     assert set(kept) == {ours.id, *(row.id for row in sorted(guesses)[-5:])}
+
+
+def uses(running: Service) -> dict[str, int]:
+    """Return when each ops token was last used."""
+    rows = running.rows("SELECT token, last_used_at FROM token_uses WHERE source = 'ops'")
+    return {row["token"]: row["last_used_at"] for row in rows}
+
+
+def test_a_token_that_is_used_through_the_api_alone_does_not_look_idle(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=f"anna:{OPS},otto:another-{OPS},idle:unused-{OPS}")
+    before = to_micros(now())
+    assert ask(running, "wrong").status == 401
+    assert ask(running, OPS).status == 200
+    assert ask(running, f"another-{OPS}", path="/ops/api/setup-windows", method="POST").status == 422
+    wait_until(lambda: uses(running).keys() == {"anna", "otto"}, "both are noted")
+    assert min(uses(running).values()) >= before
+
+
+def test_a_use_is_written_once_a_minute_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Any, ...]] = []
+    noted = TokenUses(lambda *order: told.append(order))
+    for token in ("anna", "anna", "otto", "anna"):
+        noted.note(token)
+    assert [(name, *given) for name, given in told] == [("note_token_uses", ("ops", t)) for t in ("anna", "otto")]
+    monkeypatch.setattr("receiver.web.token_uses._PAUSE_SECONDS", 0.0)
+    noted.note("anna")
+    assert len(told) == 3

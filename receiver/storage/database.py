@@ -37,6 +37,7 @@ from receiver.storage.engines import (
 from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
 from receiver.storage.notifications import CHANGES_CHANNEL
+from receiver.storage.reads import Reads
 
 _log = structlog.get_logger()
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
@@ -55,6 +56,7 @@ class Database:
         self._file = None if self.path is None else DatabaseFile(self.path)
         self._writing: Engine | None = None
         self._reading: Engine | None = None
+        self._reads = Reads()
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
@@ -111,7 +113,7 @@ class Database:
         if engine is None:
             engine = self._reading = make_reading_engine(self.url)
         try:
-            with engine.connect() as connection, dropped_after_fault(connection):
+            with self._reads.counted(), engine.connect() as connection, dropped_after_fault(connection):
                 yield connection
         except DATABASE_ERRORS as error:
             if find_fault(error) is Fault.CONTENT:
@@ -128,8 +130,16 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
+    def end_reads(self, seconds: float) -> None:
+        """Let no read begin any more, wait for those under way, at most so long, and close the reading connections.
+
+        The writer then is the last to leave a SQLite file, and empties and removes its write-ahead log: a reader cannot.
+        """
+        self._reads.end(seconds)
+        self.close_readers()
+
     def close_readers(self) -> None:
-        """Close the reading connections; the writer is the last to leave a SQLite file and folds its log into it."""
+        """Close the reading connections that nobody uses just now; those in use are closed when they are given back."""
         if self._reading is not None:
             self._reading.dispose()
             self._reading = None

@@ -47,6 +47,7 @@ from receiver.web.replayer import Replayer
 from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
 from receiver.web.safety import SafeAnswers
 from receiver.web.tally import Tally
+from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
 from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
@@ -56,6 +57,7 @@ from receiver.web.wrong_tokens import WrongTokens
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 
 _RELAY_SHARE = 0.7  # of the time to stop, as of when it was asked for
+_READS_SHARE = 0.73
 _DESK_SHARE = 0.75
 
 _log = structlog.get_logger()
@@ -76,7 +78,7 @@ def create_app(
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     wrong_tokens = WrongTokens(desk.do)
-    operators = Operators(settings.ops_tokens, doorman, tally, wrong_tokens.note)
+    operators = Operators(settings.ops_tokens, doorman, tally, wrong_tokens.note, TokenUses(desk.tell).note)
     reader = Reader()
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
@@ -176,7 +178,7 @@ def _make_lifespan(
         async with AsyncExitStack() as ending:  # what began last ends first
             await desk.open(channel)
             ending.push_async_callback(_close_desk, desk, stopping)
-            ending.push_async_callback(asyncio.to_thread, database.close_readers)
+            ending.push_async_callback(_end_reads, database, stopping)
             ending.push_async_callback(wrong_tokens.close)
             notices.start()
             ending.push_async_callback(asyncio.to_thread, notices.close)
@@ -195,6 +197,10 @@ def _find_warnings(watch: Watch, supervisor: Supervisor | None) -> list[Mapping[
     """Return the alarms that are on, and a relay that does not run."""
     lost = [] if supervisor is None or supervisor.state().is_running else [{"name": "relay"}]
     return [*watch.on(), *lost]
+
+
+async def _end_reads(database: Database, stopping: Stopping) -> None:
+    await asyncio.to_thread(database.end_reads, stopping.left(_READS_SHARE))
 
 
 async def _close_desk(desk: Desk, stopping: Stopping) -> None:

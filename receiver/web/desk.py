@@ -137,6 +137,11 @@ class Desk(asyncio.Protocol):
             raise result
         return result
 
+    def tell(self, name: str, *arguments: Any) -> None:
+        """Have the writing process call a method of Upkeep, and wait for nothing."""
+        number = next(self._numbers)
+        self._send(number, self._loop.create_future(), Do(number, name, arguments))
+
     def data_received(self, data: bytes) -> None:
         """Hand the replies of a batch to those who wait for them."""
         for message in self._unpacker.feed(data):
@@ -229,7 +234,7 @@ class Desk(asyncio.Protocol):
         delivery_id = self._late.pop(number, None)
         if delivery_id is not None and isinstance(reply, Answer) and reply.status < 500:
             told = answers.for_error(self._too_late(), delivery_id)
-            self._tell("correct_answer", delivery_id, self._too_late(), told)
+            self.tell("correct_answer", delivery_id, self._too_late(), told)
 
     def _too_late(self) -> StorageUnavailable:
         return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
@@ -241,12 +246,8 @@ class Desk(asyncio.Protocol):
     def _write_counts(self) -> None:
         if self._unrecorded:
             minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
-            self._tell("count_unrecorded", dict(self._unrecorded), minute_at)
+            self.tell("count_unrecorded", dict(self._unrecorded), minute_at)
             self._unrecorded.clear()
-
-    def _tell(self, name: str, *arguments: Any) -> None:
-        number = next(self._numbers)
-        self._send(number, self._loop.create_future(), Do(number, name, arguments))
 
 
 def _say_lost() -> Answer:

@@ -34,13 +34,19 @@ class Operator(NamedTuple):
 
 
 class Operators:
-    """Knows operators by their tokens; limits, counts and hands on to `note` the tokens that are wrong."""
+    """Knows operators by their tokens; limits, counts and hands on to `note` the tokens that are wrong.
 
-    def __init__(self, tokens: tuple[Secret, ...], doorman: Doorman, tally: Tally, note: NoteWrongToken) -> None:
+    `note_use` takes the name of a right token that came with a request; a session of the console is noted when it begins.
+    """
+
+    def __init__(
+        self, tokens: tuple[Secret, ...], doorman: Doorman, tally: Tally, note: NoteWrongToken, note_use: Callable[[str], None]
+    ) -> None:
         self._tokens = tokens
         self._doorman = doorman
         self._tally = tally
         self._note = note
+        self._note_use = note_use
         self._attempts = Attempts()
 
     def identify(self, request: Request, area: str = "api") -> Operator:
@@ -49,11 +55,13 @@ class Operators:
             raise NotFound("Unknown path.")
         sent = tuple(value.encode("latin-1") for value in request.headers.getlist("authorization"))
         try:
-            return Operator(match_bearer(self._tokens, sent), self.address_of(request))
+            name = match_bearer(self._tokens, sent)
         except Unauthorized as error:
             if not sent:  # nobody has guessed anything
                 raise
             raise self._refuse(request, area, error) from None
+        self._note_use(name)
+        return Operator(name, self.address_of(request))
 
     def identify_token(self, request: Request, token: str) -> Operator:
         """Say who has typed a token into the console. Raises Unauthorized or TooManyAttempts."""

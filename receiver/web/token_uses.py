@@ -1,0 +1,24 @@
+"""Uses of ops tokens on record, so that a token that is used through the API alone does not look idle."""
+
+from collections.abc import Callable
+from time import monotonic
+
+from receiver import clock
+from receiver.clock import to_micros
+
+_PAUSE_SECONDS = 60.0
+
+
+class TokenUses:
+    """Notes the use of each ops token at most once a minute. `tell` has the writing process do something and does not wait."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._noted_at: dict[str, float] = {}
+
+    def note(self, token: str) -> None:
+        """Note that a token, by its name, was used now."""
+        now_seconds = monotonic()
+        if now_seconds - self._noted_at.get(token, float("-inf")) >= _PAUSE_SECONDS:
+            self._noted_at[token] = now_seconds
+            self._tell("note_token_uses", {("ops", token): to_micros(clock.now())})
