@@ -182,7 +182,7 @@ def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, d
         assert max(map(len, (header, shown, later))) <= 80
         for process in (lines, objects):
             process.send_signal(signal.SIGINT)
-            assert (process.wait(30), process.stderr and process.stderr.read()) == (0, "")
+            assert (process.wait(30), process.stderr and process.stderr.read()) == (130, "\n")
 
 
 def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_url: str) -> None:

@@ -95,7 +95,7 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     assert "quarantined" in shown
     assert "in_transit" in shown
     assert "Replay" not in shown
-    declined = place.run("--since", "3650d", "--force", code=130, answer="n\n")
+    declined = place.run("--since", "3650d", "--force", code=1, answer="n\n")
     assert "Replay 3 of 5 calls? [y/N]" in declined
     assert differing(before, contents(place.url, without=BY_ITSELF)) == set()
     done = place.run("--since", "3650d", "--force", answer="y\n")
@@ -165,7 +165,7 @@ def test_wrong_use_is_said(arguments: list[str], tmp_path: Path, sqlite_url: str
 
 
 def test_without_an_answer_nothing_is_done(alone: Place) -> None:
-    alone.run("--since", "3650d", "--force", code=130)
+    assert "No terminal to confirm on. Add --yes." in alone.run("--since", "3650d", "--force", code=2)
     assert alone.rows("SELECT * FROM audit") == []
 
 

@@ -1,24 +1,28 @@
 """The `receiver` command: one file a noun, one function an action.
 
-Exit codes: 0 done; 1 the answer is no (not found, unhealthy, storage away); 2 wrong use or configuration.
+Exit codes: 0 done; 1 the answer is no (not found, unhealthy, storage away, operator said no, output not written); 2 wrong use or
+configuration; 130 interrupted. A reader who closes the pipe ends a command quietly.
 """
 
+import errno
 import io
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
+from click.shell_completion import shell_complete
 
 from receiver import __version__
-from receiver.cli.output import complain
+from receiver.cli.complaints import complain, end_line
 from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
 
+_NAME = "receiver"
 _WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
-_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
-
+_INTERRUPTED = 128 + signal.SIGINT  # what shells say of a command that Ctrl-C has ended
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 _MODULES = {
     "init": "serve",
@@ -46,7 +50,7 @@ _MODULES = {
 
 
 class _Commands(click.Group):
-    """All commands, each imported when it is asked for. A reader of our pipe who has seen enough is no error."""
+    """All commands, each imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -67,14 +71,6 @@ class _Commands(click.Group):
         except click.exceptions.NoSuchCommand as error:
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=_MODULES, ctx=ctx) from None
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; where nobody reads any more, end it quietly."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere
-            ctx.exit(0)
-
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
@@ -83,20 +79,39 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run a command; what an operator did wrong is one line on standard error, never a traceback."""
-    _open_standard_files()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to fail
+    """Run a command and end the process; whatever ends a command is told here, never by a traceback."""
     try:
-        code = commands.main(standalone_mode=False) or 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = error.exit_code
-    except click.Abort:
+        _open_standard_files()
+        code = _run()
+    except BrokenPipeError:
+        code = 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+        end_line()
         code = _INTERRUPTED
     except (click.ClickException, ReceiverError, UnicodeEncodeError, OSError) as error:
         code = _explain(error)
+    _drop_unwritten()
     sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that the arguments name, and return its exit code once everything is written."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal with few characters is no reason to fail
+    if instruction := os.environ.get("_RECEIVER_COMPLETE"):
+        return shell_complete(commands, {}, _NAME, "_RECEIVER_COMPLETE", instruction)
+    code = 0
+    try:
+        with commands.make_context(_NAME, sys.argv[1:]) as context:
+            commands.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    sys.stdout.flush()
+    return code
 
 
 def _open_standard_files() -> None:
@@ -124,7 +139,19 @@ def _explain(error: Exception) -> int:
     if isinstance(error, UnicodeEncodeError):
         complain("An argument is not UTF-8 text.")
         return 2
-    if isinstance(error, OSError) and error.filename is not None:
-        complain(f"{error.filename}: {error.strerror}")
+    assert isinstance(error, OSError)
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        complain(f"{error.filename}: {reason}")
         return 2
-    raise error
+    complain(f"Cannot write the output: {reason}." if error.errno in _NOT_WRITTEN else f"{reason}.")
+    return 1
+
+
+def _drop_unwritten() -> None:
+    """Let what a standard file did not take go nowhere; otherwise the interpreter tries again at its end, and fails."""
+    for number, file in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            file.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

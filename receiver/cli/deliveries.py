@@ -2,19 +2,18 @@
 
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import click
 import orjson
 
 from receiver import clock
+from receiver.cli.complaints import complain
 from receiver.cli.follow import Follower, follow, wait_for_more
 from receiver.cli.options import Moment, as_json, of_source, paged
 from receiver.cli.output import (
     brief,
     coloured,
-    complain,
     show_heading,
     show_json,
     show_json_line,
@@ -99,7 +98,7 @@ def _show_page(page: queries.Page) -> None:
 
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:
-    with reading(settings) as database, suppress(KeyboardInterrupt):
+    with reading(settings) as database:
         follower = Follower(
             lambda *asked: queries.list_deliveries(database, asked[0], NAMES, *asked[1:]), wanted, settings.commit_timeout_seconds
         )

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from receiver.cli.output import printable, show_heading, show_table
+from receiver.cli.complaints import printable
+from receiver.cli.output import show_heading, show_table
 
 _SHOWN = 20  # rows of each table
 

@@ -1,13 +1,13 @@
 """Removing what is personal of one tracker."""
 
-import sys
 from typing import Any
 
 import click
 
 from receiver import clock
+from receiver.cli.confirming import confirm
 from receiver.cli.options import as_json
-from receiver.cli.output import printable, show_json, show_pairs
+from receiver.cli.output import show_json, show_pairs
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
 from receiver.forgetting import Forgotten
@@ -39,7 +39,7 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
     settings = load()
     source, tracker_id = _find(settings, tracker)
     if not yes:
-        _ask(f"{source}/{tracker_id}")
+        confirm(f"Permanently delete the personal data of {source}/{tracker_id}?")
     done = _forget(settings, source, tracker_id)
     if as_json:
         show_json(done)
@@ -51,13 +51,6 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
         click.echo(_VACUUM)
     elif not done["log_emptied"]:
         click.echo(_LOG)
-
-
-def _ask(name: str) -> None:
-    """Ask whether it is meant. Raises Abort if not, UsageError if there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is nobody here to ask; say --yes if it is meant.", click.get_current_context())
-    click.confirm(f"Forget what is personal of {printable(name)}? It cannot be brought back", abort=True, err=True)
 
 
 def _find(settings: Settings, tracker: str) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 import click
@@ -13,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from receiver.cli.complaints import printable
 from receiver.storage.queries import Page
 
 _GAP = 2  # between columns
@@ -45,21 +45,9 @@ def show_json_line(value: Any) -> None:
     click.echo(orjson.dumps(value))
 
 
-def complain(message: str) -> None:
-    """Say what is wrong, in one line on standard error, if that takes it."""
-    with suppress(OSError, ValueError):
-        click.echo(f"receiver: {printable(' '.join(message.split()))}", err=True)
-
-
 def brief(moment: str | None) -> str:
     """Return an ISO moment to the second, without its T."""
     return (moment or "")[:19].replace("T", " ")
-
-
-def printable(value: object) -> str:
-    """Return text that cannot steer a terminal: each control character, also of writing direction, is replaced."""
-    text = "" if value is None else str(value)
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def show_table(

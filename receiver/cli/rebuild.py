@@ -6,7 +6,8 @@ from functools import partial
 
 import click
 
-from receiver.cli.output import complain, show_table
+from receiver.cli.complaints import complain
+from receiver.cli.output import show_table
 from receiver.cli.progress import advancing, until_interrupted
 from receiver.cli.remote import reading
 from receiver.errors import ConfigurationError, ReceiverError
@@ -17,7 +18,6 @@ from receiver.storage.comparison import compare
 from receiver.storage.database import Database
 from receiver.storage.rebuild import Rebuild, check_empty
 
-_INTERRUPTED = 130
 _NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
 
 
@@ -60,10 +60,9 @@ def _rebuild(settings: Settings, database: Database, target: Database) -> None:
                 for calls in work.run():
                     advance(calls)
                     if interrupted():
-                        complain(_NOT_WHOLE.format(target=target))
-                        raise click.exceptions.Exit(_INTERRUPTED)
+                        raise KeyboardInterrupt
                 work.copy_rest()
-            except ReceiverError:
+            except (ReceiverError, KeyboardInterrupt):
                 complain(_NOT_WHOLE.format(target=target))
                 raise
         found = list(compare(source, target))

@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
+from receiver.cli.complaints import complain
+from receiver.cli.confirming import confirm
 from receiver.cli.effects import Effects
 from receiver.cli.options import Moment, as_json, of_source
-from receiver.cli.output import complain, show_json
+from receiver.cli.output import show_json
 from receiver.cli.progress import advancing, until_interrupted
 from receiver.cli.replaying import LeftOut, Replayer, replaying
 from receiver.settings import load
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-
-_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
 @click.command()
@@ -47,7 +47,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
             effects.show()
         if effects.changing and not dry_run and not effects.is_interrupted:
             if not yes:
-                click.confirm(f"Replay {len(effects.changing)} of {len(named)} calls?", abort=True, err=True)
+                confirm(f"Replay {len(effects.changing)} of {len(named)} calls?")
             foreseen, effects = effects, Effects(whole=as_json)
             effects.left_out += foreseen.left_out
             _run(replayer, foreseen.changing, effects, force=force, dry_run=False)
@@ -56,7 +56,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
     if as_json:
         show_json({"dry_run": dry_run, "force": force, **effects.as_json()})
     if effects.is_interrupted:
-        raise click.exceptions.Exit(_INTERRUPTED)
+        raise KeyboardInterrupt
     if ids and effects.left_out:
         raise click.exceptions.Exit(1)
 

@@ -1,7 +1,6 @@
 """Commands that bring the service up."""
 
 import secrets
-import sys
 from pathlib import Path
 
 import click
@@ -52,7 +51,7 @@ def serve() -> None:
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     logs.warn_of_ignored(find_ignored())
-    sys.exit(service.run(settings))
+    raise click.exceptions.Exit(service.run(settings))
 
 
 def _base_url(settings: Settings) -> str:

@@ -24,7 +24,6 @@ _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another ad
 _MAX_CALLS = 200_000
 _MAX_SECONDS = 1_000_000
 _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
-_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
 @click.command()
@@ -73,8 +72,10 @@ def simulate(url: str, token: str | None, token_file: TextIO | None, *, as_json:
         show_json({"source": source, "seed": options["seed"], "run": digits, **report.as_json()})
     else:
         show_report(source, options["seed"], digits, report)
+    if report.interrupted:
+        raise KeyboardInterrupt
     if not report.is_good:
-        raise click.exceptions.Exit(_INTERRUPTED if report.interrupted else 1)
+        raise click.exceptions.Exit(1)
 
 
 def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> Report:

@@ -1,14 +1,14 @@
 """Who is told of changes: what waits for them, and what they did not take."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from receiver import clock
+from receiver.cli.confirming import confirm
 from receiver.cli.options import as_json, paged
-from receiver.cli.output import brief, printable, show_json, show_page, show_table
+from receiver.cli.output import brief, show_json, show_page, show_table
 from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
 from receiver.relay.assembly import describe_targets, find_targets
@@ -92,18 +92,11 @@ def drop(name: str, *, yes: bool) -> None:
     state = _find(settings, name)
     if not yes:
         kept = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
-        _ask(f"Permanently remove {kept} of {printable(name)}?")
+        confirm(f"Permanently remove {kept} of {name}?")
     dropped = Dropped()
     for piece in _drop(settings, name):
         dropped = dropped.add(piece)
     click.echo(f"Removed: {dropped.waiting:,} waiting and {dropped.dead:,} failed changes of {name}.")
-
-
-def _ask(question: str) -> None:
-    """Ask whether it is meant. Raises Abort if not, UsageError if there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("No terminal to confirm on. Add --yes.", click.get_current_context())
-    click.confirm(question, abort=True, err=True)
 
 
 def _drop(settings: Settings, name: str) -> Iterator[Dropped]:

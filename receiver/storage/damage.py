@@ -17,6 +17,8 @@ def find_damage(connection: Connection, seconds: float) -> str | None:
     except Error as error:
         if monotonic() > deadline:
             raise TimeoutError from None
+        if str(error) == "interrupted":  # the handler itself was ended, by Ctrl-C, which the driver keeps back
+            raise KeyboardInterrupt from None
         return str(error)
     finally:
         driver.set_progress_handler(None, 0)

@@ -17,12 +17,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 import orjson
 
-import receiver.cli  # noqa: F401  what each command would have to import
+import receiver.cli.output  # noqa: F401  what each command would have to import
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = struct.Struct("!i")
@@ -137,6 +138,8 @@ def _become_command(files: Sequence[int]) -> None:
     for number, file in enumerate(files[1:]):
         os.dup2(file, number)
         os.close(file)
+    sys.stdin = os.fdopen(0, closefd=False)  # the starter's own know of files of another kind
+    sys.stdout, sys.stderr = (TextIOWrapper(FileIO(number, "w", closefd=False), "utf-8", write_through=True) for number in (1, 2))
     os.chdir(cwd)
     os.environ.update(env)
     sys.path[0] = cwd

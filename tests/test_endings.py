@@ -1,0 +1,311 @@
+"""How commands end, every one of them: interrupted, told no, with nobody to read or no room to write, used wrongly."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
+
+import click
+import pytest
+
+from receiver.cli import commands
+from receiver.sources import NAMES
+from receiver.storage import queries
+from tests.harness.inbox import opened
+from tests.harness.service import Process, environment, read_rows, run_command, start_command, wait_until
+from tests.harness.ship24 import body, event, item
+from tests.harness.storage import make_tables
+
+FULL = Path("/dev/full")
+
+
+def walk(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Give every command with the words that name it, and the groups that lead there."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from walk(command, (*path, name))
+
+
+EVERY = dict(walk(commands))
+LEAVES = {words: command for words, command in EVERY.items() if not isinstance(command, click.Group)}
+every_command = pytest.mark.parametrize("words", EVERY, ids=" ".join)
+every_leaf = pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it said on standard error."""
+
+    code: int
+    err: str
+
+
+class Place(NamedTuple):
+    """A folder with a pipe that nobody writes to, in which commands run."""
+
+    folder: Path
+    env: dict[str, str]
+
+    @property
+    def pipe(self) -> Path:
+        return self.folder / "pipe"
+
+    def start(self, *arguments: str, out: IO[bytes], err: IO[bytes]) -> Process:
+        with Path(os.devnull).open("rb") as nothing:
+            return start_command(*arguments, cwd=self.folder, env=self.env, files=(nothing, out, err))
+
+    def run(self, *arguments: str, out: IO[bytes]) -> Ended:
+        """Run a command that prints to `out`, to its end."""
+        with TemporaryFile() as err:
+            process = self.start(*arguments, out=out, err=err)
+            try:
+                code = process.wait(60)
+            finally:
+                process.kill()
+            err.seek(0)
+            return Ended(code, err.read().decode())
+
+
+@pytest.fixture
+def place(tmp_path: Path, sqlite_url: str) -> Place:
+    found = Place(tmp_path, environment(sqlite_url))
+    os.mkfifo(found.pipe)
+    return found
+
+
+@pytest.fixture
+def filled(place: Place, sqlite_url: str) -> Place:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
+        store.keep(
+            body(
+                item("first", "T1", [event("now", "2025-03-02T10:00:00")]),
+                item("bad", "T2", [event("x", "2099-01-01T10:00:00Z")]),
+            )
+        )
+    return place
+
+
+@contextmanager
+def nobody_reads() -> Iterator[IO[bytes]]:
+    """Give the end of a pipe whose other end is closed."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb") as out:
+        yield out
+
+
+def one_line(ended: Ended) -> bool:
+    return ended.err.startswith("receiver: ") and ended.err.count("\n") == 1
+
+
+SPECIAL = {
+    ("check",): ["http://127.0.0.1:9"],
+    ("simulate",): ["http://127.0.0.1:9", "--token-file", "pipe"],
+    ("deliveries", "replay"): ["some"],
+}
+"""Commands that want more than their required parameters, or read no settings."""
+
+
+def needed(words: tuple[str, ...]) -> Iterator[str]:
+    """Give the arguments without which a command does not start."""
+    yield from SPECIAL.get(words, ())
+    for parameter in [] if words in SPECIAL else LEAVES[words].params:
+        if parameter.required:
+            yield from parameter.opts[:1] if isinstance(parameter, click.Option) else ()
+            yield parameter.type.choices[0] if isinstance(parameter.type, click.Choice) else "some"
+
+
+@contextmanager
+def writing_to(pipe: Path) -> Iterator[None]:
+    """Wait until somebody reads a pipe, and let them wait for us as long as the block lasts."""
+    opened_files: list[int] = []
+
+    def is_read() -> bool:
+        with suppress(OSError):
+            opened_files.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(opened_files)
+
+    wait_until(is_read, "somebody reads the pipe")
+    try:
+        yield
+    finally:
+        os.close(opened_files[0])
+
+
+@every_leaf
+def test_ctrl_c_ends_a_command_with_130_and_no_word(place: Place, words: tuple[str, ...]) -> None:
+    (place.folder / "some").write_text("UserCode\nA\n")
+    place.env["RECEIVER_CONFIG"] = "pipe"
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = place.start(*words, *needed(words), out=out, err=err)
+        try:
+            with writing_to(place.pipe):
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 130
+        finally:
+            process.kill()
+        err.seek(0)
+        assert err.read() == b"\n"
+
+
+def test_ctrl_c_is_heard_before_anything_large_is_loaded() -> None:
+    script = "import sys, receiver.cli; print([name for name in ('rich', 'sqlalchemy', 'pydantic') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"[]\n"
+
+
+@every_command
+def test_an_option_that_there_is_not_is_one_line_and_2(place: Place, words: tuple[str, ...]) -> None:
+    with TemporaryFile() as out:
+        ended = place.run(*words, "--no-such-option", out=out)
+    assert (ended.code, one_line(ended)) == (2, True)
+
+
+@every_command
+def test_help_that_cannot_be_written_is_one_line_and_1(place: Place, words: tuple[str, ...]) -> None:
+    with FULL.open("wb") as out:
+        ended = place.run(*words, "--help", out=out)
+    assert ended == (1, "receiver: Cannot write the output: No space left on device.\n")
+
+
+@every_command
+def test_help_that_nobody_reads_ends_quietly(place: Place, words: tuple[str, ...]) -> None:
+    with nobody_reads() as out:
+        assert place.run(*words, "--help", out=out) == (0, "")
+
+
+SHOWING = [
+    ["init"],
+    ["migrate"],
+    ["doctor"],
+    ["explain", "first"],
+    ["trackers", "list"],
+    ["trackers", "show", "T1"],
+    ["deliveries", "list"],
+    ["deliveries", "list", "--follow"],
+    ["deliveries", "show", "ID"],
+    ["deliveries", "show", "ID", "--body"],
+    ["deliveries", "replay", "ID", "--yes"],
+    ["quarantine", "list"],
+    ["stats"],
+    ["alarms", "list"],
+    ["audit", "list"],
+    ["customers", "import", "some"],
+    ["customers", "list", "--last-sync"],
+    ["targets", "list"],
+    ["targets", "dead"],
+    ["rebuild", "--into", "sqlite:///other.db"],
+    ["setup-window", "ship24"],
+    ["prune"],
+    ["forget", "--tracker", "ship24/T1", "--yes"],
+]
+every_shown = pytest.mark.parametrize("arguments", SHOWING, ids=" ".join)
+
+
+@pytest.fixture
+def shown(filled: Place, sqlite_url: str, arguments: list[str]) -> list[str]:
+    """The arguments, with the id of a delivery in them."""
+    (filled.folder / "some").write_text("UserCode\nA\n")
+    with opened(sqlite_url) as store:
+        (row,) = queries.list_deliveries(store.database, queries.DeliveryFilter(), NAMES, 1).items
+    return [row["id"] if argument == "ID" else argument for argument in arguments]
+
+
+@every_shown
+def test_output_that_cannot_be_written_is_one_line_and_1(filled: Place, shown: list[str]) -> None:
+    with FULL.open("wb") as out:
+        ended = filled.run(*shown, out=out)
+    assert ended == (1, "receiver: Cannot write the output: No space left on device.\n")
+
+
+@every_shown
+def test_output_that_nobody_reads_ends_a_command_quietly(filled: Place, shown: list[str]) -> None:
+    with nobody_reads() as out:
+        assert filled.run(*shown, out=out) == (0, "")
+
+
+def test_a_mistake_that_cannot_be_told_keeps_its_exit_code(place: Place) -> None:
+    with nobody_reads() as unread, FULL.open("wb") as full:
+        for file in (unread, full):
+            assert place.start("no-such-command", out=file, err=file).wait(60) == 2
+
+
+CONFIRMED = [["forget", "--tracker", "ship24/T1"], ["deliveries", "replay", "--since", "3650d", "--force"]]
+every_confirmed = pytest.mark.parametrize("arguments", CONFIRMED, ids=" ".join)
+
+
+@contextmanager
+def asked(place: Place, *arguments: str) -> Iterator[tuple[Process, Callable[[bytes], None], IO[bytes]]]:
+    """Give a command that asks on a terminal of its own, what types an answer there, and its output."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "rb+", buffering=0) as terminal, TemporaryFile() as out:
+        process = start_command(*arguments, cwd=place.folder, env=place.env, files=(terminal, out, terminal))
+        seen = bytearray()
+        try:
+            os.set_blocking(ours, False)
+            wait_until(lambda: b"[y/N]: " in read_now(ours, seen), "it asks")
+            yield process, lambda typed: assert_written(ours, typed), out
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def read_now(file: int, seen: bytearray) -> bytearray:
+    """Add what there is to be read, and return all that was."""
+    with suppress(BlockingIOError):
+        seen += os.read(file, 4096)
+    return seen
+
+
+def assert_written(file: int, data: bytes) -> None:
+    assert os.write(file, data) == len(data)
+
+
+def audited(place: Place) -> int:
+    url = place.env["RECEIVER_DATABASE_URL"]
+    return int(next(iter(read_rows(url, "SELECT count(*) FROM audit")[0].values())))
+
+
+@every_confirmed
+@pytest.mark.parametrize("answer", [b"n\n", b"no\n", b"\n", b"perhaps\nn\n", b"\x04"], ids=repr)
+def test_no_at_a_prompt_is_1_and_nothing_is_done(filled: Place, arguments: list[str], answer: bytes) -> None:
+    with asked(filled, *arguments) as (process, write, _):
+        write(answer)
+        assert process.wait(60) == 1
+    assert audited(filled) == 0
+
+
+@every_confirmed
+def test_ctrl_c_at_a_prompt_is_130_and_nothing_is_done(filled: Place, arguments: list[str]) -> None:
+    with asked(filled, *arguments) as (process, _, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert audited(filled) == 0
+
+
+@every_confirmed
+def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
+    with asked(filled, *arguments) as (process, write, _):
+        write(b"y\n")
+        assert process.wait(60) == 0
+    assert audited(filled) == 1
+
+
+@every_confirmed
+def test_an_answer_may_come_through_a_pipe_and_without_one_yes_is_asked_for(filled: Place, arguments: list[str]) -> None:
+    codes = {}
+    for typed in ("", "n\n", "y\n"):
+        done = run_command(*arguments, cwd=filled.folder, env=filled.env, typed=typed)
+        codes[typed] = (done.returncode, done.stderr.splitlines()[-1][:58], audited(filled))
+    assert codes[""] == (2, "receiver: No terminal to confirm on. Add --yes. See `recei", 0)
+    assert codes["n\n"] == (1, "receiver: Nothing was changed.", 0)
+    assert codes["y\n"][::2] == (0, 1)
