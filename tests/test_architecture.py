@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "trimming": "",
     "files": "errors",
     "occurrence": "clock",
-    "customers": "errors trimming",
+    "spreadsheets": "errors trimming",
+    "customers": "errors spreadsheets trimming",
     "addresses": "",
     "log_lines": "",
     "outage": "",
@@ -50,12 +51,12 @@ MAY_IMPORT = {
     "channel": "records",
     "writer": "answers changes channel clock errors logs outage records retention storage",
     "story": "errors records sources storage",
-    "web": "addresses alarms answers channel clock codings errors forgetting gate intake occurrence records relay retention rows "
-    "logs outage probe settings sources stopping storage story",
+    "web": "addresses alarms answers channel clock codings customers errors forgetting gate intake logs occurrence outage "
+    "probe records relay retention rows settings sources stopping storage story trimming",
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
-    "probe settings simulation sources storage story web",
+    "probe settings simulation sources storage story trimming web",
     "__main__": "cli first_process",
 }
 

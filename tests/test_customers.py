@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.customers import Customer, read_list, write_csv
+from receiver.customers import Customer, check_rows, read_list, write_csv
 from receiver.errors import UnexpectedShape
 
 ANN = Customer("CUST001", "Ann", "Smith", "Miami")
@@ -33,11 +33,76 @@ def refuse(content: bytes, name: str = "list.csv") -> str:
         pytest.param(b"UserCode,FirstName,LastName,Branch\r\n cust001 ,\tAnn, Smith,Miami \r\n", id="blanks around, CR LF"),
         pytest.param(b'"UserCode","FirstName","LastName","Branch"\n"CUST001","Ann","Smith","Miami"\n', id="quoted"),
         pytest.param(b"Branch,Age,LastName,UserCode,FirstName\nMiami,7,Smith,CUST001,Ann\n", id="another order, another column"),
+        pytest.param(b"UserCode\tFirstName\tLastName\tBranch\r\nCUST001\tAnn\tSmith\tMiami\r\n", id="tabs"),
+        pytest.param("UserCode\tFirstName\tLastName\tBranch\r\nCUST001\tAnn\tSmith\tMiami\r\n".encode("utf-16"), id="UTF-16"),
+        pytest.param(b"sep=;\r\nUserCode;FirstName;LastName;Branch\r\nCUST001;Ann;Smith;Miami\r\n", id="a line sep="),
+        pytest.param(
+            b'\xef\xbb\xbf"sep=|"\nUserCode|FirstName|LastName|Branch\nCUST001|Ann|Smith|Miami\n', id="sep= quoted, a bar"
+        ),
+        pytest.param(
+            b";;;\nUserCode;FirstName;LastName;Branch\n;;;\n ; ;;\nCUST001;Ann;Smith;Miami;;;\n;;;;;;\n", id="rows of separators"
+        ),
+        pytest.param(b'UserCode,FirstName,LastName,Branch\n="CUST001",="Ann","=""Smith""",Miami\n', id="text formulas"),
+        pytest.param(
+            b'UserCode,Remark,FirstName,LastName,Branch\nCUST001,"two\nlines",Ann,Smith,"Miami\n"\n', id="quoted line feeds"
+        ),
+        pytest.param(b"UserCode,FirstName,LastName,Branch\rCUST001,Ann,Smith,Miami\r", id="CR alone"),
+        pytest.param(
+            "UserCode,FirstName,LastName,Branch\n\u200bCUST001\u00a0,Ann\ufeff,Smith,\u3000Miami\n".encode(),
+            id="Unicode's blanks",
+        ),
         pytest.param(b"UserCode,FirstName,LastName,Branch\n\nCUST001,Ann,Smith,Miami\n\n", id="empty lines"),
     ],
 )
 def test_a_csv_file_is_read_however_it_is_written(content: bytes) -> None:
     assert read_list(content, "list.CSV") == [ANN]
+
+
+def test_a_code_in_a_text_formula_keeps_its_zeros() -> None:
+    assert read_list(b'UserCode\n="00123"\n', "list.csv") == [Customer("00123")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0645\u062d\u200c\u0645\u062f",
+        "\u0915\u094d\u200d\u0937",
+        "王小明",
+        "山田\u3000太郎",
+        "O\u2019Brien",
+        "D'Arc",
+        "ne\u0301e",
+        "a\u200eb",
+        "Łukasz-Żak",
+    ],
+)
+def test_names_stay_as_people_of_all_scripts_write_them(name: str) -> None:
+    assert read_list(f"UserCode,LastName\nA,{name}\n".encode(), "list.csv") == [Customer("A", last_name=name)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"), [("\x07", "U+0007"), ("\u202e", "U+202E"), ("\u2066", "U+2066"), ("\u2028", "U+2028")]
+)
+def test_a_character_that_no_name_has_is_named_with_line_and_column(wrong: str, named: str) -> None:
+    message = refuse(f'UserCode,Remark,LastName\nA,"two\nlines",x\nB,,ab{wrong}c\n'.encode())
+    assert f"Line 4: column LastName, character 3: {named} " in message
+    assert wrong not in message
+
+
+def test_a_byte_that_is_not_utf_8_is_named_with_its_place() -> None:
+    assert "Line 3, character 4: byte 0xFC is not UTF-8" in refuse(b"UserCode,LastName\nA,ok\nB,M\xfcller\n")
+
+
+def test_rows_of_the_api_are_read_by_the_same_rules() -> None:
+    assert check_rows([(" a ", '{"user_code": "a ", "LastName": " Li "}')]) == [("A", '{"UserCode":"A","LastName":"Li"}')]
+    for rows in (
+        [("A", "{}")],
+        [("A", '{"UserCode":"B"}')],
+        [("A", '{"UserCode":"A","Branch":"x\\u202ey"}')],
+        [("A", '{"UserCode":"A"}')] * 2,
+    ):
+        with pytest.raises(UnexpectedShape, match="Row"):
+            check_rows(rows)
 
 
 def test_quoted_fields_keep_separators_and_quotes() -> None:
@@ -65,43 +130,44 @@ def test_what_is_served_has_shiipps_names_and_leaves_out_what_is_empty() -> None
 
 def test_a_code_that_stands_twice_names_both_lines_whatever_its_case() -> None:
     message = refuse(b"UserCode,FirstName\nA,x\nB,y\n a ,z\n")
-    assert "line 4" in message
+    assert "Line 4" in message
     assert "line 2" in message
-    assert "line 3" not in message
-    assert "user code A " in message
+    assert "Line 3" not in message
+    assert "customer code A " in message
     in_json = refuse(b'[{"UserCode": "a"}, {"user_code": "A"}]', "list.json")
-    assert "item 2" in in_json
+    assert "Item 2" in in_json
     assert "item 1" in in_json
 
 
 @pytest.mark.parametrize("code", ["", "  ", '""'])
 def test_a_missing_code_is_named_with_its_line(code: str) -> None:
     message = refuse(f"UserCode,FirstName\nA,x\n{code},Bob\n".encode())
-    assert "line 3" in message
-    assert "user code" in message
+    assert "Line 3" in message
+    assert "customer code" in message
     assert "Bob" not in message
 
 
 REFUSED = {
-    "no column of codes": (b"FirstName,LastName\nAnn,Smith\n", "list.csv", "line 1"),
-    "an empty file": (b"", "list.csv", "line 1"),
-    "not UTF-8": (b"UserCode,LastName\nA,ok\nB,M\xfcller\n", "list.csv", "line 3"),
-    "not UTF-8, JSON": (b'[\n{"UserCode": "\xfc"}]', "list.json", "line 2"),
+    "no column of codes": (b"FirstName,LastName\nAnn,Smith\n", "list.csv", "Line 1"),
+    "an empty file": (b"", "list.csv", "Line 1"),
+    "not UTF-8": (b"UserCode,LastName\nA,ok\nB,M\xfcller\n", "list.csv", "Line 3"),
+    "a cut UTF-16": (b"\xff\xfeU", "list.csv", "Line 1"),
+    "not UTF-8, JSON": (b'[\n{"UserCode": "\xfc"}]', "list.json", "Line 2"),
     "an object at the root": (b'{"customers": [{"UserCode": "A"}]}', "list.json", "array"),
     "a text at the root": (b'"UserCode"', "list.json", "array"),
-    "broken JSON": (b'[\n{"UserCode": "A"},\n{"UserCode" "B"}]', "list.json", "line 3"),
-    "an empty JSON file": (b"", "list.json", "line 1"),
-    "an item that is no object": (b'[{"UserCode": "A"}, "B"]', "list.json", "item 2"),
-    "a code that is no text": (b'[{"UserCode": {"code": "A"}}]', "list.json", "item 1"),
-    "a code that is true": (b'[{"UserCode": true}]', "list.json", "item 1"),
-    "a code that is too long": (b"UserCode\nA\n" + b"x" * 201, "list.csv", "line 3"),
-    "a name that is too long": (b"UserCode,Branch\nA," + b"x" * 201, "list.csv", "line 2"),
-    "a field over the reader's limit": (b"UserCode,Branch\nA," + b"x" * 200_000, "list.csv", "line 2"),
-    "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "line 3"),
-    "an escape": (b"UserCode,FirstName\nA,\x1b[2Jgone\n", "list.csv", "line 2"),
-    "a line break in a name": (b'UserCode,FirstName\nA,"two\nlines"\n', "list.csv", "line"),
-    "a quote that is never closed": (b'UserCode,Remark\nA,"lost\nB,x\nC,y\n', "list.csv", "line"),
-    "more fields than the header has": (b"UserCode,LastName,Branch\nA,Smith, Jr,Miami\n", "list.csv", "line 2"),
+    "broken JSON": (b'[\n{"UserCode": "A"},\n{"UserCode" "B"}]', "list.json", "Line 3"),
+    "an empty JSON file": (b"", "list.json", "Line 1"),
+    "an item that is no object": (b'[{"UserCode": "A"}, "B"]', "list.json", "Item 2"),
+    "a code that is no text": (b'[{"UserCode": {"code": "A"}}]', "list.json", "Item 1"),
+    "a code that is true": (b'[{"UserCode": true}]', "list.json", "Item 1"),
+    "a code that is too long": (b"UserCode\nA\n" + b"x" * 201, "list.csv", "Line 3"),
+    "a name that is too long": (b"UserCode,Branch\nA," + b"x" * 201, "list.csv", "Line 2"),
+    "a field over the reader's limit": (b"UserCode,Branch\nA," + b"x" * 200_000, "list.csv", "Line 2"),
+    "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "Line 3"),
+    "an escape": (b"UserCode,FirstName\nA,\x1b[2Jgone\n", "list.csv", "Line 2"),
+    "a line break in a name": (b'UserCode,FirstName\nA,"two\nlines"\n', "list.csv", "Line"),
+    "a quote that is never closed": (b'UserCode,Remark\nA,"lost\nB,x\nC,y\n', "list.csv", "Line"),
+    "more fields than the header has": (b"UserCode,LastName,Branch\nA,Smith, Jr,Miami\n", "list.csv", "Line 2"),
 }
 
 
@@ -115,7 +181,7 @@ def test_a_file_that_is_wrong_is_refused_with_the_place(content: bytes, name: st
 
 def test_everything_that_is_wrong_is_named_at_once_up_to_a_number() -> None:
     message = refuse(b"UserCode,FirstName\n,a\nB,b\n,c\nB,d\n")
-    assert [line.split(":")[0] for line in message.splitlines()[1:]] == ["line 2", "line 4", "line 5"]
+    assert [line.split(":")[0] for line in message.splitlines()[1:]] == ["Line 2", "Line 4", "Line 5"]
     many = refuse(b"UserCode,FirstName\n" + b",a\n" * 100)
     assert "80 more" in many
     assert len(many.splitlines()) == 22

@@ -9,9 +9,11 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from receiver.clock import to_micros
+from receiver.customers import check_rows
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
 from receiver.storage.queries import MAX_LIMIT
+from receiver.trimming import trim
 from receiver.web.api.shapes import CallOutcome
 
 _P = TypeVar("_P", bound=BaseModel)
@@ -34,6 +36,13 @@ def _check_window(value: str) -> str:
     return value
 
 
+def _check_customers(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    try:
+        return check_rows(rows)
+    except UnexpectedShape as error:
+        raise ValueError(" ".join(error.message.split()).removesuffix(".")) from None
+
+
 def _check_document(value: str) -> str:
     try:
         if isinstance(orjson.loads(value), dict) and "\\u0000" not in value:
@@ -48,7 +57,11 @@ def window_seconds(window: str) -> int:
     return int(window[:-1]) * _UNIT_SECONDS[window[-1]]
 
 
-Text = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(lambda value: value.replace("\0", "\ufffd"))]
+Text = Annotated[
+    str,
+    AfterValidator(lambda value: trim(value).replace("\0", "\ufffd")),
+    Field(min_length=1, max_length=500),
+]
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
 Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={"pattern": f"^{_WINDOW.pattern}$"})]
 Document = Annotated[str, AfterValidator(_check_document)]
@@ -133,7 +146,7 @@ class WindowOrdered(Ordered):
 class CustomersOrdered(Ordered):
     """A whole customer list: pairs of customer code and the document that is served for it."""
 
-    rows: list[tuple[Text, Document]]
+    rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
     allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
 
     @model_validator(mode="after")
