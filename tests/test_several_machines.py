@@ -137,4 +137,4 @@ def check_what_was_told(site: Site) -> None:
     for tracker, move, *_ in told:
         assert move == last.get(tracker, 0) + 1
         last[tracker] = move
-    assert {change.relay for change in site.told()} == {"receiver-1", "receiver-2"}
+    assert {change.relay for change in site.told()} >= {"receiver-1", "receiver-2"}

@@ -62,7 +62,6 @@ def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callabl
     with (
         shopping(directory) as shop,
         serving(directory, url, **shop.settings) as service,
-        shop.relaying(service),
         Traffic(service, senders=size.senders) as traffic,
     ):
         shop.wait_for_changes(50)

@@ -44,11 +44,11 @@ class Shop:
 
     @contextmanager
     def holding(self, service: Service) -> Iterator[None]:
-        """Answer nothing as long as the block lasts, which begins once all relays have under way what they may.
+        """Answer nothing as long as the block lasts, which begins once all relays, the service's own too, have what they may.
 
         So no claim is being made in it. Of one whose answer was lost nobody would know, until its lease ends.
         """
-        most, claimed = self._relays * AT_ONCE, "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
+        most, claimed = (1 + self._relays) * AT_ONCE, "SELECT count(*) FROM dispatches WHERE claim IS NOT NULL"
         self._open.clear()
         try:
             wait_until(lambda: len(self._held) == service.scalar(claimed) == most, "all relays have under way what they may")
