@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from receiver.errors import ReceiverError
 from receiver.storage.database import Database
 from receiver.storage.version import is_current
+from receiver.web.cached import Cached
 from receiver.web.desk import Desk
 
 _MIN_FREE_BYTES = 256 * 1024 * 1024
@@ -22,10 +24,17 @@ _TIMEOUT_SECONDS = 5
 class Health:
     """The two endpoints."""
 
-    def __init__(self, database: Database, desk: Desk, alarms: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        desk: Desk,
+        alarms: Callable[[], Iterable[Mapping[str, Any]]],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self._database = database
         self._desk = desk
         self._alarms = alarms
+        self._storage = Cached(self._ask_storage, now=now)
 
     async def healthz(self, _request: Request) -> Response:
         """Answer 200 while the process serves."""
@@ -33,12 +42,7 @@ class Health:
 
     async def readyz(self, _request: Request) -> Response:
         """Answer 200 if every check holds, else 503. What needs attention but loses no call is a warning, by its name only."""
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                checks = await asyncio.to_thread(self._check_storage)
-        except TimeoutError:
-            checks = {"database": False}
-        checks |= self._desk.health()
+        checks = await self._storage.get() | self._desk.health()
         ready = all(checks.values())
         answer: dict[str, Any] = {
             "status": "ready" if ready else "unavailable",
@@ -46,6 +50,13 @@ class Health:
             "warnings": sorted({alarm["name"] for alarm in self._alarms()}),
         }
         return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
+
+    async def _ask_storage(self) -> dict[str, bool]:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                return await asyncio.to_thread(self._check_storage)
+        except TimeoutError:
+            return {"database": False}
 
     def _check_storage(self) -> dict[str, bool]:
         checks = {"database": True, "disk": has_room(self._database)}

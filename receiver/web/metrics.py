@@ -2,10 +2,8 @@
 from the settings; nothing from outside becomes one.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from time import monotonic
 from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +20,7 @@ from receiver.errors import ReceiverError
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.web.cached import Cached
 from receiver.web.desk import Desk
 from receiver.web.operators import Operators
 from receiver.web.reader import Reader
@@ -52,8 +51,8 @@ class Metrics(Collector):
         self._operators = operators
         self._reader = reader
         self._known: Known | None = None
-        self._read_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading = Cached(self._read, _KEPT_SECONDS)
+        self._page = Cached(self._render)
         tally.registry.register(self)
         ProcessCollector(registry=tally.registry)
 
@@ -62,11 +61,11 @@ class Metrics(Collector):
         through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
         if not self._open or through_proxy:
             self._operators.identify(request, "metrics")
-        async with self._reading:
-            if monotonic() - self._read_at > _KEPT_SECONDS:
-                self._known = await self._read()
-                self._read_at = monotonic()
-        return Response(generate_latest(self._tally.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(await self._page.get(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def _render(self) -> bytes:
+        self._known = await self._reading.get()
+        return generate_latest(self._tally.registry)
 
     def collect(self) -> Iterator[Metric]:
         """Give what was counted, and what is known; the registry asks."""
