@@ -6,6 +6,8 @@ pickle a named one takes five times as long.
 
 import pickle
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
@@ -32,7 +34,10 @@ class Read(NamedTuple):
 
 
 class Do(NamedTuple):
-    """Call the method `name` of Upkeep in a transaction of its own; the reply to `number` is what it returns, or the error."""
+    """Call the method `name` of Upkeep in a transaction of its own; the reply to `number` is what it returns, or the error.
+
+    An argument may be a body that is not read yet: an Unread, or a partial of a function that reads it.
+    """
 
     number: int
     name: str
@@ -68,6 +73,19 @@ def pack(message: Keep | Read | Do | Replies) -> bytes:
         bare = _strip_replies(message)
     content = pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
+
+
+def read_arguments(arguments: tuple[Any, ...], read: Callable[[Unread], Submission]) -> tuple[Any, ...]:
+    """Return the arguments of a Do with their bodies read. Those of a method that is audited are a tuple of their own."""
+    return tuple([_read_argument(argument, read) for argument in arguments])
+
+
+def _read_argument(argument: Any, read: Callable[[Unread], Submission]) -> Any:
+    if isinstance(argument, Unread):
+        return read(argument)
+    if isinstance(argument, partial):
+        return argument()
+    return read_arguments(argument, read) if type(argument) is tuple else argument
 
 
 class Unpacker:

@@ -24,7 +24,7 @@ import structlog
 
 from receiver import answers, clock, logs
 from receiver.changes import Subscription
-from receiver.channel import Batch, Do, Keep, Read, Replies, Unpacker, pack
+from receiver.channel import Batch, Do, Keep, Read, Replies, Unpacker, pack, read_arguments
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
 from receiver.outage import Outage
 from receiver.records import Answer, Submission, Unread
@@ -212,9 +212,9 @@ class Writer:
         try:
             if request.name == "fold_log":
                 return self._transactions.fold_log(*request.arguments)
-            method = getattr(self._upkeep, request.name)
+            method, arguments = getattr(self._upkeep, request.name), read_arguments(request.arguments, self._read)
             began = monotonic()
-            result = self._transactions.run(lambda connection: method(connection, *request.arguments))
+            result = self._transactions.run(lambda connection: method(connection, *arguments))
             if isinstance(result, Slice):  # what calls had to wait for, the commit included
                 return result._replace(seconds=monotonic() - began)
             return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result

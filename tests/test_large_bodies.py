@@ -6,27 +6,33 @@ import json
 import socket
 import zlib
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from functools import partial
 from typing import Any
 
 import pytest
 
 from receiver import intake
-from receiver.channel import Keep, Read, Unpacker
+from receiver.channel import Do, Keep, Read, Unpacker
 from receiver.gate import AddressPolicy, Gate, Secret
-from receiver.records import Delivery, Message, Submission
+from receiver.records import Delivery, Message, Submission, Unread
 from receiver.sources import Source, ship24
+from receiver.storage.database import Database
 from receiver.web.body import BodyReader, Memory
 from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
+from receiver.web.operators import Operator
+from receiver.web.reader import Reader
+from receiver.web.replayer import Replayer
 from receiver.web.tally import Tally
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, Webhook
 from receiver.web.windows import SetupWindows
-from tests.harness.inbox import delivery
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+from tests.conftest import StartService
+from tests.harness.inbox import NOW, delivery, opened
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.ship24 import body, item, single
+from tests.harness.storage import make_tables
 
 PACKAGE = "/webhooks/shiipp/new-package"
 _LIMIT = 5 * 2**20
@@ -145,6 +151,64 @@ def test_of_many_calls_at_once_few_are_read_in_one_turn_of_the_loop() -> None:
     read_in = asyncio.run(_count_read_in_a_turn(100))
     assert sum(read_in.values()) == 100
     assert max(read_in.values()) <= 4
+
+
+class Ordering:
+    """A desk whose writing process is the test: it sees what an order hands on, and replies with a failure."""
+
+    def __init__(self) -> None:
+        self.desk = Desk(1000, 60, lambda: None, Tally())
+
+    async def see(self, order: Callable[[], Awaitable[object]]) -> Do:
+        """Return the first message that an order causes."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        await self.desk.open(ours)
+        call = asyncio.ensure_future(order())
+        unpacker, handed = Unpacker(), list[Any]()
+        with theirs:
+            while not handed:
+                handed = unpacker.feed(await asyncio.get_running_loop().sock_recv(theirs, 1 << 20))
+        await asyncio.gather(call, return_exceptions=True)  # the writing process is gone
+        assert isinstance(handed[0], Do)
+        return handed[0]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str, *, dry_run: bool) -> None:
+    content = body(*(item(padding="x" * 400) for _ in range(200)))
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
+        (kept,) = store.keep(content)
+    delivery_id = json.loads(kept.body)["delivery_id"]
+    ordering, database = Ordering(), Database(sqlite_url)
+    replayer = Replayer(Reader(), ordering.desk, database)
+    order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
+    done = asyncio.run(ordering.see(order))
+    database.close()
+    arguments = done.arguments if dry_run else done.arguments[2]
+    assert isinstance(arguments[0], Unread)
+    assert arguments[0].delivery.body == content
+
+
+def test_a_customer_list_is_read_by_the_writing_process(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens="ops-token", commit_timeout_seconds="1")
+    wrong = json.dumps({"rows": [["A", "no document"]]}).encode()
+    with running.held_up():
+        assert running.post(wrong, "/ops/api/customers", "ops-token").status == 503
+    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready")
+    answer = running.post(wrong, "/ops/api/customers", "ops-token")
+    assert (answer.status, answer.json()["error"]["message"]) == (422, "rows.0.1: expected the JSON text of an object.")
+
+
+def test_a_customer_list_of_five_megabytes_is_served(running: Service) -> None:
+    rows = [[f"C{number:06}", json.dumps({"UserCode": f"C{number:06}", "FirstName": "x" * 40})] for number in range(55_000)]
+    content = json.dumps({"rows": rows}).encode()
+    assert len(content) > 5 * 2**20
+    answer = running.post(content, "/ops/api/customers", "ops-token")
+    assert (answer.status, answer.json()) == (200, {"customers": 55_000})
+    entry = running.get("/ops/api/audit?limit=1", "ops-token").json()["items"][0]
+    assert (entry["action"], entry["detail"]) == ("customers import", "55000 customers")
 
 
 # What becomes of them

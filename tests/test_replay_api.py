@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from receiver.web.api.shapes import ReplayAnswer
+from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.contents import check_whole, contents, differing
@@ -118,7 +119,7 @@ def test_an_order_that_cannot_be_read_changes_nothing(running: Service) -> None:
     for body in (b"{", b"[]", b'{"force": 1}', b'{"force": "true"}', b'{"dry": true}', b"null", b'"x"', b'{"force": null}'):
         answer = replay(running, delivery_id, body)
         assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
-    assert replay(running, delivery_id, b" " * 5000).status == 413
+    assert replay(running, delivery_id, b" " * (MAX_BODY_BYTES + 1)).status == 413
     assert running.rows("SELECT * FROM audit") == []
 
 

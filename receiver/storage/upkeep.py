@@ -122,6 +122,14 @@ class Upkeep:
         """Serve this list of (customer code, document) from now on; return how many customers it has."""
         return replace_list(connection, self._database, list_id, imported_at, rows).customers
 
+    def import_customers(
+        self, connection: Connection, entry: AuditRow, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]
+    ) -> int:
+        """Do the same, and put on record who had it done and how many customers there are."""
+        served = self.replace_customers(connection, list_id, imported_at, rows)
+        self.note(connection, entry._replace(detail=f"{served} customers"))
+        return served
+
     def erase(self, connection: Connection, call: KeptCall, erasure: Erasure) -> bool:
         """Erase from a delivery what was planned; return False if it was changed since it was read."""
         return erase(connection, self._database, call, erasure)

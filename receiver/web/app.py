@@ -86,7 +86,7 @@ def create_app(
     supervisor = None if relay is None else Supervisor(relay, desk.do)
     health = Health(database, desk, partial(_find_warnings, watch, supervisor))
     metrics = Metrics(tally, desk, settings.host, database, operators, reader)
-    replayer = Replayer(reader, desk, database, settings.sources())
+    replayer = Replayer(reader, desk, database)
     targets = () if relay is None else relay.targets
     doors = _make_doors(settings, doorman)
     routes = [

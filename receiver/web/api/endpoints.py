@@ -1,6 +1,7 @@
 """The API as endpoints: the ops token first, then the parameters, then the question."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,13 +17,12 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import (
-    CustomersOrdered,
     DropOrdered,
     NothingAsked,
     ResumeOrdered,
     RetryOrdered,
     WindowOrdered,
-    read_body,
+    read_customers,
     read_query,
 )
 from receiver.web.api.questions import Question
@@ -33,7 +33,7 @@ from receiver.web.windows import SetupWindows
 
 PREFIX = "/ops/api"
 _DROP_SECONDS = 2.0  # for which one request works: whoever asked asks again while there is more
-MAX_LIST_BYTES = 64 * 2**20  # of a customer list that is imported through the running service
+MAX_LIST_BYTES = 16 * 2**20  # of a customer list that is imported through the running service
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -101,10 +101,10 @@ class Api:
     async def _replace_customers(self, request: Request) -> Response:
         operator = self._operators.identify(request)
         read_query(NothingAsked, request.query_params.multi_items())
-        ordered = await self._reader.read(read_body, CustomersOrdered, await request.body())
+        rows = partial(read_customers, await request.body())  # called in the writing process
         now = clock.now()
-        entry = operator.entry(now, "customers import", "customers", f"{len(ordered.rows)} customers")
-        served = await self._order(entry, "replace_customers", new_id(now), to_micros(now), ordered.rows)
+        entry = operator.entry(now, "customers import", "customers", None)
+        served = await self._desk.do("import_customers", entry, new_id(now), to_micros(now), rows)
         return _respond({"customers": served})
 
     async def _drop_target(self, request: Request) -> Response:

@@ -208,6 +208,11 @@ def read_body(kind: type[_P], body: bytes) -> _P:
         raise _name_problem(kind, error) from None
 
 
+def read_customers(body: bytes) -> list[tuple[str, str]]:
+    """Read a customer list as rows. Raises UnexpectedShape that names the field."""
+    return read_body(CustomersOrdered, body).rows
+
+
 def _name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedShape:
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
