@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "forgetting": "errors records sources",
     "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
     "conformance": "gate",
-    "relay": "addresses changes clock errors gate handlers logs settings stopping storage targets",
+    "relay": "addresses changes clock errors gate handlers logs outage settings stopping storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors logs outage records retention storage",
     "story": "errors records sources storage",

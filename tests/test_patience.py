@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver.changes import Change, Subscription
-from receiver.relay.lane import Lane
+from receiver.errors import StorageUnavailable
+from receiver.relay.lane import Do, Lane
 from receiver.relay.target import NotTaken, TargetDown
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
@@ -66,13 +68,17 @@ def tell(store: Store, trackers: range, number: int, at: datetime) -> None:
     store.inbox.keep([submission(ship24.body(*items))], at)
 
 
-def lane_of(store: Store, shop: Shop) -> Lane:
+def exchange_of(store: Store) -> Do:
     upkeep, transactions = Upkeep(store.database), Transactions(store.database)
 
     async def do(name: str, *arguments: Any) -> Any:
         return transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
 
-    return Lane(shop, do, "relay")
+    return do
+
+
+def lane_of(store: Store, shop: Shop) -> Lane:
+    return Lane(shop, exchange_of(store), "relay")
 
 
 def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_once_for_an_hour(
@@ -144,3 +150,32 @@ def test_a_target_that_is_down_is_spared_and_gets_one_call_of_another_tracker_at
     probes = tried[32:]
     assert 9 <= len(probes) <= 14, "after 10 s, 30 s, 1 min, 2 min, then each 5 min"
     assert all(earlier != later for earlier, later in pairwise(probes))
+
+
+def test_a_database_that_is_away_for_an_hour_is_one_line_for_each_cause_and_one_when_it_is_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(lambda _: None)
+    exchange, began = exchange_of(store), 0.0
+
+    async def do(name: str, *arguments: Any) -> Any:
+        seconds = asyncio.get_running_loop().time() - began
+        if seconds < SECONDS:
+            raise StorageUnavailable("away" if seconds < SECONDS / 2 else "full")
+        return await exchange(name, *arguments)
+
+    async def run() -> None:
+        nonlocal began
+        began = asyncio.get_running_loop().time()
+        failing = Lane(shop, do, "relay")
+        running = asyncio.create_task(failing.run())
+        tell(store, range(1), 0, NOW)
+        await asyncio.sleep(SECONDS + 60)
+        running.cancel()
+        await failing.finish(5)
+
+    with capture_logs() as logs:
+        run_simulated(run(), NOW, monkeypatch)
+    assert len(shop.taken) == 1
+    told = [(line["event"], line.get("cause")) for line in logs]
+    assert told == [("relay_waits", "away"), ("relay_waits", "full"), ("work_resumed", None)]

@@ -13,6 +13,7 @@ import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
+from receiver.outage import Outage
 from receiver.relay.schedule import PACE, Circuit, Pace, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
@@ -50,6 +51,7 @@ class Lane:
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
         self._signal = asyncio.Event()
+        self._outage = Outage()
 
     def wake(self) -> None:
         """Say that there may be something to do."""
@@ -62,7 +64,7 @@ class Lane:
             try:
                 wait_seconds = await self.step()
             except Exception as error:  # whatever it is, the next change may go through
-                _log.warning("relay_waits", target=self._name, cause=_name(error))
+                self._note_fault(_name(error))
                 wait_seconds = self._pace.poll_seconds
             try:
                 async with asyncio.timeout(wait_seconds):
@@ -81,6 +83,7 @@ class Lane:
         except BaseException:
             self._ended = ended + self._ended  # within the lease it is still ours to say
             raise
+        self._note_end()
         for item in exchanged.claimed:
             self._under_way.add(asyncio.create_task(self._try(item)))
         if exchanged.blocked:
@@ -95,13 +98,22 @@ class Lane:
                 exchanged = await self._exchange(1, ended, suspects=True)
             except ReceiverError as error:
                 self._ended = ended + self._ended
-                _log.warning("relay_waits", target=self._name, cause=error.message)
+                self._note_fault(error.message)
                 await asyncio.sleep(self._pace.poll_seconds)
                 continue
+            self._note_end()
             for item in exchanged.claimed:
                 await self._try_suspect(item)
             if not exchanged.claimed and not exchanged.blocked:
                 return
+
+    def _note_fault(self, cause: str) -> None:
+        if self._outage.begin(cause):
+            _log.warning("relay_waits", target=self._name, cause=cause)
+
+    def _note_end(self) -> None:
+        if self._outage.end():
+            _log.info("work_resumed", after="relay_waits", target=self._name)
 
     async def _try_suspect(self, claimed: Claimed) -> None:
         """Deliver a change, unless that has ended its process too often."""
