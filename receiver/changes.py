@@ -6,10 +6,12 @@ from receiver.clock import iso
 
 
 class Change(NamedTuple):
-    """A tracker moved to an event. There is exactly one for each applied event.
+    """A tracker moved to an event: to a newer one, to a correction of it, or back because a newer one was taken back.
 
-    `id` is stable and sorts by the time of the decision; a repeated delivery has the same id. `move` counts the changes of this
-    tracker, from 1: within a tracker it is the order. `old_status` and `old_status_milestone` are what the event replaced (None:
+    `id` is a UUID made of source, tracker, event and content, and of what caused it where a tracker comes to an event again: it
+    is the same after a repeat, a restore, a rebuild or a replay. `move` is the 1-based number of this change within its tracker
+    in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
+    `old_status` and `old_status_milestone` are what the event replaced (None:
     nothing was known). `occurrence` is the courier's time as written. `delivery_id` and `position` say in which call, and where
     in its body, the raw piece stands.
     """

@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from receiver.clock import from_micros, iso, new_id
-from receiver.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
-from receiver.records import OUTCOMES, Delivery, Event, Message, Receipt, Snapshot, Verdict
-from receiver.rows import EventRow, LinkRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
-from receiver.states import advance, make_event_row, new_tracker, take_snapshot, terms_of
+from receiver.clock import from_micros, iso, new_id, to_micros
+from receiver.identities import Identities, better, make_message_row, rank
+from receiver.occurrence import Moment, Occurrence, is_implausible, read_occurrence
+from receiver.records import Delivery, Event, Message, Receipt, Snapshot, Verdict
+from receiver.revisions import PendingMessage, Trackers
+from receiver.rows import LinkRow, MessageRow, QuarantineRow, SightingRow
+from receiver.states import new_tracker, take_snapshot, terms_of
+from receiver.timelines import Version
 
-_RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 _APPLIED = Verdict("applied")
 _RECORDED = Verdict("recorded")
+_DUPLICATE = Verdict("duplicate")
+_DIFFERS = Verdict("duplicate", "content_differs")
+_IMPLAUSIBLE = "implausible_future"
+_MICROSECOND = timedelta(microseconds=1)
 
 _DETAILS = {
     "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
@@ -27,28 +33,21 @@ _DETAILS = {
 
 
 @dataclass(slots=True)
-class Bench:
+class Bench(Trackers):
     """What is known of one batch's keys, and what deciding it makes of them.
 
-    `messages`, `trackers` and `events` are filled by storage (identity to digest, key to state, identity to digest) and grow with
-    every item. The other fields are what to write; `moved` are the keys of the trackers that changed, `changes` the applied ones
-    of `new_events`.
-    `now` is when the batch is decided.
+    `sightings`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
+    `now` is when the batch is decided. With `force` no event is too far ahead.
     """
 
     max_future: timedelta
     now: datetime
-    messages: dict[tuple[str, str], str] = field(default_factory=dict)
-    trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
-    events: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    moved: set[tuple[str, str]] = field(default_factory=set)
-    new_messages: list[MessageRow] = field(default_factory=list)
-    new_events: list[EventRow] = field(default_factory=list)
+    force: bool = False
+    messages: Identities = field(default_factory=Identities)
     sightings: list[SightingRow] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[tuple[str, str, str]] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
-    changes: list[EventRow] = field(default_factory=list)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
         """Decide the items of one delivery, in body order."""
@@ -66,101 +65,116 @@ class Bench:
             self._sight(delivery, message, verdict)
             return None, verdict
         key = (delivery.source, message.message_id)
-        kept = self.messages.get(key)
-        if kept is not None:
-            verdict = _duplicate(kept, message.digest)
+        kept = self.messages.known.get(key)
+        if kept is not None and not self.messages.is_mended(kept, message):
+            verdict = self._decide_copy(delivery, message, kept)
             self._sight(delivery, message, verdict)
             return message.message_id, verdict
+        parts = len(self.quarantined)
         verdict = self._decide_content(delivery, message, message.message_id)
-        self.messages[key] = message.digest
-        self.new_messages.append(
-            MessageRow(
-                delivery.source,
-                message.message_id,
-                message.tracker_id,
-                message.topic,
-                verdict.outcome,
-                verdict.reason,
-                delivery.id,
-                message.position,
-                message.digest,
-                delivery.received_at,
-            )
-        )
+        row, partly = make_message_row(delivery, message, message.message_id, verdict), len(self.quarantined) > parts
+        if kept is None:
+            self.messages.add(row, partly=partly)
+        else:
+            final = better(Verdict(kept.outcome, kept.reason), verdict)
+            row = row._replace(outcome=final.outcome, reason=final.reason)
+            self.sightings.append(self.messages.mend(kept, row, partly=partly))
         return message.message_id, verdict
+
+    def _decide_copy(self, delivery: Delivery, message: Message, kept: MessageRow) -> Verdict:
+        """Decide a copy of a message that is known: it has no effect, but that of a sender without a clock may bring other
+        details. Of those the later arrival stands.
+        """
+        if kept.digest == message.digest:
+            return _DUPLICATE
+        if message.generated_at is None and message.snapshot is not None and message.tracker_id == kept.tracker_id:
+            key = (delivery.source, message.tracker_id or "")
+            item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
+            plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
+            if plausible and self._take_details(item, message.snapshot):
+                self.messages.rewrite(kept, kept._replace(digest=message.digest))
+        return _DIFFERS
 
     def _identify(self, delivery: Delivery, message: Message) -> Message:
         """Name a message that names itself by nothing: by the one that set the present state, if its content is equal."""
         tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
         if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
-            self.messages.setdefault((delivery.source, tracker.latest_message_id), message.digest)
+            row = make_message_row(delivery, message, tracker.latest_message_id, _APPLIED)
+            self.messages.known.setdefault((delivery.source, tracker.latest_message_id), row)
             return message._replace(message_id=tracker.latest_message_id)
-        message_id = f"{delivery.id}:{message.position}"
-        events = tuple([event._replace(event_id=message_id) for event in message.events])
-        return message._replace(message_id=message_id, events=events)
+        return name_by_state(message, f"{delivery.id}:{message.position}")
 
     def _decide_content(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
         if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
             return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
         key = (delivery.source, message.tracker_id)
-        self._fold(key, delivery, message, message.snapshot, message_id)
-        for link in message.links:
-            self.links[delivery.source, link.package] = LinkRow(delivery.source, *link, delivery.received_at)
+        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message))
+        times = [self._read_time(item, event) for event in message.events]
+        details = _choose_details(message.snapshot, times)
+        if details is not None:
+            self._take_details(item, details)
         best: Verdict | None = None
-        for position, event in enumerate(message.events):
-            verdict = self._decide_event(delivery, message, message_id, key, position, event)
-            if best is None or _RANK[verdict.outcome] < _RANK[best.outcome]:
+        for position, (event, time) in enumerate(zip(message.events, times, strict=True)):
+            verdict = self._decide_event(item, position, event, time)
+            if best is None or rank(verdict) < rank(best):
                 best = verdict
         return best or _RECORDED
 
-    def _fold(self, key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, message_id: str) -> None:
-        """Take the snapshot if it was built later than the one we have.
+    def _read_clock(self, delivery: Delivery, message: Message) -> int:
+        """Return when the sender built a message: 0 if it does not say, or says what cannot be; without a clock its arrival."""
+        if message.generated_at is None:
+            return delivery.received_at + message.position
+        return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
+
+    def _is_far_ahead(self, clock: int, at: int) -> bool:
+        return clock > at + self.max_future // _MICROSECOND
+
+    def _take_details(self, item: PendingMessage, snapshot: Snapshot) -> bool:
+        """Take the details of a message if they are later than those that we have; return whether they are.
 
         Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
         """
-        tracker = self.trackers.get(key)
-        generated_at = delivery.received_at if snapshot.generated_at is None else snapshot.generated_at
+        tracker = self.trackers.get(item.key)
+        generated_at = -1 if snapshot.shipment is None else item.clock
         names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
+        for link in item.message.links:
+            self._take_link(LinkRow(item.delivery.source, *link, item.delivery.received_at))
         if tracker is None:
-            self.move(key, None, new_tracker(key, delivery, message, snapshot, generated_at, message_id))
-            self.terms |= terms_of(key, (key[1], *names))
-            return
+            self.move(item.key, None, new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id))
+            self.terms |= terms_of(item.key, (item.key[1], *names))
+            return True
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
-            self.terms |= terms_of(key, names)  # an older snapshot's too: it is found by every name that it ever had
-        if (generated_at, message_id) > (tracker.snapshot_generated_at, tracker.snapshot_message_id):
-            self.move(key, tracker, take_snapshot(tracker, snapshot, generated_at, message_id))
+            self.terms |= terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
+        stands_at = tracker.snapshot_generated_at
+        if self._is_far_ahead(stands_at, to_micros(self.now)):  # version 0.1 took it, and no clock could overtake it
+            stands_at = 0
+        if (generated_at, item.message_id) <= (stands_at, tracker.snapshot_message_id):
+            return False
+        self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
+        return True
 
-    def _decide_event(
-        self,
-        delivery: Delivery,
-        message: Message,
-        message_id: str,
-        key: tuple[str, str],
-        position: int,
-        event: Event,
-    ) -> Verdict:
-        identity = (*key, event.event_id)
-        kept = self.events.get(identity)
-        if kept is not None:
-            return _duplicate(kept, event.digest)
-        occurrence = self._read_occurrence(delivery, event)
-        if isinstance(occurrence, str):
-            return self._set_apart(delivery, message, position, occurrence, message.detail)
-        before = self.trackers[key]
-        moment = Moment(occurrence, delivery.received_at + message.position if event.by_arrival else event.order)
-        verdict = _weigh(moment, before)
-        change_id = self._name_change() if verdict is _APPLIED else None
-        row = make_event_row(key, delivery, message_id, event, moment, verdict, before, change_id)
-        self.events[identity] = event.digest
-        self.new_events.append(row)
-        if verdict is _APPLIED:
-            self.move(key, before, advance(before, row))
-            self.changes.append(row)
-        return verdict
+    def _take_link(self, link: LinkRow) -> None:
+        known = self.links.get((link.source, link.package))
+        if known is None or known.linked_at <= link.linked_at:
+            self.links[link.source, link.package] = link
 
-    def _name_change(self) -> str:
-        """Return an id that sorts behind those of this batch before it."""
-        return new_id(self.now + timedelta(microseconds=len(self.changes)))
+    def _decide_event(self, item: PendingMessage, position: int, event: Event, time: Occurrence | str | None) -> Verdict:
+        identity = (*item.key, event.event_id)
+        standing = self.timelines.standing.get(identity)
+        if time is None or (standing is not None and standing.digest == event.digest):
+            self.timelines.refresh(identity, Version(event.digest, item.clock, item.message_id))
+            return _DUPLICATE
+        if isinstance(time, str):
+            return self._set_apart(item.delivery, item.message, position, time, item.message.detail)
+        order = item.delivery.received_at + item.message.position if event.by_arrival else event.order
+        return self._apply(item, event, Moment(time, order))
+
+    def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
+        """Return the event's time, or what is wrong; None where the event is known with this content."""
+        standing = self.timelines.standing.get((*item.key, event.event_id))
+        if standing is not None and standing.digest == event.digest:
+            return None
+        return self._read_occurrence(item.delivery, event)
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
         """Return the event's time (that of its arrival, where it has none and its source orders by arrival), or what is wrong."""
@@ -170,16 +184,9 @@ class Bench:
             occurrence = read_occurrence(event.occurrence or iso(delivery.received_at))
         except ValueError:
             return "bad_occurrence"
-        if is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
-            return "implausible_future"
+        if not self.force and is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
+            return _IMPLAUSIBLE
         return occurrence
-
-    def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
-        """Take a tracker's new row."""
-        if before is not None and key not in self.moved:
-            after = after._replace(version=before.version + 1)
-        self.moved.add(key)
-        self.trackers[key] = after
 
     def _set_apart(self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None) -> Verdict:
         raw = message.raw if position is None else message.events[position].raw
@@ -215,13 +222,21 @@ class Bench:
         )
 
 
-def _duplicate(kept: str, digest: str) -> Verdict:
-    return Verdict("duplicate", None if kept == digest else "content_differs")
+def name_by_state(message: Message, message_id: str) -> Message:
+    """Return a message that names itself by nothing, and its events, under this id."""
+    return message._replace(
+        message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
+    )
 
 
-def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
-    text = tracker.latest_occurrence
-    latest = None if text is None else Moment(read_occurrence(text), tracker.latest_order)
-    if latest is None or is_newer(candidate, latest):
-        return _APPLIED
-    return Verdict("stale", "older" if compare(candidate, latest) < 0 else "tie")
+def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]) -> Snapshot | None:
+    """Return the details that a message brings; None: nothing of it has an effect.
+
+    Details that came with an implausible event are not taken. Where another event of the message is, its names are, as long as
+    no other message has a block: a tracker must be found.
+    """
+    if _IMPLAUSIBLE not in times:
+        return snapshot
+    if all(isinstance(time, str) for time in times):
+        return None
+    return snapshot._replace(shipment=None, shipment_milestone=None)

@@ -53,7 +53,7 @@ class Event(NamedTuple):
 
     `event_id` is the sender's, kept across redeliveries and regroupings, or else derived from the content.
     `occurrence` is the courier's time as written. `by_arrival`: arrival decides between equal times, and where there is none.
-    `raw` is its whole content as canonical JSON, `digest` is of that: equal digests are equal events.
+    `raw` is its whole content as canonical JSON; equal digests are equal events.
     `flaw` is the reason for which it cannot be applied and goes to quarantine.
     """
 
@@ -73,18 +73,17 @@ class Event(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What the sender knew of the tracker when it built the message: replaces an older one, by `generated_at`.
+    """The details of a tracker as the sender knew them when it built the message: of two the later one stands.
 
-    `generated_at` is the sender's clock in microseconds since 1970, UTC; 0 where it is not given, -1 where there is no block that
-    could replace one; None where the sender has no such clock: then the time of arrival counts.
-    `shipment` is the block as compact JSON, or None where there is none; it may hold personal data.
+    `shipment` is the block as compact JSON; it may hold personal data. None means that there is no block: such details never
+    replace others that have one. `shipment_milestone` is the sender's own view in that block.
     """
 
-    generated_at: int | None
     tracking_number: str | None
     client_tracker_id: str | None
     shipment_reference: str | None
     shipment: str | None
+    shipment_milestone: str | None = None
 
 
 class Link(NamedTuple):
@@ -102,7 +101,9 @@ class Message(NamedTuple):
     present state it is a duplicate, else a new message, named by its delivery and position.
     `subject` is what the tracker stands for: `parcel`, `package` or `manifest`.
     `flaw` is the reason for which the whole message goes to quarantine, `detail` what was expected, in a sentence.
-    `raw` is the item as canonical JSON, `digest` is of that.
+    `raw` is the item as canonical JSON; equal digests are equal items.
+    `generated_at` is when the sender built the item, on its clock, in microseconds since 1970, UTC; 0 where it does not say; None
+    where the sender has no such clock: then arrival counts. It decides between details and between versions of one event.
     """
 
     position: int
@@ -118,6 +119,7 @@ class Message(NamedTuple):
     by_state: bool = False
     flaw: str | None = None
     detail: str | None = None
+    generated_at: int | None = None
 
 
 class Answer(NamedTuple):

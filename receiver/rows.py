@@ -34,7 +34,7 @@ class DeliveryRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """A message that was kept: its identity and its verdict. Never removed."""
+    """A message that was kept: its identity and its verdict. Never removed; a mended copy takes its place."""
 
     source: str
     message_id: str
@@ -61,12 +61,14 @@ class SightingRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """An event in a tracker's timeline: its identity, what it said and its verdict. Never removed.
+    """An event in a tracker's timeline: its identity, what it said and its verdict. A superseded version has the same fields.
 
     `against` is the event that was the tracker's latest when this one was decided.
     `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
-    The fields from `change_id` on are those of an applied event, which is a change: its id (sorted by the time of the decision,
-    the same for ever), the tracker's how-manieth move it is, and the status that it replaced.
+    The fields from `change_id` to `old_status_milestone` are those of the change that an applied event made: its id, its number
+    within the tracker, and the status that it replaced.
+    `message_id` brought this content first. `stands_by` is the latest message with this content, where that is another one, and
+    `generated_at` the clock of that message (`timelines.Version`); None in rows that version 0.1 wrote.
     """
 
     source: str
@@ -91,14 +93,41 @@ class EventRow(NamedTuple):
     move: int | None = None
     old_status: str | None = None
     old_status_milestone: str | None = None
+    generated_at: int | None = None
+    stands_by: str | None = None
+
+
+class ChangeRow(NamedTuple):
+    """A change that the row of its event does not tell: the event was revised since, or the tracker moved back to it.
+
+    `move` is its number within the tracker. `cause` is the message that took a newer event back; None where a revision
+    overwrote the change.
+    """
+
+    source: str
+    tracker_id: str
+    move: int
+    change_id: str
+    event_id: str
+    message_id: str
+    occurrence: str
+    old_status: str | None
+    old_status_milestone: str | None
+    status: str | None
+    status_code: str | None
+    status_category: str | None
+    status_milestone: str | None
+    location: str | None
+    received_at: int
+    cause: str | None = None
 
 
 class TrackerRow(NamedTuple):
     """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
 
     The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
-    are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or `created_at` before any event.
-    `moves` counts the applied events.
+    and `shipment_milestone` are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or
+    `created_at` before any event. `moves` counts the changes.
     """
 
     source: str
@@ -125,6 +154,7 @@ class TrackerRow(NamedTuple):
     applied_at: int | None = None
     moved_at: int = 0
     moves: int = 0
+    shipment_milestone: str | None = None
 
 
 class LinkRow(NamedTuple):

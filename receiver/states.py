@@ -1,10 +1,14 @@
 """What a snapshot and an event make of a tracker's row. Pure."""
 
 from collections.abc import Iterable
+from hashlib import blake2b
+from uuid import UUID
 
 from receiver.occurrence import Moment
 from receiver.records import Delivery, Event, Message, Snapshot, Verdict
-from receiver.rows import EventRow, TrackerRow
+from receiver.rows import ChangeRow, EventRow, TrackerRow
+
+_TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
 
 
 def make_event_row(
@@ -14,11 +18,10 @@ def make_event_row(
     event: Event,
     moment: Moment,
     verdict: Verdict,
-    before: TrackerRow,
-    change_id: str | None,
+    against: str | None,
+    clock: int,
 ) -> EventRow:
-    """Return an event as it stands in the timeline; `before` is the tracker when it was decided, `change_id` names its change."""
-    changed = (change_id, before.moves + 1, before.status, before.status_milestone) if change_id else ()
+    """Return an event as it stands in the timeline; `clock` is that of its message."""
     return EventRow(
         *key,
         event.event_id,
@@ -34,11 +37,60 @@ def make_event_row(
         event.courier_code,
         verdict.outcome,
         verdict.reason,
-        before.latest_event_id,
+        against,
         event.digest,
         delivery.received_at,
-        *changed,
+        generated_at=clock,
     )
+
+
+def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
+    """Return an event with the change that it makes of a tracker; `cause` is what lets the tracker come to it again."""
+    return event._replace(
+        change_id=make_change_id(event, *cause),
+        move=before.moves + 1,
+        old_status=before.status,
+        old_status_milestone=before.status_milestone,
+    )
+
+
+def make_change_id(event: EventRow, *cause: str) -> str:
+    """Return the id of a change: a UUID of version 8 (RFC 9562, 5.8) made of source, tracker, event and content.
+
+    So it is the same after a restore, a rebuild or a replay. A tracker that comes to an event again makes another change, so what
+    caused that is part of its id.
+    """
+    parts = "\0".join((event.source, event.tracker_id, event.event_id, event.digest, *cause))
+    number = int.from_bytes(blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
+    number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62
+    return str(UUID(int=number))
+
+
+def keep_change(event: EventRow, cause: str | None = None) -> ChangeRow:
+    """Return the change that an event's row tells, to be kept beside it."""
+    return ChangeRow(
+        event.source,
+        event.tracker_id,
+        event.move or 0,
+        event.change_id or "",
+        event.event_id,
+        event.message_id,
+        event.occurrence,
+        event.old_status,
+        event.old_status_milestone,
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.received_at,
+        cause,
+    )
+
+
+def tells_the_same(one: EventRow, other: EventRow) -> bool:
+    """Tell whether two versions of an event differ only in what no change carries."""
+    return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
 
 
 def new_tracker(
@@ -58,6 +110,7 @@ def new_tracker(
         snapshot_message_id=message_id,
         created_at=delivery.received_at,
         moved_at=delivery.received_at,
+        shipment_milestone=snapshot.shipment_milestone,
     )
 
 
@@ -75,11 +128,12 @@ def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, me
         shipment=snapshot.shipment,
         snapshot_generated_at=generated_at,
         snapshot_message_id=message_id,
+        shipment_milestone=snapshot.shipment_milestone,
     )
 
 
-def advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
-    """Return the tracker moved to this event."""
+def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> TrackerRow:
+    """Return the tracker standing at this event since `at`, after so many changes."""
     return tracker._replace(
         status=event.status,
         status_code=event.status_code,
@@ -91,7 +145,7 @@ def advance(tracker: TrackerRow, event: EventRow) -> TrackerRow:
         latest_event_id=event.event_id,
         latest_message_id=event.message_id,
         latest_digest=event.digest,
-        applied_at=event.received_at,
-        moved_at=event.received_at,
-        moves=tracker.moves + 1,
+        applied_at=at,
+        moved_at=at,
+        moves=moves,
     )

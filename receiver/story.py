@@ -33,6 +33,7 @@ _RULES = {
 
 _WHY_STALE = {
     "older": "which is newer",
+    "superseded": "and this is an earlier version of an event that was corrected",
     "tie": "which is as new: neither the times nor an `order` on both say which came later",
 }
 
@@ -140,7 +141,8 @@ def _of_tracker(found: dict[str, Any]) -> str:
 def _tell_event(event: dict[str, Any]) -> str:
     name = f"Event {event['event_id']}, “{event['status'] or 'no text'}” of {event['occurrence']}"
     if event["outcome"] == "applied":
-        return f"{name}, was applied: it was newer than all that was known, and the tracker moved to it."
+        how = "it corrects an earlier version" if event["reason"] == "revised" else "it was newer than all that was known"
+        return f"{name}, was applied: {how}, and the tracker moved to it."
     if event["outcome"] == "duplicate":
         other = ", with other content" if event["reason"] else ""
         return f"{name}, was a duplicate: message {event['known_from']} had told it before{other}."

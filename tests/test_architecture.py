@@ -37,15 +37,18 @@ MAY_IMPORT = {
     "probe": "gate",
     "alarms": "clock",
     "states": "occurrence records rows",
-    "decide": "clock occurrence records rows states",
+    "timelines": "occurrence rows",
+    "revisions": "occurrence records rows states timelines",
+    "identities": "records rows",
+    "decide": "clock identities occurrence records revisions rows states timelines",
     "answers": "errors records",
-    "sources": "clock errors occurrence records",
+    "sources": "clock errors occurrence records trimming",
     "retention": "",
     "settings": "addresses alarms errors files gate retention sources targets trimming",
     "codings": "errors",
     "intake": "codings errors records sources",
     "forgetting": "errors records sources",
-    "storage": "answers changes clock decide errors forgetting occurrence records retention rows states",
+    "storage": "answers changes clock decide errors forgetting identities occurrence records retention rows states timelines",
     "conformance": "gate",
     "relay": "addresses changes clock errors gate handlers logs outage settings stopping storage targets",
     "channel": "records",
@@ -82,6 +85,7 @@ ONLY_IN = {
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
     *("sources", "codings", "intake", "changes", "targets", "trimming", "probe", "outage"),
+    *("states", "timelines", "revisions", "identities"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
@@ -92,7 +96,7 @@ DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tabl
     "storage/operations.py": {"sqlite_with_rowid"},
     "storage/dispatches.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
-    "storage/migrations/versions": {"sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
+    "storage/migrations/versions": {"sqlite", "sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
 }
 
 SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}

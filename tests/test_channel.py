@@ -13,7 +13,7 @@ from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submiss
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
-MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot(1, "AB", None, None, "{}"), events=(EVENT,))
+MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot("AB", None, None, "{}"), events=(EVENT,))
 TALK: list[Keep | Read | Do | Replies] = [
     Keep(1, Submission(DELIVERY, (MESSAGE,))),
     Do(2, "trim_refused", ()),

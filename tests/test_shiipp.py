@@ -78,7 +78,7 @@ def test_who_and_when_is_found_in_every_body(name: str, expected: list[tuple[str
 def test_a_tracker_is_found_by_its_numbers(name: str, numbers: tuple[str | None, ...]) -> None:
     (message,) = read(name)
     assert message.snapshot is not None
-    assert message.snapshot[1:4] == numbers
+    assert message.snapshot[:3] == numbers
 
 
 def test_a_package_is_received_and_a_manifest_has_the_status_that_came() -> None:
@@ -217,8 +217,7 @@ SEVEN = ("2025-03-01T10:00:00.1234567", "2025-03-01T10:00:00.1234567-05:00", "20
 def test_a_time_is_kept_as_it_was_written(time: str) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "EntryDateTime": time})
     assert package.events[0].occurrence == details(package)["entry_time"] == time
-    assert package.snapshot is not None
-    assert package.snapshot.generated_at is not None
+    assert package.generated_at is None  # it is no clock of the sender's: arrival decides between details
     assert read_one(MANIFEST, {"manifest_id": "i", "status": "s", "time_stamp": time}).events[0].occurrence == time
 
 
@@ -226,8 +225,6 @@ def test_a_time_is_kept_as_it_was_written(time: str) -> None:
 def test_a_time_that_cannot_be_read_gives_way_to_arrival_and_is_kept(time: object) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "entry_time": time})
     assert (package.flaw, package.events[0].occurrence, package.events[0].by_arrival) == (None, None, True)
-    assert package.snapshot is not None
-    assert package.snapshot.generated_at is None
     assert details(package)["entry_time"] == time
 
 

@@ -60,7 +60,9 @@ def decide(plan: Plan, calls: Sequence[Call]) -> tuple[Bench, dict[str, list[str
 
 def known(bench: Bench, truth: Truth) -> Truth:
     state = bench.trackers[truth.source, truth.tracker_id]
-    kept = frozenset(event for source, tracker, event in bench.events if (source, tracker) == (truth.source, truth.tracker_id))
+    kept = frozenset(
+        event for source, tracker, event in bench.timelines.standing if (source, tracker) == (truth.source, truth.tracker_id)
+    )
     latest = (state.status, state.status_milestone, str(state.latest_occurrence), str(state.latest_event_id))
     return Truth(truth.source, truth.tracker_id, *latest, kept)
 

@@ -80,15 +80,22 @@ def test_of_a_message_that_came_very_often_the_first_calls_are_told(store: Store
     assert len(explain(store, "m")["deliveries"]) == 201
 
 
-@pytest.mark.parametrize(("status", "reason"), [("Arrived at the sorting centre", None), ("Something else", "content_differs")])
-def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store: Store, status: str, reason: str | None) -> None:
+def test_a_correction_is_told_and_its_earlier_version_too(store: Store) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
-    store.keep(single("second", tracker_id="t", events=[event("e", order=1, status=status), event("new", "2025-03-05")]))
+    store.keep(single("second", tracker_id="t", events=[event("e", order=1, status="Something else")]))
+    store.keep(single("a-third", tracker_id="t", events=[event("e", order=1, status="Yet another")]))
+    assert "was applied: it corrects an earlier version, and the tracker moved to it." in told(store, "second")
+    assert explain(store, "first")["events"][0]["superseded"] is True
+    assert "is stale (superseded)" in told(store, "a-third")
+
+
+def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store: Store) -> None:
+    store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
+    store.keep(single("second", tracker_id="t", events=[event("e", order=1), event("new", "2025-03-05")]))
     events = {found["event_id"]: found for found in explain(store, "second")["events"]}
-    assert (events["e"]["outcome"], events["e"]["reason"], events["e"]["known_from"]) == ("duplicate", reason, "first")
+    assert (events["e"]["outcome"], events["e"]["reason"], events["e"]["known_from"]) == ("duplicate", None, "first")
     assert (events["new"]["outcome"], events["new"]["known_from"]) == ("applied", None)
-    other = ", with other content" if reason else ""
-    assert f"was a duplicate: message first had told it before{other}." in told(store, "second")
+    assert "was a duplicate: message first had told it before." in told(store, "second")
 
 
 def test_a_quarantined_event_is_no_duplicate_of_what_came_later(store: Store) -> None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receiver.trimming import trim
+
 _MAX_DEPTH = 4
 _MAX_KEYS = 500
 _INDEX = re.compile(r"[0-9]{1,6}")
@@ -40,7 +42,7 @@ def look_up(item: object, place: str) -> Any:
 
 def is_missing(value: object) -> bool:
     """Tell whether a value says nothing: absent, null, blank, or a variable that was not filled in."""
-    return value is None or (isinstance(value, str) and (not value.strip() or _VARIABLE.fullmatch(value) is not None))
+    return value is None or (isinstance(value, str) and (not trim(value) or _VARIABLE.fullmatch(value) is not None))
 
 
 def fold(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from receiver.errors import InvalidJson
+from receiver.trimming import trim
 
 MAX_ITEMS = 10_000
 """Items and events in one body; a call with more is kept as unreadable. Ship24 groups far fewer."""
@@ -72,17 +73,27 @@ def text(value: object, limit: int = _MAX_TEXT) -> str | None:
 
 
 def label(value: object) -> str | None:
-    """Return a short string that may stand in an index, such as a tracking number."""
-    return text(value, _MAX_KEY)
+    """Return a short string that may stand in an index, such as a tracking number, trimmed."""
+    return text(trim(value) if isinstance(value, str) else value, _MAX_KEY)
 
 
 def identity(value: object) -> str | None:
-    """Return an opaque identity, or None if there is none. One too long for an index is replaced by its hash."""
+    """Return an opaque identity, trimmed, or None if there is none. One too long for an index is replaced by its hash."""
     if not isinstance(value, str):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    value = trim(value)
     if len(value) > _MAX_KEY or "\0" in value:
         return "blake2b:" + digest(value.encode())
-    return value if value.strip() else None
+    return value or None
+
+
+def trim_all(value: Any) -> Any:
+    """Return some JSON with every text in it trimmed; keys stay as they are."""
+    if isinstance(value, str):
+        return trim(value)
+    if isinstance(value, dict):
+        return {key: trim_all(inner) for key, inner in value.items()}
+    return [trim_all(inner) for inner in value] if isinstance(value, list) else value
 
 
 def integer(value: object) -> int | None:

@@ -15,7 +15,7 @@ from receiver.errors import UnexpectedShape
 from receiver.occurrence import rank
 from receiver.records import Event, Link, Message, Snapshot
 from receiver.sources.places import Places, find_folded, is_missing, look_up, unfold
-from receiver.sources.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text
+from receiver.sources.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
 
 RECEIVED = "received at warehouse"
 _CLOCK = re.compile(r"\d:\d\d")  # a time of day, in whatever form
@@ -167,58 +167,57 @@ def _read_item(kind: str, places: Places, position: int, item: object) -> Messag
     found = identify(kind, mapped)
     if found is None:
         return Message(position, raw, digest(raw), topic=kind, flaw="unmapped", detail=explain_unmapped(kind, places, mapped))
+    content = digest(canonical(trim_all(item)) or raw)  # a number that was typed and one that was scanned are equal
     make = _package if kind == "new-package" else _manifest
-    return make(position, raw, mapped, found)
+    return make(position, raw, content, mapped, found)
 
 
-def _package(position: int, raw: bytes, mapped: Mapped, found: Identity) -> Message:
+def _package(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
     time = mapped.label("entry_time")
     manifest = mapped.identity("manifest_id") or mapped.identity("manifest_number")
     return Message(
         position,
         raw,
-        digest(raw),
+        content,
         message_id=found.message_id,
         tracker_id=found.tracker_id,
         subject="package",
         topic="new-package",
         snapshot=Snapshot(
-            rank(time) if time else None,
             mapped.label("tracking_number"),
             mapped.label("user_code"),
             mapped.label("house_number"),
             _details(mapped),
         ),
-        events=(_event(found, RECEIVED, "received_at_warehouse", time, raw),),
+        events=(_event(found, RECEIVED, "received_at_warehouse", time, raw, content),),
         links=(Link(found.tracker_id, _join("manifest:", manifest)),) if manifest else (),
         by_state=found.message_id is None,
     )
 
 
-def _manifest(position: int, raw: bytes, mapped: Mapped, found: Identity) -> Message:
+def _manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
     status, time = mapped.label("status") or "", mapped.label("time")
     return Message(
         position,
         raw,
-        digest(raw),
+        content,
         message_id=found.message_id,
         tracker_id=found.tracker_id,
         subject="manifest",
         topic="manifest-status",
         snapshot=Snapshot(
-            rank(time) if time else None,
             mapped.label("manifest_number"),
             None,
             mapped.label("awb_number"),
             _details(mapped),
         ),
-        events=(_event(found, status, status.strip().casefold(), time, raw),),
+        events=(_event(found, status, status.casefold(), time, raw, content),),
         links=tuple(Link(package, found.tracker_id) for package in _packages(mapped.values.get("packages"))),
         by_state=found.message_id is None,
     )
 
 
-def _event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes) -> Event:
+def _event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes, content: str) -> Event:
     """Make the one event of an item. A time in another form than the four is not a time: then arrival decides, and the row
     says so.
     """
@@ -233,7 +232,7 @@ def _event(found: Identity, status: str, milestone: str, time: str | None, raw: 
         location=None,
         courier_code=None,
         raw=raw,
-        digest=digest(raw),
+        digest=content,
         by_arrival=True,
     )
 

@@ -71,10 +71,11 @@ def _read_item(position: int, item: object) -> Message:
         message_id=message_id,
         tracker_id=tracker_id,
         topic=label(metadata.get("topic")) or EVENTS_TOPIC,
-        snapshot=_read_snapshot(metadata, tracker, item.get("shipment")),
+        snapshot=_read_snapshot(tracker, item.get("shipment")),
         events=tuple(_read_events(events)) if flaw is None and events else (),
         flaw=flaw,
         detail=detail,
+        generated_at=_read_generated_at(metadata.get("generatedAt")),
     )
 
 
@@ -88,14 +89,14 @@ def _find_flaw(message_id: str | None, tracker_id: str | None, events: object) -
     return None, None
 
 
-def _read_snapshot(metadata: dict[str, Any], tracker: dict[str, Any], shipment: object) -> Snapshot:
+def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
     has_block = isinstance(shipment, dict)  # null means absent; proof of delivery has none
     return Snapshot(
-        generated_at=_read_generated_at(metadata.get("generatedAt")) if has_block else -1,
         tracking_number=label(tracker.get("trackingNumber")),  # upper-cased by Ship24, not unique
         client_tracker_id=label(tracker.get("clientTrackerId")),  # the user's own, not unique for ever
         shipment_reference=label(tracker.get("shipmentReference")),
         shipment=orjson.dumps(shipment).decode() if has_block else None,
+        shipment_milestone=label(mapping(shipment).get("statusMilestone")) or None,  # may differ from the newest event's
     )
 
 

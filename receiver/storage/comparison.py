@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, func, select
 
+from receiver.storage.corrections import SUPERSEDED, ChangeTable
 from receiver.storage.database import Database
 from receiver.storage.statements import Lookup
 from receiver.storage.tables import (
@@ -20,9 +21,15 @@ from receiver.storage.tables import (
     table_of,
 )
 
-_COMPARED = (DeliveryTable, MessageTable, SightingTable, EventTable, TrackerTable, TermTable, LinkTable)
-_COUNTED = (BodyTable, QuarantineTable)  # copied as they are; named anew
-_OWN = {"change_id", "version"}  # each database's own
+_COMPARED = (
+    *(table_of(model) for model in (DeliveryTable, MessageTable, SightingTable, EventTable)),
+    SUPERSEDED,
+    *(table_of(model) for model in (ChangeTable, TrackerTable, TermTable, LinkTable)),
+)
+_COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are; named anew
+_OWN = {  # each database's own: a count of writes, and what version 0.1 did not write, or otherwise
+    *("version", "change_id", "generated_at", "stands_by", "shipment_milestone"),
+}
 _ROWS = 500
 
 
@@ -38,9 +45,8 @@ class Comparison(NamedTuple):
 def compare(source: Connection, target: Database) -> Iterator[Comparison]:
     """Compare table by table what calls make."""
     with target.read() as connection:
-        for model in (*_COMPARED, *_COUNTED):
-            table = table_of(model)
-            differing = _count_differing(source, connection, target, table) if model in _COMPARED else None
+        for table in (*_COMPARED, *_COUNTED):
+            differing = _count_differing(source, connection, target, table) if table in _COMPARED else None
             yield Comparison(str(table.name), _count(source, table), _count(connection, table), differing)
 
 
@@ -50,7 +56,10 @@ def _count(connection: Connection, table: Table) -> int:
 
 def _count_differing(source: Connection, connection: Connection, target: Database, table: Table) -> int:
     keys = list(table.primary_key.columns)
-    columns = [*keys, *(column for column in table.columns if not column.primary_key and column.name not in _OWN)]
+    columns = [
+        *keys,
+        *(column for column in table.columns if not column.primary_key and column.name not in _OWN),
+    ]
     lookup, differing = Lookup(target, table, columns), 0
     options: Any = {"stream_results": True, "yield_per": _ROWS}
     for rows in source.execute(select(*columns), execution_options=options).partitions(_ROWS):

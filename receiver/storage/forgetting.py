@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, delete, select, union, update
 
 from receiver.errors import NotFound
 from receiver.forgetting import Erasure, KeptCall, Part, Split, Tracked, plan
+from receiver.storage.corrections import SUPERSEDED
 from receiver.storage.database import Database
 from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.faults import LostRace
@@ -132,7 +133,8 @@ def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterat
     events, messages, quarantine = table_of(EventTable), table_of(MessageTable), table_of(QuarantineTable)
     own = select(events.c.message_id).where(events.c.source == source, events.c.tracker_id == tracker_id)
     rest = select(messages.c.message_id).where(messages.c.source == source, messages.c.tracker_id == tracker_id, WITHOUT_EVENTS)
-    told = union(own, rest)
+    superseded = select(SUPERSEDED.c.message_id).where(SUPERSEDED.c.source == source, SUPERSEDED.c.tracker_id == tracker_id)
+    told = union(own, superseded, rest)
     for table in (messages, table_of(SightingTable)):
         carried = select(table.c.delivery_id, table.c.position).where(table.c.source == source, table.c.message_id.in_(told))
         yield from (tuple(row) for row in connection.execute(carried))

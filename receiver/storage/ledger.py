@@ -1,7 +1,8 @@
 """What a bench must know of the tables, and what it decided into them: for calls that come in, and those decided again."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, literal_column, null
 
@@ -9,11 +10,13 @@ from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.records import Submission
-from receiver.rows import DispatchRow, EventRow, TrackerRow
+from receiver.rows import DispatchRow, EventRow, MessageRow, TrackerRow
+from receiver.storage.corrections import SUPERSEDED, ChangeTable
 from receiver.storage.database import Database
 from receiver.storage.dispatches import BLOCKED, DispatchTable
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
+from receiver.storage.revising import find_partly, read_timelines, refresh_versions, rewrite_messages
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables import (
     EventTable,
@@ -25,6 +28,12 @@ from receiver.storage.tables import (
     TrackerTable,
     table_of,
 )
+from receiver.timelines import Version
+
+_VERSION = ("source", "tracker_id", "event_id", "digest", "generated_at", "stands_by", "message_id")
+
+Contents: TypeAlias = Mapping[tuple[str, str, str], set[str]]
+"""The events that a batch names: identity to the digests under which it has them."""
 
 
 class Ledger:
@@ -36,12 +45,15 @@ class Ledger:
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
         self._find_trackers = Lookup(database, trackers, state, lock="wait")
-        self._find_messages = Lookup(database, messages, [messages.c.source, messages.c.message_id, messages.c.digest])
-        self._find_events = Lookup(database, events, [events.c.source, events.c.tracker_id, events.c.event_id, events.c.digest])
+        self._find_messages = Lookup(database, messages, list(messages.columns))
+        self._find_events = Lookup(database, events, [events.c[name] for name in _VERSION])
         self._add_trackers = Insert(database, trackers)
         self._put_trackers = Insert(database, trackers, replace_if=is_next, kept=["shipment"])
         self._add_messages = Insert(database, messages)
         self._add_events = Insert(database, events)
+        self._put_events = Insert(database, events, replace_if=is_same_event)
+        self._add_superseded = Insert(database, SUPERSEDED)
+        self._add_kept_changes = Insert(database, table_of(ChangeTable))
         self._add_sightings = Insert(database, table_of(SightingTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(TermTable))
@@ -51,16 +63,18 @@ class Ledger:
     def read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
         """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
         trackers: set[tuple[str, str]] = set()
-        messages: set[tuple[str, str]] = set()
-        events: set[tuple[str, str, str]] = set()
+        messages: dict[tuple[str, str], set[str]] = defaultdict(set)
+        events: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         for submission in batch:
             source = submission.delivery.source
             for message in submission.messages:
                 if message.message_id is not None:
-                    messages.add((source, message.message_id))
+                    messages[source, message.message_id].add(message.digest)
                 if message.tracker_id is not None:
                     trackers.add((source, message.tracker_id))
-                    events.update([(source, message.tracker_id, event.event_id) for event in message.events])
+                    if not message.by_state:  # what names itself by nothing is no version of anything
+                        for event in message.events:
+                            events[source, message.tracker_id, event.event_id].add(event.digest)
         self.read_keys(connection, bench, trackers, messages, events)
 
     def read_keys(
@@ -68,24 +82,35 @@ class Ledger:
         connection: Connection,
         bench: Bench,
         trackers: set[tuple[str, str]],
-        messages: set[tuple[str, str]],
-        events: set[tuple[str, str, str]],
+        messages: Mapping[tuple[str, str], set[str]],
+        events: Contents,
     ) -> None:
-        """Tell the bench what is known by these keys, and lock the trackers that exist."""
+        """Tell the bench what is known by these keys, and lock the trackers that exist.
+
+        Only where an event, or a message, comes with other content than is known, more is read: the timeline of the tracker, and
+        whether a part of the message is in quarantine.
+        """
         for row in self._find_trackers.execute(connection, sorted(trackers)):
             bench.trackers[row[0], row[1]] = TrackerRow(*row)
         for row in self._find_messages.execute(connection, sorted(messages)):
-            bench.messages[row[0], row[1]] = row[2]
+            bench.messages.known[row[0], row[1]] = MessageRow(*row)
         for row in self._find_events.execute(connection, sorted(events)):
-            bench.events[row[0], row[1], row[2]] = row[3]
+            bench.timelines.standing[row[0], row[1], row[2]] = Version(row[3], row[4] or 0, row[5] or row[6])
+        other = [kept for key, kept in bench.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
+        if other:
+            bench.messages.partly |= find_partly(connection, other)
+        revised = {identity[:2] for identity, digests in events.items() if _is_revised(bench, identity, digests)}
+        if revised:
+            read_timelines(connection, bench.timelines, revised)
 
     def write(self, connection: Connection, bench: Bench) -> None:
         """Write what was decided, and its changes for those who want them. Raises LostRace if another process was first."""
         moved = [bench.trackers[key] for key in sorted(bench.moved)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
         complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
-        complete &= self._add_messages.execute(connection, sorted(bench.new_messages))
-        complete &= self._add_events.execute(connection, bench.new_events)
+        complete &= self._add_messages.execute(connection, [row for _, row in sorted(bench.messages.new.items())])
+        complete &= self._write_events(connection, bench)
+        complete &= rewrite_messages(connection, [pair for _, pair in sorted(bench.messages.rewritten.items())])
         if not complete:
             raise LostRace
         self._add_terms.execute(connection, sorted(bench.terms))
@@ -93,6 +118,16 @@ class Ledger:
         self._add_sightings.execute(connection, bench.sightings)
         self._add_quarantine.execute(connection, bench.quarantined)
         self._write_dispatches(connection, bench.changes, to_micros(bench.now))
+
+    def _write_events(self, connection: Connection, bench: Bench) -> bool:
+        timelines = bench.timelines
+        if timelines.refreshed:
+            timelines.refresh_rows()
+            refresh_versions(connection, timelines.refreshed)
+        self._add_superseded.execute(connection, timelines.superseded)
+        self._add_kept_changes.execute(connection, bench.kept_changes)
+        complete = self._add_events.execute(connection, [*timelines.new.values()])
+        return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
     def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
         """Put changes into the outbox of those who want them."""
@@ -108,6 +143,18 @@ class Ledger:
         if rows:
             self._add_dispatches.execute(connection, rows)
             note_changes(connection)
+
+
+def _is_revised(bench: Bench, identity: tuple[str, str, str], digests: set[str]) -> bool:
+    standing = bench.timelines.standing.get(identity)
+    return len(digests) > 1 or (standing is not None and standing.digest not in digests)
+
+
+def is_same_event(old: Any, new: Any) -> Any:
+    """The condition under which an event's row is replaced: always, as its tracker is locked. Within a batch an event may be
+    corrected and then corrected back.
+    """
+    return old.event_id == new.event_id
 
 
 def is_next(old: Any, new: Any) -> Any:

@@ -42,12 +42,8 @@ from receiver.storage.dispatches import (
 )
 from receiver.storage.notifications import note_changes
 from receiver.storage.statements import Lookup
-from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
-
-_OF_EVENT = (
-    *("move", "source", "tracker_id", "event_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
-    *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
-)
+from receiver.storage.tables import table_of
+from receiver.storage.waiting import read_changes
 
 _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
@@ -172,7 +168,7 @@ class Outbox:
         unsettled = rows.c.unsettled + case((rows.c.claim != SUSPECT, 1), else_=0)
         ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
         connection.execute(ours, places)
-        read = connection.execute(_read_changes().where(rows.c.claim == mark)).mappings()
+        read = connection.execute(read_changes().where(rows.c.claim == mark)).mappings()
         made = ((Change(**{name: row[name] for name in Change._fields}), row) for row in read)
         return [Claimed(mark, change, row["attempts"] + 1, row["unsettled"]) for change, row in made]
 
@@ -273,21 +269,3 @@ class Outbox:
         connection.execute(delete(dead).where(*is_row(dead)), keys)
         note_changes(connection)
         return len(found)
-
-
-def _read_changes() -> Any:
-    """Return the statement that puts changes together again from where their parts are kept."""
-    rows, events = table_of(DispatchTable), table_of(EventTable)
-    messages, trackers = table_of(MessageTable), table_of(TrackerTable)
-    columns = [events.c.change_id.label("id"), *(events.c[name] for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
-    columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]
-    columns += [messages.c.delivery_id, messages.c.position]
-    same = [(events.c[name] == rows.c[name]) for name in ("source", "tracker_id", "event_id")]
-    return (
-        select(*columns)
-        .select_from(rows)
-        .join(events, and_(*same))
-        .join(trackers, and_(trackers.c.source == rows.c.source, trackers.c.tracker_id == rows.c.tracker_id))
-        .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == events.c.message_id))
-        .order_by(events.c.change_id)
-    )

@@ -1,41 +1,42 @@
 """Calls whose bodies are gone cannot be decided again: what they made is taken over as it stands on record."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import sqlalchemy
 from sqlalchemy import Connection, select
 
 from receiver.decide import Bench
-from receiver.rows import EventRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
-from receiver.states import advance
+from receiver.identities import remember
+from receiver.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.states import advance, keep_change
+from receiver.storage.corrections import SUPERSEDED, ChangeTable
 from receiver.storage.statements import chunks
-from receiver.storage.tables import (
-    EventTable,
-    MessageTable,
-    QuarantineTable,
-    SightingTable,
-    Table,
-    TrackerTable,
-    table_of,
-)
+from receiver.storage.tables import EventTable, MessageTable, QuarantineTable, SightingTable, Table, TrackerTable, table_of
 
+_K = TypeVar("_K")
 _KEYS = 1000  # named in one statement
-
 _SNAPSHOT = (
     *("tracking_number", "client_tracker_id", "shipment_reference"),
-    *("shipment", "snapshot_generated_at", "snapshot_message_id"),
+    *("shipment", "shipment_milestone", "snapshot_generated_at", "snapshot_message_id"),
 )
-_NO_STATE = {name: TrackerRow._field_defaults[name] for name in TrackerRow._field_defaults if name != "moved_at"}
+_NO_STATE = {
+    name: default for name, default in TrackerRow._field_defaults.items() if name not in {"moved_at", "shipment_milestone"}
+}
 
 
 class Legacy(NamedTuple):
-    """All that some calls made, by the calls' ids; `events` by the messages that told them, `trackers` as they are in the end."""
+    """All that some calls made, by the calls' ids; `events` by the messages that told them, those that do not stand too.
+
+    `changes` are those that a message made by taking an event back, `trackers` are as they are in the end.
+    """
 
     messages: dict[str, list[MessageRow]]
     sightings: dict[str, list[SightingRow]]
     apart: dict[str, list[QuarantineRow]]
     events: dict[tuple[str, str], list[EventRow]]
+    changes: dict[tuple[str, str], list[ChangeRow]]
     trackers: dict[tuple[str, str], TrackerRow]
 
     def positions(self, delivery_id: str) -> set[int]:
@@ -44,13 +45,13 @@ class Legacy(NamedTuple):
         found |= {row.position for row in self.sightings.get(delivery_id, ())}
         return found | {row.position for row in self.apart.get(delivery_id, ())}
 
-    def message_keys(self) -> set[tuple[str, str]]:
-        """Return the keys of its messages."""
-        return {(row.source, row.message_id) for row in chain.from_iterable(self.messages.values())}
+    def message_keys(self) -> dict[tuple[str, str], set[str]]:
+        """Return the keys of its messages, with their digests."""
+        return _gather((row[:2], row.digest) for row in chain.from_iterable(self.messages.values()))
 
-    def event_keys(self) -> set[tuple[str, str, str]]:
-        """Return the keys of its events."""
-        return {row[:3] for row in chain.from_iterable(self.events.values())}
+    def contents(self) -> dict[tuple[str, str, str], set[str]]:
+        """Return the keys of its events, with the digests of their versions."""
+        return _gather((row[:3], row.digest) for row in chain.from_iterable(self.events.values()))
 
 
 def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Legacy:
@@ -65,7 +66,8 @@ def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Legacy
     for row in _of_calls(connection, QuarantineTable, delivery_ids):
         apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
     kept = list(chain.from_iterable(messages.values()))
-    return Legacy(messages, sightings, apart, _read_events(connection, kept), _read_trackers(connection, kept))
+    events, changes = _read_events(connection, kept), _read_changes(connection, kept)
+    return Legacy(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
 
 
 def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | None = None) -> None:
@@ -75,14 +77,21 @@ def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | No
         return position is None or row.position == position
 
     for message in filter(is_meant, legacy.messages.get(delivery_id, ())):
-        if (message.source, message.message_id) in bench.messages:
+        key = (message.source, message.message_id)
+        known = bench.messages.known.get(key)
+        if known is None:
+            bench.messages.add(message, partly=False)
+        elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
+            bench.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
+            bench.sightings.append(remember(known))
+        else:
             continue
-        bench.messages[message.source, message.message_id] = message.digest
-        bench.new_messages.append(message)
         if message.tracker_id is not None:
             _take_tracker(bench, legacy, (message.source, message.tracker_id))
-        for event in legacy.events.get((message.source, message.message_id), ()):
+        for event in legacy.events.get(key, ()):
             _take_event(bench, event)
+        for change in legacy.changes.get(key, ()):
+            _take_change(bench, change)
     bench.sightings += filter(is_meant, legacy.sightings.get(delivery_id, ()))
     bench.quarantined += filter(is_meant, legacy.apart.get(delivery_id, ()))
 
@@ -99,13 +108,30 @@ def _take_tracker(bench: Bench, legacy: Legacy, key: tuple[str, str]) -> None:
 
 
 def _take_event(bench: Bench, event: EventRow) -> None:
-    key = (event.source, event.tracker_id)
-    if event[:3] in bench.events or key not in bench.trackers:
+    key, timelines = (event.source, event.tracker_id), bench.timelines
+    standing = timelines.standing.get(event[:3])
+    if key not in bench.trackers or (standing is not None and standing.digest == event.digest):
         return
-    bench.events[event[:3]] = event.digest
-    bench.new_events.append(event)
+    if event.reason == "superseded":
+        timelines.supersede(event)
+        return
+    if standing is None:
+        timelines.add(event)
+    else:
+        old = timelines.replace(event)
+        bench.kept_changes += [] if old.change_id is None else [keep_change(old)]
     if event.outcome == "applied":
-        bench.move(key, bench.trackers[key], advance(bench.trackers[key], event))
+        before = bench.trackers[key]
+        bench.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
+
+
+def _take_change(bench: Bench, change: ChangeRow) -> None:
+    """Let a tracker move back to an event, as it did when another one was taken back."""
+    key = (change.source, change.tracker_id)
+    event = bench.timelines.timeline(key).get(change.event_id)
+    if event is not None:
+        bench.kept_changes.append(change)
+        bench.move(key, bench.trackers[key], advance(bench.trackers[key], event, change.received_at, change.move))
 
 
 def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:
@@ -115,13 +141,35 @@ def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collecti
 
 
 def _read_events(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], list[EventRow]]:
-    table, found = table_of(EventTable), dict[tuple[str, str], list[EventRow]]()
+    found: dict[tuple[str, str], list[EventRow]] = {}
+    for table in (SUPERSEDED, table_of(EventTable)):
+        for row in _of_messages(connection, table, "message_id", messages):
+            found.setdefault((row.source, row.message_id), []).append(EventRow(*row))
+    for rows in found.values():
+        rows.sort(key=lambda row: (row.move is None, row.move, row.event_id))
+    return found
+
+
+def _read_changes(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], list[ChangeRow]]:
+    found: dict[tuple[str, str], list[ChangeRow]] = {}
+    for row in _of_messages(connection, table_of(ChangeTable), "cause", messages):
+        found.setdefault((row.source, row.cause), []).append(ChangeRow(*row))
+    return found
+
+
+def _of_messages(connection: Connection, table: sqlalchemy.Table, name: str, messages: Sequence[MessageRow]) -> Iterator[Any]:
+    """Give the rows of the messages' trackers that name one of the messages in this column."""
     for source in sorted({row.source for row in messages}):
         for told in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
             trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}
-            named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c.message_id.in_(ids)
-            for row in connection.execute(select(table).where(*named).order_by(table.c.move, table.c.event_id)):
-                found.setdefault((source, row.message_id), []).append(EventRow(*row))
+            named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c[name].in_(ids)
+            yield from connection.execute(select(table).where(*named))
+
+
+def _gather(pairs: Iterable[tuple[_K, str]]) -> dict[_K, set[str]]:
+    found: dict[_K, set[str]] = {}
+    for key, digest in pairs:
+        found.setdefault(key, set()).add(digest)
     return found
 
 

@@ -16,6 +16,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailabl
 from receiver.forgetting import BLANK
 from receiver.records import Delivery, Submission
 from receiver.rows import AuditRow, DeliveryRow
+from receiver.storage.corrections import SUPERSEDED, ChangeTable
 from receiver.storage.database import Database
 from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.inbox import make_harmless
@@ -44,7 +45,10 @@ _CALLS = 200  # in one transaction
 _BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one call
 _ROWS = 500
 
-_MADE = (DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable, EventTable, TrackerTable, TermTable, LinkTable)
+_MADE = (
+    *(DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable),
+    *(EventTable, ChangeTable, TrackerTable, TermTable, LinkTable),
+)
 _LEFT = (DispatchTable, DeadTable)
 
 _Step = DeliveryRow | AuditRow
@@ -99,7 +103,7 @@ class Rebuild:
 
     def copy_rest(self) -> None:
         """Copy what is not made by calls: customers, windows, uses of tokens, counts, what operators did."""
-        made = {table_of(model) for model in (*_MADE, *_LEFT)}
+        made = {SUPERSEDED, *(table_of(model) for model in (*_MADE, *_LEFT))}
         for table in METADATA.sorted_tables:
             if table in made:
                 continue
@@ -172,7 +176,7 @@ class Rebuild:
     def _decide(self, connection: Connection, calls: Sequence[Kept], legacy: Legacy) -> None:
         bench = Bench(self._max_future, from_micros(calls[0].row.decided_at))
         self._ledger.read(connection, bench, [call.submission for call in calls if call.submission is not None])
-        self._ledger.read_keys(connection, bench, set(legacy.trackers), legacy.message_keys(), legacy.event_keys())
+        self._ledger.read_keys(connection, bench, set(legacy.trackers), legacy.message_keys(), legacy.contents())
         for call in calls:
             bench.now = from_micros(call.row.decided_at)
             if call.submission is None:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from receiver.changes import Subscription
 from receiver.clock import from_micros
-from receiver.decide import Bench
+from receiver.decide import Bench, name_by_state
 from receiver.errors import NotFound, Underway, UnexpectedShape
 from receiver.forgetting import BLANK
+from receiver.identities import better
 from receiver.records import OUTCOMES, Delivery, Message, Submission, Verdict
 from receiver.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.storage.database import Database
@@ -143,11 +144,11 @@ class Replays:
     def _replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
         row = self._lock(connection, submission.delivery.id, order.as_read)
         record = _read_record(connection, row.id)
-        wanted = tuple([message for message in submission.messages if record.is_open(message, force=order.force)])
+        wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=order.force)])
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
-        bench = Bench(timedelta.max if order.force else self._max_future, from_micros(order.now))
+        bench = Bench(self._max_future, from_micros(order.now), order.force)
         self._ledger.read(connection, bench, [submission._replace(messages=wanted)])
         known = dict(bench.trackers)
         decided = _decide(bench, submission.delivery, wanted, record)
@@ -156,7 +157,7 @@ class Replays:
         self._ledger.write(connection, bench)
         items = _compare(record, decided)
         _write_counts(connection, row, items)
-        changed |= bool(bench.moved or bench.new_events) or any(item.changed for item in items)
+        changed |= bool(bench.moved or bench.timelines.new or bench.timelines.revised) or any(item.changed for item in items)
         return Replayed(row.id, changed, items, tuple([_move(key, known, bench) for key in sorted(bench.moved)]))
 
     def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:
@@ -189,7 +190,12 @@ class _Record(NamedTuple):
             return False
         if kept is not None:
             return force and (kept.outcome == "quarantined" or position in self.apart)
-        return seen is None or seen.outcome == "quarantined"
+        return seen is None or (seen.outcome == "quarantined" and (force or seen.message_id is None))
+
+    def name(self, message: Message) -> Message:
+        """Return a message under the id that it has on record, where it names itself by nothing."""
+        kept = self.messages.get(message.position)
+        return message if kept is None or not message.by_state else name_by_state(message, kept.message_id)
 
 
 def _read_record(connection: Connection, delivery_id: str) -> _Record:
@@ -217,15 +223,8 @@ def _decide(bench: Bench, delivery: Delivery, wanted: Sequence[Message], record:
             (decided[message.position],) = bench.decide(delivery, [message]).messages
         else:
             verdict = bench.decide_again(delivery, message, kept.message_id)
-            decided[message.position] = kept.message_id, _best(Verdict(kept.outcome, kept.reason), verdict)
+            decided[message.position] = kept.message_id, better(Verdict(kept.outcome, kept.reason), verdict)
     return decided
-
-
-def _best(before: Verdict, after: Verdict) -> Verdict:
-    """Return what becomes of a message that had a verdict: its events that were known then are duplicates of themselves now."""
-    if before.outcome == "quarantined":
-        return after
-    return min(before, after, key=lambda verdict: OUTCOMES.index(verdict.outcome))
 
 
 def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
@@ -249,13 +248,14 @@ def _take_away(connection: Connection, bench: Bench, delivery_id: str, record: _
 
     Returns whether anything is otherwise.
     """
-    seen = {row.position: row for row in bench.sightings}
+    seen = {row.position: row for row in bench.sightings if row.delivery_id == delivery_id}
+    elsewhere = [row for row in bench.sightings if row.delivery_id != delivery_id]  # copies whose place a mended one took
     apart: dict[int, list[QuarantineRow]] = {}
     for row in bench.quarantined:
         apart.setdefault(row.position, []).append(row)
     seen_otherwise = [place for place in decided if record.sightings.get(place) != seen.get(place)]
     apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
-    bench.sightings = [row for row in bench.sightings if row.position in seen_otherwise]
+    bench.sightings = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
     bench.quarantined = [row for row in bench.quarantined if row.position in apart_otherwise]
     for table, places in ((table_of(SightingTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
         if places:

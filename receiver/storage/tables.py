@@ -26,6 +26,10 @@ WITHOUT_EVENTS = text("outcome NOT IN ('applied', 'stale')")
 """The messages that left no event of their own in a timeline: all others are found through their events."""
 
 
+MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
+"""The trackers of which the sender's own view is another than that of their newest event; a partial index has them alone."""
+
+
 class Table(SQLModel):
     """The root of our tables, with their own metadata."""
 
@@ -134,7 +138,7 @@ class SightingTable(Table, table=True):
 
 
 class EventTable(Table, table=True):
-    """The timelines: one row for each event of a tracker, with its verdict. An applied one is a change, with an id of its own."""
+    """The timelines: one row for each event of a tracker as it stands, with its verdict, and the change that it made."""
 
     __tablename__ = "events"
 
@@ -160,13 +164,23 @@ class EventTable(Table, table=True):
     move: int | None
     old_status: str | None = Field(sa_type=Text)
     old_status_milestone: str | None = Field(sa_type=Text)
+    generated_at: int | None = Field(sa_type=BigInteger)
+    stands_by: str | None = Field(sa_type=Text)
 
 
 class TrackerTable(Table, table=True):
     """The present state of each tracker. `moved_at` is `applied_at`, or `created_at` where no event was applied yet."""
 
     __tablename__ = "trackers"
-    __table_args__ = (Index(None, "source", "status_milestone", "moved_at", "tracker_id"),)
+    __table_args__ = (
+        Index(None, "source", "status_milestone", "moved_at", "tracker_id"),
+        Index(
+            "ix_trackers_milestone_differs",
+            *("source", "status_milestone", "moved_at", "tracker_id"),
+            sqlite_where=MILESTONE_DIFFERS,
+            postgresql_where=MILESTONE_DIFFERS,
+        ),
+    )
 
     source: str = key()
     tracker_id: str = key()
@@ -192,6 +206,7 @@ class TrackerTable(Table, table=True):
     applied_at: int | None = Field(sa_type=BigInteger)
     moved_at: int = Field(sa_type=BigInteger)
     moves: int
+    shipment_milestone: str | None = Field(sa_type=Text)
 
 
 class TermTable(Table, table=True):

@@ -5,7 +5,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, selec
 from receiver.errors import SchemaOutdated
 from receiver.storage.database import Database
 
-VERSION = "0009"
+VERSION = "0010"
 """The newest migration."""
 
 _TABLE = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own

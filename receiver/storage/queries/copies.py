@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
+from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import public
-from receiver.storage.tables import WITHOUT_EVENTS, EventTable, MessageTable, SightingTable, table_of
+from receiver.storage.tables import WITHOUT_EVENTS, MessageTable, SightingTable, table_of
 
 _MAX_COPIES = 500
 _MIN_SHARE = 5  # of one message
@@ -16,7 +17,7 @@ _SHOWN = ("message_id", "delivery_id", "position", "outcome", "reason", "receive
 
 def list_copies(database: Database, source: str, tracker_id: str) -> list[dict[str, Any]]:
     """Return the items that told of a tracker and left no event of their own, newest first; of very many the last ones."""
-    messages, events = table_of(MessageTable), table_of(EventTable)
+    messages, events = table_of(MessageTable), every_version()
     of_tracker = messages.c.source == source, messages.c.tracker_id == tracker_id
     silent = select(*(messages.c[name] for name in _SHOWN)).where(WITHOUT_EVENTS, *of_tracker)
     told = select(events.c.message_id).where(events.c.source == source, events.c.tracker_id == tracker_id)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, union_all
 
 from receiver.clock import first_id
 from receiver.errors import NotFound
+from receiver.storage.corrections import SUPERSEDED
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.pages import Page, Span, in_range, is_keepable, public, read_cursor, read_newest
@@ -160,7 +161,8 @@ def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequ
 
 def _messages_of(connection: Connection, tracking_number: str) -> _Messages:
     """Return the messages that told of a parcel, the last ones: those with events of their own are found by these."""
-    terms, events, messages = table_of(TermTable), table_of(EventTable), table_of(MessageTable)
+    terms, messages = table_of(TermTable), table_of(MessageTable)
+    events = table_of(EventTable)
     named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold())
     trackers: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(named.limit(_MAX_NAMESAKES)):
@@ -169,7 +171,7 @@ def _messages_of(connection: Connection, tracking_number: str) -> _Messages:
     for source, ids in trackers.items():
         parts = [
             select(table.c.message_id, table.c.received_at).where(table.c.source == source, table.c.tracker_id.in_(ids), *narrow)
-            for table, narrow in ((events, []), (messages, [WITHOUT_EVENTS]))
+            for table, narrow in ((events, []), (SUPERSEDED, []), (messages, [WITHOUT_EVENTS]))
         ]
         told = union_all(*parts).subquery()
         last = select(told.c.message_id).group_by(told.c.message_id).order_by(func.max(told.c.received_at).desc())

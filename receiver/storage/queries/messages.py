@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from receiver.errors import NotFound
+from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import Page, is_keepable, public, read_newest
 from receiver.storage.tables import (
@@ -50,11 +51,16 @@ def show_message(database: Database, message_id: str, sources: Sequence[str]) ->
 
 def find_events(database: Database, source: str, tracker_id: str, digests: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the events of a tracker that are known by these ids; `differs` tells whether their content is another than given."""
-    events = table_of(EventTable)
+    events = every_version()
     named = events.c.source == source, events.c.tracker_id == tracker_id, events.c.event_id.in_(list(digests))
     with database.read() as connection:
-        rows = connection.execute(select(events).where(*named)).mappings()
-        return {row["event_id"]: {**public(row), "differs": row["digest"] != digests[row["event_id"]]} for row in rows}
+        rows = connection.execute(select(events).where(*named).order_by(events.c.superseded.desc())).mappings().all()
+    best: dict[str, RowMapping] = {}
+    for row in rows:  # the version with this content; else the one that stands
+        known = best.get(row["event_id"])
+        if known is None or known["digest"] != digests[row["event_id"]]:
+            best[row["event_id"]] = row
+    return {event_id: {**public(row), "differs": row["digest"] != digests[event_id]} for event_id, row in best.items()}
 
 
 def list_quarantine(
@@ -91,13 +97,14 @@ def _read_number(connection: Connection, kept: RowMapping) -> str | None:
 
 
 def _read_events(connection: Connection, kept: RowMapping) -> list[dict[str, Any]]:
-    events = table_of(EventTable)
+    events, standing = every_version(), table_of(EventTable)
     of_tracker = events.c.source == kept["source"], events.c.tracker_id == kept["tracker_id"]
     own = select(events).where(*of_tracker, events.c.message_id == kept["message_id"]).limit(_MAX_PARTS)
     rows = connection.execute(own).mappings().all()
     against = {row["against"] for row in rows if row["against"] is not None}
-    columns = [events.c[name] for name in _OF_RIVAL]
-    rivals = connection.execute(select(*columns).where(*of_tracker, events.c.event_id.in_(against))).mappings()
+    columns = [standing.c[name] for name in _OF_RIVAL]
+    of_same = standing.c.source == kept["source"], standing.c.tracker_id == kept["tracker_id"]
+    rivals = connection.execute(select(*columns).where(*of_same, standing.c.event_id.in_(against))).mappings()
     known = {row["event_id"]: public(row) for row in rivals}
     return [{**public(row), "against": known.get(row["against"])} for row in rows]
 

@@ -15,7 +15,10 @@ MAX_LIMIT = 200
 _SEEN_ROWS = 3000  # what one page looks at when a filter has no index of its own
 
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
-_INTERNAL = {"moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"}
+_INTERNAL = {
+    *("moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"),
+    *("generated_at", "stands_by"),
+}
 
 
 class Page(NamedTuple):
@@ -56,11 +59,17 @@ def _is_outside(key: list[Any]) -> bool:
 
 def public(row: RowMapping) -> dict[str, Any]:
     """Return a row for people and programs: our times as ISO 8601 UTC, a courier's as written; nothing internal."""
-    return {
+    shown = {
         str(name): iso(value) if name.endswith("_at") and value is not None else value
         for name, value in row.items()
         if name not in _INTERNAL
     }
+    if "superseded" in shown:
+        shown["superseded"] = bool(shown["superseded"])
+    if "shipment_milestone" in shown:
+        views = (shown["shipment_milestone"], shown["status_milestone"])
+        shown["milestone_differs"] = None not in views and views[0] != views[1]
+    return shown
 
 
 def is_keepable(*values: str | None) -> bool:

@@ -5,16 +5,17 @@ from functools import cmp_to_key
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, select
 
 from receiver.errors import NotFound
 from receiver.occurrence import Moment, compare, rank, read_occurrence
+from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.pages import Page, in_range, is_keepable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
-from receiver.storage.tables import EventTable, LinkTable, TrackerTable, table_of
+from receiver.storage.tables import LinkTable, TrackerTable, table_of
 
 MAX_EVENTS = 1000
 """Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""
@@ -38,7 +39,7 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
 
 def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, Any]:
     """Return a tracker and its events, newest occurrence first. Raises NotFound."""
-    trackers, events = table_of(TrackerTable), table_of(EventTable)
+    trackers, events = table_of(TrackerTable), every_version()
     if not is_keepable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
     with database.read() as connection:
@@ -46,7 +47,7 @@ def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, 
         if state is None:
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
         last_arrived = select(events).where(_is(events, source, tracker_id)).order_by(events.c.received_at.desc())
-        timeline = connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all()
+        timeline = _drop_standing(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
         manifest, packages = _linked(connection, source, tracker_id)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
     tracker = {**public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
@@ -68,7 +69,13 @@ def _linked(connection: Connection, source: str, tracker_id: str) -> tuple[dict[
     return (public(row) if row is not None else {"tracker_id": manifest_id, "status": None}), packages
 
 
-def _is(table: Table, source: str, tracker_id: str) -> ColumnElement[bool]:
+def _drop_standing(rows: Sequence[RowMapping]) -> list[RowMapping]:
+    """Leave out versions that were superseded and whose content stands again."""
+    standing = {(row["event_id"], row["digest"]) for row in rows if not row["superseded"]}
+    return [row for row in rows if not row["superseded"] or (row["event_id"], row["digest"]) not in standing]
+
+
+def _is(table: FromClause, source: str, tracker_id: str) -> ColumnElement[bool]:
     return and_(table.c.source == source, table.c.tracker_id == tracker_id)
 
 

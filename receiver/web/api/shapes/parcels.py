@@ -21,13 +21,15 @@ class TrackerItem(Shape):
     status_code: str | None
     status_category: str | None
     status_milestone: str | None
+    shipment_milestone: str | None = Field(description="the sender's own view of the whole, which may be another")
+    milestone_differs: bool = Field(description="whether both milestones are known and differ")
     location: str | None
     latest_occurrence: str | None
     latest_order: int | None
     latest_event_id: str | None
     latest_message_id: str | None
     applied_at: Moment | None
-    moves: int = Field(description="how often it moved: its applied events")
+    moves: int = Field(description="how many changes there were")
 
 
 class LinkedManifest(Shape):
@@ -68,8 +70,9 @@ class EventItem(Shape):
     reason: str | None
     against: str | None
     received_at: Moment
+    superseded: bool = Field(description="whether another version of the event stands: a sender corrected it")
     change_id: str | None = Field(description="of an applied event: the id of the change that it made")
-    move: int | None = Field(description="the tracker's how-manieth change it is")
+    move: int | None = Field(description="1-based number of this change within its tracker, in this database")
     old_status: str | None
     old_status_milestone: str | None
 

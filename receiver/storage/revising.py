@@ -1,0 +1,67 @@
+"""What a ledger reads and writes only where something comes again with other content: timelines, versions, mended messages."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection, bindparam, select, tuple_, update
+
+from receiver.rows import EventRow, MessageRow
+from receiver.storage.corrections import SUPERSEDED
+from receiver.storage.tables import EventTable, MessageTable, QuarantineTable, table_of
+from receiver.timelines import Identity, Key, Timelines, Version
+
+_T = TypeVar("_T")
+_KEYS = 500  # in one statement
+_AS_READ = ("source", "message_id", "delivery_id", "position", "digest")
+
+
+def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[tuple[str, str]]:
+    """Return the keys of those messages of which something is in quarantine."""
+    quarantine = table_of(QuarantineTable)
+    places = {(row.delivery_id, row.position): (row.source, row.message_id) for row in messages}
+    columns = (quarantine.c.delivery_id, quarantine.c.position)
+    found: set[tuple[str, str]] = set()
+    for some in _cut(sorted(places)):
+        found |= {places[tuple(row)] for row in connection.execute(select(*columns).where(tuple_(*columns).in_(some)))}
+    return found
+
+
+def read_timelines(connection: Connection, timelines: Timelines, keys: Collection[Key]) -> None:
+    """Read the whole timelines of trackers, and the contents of their events that are superseded. The trackers are locked."""
+    events = table_of(EventTable)
+    for some in _cut(sorted(keys)):
+        for key in some:
+            timelines.rows[key] = {}
+        for row in connection.execute(select(events).where(tuple_(events.c.source, events.c.tracker_id).in_(some))):
+            timelines.rows[row.source, row.tracker_id][row.event_id] = EventRow(*row)
+        columns = [SUPERSEDED.c[name] for name in ("source", "tracker_id", "event_id", "digest")]
+        for row in connection.execute(select(*columns).where(tuple_(*columns[:2]).in_(some))):
+            timelines.contents.add(((row.source, row.tracker_id, row.event_id), row.digest))
+
+
+def refresh_versions(connection: Connection, versions: Mapping[Identity, Version]) -> None:
+    """Note that what stands came again in later messages. The trackers are locked, or new."""
+    if not versions:
+        return
+    events = table_of(EventTable)
+    named = [events.c[name] == bindparam(f"of_{name}") for name in ("source", "tracker_id", "event_id")]
+    fresh = [
+        {**dict(zip(("of_source", "of_tracker_id", "of_event_id"), identity, strict=True)), "at": version[1], "by": version[2]}
+        for identity, version in sorted(versions.items())
+    ]
+    told = update(events).where(*named).values(generated_at=bindparam("at"), stands_by=bindparam("by"))
+    connection.execute(told, fresh)
+
+
+def rewrite_messages(connection: Connection, pairs: Sequence[tuple[MessageRow, MessageRow]]) -> bool:
+    """Change rows of messages, each if it is as it was read; return whether all were."""
+    messages, complete = table_of(MessageTable), True
+    for as_read, row in pairs:
+        same = (messages.c[name] == getattr(as_read, name) for name in _AS_READ)
+        complete &= connection.execute(update(messages).where(*same).values(row._asdict())).rowcount == 1
+    return complete
+
+
+def _cut(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(values), _KEYS):
+        yield values[start : start + _KEYS]

@@ -1,0 +1,39 @@
+"""The changes that wait, put together again for a relay from where their parts are kept."""
+
+from typing import Any
+
+from sqlalchemy import and_, case, select
+
+from receiver.storage.corrections import ChangeTable
+from receiver.storage.dispatches import DispatchTable
+from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
+
+_OF_EVENT = (
+    *("change_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
+    *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
+)
+
+
+def read_changes() -> Any:
+    """Return the statement that puts changes together again from where their parts are kept.
+
+    The row of an event tells the change that it made, unless the change was kept beside it: the row may tell a revision by now,
+    or an earlier change.
+    """
+    rows, events, kept = table_of(DispatchTable), table_of(EventTable), table_of(ChangeTable)
+    messages, trackers = table_of(MessageTable), table_of(TrackerTable)
+    told = {name: case((kept.c.move.is_not(None), kept.c[name]), else_=events.c[name]) for name in _OF_EVENT}
+    columns: list[Any] = [*(told[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
+    columns += [told["change_id"].label("id"), *(rows.c[name] for name in ("source", "tracker_id", "move", "event_id"))]
+    columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]
+    columns += [messages.c.delivery_id, messages.c.position]
+    same = [(events.c[name] == rows.c[name]) for name in ("source", "tracker_id", "event_id")]
+    return (
+        select(*columns)
+        .select_from(rows)
+        .join(events, and_(*same))
+        .join(trackers, and_(trackers.c.source == rows.c.source, trackers.c.tracker_id == rows.c.tracker_id))
+        .outerjoin(kept, and_(*(kept.c[name] == rows.c[name] for name in ("source", "tracker_id", "move"))))
+        .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == told["message_id"]))
+        .order_by(rows.c.made_at, rows.c.source, rows.c.tracker_id)
+    )
