@@ -5,7 +5,7 @@ of 0 switches an alarm off. Moments and spans are microseconds, moments since 19
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
@@ -34,6 +34,7 @@ _MEANS = {
     "quarantine": "look at the quarantine for the reasons",
     "stale": "look whether its messages are sent again, or long after they were made",
     "disk": "make room, or calls will be answered 503",
+    "target": "run `receiver targets list` to see the last error",
     "token": "set a new one beside it, switch the sender over, then take this one out",
 }
 
@@ -53,6 +54,7 @@ class Rules:
     disk_percent: float
     token_days: int
     token_ends: tuple[tuple[str, date], ...] = ()
+    target_minutes: float = 0
 
 
 class Traffic(NamedTuple):
@@ -77,11 +79,14 @@ class Disk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read. `started_at` is since when this process serves; `disk` is None where it is a database server's."""
+    """What was read. `started_at` is since when this process serves; `disk` is None where it is a database server's; `oldest_due`
+    has for each target with waiting changes when the oldest of them first became due.
+    """
 
     started_at: int
     traffic: Mapping[str, Traffic]
     disk: Disk | None = None
+    oldest_due: Mapping[str, int] = field(default_factory=dict)
 
 
 class Key(NamedTuple):
@@ -127,6 +132,8 @@ def _find(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> Iterator[tuple[
         yield from _find_stale(Key("stale", source), traffic, rules.stale_percent, on)
     if facts.disk is not None:
         yield from _find_disk(Key("disk", "database"), facts.disk, rules.disk_percent, on)
+    for target, oldest_due_at in facts.oldest_due.items():
+        yield from _find_target(Key("target", target), oldest_due_at, rules.target_minutes, now, on)
     for subject, ends in rules.token_ends:
         yield from _find_token(Key("token", subject), ends, rules.token_days, from_micros(now).date())
 
@@ -185,6 +192,11 @@ def _find_disk(key: Key, disk: Disk, limit: float, on: Set[Key]) -> Iterator[tup
     if free < (min(1.5 * limit, (limit + 100) / 2) if key in on else limit):
         room = f"{disk.free_bytes / 2**30:.1f} of {disk.total_bytes / 2**30:.1f} GiB"
         yield key, f"{free:.1f} % of the disk under the database is free ({room}, limit {limit:g} %)"
+
+
+def _find_target(key: Key, oldest_due_at: int, limit: float, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+    if _reaches((now - oldest_due_at) / MINUTE, limit, is_on=key in on):
+        yield key, f"Changes for {key.subject} have been waiting since {_minute(oldest_due_at)} (limit {limit:g} minutes)"
 
 
 def _find_token(key: Key, ends: date, days: int, today: date) -> Iterator[tuple[Key, str]]:

@@ -23,6 +23,7 @@ def rules(**given: Any) -> Rules:
         "stale_percent": 0,
         "disk_percent": 0,
         "token_days": 0,
+        "target_minutes": 0,
     }
     return Rules(**(off | given))
 
@@ -300,3 +301,29 @@ def test_what_begins_does_not_end_while_nothing_changes(
     facts = Facts(started_at, {"ship24": traffic}, disk)
     begun = {alarm.key for alarm in judge(facts, wanted, NOON, set())}
     assert {alarm.key for alarm in judge(facts, wanted, NOON, begun)} == begun
+
+
+@pytest.mark.parametrize(
+    ("minutes", "limit", "is_on", "begun"),
+    [
+        pytest.param(59.9, 60, False, False, id="not for long"),
+        pytest.param(60, 60, False, True, id="long enough"),
+        pytest.param(30, 60, True, True, id="on, and half of it"),
+        pytest.param(29.9, 60, True, False, id="on, and the backlog is nearly gone"),
+        pytest.param(9999, 0, True, False, id="switched off"),
+        pytest.param(-5, 60, False, False, id="the clock went back"),
+    ],
+)
+def test_a_target_whose_oldest_change_waits_for_too_long_is_an_alarm(
+    minutes: float, limit: float, is_on: bool, begun: bool
+) -> None:
+    facts = Facts(0, {}, None, {"shop": NOON - round(minutes * MINUTE)})
+    found = judge(facts, rules(target_minutes=limit), NOON, on("target", "shop") if is_on else set())
+    assert [alarm.key for alarm in found] == ([Key("target", "shop")] if begun else [])
+
+
+def test_the_alarm_of_a_target_says_since_when_and_where_to_look() -> None:
+    facts = Facts(0, {}, None, {"shop": NOON - 2 * HOUR})
+    (alarm,) = judge(facts, rules(target_minutes=60), NOON, set())
+    waits = "Changes for shop have been waiting since 2026-11-20T10:00Z (limit 60 minutes)"
+    assert alarm.message == f"{waits}: run `receiver targets list` to see the last error."

@@ -8,6 +8,7 @@ import pytest
 from receiver.storage.database import Database
 from receiver.storage.dropping import Dropped, drop_target
 from tests.harness.changes import SECRET, write_targets
+from tests.harness.ports import free_port
 from tests.harness.service import bearer, read_rows, run_command, serving
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
@@ -82,6 +83,21 @@ def test_what_the_settings_name_and_what_nobody_knows_is_refused_in_one_line(sql
     assert said.count("\n") == 1
     assert name in said
     assert left(sqlite_url) == ["shop"] * 3
+
+
+def test_doctor_shows_what_waits_and_names_the_way_out(sqlite_url: str, tmp_path: Path) -> None:
+    fill(sqlite_url, "old", 3, 2)
+    fill(sqlite_url, "shop", 1, 4)
+    write_targets(tmp_path, shop="http://127.0.0.1:1/", idle="http://127.0.0.1:1/")
+    env = {"RECEIVER_TARGET_SECRETS": f"shop:{SECRET},idle:{SECRET}", "RECEIVER_PORT": str(free_port())}
+    found = {finding["subject"]: finding for finding in json.loads(run(sqlite_url, tmp_path, "doctor", "--json", code=1, **env))}
+    assert found["target idle"] == {"verdict": "ok", "subject": "target idle", "finding": "0 waiting; 0 failed"}
+    assert found["target old"]["verdict"] == found["target shop"]["verdict"] == found["relay"]["verdict"] == "warn"
+    assert "receiver targets drop old`: 3 waiting, the oldest since 1970-01-01 00:00" in found["target old"]["finding"]
+    assert "receiver targets resume shop`: 1 waiting" in found["target shop"]["finding"]
+    change_database(sqlite_url, "DELETE FROM stopped_targets", "UPDATE dispatches SET error = 'shop answered 500.'")
+    found = {finding["subject"]: finding for finding in json.loads(run(sqlite_url, tmp_path, "doctor", "--json", code=1, **env))}
+    assert "failing since 1970-01-01 00:00:00 (shop answered 500.): 1 waiting" in found["target shop"]["finding"]
 
 
 def test_a_running_service_removes_it_and_refuses_what_its_settings_name(sqlite_url: str, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from receiver.clock import now, to_micros
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import TOKEN, Service, bearer, wait_until
-from tests.harness.storage import change
+from tests.harness.storage import change, make_tables
 
 OPS = "the-ops-token-of-these-tests"
 GROUPED = Path("tests/payloads/ship24/grouped.json").read_bytes()
@@ -102,3 +103,23 @@ def test_without_the_database_it_tells_what_the_process_knows(service: StartServ
     change(sqlite_url, "ALTER TABLE token_uses RENAME TO moved")
     wait_until(lambda: scrape(running)[labelled("receiver_database_up")] == 0, "the database is reported")
     assert scrape(running)[labelled("receiver_calls_total", source="ship24", status="200")] == 1
+
+
+def test_what_waits_for_each_target_is_a_metric_also_where_the_settings_do_not_name_it(
+    service: StartService, database_url: str
+) -> None:
+    make_tables(database_url)
+    columns = "target, source, tracker_id, move, event_id, due_at, attempts, made_at, error"
+    hour_ago = to_micros(now()) - 3_600_000_000
+    failed = f"'old', 'ship24', 't', 1, 'e', {4 * 10**18}, 5, {hour_ago}, 'old answered 500.'"
+    blocked = f"'old', 'ship24', 't', 2, 'e', {1 << 62}, 0, {hour_ago}, NULL"
+    dead = "INSERT INTO dead_changes (target, source, tracker_id, move, event_id, died_at, attempts, error)"
+    change(
+        database_url,
+        *(f"INSERT INTO dispatches ({columns}) VALUES ({row})" for row in (failed, blocked)),
+        f"{dead} VALUES ('old', 'ship24', 'd', 1, 'e', {hour_ago}, 13, 'no')",
+    )
+    found = scrape(service(database_url))
+    counts = {name: found[labelled(f"receiver_target_{name}", target="old")] for name in ("waiting", "failures", "dead")}
+    assert counts == {"waiting": 2, "failures": 1, "dead": 1}
+    assert 3600 <= found[labelled("receiver_target_oldest_age_seconds", target="old")] < 7200

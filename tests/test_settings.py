@@ -62,6 +62,7 @@ def refuse(environment: dict[str, str]) -> str:
         ("alarm_stale_percent", 50),
         ("alarm_disk_percent", 10),
         ("alarm_token_days", 14),
+        ("alarm_target_minutes", 60),
         ("token_ends", {}),
     ],
 )
@@ -96,6 +97,7 @@ def test_the_defaults_are_those_of_the_contract(field: str, default: object) -> 
         ("RECEIVER_ALARM_STALE_PERCENT", "12.5", 12.5),
         ("RECEIVER_ALARM_DISK_PERCENT", "0", 0),
         ("RECEIVER_ALARM_TOKEN_DAYS", "0", 0),
+        ("RECEIVER_ALARM_TARGET_MINUTES", "1.5", 1.5),
     ],
 )
 def test_every_variable_of_the_contract_is_read(name: str, value: str, expected: object) -> None:
@@ -197,7 +199,7 @@ def test_a_command_in_the_file_may_be_a_list(folder: Path) -> None:
 
 def test_the_rules_of_alarms_watch_the_sources_that_are_on() -> None:
     settings = load({"RECEIVER_SHIIPP_TOKENS": GIVEN, "RECEIVER_SHIIPP_SILENCE_HOURS": "5", "RECEIVER_SHIP24_SILENCE_HOURS": "6"})
-    assert settings.alarm_rules() == Rules({"shiipp": 5.0}, 100, 10, 50.0, 10.0, 14)
+    assert settings.alarm_rules() == Rules({"shiipp": 5.0}, 100, 10, 50.0, 10.0, 14, target_minutes=60)
 
 
 @pytest.mark.parametrize("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS", "DATABASE_URL"])

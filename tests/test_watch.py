@@ -27,7 +27,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.audience import HANG, NONSENSE, listening
 from tests.harness.service import Service, wait_until
-from tests.harness.storage import make_tables
+from tests.harness.storage import change, make_tables
 
 NOW = to_micros(datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC))
 RULES = Rules({"ship24": 24, "shiipp": None}, refused=10, quarantined=5, stale_percent=50, disk_percent=0, token_days=14)
@@ -196,6 +196,18 @@ def test_the_disk_is_looked_at_where_the_database_is_a_file(database_url: str) -
     with watching(database_url, Rules({}, 0, 0, 0, 100, 0)) as watcher:
         expected = [("disk", "database")] if watcher.database.is_sqlite else []
         assert [(notice.alarm, notice.subject) for notice in watcher.step()] == expected
+
+
+def test_a_target_that_takes_nothing_is_an_alarm_until_its_oldest_change_is_taken(database_url: str) -> None:
+    make_tables(database_url)
+    columns = "target, source, tracker_id, move, event_id, due_at, attempts, made_at, error"
+    failed = f"'shop', 'ship24', 't', 1, 'e', {NOW + HOUR}, 5, {NOW - 2 * HOUR}, 'shop answered 500.'"
+    blocked = f"'shop', 'ship24', 't', 2, 'e', {1 << 62}, 0, {NOW - HOUR}, NULL"
+    change(database_url, *(f"INSERT INTO dispatches ({columns}) VALUES ({row})" for row in (failed, blocked)))
+    with watching(database_url, Rules({}, 0, 0, 0, 0, 0, target_minutes=60)) as watcher:
+        assert [(notice.alarm, notice.subject, notice.state) for notice in watcher.step()] == [("target", "shop", "began")]
+        change(database_url, "DELETE FROM dispatches WHERE move = 1", f"UPDATE dispatches SET due_at = {NOW}")
+        assert [notice.state for notice in watcher.step(NOW + MINUTE)] == ["ended"]
 
 
 def test_an_alarm_ends_when_it_is_no_longer_watched_for(database_url: str) -> None:

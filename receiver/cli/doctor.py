@@ -13,6 +13,7 @@ from receiver.addresses import is_listed, read_address
 from receiver.cli.output import brief, show_json, show_table
 from receiver.cli.remote import base_url
 from receiver.cli.sample import show_sample
+from receiver.cli.target_checks import check_targets
 from receiver.errors import ReceiverError, WriterTaken
 from receiver.gate import AddressPolicy, Gate
 from receiver.settings import Settings, load
@@ -43,7 +44,7 @@ class Finding(NamedTuple):
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     """Look whether everything is in order.
 
-    Configuration, database, clock, alarms, address policy and the running server; or how a sample of Shiipp's is mapped.
+    Configuration, database, clock, alarms, targets, address policy and the running server; or how a sample of Shiipp's is mapped.
     """
     settings = load()
     if sample is not None:
@@ -70,6 +71,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
         if readable:
             yield from _look_at_clock(database)
             yield from _look_at_alarms(database)
+            yield from (Finding(*found) for found in check_targets(settings, database))
         yield from _look_at_sources(settings, database if readable else None)
     except ReceiverError as error:
         yield Finding("fail", "database", error.message)

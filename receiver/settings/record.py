@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     alarm_stale_percent: Percent = 50
     alarm_disk_percent: Percent = 10
     alarm_token_days: int = Field(14, ge=0)
+    alarm_target_minutes: float = Field(60, ge=0, allow_inf_nan=False)
     token_ends: Ends = Field(default_factory=dict)
     handlers: Modules = ()
     handler_timeout_seconds: float = Field(60, gt=0, le=600)
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
             disk_percent=self.alarm_disk_percent,
             token_days=self.alarm_token_days,
             token_ends=tuple(self.token_ends.items()),
+            target_minutes=self.alarm_target_minutes,
         )
 
     def periods(self) -> Periods:

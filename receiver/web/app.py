@@ -85,9 +85,9 @@ def create_app(
     pruner = Pruner(settings.periods(), desk.do)
     supervisor = None if relay is None else Supervisor(relay, desk.do)
     health = Health(database, desk, partial(_find_warnings, watch, supervisor))
-    metrics = Metrics(tally, desk, settings.host, database, operators, reader)
-    replayer = Replayer(reader, desk, database)
     targets = () if relay is None else relay.targets
+    metrics = Metrics(tally, desk, settings.host, database, operators, reader, _names(targets))
+    replayer = Replayer(reader, desk, database)
     doors = _make_doors(settings, doorman)
     routes = [
         *_make_senders_routes(settings, database, doors, desk),
@@ -116,8 +116,11 @@ def _make_api(
 ) -> Api:
     questions = Questions(database, settings.sources(), targets).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
-    names = [known.subscription.target for known in targets]
-    return Api(operators, reader, desk, windows, questions, description, database, names)
+    return Api(operators, reader, desk, windows, questions, description, database, _names(targets))
+
+
+def _names(targets: Sequence[Known]) -> list[str]:
+    return [known.subscription.target for known in targets]
 
 
 def _make_asgi(

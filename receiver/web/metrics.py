@@ -2,7 +2,7 @@
 from the settings; nothing from outside becomes one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -38,18 +38,33 @@ class Known(NamedTuple):
     lags: dict[tuple[str, str], float]
     token_uses: dict[tuple[str, str], int]
     alarms: list[tuple[str, str]]
+    targets: dict[str, queries.TargetCounts]
+    read_at: int
 
 
 class Metrics(Collector):
-    """The endpoint. Open to anybody on this machine where the service is bound to loopback; elsewhere with an ops token."""
+    """The endpoint. Open to anybody on this machine where the service is bound to loopback; elsewhere with an ops token.
 
-    def __init__(self, tally: Tally, desk: Desk, host: str, database: Database, operators: Operators, reader: Reader) -> None:
+    `targets` are the names of those in the settings.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        desk: Desk,
+        host: str,
+        database: Database,
+        operators: Operators,
+        reader: Reader,
+        targets: Sequence[str],
+    ) -> None:
         self._tally = tally
         self._desk = desk
         self._open = is_loopback(host)
         self._database = database
         self._operators = operators
         self._reader = reader
+        self._targets = targets
         self._known: Known | None = None
         self._reading = Cached(self._read, _KEPT_SECONDS)
         self._page = Cached(self._render)
@@ -84,12 +99,12 @@ class Metrics(Collector):
 
     async def _read(self) -> Known | None:
         try:
-            return await self._reader.read(read_known, self._database, to_micros(clock.now()))
+            return await self._reader.read(read_known, self._database, self._targets, to_micros(clock.now()))
         except ReceiverError:
             return None
 
 
-def read_known(database: Database, now: int) -> Known:
+def read_known(database: Database, targets: Sequence[str], now: int) -> Known:
     """Ask the database. `now` in microseconds. Raises StorageUnavailable."""
     last_calls: dict[str, int] = {}
     lags: dict[tuple[str, str], float] = {}
@@ -101,7 +116,8 @@ def read_known(database: Database, now: int) -> Known:
             lag = queries.read_lag(connection, source, now - _LAG_MICROS, now)
             lags |= {(source, f"0.{share}"): value for share in (50, 90, 99) if (value := lag[f"p{share}_seconds"]) is not None}
     alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
-    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms)
+    targets_counts = queries.count_changes(database, targets)
+    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, now)
 
 
 def _tell(known: Known) -> Iterator[Metric]:
@@ -112,6 +128,19 @@ def _tell(known: Known) -> Iterator[Metric]:
     uses = {key: at / 1e6 for key, at in known.token_uses.items()}
     yield _gauge("receiver_token_last_use_timestamp_seconds", "When a token last let a call in", uses, "source", "token")
     yield _gauge("receiver_alarm", "What is wrong now", dict.fromkeys(known.alarms, 1), "alarm", "subject")
+    yield from _tell_targets(known.targets, known.read_at)
+
+
+def _tell_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:
+    """Give what waits for each target; numbers beyond the bound of counting stand one above it."""
+    waiting = {(name,): counts.waiting for name, counts in targets.items()}
+    yield _gauge("receiver_target_waiting", "Changes that wait for a target, counted up to 10,001", waiting, "target")
+    ages = {(name,): 0.0 if c.oldest_due_at is None else max(0, now - c.oldest_due_at) / 1e6 for name, c in targets.items()}
+    yield _gauge("receiver_target_oldest_age_seconds", "Age of the oldest change that waits for a target", ages, "target")
+    failed = {(name,): counts.failed for name, counts in targets.items()}
+    yield _gauge("receiver_target_failures", "Waiting changes whose last try failed, counted up to 10,001", failed, "target")
+    dead = {(name,): counts.dead for name, counts in targets.items()}
+    yield _gauge("receiver_target_dead", "Changes that were given up, counted up to 10,001", dead, "target")
 
 
 def _counter(name: str, help_: str, values: Mapping[Any, int], *labels: str) -> Metric:

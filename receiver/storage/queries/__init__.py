@@ -10,7 +10,16 @@ from receiver.storage.queries.pages import MAX_LIMIT, Page
 from receiver.storage.queries.service import list_alarms, list_audit, setup_windows, token_uses
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
-from receiver.storage.queries.targets import MAX_COUNTED, check_target, check_unnamed, list_dead, show_targets
+from receiver.storage.queries.targets import (
+    MAX_COUNTED,
+    TargetCounts,
+    check_target,
+    check_unnamed,
+    count_changes,
+    find_oldest_due,
+    list_dead,
+    show_targets,
+)
 from receiver.storage.queries.trackers import list_trackers, show_tracker
 
 __all__ = [
@@ -21,10 +30,13 @@ __all__ = [
     "DeliveryFilter",
     "Page",
     "StoredDelivery",
+    "TargetCounts",
     "TrackerFilter",
     "check_target",
     "check_unnamed",
+    "count_changes",
     "find_events",
+    "find_oldest_due",
     "list_alarms",
     "list_audit",
     "list_dead",

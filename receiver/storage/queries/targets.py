@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, select, tuple_
 
 from receiver.clock import iso
 from receiver.errors import NotFound, TargetInUse
@@ -116,6 +116,35 @@ def read_waiting(connection: Connection, target: str) -> Waiting:
     failed = connection.execute(oldest_failed.order_by(rows.c.made_at).limit(1)).first()
     failing_since, last_error = (None, None) if failed is None else failed
     return Waiting(min((at for at in (due_at, failing_since) if at is not None), default=None), failing_since, last_error)
+
+
+class TargetCounts(NamedTuple):
+    """The changes of a target, each counted up to one more than MAX_COUNTED; `failed` are waiting ones whose last try failed."""
+
+    waiting: int
+    failed: int
+    dead: int
+    oldest_due_at: int | None
+
+
+def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, TargetCounts]:
+    """Count the changes of these targets, and of all others that something is stored of."""
+    rows, dead = table_of(DispatchTable), table_of(DeadTable)
+    counted = {}
+    with database.read() as connection:
+        for name in dict.fromkeys([*names, *_names(connection, rows), *_names(connection, dead)]):
+            waiting = _count(connection, rows.c.target == name)
+            failed = _count(connection, and_(rows.c.target == name, HAS_FAILED))
+            oldest = read_waiting(connection, name).oldest_due_at
+            counted[name] = TargetCounts(waiting, failed, _count(connection, dead.c.target == name), oldest)
+    return counted
+
+
+def find_oldest_due(database: Database) -> dict[str, int]:
+    """Return for each target with waiting changes when the oldest one first became due (`Waiting`)."""
+    with database.read() as connection:
+        oldest = {name: read_waiting(connection, name).oldest_due_at for name in _names(connection, table_of(DispatchTable))}
+    return {name: at for name, at in oldest.items() if at is not None}
 
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
