@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psutil
@@ -13,8 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.gate import Secret
+from receiver.relay.connections import Connections
 from receiver.web.notices import Notice, Notices, Patience
 from tests.harness.audience import HANG, NONSENSE, listening
+from tests.harness.endpoint import TAKE, answering, drip
 from tests.harness.ports import free_port
 from tests.harness.service import wait_until
 
@@ -85,7 +88,8 @@ def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> No
 
 
 @pytest.mark.parametrize(
-    ("answer", "cause"), [(500, "the answer was 500"), (404, "the answer was 404"), (HANG, "ReadTimeoutError")]
+    ("answer", "cause"),
+    [(500, "the answer was 500"), (404, "the answer was 404"), (HANG, "there was no answer within 0.3 seconds")],
 )
 def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
     patience = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
@@ -94,6 +98,39 @@ def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: 
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
         assert answer == HANG or len(audience.told) == 3
     assert events(logs, "alarm_not_sent") == [not_sent("url", cause)]
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        pytest.param(b"", id="its status line"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-Drip: ", id="a header"),
+    ],
+)
+def test_a_url_that_drips_its_answer_holds_up_the_next_notice_for_a_bounded_time(logs: Logs, begins: bytes) -> None:
+    patience = QUICK._replace(pauses_seconds=(), url_seconds=0.5)
+    with answering(drip(begins), TAKE) as endpoint, notices(endpoint.url, patience=patience) as told:
+        told.put(BEGAN)
+        told.put(ENDED)
+        wait_until(lambda: events(logs, "alarm_sent"), "the next one is sent")
+        wait_until(lambda: endpoint.ended == 2, "both connections have ended")
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "there was no answer within 0.5 seconds")]
+    assert [line["state"] for line in events(logs, "alarm_sent")] == ["ended"]
+
+
+def test_a_name_that_is_looked_up_for_ever_holds_nothing_up(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = Event()
+
+    def resolve(*_arguments: object, **_options: object) -> list[Any]:
+        released.wait()
+        return []
+
+    monkeypatch.setattr(Connections.__init__, "__kwdefaults__", {"resolve": resolve})
+    with notices("http://nobody.example/", patience=QUICK._replace(pauses_seconds=(), url_seconds=0.2)) as told:
+        told.put(BEGAN)
+        told.put(ENDED)
+        wait_until(lambda: len(events(logs, "alarm_not_sent")) == 2, "both are given up")
+    released.set()
 
 
 def test_a_redirect_is_not_followed(logs: Logs) -> None:
@@ -109,7 +146,7 @@ def test_nobody_at_the_url_is_said_without_the_url(logs: Logs) -> None:
     with notices(f"http://127.0.0.1:{port}/{TOKEN}?key={TOKEN}") as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "NewConnectionError")]
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "ConnectionRefusedError")]
     assert (TOKEN in repr(logs), str(port) in repr(logs)) == (False, False)
 
 

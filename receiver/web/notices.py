@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -20,8 +20,10 @@ import structlog
 import urllib3
 
 from receiver.gate import Secret
+from receiver.relay.connections import Connection, Connections
 
 _MAX_WAITING = 100
+_SLACK_SECONDS = 1.0  # so that a silence ends after the whole request, and one of the two says so
 _OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
 
 _log = structlog.get_logger()
@@ -39,8 +41,8 @@ class Notice(NamedTuple):
 
 
 class Patience(NamedTuple):
-    """How long is waited: between tries (which are one more), for a connection and each silence on it, for a command, for what is
-    under way when the service stops.
+    """How long is waited: between tries (which are one more), for a whole request to the URL, for a command, for what is under
+    way when the service stops.
     """
 
     pauses_seconds: tuple[float, ...] = (2.0, 10.0)
@@ -162,19 +164,42 @@ class Poster:
         self._seconds = seconds
 
     def __call__(self, body: bytes) -> None:
-        """Post JSON. Raises NotSent, or whatever urllib3 raises, if the answer is not 2xx."""
-        url = urllib3.util.parse_url(self._url.reveal())
-        headers = {"content-type": "application/json", "user-agent": "receiver"}
-        if url.auth is not None:
-            headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
-        with urllib3.PoolManager(timeout=self._seconds) as pool:
-            address = url._replace(auth=None, fragment=None).url
-            answer = pool.request(
-                "POST", address, body=body, headers=headers, retries=False, redirect=False, preload_content=False
-            )
-            answer.close()  # what it says does not matter, and it could go on for ever
-        if not 200 <= answer.status < 300:
-            raise NotSent(f"the answer was {answer.status}")
+        """Post JSON. Raises NotSent, or whatever urllib3 raises, if there is no 2xx within the time for name, TLS and answer.
+
+        A thread of its own does it, for nothing ends the look-up of a name. When the time is up, its connection is cut.
+        """
+        url = self._url.reveal()
+        connection = Connections(url, self._seconds + _SLACK_SECONDS, allow_private=True).make()
+        results: SimpleQueue[int | Exception] = SimpleQueue()
+
+        def post() -> None:
+            try:
+                results.put(_post(connection, url, body))
+            except Exception as error:
+                results.put(error)
+            finally:
+                connection.close()
+
+        threading.Thread(target=post, name="notice", daemon=True).start()
+        try:
+            result = results.get(timeout=self._seconds)
+        except Empty:
+            connection.line.cut()
+            raise NotSent(f"there was no answer within {self._seconds:g} seconds") from None
+        if isinstance(result, Exception):
+            raise result
+        if not 200 <= result < 300:
+            raise NotSent(f"the answer was {result}")
+
+
+def _post(connection: Connection, address: str, body: bytes) -> int:
+    """Return the status of the answer. What it says does not matter, and it could go on for ever."""
+    url = urllib3.util.parse_url(address)
+    headers = {"content-type": "application/json", "user-agent": "receiver"}
+    if url.auth is not None:
+        headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
+    connection.request("POST", url.request_uri, body, headers, preload_content=False, decode_content=False)
+    return connection.getresponse().status
 
 
 class Command:
