@@ -8,9 +8,12 @@ import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from receiver import intake
 from receiver.channel import Do, Keep, Read, Unpacker
@@ -18,7 +21,10 @@ from receiver.gate import AddressPolicy, Gate, Secret
 from receiver.records import Delivery, Message, Submission, Unread
 from receiver.sources import Source, ship24
 from receiver.storage.database import Database
+from receiver.web.api.replay import ReplayEndpoint
 from receiver.web.body import BodyReader, Memory
+from receiver.web.console.guard import Visit
+from receiver.web.console.replays import Replays
 from receiver.web.desk import Desk
 from receiver.web.door import Door, Doorman
 from receiver.web.headers import HeaderReader
@@ -189,6 +195,38 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
     arguments = done.arguments if dry_run else done.arguments[2]
     assert isinstance(arguments[0], Unread)
     assert arguments[0].delivery.body == content
+
+
+class Threads:
+    """What replays, its result and what prints it: notes in which thread something is written out."""
+
+    def __init__(self) -> None:
+        self.used_in: list[int] = []
+
+    async def replay(self, *_: object, **__: object) -> "Threads":
+        return self
+
+    def identify(self, _request: Request) -> Operator:
+        return Operator("anna", None)
+
+    def as_json(self) -> dict[str, Any]:
+        self.used_in.append(get_ident())
+        return {}
+
+    def print(self, *_: object, **__: object) -> Response:
+        self.used_in.append(get_ident())
+        return Response()
+
+
+def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
+    threads: Any = Threads()
+    visit = Visit(Operator("anna", None), None, NOW, {"delivery_id": "id"}, (), "/")  # type: ignore[arg-type]
+    page = Replays(None, threads, threads)  # type: ignore[arg-type]
+    asyncio.run(page.order(visit, Request({"type": "http"}), {"order": "show"}))
+    scope = {"type": "http", "path_params": {"id": "id"}, "query_string": b"", "headers": [], "method": "POST"}
+    asyncio.run(ReplayEndpoint(threads, threads).route().endpoint(Request(scope, partial(_give, b"{}"))))
+    assert len(threads.used_in) == 2
+    assert get_ident() not in threads.used_in
 
 
 def test_a_customer_list_is_read_by_the_writing_process(service: StartService, sqlite_url: str) -> None:

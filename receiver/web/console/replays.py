@@ -1,5 +1,6 @@
 """Deciding a call again: shows first what would change, then asks."""
 
+import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -41,4 +42,5 @@ class Replays:
         call_id = visit.path["delivery_id"]
         told = await self._replayer.replay(visit.operator, call_id, visit.now, force=force, dry_run=dry_run)
         values: dict[str, Any] = {"call_id": call_id, "told": told, "force": force, "done": not dry_run}
-        return self._printer.print("replay.html", visit.now, section="deliveries", visit=visit, links=links, **values)
+        shown = {"section": "deliveries", "visit": visit, "links": links, **values}
+        return await asyncio.to_thread(self._printer.print, "replay.html", visit.now, **shown)
