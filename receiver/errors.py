@@ -206,8 +206,8 @@ class WriterTaken(ReceiverError):
     """Another process writes to this SQLite file; there may be only one."""
 
 
-class SchemaOutdated(ReceiverError):
-    """The tables are not those of this version; `receiver migrate` brings them there."""
+class SchemaOutdated(StorageUnavailable):
+    """This program does not work on the tables: there are none, or they are of another version; the message says what to do."""
 
 
 def name_error(error: BaseException) -> str:

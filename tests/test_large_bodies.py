@@ -188,7 +188,7 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
         (kept,) = store.keep(content)
     delivery_id = json.loads(kept.body)["delivery_id"]
     ordering, database = Ordering(), Database(sqlite_url)
-    replayer = Replayer(Reader(), ordering.desk, database)
+    replayer = Replayer(Reader(database), ordering.desk, database)
     order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
     done = asyncio.run(ordering.see(order))
     database.close()

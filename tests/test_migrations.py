@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from receiver.errors import ConfigurationError, SchemaOutdated
+from receiver.errors import ConfigurationError
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.model import METADATA
@@ -20,7 +20,7 @@ from tests.harness import ship24
 from tests.harness.inbox import opened, outcomes
 from tests.harness.postgresql import Cluster
 from tests.harness.service import environment, read_rows, run_command
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables
 
 
 def test_the_migrated_tables_are_those_of_the_models(database_url: str) -> None:
@@ -74,17 +74,6 @@ def test_to_serve_without_tables_is_refused_and_names_the_command(database_url: 
     assert done.returncode == 2
     assert "receiver migrate" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_tables_of_another_version_are_refused(database_url: str) -> None:
-    make_tables(database_url)
-    change(database_url, "UPDATE alembic_version SET version_num = '0000_other'")
-    database = Database(database_url)
-    with pytest.raises(SchemaOutdated, match="receiver migrate"):
-        version.check(database)
-    database.close()
-    with pytest.raises(SchemaOutdated, match="newer version"):
-        make_tables(database_url)
 
 
 def test_a_migration_that_fails_leaves_the_tables_as_they_were(sqlite_url: str) -> None:

@@ -99,6 +99,20 @@ class SessionTable(Table, table=True):
     expires_at: int = Field(sa_type=BigInteger)
 
 
+class TableVersionTable(Table, table=True):
+    """The migrations that were applied since this is recorded, each with the version of the program that applied it.
+
+    A program works on tables of `version` if its own newest migration is `compatible_from` or a later one.
+    """
+
+    __tablename__ = "table_versions"
+
+    version: str = key()
+    compatible_from: str = Field(sa_type=Text)
+    program: str = Field(sa_type=Text)
+    migrated_at: int = Field(sa_type=BigInteger)
+
+
 class CustomerImportTable(Table, table=True):
     """Each customer list that was imported; the latest is served. `body_bytes` is the length of the array as served."""
 

@@ -7,6 +7,8 @@ from sqlalchemy import Connection
 from receiver.errors import ConfigurationError
 
 _SETTINGS = "settings"  # where a connection keeps, in its `info`, what is set in each transaction
+_MIGRATION_LOCK = 7_242_365  # any number that is always the same
+_LOCK_SECONDS = 5
 _WARNING = "warning"  # where a connection keeps, in its `info`, what the server warned of last
 
 _WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
@@ -54,6 +56,17 @@ def set_in_transaction(connection: Connection) -> None:
     """Set, at the beginning of a transaction, what could not be set for the session."""
     if settings := connection.info.get(_SETTINGS):
         connection.exec_driver_sql(settings)
+
+
+def lock_version(connection: Connection) -> None:
+    """Let one process migrate at a time, after the transactions under way; those that come later wait and see the new version.
+
+    A migration waits five seconds for each lock: whoever needs a table waits behind it. Call it in the transaction.
+    """
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+    if connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is not None:
+        connection.exec_driver_sql("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
 
 
 def _check_encoding(connection: Any) -> None:

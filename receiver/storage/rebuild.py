@@ -23,7 +23,7 @@ from receiver.storage.inbox import make_harmless
 from receiver.storage.kept import has_bytes, make_delivery, was_kept
 from receiver.storage.ledger import Ledger
 from receiver.storage.model import METADATA
-from receiver.storage.operations import AuditTable
+from receiver.storage.operations import AuditTable, TableVersionTable
 from receiver.storage.pruned import Legacy, read_legacy, take_over
 from receiver.storage.replay import ACTION, Order, Replays
 from receiver.storage.statements import Insert
@@ -49,7 +49,7 @@ _MADE = (
     *(DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable),
     *(EventTable, ChangeTable, TrackerTable, TermTable, LinkTable),
 )
-_LEFT = (DispatchTable, DeadTable)
+_LEFT = (DispatchTable, DeadTable, TableVersionTable)
 
 _Step = DeliveryRow | AuditRow
 Take = Callable[[Delivery], Submission]
@@ -217,7 +217,7 @@ class Rebuild:
 def check_empty(database: Database) -> None:
     """Raise ConfigurationError unless there is nothing in a database, or only empty tables of ours. The caller has taken it."""
     with database.connect_writer() as connection:
-        present = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        present = set(inspect(connection).get_table_names()) - {"alembic_version", table_of(TableVersionTable).name}
         foreign = present - METADATA.tables.keys()
         full = [name for name in sorted(present - foreign) if connection.execute(select(METADATA.tables[name]).limit(1)).first()]
     if foreign or full:

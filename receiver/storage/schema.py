@@ -5,29 +5,45 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from receiver import __version__
 from receiver.errors import SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.version import VERSION
+from receiver.storage.postgresql import lock_version
+from receiver.storage.version import VERSION, explain_mismatch, read_version
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database) -> str:
-    """Bring the tables to this version and return its name; the caller has taken the database.
+    """Bring the tables to this version, in one transaction, and return their version; the caller has taken the database.
 
-    Raises StorageUnavailable; SchemaOutdated where they are of a version that is not known here.
+    Tables of a later version on which this program works stay as they are. Raises StorageUnavailable; SchemaOutdated where the
+    tables are of a version that is not known here.
     """
+    try:
+        with database.connect_writer() as connection, connection.begin():
+            if not database.has_one_writer:
+                lock_version(connection)
+            return _upgrade(connection)
+    except SQLAlchemyError as error:
+        raise StorageUnavailable(database.explain(error)) from None
+
+
+def _upgrade(connection: Connection) -> str:
+    found = read_version(connection)
+    if found.version is not None and found.is_later:
+        if reason := explain_mismatch(found):
+            raise SchemaOutdated(reason)
+        return found.version
     config = _config()
-    with database.connect_writer() as connection:
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, VERSION)
-        except CommandError:
-            raise SchemaOutdated("The tables are of a newer version than this program. Install that one again.") from None
-        except SQLAlchemyError as error:
-            raise StorageUnavailable(database.explain(error)) from None
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, VERSION)
+    except CommandError:
+        raise SchemaOutdated(f"The tables are of version {found.version}, which receiver {__version__} does not know.") from None
     return VERSION
 
 

@@ -12,7 +12,7 @@ from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.notifications import has_noted, notify
 from receiver.storage.postgresql import take_warning
-from receiver.storage.version import is_current
+from receiver.storage.version import VersionCheck
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
@@ -24,6 +24,7 @@ class Transactions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._version = VersionCheck()
         self._connection: Connection | None = None
         self._files: OpenFiles | None = None
         self._abandoned: list[Connection | None] = []
@@ -58,6 +59,7 @@ class Transactions:
         self._committing = False
         connection = self._ready()
         with connection.begin():
+            self._version.check(connection)
             result = work(connection)
             take_warning(connection)
             self._committing = True
@@ -82,9 +84,6 @@ class Transactions:
     def _open(self) -> None:
         self._database.take_again()
         connection = self._connection = self._database.connect_writer(scratch_in_memory=True)
-        with connection.begin():
-            if not is_current(connection):
-                raise StorageUnavailable(f"{self._database}: the tables are not those of this version")
         self._secure_log(connection)
         self._files = self._database.open_files()
 

@@ -1,25 +1,99 @@
-"""Which version of the tables there is, without what it takes to change it."""
+"""The version of the tables, and whether this program works on them; without what it takes to change them.
+
+Tables of a later version may do: each migration says which programs still work on its tables (`compatible_from`, recorded in
+`table_versions`). Tables of an earlier version never do.
+"""
+
+from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
+from receiver import __version__
 from receiver.errors import SchemaOutdated
 from receiver.storage.database import Database
+from receiver.storage.operations import TableVersionTable
+from receiver.storage.tables import table_of
 
-VERSION = "0010"
+VERSION = "0011"
 """The newest migration."""
 
-_TABLE = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own
+_CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own
+_SELECT_CURRENT = f"SELECT version_num FROM {_CURRENT.name}"  # noqa: S608  a name of ours
 
 
-def is_current(connection: Connection) -> bool:
-    """Tell whether the tables are those of this version."""
-    if not inspect(connection).has_table(_TABLE.name):
-        return False
-    return connection.scalars(select(_TABLE.c.version_num)).all() == [VERSION]
+class FoundVersion(NamedTuple):
+    """The version of the tables in a database (None: there are none), and what is recorded of it, if anything is."""
+
+    version: str | None
+    compatible_from: str | None = None
+    program: str | None = None
+
+    @property
+    def is_later(self) -> bool:
+        """Tell whether the tables are of a later version than this program's."""
+        return self.version is not None and self.version > VERSION
+
+
+class VersionCheck:
+    """A check at the beginning of each transaction that writes: another process may migrate the tables while this one runs.
+
+    The race: a migration between this check and the commit. On PostgreSQL the query holds a lock on the version until the
+    transaction ends, and a migration waits for that lock first; a SQLite file has one writing process.
+    """
+
+    def __init__(self) -> None:
+        self._served: set[str | None] = {VERSION}
+
+    def check(self, connection: Connection) -> None:
+        """Raise SchemaOutdated if this program does not work on the tables."""
+        if connection.exec_driver_sql(_SELECT_CURRENT).scalar() not in self._served:
+            found = read_version(connection)
+            _check(found)
+            self._served.add(found.version)
+
+
+def read_version(connection: Connection) -> FoundVersion:
+    """Return the version of the tables."""
+    present = inspect(connection)
+    if not present.has_table(_CURRENT.name):
+        return FoundVersion(None)
+    version = connection.scalars(select(_CURRENT.c.version_num)).first()
+    recorded = table_of(TableVersionTable)
+    if not present.has_table(recorded.name):
+        return FoundVersion(version)
+    columns = (recorded.c.compatible_from, recorded.c.program)
+    row = connection.execute(select(*columns).where(recorded.c.version == version)).first()
+    return FoundVersion(version) if row is None else FoundVersion(version, *row)
+
+
+def explain_mismatch(found: FoundVersion) -> str | None:
+    """Return why this program does not work on the tables, and what to do; None if it does."""
+    if found.version == VERSION:
+        return None
+    if found.version is None:
+        return "The database has no tables yet. Run `receiver migrate` first."
+    if not found.is_later:
+        return f"The tables are of version {found.version}, expected {VERSION}. Run `receiver migrate` first."
+    if found.compatible_from is not None and found.compatible_from <= VERSION:
+        return None
+    program = f"receiver {found.program}" if found.program else "a later version of receiver"
+    return (
+        f"The tables are of version {found.version}, made by {program}; this is receiver {__version__} for version {VERSION}. "
+        f"Install {program} again, or restore a copy of the database from before the upgrade."
+    )
+
+
+def is_served(connection: Connection) -> bool:
+    """Tell whether this program works on the tables."""
+    return explain_mismatch(read_version(connection)) is None
 
 
 def check(database: Database) -> None:
-    """Raise SchemaOutdated if the tables are not those of this version, StorageUnavailable if there is no database."""
+    """Raise SchemaOutdated if this program does not work on the tables, StorageUnavailable if there is no database."""
     with database.read() as connection:
-        if not is_current(connection):
-            raise SchemaOutdated("The tables are not those of this version. Run `receiver migrate` first.")
+        _check(read_version(connection))
+
+
+def _check(found: FoundVersion) -> None:
+    if reason := explain_mismatch(found):
+        raise SchemaOutdated(reason)

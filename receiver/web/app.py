@@ -79,7 +79,7 @@ def create_app(
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     wrong_tokens = WrongTokens(desk.do)
     operators = Operators(settings.ops_tokens, doorman, tally, wrong_tokens.note, TokenUses(desk.tell).note)
-    reader = Reader()
+    reader = Reader(database)
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
     pruner = Pruner(settings.periods(), desk.do)

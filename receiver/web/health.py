@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from receiver.errors import ReceiverError
 from receiver.storage.database import Database
-from receiver.storage.version import is_current
+from receiver.storage.version import is_served
 from receiver.web.cached import Cached
 from receiver.web.desk import Desk
 
@@ -62,7 +62,7 @@ class Health:
         checks = {"database": True, "disk": has_room(self._database)}
         try:
             with self._database.read() as connection:
-                checks["schema"] = is_current(connection)
+                checks["schema"] = is_served(connection)
         except ReceiverError:
             checks["database"] = False
         return checks

@@ -2,7 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
+
+from receiver.storage import version
+from receiver.storage.database import Database
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -10,12 +14,17 @@ _AT_ONCE = 4
 
 
 class Reader:
-    """Runs queries in threads."""
+    """Runs queries in threads, on tables on which this program works."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, query: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return what a query returns, and raise what it raises."""
+        """Return what a query returns, and raise what it raises, or SchemaOutdated."""
         async with self._places:
-            return await asyncio.to_thread(query, *args, **kwargs)
+            return await asyncio.to_thread(self._read, partial(query, *args, **kwargs))
+
+    def _read(self, query: Callable[[], _T]) -> _T:
+        version.check(self._database)
+        return query()

@@ -1,0 +1,261 @@
+"""Upgrades: a program works on the tables of the next version, and serves nothing on tables that it does not know."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import inspect
+
+from receiver import __version__
+from receiver.errors import SchemaOutdated, StorageUnavailable
+from receiver.storage import schema, version
+from receiver.storage.database import Database
+from receiver.storage.version import VERSION, FoundVersion, explain_mismatch
+from tests.conftest import StartService, lacking
+from tests.harness import ship24
+from tests.harness.contents import check_whole
+from tests.harness.earlier import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
+from tests.harness.inbox import opened
+from tests.harness.load import together
+from tests.harness.service import Service, environment, read_rows, run_command
+from tests.harness.storage import change, make_tables
+from tests.harness.traffic import Traffic
+
+OPS = "the-ops-token-of-these-tests"
+SCRIPTS = ScriptDirectory(str(Path(version.__file__).parent / "migrations"))
+SINCE_EARLIER = [script for script in reversed(list(SCRIPTS.walk_revisions())) if script.revision > EARLIER_TABLES]
+UNKNOWN = ("UPDATE alembic_version SET version_num = '9998'",)
+NEWER = (*UNKNOWN, "INSERT INTO table_versions VALUES ('9998', '9997', '7.8.9', 1)")
+ADDITIVE = (*UNKNOWN, f"INSERT INTO table_versions VALUES ('9998', '{VERSION}', '7.8.9', 1)")
+BACK = ("DELETE FROM table_versions WHERE version = '9998'", f"UPDATE alembic_version SET version_num = '{VERSION}'")
+
+
+def earlier(directory: Path) -> Sequence[str]:
+    try:
+        return unpack_earlier(directory)
+    except NotCloned as error:
+        lacking(str(error))
+
+
+# The rule
+
+
+class Shape(NamedTuple):
+    """What the code of one version relies on in a table."""
+
+    columns: dict[str, tuple[str, bool]]
+    mandatory: set[str]
+    primary_key: list[str]
+    refusing: list[Any]
+
+
+def shapes(url: str) -> dict[str, Shape]:
+    """Return the shapes of all tables."""
+    with closing(Database(url)) as database, database.read() as connection:
+        found = inspect(connection)
+        return {name: _shape(found, name) for name in found.get_table_names()}
+
+
+def _shape(found: Any, table: str) -> Shape:
+    columns = found.get_columns(table)
+    unique = [index["column_names"] for index in found.get_indexes(table) if index["unique"]]
+    refusing = [unique, found.get_unique_constraints(table), found.get_foreign_keys(table), found.get_check_constraints(table)]
+    return Shape(
+        {column["name"]: (str(column["type"]), column["nullable"]) for column in columns},
+        {column["name"] for column in columns if not column["nullable"] and column["default"] is None},
+        found.get_pk_constraint(table)["constrained_columns"],
+        refusing,
+    )
+
+
+def is_additive(script: Script) -> bool:
+    return script.revision == "0011" or not hasattr(script.module, "compatible_from")
+
+
+def test_the_code_of_the_version_before_finds_all_it_knows_and_may_leave_out_all_it_does_not(database_url: str) -> None:
+    upgrade(database_url, EARLIER_TABLES)
+    before = shapes(database_url)
+    for script in SINCE_EARLIER:
+        upgrade(database_url, script.revision)
+        after = shapes(database_url)
+        for table in before.keys() - {"alembic_version"} if is_additive(script) else ():
+            was, now = before[table], after[table]
+            assert was.columns.items() <= now.columns.items(), (script.revision, table)
+            assert now.mandatory <= was.mandatory, (script.revision, table)
+            assert (now.primary_key, now.refusing) == (was.primary_key, was.refusing), (script.revision, table)
+        before = after
+
+
+def test_a_migration_that_contracts_says_which_version_still_works_on_its_tables() -> None:
+    known = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
+    for script in SINCE_EARLIER:
+        if hasattr(script.module, "compatible_from"):
+            assert script.module.compatible_from in known[: known.index(script.revision)]
+
+
+def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_brought_it(database_url: str) -> None:
+    make_tables(database_url)
+    recorded = read_rows(database_url, "SELECT version, compatible_from, program FROM table_versions ORDER BY version")
+    assert [row["version"] for row in recorded] == [script.revision for script in SINCE_EARLIER if script.revision >= "0011"]
+    assert {row["program"] for row in recorded} == {__version__}
+    assert recorded[0]["compatible_from"] == EARLIER_TABLES
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (FoundVersion(VERSION), None),
+        (FoundVersion("9998", VERSION, "7.8.9"), None),
+        (FoundVersion("9998", EARLIER_TABLES, "7.8.9"), None),
+        (FoundVersion("9998", "9997", "7.8.9"), "version 9998, made by receiver 7.8.9"),
+        (FoundVersion("9998"), "a later version of receiver"),
+        (FoundVersion(EARLIER_TABLES), "Run `receiver migrate`"),
+        (FoundVersion(EARLIER_TABLES, EARLIER_TABLES, "0.1.0"), "Run `receiver migrate`"),
+        (FoundVersion(None), "no tables yet. Run `receiver migrate`"),
+    ],
+)
+def test_later_tables_are_served_only_where_they_say_that_this_program_works_on_them(
+    found: FoundVersion, expected: str | None
+) -> None:
+    told = explain_mismatch(found)
+    assert told is None if expected is None else expected in str(told)
+
+
+# While it runs
+
+
+def test_tables_that_are_not_known_are_answered_503_at_once_and_nothing_is_written(
+    service: StartService, database_url: str
+) -> None:
+    running = service(database_url, ops_tokens=OPS)
+    assert running.post(ship24.single("before")).status == 200
+    change(database_url, *NEWER)
+    refused = running.post(ship24.single("meanwhile"))
+    assert (refused.status, refused.json()["error"]["code"]) == (503, "storage_unavailable")
+    listed = running.get("/ops/api/trackers", OPS)
+    assert listed.status == 503
+    assert "made by receiver 7.8.9" in listed.json()["error"]["message"]
+    ready = running.get("/readyz")
+    assert (ready.status, ready.json()["checks"]["schema"]["ok"]) == (503, False)
+    assert "9998" in running.logs()
+    change(database_url, *BACK)
+    assert running.post(ship24.single("after")).outcomes() == ["applied"]
+    assert {row["message_id"] for row in running.rows("SELECT message_id FROM messages")} == {"before", "after"}
+    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+
+
+def test_later_tables_that_only_have_more_are_served_without_a_break(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=OPS)
+    with Traffic(running, senders=2) as traffic:
+        traffic.wait_for_answers(20)
+        change(database_url, *ADDITIVE, "ALTER TABLE trackers ADD COLUMN later TEXT")
+        traffic.wait_for_answers(50)
+        traffic.stop()
+    assert set(traffic.statuses) == {200}
+    assert running.get("/readyz").status == 200
+    assert running.get("/ops/api/trackers", OPS).status == 200
+    assert running.stop() == 0
+    running.restart()
+    assert running.post(ship24.single("after")).outcomes() == ["applied"]
+
+
+def test_a_transaction_that_began_before_a_migration_ends_before_it(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    with opened(postgresql_url) as store, psycopg.connect(postgresql_url) as other:
+
+        def migrate_meanwhile(connection: Any) -> bool:
+            other.execute("SET lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+            return True
+
+        assert store.transactions.run(migrate_meanwhile)
+
+
+def test_to_migrate_waits_for_a_bounded_time_and_says_so(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade(postgresql_url, EARLIER_TABLES)
+    monkeypatch.setattr("receiver.storage.postgresql._LOCK_SECONDS", 1)
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("SELECT * FROM alembic_version")
+        with pytest.raises(StorageUnavailable, match="lock timeout"):
+            make_tables(postgresql_url)
+    make_tables(postgresql_url)
+
+
+def test_two_migrations_of_an_empty_database_at_once_make_the_tables_once(postgresql_url: str) -> None:
+    together([lambda: make_tables(postgresql_url)] * 3)
+    database = Database(postgresql_url)
+    version.check(database)
+    database.close()
+
+
+def test_a_file_is_not_migrated_while_the_service_runs(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    done = run_command("migrate", cwd=running.directory, env=running.env)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "already writes to" in done.stderr
+
+
+# Commands
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_tables_that_are_not_known_are_refused_in_a_line_that_says_who_made_them(
+    database_url: str, tmp_path: Path, command: str
+) -> None:
+    make_tables(database_url)
+    change(database_url, *NEWER)
+    done = run_command(command, cwd=tmp_path, env=environment(database_url, port="0", ship24_tokens="the-token-of-these-tests"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    for words in ("9998", "receiver 7.8.9", f"receiver {__version__}", VERSION, "restore a copy"):
+        assert words in done.stderr
+    assert "receiver migrate" not in done.stderr
+
+
+def test_to_migrate_leaves_later_tables_on_which_the_program_works(database_url: str, tmp_path: Path) -> None:
+    make_tables(database_url)
+    change(database_url, *ADDITIVE)
+    done = run_command("migrate", cwd=tmp_path, env=environment(database_url))
+    assert (done.returncode, "9998" in done.stdout) == (0, True), done.stderr
+
+
+def test_tables_of_no_known_version_are_not_migrated(database_url: str) -> None:
+    make_tables(database_url)
+    change(database_url, "UPDATE alembic_version SET version_num = '0000_other'")
+    database = Database(database_url)
+    database.take()
+    with pytest.raises(SchemaOutdated, match="0000_other"):
+        schema.migrate(database)
+    database.close()
+
+
+# The version before, from git
+
+
+def test_the_version_before_serves_while_the_tables_are_migrated_and_beside_the_new_one(
+    service: StartService, postgresql_url: str, tmp_path: Path
+) -> None:
+    """On PostgreSQL. A SQLite file has one service, and 0.1.0 refuses to start on tables of another version."""
+    prefix = earlier(tmp_path / "earlier")
+    upgrade(postgresql_url, EARLIER_TABLES)
+    old = Service(tmp_path / "old", postgresql_url, prefix, commit_timeout_seconds="60")
+    with closing(old.start()), Traffic(old, senders=4) as traffic:
+        traffic.wait_for_answers(100)
+        done = run_command("migrate", cwd=tmp_path, env=environment(postgresql_url))
+        assert done.returncode == 0, done.stderr
+        traffic.wait_for_answers(200)
+        new = service(postgresql_url, commit_timeout_seconds="60")
+        with Traffic(old, new, senders=4, parcels=traffic.parcels) as both:
+            both.wait_for_answers(300)
+            traffic.stop()
+            both.stop()
+        assert set(traffic.statuses) | set(both.statuses) == {200}
+        assert traffic.settle() == set()
+    stands = {row["tracker_id"]: row["latest_event_id"] for row in new.rows("SELECT tracker_id, latest_event_id FROM trackers")}
+    assert stands == {tracker: event for tracker, (_, event) in traffic.parcels.newest.items()}
+    assert new.scalar("SELECT count(*) FROM quarantine") == 0
+    check_whole(postgresql_url)
