@@ -25,10 +25,10 @@ from sqlalchemy import (
 )
 
 from receiver.changes import Change
+from receiver.storage.blocking import unblock
 from receiver.storage.database import Database
 from receiver.storage.dispatches import (
     BLOCKED,
-    IS_OF_TRACKER,
     IS_ROW,
     SUSPECT,
     DeadTable,
@@ -159,7 +159,7 @@ class Outbox:
         if taken:
             settled += connection.execute(delete(rows).where(still_ours), taken).rowcount
         if taken or gone:
-            self._unblock(connection, now, taken + gone)
+            unblock(connection, now, taken + gone)
         return settled
 
     def _claim(self, connection: Connection, mark: str, leased_until: int, places: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
@@ -211,14 +211,6 @@ class Outbox:
         if keys:
             connection.execute(update(rows).where(IS_ROW).values(due_at=BLOCKED), keys)
         return len(keys)
-
-    def _unblock(self, connection: Connection, now: int, settled: Sequence[dict[str, Any]]) -> None:
-        """Let those come due that are the first ones of their trackers now."""
-        rows = table_of(DispatchTable)
-        is_blocked = rows.c.due_at + 0 == BLOCKED  # as a sum, so that no index is asked for all that are blocked
-        first = and_(IS_OF_TRACKER, is_blocked, rows.c.move == first_move(rows))
-        names = ("of_target", "of_source", "of_tracker")
-        connection.execute(update(rows).where(first).values(due_at=now), [{name: key[name] for name in names} for key in settled])
 
     def _set_aside(self, connection: Connection, target: str, now: int, outcome: Outcome) -> int:
         """Move a change to the dead ones; return whether it was still ours, as a number.

@@ -10,6 +10,7 @@ from receiver.errors import ReceiverError, UnexpectedShape
 from receiver.forgetting import Erasure, KeptCall
 from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow, SessionRow
+from receiver.storage.blocking import OrphanSearch
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
 from receiver.storage.dropping import drop_target
@@ -40,6 +41,7 @@ class Upkeep:
             self.replay = replays.replay
         self._database = database
         self._insert = database.insert
+        self._orphans = OrphanSearch()
         outbox = Outbox(database)
         self.exchange_changes, self.settle_changes = outbox.exchange, outbox.settle
         self.release_changes, self.has_suspects = release, has_suspects
@@ -64,11 +66,12 @@ class Upkeep:
             connection.execute(statement)
 
     def tidy(self, connection: Connection, counts: Counts, now: int) -> None:
-        """Write down what was counted, and remove what has been kept for long enough."""
+        """Write down what was counted, remove what has been kept for long enough, and look for changes that wait for nothing."""
         write_tallies(connection, self._insert, counts)
         trim_tallies(connection, now)
         trim_sessions(connection, now)
         self.trim_refused(connection)
+        self._orphans.unblock(connection, now)
 
     def try_tables(self, connection: Connection) -> None:
         """Do to every table what deliveries and operators do, with no row: whatever the database then refuses, it raises."""
