@@ -100,7 +100,7 @@ def test_the_token_is_the_targets_secret(place: Path, token: str | None, said: s
 def test_what_the_broker_refuses_is_not_taken_and_its_words_are_not_repeated(broker: Broker) -> None:
     big = change()._replace(location="x" * 2_000_000)
     errors = publish(target(broker.url, subject=SUBJECT), big, change())
-    assert words(errors[0]) == "shop: the broker did not confirm: MaxPayloadError."
+    assert words(errors[0]) == "shop: the change is larger than the broker takes."
     assert errors[1] is None
 
 
