@@ -5,11 +5,13 @@ Identities and verdicts stay: pruning never lets an old message in again.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 DAY = 86_400_000_000
 KINDS = ("bodies", "quarantine", "refused", "dead_changes")
-"""What is pruned, in this order: bodies and answers; the bytes of what is set apart; refused and failed calls; dead changes."""
+"""What is pruned, in this order: bodies and answers; the bytes of what is set apart; refused and failed calls; changes that are
+dead, or that wait for a target that is stopped or that the settings no longer name."""
 
 TARGET_SECONDS = 0.01  # a slice, its commit included: well below the 50 ms for which calls may have to wait
 START_SIZE = 100
@@ -48,11 +50,15 @@ class Periods(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Prune one slice: what is of this kind and older than `edge` (microseconds), up to a `size` in units."""
+    """Prune one slice: what is of this kind and older than `edge` (microseconds), up to a `size` in units.
+
+    `running` are the targets that are served: of changes that wait for others the old ones go. None: such changes stay.
+    """
 
     kind: str
     edge: int
     size: int
+    running: tuple[str, ...] | None = None
 
 
 class Slice(NamedTuple):
@@ -75,7 +81,8 @@ class Went(NamedTuple):
 class Run:
     """One round of pruning: says what to do next, and learns from what was done."""
 
-    def __init__(self, edges: dict[str, int]) -> None:
+    def __init__(self, edges: dict[str, int], running: Sequence[str] | None = None) -> None:
+        self._running = None if running is None else tuple(running)
         self._left = deque(edges.items())
         self._size = START_SIZE
         self.went = dict.fromkeys(edges, Went())
@@ -84,7 +91,7 @@ class Run:
 
     def next_order(self) -> Order | None:
         """Return the next slice to prune; None: all is done."""
-        return Order(*self._left[0], self._size) if self._left else None
+        return Order(*self._left[0], self._size, self._running) if self._left else None
 
     def note(self, done: Slice) -> float:
         """Take down what the slice of `next_order` has done; return for how many seconds to leave the writer alone."""

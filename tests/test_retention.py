@@ -345,7 +345,7 @@ def rounds(do: Callable[..., Any], number: int, leads: Iterable[float] = repeat(
     async def run() -> None:
         times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
         read_lead = iter(leads).__next__
-        task = asyncio.create_task(Pruner(PERIODS, counted, **times, read_lead=read_lead).run())
+        task = asyncio.create_task(Pruner(PERIODS, counted, None, **times, read_lead=read_lead).run())
         await asyncio.wait_for(begun.wait(), 30)
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -1,7 +1,7 @@
 """Removing what is older than it is to be kept, by hand."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -12,6 +12,7 @@ from receiver.cli.options import as_json
 from receiver.cli.output import show_json, show_table
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
 from receiver.errors import ConfigurationError, WriterTaken
+from receiver.relay.assembly import find_targets
 from receiver.retention import Periods, Run, Went
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
@@ -21,7 +22,7 @@ _NAMES = {
     "bodies": "bodies with answers",
     "quarantine": "bytes in quarantine",
     "refused": "refused, failed calls",
-    "dead_changes": "dead changes",
+    "dead_changes": "dead, stranded changes",
 }
 _REUSED = "SQLite puts what comes next into the free pages. The file becomes smaller only by --vacuum, with no service running."
 _VACUUMED = "PostgreSQL puts what comes next into the room that its vacuum finds, by itself and in its own time."
@@ -38,16 +39,17 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
     The service does the same every hour. Identities and verdicts stay: what was kept once is a duplicate for ever.
     """
     settings = load()
+    running = [known.subscription.target for known in find_targets(settings)]
     periods = settings.periods()
     if bodies_days is not None:
         periods = periods._replace(bodies_days=bodies_days)
     if vacuum and not dry_run:
         _check_vacuum(settings)
-    before, due = _count(settings, periods)
-    went = due if dry_run else _prune(settings, periods, bodies_days, sum(gone.rows for gone in due.values()))
+    before, due = _count(settings, periods, running)
+    went = due if dry_run else _prune(settings, periods, running, bodies_days, sum(gone.rows for gone in due.values()))
     if vacuum and not dry_run:
         _vacuum(settings)
-    after = None if dry_run else _count(settings, None)[0]
+    after = None if dry_run else _count(settings, None, running)[0]
     if as_json:
         kinds = {kind: gone._asdict() for kind, gone in went.items()}
         show_json({"dry_run": dry_run, "went": kinds, "before": before, "after": after})
@@ -55,20 +57,24 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
         _show(before, went, after)
 
 
-def _count(settings: Settings, periods: Periods | None) -> tuple[dict[str, Any], dict[str, Went]]:
+def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) -> tuple[dict[str, Any], dict[str, Went]]:
     """Return sizes and rows, and what would go by these periods."""
     with reading(settings) as database:
         edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
-        sizes = {"database_bytes": database.size_bytes(), "free_bytes": database.free_bytes(), "rows": count_rows(database)}
-        return sizes, count_prunable(database, edges)
+        sizes = {
+            "database_bytes": database.size_bytes(),
+            "free_bytes": database.free_bytes(),
+            "rows": count_rows(database, running),
+        }
+        return sizes, count_prunable(database, edges, running)
 
 
-def _prune(settings: Settings, periods: Periods, bodies_days: int | None, rows: int) -> dict[str, Went]:
+def _prune(settings: Settings, periods: Periods, running: Sequence[str], bodies_days: int | None, rows: int) -> dict[str, Went]:
     """Prune here, or have the service that holds the database do it; show how it goes."""
     alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
     try:
         with writing(settings) as do:
-            return _add_up(_prune_here(do, periods, alone=alone), rows)
+            return _add_up(_prune_here(do, periods, running, alone=alone), rows)
     except WriterTaken as taken:
         return _add_up(_prune_there(settings, bodies_days, taken), rows)
 
@@ -85,12 +91,12 @@ def _add_up(steps: Iterator[dict[str, Went]], rows: int) -> dict[str, Went]:
     return total
 
 
-def _prune_here(do: Do, periods: Periods, *, alone: bool) -> Iterator[dict[str, Went]]:
+def _prune_here(do: Do, periods: Periods, running: Sequence[str], *, alone: bool) -> Iterator[dict[str, Went]]:
     now = clock.now()
     mark = clock.new_id(now)
     do("audited", audit_entry(now, "prune", "database", periods.describe()), "claim_pruning", (mark, clock.to_micros(now)))
     try:
-        run = Run(periods.edges(clock.to_micros(now)))
+        run = Run(periods.edges(clock.to_micros(now)), running)
         while (order := run.next_order()) is not None:
             began = monotonic()
             done = do("prune", mark, clock.to_micros(clock.now()), *order)

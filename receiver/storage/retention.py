@@ -5,7 +5,7 @@ again, though rows may stay there. One process prunes at a time: the one whose m
 lease longer, and one that lost it does nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -30,7 +30,8 @@ from receiver.clock import first_id
 from receiver.errors import Underway
 from receiver.retention import KINDS, Slice, Went, units_of
 from receiver.storage.database import Database
-from receiver.storage.dispatches import DeadTable
+from receiver.storage.dispatches import DeadTable, DispatchTable
+from receiver.storage.stranded import find_stranded, prune_stranded
 from receiver.storage.tables import (
     NOT_ACCEPTED,
     BodyTable,
@@ -99,8 +100,20 @@ class Retention:
         rows = table_of(PruningTable)
         connection.execute(update(rows).where(rows.c.claim == mark).values(claim=None))
 
-    def prune(self, connection: Connection, mark: str, now: int, kind: str, edge: int, size: int) -> Slice:
-        """Remove what is of this kind and older than `edge`, up to `size` units. Raises Underway if the claim is lost."""
+    def prune(
+        self,
+        connection: Connection,
+        mark: str,
+        now: int,
+        kind: str,
+        edge: int,
+        size: int,
+        running: Collection[str] | None = None,
+    ) -> Slice:
+        """Remove what is of this kind and older than `edge`, up to `size` units. Raises Underway if the claim is lost.
+
+        Of changes, also those that wait for a target that is not `running`; None: only dead ones.
+        """
         rows = table_of(PruningTable)
         ours = and_(rows.c.kind == kind, rows.c.claim == mark)
         reached = connection.execute(select(rows.c.reached).where(ours)).scalar()
@@ -108,6 +121,9 @@ class Retention:
             raise Underway("Somebody else prunes now.")
         if kind == "dead_changes":
             done = _prune_dead(connection, edge, size)
+            if not done.more and running is not None:
+                stranded, reached = prune_stranded(connection, running, edge, size, reached)
+                done = _add(done, stranded)
         else:
             done, reached = _prune_shelf(connection, self._shelves[kind], reached, first_id(edge), size)
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
@@ -117,8 +133,8 @@ class Retention:
         return done
 
 
-def count_prunable(database: Database, edges: Mapping[str, int]) -> dict[str, Went]:
-    """Return how much would go. It reads all of it: for an operator who asks, not for every hour."""
+def count_prunable(database: Database, edges: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Went]:
+    """Return how much would go by `Retention.prune`. It reads all of it: for an operator who asks, not for every hour."""
     shelves = _shelves()
     found = {}
     with database.read() as connection:
@@ -131,12 +147,17 @@ def count_prunable(database: Database, edges: Mapping[str, int]) -> dict[str, We
                 dead = table_of(DeadTable)
                 counted = select(func.count(), literal(0)).where(dead.c.died_at < edge)
             rows, content_bytes = connection.execute(counted).one()
+            if kind == "dead_changes" and running is not None:
+                rows += _count_stranded(connection, running, edge)
             found[kind] = Went(int(rows), int(content_bytes))
     return found
 
 
-def count_rows(database: Database) -> dict[str, int]:
-    """Return how many rows there are of what can be pruned: of `quarantine` those that still have their bytes."""
+def count_rows(database: Database, running: Collection[str] | None = None) -> dict[str, int]:
+    """Return how many rows there are of what can be pruned: of `quarantine` those that still have their bytes.
+
+    With the dead changes those are counted that wait for a target that is not `running`, if that is given.
+    """
     bodies, quarantine, dead = table_of(BodyTable), table_of(QuarantineTable), table_of(DeadTable)
     refused = _shelves()["refused"]
     asked = {
@@ -146,7 +167,10 @@ def count_rows(database: Database) -> dict[str, int]:
         "dead_changes": select(func.count()).select_from(dead),
     }
     with database.read() as connection:
-        return {kind: int(connection.execute(statement).scalar_one()) for kind, statement in asked.items()}
+        counted = {kind: int(connection.execute(statement).scalar_one()) for kind, statement in asked.items()}
+        if running is not None:
+            counted["dead_changes"] += _count_stranded(connection, running)
+        return counted
 
 
 def _prune_shelf(connection: Connection, shelf: _Shelf, reached: str, edge: str, size: int) -> tuple[Slice, str]:
@@ -186,6 +210,17 @@ def _prune_dead(connection: Connection, edge: int, size: int) -> Slice:
         return Slice(0, 0, 0, more=False)
     gone = int(connection.execute(delete(dead).where(dead.c.died_at <= found[-1])).rowcount)
     return Slice(gone, 0, gone, len(found) == size)
+
+
+def _count_stranded(connection: Connection, running: Collection[str], edge: int | None = None) -> int:
+    """Return how many changes wait for no running target, of all or of those made before `edge`."""
+    rows = table_of(DispatchTable)
+    strands = rows.c.target.in_(find_stranded(connection, running)), true() if edge is None else rows.c.made_at < edge
+    return int(connection.execute(select(func.count()).select_from(rows).where(*strands)).scalar_one())
+
+
+def _add(one: Slice, other: Slice) -> Slice:
+    return Slice(one.rows + other.rows, 0, one.units + other.units, other.more)
 
 
 def _shelves() -> dict[str, _Shelf]:

@@ -82,10 +82,10 @@ def create_app(
     reader = Reader(database)
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
-    pruner = Pruner(settings.periods(), desk.do)
+    targets = () if relay is None else relay.targets
+    pruner = Pruner(settings.periods(), desk.do, _names(targets))
     supervisor = None if relay is None else Supervisor(relay, desk.do)
     health = Health(database, desk, partial(_find_warnings, watch, supervisor))
-    targets = () if relay is None else relay.targets
     metrics = Metrics(tally, desk, settings.host, database, operators, reader, _names(targets))
     replayer = Replayer(reader, desk, database)
     doors = _make_doors(settings, doorman)

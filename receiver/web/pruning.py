@@ -1,7 +1,7 @@
 """Pruning by schedule and by order: small slices through the writing process, with calls in between."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -31,6 +31,7 @@ _log = structlog.get_logger()
 class Pruner:
     """Prunes what is older than `periods`. `do` has the writing process do something and waits for it (`Desk.do`).
 
+    Changes that wait for none of the `targets`, or for a stopped one, go with the dead ones.
     Several processes may prune one database. Which of them does is settled there: the one that has the claim.
     """
 
@@ -38,6 +39,7 @@ class Pruner:
         self,
         periods: Periods,
         do: Do,
+        targets: Sequence[str] | None = None,
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
@@ -45,6 +47,7 @@ class Pruner:
     ) -> None:
         self.periods = periods
         self._do = do
+        self._targets = targets
         self._first_seconds = first_seconds
         self._every_seconds = every_seconds
         self._again_seconds = again_seconds
@@ -65,7 +68,7 @@ class Pruner:
     async def work(self, mark: str, periods: Periods, seconds: float = float("inf")) -> tuple[Run, bool]:
         """Prune under a mark until all is done, or for so many seconds; return what went, and whether there is more."""
         deadline = monotonic() + seconds
-        run = Run(periods.edges(clock.to_micros(clock.now())))
+        run = Run(periods.edges(clock.to_micros(clock.now())), self._targets)
         while (order := run.next_order()) is not None and monotonic() < deadline:
             done = await self._do("prune", mark, clock.to_micros(clock.now()), *order)
             await asyncio.sleep(run.note(done))

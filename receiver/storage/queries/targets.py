@@ -1,15 +1,16 @@
 """What waits for whom: changes that a target has not taken, and those that it could not take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, select, tuple_
 
 from receiver.clock import iso
 from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
 from receiver.storage.dispatches import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
+from receiver.storage.stranded import list_names
 from receiver.storage.tables import table_of
 
 MAX_COUNTED = 10_000
@@ -24,7 +25,7 @@ def show_targets(database: Database, names: Sequence[str] = ()) -> dict[str, dic
     `waiting` and `dead` are exact up to MAX_COUNTED and capped beyond it; for the moments see `Waiting`.
     """
     with database.read() as connection:
-        kept = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in _names(connection, table_of(model))}
+        kept = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in list_names(connection, table_of(model))}
         return {name: _show(connection, name) for name in dict.fromkeys([*names, *sorted(kept)])}
 
 
@@ -65,14 +66,6 @@ def list_dead(database: Database, target: str | None = None, limit: int = 50, cu
         rows = connection.execute(statement).mappings().all()
     following = write_cursor(*(rows[limit - 1][name] for name in _PLACE)) if len(rows) > limit else None
     return Page([public(row) for row in rows[:limit]], following)
-
-
-def _names(connection: Connection, table: Table) -> Iterator[str]:
-    """Give the targets in a table by jumping from one to the next: each may have a great many rows."""
-    name = connection.execute(select(func.min(table.c.target))).scalar()
-    while name is not None:
-        yield name
-        name = connection.execute(select(func.min(table.c.target)).where(table.c.target > name)).scalar()
 
 
 def _show(connection: Connection, target: str) -> dict[str, Any]:
@@ -132,7 +125,7 @@ def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, Ta
     rows, dead = table_of(DispatchTable), table_of(DeadTable)
     counted = {}
     with database.read() as connection:
-        for name in dict.fromkeys([*names, *_names(connection, rows), *_names(connection, dead)]):
+        for name in dict.fromkeys([*names, *list_names(connection, rows), *list_names(connection, dead)]):
             waiting = _count(connection, rows.c.target == name)
             failed = _count(connection, and_(rows.c.target == name, HAS_FAILED))
             oldest = read_waiting(connection, name).oldest_due_at
@@ -143,7 +136,7 @@ def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, Ta
 def find_oldest_due(database: Database) -> dict[str, int]:
     """Return for each target with waiting changes when the oldest one first became due (`Waiting`)."""
     with database.read() as connection:
-        oldest = {name: read_waiting(connection, name).oldest_due_at for name in _names(connection, table_of(DispatchTable))}
+        oldest = {name: read_waiting(connection, name).oldest_due_at for name in list_names(connection, table_of(DispatchTable))}
     return {name: at for name, at in oldest.items() if at is not None}
 
 

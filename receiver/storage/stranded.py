@@ -1,0 +1,67 @@
+"""Stranded changes: those that wait for a target that is stopped, or that the settings no longer name. They go by their age."""
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table, delete, func, select, tuple_
+
+from receiver.retention import Slice
+from receiver.storage.blocking import unblock
+from receiver.storage.dispatches import IS_ROW, DispatchTable, StoppedTable, row_keys
+from receiver.storage.tables import table_of
+
+
+class _Place(NamedTuple):
+    """How far a round came: the key of the last change that was looked at."""
+
+    target: str = ""
+    source: str = ""
+    tracker_id: str = ""
+    move: int = 0
+
+
+def prune_stranded(connection: Connection, running: Collection[str], edge: int, size: int, reached: str) -> tuple[Slice, str]:
+    """Remove changes made before `edge` that wait for none of the `running` targets, or for a stopped one.
+
+    Looks at the next `size` changes of one such target, in the order of their key. Returns what went, and how far this came.
+    """
+    place = _Place(*json.loads(reached)) if reached else _Place()
+    targets = [name for name in sorted(find_stranded(connection, running)) if name >= place.target]
+    if not targets:
+        return Slice(0, 0, 0, more=False), ""
+    if targets[0] != place.target:
+        place = _Place(targets[0])
+    rows = table_of(DispatchTable)
+    key = rows.c.source, rows.c.tracker_id, rows.c.move
+    following = select(*key, rows.c.made_at).where(rows.c.target == place.target, tuple_(*key) > place[1:]).order_by(*key)
+    found = connection.execute(following.limit(size)).all()
+    old = [row_keys(place.target, *row[:3]) for row in found if row.made_at < edge]
+    gone = _remove(connection, edge, old) if old else 0
+    if len(found) == size:
+        after: _Place | None = _Place(place.target, *found[-1][:3])
+    else:
+        after = _Place(targets[1]) if len(targets) > 1 else None
+    return Slice(gone, 0, len(found), more=after is not None), json.dumps(after) if after else ""
+
+
+def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:
+    """Return the targets for which changes wait that nobody takes."""
+    stopped = set(connection.execute(select(table_of(StoppedTable).c.target)).scalars())
+    return {name for name in list_names(connection, table_of(DispatchTable)) if name in stopped or name not in running}
+
+
+def list_names(connection: Connection, table: Table) -> Iterator[str]:
+    """Give the targets in a table by jumping from one to the next: each may have a great many rows."""
+    name = connection.execute(select(func.min(table.c.target))).scalar()
+    while name is not None:
+        yield name
+        name = connection.execute(select(func.min(table.c.target)).where(table.c.target > name)).scalar()
+
+
+def _remove(connection: Connection, edge: int, keys: list[dict[str, Any]]) -> int:
+    """Remove changes; the next ones of their trackers come due as of then: somebody may serve the target again."""
+    rows = table_of(DispatchTable)
+    gone = connection.execute(delete(rows).where(IS_ROW), sorted(keys, key=lambda key: tuple(key.values()))).rowcount
+    unblock(connection, edge, keys)
+    return int(gone)

@@ -1,0 +1,121 @@
+"""Changes that nobody takes any more, because their target is stopped or removed, go after RECEIVER_CHANGE_RETENTION_DAYS."""
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.retention import Run, Went
+from receiver.rows import DispatchRow
+from receiver.storage.dispatches import BLOCKED, DispatchTable
+from receiver.storage.retention import count_prunable
+from receiver.storage.statements import Insert
+from receiver.storage.tables import table_of
+from receiver.storage.upkeep import Upkeep
+from tests.harness.inbox import Store, opened
+from tests.harness.service import environment, run_command
+from tests.harness.storage import make_tables
+
+EDGE = 1_740_823_200_000_000
+OLD = EDGE - 1
+NOW = EDGE + 2_592_000_000_000
+RUNNING = ["shop", "stopped"]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    make_tables(database_url)
+    with opened(database_url) as made:
+        yield made
+
+
+def waits(target: str, tracker: str, move: int, made_at: int, due_at: int | None = None) -> DispatchRow:
+    return DispatchRow(target, "ship24", tracker, move, "e", made_at if due_at is None else due_at, 0, None, None, made_at)
+
+
+GO = (
+    waits("removed", "a", 1, OLD),
+    waits("removed", "a", 2, OLD, BLOCKED),
+    waits("removed", "b", 1, OLD, NOW),
+    waits("stopped", "a", 1, OLD),
+    waits("stopped", "c", 4, OLD - 5, BLOCKED),
+    waits("zz removed too", "a", 1, OLD),
+)
+STAY = (
+    waits("removed", "c", 1, EDGE),
+    waits("removed", "c", 2, EDGE, BLOCKED),
+    waits("shop", "a", 1, OLD),
+    waits("shop", "a", 2, OLD, BLOCKED),
+    waits("stopped", "z", 1, EDGE),
+)
+NEXT = (waits("removed", "a", 3, EDGE, BLOCKED), waits("stopped", "a", 2, EDGE, BLOCKED))
+"""Those that come due as the first of their trackers go."""
+
+
+def put(store: Store, rows: Collection[DispatchRow]) -> None:
+    insert, outbox = Insert(store.database, table_of(DispatchTable)), Upkeep(store.database)
+    store.transactions.run(lambda connection: insert.execute(connection, [*rows]))
+    store.transactions.run(lambda connection: outbox.stop_target(connection, "stopped", OLD, "410"))
+
+
+def left(store: Store) -> dict[DispatchRow, int]:
+    rows = store.transactions.run(lambda connection: connection.execute(table_of(DispatchTable).select()).all())
+    known = {row[:4]: row for row in (*GO, *STAY, *NEXT)}
+    return {known[tuple(row[:4])]: row.due_at for row in rows}
+
+
+def prune(store: Store, size: int, running: list[str] | None) -> tuple[Went, int]:
+    """Prune to the end; return what went, and the most rows that one step took."""
+    upkeep, most = Upkeep(store.database), 0
+    store.transactions.run(lambda connection: upkeep.claim_pruning(connection, "mark", NOW))
+    run = Run({"dead_changes": EDGE}, running)
+    while (order := run.next_order()) is not None:
+        ordered = order._replace(size=size)
+        done = store.transactions.run(lambda connection, o=ordered: upkeep.prune(connection, "mark", NOW, *o))  # type: ignore[misc]
+        most = max(most, done.units)
+        run.note(done)
+    store.transactions.run(lambda connection: upkeep.release_pruning(connection, "mark"))
+    return run.went["dead_changes"], most
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 500])
+def test_what_waits_for_nobody_goes_by_its_age_and_what_is_behind_comes_due(store: Store, size: int) -> None:
+    put(store, [*GO, *STAY, *NEXT])
+    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Went(len(GO))}
+    went, most = prune(store, size, RUNNING)
+    assert (went.rows, most <= size) == (len(GO), True)
+    expected = {row: row.due_at for row in STAY} | dict.fromkeys(NEXT, EDGE)
+    assert left(store) == expected
+    assert prune(store, size, RUNNING)[0] == Went(), "and each round begins anew"
+
+
+def test_where_it_is_not_said_who_is_served_nothing_that_waits_goes(store: Store) -> None:
+    put(store, GO)
+    assert count_prunable(store.database, {"dead_changes": EDGE}) == {"dead_changes": Went()}
+    assert prune(store, 500, None)[0] == Went()
+    assert len(left(store)) == len(GO)
+
+
+def test_a_target_that_is_served_again_keeps_what_waits(store: Store) -> None:
+    put(store, [*GO, *STAY])
+    upkeep = Upkeep(store.database)
+    store.transactions.run(lambda connection: upkeep.resume_target(connection, "stopped"))
+    prune(store, 2, ["shop", "stopped", "removed", "zz removed too"])
+    assert len(left(store)) == len(GO) + len(STAY)
+
+
+def test_the_command_counts_and_removes_what_waits_for_targets_that_the_settings_do_not_name(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    put(store, [*GO, *STAY])
+    store.close()
+    everything = len(GO) + len(STAY)  # all of it is from last year, and there are no targets
+
+    def ask(*options: str) -> tuple[int, int]:
+        done = run_command("prune", "--json", *options, cwd=tmp_path, env=environment(database_url))
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        return told["before"]["rows"]["dead_changes"], told["went"]["dead_changes"]["rows"]
+
+    assert [ask("--dry-run"), ask(), ask()] == [(everything, everything), (everything, everything), (0, 0)]
