@@ -11,6 +11,7 @@ import orjson
 
 from receiver.errors import ReceiverError
 from receiver.records import OUTCOMES, Answer, Receipt
+from receiver.storable import make_storable
 
 MAX_SHOWN = 100
 """Messages named in an answer; the counts are always whole."""
@@ -45,7 +46,7 @@ def for_probe() -> Answer:
 
 def for_error(error: ReceiverError, delivery_id: str | None) -> Answer:
     """Answer with the error's status and code, and when to come again."""
-    answer: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+    answer: dict[str, Any] = {"error": {"code": error.code, "message": make_storable(error.message)}}
     if delivery_id is not None:
         answer["delivery_id"] = delivery_id
     headers = error.headers

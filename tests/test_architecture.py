@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "errors": "",
     "clock": "",
     "trimming": "",
+    "storable": "",
     "files": "errors",
     "occurrence": "clock",
     "spreadsheets": "errors trimming",
@@ -41,21 +42,22 @@ MAY_IMPORT = {
     "revisions": "occurrence records rows states timelines",
     "identities": "records rows",
     "decide": "clock identities occurrence records revisions rows states timelines",
-    "answers": "errors records",
-    "sources": "clock errors occurrence records trimming",
+    "answers": "errors records storable",
+    "sources": "clock errors occurrence records storable trimming",
     "retention": "",
     "settings": "addresses alarms errors files gate retention sources targets trimming",
     "codings": "errors",
     "intake": "codings errors records sources",
     "forgetting": "errors records sources",
-    "storage": "answers changes clock decide errors forgetting identities occurrence records retention rows states timelines",
+    "storage": "answers changes clock decide errors forgetting identities occurrence records retention rows "
+    "states storable timelines",
     "conformance": "gate",
-    "relay": "addresses changes clock errors gate handlers logs outage settings stopping storage targets",
+    "relay": "addresses changes clock errors gate handlers logs outage settings stopping storable storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors logs outage records retention storage",
     "story": "errors records sources storage",
     "web": "addresses alarms answers channel clock codings customers errors forgetting gate intake logs occurrence outage "
-    "probe records relay retention rows settings sources stopping storage story trimming",
+    "probe records relay retention rows settings sources stopping storable storage story trimming",
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
@@ -84,7 +86,7 @@ ONLY_IN = {
 
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "codings", "intake", "changes", "targets", "trimming", "probe", "outage"),
+    *("sources", "codings", "intake", "changes", "targets", "trimming", "storable", "probe", "outage"),
     *("states", "timelines", "revisions", "identities"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}

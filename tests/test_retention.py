@@ -379,7 +379,7 @@ def test_a_round_that_fails_is_told_and_the_next_one_comes(shop: Shop) -> None:
 
     with capture_logs() as logs:
         rounds(do, 4)
-    assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "pruned"]
+    assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "pruned", "work_resumed"]
     assert shop.count("bodies") == 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from receiver.changes import Change
 from receiver.errors import ReceiverError
 from receiver.handlers import subscription_of
+from receiver.storable import make_storable
 
 _MAX_ERROR_CHARACTERS = 4000
 _GRACE_SECONDS = 1.0  # after the time-out, until a call that still runs counts as stuck
@@ -184,7 +185,7 @@ def describe(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except BaseException:
         text = f"{type(error).__name__}, which cannot be shown"
-    return text[-_MAX_ERROR_CHARACTERS:].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return make_storable(text[-_MAX_ERROR_CHARACTERS:])
 
 
 def _set(future: "asyncio.Future[None]", failure: HandlerFailed | None) -> None:

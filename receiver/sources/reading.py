@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from receiver.errors import InvalidJson
+from receiver.storable import make_storable
 from receiver.trimming import trim
 
 MAX_ITEMS = 10_000
@@ -66,7 +67,7 @@ def digest(raw: bytes) -> str:
 def text(value: object, limit: int = _MAX_TEXT) -> str | None:
     """Return a string that a database can keep: no NUL, cut at `limit`. Numbers are written out; anything else is None."""
     if isinstance(value, str):
-        return value[:limit].replace("\0", "\N{SYMBOL FOR NULL}") if "\0" in value else value[:limit]
+        return make_storable(value, limit) if "\0" in value else value[:limit]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return None

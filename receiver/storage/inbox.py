@@ -15,6 +15,7 @@ from receiver.decide import Bench
 from receiver.errors import ReadingFailed, ReceiverError, name_error
 from receiver.records import OUTCOMES, Answer, Delivery, Message, Submission
 from receiver.rows import DeliveryRow
+from receiver.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
@@ -154,17 +155,17 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
         delivery.source,
         delivery.kind,
         delivery.method,
-        delivery.path,
+        make_storable(delivery.path),
         delivery.received_at,
         now,
-        delivery.peer,
-        delivery.client,
+        make_storable(delivery.peer),
+        make_storable(delivery.client),
         delivery.token,
-        delivery.note,
+        make_storable(delivery.note),
         answer.status,
         error.outcome if error else "accepted",
         error.code if error else None,
-        error.message if error else None,
+        make_storable(error.message) if error else None,
         len(delivery.body),
         len(submission.messages) if submission.served is None else submission.served,
         counts["applied"],

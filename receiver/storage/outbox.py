@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from receiver.changes import Change
+from receiver.storable import make_storable
 from receiver.storage.blocking import unblock
 from receiver.storage.database import Database
 from receiver.storage.dispatches import (
@@ -143,7 +144,8 @@ class Outbox:
         again: list[dict[str, Any]] = []
         gone: list[dict[str, Any]] = []
         settled = 0
-        for outcome in sorted(outcomes, key=lambda outcome: outcome[1:4]):
+        for said in sorted(outcomes, key=lambda outcome: outcome[1:4]):
+            outcome = said._replace(error=make_storable(said.error))
             ours = {**row_keys(target, *outcome[1:4]), "of_claim": outcome.mark}
             if outcome.due_at is not None:
                 again.append({**ours, "then": outcome.due_at, "cause": outcome.error})
@@ -233,7 +235,7 @@ class Outbox:
     def stop(self, connection: Connection, target: str, now: int, reason: str) -> None:
         """Leave a target alone from now on. Several relays may be told at the same time that it wants no more."""
         stopped = table_of(StoppedTable)
-        statement = self._database.insert(stopped).values(target=target, stopped_at=now, reason=reason)
+        statement = self._database.insert(stopped).values(target=target, stopped_at=now, reason=make_storable(reason))
         connection.execute(statement.on_conflict_do_nothing())
 
     def resume(self, connection: Connection, target: str) -> bool:

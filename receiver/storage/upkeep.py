@@ -10,6 +10,7 @@ from receiver.errors import ReceiverError, UnexpectedShape
 from receiver.forgetting import Erasure, KeptCall
 from receiver.records import Answer
 from receiver.rows import AuditRow, DeliveryRow, SessionRow
+from receiver.storable import MAX_KEY_CHARACTERS, make_storable
 from receiver.storage.blocking import OrphanSearch
 from receiver.storage.customers import replace_list
 from receiver.storage.database import Database
@@ -89,7 +90,7 @@ class Upkeep:
 
     def note(self, connection: Connection, entry: AuditRow) -> None:
         """Put on record what an operator did."""
-        connection.execute(insert(table_of(AuditTable)).values(entry._asdict()))
+        connection.execute(insert(table_of(AuditTable)).values(_clean(entry)._asdict()))
 
     def begin_session(self, connection: Connection, row: SessionRow) -> None:
         """Begin a session of the console; that is a use of its ops token."""
@@ -99,7 +100,7 @@ class Upkeep:
     def note_wrong_token(self, connection: Connection, entry: AuditRow) -> None:
         """Put wrong ops tokens on record; the oldest such entries beyond MAX_GUESSES go."""
         table = table_of(AuditTable)
-        connection.execute(self._insert(table).values(entry._asdict()).on_conflict_do_nothing())  # it may be told twice
+        connection.execute(self._insert(table).values(_clean(entry)._asdict()).on_conflict_do_nothing())  # it may be told twice
         oldest_kept = select(table.c.id).where(table.c.action == GUESS).order_by(table.c.id.desc())
         edge = connection.execute(oldest_kept.offset(MAX_GUESSES - 1).limit(1)).scalar()
         if edge is not None:
@@ -143,7 +144,8 @@ class Upkeep:
         The race: several processes see the same thing at once. The row of the alarm is the claim, and one of them makes it.
         """
         table = table_of(AlarmTable)
-        begun = {"began_at": began_at, "ended_at": None, "message": message}
+        subject = make_storable(subject, MAX_KEY_CHARACTERS)
+        begun = {"began_at": began_at, "ended_at": None, "message": make_storable(message)}
         statement = self._insert(table).values(name=name, subject=subject, **begun)
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns), set_=begun, where=table.c.ended_at.is_not(None)
@@ -153,7 +155,9 @@ class Upkeep:
     def end_alarm(self, connection: Connection, name: str, subject: str, ended_at: int) -> bool:
         """Switch an alarm off; return whether it was on."""
         table = table_of(AlarmTable)
-        is_on = and_(table.c.name == name, table.c.subject == subject, table.c.ended_at.is_(None))
+        is_on = and_(
+            table.c.name == name, table.c.subject == make_storable(subject, MAX_KEY_CHARACTERS), table.c.ended_at.is_(None)
+        )
         return int(connection.execute(update(table).where(is_on).values(ended_at=ended_at)).rowcount) == 1
 
     def correct_answer(
@@ -165,7 +169,7 @@ class Upkeep:
         if kept is None:
             return None
         before = DeliveryRow(*kept)
-        told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": error.message}
+        told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
         connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(told))
         connection.execute(update(bodies).where(bodies.c.delivery_id == delivery_id).values(answer=answer.body))
         return before, DeliveryRow(**{**before._asdict(), **told})
@@ -184,3 +188,14 @@ class Upkeep:
 
     def _delete(self, connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
         return int(connection.execute(delete(table).where(condition)).rowcount)
+
+
+def _clean(entry: AuditRow) -> AuditRow:
+    """Return an entry as it can be stored: names, addresses and words in it come from outside."""
+    return entry._replace(
+        actor=make_storable(entry.actor),
+        address=make_storable(entry.address),
+        action=make_storable(entry.action),
+        subject=make_storable(entry.subject),
+        detail=make_storable(entry.detail),
+    )

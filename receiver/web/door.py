@@ -11,6 +11,7 @@ from receiver.addresses import Address, Network, resolve
 from receiver.errors import MethodNotAllowed, NotFound, Unauthorized
 from receiver.gate import Admission, Gate, match_bearer
 from receiver.records import Delivery
+from receiver.storable import make_storable
 from receiver.web.headers import HeaderReader, Headers
 from receiver.web.windows import SetupWindows
 
@@ -97,7 +98,7 @@ class Door:
 
     def show_path(self, path: str) -> str:
         """Return a path that a caller sent as it goes on record: without secrets, and not long."""
-        return self._doorman.strike(path).replace("\0", "\ufffd")[:_MAX_PATH_LENGTH]
+        return make_storable(self._doorman.strike(path), _MAX_PATH_LENGTH)
 
     def make_delivery(self, scope: Scope, caller: Caller, admission: Admission, body: bytes) -> Delivery:
         """Return the call as it goes on record."""

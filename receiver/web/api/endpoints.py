@@ -13,6 +13,7 @@ from starlette.routing import Route
 from receiver import clock
 from receiver.clock import iso, new_id, to_micros
 from receiver.rows import AuditRow
+from receiver.storable import make_storable
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.orders import read_order
@@ -77,7 +78,7 @@ class Api:
         async def answer(request: Request) -> Response:
             self._operators.identify(request)
             asked = read_query(question.asked, request.query_params.multi_items())
-            path = {name: str(value).replace("\0", "\ufffd") for name, value in request.path_params.items()}
+            path = {name: make_storable(str(value)) for name, value in request.path_params.items()}
             return _respond(await self._reader.read(question.answer, asked, path))
 
         return answer

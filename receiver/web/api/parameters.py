@@ -12,6 +12,7 @@ from receiver.clock import to_micros
 from receiver.customers import check_rows
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
+from receiver.storable import make_storable
 from receiver.storage.queries import MAX_LIMIT
 from receiver.trimming import trim
 from receiver.web.api.shapes import CallOutcome
@@ -59,7 +60,7 @@ def window_seconds(window: str) -> int:
 
 Text = Annotated[
     str,
-    AfterValidator(lambda value: trim(value).replace("\0", "\ufffd")),
+    AfterValidator(lambda value: make_storable(trim(value))),
     Field(min_length=1, max_length=500),
 ]
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]

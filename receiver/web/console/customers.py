@@ -1,5 +1,6 @@
 """The customer list that Shiipp fetches: its state, who fetched it, and what it says of one customer."""
 
+from receiver.storable import make_storable
 from receiver.storage.customers import find_customer, last_syncs, latest_list
 from receiver.storage.database import Database
 from receiver.web.console.folding import fold
@@ -17,7 +18,7 @@ class Customers:
 
     def show(self, visit: Visit) -> Sheet:
         """Show the state of the list, and the customer with the user code that was searched for."""
-        wanted = dict(visit.query).get("user_code", "").strip().replace("\0", "\ufffd")
+        wanted = make_storable(dict(visit.query).get("user_code", "").strip())
         served = latest_list(self._database)
         document = find_customer(self._database, served.id, wanted) if served is not None and wanted else None
         found = None if document is None else fold(document.encode())

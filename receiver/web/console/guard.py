@@ -9,6 +9,7 @@ from starlette.requests import Request
 from receiver.addresses import Network, is_listed, read_address
 from receiver.clock import to_micros
 from receiver.errors import FormRefused
+from receiver.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.sessions import is_session
 from receiver.web.console.origin import find_fault
@@ -47,7 +48,7 @@ class Guard:
         if session is None or not is_session(self._database, session.digest, to_micros(now)):
             return None
         operator = Operator(session.actor, self._operators.address_of(request))
-        path = {name: str(value).replace("\0", "\ufffd") for name, value in request.path_params.items()}
+        path = {name: make_storable(str(value)) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if value.strip())
         return Visit(operator, session, now, path, query, address_bar(request))
 

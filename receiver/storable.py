@@ -1,0 +1,28 @@
+"""Foreign text as every database can store it. PostgreSQL refuses NUL, both refuse halves of surrogate pairs."""
+
+from typing import overload
+
+MAX_CHARACTERS = 4000
+"""Of errors, reasons and messages; what an index holds is cut sooner."""
+
+MAX_KEY_CHARACTERS = 500
+"""Of a text that stands in an index."""
+
+
+@overload
+def make_storable(text: str, limit: int = MAX_CHARACTERS) -> str: ...
+@overload
+def make_storable(text: None, limit: int = MAX_CHARACTERS) -> None: ...
+def make_storable(text: str | None, limit: int = MAX_CHARACTERS) -> str | None:
+    """Return a text that every database can store, of at most `limit` characters.
+
+    NUL becomes the symbol for it (␀), halves of surrogate pairs U+FFFD; those that belong together become their character.
+    """
+    if text is None or (text.isascii() and "\0" not in text and len(text) <= limit):
+        return text
+    text = text[:limit].replace("\0", "\N{SYMBOL FOR NULL}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,0 +1,136 @@
+"""Text from outside is stored on both databases whatever is in it, and never answered 5xx."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from receiver.changes import Subscription
+from receiver.clock import to_micros
+from receiver.errors import Unauthorized
+from receiver.records import Submission
+from receiver.rows import AuditRow
+from receiver.storable import MAX_CHARACTERS, make_storable
+from receiver.storage.outbox import Outcome
+from receiver.storage.upkeep import GUESS, Upkeep
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.inbox import NOW, Store, delivery
+from tests.harness.service import read_rows
+from tests.harness.storage import make_tables
+
+MICROS = to_micros(NOW)
+HOSTILE = "a\0b\ud83dc\ude00d" + "\U0001f4e6" * 3 + "x" * 2 * MAX_CHARACTERS
+STORED = "a␀b\ufffdc\ufffdd" + "\U0001f4e6" * 3
+OPS = "the-ops-token-of-these-tests"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("", ""),
+        ("plain", "plain"),
+        ("a\nb\tc\x1b", "a\nb\tc\x1b"),
+        ("a\0", "a␀"),
+        ("größer \U0001f4e6", "größer \U0001f4e6"),
+        ("\ud83d\udce6", "\U0001f4e6"),
+        ("\udce6\ud83d", "\ufffd\ufffd"),
+        ("cut \ud83d", "cut \ufffd"),
+        ("\udcff of a path", "\ufffd of a path"),
+        ("x" * 9, "x" * 9),
+        ("x" * 11, "x" * 10),
+        ("ü" * 11, "ü" * 10),
+        ("123456789\ud83d\udce6", "123456789\ufffd"),
+    ],
+    ids=ascii,
+)
+def test_a_text_that_can_be_stored_stays_and_any_other_becomes_one(given: str, stored: str) -> None:
+    assert make_storable(given, 20 if len(given) < 9 or " " in given else 10) == stored
+    assert make_storable(stored) == stored
+
+
+def test_no_text_stays_none() -> None:
+    assert make_storable(None) is None
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    make_tables(database_url)
+    made = Store(database_url, (Subscription("shop"),))
+    yield made
+    made.close()
+
+
+def texts(url: str, query: str) -> list[str]:
+    """Return the texts of all rows, and check that none is longer than it may be."""
+    found = [value for row in read_rows(url, query) for value in row.values() if value is not None]
+    assert all(len(value) <= MAX_CHARACTERS for value in found)
+    return [value[: len(STORED)] for value in found]
+
+
+def do(store: Store, name: str, *arguments: Any) -> Any:
+    upkeep = Upkeep(store.database)
+    return store.transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
+
+
+def test_whatever_a_target_says_is_put_down(store: Store, database_url: str) -> None:
+    store.keep(*(ship24.body(ship24.item(tracker_id=name)) for name in "ab"))
+    claimed = do(store, "exchange_changes", "shop", "me.1", MICROS, MICROS + 5, 10).claimed
+    said = [Outcome("me.1", c.change.source, c.change.tracker_id, c.change.move, HOSTILE) for c in claimed]
+    do(store, "settle_changes", "shop", MICROS, [said[0], said[1]._replace(due_at=MICROS)])
+    do(store, "stop_target", "shop", MICROS, HOSTILE)
+    assert texts(database_url, "SELECT error FROM dispatches") == [STORED]
+    assert texts(database_url, "SELECT error FROM dead_changes") == [STORED]
+    assert texts(database_url, "SELECT reason FROM stopped_targets") == [STORED]
+
+
+def test_whatever_an_alarm_or_the_audit_is_about_is_put_down(store: Store, database_url: str) -> None:
+    assert do(store, "begin_alarm", "target", HOSTILE, MICROS, HOSTILE) is True
+    assert do(store, "begin_alarm", "target", HOSTILE, MICROS, HOSTILE) is False
+    assert do(store, "end_alarm", "target", HOSTILE, MICROS) is True
+    assert texts(database_url, "SELECT subject, message FROM alarms") == [STORED] * 2
+    entry = AuditRow("1", MICROS, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    do(store, "note", entry)
+    do(store, "note_wrong_token", entry._replace(id="2", action=GUESS))
+    assert texts(database_url, "SELECT actor, address, subject, detail FROM audit") == [STORED] * 8
+
+
+def test_whatever_a_call_was_refused_for_is_put_down(store: Store, database_url: str) -> None:
+    call = delivery(b"")._replace(path=HOSTILE, peer=HOSTILE, client=HOSTILE, note=HOSTILE, headers=(("x", "a\0b\xff"),))
+    store.inbox.keep([Submission(call, error=Unauthorized(HOSTILE))], NOW)
+    assert texts(database_url, "SELECT path, peer, client, note, reason FROM deliveries") == [STORED] * 5
+
+
+WORDS = (b'"a\\u0000b"', b'"\\ud83d"', b'"\\ude00x"', b'"' + b"x" * 100_000 + b'"')
+ORDERS = {
+    "targets/resume": b'{"target": %s}',
+    "targets/retry": b'{"target": %s}',
+    "setup-windows": b'{"source": %s, "closes_at": "2020-01-01T00:00:00Z"}',
+    "customers": b'{"rows": [[%s, "{}"]]}',
+    "customers (document)": b'{"rows": [["c", %s]]}',
+    "prune": b'{"run": %s, "bodies_days": 90}',
+    "forget": b'{"source": "ship24", "tracker_id": %s}',
+    "deliveries/1/replay": b'{"force": %s}',
+    "deliveries/%00/replay": b"{}",
+    "deliveries/%ED%A0%BD/replay": b"{}",
+}
+QUESTIONS = (
+    *("trackers?q=", "trackers/ship24/", "messages/", "deliveries/", "deliveries?message_id="),
+    *("quarantine?reason=", "targets/dead?target=", "trackers?cursor="),
+)
+
+
+def test_no_order_and_no_question_with_odd_text_is_answered_5xx(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=OPS)
+    answers = {}
+    for path, body in ORDERS.items():
+        for word in WORDS:
+            sent = body % word if b"%s" in body else body
+            answers[path, word[:9]] = running.post(sent, path=f"/ops/api/{path.split(' ')[0]}", token=OPS).status
+    for path in QUESTIONS:
+        for value in ("a\0b", "\U0001f4e6", "x" * 400):
+            answers[path, value[:9].encode()] = running.get(f"/ops/api/{path}{quote(value)}", token=OPS).status
+        answers[path, b"half"] = running.get(f"/ops/api/{path}%ED%A0%BD", token=OPS).status
+    assert {what: status for what, status in answers.items() if status >= 500} == {}
+    assert set(answers.values()) <= {200, 400, 404, 409, 413, 422}
