@@ -50,6 +50,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds
         return 0
     finally:
         if relay is not None:
+            relay.socket.close()
             relay.forker.close(stopping.left(1))
 
 

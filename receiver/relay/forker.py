@@ -38,6 +38,7 @@ class Forker:
 
     def __init__(self, body: Body) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._is_closed = False
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self.process_id = os.fork()
@@ -72,7 +73,10 @@ class Forker:
         return (role, int(code)) if data else None
 
     def close(self, seconds: float) -> None:
-        """End the forking process and everything under it, and wait for that."""
+        """End the forking process and everything under it, and wait; kill it after so long."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         with suppress(OSError):
             self.control.shutdown(socket.SHUT_WR)
             self.control.settimeout(seconds)

@@ -27,6 +27,7 @@ _RETRY_SECONDS = 2.0
 _SUSPECTS_SECONDS = 30.0
 _FINISH_SECONDS = 1.0  # to put down what has ended
 _KILL_SECONDS = 2.0
+_AT_ONCE_SECONDS = 0.5
 
 _log = structlog.get_logger()
 
@@ -134,12 +135,15 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         asyncio.get_running_loop().remove_reader(self._forker.control)
+        if self._first is not None:  # it never began, and ends when its socket does
+            self._first.close()
         await asyncio.to_thread(self._forker.close, _KILL_SECONDS)
 
     def kill(self) -> None:
         """End everything without waiting for it."""
         for role in (ALL, ALONE):
             self._forker.kill(role)
+        self._forker.close(_AT_ONCE_SECONDS)
 
     async def _run(self, *, release_all: bool) -> None:
         if release_all:
