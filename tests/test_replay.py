@@ -198,6 +198,16 @@ def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known
     check_again_changes_nothing(desk, mixed, force=True)
 
 
+def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(desk: Desk) -> None:
+    statuses = [
+        {"manifest_id": 7, "status": status, "status_date": day} for status, day in (("A", "2062-01-01"), ("B", "2062-01-02"))
+    ]
+    early = desk.call(json.dumps(statuses).encode(), SOURCES[2])
+    assert verdicts(desk.replay(early, force=True)) == [("quarantined implausible_future", "applied")] * 2
+    assert {row["event_id"] for row in read_rows(desk.url, "SELECT event_id FROM events")} == {f"{early}:0", f"{early}:1"}
+    check_again_changes_nothing(desk, early, force=True)
+
+
 def test_force_obeys_the_order_of_events(desk: Desk) -> None:
     early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
     later = desk.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))

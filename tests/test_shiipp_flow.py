@@ -214,11 +214,47 @@ def test_a_package_that_moves_to_another_manifest_and_back_shows_where_it_is(run
         assert show(running, "p")["tracker"]["manifest"]["tracker_id"] == f"manifest:{manifest}"
 
 
-# Any order. Times are distinct; without them the order of arrival is all there is.
+# What people type and scan; details
+
+
+def details_of(of: Service, tracker: str) -> Any:
+    return show(of, tracker)["tracker"]["shipment"]
+
+
+@pytest.mark.parametrize("around", ["\n", " ", "\r\n", "\u00a0", "\u200b", "\ufeff", "\u202a", "\u3000\t"])
+@pytest.mark.parametrize("time", [{"entry_date_time": "2025-11-25T10:00:00"}, {}], ids=["with a time", "by state"])
+def test_a_number_that_was_scanned_with_white_space_is_the_one_that_was_typed(
+    plain: Service, around: str, time: dict[str, str]
+) -> None:
+    scanned = {"tracking_number": f"{around}1Z999{around}", "user_code": "A1", **time}
+    assert send(plain, PACKAGE, scanned).outcomes() == ["applied"]
+    assert send(plain, PACKAGE, {"tracking_number": "1Z999", "user_code": "A1", **time}).outcomes() == ["duplicate"]
+    assert plain.scalar("SELECT count(*) FROM trackers") == 1
+
+
+def test_a_manifest_whose_year_was_mistyped_leaves_nothing(running: Service) -> None:
+    wrong = status_of("ready", status_date_time="2062-11-26T10:00:00", notes="year mistyped")
+    assert send(running, MANIFEST, wrong).outcomes() == ["quarantined"]
+    assert running.scalar("SELECT count(*) FROM trackers") == 0
+    right = status_of("shipped", status_date_time="2025-11-26T10:00:00", notes="corrected")
+    assert send(running, MANIFEST, right).outcomes() == ["applied"]
+    assert send(running, MANIFEST, wrong | {"notes": "again"}).outcomes() == ["quarantined"]
+    assert details_of(running, "MAN-1")["notes"] == "corrected"
+
+
+def test_a_package_that_comes_again_shows_its_new_owner_and_moves_nothing(running: Service) -> None:
+    for owner, outcome in (("", "applied"), ("A1", "duplicate"), ("A1", "duplicate"), ("B2", "duplicate"), ("A1", "duplicate")):
+        assert send(running, PACKAGE, {"package_id": "p", "user_code": owner}).outcomes() == [outcome]
+        assert details_of(running, "p").get("user_code", "") == owner
+    shown = show(running, "p")
+    assert (shown["tracker"]["client_tracker_id"], shown["tracker"]["moves"], len(shown["events"])) == ("A1", 1, 1)
+
+
+# Any order. Times are distinct; without them the order of arrival is all there is. It always is for details: there is no clock.
 
 _STATE = (
-    "tracker_id, subject, tracking_number, client_tracker_id, shipment_reference, shipment, snapshot_generated_at, "
-    "snapshot_message_id, status, status_milestone, latest_occurrence, latest_event_id, latest_digest"
+    "tracker_id, subject, tracking_number, client_tracker_id, shipment_reference, "
+    "status, status_milestone, latest_occurrence, latest_event_id, latest_digest"
 )
 
 
