@@ -33,6 +33,7 @@ _MEANS = {
     "refused": "look at the refused calls and the addresses they come from",
     "quarantine": "look at the quarantine for the reasons",
     "stale": "look whether its messages are sent again, or long after they were made",
+    "undecidable": "update the service, then replay them; `receiver doctor` names the commands",
     "disk": "make room, or calls will be answered 503",
     "target": "run `receiver targets list` to see the last error",
     "token": "set a new one beside it, switch the sender over, then take this one out",
@@ -59,7 +60,7 @@ class Rules:
 
 class Traffic(NamedTuple):
     """What came from one source: when a token of its last let a call in, its longest usual pause (None: not known), refused
-    calls of the last five minutes, and verdicts of the last hour.
+    calls of the last five minutes, and verdicts of the last hour, and what our own code failed on in the last day.
     """
 
     last_call_at: int | None = None
@@ -68,6 +69,7 @@ class Traffic(NamedTuple):
     quarantined: int = 0
     applied: int = 0
     stale: int = 0
+    undecidable: int = 0
 
 
 class Disk(NamedTuple):
@@ -129,6 +131,7 @@ def _find(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> Iterator[tuple[
             yield from _find_silence(silence, traffic, rules.silence_hours[source], facts.started_at, now, is_on=silence in on)
         yield from _find_storm(Key("refused", source), traffic, rules.refused, on)
         yield from _find_quarantine(Key("quarantine", source), traffic, rules.quarantined, on)
+        yield from _find_undecidable(Key("undecidable", source), traffic)
         yield from _find_stale(Key("stale", source), traffic, rules.stale_percent, on)
     if facts.disk is not None:
         yield from _find_disk(Key("disk", "database"), facts.disk, rules.disk_percent, on)
@@ -176,6 +179,13 @@ def _find_storm(key: Key, traffic: Traffic, limit: int, on: Set[Key]) -> Iterato
 def _find_quarantine(key: Key, traffic: Traffic, limit: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
     if _reaches(traffic.quarantined, limit, is_on=key in on):
         yield key, f"{traffic.quarantined:,} messages of {key.subject} went to quarantine in the last hour (limit {limit:,})"
+
+
+def _find_undecidable(key: Key, traffic: Traffic) -> Iterator[tuple[Key, str]]:
+    """The first one counts: it is a fault of this service."""
+    if traffic.undecidable:
+        failed = f"{traffic.undecidable:,} of the messages and deliveries of {key.subject}"
+        yield key, f"This service failed on {failed} in the last 24 hours"
 
 
 def _find_stale(key: Key, traffic: Traffic, limit: float, on: Set[Key]) -> Iterator[tuple[Key, str]]:

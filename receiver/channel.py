@@ -45,11 +45,15 @@ class Do(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One commit: how many calls, how long it took, and how many messages of each source had each outcome."""
+    """One commit: how many calls, how long it took, and how many messages of each source had each outcome.
+
+    `undecidable` counts, by source, what our own code failed to decide or to read.
+    """
 
     deliveries: int
     seconds: float
     verdicts: dict[tuple[str, str], int]
+    undecidable: dict[str, int]
 
 
 class Replies(NamedTuple):

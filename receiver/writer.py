@@ -192,7 +192,7 @@ class Writer:
         """Store submissions together; what failed is owed to the record. Only one with messages proves that messages can be."""
         began = monotonic()
         kept = self._inbox.keep(submissions, clock.now())
-        self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts())
+        self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts(), self._inbox.take_undecidable())
         failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
         if failed:
             self._note_fault(self._inbox.take_fault() or "a delivery could not be kept")

@@ -71,6 +71,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
         if readable:
             yield from _look_at_clock(database)
             yield from _look_at_alarms(database)
+            yield from _look_at_undecidable(database)
             yield from (Finding(*found) for found in check_targets(settings, database))
         yield from _look_at_sources(settings, database if readable else None)
     except ReceiverError as error:
@@ -143,6 +144,14 @@ def _look_at_alarms(database: Database) -> Iterator[Finding]:
     for alarm in queries.list_alarms(database, only_on=True):
         subject = f"alarm {alarm['name']}" + (f" {alarm['subject']}" if alarm["subject"] else "")
         yield Finding("warn", subject, f"since {brief(alarm['began_at'])}: {alarm['message']}")
+
+
+def _look_at_undecidable(database: Database) -> Iterator[Finding]:
+    """Say what waits for a replay because our own code failed on it."""
+    for source, moments in sorted(queries.find_undecidable(database).items()):
+        command = f"receiver deliveries replay --source {source} --since {clock.iso(min(moments))}"
+        waiting = f"{len(moments)} of its messages and deliveries wait for a fix of this service"
+        yield Finding("warn", f"{source} undecidable", f"{waiting}: update it, then run `{command}`")
 
 
 def _look_at_sources(settings: Settings, database: Database | None) -> Iterator[Finding]:

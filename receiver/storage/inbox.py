@@ -45,6 +45,7 @@ class Inbox:
         self.tallies = Tallies()
         self._written: list[DeliveryRow] = []
         self._verdicts: Counter[tuple[str, str]] = Counter()
+        self._undecidable: Counter[str] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._fault: str | None = None
         self._max_future = max_future
@@ -75,6 +76,7 @@ class Inbox:
         self._verdicts += self.tallies.add(self._written)
         for submission in batch:
             if isinstance(submission.error, ReadingFailed):
+                self._undecidable[submission.delivery.source] += 1
                 _log.error("delivery_failed", delivery_id=submission.delivery.id, error=submission.error.cause)
         return kept
 
@@ -88,16 +90,23 @@ class Inbox:
         fault, self._fault = self._fault, None
         return fault
 
+    def take_undecidable(self) -> dict[str, int]:
+        """Return how many messages and deliveries of each source our own code failed on since the last time."""
+        undecidable, self._undecidable = self._undecidable, Counter()
+        return dict(undecidable)
+
     def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
         try:
-            return self._run([harmless], now)[0]
+            (answer,) = self._run([harmless], now)
         except ReceiverError as error:
             self._fault = error.message
             return None
         except Exception as error:
             _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=name_error(error))
             return None
+        self._undecidable[submission.delivery.source] += len(submission.messages)
+        return answer
 
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         """Read, decide and write one batch, inside its transaction.

@@ -92,6 +92,8 @@ class Metrics(Collector):
         yield _counter("receiver_messages", "Messages by verdict", tally.messages, "source", "outcome")
         dropped = {(): logs.count_dropped() + tally.writer_lines_dropped}
         yield _counter("receiver_log_lines_dropped", "Log lines that nobody read or that could not be written", dropped)
+        undecidable = "Messages that this service failed to decide, and deliveries that it failed to read"
+        yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | tally.undecidable, "source")
         yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._desk.waiting()})
         yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})
         if self._known is not None:

@@ -18,6 +18,7 @@ class Tally:
         self.refused: Counter[tuple[str, str]] = Counter()
         self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
+        self.undecidable: Counter[tuple[str]] = Counter()
         self.writer_lines_dropped = 0
         self.registry = CollectorRegistry()
         self._sizes = Histogram("receiver_batch_deliveries", "Calls in one commit", registry=self.registry, buckets=_SIZES)
@@ -28,3 +29,4 @@ class Tally:
         self._sizes.observe(batch.deliveries)
         self._seconds.observe(batch.seconds)
         self.messages.update(batch.verdicts)
+        self.undecidable.update({(source,): number for source, number in batch.undecidable.items()})

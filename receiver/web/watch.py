@@ -14,6 +14,7 @@ import structlog
 
 from receiver import clock
 from receiver.alarms import (
+    DAY,
     HOUR,
     LEARNED_FROM,
     MINUTE,
@@ -107,6 +108,8 @@ class Watch:
         history = queries.read_tallies(self._database, now - LEARNED_FROM, now)
         last_calls = _find_last_calls(queries.token_uses(self._database))
         traffic = {source: _sum_up(source, recent, history, last_calls.get(source), now) for source in NAMES}
+        undecidable = queries.find_undecidable(self._database, now - DAY)
+        traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         facts = Facts(self._started_at, traffic, _look_at_disk(self._database), queries.find_oldest_due(self._database))
         return facts, queries.list_alarms(self._database, only_on=True)
 

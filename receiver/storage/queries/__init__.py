@@ -7,7 +7,7 @@ rows.
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, Page
-from receiver.storage.queries.service import list_alarms, list_audit, setup_windows, token_uses
+from receiver.storage.queries.service import find_undecidable, list_alarms, list_audit, setup_windows, token_uses
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
 from receiver.storage.queries.targets import (
@@ -37,6 +37,7 @@ __all__ = [
     "count_changes",
     "find_events",
     "find_oldest_due",
+    "find_undecidable",
     "list_alarms",
     "list_audit",
     "list_dead",

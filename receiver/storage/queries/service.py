@@ -5,10 +5,15 @@ from typing import Any
 from sqlalchemy import select
 
 from receiver import clock
+from receiver.clock import first_id
+from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
 from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.queries.pages import Page, public, read_newest
-from receiver.storage.tables import table_of
+from receiver.storage.tables import NOT_ACCEPTED, DeliveryTable, QuarantineTable, table_of
+
+MAX_UNDECIDABLE = 1000
+"""Of what our own code failed on, so many are counted."""
 
 _SKEW_MICROS = 60_000_000  # by which the clocks of two receivers may differ
 
@@ -29,6 +34,29 @@ def token_uses(database: Database) -> dict[tuple[str, str], int]:
     table = table_of(TokenUseTable)
     with database.read() as connection:
         return {(row.source, row.token): row.last_used_at for row in connection.execute(select(table))}
+
+
+def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]:
+    """Return when that of each source arrived on which our own code failed and that nobody has replayed, in microseconds.
+
+    These are messages, and deliveries that were not read; the oldest MAX_UNDECIDABLE of either kind since a moment.
+    """
+    apart, unread = table_of(QuarantineTable).c, table_of(DeliveryTable).c
+    kinds = (
+        select(apart.source, apart.received_at)
+        .where(apart.reason == "undecidable", apart.id >= first_id(since))
+        .order_by(apart.id),
+        select(unread.source, unread.received_at)
+        .where(NOT_ACCEPTED, unread.id >= first_id(since), unread.outcome == "failed")
+        .where(unread.status == ReadingFailed.status, unread.received == 0)
+        .order_by(unread.id),
+    )
+    found: dict[str, list[int]] = {}
+    with database.read() as connection:
+        for kind in kinds:
+            for source, at in connection.execute(kind.limit(MAX_UNDECIDABLE)):
+                found.setdefault(source, []).append(at)
+    return found
 
 
 def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, Any]]:

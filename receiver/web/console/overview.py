@@ -22,6 +22,7 @@ _ALARM_PAGES = {  # where to look when an alarm is on; it then says more than wh
     "silence": "/ops/deliveries",
     "refused": "/ops/deliveries?outcome=refused",
     "quarantine": "/ops/quarantine",
+    "undecidable": "/ops/quarantine",
     "stale": "/ops/trackers",
     "token": _SETTINGS,
 }
