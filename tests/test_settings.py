@@ -405,6 +405,41 @@ def test_a_folder_in_the_place_of_a_file_is_refused_and_a_byte_order_mark_is_rea
     assert load({}).log_format == "console"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RECEIVER_OPS_TOKENS hidden",
+        "RECEIVER_OPS_TOKENS: hidden",
+        "hidden",
+        "export hidden",
+        "=hidden",
+        "RECEIVER_OPS_TOKENS='hidden",
+        'RECEIVER_OPS_TOKENS="hidden" x',
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_line_of_dotenv_that_is_not_name_and_value_is_refused_by_its_number(folder: Path, line: str, newline: str) -> None:
+    lines = ["# tokens", "RECEIVER_PORT=8080", "OTHER='two", "lines'", "", "   ", line, "RECEIVER_HOST=::1"]
+    (folder / ".env").write_bytes(newline.join(lines).encode())
+    words = refuse({})
+    assert (words.startswith(".env, line 7: expected NAME=VALUE"), "hidden" in words, "\n" in words) == (True, False, False)
+
+
+def test_dotenv_has_comments_empty_values_exports_and_values_of_several_lines(folder: Path) -> None:
+    lines = [
+        "# a comment",
+        "",
+        "RECEIVER_PORT = 81 # with a comment",
+        "  ",
+        "export RECEIVER_HOST=::1",
+        "RECEIVER_ALARM_URL=",
+        'X="a',
+        'b"',
+    ]
+    (folder / ".env").write_text("\n".join(lines))
+    assert (load({}).port, load({}).host, load({}).alarm_url) == (81, "::1", None)
+
+
 LINKS = {
     "RECEIVER_SERVICE_HOST": "10.0.48.109",
     "RECEIVER_SERVICE_PORT": "8080",

@@ -4,6 +4,7 @@ Unknown names are refused with the nearest one. Values are never quoted in error
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from receiver.errors import ConfigurationError
@@ -24,6 +25,7 @@ _NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "
 _SECRETS = {*_NEVER_IN_FILE, "database_url"}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
 _OUTSIDE = {"config"}  # read here, not a field
+_NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
@@ -47,8 +49,18 @@ def _read_dotenv(path: Path) -> dict[str, str]:
         text = read_text_file(path)
     except FileNotFoundError:
         return {}
-    written = dotenv_values(stream=StringIO(text), interpolate=False)
-    return {name: value for name, value in written.items() if value is not None}
+    written: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        content = binding.original.string
+        if binding.error or (binding.key is not None and binding.value is None):
+            blank = content[: len(content) - len(content.lstrip())]
+            line = binding.original.line + len(_NEWLINE.findall(blank))
+            raise ConfigurationError(
+                f"{path}, line {line}: expected NAME=VALUE. Put quotes around a value with quotes or several lines."
+            )
+        if binding.key is not None and binding.value is not None:
+            written[binding.key] = binding.value
+    return written
 
 
 def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
