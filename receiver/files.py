@@ -1,5 +1,6 @@
 """Files that an operator names: read whole, or refused in one line that names the file and what is expected."""
 
+import sys
 from pathlib import Path
 
 from receiver.errors import ConfigurationError
@@ -17,17 +18,39 @@ def read_file(path: Path, name: str | None = None) -> bytes:
 
 def read_text_file(path: Path, name: str | None = None) -> str:
     """Return the text of a file in UTF-8, with or without a byte order mark. Raises as `read_file` does."""
-    content = read_file(path, name)
+    return _decode(read_file(path, name), name or str(path))
+
+
+def read_named_file(path: Path) -> bytes:
+    """Return the bytes of a file that a command needs. Raises ConfigurationError that names the file."""
+    try:
+        return read_file(path)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: expected a readable text file: there is no such file.") from None
+
+
+def read_named_text_file(path: Path) -> str:
+    """Return the text of a file in UTF-8 that a command needs. Raises ConfigurationError that names the file."""
+    return _decode(read_named_file(path), str(path))
+
+
+def read_first_line(path: Path) -> str:
+    """Return the first line of a text file, or of standard input for `-`. Raises ConfigurationError that names the file."""
+    text = _decode(sys.stdin.buffer.readline(), "standard input") if str(path) == "-" else read_named_text_file(path)
+    return text.partition("\n")[0]
+
+
+def _decode(content: bytes, name: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ConfigurationError(f"{name or path}: expected UTF-8, not UTF-16. Save the file as UTF-8.")
+        raise ConfigurationError(f"{name}: expected UTF-8, not UTF-16. Save the file as UTF-8.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{name or path}, line {line}: expected UTF-8. Save the file as UTF-8.") from None
+        raise ConfigurationError(f"{name}, line {line}: expected UTF-8. Save the file as UTF-8.") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ConfigurationError(f"{name or path}, line {line}: expected text in UTF-8; there is a NUL character.")
+        raise ConfigurationError(f"{name}, line {line}: expected text in UTF-8; there is a NUL character.")
     return text
 
 

@@ -15,6 +15,10 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # how Excel is kept from reading 00123 as 123
 
 
+class WrongEncoding(UnexpectedShape):
+    """A file is not text in UTF-8, or in UTF-16 with a byte order mark."""
+
+
 class Row(NamedTuple):
     """A row that is not empty: the number of its first line, and its cells, trimmed."""
 
@@ -42,17 +46,21 @@ def read_csv(content: bytes) -> Iterator[Row]:
 
 
 def decode(content: bytes) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises UnexpectedShape naming line and byte."""
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises WrongEncoding naming the line."""
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         before = content[: error.start].decode(encoding, "ignore")
         line, place = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
         wrong = content[error.start : error.start + 1].hex().upper()
-        raise UnexpectedShape(
+        raise WrongEncoding(
             f"Line {line}, character {place}: byte 0x{wrong} is not {error.encoding.upper()}. Save the file as CSV UTF-8."
         ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise WrongEncoding(f"Line {line}: expected text; there is a NUL character. Save the file as CSV UTF-8.")
+    return text
 
 
 def _find_separator(text: str) -> str:

@@ -3,7 +3,8 @@
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,7 @@ from receiver.conformance.planning import make_plan
 from receiver.conformance.records import Result
 from receiver.conformance.target import Target, read_target
 from receiver.errors import ReceiverError
+from receiver.files import read_first_line
 from receiver.gate import Secret
 from receiver.settings import Settings, load
 
@@ -47,7 +49,7 @@ class Url(click.ParamType[Target]):
 @click.command()
 @click.argument("url", type=Url())
 @click.option("--token", envvar="CHECK_TOKEN", help="The receiver's token; better as the variable CHECK_TOKEN.")
-@click.option("--token-file", type=click.File(errors="replace"), help="A file with the token; - is standard input.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
 @click.option("--expect-ops", is_flag=True, help="It is this service: look at verdicts and end states, too.")
 @click.option("--ops-token", envvar="CHECK_OPS_TOKEN", help="For its ops API; better as the variable CHECK_OPS_TOKEN.")
 @click.option("--ops-url", type=Url(), help="Where its ops API stands, without /ops; else beside the URL.")
@@ -64,7 +66,7 @@ class Url(click.ParamType[Target]):
 def check(
     url: Target,
     token: str | None,
-    token_file: TextIO | None,
+    token_file: Path | None,
     *,
     expect_ops: bool,
     ops_token: str | None,
@@ -98,11 +100,11 @@ def check(
         raise click.exceptions.Exit(1)
 
 
-def _find_token(url: Target, given: str | None, file: TextIO | None) -> Secret:
+def _find_token(url: Target, given: str | None, file: Path | None) -> Secret:
     """Return the token that was given; for a receiver on this machine else the first one of the settings."""
     if given is not None and file is not None:
         raise click.UsageError("Expected --token (or CHECK_TOKEN) or --token-file, not both.", click.get_current_context())
-    text = file.readline() if file is not None else given
+    text = read_first_line(file) if file is not None else given
     if text is None:
         settings = _settings_for(url)
         known = settings.ship24_tokens if settings is not None else ()

@@ -10,9 +10,11 @@ import orjson
 from receiver import clock
 from receiver.cli.output import brief, show_json, show_pairs, show_table
 from receiver.cli.remote import Change, audit_entry, perform, reading
-from receiver.customers import read_list, write_csv
-from receiver.errors import NotFound, UnexpectedShape
+from receiver.customers import Customer, read_list, write_csv
+from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
+from receiver.files import read_named_file
 from receiver.settings import load
+from receiver.spreadsheets import WrongEncoding
 from receiver.storage.customers import last_syncs, latest_list, read_page
 from receiver.storage.database import Database
 
@@ -25,11 +27,11 @@ def customers() -> None:
 
 
 @customers.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--allow-empty", is_flag=True, help="Serve an empty list on purpose: a successful sync of nothing.")
 def import_(file: Path, *, allow_empty: bool) -> None:
     """Serve the customers of FILE (.csv with a header, or .json) from now on: all of them, or none if a line is wrong."""
-    found = read_list(file.read_bytes(), file.name)
+    found = _read_file(file)
     if not found and not allow_empty:
         raise UnexpectedShape(f"{file} has no customers. If the list is to be empty, say so with --allow-empty.")
     now = clock.now()
@@ -40,6 +42,15 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     entry = audit_entry(now, "customers import", "customers", f"{len(rows)} customers")
     perform(load(), Change("replace_customers", arguments, "/ops/api/customers", body), entry)
     click.echo(f"Imported {len(rows)} customer{'' if len(rows) == 1 else 's'}. Shiipp gets this list from its next sync on.")
+
+
+def _read_file(file: Path) -> list[Customer]:
+    """Read a file. Raises ConfigurationError if it is not text, and UnexpectedShape if a row is wrong."""
+    content = read_named_file(file)
+    try:
+        return read_list(content, file.name)
+    except WrongEncoding as error:
+        raise ConfigurationError(f"{file}: {error.message[:1].lower()}{error.message[1:]}") from None
 
 
 @customers.command()

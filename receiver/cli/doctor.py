@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 @click.command()
-@click.option("--sample", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Only show how this body is mapped.")
+@click.option("--sample", type=click.Path(path_type=Path), help="Only show how this body is mapped.")
 @click.option("--kind", type=click.Choice(sorted(FIELDS)), help="Of the sample.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     if sample is not None:
         if kind is None:
             raise click.UsageError("--sample needs --kind: " + " or ".join(sorted(FIELDS)))
-        show_sample(settings, sample.read_bytes(), kind, as_json=as_json)
+        show_sample(settings, sample, kind, as_json=as_json)
         return
     findings = [Finding("ok", "configuration", "readable, every name known"), *_look(settings)]
     if as_json:

@@ -1,21 +1,24 @@
 """How a body that the administrator designed would be read: `receiver doctor --sample FILE --kind new-package`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from receiver.cli.output import show_heading, show_json, show_pairs
+from receiver.errors import ConfigurationError, InvalidJson
+from receiver.files import read_named_text_file
 from receiver.settings import Settings
 from receiver.sources.reading import read_json
 from receiver.sources.shiipp import explain_unmapped, identify, map_item
 
 
-def show_sample(settings: Settings, body: bytes, kind: str, *, as_json: bool) -> None:
+def show_sample(settings: Settings, file: Path, kind: str, *, as_json: bool) -> None:
     """Print, for each item, our fields with the values found, the identities and the rule behind them. Exit code 1 if one has
     none.
     """
     places = settings.shiipp_new_package if kind == "new-package" else settings.shiipp_manifest_status
-    root = read_json(body, exact=True)
+    root = _read_body(file)
     found = [_describe(kind, places, item) for item in (root if isinstance(root, list) else [root])]
     if as_json:
         show_json({"items": found})
@@ -26,6 +29,15 @@ def show_sample(settings: Settings, body: bytes, kind: str, *, as_json: bool) ->
             show_pairs([*ours, *item["fields"].items()])
     if any(item["problem"] for item in found):
         raise click.exceptions.Exit(1)
+
+
+def _read_body(file: Path) -> Any:
+    """Return the body in a file. Raises ConfigurationError that names the file."""
+    text = read_named_text_file(file)
+    try:
+        return read_json(text.encode(), exact=True)
+    except InvalidJson as error:
+        raise ConfigurationError(f"{file}: {error.message}") from None
 
 
 def _describe(kind: str, places: Any, item: object) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What a sender is told on the command line: a token that need not stand there, a URL, an address, a run."""
 
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from receiver.addresses import read_address
+from receiver.files import read_first_line
 
 
 class Token(click.ParamType[str]):
@@ -21,13 +23,13 @@ class Token(click.ParamType[str]):
         return text
 
 
-def find_token(given: str | None, file: TextIO | None) -> str:
+def find_token(given: str | None, file: Path | None) -> str:
     """Return the token that was given, or that stands in the first line of a file. Raises UsageError."""
     context = click.get_current_context()
     if given is not None and file is not None:
         raise click.UsageError("Expected --token or --token-file, not both.", context)
     if file is not None:
-        return Token().convert(file.readline(), None, context)
+        return Token().convert(read_first_line(file), None, context)
     if given is None:
         raise click.UsageError("Expected --token, --token-file or the variable SIMULATE_TOKEN.", context)
     return given

@@ -1,7 +1,8 @@
 """A sender to try a receiver with: it behaves as the vendors do, and knows what has to come of it."""
 
 import secrets
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import click
@@ -29,7 +30,7 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 @click.command()
 @click.argument("url", type=Webhook())
 @click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
-@click.option("--token-file", type=click.File(errors="replace"), help="A file with the token; - is standard input.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
 @click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
@@ -59,7 +60,7 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 )
 @click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
 @as_json
-def simulate(url: str, token: str | None, token_file: TextIO | None, *, as_json: bool, **options: Any) -> None:
+def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: bool, **options: Any) -> None:
     """Send what Ship24 or Shiipp would, and tell what became of it.
 
     Groups, copies, late messages, all forms of times, retries; at the end everything again. Each call is due at its moment,
