@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
     "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
-    "probe settings simulation sources storage story trimming web",
+    "probe settings simulation sources spreadsheets storage story trimming web",
     "__main__": "cli first_process",
 }
 
