@@ -27,6 +27,7 @@ def trackers() -> None:
 @click.option("--updated-before", type=Moment(), help="Only trackers that have not moved since, such as 24h.")
 @click.option("--updated-after", type=Moment(), help="Only trackers that have moved since.")
 @click.option("--stuck-days", type=Number(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long.")
+@click.option("--milestone-differs", is_flag=True, help="Only trackers of which the sender's own view is another milestone.")
 @paged
 def list_trackers(
     search: str | None,
@@ -38,11 +39,13 @@ def list_trackers(
     limit: int,
     cursor: str | None,
     *,
+    milestone_differs: bool,
     as_json: bool,
 ) -> None:
     """List trackers, last moved first; with --q in the order of what matches."""
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
+    wanted = wanted._replace(milestone_differs=milestone_differs or None)
     with reading() as database:
         found = queries.list_trackers(database, wanted, limit, cursor)
     if as_json:
@@ -74,7 +77,10 @@ def _micros(days: float) -> int:
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:
-    return row["tracking_number"] or row["tracker_id"], row["status_milestone"], row["latest_occurrence"], row["status"]
+    milestone = row["status_milestone"]
+    if row["milestone_differs"]:
+        milestone = f"{milestone} (sender: {row['shipment_milestone']})"
+    return row["tracking_number"] or row["tracker_id"], milestone, row["latest_occurrence"], row["status"]
 
 
 def _name_several(tracker: str, found: list[dict[str, Any]]) -> str:
@@ -94,6 +100,9 @@ def _show(answer: dict[str, Any]) -> None:
             "client tracker": state["client_tracker_id"],
             "reference": state["shipment_reference"],
             "status": status if state["latest_occurrence"] else "no event yet",
+            "sender's status": f"{state['shipment_milestone']} (differs from the newest event)"
+            if state["milestone_differs"]
+            else None,
             "location": state["location"],
             "occurred": state["latest_occurrence"],
             "applied": state["applied_at"],
@@ -104,9 +113,11 @@ def _show(answer: dict[str, Any]) -> None:
     )
     show_heading("Timeline")
     columns = ("occurred", "outcome", "status", "milestone", "received (UTC)")
-    show_table(columns, map(_event, answer["events"]), wrapped=["status", "milestone"])
+    show_table(columns, map(_event, answer["events"]), wrapped=["outcome", "status", "milestone"])
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:
     outcome = event["outcome"] + (f" ({event['reason']})" if event["reason"] else "")
+    if event["superseded"]:
+        outcome = f"superseded, from message {event['message_id']}"
     return event["occurrence"], outcome, event["status"], event["status_milestone"], brief(event["received_at"])

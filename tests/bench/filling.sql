@@ -205,7 +205,8 @@ WHERE outcome = 'applied' GROUP BY tracker;
 INSERT INTO trackers (
   source, tracker_id, version, subject, tracking_number, client_tracker_id, shipment, snapshot_generated_at, snapshot_message_id,
   created_at, status, status_code, status_category, status_milestone, location,
-  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at, moves
+  latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest, applied_at, moved_at, moves,
+  shipment_milestone
 )
 SELECT
   source, id, position, 'parcel', tracking_number, client_tracker_id,
@@ -215,7 +216,8 @@ SELECT
     'delivery', json_object('estimatedDeliveryDate', NULL, 'service', NULL, 'signedBy', NULL), 'recipient', NULL
   ),
   at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', milestone, 'Paris, FR',
-  occurrence, position, event_id, message_id, digest, at, at, moves
+  occurrence, position, event_id, message_id, digest, at, at, moves,
+  CASE WHEN milestone IS NOT NULL AND latest.tracker % 50 = 0 THEN 'delivered' ELSE milestone END
 FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random();
 
 INSERT INTO terms (term, source, tracker_id)

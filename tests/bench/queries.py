@@ -71,6 +71,9 @@ class Asker:
         yield Question("  of a rare source", lambda _: ask(TrackerFilter(source="shiipp")))
         yield Question("  moved in some days", lambda draw: ask(self._moved_between(draw)))
         yield Question("  stuck", lambda draw: ask(TrackerFilter(stuck_since=self._some_days_ago(draw))))
+        yield Question("  sender's view differs", lambda _: ask(TrackerFilter(milestone_differs=True)))
+        yield Question("  differs, deep", lambda d: ask(TrackerFilter(milestone_differs=True), self._moved(d)))
+        yield Question("  does not differ, deep", lambda d: ask(TrackerFilter(milestone_differs=False), self._moved(d)))
         yield Question("  stuck, deep", lambda d: ask(TrackerFilter(stuck_since=self._some_days_ago(d)), self._moved(d)))
 
     def _searches(self) -> Iterator[Question]:
@@ -84,6 +87,7 @@ class Asker:
         yield Question("  deep page", lambda draw: ask(TrackerFilter("s24demo"), self._named(draw)))
         yield Question("  at a rare milestone", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone="customs_hold")))
         yield Question("  of a rare source", lambda draw: ask(TrackerFilter("s24demo", "shiipp"), self._named(draw)))
+        yield Question("  sender's view differs", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone_differs=True)))
         yield Question("  stuck", lambda d: ask(TrackerFilter(d.choice("0123abcs"), stuck_since=self._some_days_ago(d))))
 
     def _lists_of_calls(self) -> Iterator[Question]:

@@ -1,15 +1,30 @@
 """Trackers by what moved last: the groups of one source and milestone merged, in each of which one index has that order.
 
-Each page costs a step into the index for every group that there is, so it takes longer the more milestones senders use.
+Each page costs a step into the index for every group that there is, so it takes longer the more milestones senders use. Trackers
+of which the sender's own view differs have an index of their own with the same columns.
 """
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, Connection, Select, Table, Text, case, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    TextClause,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
-from receiver.storage.tables import TrackerTable, table_of
+from receiver.storage.tables import MILESTONE_DIFFERS, TrackerTable, table_of
 
 
 class _Group(NamedTuple):
@@ -32,7 +47,10 @@ class _Behind(NamedTuple):
 
 
 def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> Page:
-    """Return trackers, last moved first."""
+    """Return trackers, last moved first.
+
+    Those of which the sender's own view does not differ have no index of their own: the others are left out of the page.
+    """
     behind = _read_cursor(cursor)
     found: list[tuple[int, _Group, str]] = []
     for latest_at, group in _find_groups(connection, wanted, behind):
@@ -47,6 +65,8 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     page = found[:limit]
     states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
     items = [public(states[group.source, tracker_id]) for _, group, tracker_id in page]
+    if wanted.milestone_differs is False:
+        items = [item for item in items if not item["milestone_differs"]]
     if len(found) <= limit:
         return Page(items, None)
     moved_at, group, tracker_id = page[-1]
@@ -62,13 +82,18 @@ def _find_groups(connection: Connection, wanted: TrackerFilter, behind: _Behind 
     """Return the groups with a tracker in range and when their latest one moved, latest first."""
     table = table_of(TrackerTable)
     groups = _step_through(table, wanted)
-    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, behind)))
+    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, behind)), _kind(wanted))
     statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
     if wanted.stuck_since is not None:
         statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
     rows = connection.execute(statement)
     found = [(row.latest_at, _Group(row.source, "" if row.milestone is None else f"={row.milestone}")) for row in rows]
     return sorted(found, reverse=True)
+
+
+def _kind(wanted: TrackerFilter) -> list[TextClause]:
+    """Return the condition by which a statement is answered from the index of trackers of which the sender's view differs."""
+    return [MILESTONE_DIFFERS] if wanted.milestone_differs else []
 
 
 def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:
@@ -88,11 +113,12 @@ def _step_through(table: Table, wanted: TrackerFilter) -> CTE:
     sources = _find_sources(table, wanted)
     if wanted.milestone is not None:
         return select(sources.c.source, literal(wanted.milestone, Text).label("milestone")).cte("groups")
-    least = select(func.min(table.c.status_milestone)).where(table.c.source == sources.c.source).scalar_subquery()
+    kind = _kind(wanted)
+    least = select(func.min(table.c.status_milestone)).where(table.c.source == sources.c.source, *kind).scalar_subquery()
     first = select(sources.c.source, least.label("milestone")).where(sources.c.source.is_not(None))
     groups = first.cte("groups", recursive=True)
     further = table.c.source == groups.c.source, table.c.status_milestone > groups.c.milestone
-    following = select(func.min(table.c.status_milestone)).where(*further).scalar_subquery()
+    following = select(func.min(table.c.status_milestone)).where(*further, *kind).scalar_subquery()
     return groups.union_all(select(groups.c.source, following).where(groups.c.milestone.is_not(None)))
 
 
@@ -104,8 +130,8 @@ def _find_sources(table: Table, wanted: TrackerFilter) -> CTE:
     return sources.union_all(select(following).where(sources.c.source.is_not(None)))
 
 
-def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]]) -> ColumnElement[Any]:
-    first = _in_order(table, select(table.c.moved_at).where(table.c.source == groups.c.source, *within)).limit(1)
+def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]], kind: list[TextClause]) -> ColumnElement[Any]:
+    first = _in_order(table, select(table.c.moved_at).where(table.c.source == groups.c.source, *within, *kind)).limit(1)
     named = first.where(table.c.status_milestone == groups.c.milestone).correlate(groups).scalar_subquery()
     nameless = first.where(table.c.status_milestone.is_(None)).correlate(groups).scalar_subquery()
     return case((groups.c.milestone.is_(None), nameless), else_=named)
@@ -122,7 +148,7 @@ def _select_group(wanted: TrackerFilter, group: _Group, behind: _Behind | None) 
             within = _within(table, wanted, None)
             within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, behind.tracker_id))
     of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # for None it reads IS NULL
-    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within))
+    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_kind(wanted)))
 
 
 def _in_order(table: Table, statement: Select[Any]) -> Select[Any]:

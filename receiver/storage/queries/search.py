@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextClause, and_, select, tuple_
 
 from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
@@ -57,12 +57,12 @@ def _end_of(term: str) -> str | None:
     return stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # halves of surrogate pairs are no letters
 
 
-def _narrow(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
+def _narrow(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
     until = wanted.until()
     return [*conditions(wanted), *([] if until is None else [table_of(TrackerTable).c.moved_at < until])]
 
 
-def _choose(terms: Select[Any], narrow: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _choose(terms: Select[Any], narrow: Sequence[ColumnElement[bool] | TextClause]) -> Select[Any]:
     """Select those of the terms whose trackers fulfil `narrow`."""
     trackers, seen = table_of(TrackerTable), terms.subquery()
     is_named = and_(trackers.c.source == seen.c.source, trackers.c.tracker_id == seen.c.tracker_id)

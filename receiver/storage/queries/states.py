@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, or_, select
 
-from receiver.storage.tables import TrackerTable, table_of
+from receiver.storage.tables import MILESTONE_DIFFERS, TrackerTable, table_of
 
 FINAL_MILESTONES = ("delivered", "completed")
 """Where nothing more is expected: Ship24's parcels, Shiipp's manifests (domain vocabularies of the two)."""
@@ -15,7 +15,7 @@ class TrackerFilter(NamedTuple):
     """Which trackers are wanted; all that is set must hold. Moments in microseconds.
 
     `search` is the beginning (with `exact`, the whole) of a number, an id or a reference, without case. `stuck_since` means: not
-    at a final milestone, and not moved since then.
+    at a final milestone, and not moved since then. `milestone_differs` tells whether the sender's own view is another one.
     """
 
     search: str | None = None
@@ -25,17 +25,18 @@ class TrackerFilter(NamedTuple):
     moved_after: int | None = None
     stuck_since: int | None = None
     exact: bool = False
+    milestone_differs: bool | None = None
 
     def until(self) -> int | None:
         """Return the moment before which a tracker must have moved last."""
         return min((moment for moment in (self.moved_before, self.stuck_since) if moment is not None), default=None)
 
 
-def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
+def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
     """Return what a tracker's row must fulfil; `search` and `until` are not among it."""
     table = table_of(TrackerTable)
     milestone = table.c.status_milestone
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool] | TextClause] = []
     if wanted.source is not None:
         found.append(table.c.source == wanted.source)
     if wanted.milestone is not None:
@@ -44,6 +45,11 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
         found.append(table.c.moved_at >= wanted.moved_after)
     if wanted.stuck_since is not None:
         found.append(or_(milestone.is_(None), milestone.not_in(FINAL_MILESTONES)))
+    if wanted.milestone_differs:
+        found.append(MILESTONE_DIFFERS)
+    elif wanted.milestone_differs is not None:
+        own_view = table.c.shipment_milestone
+        found.append(or_(own_view.is_(None), milestone.is_(None), own_view == milestone))
     return found
 
 

@@ -93,6 +93,7 @@ class TrackersAsked(Paged):
     updated_before: Moment | None = None
     updated_after: Moment | None = None
     stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for so many days")
+    milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
 
 
 class DeliveriesAsked(Paged):

@@ -77,7 +77,13 @@ class Questions:
         if asked.stuck_days is not None:
             stuck_since = max(0, clock.to_micros(clock.now()) - timedelta(days=asked.stuck_days) // timedelta(microseconds=1))
         wanted = queries.TrackerFilter(
-            asked.q, asked.source, asked.milestone, asked.updated_before, asked.updated_after, stuck_since
+            asked.q,
+            asked.source,
+            asked.milestone,
+            asked.updated_before,
+            asked.updated_after,
+            stuck_since,
+            milestone_differs=asked.milestone_differs,
         )
         return queries.list_trackers(self._database, wanted, asked.limit, asked.cursor).as_json()
 

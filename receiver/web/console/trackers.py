@@ -35,7 +35,9 @@ class Trackers:
         asked = read_query(TrackersAsked, visit.query)
         stuck = None if asked.stuck_days is None else max(0, to_micros(visit.now - timedelta(days=asked.stuck_days)))
         moved = asked.updated_before, asked.updated_after
-        wanted = queries.TrackerFilter(asked.q, asked.source, asked.milestone, *moved, stuck)
+        wanted = queries.TrackerFilter(
+            asked.q, asked.source, asked.milestone, *moved, stuck, milestone_differs=asked.milestone_differs
+        )
         page = queries.list_trackers(self._database, wanted, asked.limit, asked.cursor)
         values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
         return Sheet("trackers.html", {"section": "trackers", **values})
