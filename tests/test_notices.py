@@ -259,6 +259,31 @@ def test_a_url_that_hangs_does_not_hold_up_the_command(tmp_path: Path, logs: Log
     assert [line["by"] for line in events(logs, "alarm_sent")] == ["command"]
 
 
+def test_a_notice_is_settled_once_when_it_was_sent_or_given_up_everywhere(logs: Logs) -> None:
+    settled: list[Notice] = []
+    with listening(500, 500, 500, 200) as audience:
+        told = Notices(Secret("url", audience.url), python("pass"), QUICK)
+        told.start(settled.append)
+        told.put(BEGAN)
+        told.put(ENDED)
+        wait_until(lambda: len(settled) == 2, "both are settled")
+        told.close()
+    assert settled == [BEGAN, ENDED]
+    assert [line["state"] for line in events(logs, "alarm_not_sent")] == ["began"]
+
+
+def test_a_notice_that_fails_while_the_service_stops_is_left_to_the_next_process(logs: Logs) -> None:
+    settled: list[Notice] = []
+    with listening(500) as audience:
+        told = Notices(Secret("url", audience.url), (), QUICK._replace(pauses_seconds=(600.0,)))
+        told.start(settled.append)
+        told.put(BEGAN)
+        wait_until(lambda: audience.told, "the first try was made")
+        told.close()
+    assert settled == []
+    assert len(events(logs, "alarm_not_sent")) == 1
+
+
 def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
     patience = QUICK._replace(pauses_seconds=(600.0,))
     with listening(500, 500, 200) as audience:

@@ -22,7 +22,7 @@ from receiver.storage.tallies import KEPT_SECONDS, NUMBERS, Tally
 from receiver.storage.transactions import Transactions
 from receiver.storage.upkeep import Upkeep
 from receiver.web.notices import Notice
-from receiver.web.watch import Watch
+from receiver.web.watch import NOTICE_OVERDUE, Watch
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.audience import HANG, NONSENSE, listening
@@ -246,6 +246,52 @@ def look_together(watchers: Sequence[Watcher], now: int) -> list[Notice]:
     return [notice for watcher in watchers for notice in watcher.told]
 
 
+def test_a_notice_that_was_left_by_a_process_that_died_is_sent_by_the_next_one(database_url: str) -> None:
+    make_tables(database_url)
+    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    with watching(database_url, wanted) as died:
+        (left,) = died.step()
+    later = NOW + NOTICE_OVERDUE
+    with watching(database_url, wanted) as after, watching(database_url, wanted) as beside:
+        assert after.step(later) == [left]
+        if database_url.startswith("postgresql"):  # with SQLite there is one process
+            assert beside.step(later + SECOND) == [], "one of them sends it"
+        after.watch.note_settled(left)
+        asyncio.run(after.watch.settle())
+    with watching(database_url, wanted) as last:
+        assert last.step(later + 2 * NOTICE_OVERDUE) == []
+
+
+def test_a_notice_of_another_process_that_is_alive_is_left_to_it(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    with watching(postgresql_url, wanted) as one, watching(postgresql_url, wanted) as other:
+        assert len(one.step()) == 1
+        assert other.step(NOW + MINUTE) == []
+
+
+def test_a_notice_is_not_sent_when_a_day_has_passed(database_url: str) -> None:
+    make_tables(database_url)
+    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    with watching(database_url, wanted) as died:
+        died.step()
+    with watching(database_url, wanted) as after:
+        assert after.step(NOW + DAY + SECOND) == []
+
+
+def test_the_end_of_an_alarm_is_sent_though_its_start_was_settled_late(database_url: str) -> None:
+    make_tables(database_url)
+    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    with watching(database_url, wanted) as died:
+        (began,) = died.step()
+        died.watch._rules = Rules({}, 0, 0, 0, 0, 14)
+        (ended,) = died.step(NOW + MINUTE)
+        died.watch.note_settled(began)
+        asyncio.run(died.watch.settle())
+    with watching(database_url) as after:
+        assert ended in after.step(NOW + MINUTE + NOTICE_OVERDUE)
+
+
 def test_what_was_settled_is_told_even_if_the_next_write_fails(watcher: Watcher) -> None:
     watcher.count(NOW - MINUTE, received=205, quarantined=5, applied=60, stale=140)
     writes = iter([None, StorageUnavailable("away")])
@@ -308,6 +354,21 @@ def warnings(running: Service) -> list[str]:
 
 def knows_of_the_token(running: Service) -> bool:
     return warnings(running) == ["token"]
+
+
+def test_a_service_that_is_killed_while_it_sends_leaves_the_notice_to_its_next_start(
+    service: StartService, sqlite_url: str, tmp_path: Path
+) -> None:
+    path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:old" = 2020-01-31')
+    with listening(HANG, 200) as audience:
+        running = service(sqlite_url, config=path, ship24_tokens="old:the-token-of-these-tests", alarm_url=audience.url)
+        wait_until(lambda: audience.told, "it is being sent")
+        running.kill()
+        running.restart()
+        wait_until(lambda: len(audience.told) == 2, "the next process sends it")
+        wait_until(lambda: running.rows("SELECT name FROM alarms WHERE notice_due_at IS NULL"), "it is settled")
+        first, again = audience.notices
+    assert first == again
 
 
 def test_a_service_says_an_alarm_once_by_url_and_command_over_restarts(

@@ -60,7 +60,10 @@ class TallyTable(Table, table=True):
 
 
 class AlarmTable(Table, table=True):
-    """The alarms that are on (`ended_at` is None), and when those that are not were last. One row for each thing to watch."""
+    """The alarms that are on (`ended_at` is None), and when those that are not were last. One row for each thing to watch.
+
+    `notice_due_at` is since when a notice of its last start or end waits to be sent; None: there is none.
+    """
 
     __tablename__ = "alarms"
 
@@ -69,6 +72,7 @@ class AlarmTable(Table, table=True):
     began_at: int = Field(sa_type=BigInteger)
     ended_at: int | None = Field(sa_type=BigInteger)
     message: str = Field(sa_type=Text)
+    notice_due_at: int | None = Field(None, sa_type=BigInteger)
 
 
 class AuditTable(Table, table=True):

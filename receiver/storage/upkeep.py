@@ -139,13 +139,13 @@ class Upkeep:
         return erase(connection, self._database, call, erasure)
 
     def begin_alarm(self, connection: Connection, name: str, subject: str, began_at: int, message: str) -> bool:
-        """Switch an alarm on; return whether it was off.
+        """Switch an alarm on, with a notice to be sent; return whether it was off.
 
         The race: several processes see the same thing at once. The row of the alarm is the claim, and one of them makes it.
         """
         table = table_of(AlarmTable)
         subject = make_storable(subject, MAX_KEY_CHARACTERS)
-        begun = {"began_at": began_at, "ended_at": None, "message": make_storable(message)}
+        begun = {"began_at": began_at, "ended_at": None, "message": make_storable(message), "notice_due_at": began_at}
         statement = self._insert(table).values(name=name, subject=subject, **begun)
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns), set_=begun, where=table.c.ended_at.is_not(None)
@@ -153,12 +153,22 @@ class Upkeep:
         return connection.execute(statement.returning(table.c.name)).first() is not None
 
     def end_alarm(self, connection: Connection, name: str, subject: str, ended_at: int) -> bool:
-        """Switch an alarm off; return whether it was on."""
+        """Switch an alarm off, with a notice to be sent; return whether it was on."""
         table = table_of(AlarmTable)
         is_on = and_(
             table.c.name == name, table.c.subject == make_storable(subject, MAX_KEY_CHARACTERS), table.c.ended_at.is_(None)
         )
-        return int(connection.execute(update(table).where(is_on).values(ended_at=ended_at)).rowcount) == 1
+        return int(connection.execute(update(table).where(is_on).values(ended_at=ended_at, notice_due_at=ended_at)).rowcount) == 1
+
+    def take_notice(self, connection: Connection, name: str, subject: str, due_at: int, now: int | None) -> bool:
+        """Make the notice of an alarm that waits since `due_at` ours to send from `now` on; None: it is settled.
+
+        Return whether it was still waiting. The race: two processes find it. The time is the claim, and one of them changes it.
+        """
+        table = table_of(AlarmTable)
+        stored = make_storable(subject, MAX_KEY_CHARACTERS)
+        waits = and_(table.c.name == name, table.c.subject == stored, table.c.notice_due_at == due_at)
+        return int(connection.execute(update(table).where(waits).values(notice_due_at=now)).rowcount) == 1
 
     def correct_answer(
         self, connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer

@@ -100,8 +100,8 @@ def create_app(
         *make_console(settings, database, operators, reader, desk, windows, replayer),
         *extra_routes,
     ]
-    work = (windows.run, desk.run, wrong_tokens.run, watch.run, pruner.run)
-    lifespan = _make_lifespan(settings, database, channel, desk, work, notices, wrong_tokens, supervisor, stopping)
+    work = (windows.run, desk.run, wrong_tokens.run, watch.run, watch.run_settling, pruner.run)
+    lifespan = _make_lifespan(settings, database, channel, desk, work, watch, notices, wrong_tokens, supervisor, stopping)
     return _make_asgi(routes, lifespan, doors, desk, settings.max_body_bytes)
 
 
@@ -171,6 +171,7 @@ def _make_lifespan(
     channel: socket.socket,
     desk: Desk,
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    watch: Watch,
     notices: Notices,
     wrong_tokens: WrongTokens,
     supervisor: Supervisor | None,
@@ -183,7 +184,8 @@ def _make_lifespan(
             ending.push_async_callback(_close_desk, desk, stopping)
             ending.push_async_callback(_end_reads, database, stopping)
             ending.push_async_callback(wrong_tokens.close)
-            notices.start()
+            ending.push_async_callback(watch.settle)
+            notices.start(watch.note_settled)
             ending.push_async_callback(asyncio.to_thread, notices.close)
             for begin in work:
                 ending.callback(asyncio.create_task(begin()).cancel)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -61,10 +62,17 @@ class NotSent(Exception):
 Send = Callable[[bytes], None]
 
 
+def _ignore(_notice: Notice) -> None:
+    """What is done with a notice that is settled, where nobody wants to know."""
+
+
 class Notices:
     """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
 
     def __init__(self, url: Secret | None, command: Sequence[str], patience: Patience = PATIENCE) -> None:
+        self._on_settled: Callable[[Notice], None] = _ignore
+        self._left: Counter[Notice] = Counter()
+        self._lock = threading.Lock()
         self._command = Command(command, patience.command_seconds)
         self._closing_seconds = patience.closing_seconds
         senders: dict[str, Send] = {}
@@ -72,15 +80,23 @@ class Notices:
             senders["url"] = Poster(url, patience.url_seconds)
         if command:
             senders["command"] = self._command.run
-        self._lanes = [Lane(name, send, patience.pauses_seconds) for name, send in senders.items()]
+        self._lanes = [Lane(name, send, patience.pauses_seconds, self._settle) for name, send in senders.items()]
 
-    def start(self) -> None:
-        """Begin to send."""
+    def start(self, on_settled: Callable[[Notice], None] = _ignore) -> None:
+        """Begin to send. `on_settled` is called, in some thread, for each notice that was sent or given up everywhere.
+
+        It is not called for those that are left when the service stops.
+        """
+        self._on_settled = on_settled
         for lane in self._lanes:
             lane.start()
 
     def put(self, notice: Notice) -> None:
         """Take a notice; it is sent by and by."""
+        if not self._lanes:
+            self._on_settled(notice)
+        with self._lock:
+            self._left[notice] += len(self._lanes)
         for lane in self._lanes:
             lane.put(notice)
 
@@ -93,11 +109,20 @@ class Notices:
             lane.join(max(0.0, deadline - monotonic()))
         self._command.kill()
 
+    def _settle(self, notice: Notice) -> None:
+        with self._lock:
+            self._left[notice] -= 1
+            is_last = not self._left[notice]
+            self._left += Counter()  # without those at 0
+        if is_last:
+            self._on_settled(notice)
+
 
 class Lane:
     """One way to tell somebody, with what waits for it and the thread that sends."""
 
-    def __init__(self, name: str, send: Send, pauses: Sequence[float]) -> None:
+    def __init__(self, name: str, send: Send, pauses: Sequence[float], settle: Callable[[Notice], None]) -> None:
+        self._settle = settle
         self._name = name
         self._send = send
         self._pauses = pauses
@@ -146,10 +171,13 @@ class Lane:
                 cause = str(error) if isinstance(error, NotSent) else type(error).__name__
             else:
                 _log.info("alarm_sent", by=self._name, **_name(notice))
+                self._settle(notice)
                 return
             if pause is None or self._stopping.wait(pause):
                 break
         self._give_up(notice, cause)
+        if not self._stopping.is_set():  # else the next process tries
+            self._settle(notice)
 
     def _give_up(self, notice: Notice, cause: str) -> None:
         if not self._abandoned.is_set():  # that was said at once for all

@@ -8,6 +8,9 @@ import asyncio
 import shutil
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
@@ -29,6 +32,7 @@ from receiver.alarms import (
     judge,
     learn_gap,
 )
+from receiver.errors import ReceiverError
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -37,6 +41,12 @@ from receiver.web.repeating import repeat
 
 STEP_SECONDS = 30.0
 """From one look to the next."""
+
+NOTICE_OVERDUE = 5 * MINUTE
+"""A notice that waits for longer was left by a process that is gone: others need less for all their tries."""
+
+NOTICE_KEPT = DAY
+"""A notice that waits for longer is not sent any more."""
 
 _log = structlog.get_logger()
 
@@ -66,6 +76,10 @@ class Watch:
         self._started_at = started_at
         self._step_seconds = step_seconds
         self._on: Sequence[dict[str, Any]] = ()
+        self._due: dict[Notice, int] = {}
+        self._settled: SimpleQueue[Notice] = SimpleQueue()
+        self._wake: Callable[[], object] = _nothing
+        self._is_first = True
 
     def on(self) -> Sequence[dict[str, Any]]:
         """Return the alarms that are on, as `queries.list_alarms` does, as of the last step: name, subject, began_at, message."""
@@ -79,6 +93,31 @@ class Watch:
         await self.step(clock.to_micros(clock.now()))
         return self._step_seconds
 
+    def note_settled(self, notice: Notice) -> None:
+        """Take from any thread that nobody needs to send a notice any more."""
+        self._settled.put(notice)
+        with suppress(RuntimeError):  # the loop has ended
+            self._wake()
+
+    async def run_settling(self) -> None:
+        """Put down which notices are settled, as they are."""
+        loop, settled = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = partial(loop.call_soon_threadsafe, settled.set)
+        while True:
+            settled.clear()
+            await self.settle()
+            await settled.wait()
+
+    async def settle(self) -> None:
+        """Put down which notices are settled; where that fails, another process sends them once more."""
+        with suppress(Empty):
+            while True:
+                notice = self._settled.get_nowait()
+                due_at = self._due.pop(notice, None)
+                with suppress(ReceiverError):
+                    if due_at is not None:
+                        await self._do("take_notice", notice.alarm, notice.subject, due_at, None)
+
     async def step(self, now: int) -> None:
         """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""
         facts, rows = await asyncio.to_thread(self._read, now)
@@ -90,18 +129,34 @@ class Watch:
         for key, row in before.items():
             if key not in wanted:
                 await self._end(row, now)
+        await self._send_left(now)
         changed = wanted.keys() != before.keys()
         self._on = await asyncio.to_thread(queries.list_alarms, self._database, only_on=True) if changed else rows
 
     async def _begin(self, alarm: Alarm, now: int) -> None:
         if await self._do("begin_alarm", alarm.name, alarm.subject, now, alarm.message):
             _log.warning("alarm_began", alarm=alarm.name, subject=alarm.subject, message=alarm.message)
-            self._tell(Notice(alarm.name, alarm.subject, "began", alarm.message, clock.iso(now)))
+            self._send(Notice(alarm.name, alarm.subject, "began", alarm.message, clock.iso(now)), now)
 
     async def _end(self, row: dict[str, Any], now: int) -> None:
         if await self._do("end_alarm", row["name"], row["subject"], now):
             _log.info("alarm_ended", alarm=row["name"], subject=row["subject"], message=row["message"])
-            self._tell(Notice(row["name"], row["subject"], "ended", row["message"], row["began_at"], clock.iso(now)))
+            self._send(Notice(row["name"], row["subject"], "ended", row["message"], row["began_at"], clock.iso(now)), now)
+
+    def _send(self, notice: Notice, due_at: int) -> None:
+        self._due[notice] = due_at
+        self._tell(notice)
+
+    async def _send_left(self, now: int) -> None:
+        """Send what other processes left: with one writer all that waits at our start, else what is overdue."""
+        alone, self._is_first = self._is_first and self._database.has_one_writer, False
+        until = now if alone else now - NOTICE_OVERDUE
+        for row in await asyncio.to_thread(queries.find_due_notices, self._database, now - NOTICE_KEPT, until):
+            due_at = row["notice_due_at"]
+            if due_at in self._due.values() or not await self._do("take_notice", row["name"], row["subject"], due_at, now):
+                continue
+            state = "began" if row["ended_at"] is None else "ended"
+            self._send(Notice(row["name"], row["subject"], state, row["message"], row["began_at"], row["ended_at"]), now)
 
     def _read(self, now: int) -> tuple[Facts, list[dict[str, Any]]]:
         recent = queries.read_tallies(self._database, now - HOUR, now)
@@ -112,6 +167,10 @@ class Watch:
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         facts = Facts(self._started_at, traffic, _look_at_disk(self._database), queries.find_oldest_due(self._database))
         return facts, queries.list_alarms(self._database, only_on=True)
+
+
+def _nothing() -> None:
+    """What is woken before there is a loop."""
 
 
 def _find_last_calls(uses: dict[tuple[str, str], int]) -> dict[str, int]:

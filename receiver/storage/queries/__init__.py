@@ -7,7 +7,14 @@ rows.
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, Page
-from receiver.storage.queries.service import find_undecidable, list_alarms, list_audit, setup_windows, token_uses
+from receiver.storage.queries.service import (
+    find_due_notices,
+    find_undecidable,
+    list_alarms,
+    list_audit,
+    setup_windows,
+    token_uses,
+)
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
 from receiver.storage.queries.targets import (
@@ -35,6 +42,7 @@ __all__ = [
     "check_target",
     "check_unnamed",
     "count_changes",
+    "find_due_notices",
     "find_events",
     "find_oldest_due",
     "find_undecidable",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from receiver import clock
 from receiver.clock import first_id
@@ -66,7 +66,19 @@ def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, 
     if only_on:
         statement = statement.where(table.c.ended_at.is_(None))
     with database.read() as connection:
-        return [public(row) for row in connection.execute(statement).mappings()]
+        return [_public_alarm(row) for row in connection.execute(statement).mappings()]
+
+
+def find_due_notices(database: Database, since: int, until: int) -> list[dict[str, Any]]:
+    """Return the alarms with a notice that waits since a moment between these two, and that moment; oldest first."""
+    table = table_of(AlarmTable)
+    due = select(table).where(table.c.notice_due_at.between(since, until)).order_by(table.c.notice_due_at)
+    with database.read() as connection:
+        return [{**_public_alarm(row), "notice_due_at": row["notice_due_at"]} for row in connection.execute(due).mappings()]
+
+
+def _public_alarm(row: RowMapping) -> dict[str, Any]:
+    return {name: value for name, value in public(row).items() if name != "notice_due_at"}
 
 
 def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -> Page:
