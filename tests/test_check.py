@@ -338,7 +338,7 @@ def test_a_certificate_that_is_not_good_is_named(check: Check, server_tls: ssl.S
         ("http://here/", ("--expect-ops",), "CHECK_OPS_TOKEN"),
         ("http://here/", ("--token-file", "-"), "not both"),
         ("http://here/", ("--ops-url", "http://there/"), "--expect-ops"),
-        ("http://here/", ("--token", " "), "printable"),
+        ("http://here/", ("--token", " "), "expected text"),
         ("http://here/", ("--token", "two\nlines"), "printable"),
     ],
 )

@@ -64,7 +64,15 @@ def filled(run: Run, database_url: str) -> Run:
 
 def fill(store: Store) -> None:
     store.keep(body(item("first", "T1", [event("now", "2025-03-02T10:00:00", status="Customs cleared")])))
-    store.keep(body(item("late", "T1", [event("before", "2025-03-01T10:00:00"), event("now", "2025-03-02T10:00:00")])))
+    store.keep(
+        body(
+            item(
+                "late",
+                "T1",
+                [event("before", "2025-03-01T10:00:00"), event("now", "2025-03-02T10:00:00", status="Customs cleared")],
+            )
+        )
+    )
     store.keep(body(item("first", "T1", [event("now", "2025-03-02T10:00:00", status="Customs cleared")]), 7))
     names = {"trackerId": "t" * 130, "trackingNumber": HOSTILE + "n" * 90}
     events = [event("e" * 90, status=WIDE * 3, statusMilestone="mile stone " * 9), event("ev\x1b[31m", status=HOSTILE)]

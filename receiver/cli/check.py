@@ -10,7 +10,7 @@ import click
 
 from receiver import clock
 from receiver.addresses import is_loopback
-from receiver.cli.options import Number, as_json
+from receiver.cli.options import Number, Text, as_json
 from receiver.cli.output import show_heading, show_json, show_pairs, show_table
 from receiver.cli.progress import advancing
 from receiver.conformance.checking import Check, Ops, Unreachable
@@ -22,6 +22,7 @@ from receiver.errors import ReceiverError
 from receiver.files import read_first_line
 from receiver.gate import Secret
 from receiver.settings import Settings, load
+from receiver.trimming import trim
 
 _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits
@@ -41,17 +42,19 @@ class Url(click.ParamType[Target]):
         if isinstance(value, Target):
             return value
         try:
-            return read_target(value)
+            return read_target(trim(value))
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
 
 
 @click.command()
 @click.argument("url", type=Url())
-@click.option("--token", envvar="CHECK_TOKEN", help="The receiver's token; better as the variable CHECK_TOKEN.")
+@click.option("--token", type=Text(), envvar="CHECK_TOKEN", help="The receiver's token; better as the variable CHECK_TOKEN.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
 @click.option("--expect-ops", is_flag=True, help="It is this service: look at verdicts and end states, too.")
-@click.option("--ops-token", envvar="CHECK_OPS_TOKEN", help="For its ops API; better as the variable CHECK_OPS_TOKEN.")
+@click.option(
+    "--ops-token", type=Text(), envvar="CHECK_OPS_TOKEN", help="For its ops API; better as the variable CHECK_OPS_TOKEN."
+)
 @click.option("--ops-url", type=Url(), help="Where its ops API stands, without /ops; else beside the URL.")
 @click.option("--token-in-query", is_flag=True, help="Send it in the URL once, too: access logs will have it.")
 @click.option(
@@ -131,7 +134,7 @@ def _settings_for(url: Target) -> Settings | None:
 
 
 def _read_token(text: str, what: str) -> Secret:
-    token = text.strip()
+    token = trim(text)
     if not token or not token.isprintable():
         raise click.UsageError(f"Expected {what} as printable text on one line.", click.get_current_context())
     return Secret("given", token)

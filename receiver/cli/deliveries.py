@@ -10,7 +10,7 @@ import orjson
 from receiver import clock
 from receiver.cli.complaints import complain
 from receiver.cli.follow import Follower, follow, wait_for_more
-from receiver.cli.options import Moment, as_json, of_source, paged
+from receiver.cli.options import Moment, OneOf, Text, as_json, of_source, paged
 from receiver.cli.output import (
     brief,
     coloured,
@@ -44,13 +44,13 @@ def deliveries() -> None:
 
 @deliveries.command("list")
 @of_source
-@click.option("--outcome", type=click.Choice(["accepted", "refused", "unreadable", "failed"]))
+@click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]))
 @click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
-@click.option("--client", help="Only calls from this address.")
+@click.option("--client", type=Text(), help="Only calls from this address.")
 @click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=Moment(), help="Only earlier calls.")
-@click.option("--message-id", help="Only calls that carried this message.")
-@click.option("--tracking-number", help="Only calls that told of this parcel.")
+@click.option("--message-id", type=Text(), help="Only calls that carried this message.")
+@click.option("--tracking-number", type=Text(), help="Only calls that told of this parcel.")
 @click.option("--follow", "on_and_on", is_flag=True, help="Begin with the last ones, then print each as it comes.")
 @paged
 def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
@@ -70,7 +70,7 @@ def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json:
 
 
 @deliveries.command()
-@click.argument("delivery_id")
+@click.argument("delivery_id", type=Text())
 @click.option("--body", "body_only", is_flag=True, help="Write the exact bytes of the body and nothing else.")
 @as_json
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:

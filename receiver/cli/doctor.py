@@ -10,6 +10,7 @@ import urllib3
 
 from receiver import clock, probe
 from receiver.addresses import is_listed, read_address
+from receiver.cli.options import OneOf
 from receiver.cli.output import brief, show_json, show_table
 from receiver.cli.remote import base_url
 from receiver.cli.sample import show_sample
@@ -39,7 +40,7 @@ class Finding(NamedTuple):
 
 @click.command()
 @click.option("--sample", type=click.Path(path_type=Path), help="Only show how this body is mapped.")
-@click.option("--kind", type=click.Choice(sorted(FIELDS)), help="Of the sample.")
+@click.option("--kind", type=OneOf(sorted(FIELDS)), help="Of the sample.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     """Look whether everything is in order.

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from receiver.cli.options import as_json
+from receiver.cli.options import Text, as_json
 from receiver.cli.output import brief, show_heading, show_json, show_sentences, show_table
 from receiver.cli.remote import reading
 from receiver.settings import load
@@ -12,7 +12,7 @@ from receiver.story import explain as tell
 
 
 @click.command()
-@click.argument("some_id", metavar="ID")
+@click.argument("some_id", type=Text(), metavar="ID")
 @as_json
 def explain(some_id: str, *, as_json: bool) -> None:
     """Tell what became of a message or a call, and why.

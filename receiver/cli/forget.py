@@ -6,7 +6,7 @@ import click
 
 from receiver import clock
 from receiver.cli.confirming import confirm
-from receiver.cli.options import as_json
+from receiver.cli.options import Text, as_json
 from receiver.cli.output import show_json, show_pairs
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
@@ -16,6 +16,7 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.forgetting import follow_trail, plan_call
+from receiver.trimming import trim
 
 _TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
 _NAMED_AT_ONCE = 5
@@ -28,7 +29,7 @@ _VACUUM = "PostgreSQL keeps what was removed in its files until its vacuum has b
 
 
 @click.command()
-@click.option("--tracker", required=True, metavar="SOURCE/ID", help="Or its number, id or reference.")
+@click.option("--tracker", type=Text(), required=True, metavar="SOURCE/ID", help="Or its number, id or reference.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
 def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
@@ -55,7 +56,7 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
 
 def _find(settings: Settings, tracker: str) -> tuple[str, str]:
     """Return source and id of a tracker. Raises NotFound if it is none or one of several."""
-    source, _, tracker_id = tracker.partition("/")
+    source, _, tracker_id = (trim(part) for part in tracker.partition("/"))
     if source in NAMES and tracker_id:
         return source, tracker_id
     with reading(settings) as database:

@@ -1,4 +1,4 @@
-"""What options of several commands have in common: times, spans, pages."""
+"""Types and options that several commands share. White space around what is typed is removed."""
 
 import re
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import click
 from receiver import clock
 from receiver.sources import NAMES
 from receiver.storage.queries import MAX_LIMIT
+from receiver.trimming import trim
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -46,6 +47,27 @@ def read_span(text: str) -> timedelta:
     return timedelta(seconds=int(found[1]) * _UNIT_SECONDS[found[2]])
 
 
+class Text(click.ParamType[str]):
+    """An id, a search term or a name; the commands get it trimmed, and never empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Trim the text."""
+        text = trim(str(value))
+        if not text:
+            self.fail("expected text, not only white space.", param, ctx)
+        return text
+
+
+class OneOf(click.Choice[str]):
+    """One of some words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Trim the word and check it."""
+        return super().convert(trim(str(value)), param, ctx)
+
+
 class Moment(click.ParamType[int]):
     """A moment on the command line; the commands get microseconds."""
 
@@ -54,7 +76,7 @@ class Moment(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the text."""
         try:
-            return read_moment(value, clock.now())
+            return read_moment(trim(value), clock.now())
         except ValueError as error:
             self.fail(f"{value!r}: {error}.", param, ctx)
 
@@ -77,21 +99,22 @@ class Window(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the text."""
+        text = trim(str(value))
         try:
-            fits = timedelta() < read_span(value) <= _MAX_WINDOW
+            fits = timedelta() < read_span(text) <= _MAX_WINDOW
         except (ValueError, OverflowError):
             fits = False
         if not fits:
             self.fail(f"{value!r}: expected a span of at most {_MAX_WINDOW.days} days, such as 90m, 24h or 7d.", param, ctx)
-        return str(value)
+        return text
 
 
-of_source = click.option("--source", type=click.Choice(NAMES), help="Only this source.")
+of_source = click.option("--source", type=OneOf(NAMES), help="Only this source.")
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 def paged(command: _F) -> _F:
     """Give a command the options of every list: --limit, --cursor and --json."""
     limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
-    cursor = click.option("--cursor", help="Go on behind a page: what stands behind `more:`.")
+    cursor = click.option("--cursor", type=Text(), help="Go on behind a page: what stands behind `more:`.")
     return limit(cursor(as_json(command)))

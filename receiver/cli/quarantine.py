@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from receiver.cli.options import of_source, paged
+from receiver.cli.options import Text, of_source, paged
 from receiver.cli.output import brief, show_end, show_heading, show_json, show_pairs
 from receiver.cli.remote import reading
 from receiver.storage import queries
@@ -19,7 +19,7 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @of_source
-@click.option("--reason", help="Only what was set apart for this reason, such as bad_occurrence.")
+@click.option("--reason", type=Text(), help="Only what was set apart for this reason, such as bad_occurrence.")
 @paged
 def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
     """List messages and events that were set apart, newest first, with the beginning of their content."""

@@ -7,6 +7,7 @@ from functools import partial
 import click
 
 from receiver.cli.complaints import complain
+from receiver.cli.options import Text
 from receiver.cli.output import show_table
 from receiver.cli.progress import advancing, until_interrupted
 from receiver.cli.remote import reading
@@ -22,7 +23,7 @@ _NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
 
 
 @click.command()
-@click.option("--into", "url", required=True, metavar="URL", help="An empty database; its tables are made.")
+@click.option("--into", "url", type=Text(), required=True, metavar="URL", help="An empty database; its tables are made.")
 def rebuild(url: str) -> None:
     """Make the whole state again in an empty database.
 

@@ -8,7 +8,7 @@ import click
 from receiver.cli.complaints import complain
 from receiver.cli.confirming import confirm
 from receiver.cli.effects import Effects
-from receiver.cli.options import Moment, as_json, of_source
+from receiver.cli.options import Moment, OneOf, Text, as_json, of_source
 from receiver.cli.output import show_json
 from receiver.cli.progress import advancing, until_interrupted
 from receiver.cli.replaying import LeftOut, Replayer, replaying
@@ -19,15 +19,15 @@ from receiver.storage.database import Database
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
 @of_source
-@click.option("--outcome", type=click.Choice(["accepted", "unreadable", "failed"]), help="Only calls that were answered so.")
+@click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only calls that were answered so.")
 @click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
-@click.option("--client", help="Only calls from this address.")
+@click.option("--client", type=Text(), help="Only calls from this address.")
 @click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=Moment(), help="Only earlier calls.")
-@click.option("--message-id", help="Only calls that carried this message.")
-@click.option("--tracking-number", help="Only calls that told of this parcel.")
+@click.option("--message-id", type=Text(), help="Only calls that carried this message.")
+@click.option("--tracking-number", type=Text(), help="Only calls that told of this parcel.")
 @click.option("--force", is_flag=True, help="Also what is in quarantine, as if it had not come yet; no time is too far ahead.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -8,6 +8,7 @@ import click
 
 from receiver.addresses import read_address
 from receiver.files import read_first_line
+from receiver.trimming import trim
 
 
 class Token(click.ParamType[str]):
@@ -17,7 +18,7 @@ class Token(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check that a header can carry it."""
-        text = str(value).strip()
+        text = trim(str(value))
         if not text or not text.isascii() or not text.isprintable() or " " in text:
             self.fail("expected a token of printable ASCII letters without blanks.", param, ctx)
         return text
@@ -42,14 +43,15 @@ class Webhook(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check it; it is not quoted, since it may carry a secret."""
+        url = trim(str(value))
         try:
-            parts = urlsplit(str(value))
+            parts = urlsplit(url)
             good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
         except ValueError:
             good = False
-        if not good or not str(value).isascii() or not str(value).isprintable() or " " in str(value):
+        if not good or not url.isascii() or not url.isprintable() or " " in url:
             self.fail("expected an http or https URL without a user, such as http://127.0.0.1:8080/webhooks/ship24.", param, ctx)
-        return str(value)
+        return url
 
 
 class Digits(click.ParamType[str]):
@@ -59,7 +61,7 @@ class Digits(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the digits."""
-        text = str(value).lower()
+        text = trim(str(value)).lower()
         if not 1 <= len(text) <= 8 or set(text) - set("0123456789abcdef"):
             self.fail(f"{value!r}: expected up to eight hexadecimal digits.", param, ctx)
         return text.zfill(8)
@@ -73,6 +75,6 @@ class Elsewhere(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the form."""
         try:
-            return str(read_address(str(value)))
+            return str(read_address(trim(str(value))))
         except ValueError:
             self.fail(f"{value!r}: expected an address.", param, ctx)

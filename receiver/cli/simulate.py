@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from receiver.addresses import is_loopback
-from receiver.cli.options import Number, as_json
+from receiver.cli.options import Number, OneOf, as_json
 from receiver.cli.output import show_json
 from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
 from receiver.cli.simulated import show_report, telling
@@ -31,7 +31,7 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 @click.argument("url", type=Webhook())
 @click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
-@click.option("--source", type=click.Choice(NAMES), help="Whom to behave as; else the URL tells.")
+@click.option("--source", type=OneOf(NAMES), help="Whom to behave as; else the URL tells.")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
 @click.option("--seconds", type=Number(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")

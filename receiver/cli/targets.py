@@ -7,7 +7,7 @@ import click
 
 from receiver import clock
 from receiver.cli.confirming import confirm
-from receiver.cli.options import as_json, paged
+from receiver.cli.options import Text, as_json, paged
 from receiver.cli.output import brief, show_json, show_page, show_table
 from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
@@ -42,7 +42,7 @@ def list_targets(*, as_json: bool) -> None:
 
 
 @targets.command("dead")
-@click.option("--target", help="Only of this target.")
+@click.option("--target", type=Text(), help="Only of this target.")
 @paged
 def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
     """List changes that were given up, with the last error."""
@@ -56,7 +56,7 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
 
 
 @targets.command()
-@click.argument("name")
+@click.argument("name", type=Text())
 def resume(name: str) -> None:
     """Resume target NAME, which was stopped after it answered 410."""
     settings = load()
@@ -68,7 +68,7 @@ def resume(name: str) -> None:
 
 
 @targets.command()
-@click.argument("name")
+@click.argument("name", type=Text())
 def retry(name: str) -> None:
     """Retry the failed changes of target NAME."""
     settings = load()
@@ -80,7 +80,7 @@ def retry(name: str) -> None:
 
 
 @targets.command()
-@click.argument("name")
+@click.argument("name", type=Text())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop(name: str, *, yes: bool) -> None:
     """Remove the changes of target NAME, which the settings no longer name.

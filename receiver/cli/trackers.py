@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import Moment, Number, as_json, of_source, paged
+from receiver.cli.options import Moment, Number, Text, as_json, of_source, paged
 from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli.remote import reading
 from receiver.errors import NotFound
@@ -21,9 +21,9 @@ def trackers() -> None:
 
 
 @trackers.command("list")
-@click.option("--q", "search", metavar="TEXT", help="Tracking number, tracker id, client tracker id or reference; without case.")
+@click.option("--q", "search", type=Text(), help="Tracking number, tracker id, client tracker id or reference; without case.")
 @of_source
-@click.option("--milestone", help="Only trackers at this milestone, such as delivered.")
+@click.option("--milestone", type=Text(), help="Only trackers at this milestone, such as delivered.")
 @click.option("--updated-before", type=Moment(), help="Only trackers that have not moved since, such as 24h.")
 @click.option("--updated-after", type=Moment(), help="Only trackers that have moved since.")
 @click.option("--stuck-days", type=Number(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long.")
@@ -56,7 +56,7 @@ def list_trackers(
 
 
 @trackers.command()
-@click.argument("tracker")
+@click.argument("tracker", type=Text())
 @of_source
 @as_json
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:

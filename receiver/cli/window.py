@@ -5,13 +5,14 @@ from datetime import timedelta
 import click
 
 from receiver import clock
+from receiver.cli.options import OneOf
 from receiver.cli.remote import Change, audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
 
 
 @click.command("setup-window")
-@click.argument("source", type=click.Choice(NAMES))
+@click.argument("source", type=OneOf(NAMES))
 @click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
 def setup_window(source: str, minutes: int) -> None:
     """Let SOURCE call from any address for a while.

@@ -15,6 +15,7 @@ from receiver.clock import new_id, to_micros
 from receiver.errors import NotFound, Refused, TooManyAttempts, Unauthorized
 from receiver.gate import Secret, match_bearer, match_token
 from receiver.rows import AuditRow
+from receiver.trimming import trim
 from receiver.web.attempts import Attempts
 from receiver.web.door import Doorman
 from receiver.web.tally import Tally
@@ -65,7 +66,7 @@ class Operators:
 
     def identify_token(self, request: Request, token: str) -> Operator:
         """Say who has typed a token into the console. Raises Unauthorized or TooManyAttempts."""
-        name = match_token(self._tokens, token.strip().encode())
+        name = match_token(self._tokens, trim(token).encode())
         if name is None:
             raise self._refuse(request, "console", Unauthorized("The token is not one of those set here."))
         return Operator(name, self.address_of(request))

@@ -16,6 +16,7 @@ from receiver.rows import AuditRow
 from receiver.storable import make_storable
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.trimming import trim
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import (
     DropOrdered,
@@ -78,7 +79,7 @@ class Api:
         async def answer(request: Request) -> Response:
             self._operators.identify(request)
             asked = read_query(question.asked, request.query_params.multi_items())
-            path = {name: make_storable(str(value)) for name, value in request.path_params.items()}
+            path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
             return _respond(await self._reader.read(question.answer, asked, path))
 
         return answer

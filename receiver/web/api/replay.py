@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from receiver import clock
 from receiver.storage.replay import Replayed
+from receiver.trimming import trim
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import ReplayOrdered
@@ -33,7 +34,7 @@ class ReplayEndpoint:
         operator = self._operators.identify(request)
         ordered = await read_order(ReplayOrdered, request, b"{}")
         how = {"force": ordered.force, "dry_run": ordered.dry_run}
-        replayed = await self._replayer.replay(operator, str(request.path_params["id"]), clock.now(), **how)
+        replayed = await self._replayer.replay(operator, trim(str(request.path_params["id"])), clock.now(), **how)
         content = await asyncio.to_thread(_write, replayed, how)  # of ten thousand items it takes its time
         return Response(content, media_type="application/json")
 

@@ -3,6 +3,7 @@
 from receiver.storable import make_storable
 from receiver.storage.customers import find_customer, last_syncs, latest_list
 from receiver.storage.database import Database
+from receiver.trimming import trim
 from receiver.web.console.folding import fold
 from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
@@ -18,7 +19,7 @@ class Customers:
 
     def show(self, visit: Visit) -> Sheet:
         """Show the state of the list, and the customer with the user code that was searched for."""
-        wanted = make_storable(dict(visit.query).get("user_code", "").strip())
+        wanted = make_storable(trim(dict(visit.query).get("user_code", "")))
         served = latest_list(self._database)
         document = find_customer(self._database, served.id, wanted) if served is not None and wanted else None
         found = None if document is None else fold(document.encode())

@@ -12,6 +12,7 @@ from receiver.errors import FormRefused
 from receiver.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.sessions import is_session
+from receiver.trimming import trim
 from receiver.web.console.origin import find_fault
 from receiver.web.console.session import Session, Sessions, is_same_token
 from receiver.web.operators import Operator, Operators
@@ -48,8 +49,8 @@ class Guard:
         if session is None or not is_session(self._database, session.digest, to_micros(now)):
             return None
         operator = Operator(session.actor, self._operators.address_of(request))
-        path = {name: make_storable(str(value)) for name, value in request.path_params.items()}
-        query = tuple((name, value) for name, value in request.query_params.multi_items() if value.strip())
+        path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
+        query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
         return Visit(operator, session, now, path, query, address_bar(request))
 
     def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
