@@ -259,3 +259,16 @@ def test_names_with_slashes_and_odd_letters_are_found(running: Service) -> None:
 def test_without_an_ops_token_in_the_settings_there_is_nothing(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     assert {running.get(f"/ops/api/{path}", OPS).status for path in ("trackers", "stats", "openapi.json")} == {404}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "trackers?source=%20ship24&limit=%205%20",
+        "trackers?updated_after=%202020-01-01T00:00:00Z%20",
+        "deliveries?outcome=accepted%20&status=%0A200",
+        "stats?window=%2024h",
+    ],
+)
+def test_white_space_around_parameters_is_trimmed_whatever_their_kind(running: Service, path: str) -> None:
+    assert ask(running, path) != {"items": [], "next": None}

@@ -192,8 +192,8 @@ class RetryOrdered(Ordered):
 
 
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
-    """Read a query string. Raises UnexpectedShape that names the parameter."""
-    values = dict(pairs)
+    """Read a query string, its values trimmed. Raises UnexpectedShape that names the parameter."""
+    values = {name: trim(value) for name, value in pairs}
     if len(values) < len(pairs):
         raise UnexpectedShape("Expected each parameter once.")
     try:
