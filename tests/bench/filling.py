@@ -39,7 +39,7 @@ def copy(path: Path, url: str) -> None:
     """Copy all rows of a SQLite database into the migrated, empty PostgreSQL database at `url`, and tidy up there."""
     with closing(sqlite3.connect(path)) as file, psycopg.connect(url) as server:
         tables = file.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
-        for (table,) in sorted({*tables} - {("alembic_version",)}):
+        for (table,) in sorted({*tables} - {("alembic_version",), ("table_versions",)}):  # a migrated database has them
             columns = file.execute(f"SELECT name, type FROM pragma_table_info('{table}')").fetchall()
             names = ", ".join(f'"{name}"' for name, _ in columns)
             with server.cursor().copy(f"COPY {table} ({names}) FROM STDIN") as stream:
