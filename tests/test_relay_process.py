@@ -41,6 +41,8 @@ ACTS = {
     "returns-awaitable": aborts,
     "hangs": lambda: time.sleep(1000),
     "ends-process": lambda: os._exit(5),
+    "ends-process-as-if-well": lambda: os._exit(0),
+    "ends-process-with-75": lambda: os._exit(75),
     "aborts-process": os.abort,
     "closes-files": close_files,
 }
@@ -103,6 +105,8 @@ def error_of(running: Service, tracker_id: str) -> str:
         ("hangs", "within 1 seconds"),
         ("blocks-loop", "within 1 seconds"),
         ("ends-process", "ended 4 times"),
+        ("ends-process-as-if-well", "ended 4 times"),
+        ("ends-process-with-75", "ended 4 times"),
         ("aborts-process", "ended 4 times"),
         ("closes-files", "ended 4 times"),
     ],

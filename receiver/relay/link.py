@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
@@ -9,13 +10,14 @@ import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
 from receiver.relay.lane import Do
-from receiver.relay.messages import Ask, Hello, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.messages import Ask, Goodbye, Hello, Told, Unpacker, Unreadable, Wake, pack
 
 _COMMANDS = {"exchange_changes", "release_changes", "stop_target"}
 """What a relay may have done: what it needs, and nothing that a handler could want by mistake."""
 
 _READ_BYTES = 1 << 16
 _MAX_ASKED = 64
+_LAST_WORDS_SECONDS = 1.0
 _MAX_UNREAD_BYTES = 1 << 20
 
 _log = structlog.get_logger()
@@ -32,6 +34,7 @@ class RelayLink(asyncio.Protocol):
         self._is_woken = False
         self._transport: asyncio.Transport | None = None
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self._goodbye: Goodbye | None = None
         self.lost = asyncio.Event()
         self.heard_at = monotonic()
 
@@ -45,6 +48,13 @@ class RelayLink(asyncio.Protocol):
         if not self._is_woken:
             self._is_woken = True
             self.say(Wake())
+
+    async def hear_out(self) -> Goodbye | None:
+        """Return what a relay that has ended said at its end, which may still be on its way; None: it did not mean to end."""
+        with suppress(TimeoutError):  # what a handler started may have its socket, and hold it open
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self.lost.wait()
+        return self._goodbye
 
     def close(self) -> None:
         """Have no more to do with it."""
@@ -93,6 +103,8 @@ class RelayLink(asyncio.Protocol):
             self._throttle()
         elif isinstance(record, Hello) and not self.hello.done():
             self.hello.set_result(record)
+        elif isinstance(record, Goodbye):
+            self._goodbye = record
 
     async def _answer(self, asked: Ask) -> None:
         try:

@@ -54,11 +54,20 @@ class Finish(NamedTuple):
     seconds: float
 
 
+class Goodbye(NamedTuple):
+    """The relay ends by its own decision. An exit code cannot say so: a handler may end the process with any.
+
+    `is_worn`: it wants to be replaced, as calls of handlers are stuck in it.
+    """
+
+    is_worn: bool
+
+
 class Unreadable(Exception):
     """What came is none of the records above."""
 
 
-_KINDS = (Hello, Begin, Ask, Told, Wake, Ping, Finish)
+_KINDS = (Hello, Begin, Ask, Told, Wake, Ping, Finish, Goodbye)
 
 
 def pack(message: Any) -> bytes:

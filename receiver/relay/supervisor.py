@@ -18,7 +18,7 @@ from receiver.relay.forker import Forker
 from receiver.relay.lane import Do
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
-from receiver.relay.worker import ALL, ALONE, REPLACE, run_relay
+from receiver.relay.worker import ALL, ALONE, run_relay
 from receiver.settings import Settings
 
 _LOOKS = 5  # at a relay, until it counts as stalled
@@ -194,7 +194,7 @@ class Supervisor:
         owner = token_hex(8)
         link = RelayLink(self._do)
         try:
-            socket_ = self._take_socket(role)
+            socket_ = self._first if role == ALL and self._first is not None else self._forker.start(role)
         except OSError:
             return "There is no process that could start it. Restart the service."
         self._ends[role] = asyncio.get_running_loop().create_future()
@@ -205,20 +205,18 @@ class Supervisor:
         self._links[role] = link
         try:
             code, cause = await self._attend(role, link, owner)
+            goodbye = await link.hear_out()
         finally:
             self._links.pop(role).close()
-        if code != 0:
-            is_blamed = code != REPLACE and not self._stopping.is_set()
-            await self._release(owner, self._handlers if is_blamed else ())
-        if code == REPLACE:
+        if goodbye is None:  # whatever its exit code is: a handler chooses that
+            cause = cause or _name(code)
+            await self._release(owner, () if self._stopping.is_set() else self._handlers)
+        elif goodbye.is_worn:
+            await self._release(owner, ())
             _log.warning("relay_replaced", cause="Calls of handlers go on in it after their time-out.")
-        cause = None if code in {0, REPLACE} else cause or _name(code)
         if role == ALL:
             self._note(cause)
         return cause
-
-    def _take_socket(self, role: str) -> socket.socket:
-        return self._first if role == ALL and self._first is not None else self._forker.start(role)
 
     async def _attend(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
         """Watch a relay process until it has ended; return its exit code and, if it was killed for it, what was wrong."""

@@ -15,7 +15,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailabl
 from receiver.relay.assembly import find_targets, make_targets
 from receiver.relay.clerk import Clerk
 from receiver.relay.functions import StuckCalls
-from receiver.relay.messages import Ask, Begin, Finish, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.messages import Ask, Begin, Finish, Goodbye, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
 from receiver.relay.relay import Relay
 from receiver.settings import Settings
 from receiver.storage.database import Database
@@ -23,9 +23,6 @@ from receiver.storage.database import Database
 ALL = "all"
 ALONE = "alone"
 """The two roles: relays everything but suspects; relays suspects, one at a time."""
-
-REPLACE = 75
-"""The exit code of a relay that asks for a fresh one: calls of handlers are stuck in it."""
 
 _MAX_STUCK_CALLS = 8
 _WORN_SECONDS = 5.0  # for what is under way when it wants to be replaced
@@ -54,13 +51,14 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     loop.add_signal_handler(signal.SIGTERM, _nothing)
     owner = await link.begin()
     if owner is None:
+        link.say_goodbye(is_worn=False)
         return 0
     database = Database(settings.database_url)
     clerk = None if database.has_one_writer else Clerk(database)
-    worn: list[int] = []
+    worn = asyncio.Event()
 
     def on_worn() -> None:
-        worn.append(REPLACE)
+        worn.set()
         stop.set()
 
     targets = make_targets(settings, StuckCalls(_MAX_STUCK_CALLS, on_worn), only_handlers=role == ALONE)
@@ -76,8 +74,9 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     for task in tasks:
         task.cancel()
     if clerk is not None or not link.is_lost:  # else there is nobody who could put it down
-        await relay.stop(_WORN_SECONDS if worn else link.finish_seconds)
-    return worn[0] if worn else 0
+        await relay.stop(_WORN_SECONDS if worn.is_set() else link.finish_seconds)
+    link.say_goodbye(is_worn=worn.is_set())
+    return 0
 
 
 async def _relay_suspects(relay: Relay, stop: asyncio.Event) -> None:
@@ -115,6 +114,11 @@ class ServiceLink(asyncio.Protocol):
         if isinstance(result, ReceiverError):
             raise result
         return result
+
+    def say_goodbye(self, *, is_worn: bool) -> None:
+        """Say that the process is ending, and is not to be blamed for it."""
+        if not self.is_lost:
+            self._transport.write(pack(Goodbye(is_worn)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
