@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
-from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.errors import NotFound, ReceiverError, SchemaOutdated, StorageUnavailable, UnexpectedShape
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.guard import Guard, Visit, address_bar
@@ -45,7 +45,10 @@ class Pages:
         """Return the endpoint of a page that only reads."""
 
         async def endpoint(request: Request) -> Response:
-            return await self._reader.read(self._answer, page, request)
+            try:
+                return await self._reader.read(self._answer, page, request)
+            except StorageUnavailable as error:
+                return self._say_away(error)
 
         return endpoint
 
@@ -69,10 +72,7 @@ class Pages:
         return endpoint
 
     def _answer(self, page: Page, request: Request) -> Response:
-        try:
-            visit = self._guard.admit(request, clock.now())
-        except StorageUnavailable as error:
-            return self._say_away(error)
+        visit = self._guard.admit(request, clock.now())
         if visit is None:
             return self._send_to_sign_in(request)
         try:
@@ -80,7 +80,7 @@ class Pages:
         except ReceiverError as error:
             return self._explain(visit, error)
 
-    def _say_away(self, error: StorageUnavailable) -> Response:
+    def _say_away(self, error: ReceiverError) -> Response:
         """Answer while it cannot be known who is signed in."""
         return self._printer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
