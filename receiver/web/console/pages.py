@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
-from receiver.errors import NotFound, ReceiverError, SchemaOutdated, StorageUnavailable, UnexpectedShape
+from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.guard import Guard, Visit, address_bar
