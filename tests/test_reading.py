@@ -123,7 +123,7 @@ def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> N
     ("value", "kept"),
     [
         pytest.param("26148317-7502-d3ac", "26148317-7502-d3ac", id="opaque text"),
-        pytest.param(" spaced ", " spaced ", id="spaces belong to it"),
+        pytest.param(" spaced out ", "spaced out", id="spaces around it do not belong to it"),
         pytest.param("x" * 200, "x" * 200, id="as long as may be"),
         pytest.param(4711, "4711", id="a number"),
         pytest.param(0, "0", id="zero"),
@@ -135,16 +135,17 @@ def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> N
         pytest.param(["x"], None, id="a list"),
     ],
 )
-def test_an_identity_is_kept_as_it_is(value: object, kept: str | None) -> None:
+def test_an_identity_is_kept_trimmed_and_otherwise_as_it_is(value: object, kept: str | None) -> None:
     assert identity(value) == kept
 
 
 def test_an_identity_that_no_index_takes_is_replaced_by_its_hash() -> None:
-    odd = ["x" * 201, "x" * 202, "a\0b", "\0", " " * 300]
+    odd = ["x" * 201, "x" * 202, "a\0b", "\0", "x" + " " * 300 + "y"]
     made = [identity(value) for value in odd]
     assert len(set(made)) == len(odd)
     assert all(one is not None and one.startswith("blake2b:") and len(one) == 40 for one in made)
-    assert made == [identity(value) for value in odd]
+    assert made == [identity(f" {value}\t") for value in odd]
+    assert identity("x" * 200 + " " * 300) == "x" * 200
 
 
 @pytest.mark.parametrize(
