@@ -84,7 +84,8 @@ FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 
 INSERT INTO events (
   source, tracker_id, event_id, message_id, occurrence, basis, "order", status, status_code, status_category, status_milestone,
-  location, courier_code, outcome, reason, against, digest, received_at, change_id, move, old_status, old_status_milestone
+  location, courier_code, outcome, reason, against, digest, received_at, change_id, move, old_status, old_status_milestone,
+  generated_at
 )
 SELECT
   source, id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
@@ -92,7 +93,7 @@ SELECT
   iif(outcome = 'applied', substr(delivery_id, 1, 19) || '9' || substr(delivery_id, 21), NULL),
   iif(outcome = 'applied', moves, NULL),
   iif(outcome = 'applied' AND moves > 1, 'In transit to the delivery office', NULL),
-  iif(outcome = 'applied' AND moves > 1, milestone, NULL)
+  iif(outcome = 'applied' AND moves > 1, milestone, NULL), at
 FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale') ORDER BY n;
 
 INSERT INTO quarantine (
@@ -217,7 +218,7 @@ SELECT
   ),
   at, message_id, at, 'In transit to the delivery office', 'transit_handover', 'transit', milestone, 'Paris, FR',
   occurrence, position, event_id, message_id, digest, at, at, moves,
-  CASE WHEN milestone IS NOT NULL AND latest.tracker % 50 = 0 THEN 'delivered' ELSE milestone END
+  CASE WHEN milestone IS NOT NULL AND latest.tracker % 50 = 0 THEN 'delivered' ELSE coalesce(milestone, 'in_transit') END
 FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random();
 
 INSERT INTO terms (term, source, tracker_id)
