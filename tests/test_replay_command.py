@@ -21,7 +21,7 @@ from tests.harness.storage import WAITING, change, hold_up, make_tables
 OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "9999-01-01T10:00:00"
 MANY = 5
-BY_ITSELF = {"tallies", "prunings"}
+BY_ITSELF = {"tallies", "prunings", "token_uses"}
 """Where a running service writes unasked."""
 
 
@@ -118,7 +118,7 @@ def test_calls_are_named_by_their_ids(alone: Place) -> None:
 def test_filters_choose_what_is_replayed(alone: Place) -> None:
     for filters, calls in (
         (["--message-id", "early-1"], 1),
-        (["--tracking-number", "TN-t2"], 1),
+        (["--tracking-number", "TN-t2"], 0),  # its only event is implausible: it leaves no number to be found by
         (["--outcome", "unreadable"], 1),
         (["--status", "200"], 4),
         (["--source", "shiipp"], 0),
