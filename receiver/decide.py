@@ -71,7 +71,7 @@ class Bench(Trackers):
             self._sight(delivery, message, verdict)
             return message.message_id, verdict
         parts = len(self.quarantined)
-        verdict = self._decide_content(delivery, message, message.message_id)
+        verdict = self._decide_content(delivery, message, message.message_id, is_mended=kept is not None)
         row, partly = make_message_row(delivery, message, message.message_id, verdict), len(self.quarantined) > parts
         if kept is None:
             self.messages.add(row, partly=partly)
@@ -104,11 +104,11 @@ class Bench(Trackers):
             return message._replace(message_id=tracker.latest_message_id)
         return name_by_state(message, f"{delivery.id}:{message.position}")
 
-    def _decide_content(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
+    def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_mended: bool = False) -> Verdict:
         if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
             return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
         key = (delivery.source, message.tracker_id)
-        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message))
+        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_mended)
         times = [self._read_time(item, event) for event in message.events]
         details = _choose_details(message.snapshot, times)
         if details is not None:
@@ -133,6 +133,7 @@ class Bench(Trackers):
         """Take the details of a message if they are later than those that we have; return whether they are.
 
         Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
+        Those of a mended copy replace those of the copy whose place it takes.
         """
         tracker = self.trackers.get(item.key)
         generated_at = -1 if snapshot.shipment is None else item.clock
@@ -148,7 +149,8 @@ class Bench(Trackers):
         stands_at = tracker.snapshot_generated_at
         if self._is_far_ahead(stands_at, to_micros(self.now)):  # version 0.1 took it, and no clock could overtake it
             stands_at = 0
-        if (generated_at, item.message_id) <= (stands_at, tracker.snapshot_message_id):
+        clock, standing = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
+        if clock < standing or (clock == standing and not item.is_mended):
             return False
         self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
         return True

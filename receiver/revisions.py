@@ -22,13 +22,17 @@ _CHANGE = ("change_id", "move", "old_status", "old_status_milestone")
 
 
 class PendingMessage(NamedTuple):
-    """A message that is being decided: its id, its tracker's key, and the clock that decides between versions."""
+    """A message that is being decided: its id, its tracker's key, and the clock that decides between versions.
+
+    `is_mended`: it takes the place of an earlier copy.
+    """
 
     delivery: Delivery
     message: Message
     message_id: str
     key: tuple[str, str]
     clock: int
+    is_mended: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

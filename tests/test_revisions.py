@@ -257,6 +257,36 @@ def test_a_part_in_quarantine_that_comes_mended_is_decided(store: Store) -> None
     assert tracker_of(store)["tracker"]["latest_event_id"] == "b"
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_a_mended_message_has_the_same_effect_in_any_order_and_grouping(store: Store, order: tuple[int, ...], size: int) -> None:
+    at = "2025-03-02T00:00:05.000Z"
+    bad = ship24.item("m", "t", [ship24.event("e", "soon")], at, shipment={"statusMilestone": "wrong"})
+    good = ship24.item("m", "t", [ship24.event("e", status="out")], at, shipment={"statusMilestone": "right"})
+    items = [bad, good, version("m0", "a", 1, "label", 1)]
+    items = [items[place] for place in order]
+    for start in range(0, 3, size):
+        store.keep(ship24.body(*items[start : start + size]))
+    assert set(outcomes(store.keep(ship24.body(*items))[0])) == {"duplicate"}
+    state = tracker_of(store)["tracker"]
+    assert (state["latest_event_id"], state["shipment_milestone"]) == ("e", "right")
+    assert timeline(store) == {("a", "label", False), ("e", "out", False)}
+    assert queries.show_message(store.database, "m", ["ship24"])["outcome"] == "applied"
+
+
+@pytest.mark.parametrize("together", ["a group", "a batch", "batches"])
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_a_revision_beside_the_event_that_it_corrects(store: Store, order: tuple[int, ...], together: str) -> None:
+    items = [version("m1", "e", 10, "out", 1), version("m2", "e", 14, "delivered", 2), version("m3", "f", 12, "scanned", 0)]
+    sent = [items[place] for place in order]
+    bodies = [ship24.body(*sent)] if together == "a group" else [ship24.body(item) for item in sent]
+    for batch in [[body] for body in bodies] if together == "batches" else [bodies]:
+        store.keep(*batch)
+    state = tracker_of(store)["tracker"]
+    assert (state["latest_event_id"], state["status"], state["shipment_milestone"]) == ("e", "delivered", "delivered")
+    assert timeline(store) == {("e", "out", True), ("e", "delivered", False), ("f", "scanned", False)}
+
+
 def test_the_field_case_of_a_corrected_event_is_a_revision(store: Store) -> None:
     def item(number: int) -> Item:
         event = ship24.event("e1", f"2026-11-20T1{4 * number}:00:00", statusMilestone=f"s{number}", order=5 + number)
