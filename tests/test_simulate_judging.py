@@ -97,6 +97,11 @@ def test_a_tracker_as_it_should_be_differs_in_nothing() -> None:
     assert find_difference(TRUTH, {"tracker": STATE, "events": EVENTS}) is None
 
 
+def test_a_tracker_that_moved_back_after_a_revision_differs_in_nothing() -> None:
+    superseded = {"event_id": "e1", "outcome": "applied", "superseded": True}
+    assert find_difference(TRUTH, {"tracker": STATE | {"moves": 3}, "events": [*EVENTS, superseded]}) is None
+
+
 @pytest.mark.parametrize(
     ("state", "events", "words"),
     [
