@@ -270,7 +270,8 @@ class Case:
     def verdicts(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return all that must not change."""
         kept = {
-            table: self.rows(f"SELECT * FROM {table}") for table in ("deliveries", "messages", "sightings", "events", "terms")
+            table: self.rows(f"SELECT * FROM {table}")
+            for table in ("deliveries", "messages", "sightings", "events", "superseded_events", "kept_changes", "terms")
         }
         states = "SELECT source, tracker_id, version, tracking_number, status, latest_event_id, moves FROM trackers"
         kept["trackers"] = self.rows(states)
@@ -392,6 +393,23 @@ def test_a_package_and_what_its_manifest_says_of_it(case: Case) -> None:
     assert case.find_planted() == []
     assert case.verdicts() == before
     assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).outcomes() == ["duplicate"]
+
+
+def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(case: Case) -> None:
+    def version(message_id: str, event_id: str, day: int, built: int) -> Item:
+        said = event(event_id, f"2025-03-{day:02}", status=f"day {day}")
+        return person("person", message_id, [said], f"2025-04-{built:02}T00:00:00Z")
+
+    apart = person("person", "mended", [event("late", "never")], "2025-04-05T00:00:00Z")
+    sent = [version("m-1", "a", 8, 1), version("m-2", "b", 12, 3), version("m-3", "b", 13, 2), version("m-4", "b", 7, 4)]
+    for each in [*sent, apart, version("mended", "late", 14, 5)]:
+        assert case.running.post(body(each)).status == 200
+    before = case.verdicts()
+    assert (len(before["superseded_events"]), len(before["kept_changes"])) == (2, 2)
+    assert case.forgotten("ship24/person") == Forgotten(removed=6, emptied=1)
+    assert case.verdicts() == before
+    assert case.find_planted() == []
+    assert {outcome for each in sent for outcome in case.running.post(body(each)).outcomes()} == {"duplicate"}
 
 
 def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:

@@ -188,6 +188,24 @@ def test_bodies_go_and_a_resend_is_still_a_duplicate(shop: Shop) -> None:
     assert (shop.count("events"), shop.count("deliveries")) == (2, 3)
 
 
+def test_superseded_versions_and_kept_changes_outlive_the_bodies(shop: Shop) -> None:
+    def version(message_id: str, event_id: str, day: int, built: int) -> ship24.Item:
+        said = ship24.event(event_id, f"2025-03-{day:02}", status=f"day {day}")
+        return ship24.item(message_id, "t", [said], f"2025-04-{built:02}T00:00:00Z")
+
+    items = [version("m-1", "a", 8, 1), version("m-2", "b", 12, 2), version("m-3", "b", 7, 3)]
+    for each in items:
+        shop.store.keep(ship24.body(each))
+    tables = ("trackers", "events", "superseded_events", "kept_changes")
+    before = [shop.rows(f"SELECT * FROM {table}") for table in tables]
+    assert all(before)
+    assert shop.prune({"bodies": LATER})["bodies"].rows == 3
+    assert outcomes(shop.store.keep(ship24.body(*items))[0]) == ["duplicate"] * 3
+    assert [shop.rows(f"SELECT * FROM {table}") for table in tables] == before
+    again = version("m-4", "b", 12, 4)
+    assert outcomes(shop.store.keep(ship24.body(again))[0]) == ["applied"]
+
+
 def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
     shop.store.keep(ship24.single())
     shop.refuse()
