@@ -31,6 +31,10 @@ class Parcel(NamedTuple):
     former: str | None
     status_milestone: str | None
     moved_at: int
+    shipment_milestone: str | None = None
+
+    def differs(self) -> bool:
+        return None not in {self.status_milestone, self.shipment_milestone} and self.status_milestone != self.shipment_milestone
 
     def names(self) -> list[str]:
         present = (self.tracker_id, self.tracking_number, self.client_tracker_id, self.shipment_reference)
@@ -51,6 +55,7 @@ class Parcel(NamedTuple):
             (wanted.search is None or self.place(wanted) is not None)
             and wanted.source in {None, self.source}
             and wanted.milestone in {None, self.status_milestone}
+            and wanted.milestone_differs in {None, self.differs()}
             and (wanted.moved_before is None or self.moved_at < wanted.moved_before)
             and (wanted.moved_after is None or self.moved_at >= wanted.moved_after)
             and (
@@ -73,6 +78,7 @@ _parcels = st.lists(
         st.none() | _name,
         st.sampled_from(_MILESTONES),
         _moment,
+        st.sampled_from(_MILESTONES),
     ),
     max_size=14,
     unique_by=lambda parcel: parcel[:2],
@@ -87,6 +93,7 @@ _tracker_filters = st.builds(
     _edge,
     _edge,
     st.booleans(),
+    st.sampled_from([None] * 5 + [True, False]),
 )
 
 
