@@ -135,7 +135,7 @@ def test_after_a_kill_of_the_service_its_processes_end_whatever_a_handler_does(r
 
 
 def test_a_relay_that_ended_is_told_to_operators_and_calls_stay_welcome(running: Service) -> None:
-    assert running.get("/readyz").json()["warnings"] == []
+    wait_until(lambda: running.get("/readyz").json()["warnings"] == [], "the relay runs")
     running.post(moved("ends-process"))
     wait_until(lambda: "relay" in running.get("/readyz").json()["warnings"], "readiness warns")
     assert running.get("/readyz").status == 200

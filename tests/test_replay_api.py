@@ -54,7 +54,7 @@ def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(run
     delivery_id = posted(running, early("t"))
     before = contents(running.database_url)
     foretold = replay(running, delivery_id, b'{"force": true, "dry_run": true}')
-    assert differing(before, contents(running.database_url)) == set()
+    assert differing(before, contents(running.database_url)) <= {"token_uses"}  # of the operator's own token
     done = replay(running, delivery_id)
     assert (foretold.status, done.status) == (200, 200)
     ReplayAnswer.model_validate(done.json(), strict=True)
@@ -71,7 +71,7 @@ def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(run
         {
             "source": "ship24",
             "tracker_id": "t",
-            "before": {"status": None, "status_milestone": None, "latest_occurrence": None},
+            "before": None,
             "after": {
                 "status": "Arrived at the sorting centre",
                 "status_milestone": "in_transit",
@@ -93,8 +93,9 @@ def test_it_is_no_call_of_the_source(running: Service) -> None:
     wait_until(lambda: running.scalar("SELECT sum(calls) FROM tallies WHERE span_seconds = 60") == 2, "the last call is counted")
     after = contents(running.database_url, without={"deliveries.applied", "deliveries.quarantined"})
     assert set(contents(running.database_url)) == set(after)
-    for table in ("token_uses", "setup_windows", "alarms", "sightings"):
+    for table in ("setup_windows", "alarms", "sightings"):
         assert after[table] == before[table]
+    assert [row for row in after["token_uses"] if row[0] != "ops"] == [row for row in before["token_uses"] if row[0] != "ops"]
     assert running.scalar("SELECT sum(received) FROM tallies WHERE span_seconds = 60") == 1
     assert running.scalar("SELECT sum(applied) FROM tallies WHERE span_seconds = 60") == 0
     assert len(after["deliveries"]) == len(before["deliveries"]) + 1

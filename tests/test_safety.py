@@ -81,7 +81,7 @@ def test_every_route_that_takes_a_body_answers_413_in_json_to_one_that_is_too_la
     assert {SHIP24, "/ops/sign-in", "/ops/sign-out", "/ops/api/forget", "/ops/api/customers"} <= set(paths)
     for path in paths:
         token = OPS if path.startswith("/ops") else TOKEN
-        lines = (f"Content-Length: {len(_TOO_LARGE)}", f"Cookie: {cookie}")
+        lines = (f"Content-Length: {len(_TOO_LARGE)}", f"Cookie: {cookie}", "Connection: close")
         status, headers, body = exchange(running, head_of("POST", *lines, path=path, token=token) + _TOO_LARGE)
         if path == "/shiipp/customers":  # it takes no body
             assert status == 405

@@ -249,6 +249,7 @@ def migrate_to(url: str, version: str) -> None:
     database = Database(url)
     config = Config()
     config.set_main_option("script_location", str(schema._SCRIPTS))
+    database.take(create=True)
     with database.connect_writer() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, version)

@@ -43,6 +43,10 @@ class Guard:
         self._operators = operators
         self._trusted_proxies = trusted_proxies
 
+    def is_ours(self, request: Request) -> bool:
+        """Tell whether the request has a cookie that we made, without asking the database."""
+        return self._sessions.read(request.cookies.get(COOKIE)) is not None
+
     def admit(self, request: Request, now: datetime) -> Visit | None:
         """Return the visit, or None if nobody is signed in. Asks the database: call it in a thread. Raises StorageUnavailable."""
         session = self._sessions.read(request.cookies.get(COOKIE))

@@ -45,6 +45,8 @@ class Pages:
         """Return the endpoint of a page that only reads."""
 
         async def endpoint(request: Request) -> Response:
+            if not self._guard.is_ours(request):
+                return self._send_to_sign_in(request)
             try:
                 return await self._reader.read(self._answer, page, request)
             except StorageUnavailable as error:
@@ -56,6 +58,8 @@ class Pages:
         """Return the endpoint of a form; one that is not ours never gets to `order`."""
 
         async def endpoint(request: Request) -> Response:
+            if not self._guard.is_ours(request):
+                return redirect(links.SIGN_IN)
             try:
                 visit = await self._reader.read(self._guard.admit, request, clock.now())
             except StorageUnavailable as error:
