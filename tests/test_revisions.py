@@ -13,18 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.changes import Subscription
+from receiver.clock import to_micros
 from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, opened, outcomes
 from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
-from tests.harness.storage import make_tables
+from tests.harness.storage import change, make_tables
 from tests.harness.strategies import arrivals
 
 _numbers = count(1)
 _START = datetime(2025, 3, 1, 8)  # noqa: DTZ001  a courier's wall clock
 FAR_AHEAD = "2027-01-01T10:00:00Z"
+IMPLAUSIBLE = ship24.event("e0", FAR_AHEAD, order=99, status="never")
 
 
 @pytest.fixture
@@ -64,14 +66,16 @@ def oracle(items: list[Item]) -> tuple[Any, ...]:
     """Say what a tracker is after these messages: its latest event, its details, and its timeline."""
 
     def key(item: Item) -> tuple[str, str]:
-        return item["metadata"]["generatedAt"] or "", item["metadata"]["messageId"]
+        built = item["metadata"]["generatedAt"]
+        return "" if built in {None, FAR_AHEAD} else built, item["metadata"]["messageId"]
 
-    told = [(key(item), event) for item in items for event in item["events"]]
+    told = [(key(item), event) for item in items for event in item["events"] if event is not IMPLAUSIBLE]
     stands: dict[str, Item] = {}
     for _, event in sorted(told, key=lambda pair: pair[0]):
         stands[event["eventId"]] = event
     newest = max(stands.values(), key=lambda event: (event["occurrenceDatetime"], event["order"]))
-    block = max(items, key=key)["shipment"]["statusMilestone"]
+    plausible = [item for item in items if IMPLAUSIBLE not in item["events"]]
+    block = max(plausible, key=key)["shipment"]["statusMilestone"] if plausible else None
     versions = {(event["eventId"], event["status"], event != stands[event["eventId"]]) for _, event in told}
     return newest["eventId"], newest["status"], block, versions
 
@@ -87,7 +91,8 @@ def corrected(draw: st.DrawFn, tracker: str) -> list[Item]:
     items = []
     for number in range(draw(st.integers(1, 7))):
         events = draw(st.lists(st.sampled_from(contents), min_size=1, max_size=3, unique_by=lambda event: str(event["eventId"])))
-        built = draw(st.sampled_from([None, *(f"2025-03-02T00:00:0{second}.000Z" for second in range(4))]))
+        events += draw(st.sampled_from([[], [], [IMPLAUSIBLE]]))
+        built = draw(st.sampled_from([None, FAR_AHEAD, *(f"2025-03-02T00:00:0{second}.000Z" for second in range(4))]))
         items.append(ship24.item(f"{tracker}-m{number}", tracker, events, built, shipment={"statusMilestone": f"m{number}"}))
     return items
 
@@ -298,3 +303,18 @@ def test_the_field_case_of_a_corrected_event_is_a_revision(store: Store) -> None
     assert reasons(store, *items) == ["applied", "applied revised"]
     assert NOW.year == 2025
     assert json.loads(json.dumps(tracker_of(store, "corr1")["tracker"]))["status_milestone"] == "s1"
+
+
+def test_a_message_that_named_no_tracker_comes_mended_and_is_decided(store: Store) -> None:
+    bad, good = ship24.item("m", "t", [ship24.event("e")]), ship24.item("m", "t", [ship24.event("e")])
+    bad["tracker"]["trackerId"] = None
+    assert reasons(store, bad, good, good) == ["quarantined missing_tracker_id", "applied", "duplicate"]
+    assert tracker_of(store)["tracker"]["latest_event_id"] == "e"
+
+
+def test_details_that_an_earlier_version_stored_with_a_clock_far_ahead_are_overtaken(store: Store) -> None:
+    reasons(store, version("m1", "a", 8, "sorted", 1))
+    url = store.database.url.render_as_string(hide_password=False)
+    change(url, f"UPDATE trackers SET snapshot_generated_at = {to_micros(datetime.fromisoformat(FAR_AHEAD))}")
+    reasons(store, version("m2", "b", 9, "delivered", 2))
+    assert tracker_of(store)["tracker"]["shipment_milestone"] == "delivered"

@@ -134,6 +134,25 @@ def test_work_is_done_on_a_new_connection_after_a_fault_of_the_database(postgres
     database.close()
 
 
+@pytest.mark.parametrize("state", ["26000", "42501", "XX000"])
+def test_a_read_after_a_fault_of_the_database_has_a_new_connection(postgresql_url: str, state: str) -> None:
+    make_tables(postgresql_url)
+    database = Database(postgresql_url)
+    servers: list[int] = []
+
+    def read(*, failing: bool) -> None:
+        with database.read() as connection:
+            servers.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            if failing:
+                raise_in_database(connection, state)
+
+    with pytest.raises(StorageUnavailable, match="something"):
+        read(failing=True)
+    read(failing=False)
+    assert len(set(servers)) == 2
+    database.close()
+
+
 def test_work_whose_commit_failed_is_not_done_again(postgresql_url: str) -> None:
     make_tables(postgresql_url)
     change(
