@@ -91,7 +91,9 @@ class Bench(Trackers):
             key = (delivery.source, message.tracker_id or "")
             item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
             plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
+            before = self.trackers.get(key)
             if plausible and self._take_details(item, message.snapshot):
+                self.note_view(item, before)
                 self.messages.rewrite(kept, kept._replace(digest=message.digest))
         return _DIFFERS
 
@@ -109,6 +111,7 @@ class Bench(Trackers):
             return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
         key = (delivery.source, message.tracker_id)
         item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_mended)
+        before = self.trackers.get(key)
         times = [self._read_time(item, event) for event in message.events]
         details = _choose_details(message.snapshot, times)
         if details is not None:
@@ -118,6 +121,7 @@ class Bench(Trackers):
             verdict = self._decide_event(item, position, event, time)
             if best is None or rank(verdict) < rank(best):
                 best = verdict
+        self.note_view(item, before)
         return best or _RECORDED
 
     def _read_clock(self, delivery: Delivery, message: Message) -> int:

@@ -7,9 +7,9 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from receiver.changes import Change, Subscription
+from receiver.changes import BASES, Change, Subscription
 from receiver.errors import ConfigurationError
 
 GROUP = "receiver.handlers"
@@ -20,13 +20,19 @@ _F = TypeVar("_F", bound=Callable[[Change], Any])
 
 
 def on_change(
-    *, sources: Iterable[str] | None = None, milestones: Iterable[str] | None = None, milestone_changed: bool = False
+    *,
+    sources: Iterable[str] | None = None,
+    milestones: Iterable[str] | None = None,
+    milestone_changed: bool = False,
+    basis: Literal["events", "shipment"] = "events",
 ) -> Callable[[_F], _F]:
     """Mark a function, sync or async, that takes each Change of these sources that comes to one of these milestones.
 
     It is called at least once for a change, and for one tracker in order. Return to acknowledge; raise to retry. What it returns
-    is awaited if it is awaitable.
+    is awaited if it is awaitable. With the basis `shipment` it takes changes of the sender's own milestone instead.
     """
+    if basis not in BASES:
+        raise ValueError(f"basis: expected one of {', '.join(BASES)}")
 
     def mark(function: _F) -> _F:
         wanted = Subscription(
@@ -34,6 +40,7 @@ def on_change(
             None if sources is None else frozenset(sources),
             None if milestones is None else frozenset(milestones),
             milestone_changed,
+            basis,
         )
         setattr(function, _MARK, wanted)
         return function

@@ -35,12 +35,21 @@ class PendingMessage(NamedTuple):
     is_mended: bool = False
 
 
+class ViewChange(NamedTuple):
+    """A message that changed the sender's own milestone, and its tracker before (None: it was not known) and after it."""
+
+    item: PendingMessage
+    before: TrackerRow | None
+    after: TrackerRow
+
+
 @dataclass(slots=True, kw_only=True)
 class Trackers:
     """The trackers of one batch, by source and tracker id, with their events.
 
     `trackers` and `timelines` are filled by storage and grow with every event. `moved` are the keys of the trackers that changed,
-    `changes` the events that trackers came to, `kept_changes` those changes that the rows of their events do not tell.
+    `changes` the events that trackers came to, `kept_changes` those changes that the rows of their events do not tell,
+    `view_changes` what changed the sender's own milestones.
     """
 
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
@@ -48,6 +57,7 @@ class Trackers:
     moved: set[tuple[str, str]] = field(default_factory=set)
     changes: list[EventRow] = field(default_factory=list)
     kept_changes: list[ChangeRow] = field(default_factory=list)
+    view_changes: list[ViewChange] = field(default_factory=list)
 
     def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
         """Take a tracker's new row."""
@@ -55,6 +65,12 @@ class Trackers:
             after = after._replace(version=before.version + 1)
         self.moved.add(key)
         self.trackers[key] = after
+
+    def note_view(self, item: PendingMessage, before: TrackerRow | None) -> None:
+        """Note if a message, now decided, changed the sender's own milestone of its tracker."""
+        after = self.trackers.get(item.key)
+        if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
+            self.view_changes.append(ViewChange(item, before, after))
 
     def _apply(self, item: PendingMessage, event: Event, moment: Moment) -> Verdict:
         """Decide an event of a tracker that is known; its time can be read."""

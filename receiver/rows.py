@@ -122,12 +122,39 @@ class ChangeRow(NamedTuple):
     cause: str | None = None
 
 
+class ShipmentChangeRow(NamedTuple):
+    """A change of the sender's own milestone that a target wants, with the tracker's latest event as it was then, if any.
+
+    `move` is its number within the tracker's changes of this kind, from `changes.SHIPMENT_MOVES` on: a number of its own beside
+    those of the other kind, should a target wait for both.
+    """
+
+    source: str
+    tracker_id: str
+    move: int
+    change_id: str
+    event_id: str | None
+    message_id: str
+    occurrence: str | None
+    old_status: str | None
+    old_status_milestone: str | None
+    status: str | None
+    status_code: str | None
+    status_category: str | None
+    status_milestone: str | None
+    location: str | None
+    received_at: int
+    old_shipment_milestone: str | None
+    shipment_milestone: str | None
+
+
 class TrackerRow(NamedTuple):
     """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
 
     The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
     and `shipment_milestone` are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or
-    `created_at` before any event. `moves` counts the changes.
+    `created_at` before any event. `moves` counts the changes, `shipment_moves` those of
+    `shipment_milestone`.
     """
 
     source: str
@@ -155,6 +182,7 @@ class TrackerRow(NamedTuple):
     moved_at: int = 0
     moves: int = 0
     shipment_milestone: str | None = None
+    shipment_moves: int = 0
 
 
 class LinkRow(NamedTuple):

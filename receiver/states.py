@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from uuid import UUID
 
+from receiver.changes import SHIPMENT_MOVES
 from receiver.occurrence import Moment
 from receiver.records import Delivery, Event, Message, Snapshot, Verdict
-from receiver.rows import ChangeRow, EventRow, TrackerRow
+from receiver.rows import ChangeRow, EventRow, ShipmentChangeRow, TrackerRow
 
 _TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
 
@@ -60,7 +61,11 @@ def make_change_id(event: EventRow, *cause: str) -> str:
     So it is the same after a restore, a rebuild or a replay. A tracker that comes to an event again makes another change, so what
     caused that is part of its id.
     """
-    parts = "\0".join((event.source, event.tracker_id, event.event_id, event.digest, *cause))
+    return _make_id(event.source, event.tracker_id, event.event_id, event.digest, *cause)
+
+
+def _make_id(*names: str) -> str:
+    parts = "\0".join(names)
     number = int.from_bytes(blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
     number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62
     return str(UUID(int=number))
@@ -88,6 +93,33 @@ def keep_change(event: EventRow, cause: str | None = None) -> ChangeRow:
     )
 
 
+def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, after: TrackerRow) -> ShipmentChangeRow:
+    """Return the change of the sender's own milestone that a message made, received at this time.
+
+    Its id is made of source, tracker, the milestone before and after, and the message.
+    """
+    old = None if before is None else before.shipment_milestone
+    key = (after.source, after.tracker_id)
+    return ShipmentChangeRow(
+        *key,
+        SHIPMENT_MOVES + after.shipment_moves,
+        _make_id("shipment", *key, old or "", after.shipment_milestone or "", message_id),
+        after.latest_event_id,
+        message_id,
+        after.latest_occurrence,
+        None if before is None else before.status,
+        None if before is None else before.status_milestone,
+        after.status,
+        after.status_code,
+        after.status_category,
+        after.status_milestone,
+        after.location,
+        at,
+        old,
+        after.shipment_milestone,
+    )
+
+
 def tells_the_same(one: EventRow, other: EventRow) -> bool:
     """Tell whether two versions of an event differ only in what no change carries."""
     return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
@@ -111,6 +143,7 @@ def new_tracker(
         created_at=delivery.received_at,
         moved_at=delivery.received_at,
         shipment_milestone=snapshot.shipment_milestone,
+        shipment_moves=int(snapshot.shipment_milestone is not None),
     )
 
 
@@ -129,6 +162,7 @@ def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, me
         snapshot_generated_at=generated_at,
         snapshot_message_id=message_id,
         shipment_milestone=snapshot.shipment_milestone,
+        shipment_moves=tracker.shipment_moves + int(snapshot.shipment_milestone != tracker.shipment_milestone),
     )
 
 

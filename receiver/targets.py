@@ -6,10 +6,10 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from receiver.changes import Subscription
+from receiver.changes import BASES, Subscription
 
 _KINDS = {"http": "http", "https": "http", "nats": "nats"}  # by the scheme of the URL
-_KEYS = ("name", "url", "sources", "milestones", "milestone_changed", "timeout_seconds", "allow_private", "subject")
+_KEYS = ("name", "url", "sources", "milestones", "milestone_changed", "basis", "timeout_seconds", "allow_private", "subject")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MAX_TIMEOUT_SECONDS = 60.0
 
@@ -65,6 +65,7 @@ def _read_target(item: Mapping[str, Any], sources: Sequence[str]) -> TargetSetti
         _read_words(item, name, "sources", sources),
         _read_words(item, name, "milestones", None),
         _read_flag(item, name, "milestone_changed"),
+        _read_basis(item, name),
     )
     return TargetSettings(subscription, url, float(timeout), _read_flag(item, name, "allow_private"), subject)
 
@@ -95,6 +96,13 @@ def _read_words(item: Mapping[str, Any], name: str, key: str, known: Sequence[st
         if known is not None and word not in known:
             raise ValueError(f"{name}: {key}: {word} is not one of {', '.join(known)}")
     return frozenset(words)
+
+
+def _read_basis(item: Mapping[str, Any], name: str) -> str:
+    basis = item.get("basis", "events")
+    if basis not in BASES:
+        raise ValueError(f"{name}: basis: expected one of {', '.join(BASES)}")
+    return str(basis)
 
 
 def _read_flag(item: Mapping[str, Any], name: str, key: str) -> bool:

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "gate": "addresses errors",
     "probe": "gate",
     "alarms": "clock",
-    "states": "occurrence records rows",
+    "states": "changes occurrence records rows",
     "timelines": "occurrence rows",
     "revisions": "occurrence records rows states timelines",
     "identities": "records rows",

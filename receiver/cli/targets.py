@@ -158,7 +158,8 @@ def _line(item: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _wants(item: Mapping[str, Any]) -> str:
     words = [*(item["sources"] or ()), *(item["milestones"] or ())]
-    return ", ".join([*words, *(["new milestones"] if item["milestone_changed"] else [])]) or "everything"
+    wanted = ", ".join([*words, *(["new milestones"] if item["milestone_changed"] else [])]) or "everything"
+    return f"{wanted} (sender's own milestone)" if item["basis"] == "shipment" else wanted
 
 
 def _state(item: Mapping[str, Any]) -> str:

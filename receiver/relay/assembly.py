@@ -58,6 +58,7 @@ def describe_targets(known: Sequence[Known], kept: Mapping[str, Mapping[str, Any
             "sources": None if one.subscription.sources is None else sorted(one.subscription.sources),
             "milestones": None if one.subscription.milestones is None else sorted(one.subscription.milestones),
             "milestone_changed": one.subscription.milestone_changed,
+            "basis": one.subscription.basis,
         }
         described.append({"name": name, "kind": one.kind or None, **wanted, **state})
     return described

@@ -120,7 +120,7 @@ class Lane:
         if claimed.unsettled < _MAX_UNSETTLED:
             await self._try(claimed)
             return
-        place = (claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+        place = (claimed.mark, *claimed.change.place)
         self._ended.append(Outcome(*place, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
         _log.error("change_given_up", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
 
@@ -134,7 +134,7 @@ class Lane:
 
     async def _try(self, claimed: Claimed) -> None:
         """Deliver one change; whatever happens, there is an outcome."""
-        place = (claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+        place = (claimed.mark, *claimed.change.place)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
             await self._deliver(claimed)

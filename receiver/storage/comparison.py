@@ -28,7 +28,7 @@ _COMPARED = (
 )
 _COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are; named anew
 _OWN = {  # each database's own: a count of writes, and what version 0.1 did not write, or otherwise
-    *("version", "change_id", "generated_at", "stands_by", "shipment_milestone"),
+    *("version", "change_id", "generated_at", "stands_by", "shipment_milestone", "shipment_moves"),
 }
 _ROWS = 500
 

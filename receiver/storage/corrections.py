@@ -1,4 +1,4 @@
-"""The tables of what was corrected: versions of events that do not stand, and changes that their events no longer tell."""
+"""The tables of versions of events that do not stand, and of changes that no event tells."""
 
 from sqlalchemy import BigInteger, Column, Subquery, Table, Text, literal, select
 from sqlmodel import Field
@@ -28,6 +28,30 @@ class ChangeTable(tables.Table, table=True):
     location: str | None = Field(sa_type=Text)
     received_at: int = Field(sa_type=BigInteger)
     cause: str | None = Field(sa_type=Text)
+
+
+class ShipmentChangeTable(tables.Table, table=True):
+    """The changes of senders' own milestones that targets want (`rows.ShipmentChangeRow`)."""
+
+    __tablename__ = "shipment_changes"
+
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    change_id: str = Field(sa_type=Text)
+    event_id: str | None = Field(sa_type=Text)
+    message_id: str = Field(sa_type=Text)
+    occurrence: str | None = Field(sa_type=Text)
+    old_status: str | None = Field(sa_type=Text)
+    old_status_milestone: str | None = Field(sa_type=Text)
+    status: str | None = Field(sa_type=Text)
+    status_code: str | None = Field(sa_type=Text)
+    status_category: str | None = Field(sa_type=Text)
+    status_milestone: str | None = Field(sa_type=Text)
+    location: str | None = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+    old_shipment_milestone: str | None = Field(sa_type=Text)
+    shipment_milestone: str | None = Field(sa_type=Text)
 
 
 _VERSION_KEY = ("source", "tracker_id", "event_id", "message_id", "digest")

@@ -10,8 +10,9 @@ from receiver.changes import Subscription
 from receiver.clock import to_micros
 from receiver.decide import Bench
 from receiver.records import Submission
-from receiver.rows import DispatchRow, EventRow, MessageRow, TrackerRow
-from receiver.storage.corrections import SUPERSEDED, ChangeTable
+from receiver.rows import DispatchRow, EventRow, MessageRow, ShipmentChangeRow, TrackerRow
+from receiver.states import make_shipment_change
+from receiver.storage.corrections import SUPERSEDED, ChangeTable, ShipmentChangeTable
 from receiver.storage.database import Database
 from receiver.storage.dispatches import BLOCKED, DispatchTable
 from receiver.storage.faults import LostRace
@@ -40,7 +41,8 @@ class Ledger:
     """Reads and writes inside transactions of the caller. `subscriptions` say who is told of what changes."""
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
-        self._subscriptions = subscriptions
+        self._on_events = [one for one in subscriptions if one.basis == "events"]
+        self._on_shipments = [one for one in subscriptions if one.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in trackers.columns]
@@ -54,6 +56,7 @@ class Ledger:
         self._put_events = Insert(database, events, replace_if=is_same_event)
         self._add_superseded = Insert(database, SUPERSEDED)
         self._add_kept_changes = Insert(database, table_of(ChangeTable))
+        self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable))
         self._add_sightings = Insert(database, table_of(SightingTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(TermTable))
@@ -117,7 +120,7 @@ class Ledger:
         self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
         self._add_sightings.execute(connection, bench.sightings)
         self._add_quarantine.execute(connection, bench.quarantined)
-        self._write_dispatches(connection, bench.changes, to_micros(bench.now))
+        self._write_dispatches(connection, bench, to_micros(bench.now))
 
     def _write_events(self, connection: Connection, bench: Bench) -> bool:
         timelines = bench.timelines
@@ -129,20 +132,39 @@ class Ledger:
         complete = self._add_events.execute(connection, [*timelines.new.values()])
         return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
-    def _write_dispatches(self, connection: Connection, changes: Sequence[EventRow], now: int) -> None:
+    def _write_dispatches(self, connection: Connection, bench: Bench, now: int) -> None:
         """Put changes into the outbox of those who want them."""
+        wanted = [
+            (subscription.target, change)
+            for change in bench.changes
+            for subscription in self._on_events
+            if subscription.wants(change.source, change.old_status_milestone, change.status_milestone)
+        ]
+        told = [*wanted, *(self._write_shipment_changes(connection, bench) if self._on_shipments else ())]
         rows = []
         first: set[tuple[str, str, str]] = set()
-        for change in changes:
-            for subscription in self._subscriptions:
-                if subscription.wants(change.source, change.old_status_milestone, change.status_milestone):
-                    tracker = (subscription.target, change.source, change.tracker_id)
-                    due_at = BLOCKED if tracker in first else now
-                    first.add(tracker)
-                    rows.append(DispatchRow(*tracker, change.move or 0, change.event_id, due_at, 0, None, None, now))
+        for target, change in told:
+            tracker = (target, change.source, change.tracker_id)
+            due_at = BLOCKED if tracker in first else now
+            first.add(tracker)
+            rows.append(DispatchRow(*tracker, change.move or 0, change.event_id or "", due_at, 0, None, None, now))
         if rows:
             self._add_dispatches.execute(connection, rows)
             note_changes(connection)
+
+    def _write_shipment_changes(self, connection: Connection, bench: Bench) -> list[tuple[str, EventRow | ShipmentChangeRow]]:
+        """Write the changes of senders' own milestones that somebody wants; return them, each with its target."""
+        wanted: list[tuple[str, EventRow | ShipmentChangeRow]] = []
+        rows: list[ShipmentChangeRow] = []
+        for item, before, after in bench.view_changes:
+            change = make_shipment_change(item.message_id, item.delivery.received_at, before, after)
+            milestones = (change.old_shipment_milestone, change.shipment_milestone)
+            targets = [one.target for one in self._on_shipments if one.wants(change.source, *milestones)]
+            if targets:
+                rows.append(change)
+                wanted += [(target, change) for target in targets]
+        self._add_shipment_changes.execute(connection, rows)
+        return wanted
 
 
 def _is_revised(bench: Bench, identity: tuple[str, str, str], digests: set[str]) -> bool:

@@ -19,11 +19,9 @@ _K = TypeVar("_K")
 _KEYS = 1000  # named in one statement
 _SNAPSHOT = (
     *("tracking_number", "client_tracker_id", "shipment_reference"),
-    *("shipment", "shipment_milestone", "snapshot_generated_at", "snapshot_message_id"),
+    *("shipment", "shipment_milestone", "shipment_moves", "snapshot_generated_at", "snapshot_message_id"),
 )
-_NO_STATE = {
-    name: default for name, default in TrackerRow._field_defaults.items() if name not in {"moved_at", "shipment_milestone"}
-}
+_NO_STATE = {name: default for name, default in TrackerRow._field_defaults.items() if name not in {"moved_at", *_SNAPSHOT}}
 
 
 class Legacy(NamedTuple):

@@ -16,7 +16,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailabl
 from receiver.forgetting import BLANK
 from receiver.records import Delivery, Submission
 from receiver.rows import AuditRow, DeliveryRow
-from receiver.storage.corrections import SUPERSEDED, ChangeTable
+from receiver.storage.corrections import SUPERSEDED, ChangeTable, ShipmentChangeTable
 from receiver.storage.database import Database
 from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.inbox import make_harmless
@@ -49,7 +49,7 @@ _MADE = (
     *(DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable),
     *(EventTable, ChangeTable, TrackerTable, TermTable, LinkTable),
 )
-_LEFT = (DispatchTable, DeadTable, TableVersionTable)
+_LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable)
 
 _Step = DeliveryRow | AuditRow
 Take = Callable[[Delivery], Submission]

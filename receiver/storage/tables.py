@@ -207,6 +207,7 @@ class TrackerTable(Table, table=True):
     moved_at: int = Field(sa_type=BigInteger)
     moves: int
     shipment_milestone: str | None = Field(sa_type=Text)
+    shipment_moves: int = Field(0, sa_column_kwargs={"server_default": text("0")})
 
 
 class TermTable(Table, table=True):

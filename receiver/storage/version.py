@@ -14,7 +14,7 @@ from receiver.storage.database import Database
 from receiver.storage.operations import TableVersionTable
 from receiver.storage.tables import table_of
 
-VERSION = "0012"
+VERSION = "0013"
 """The newest migration."""
 
 _CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own

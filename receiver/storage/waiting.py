@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import and_, case, select
+from sqlalchemy import and_, case, literal, select
 
-from receiver.storage.corrections import ChangeTable
+from receiver.changes import SHIPMENT_MOVES
+from receiver.storage.corrections import ChangeTable, ShipmentChangeTable
 from receiver.storage.dispatches import DispatchTable
 from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
 
@@ -18,22 +19,33 @@ def read_changes() -> Any:
     """Return the statement that puts changes together again from where their parts are kept.
 
     The row of an event tells the change that it made, unless the change was kept beside it: the row may tell a revision by now,
-    or an earlier change.
+    or an earlier change. A change of the sender's own milestone has a row of its own.
     """
     rows, events, kept = table_of(DispatchTable), table_of(EventTable), table_of(ChangeTable)
+    own_views = table_of(ShipmentChangeTable)
+    of_shipment = own_views.c.move.is_not(None)
     messages, trackers = table_of(MessageTable), table_of(TrackerTable)
-    told = {name: case((kept.c.move.is_not(None), kept.c[name]), else_=events.c[name]) for name in _OF_EVENT}
+    of_kept = kept.c.move.is_not(None)
+    told = {name: case((of_shipment, own_views.c[name]), (of_kept, kept.c[name]), else_=events.c[name]) for name in _OF_EVENT}
     columns: list[Any] = [*(told[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
-    columns += [told["change_id"].label("id"), *(rows.c[name] for name in ("source", "tracker_id", "move", "event_id"))]
+    columns += [told["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
+    columns += [
+        case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("move"),
+        case((of_shipment, own_views.c.event_id), else_=rows.c.event_id).label("event_id"),
+        case((of_shipment, literal("shipment")), else_=literal("events")).label("basis"),
+        case((of_shipment, own_views.c.shipment_milestone), else_=trackers.c.shipment_milestone).label("shipment_milestone"),
+        own_views.c.old_shipment_milestone,
+    ]
     columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]
     columns += [messages.c.delivery_id, messages.c.position]
     same = [(events.c[name] == rows.c[name]) for name in ("source", "tracker_id", "event_id")]
     return (
         select(*columns)
         .select_from(rows)
-        .join(events, and_(*same))
+        .outerjoin(events, and_(*same))
         .join(trackers, and_(trackers.c.source == rows.c.source, trackers.c.tracker_id == rows.c.tracker_id))
         .outerjoin(kept, and_(*(kept.c[name] == rows.c[name] for name in ("source", "tracker_id", "move"))))
+        .outerjoin(own_views, and_(*(own_views.c[name] == rows.c[name] for name in ("source", "tracker_id", "move"))))
         .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == told["message_id"]))
         .order_by(rows.c.made_at, rows.c.source, rows.c.tracker_id)
     )

@@ -17,7 +17,7 @@ _SEEN_ROWS = 3000  # what one page looks at when a filter has no index of its ow
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
 _INTERNAL = {
     *("moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"),
-    *("generated_at", "stands_by"),
+    *("generated_at", "stands_by", "shipment_moves"),
 }
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select, tuple_
 
+from receiver.changes import SHIPMENT_MOVES
 from receiver.clock import iso
 from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
@@ -65,7 +66,7 @@ def list_dead(database: Database, target: str | None = None, limit: int = 50, cu
     with database.read() as connection:
         rows = connection.execute(statement).mappings().all()
     following = write_cursor(*(rows[limit - 1][name] for name in _PLACE)) if len(rows) > limit else None
-    return Page([public(row) for row in rows[:limit]], following)
+    return Page([_tell_dead(row) for row in rows[:limit]], following)
 
 
 def _show(connection: Connection, target: str) -> dict[str, Any]:
@@ -84,6 +85,13 @@ def _show(connection: Connection, target: str) -> dict[str, Any]:
         "stopped_at": None if gone is None else iso(gone["stopped_at"]),
         "stop_reason": None if gone is None else gone["reason"],
     }
+
+
+def _tell_dead(row: RowMapping) -> dict[str, Any]:
+    of_shipment = row["move"] > SHIPMENT_MOVES
+    number = row["move"] - SHIPMENT_MOVES if of_shipment else row["move"]
+    kind = {"basis": "shipment" if of_shipment else "events", "move": number, "event_id": row["event_id"] or None}
+    return {**public(row), **kind}
 
 
 class Waiting(NamedTuple):

@@ -1,5 +1,7 @@
 """The service itself: statistics, alarms, audit, and what orders answer."""
 
+from typing import Literal
+
 from receiver.web.api.shapes.root import CallOutcome, Moment, Shape
 
 
@@ -102,6 +104,7 @@ class TargetItem(Shape):
     sources: list[str] | None
     milestones: list[str] | None
     milestone_changed: bool
+    basis: Literal["events", "shipment"]
     waiting: int
     waiting_capped: bool
     oldest_due_at: Moment | None
@@ -126,8 +129,9 @@ class DeadItem(Shape):
     target: str
     source: str
     tracker_id: str
+    basis: Literal["events", "shipment"]
     move: int
-    event_id: str
+    event_id: str | None
     died_at: Moment
     attempts: int
     error: str

@@ -1,0 +1,125 @@
+"""Targets of basis `shipment`: told of each change of the sender's own milestone, and of nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.changes import Change, Subscription
+from receiver.handlers import on_change, subscription_of
+from receiver.storage.outbox import Outbox, Outcome
+from receiver.targets import read_targets
+from tests.harness import ship24
+from tests.harness.inbox import Store
+from tests.harness.ship24 import Item
+from tests.harness.storage import make_tables
+
+PAYLOADS = Path(__file__).parent / "payloads/ship24"
+_FAR = 4_000_000_000_000_000
+_ALL = (
+    Subscription("shop"),
+    Subscription("views", basis="shipment"),
+    Subscription("arrived", milestones=frozenset({"delivered"}), milestone_changed=True, basis="shipment"),
+)
+
+
+@pytest.fixture
+def told(database_url: str) -> Iterator[Store]:
+    make_tables(database_url)
+    store = Store(database_url, _ALL)
+    yield store
+    store.close()
+
+
+def take(store: Store, target: str) -> list[Change]:
+    """Deliver all that waits for a target."""
+    outbox, taken = Outbox(store.database), list[Change]()
+    for number in range(10):
+        mark = f"relay.{target}.{number}"
+        found = store.transactions.run(lambda c, m=mark: outbox.exchange(c, target, m, _FAR, _FAR + 1, 10)).claimed  # type: ignore[misc]
+        taken += [one.change for one in found]
+        ended = [Outcome(mark, *one.change.place) for one in found]
+        assert store.transactions.run(lambda c, e=ended: outbox.settle(c, target, _FAR, e)) == len(found)  # type: ignore[misc]
+    return taken
+
+
+def views(changes: list[Change]) -> list[tuple[int, str | None, str | None]]:
+    return [(one.move, one.old_shipment_milestone, one.shipment_milestone) for one in changes]
+
+
+def item(message_id: str, view: str | None, built: int, events: list[Item] | None = None) -> Item:
+    at = f"2025-03-02T00:00:{built:02}.000Z"
+    return ship24.item(message_id, "t", events or [], at, shipment={"statusMilestone": view})
+
+
+@pytest.mark.parametrize("case", ["delivered-stamped-before-out-for-delivery", "date-only-twice-no-order"])
+def test_a_target_learns_what_the_newest_event_does_not_say(told: Store, case: str) -> None:
+    for part in ("first", "second"):
+        told.keep((PAYLOADS / f"{case}-{part}.json").read_bytes())
+    assert [one.status_milestone for one in take(told, "shop")] == ["out_for_delivery"]
+    changes = take(told, "views")
+    assert views(changes) == [(1, None, "out_for_delivery"), (2, "out_for_delivery", "delivered")]
+    assert views(take(told, "arrived")) == views(changes[1:])
+    sent = changes[1].as_json()
+    names = ("basis", "status_milestone", "shipment_milestone", "milestone_differs", "status")
+    assert [sent[name] for name in names] == ["shipment", "out_for_delivery", "delivered", True, "Out for delivery"]
+
+
+def test_a_change_of_an_event_carries_the_senders_view(told: Store) -> None:
+    told.keep(ship24.body(item("m1", "delivered", 1, [ship24.event("e", statusMilestone="in_transit")])))
+    (change,) = take(told, "shop")
+    sent = change.as_json()
+    assert (sent["basis"], sent["shipment_milestone"], sent["milestone_differs"]) == ("events", "delivered", True)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_only_a_later_view_is_a_change_and_each_message_takes_effect_once(told: Store, grouped: bool) -> None:
+    items = [item("m1", "a", 1), item("m3", "b", 3), item("m2", "late", 2), item("m4", "b", 4), item("m5", None, 5)]
+    for bodies in [items, items] if grouped else [[one] for one in items * 2]:
+        told.keep(ship24.body(*bodies))
+    changes = take(told, "views")
+    assert views(changes) == [(1, None, "a"), (2, "a", "b"), (3, "b", None)]
+    assert [(one.event_id, one.occurrence, one.message_id) for one in changes] == [(None, None, f"m{n}") for n in (1, 3, 5)]
+    assert take(told, "shop") == take(told, "arrived") == []
+
+
+def test_changes_have_the_same_ids_in_another_database(told: Store, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/again.db"
+    make_tables(url)
+    again = Store(url, _ALL)
+    try:
+        for store in (told, again):
+            store.keep(ship24.body(item("m1", "a", 1), item("m2", "b", 2), item("m3", "a", 3), item("m4", "b", 4)))
+        ids = [[one.id for one in take(store, "views")] for store in (told, again)]
+        assert ids[0] == ids[1]
+        assert len(set(ids[0])) == 4
+    finally:
+        again.close()
+
+
+def test_changes_of_both_kinds_may_wait_for_a_target_whose_basis_was_changed(told: Store) -> None:
+    told.keep(ship24.body(item("m1", "a", 1, [ship24.event("e", statusMilestone="in_transit")])))
+    url = told.database.url.render_as_string(hide_password=False)
+    told.close()
+    again = Store(url, [Subscription("shop", basis="shipment")])
+    try:
+        again.keep(ship24.body(item("m2", "b", 2)))
+        assert [(one.basis, one.move) for one in take(again, "shop")] == [("events", 1), ("shipment", 2)]
+    finally:
+        again.close()
+
+
+def test_the_basis_is_read_from_settings_and_handlers() -> None:
+    def read(**more: Any) -> str:
+        return read_targets([{"name": "a", "url": "https://a.example/", **more}], ["ship24"])[0].subscription.basis
+
+    assert (read(), read(basis="shipment")) == ("events", "shipment")
+    with pytest.raises(ValueError, match="a: basis: expected one of events, shipment"):
+        read(basis="both")
+
+    @on_change(basis="shipment")
+    def take_view(change: Change) -> None:
+        """Take a change."""
+
+    assert subscription_of(take_view).basis == "shipment"
