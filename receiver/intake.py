@@ -53,5 +53,5 @@ def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:
     """Read a kept delivery into messages, as its source reads bodies now. Raises UnexpectedShape for a call of another kind."""
     source = next((s for s in sources if (s.name, s.kind) == (delivery.source, delivery.kind)), None)
     if source is None:
-        raise UnexpectedShape("This call brought nothing that could be decided: it fetched something.")
+        raise UnexpectedShape("A customer list download has no messages to reprocess.")
     return take(source, delivery)

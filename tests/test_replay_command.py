@@ -90,17 +90,17 @@ def ids(place: Place) -> list[str]:
 def test_a_replay_shows_asks_and_does(place: Place) -> None:
     before = contents(place.url, without=BY_ITSELF)
     shown = place.run("--since", "3650d", "--force", "--dry-run")
-    assert "3 messages of 3 calls would change, 3 trackers would move\n2 calls would stay as before\n" in shown
-    assert "1 call of these cannot be read" in shown
+    assert "3 messages of 3 deliveries would change, 3 trackers would move\n2 deliveries would stay as before\n" in shown
+    assert "1 delivery with an invalid body" in shown
     assert "quarantined" in shown
     assert "in_transit" in shown
-    assert "Replay" not in shown
+    assert "Reprocess" not in shown
     declined = place.run("--since", "3650d", "--force", code=1, answer="n\n")
-    assert "Replay 3 of 5 calls? [y/N]" in declined
+    assert "Reprocess 3 of 5 deliveries? [y/N]" in declined
     assert differing(before, contents(place.url, without=BY_ITSELF)) == set()
     done = place.run("--since", "3650d", "--force", answer="y\n")
     assert "would change" in done
-    assert "3 messages of 3 calls changed, 3 trackers moved\n" in done
+    assert "3 messages of 3 deliveries changed, 3 trackers moved\n" in done
     assert place.rows("SELECT * FROM quarantine") == []
     audit = place.rows("SELECT actor, action, detail FROM audit")
     actor = "anna" if "RECEIVER_PORT" in place.env and place.url.startswith("sqlite") else "command line"
@@ -111,7 +111,7 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
 
 def test_calls_are_named_by_their_ids(alone: Place) -> None:
     first, *_ = sorted(ids(alone))
-    assert "1 message of 1 call changed" in alone.run(first, first, "--force", "--yes")
+    assert "1 message of 1 delivery changed" in alone.run(first, first, "--force", "--yes")
     assert [row["subject"] for row in alone.rows("SELECT subject FROM audit")] == [first]
 
 
@@ -143,9 +143,9 @@ def test_what_cannot_be_replayed_is_left_out_and_said(alone: Place) -> None:
     pruned, *_ = ids(alone)
     change(alone.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
     shown = alone.run("--since", "3650d", "--force", "--yes")
-    assert shown.count("left out: 1 call. The body of this call is no longer kept") == 2
-    assert "2 messages of 2 calls changed" in shown
-    assert "left out: 1 call." in alone.run(pruned, code=1)
+    assert shown.count("Skipped: 1 delivery. The body of this call is no longer kept") == 2
+    assert "2 messages of 2 deliveries changed" in shown
+    assert "Skipped: 1 delivery." in alone.run(pruned, code=1)
 
 
 def test_a_call_that_there_is_not_is_one_line(place: Place) -> None:
@@ -171,7 +171,7 @@ def test_without_an_answer_nothing_is_done(alone: Place) -> None:
 
 def test_without_an_ops_token_the_running_service_cannot_be_asked(served: Place) -> None:
     if served.url.startswith("postgresql"):
-        assert "3 calls would change" in Place(served.folder, served.url).run("--since", "24h", "--force", "--dry-run")
+        assert "3 deliveries would change" in Place(served.folder, served.url).run("--since", "24h", "--force", "--dry-run")
         return
     stranger = Place(served.folder, served.url)
     assert "RECEIVER_OPS_TOKENS" in stranger.run("--since", "24h", code=2)
@@ -195,11 +195,11 @@ def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(postgresql_url: s
             running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert f"receiver: stopped: 1 of {MANY} calls were replayed, the others are as they were" in told
+    assert f"receiver: stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
     assert len(many.rows("SELECT id FROM audit")) == 1
     applied = many.rows("SELECT * FROM messages WHERE outcome = 'applied' AND message_id LIKE 'early%'")
     assert (len(applied), len(many.rows("SELECT * FROM quarantine"))) == (1, MANY - 1)
-    assert f"{MANY - 1} messages of {MANY - 1} calls changed" in many.run("--since", "3650d", "--force", "--yes")
+    assert f"{MANY - 1} messages of {MANY - 1} deliveries changed" in many.run("--since", "3650d", "--force", "--yes")
 
 
 def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
@@ -212,7 +212,7 @@ def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
     os.close(ours)
     assert "3/3" in told
     assert "replaying" in told
-    assert b"3 calls changed" in done.stdout
+    assert b"3 deliveries changed" in done.stdout
 
 
 def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(database_url: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def export(file: Path) -> None:
 
 @customers.command("list")
 @click.option("--last-sync", "syncs", is_flag=True, help="When Shiipp fetched the list, and how many customers it got.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_customers(*, syncs: bool, as_json: bool) -> None:
     """List the customers that are served."""
     with reading() as database:

@@ -39,22 +39,22 @@ _CLIENT_FROM_WIDTH = 120  # in a narrower terminal its address has no room
 
 @click.group()
 def deliveries() -> None:
-    """List calls and show one of them whole."""
+    """List deliveries and show one in full."""
 
 
 @deliveries.command("list")
 @of_source
 @click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]))
-@click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
-@click.option("--client", type=Text(), help="Only calls from this address.")
-@click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=Moment(), help="Only earlier calls.")
-@click.option("--message-id", type=Text(), help="Only calls that carried this message.")
-@click.option("--tracking-number", type=Text(), help="Only calls that told of this parcel.")
-@click.option("--follow", "on_and_on", is_flag=True, help="Begin with the last ones, then print each as it comes.")
+@click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
+@click.option("--client", type=Text(), help="Only deliveries from this IP address.")
+@click.option("--since", type=Moment(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=Moment(), help="Only earlier deliveries.")
+@click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
+@click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
+@click.option("--follow", "on_and_on", is_flag=True, help="Show the last deliveries, then print each new one.")
 @paged
 def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
-    """List calls, newest first."""
+    """List deliveries, newest first."""
     wanted = queries.DeliveryFilter(**filters)
     if on_and_on:
         if cursor is not None or wanted.until is not None:
@@ -74,7 +74,7 @@ def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json:
 @click.option("--body", "body_only", is_flag=True, help="Write the exact bytes of the body and nothing else.")
 @as_json
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
-    """Show one call: headers without secrets, body, our answer, verdicts."""
+    """Show one delivery: headers without secrets, body, our answer, verdicts."""
     with reading() as database:
         found = queries.show_delivery(database, delivery_id)
     if body_only:

@@ -41,11 +41,11 @@ class Finding(NamedTuple):
 @click.command()
 @click.option("--sample", type=click.Path(path_type=Path), help="Only show how this body is mapped.")
 @click.option("--kind", type=OneOf(sorted(FIELDS)), help="Of the sample.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
-    """Look whether everything is in order.
+    """Check configuration, database and server.
 
-    Configuration, database, clock, alarms, targets, address policy and the running server; or how a sample of Shiipp's is mapped.
+    Also clock, alarms, targets and address policies. With --sample: show how a body from Shiipp is mapped.
     """
     settings = load()
     if sample is not None:
@@ -186,7 +186,7 @@ def _look_at_addresses(source: str, gate: Gate) -> Finding:
     listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
     open_policy = gate.policy is not AddressPolicy.ENFORCE
     near = is_listed(_LOOPBACK, gate.networks)
-    remark = "; 127.0.0.1 is listed: not behind a proxy on this machine, please" if near else ""
+    remark = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
     verdict = "warn" if near or (open_policy and gate.networks) else "ok"
     return Finding(verdict, f"{source} addresses", f"{gate.policy}: {listed}{remark}")
 

@@ -64,15 +64,15 @@ class Effects:
 
     def show_total(self, changed: str, moved: str, stayed: str) -> None:
         """Print how many calls, messages and trackers there were, in these words."""
-        messages, calls = _count(self._messages, "message"), _count(len(self.changing), "call")
+        messages, deliveries = _count(self._messages, "message"), _deliveries(len(self.changing))
         trackers = _count(self._trackers, "tracker")
-        click.echo(f"{messages} of {calls} {changed}, {trackers} {moved}" if self.changing else f"nothing {changed}")
+        click.echo(f"{messages} of {deliveries} {changed}, {trackers} {moved}" if self.changing else f"nothing {changed}")
         if self._calls > len(self.changing):
-            click.echo(f"{_count(self._calls - len(self.changing), 'call')} {stayed} as before")
+            click.echo(f"{_deliveries(self._calls - len(self.changing))} {stayed} as before")
         if self._unreadable:
-            click.echo(f"{_count(self._unreadable, 'call')} of these cannot be read: `receiver explain ID` says why")
+            click.echo(f"{_deliveries(self._unreadable)} with an invalid body: `receiver explain ID` says why")
         for reason, number in Counter(reason for _, reason in self.left_out).items():
-            click.echo(f"left out: {_count(number, 'call')}. {printable(reason)}")
+            click.echo(f"Skipped: {_deliveries(number)}. {printable(reason)}")
 
     def as_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -88,6 +88,10 @@ class Effects:
 def _show_rest(left: int, what: str) -> None:
     if left:
         click.echo(f"… and {_count(left, what)} more")
+
+
+def _deliveries(number: int) -> str:
+    return "1 delivery" if number == 1 else f"{number} deliveries"
 
 
 def _count(number: int, what: str) -> str:

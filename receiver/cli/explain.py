@@ -15,9 +15,9 @@ from receiver.story import explain as tell
 @click.argument("some_id", type=Text(), metavar="ID")
 @as_json
 def explain(some_id: str, *, as_json: bool) -> None:
-    """Tell what became of a message or a call, and why.
+    """Explain what happened to a message or a delivery, and why.
 
-    ID is the message's or the delivery's.
+    ID is that of the message or of the delivery.
     """
     settings = load()
     with reading(settings) as database:

@@ -65,7 +65,7 @@ def _find(settings: Settings, tracker: str) -> tuple[str, str]:
         raise NotFound(f"No tracker has the number, id or reference {tracker}.")
     if len(found) > 1:
         names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
-        raise NotFound(f"Several trackers answer to {tracker}; forget them one by one: {names}.")
+        raise NotFound(f"{tracker} matches {len(found)} trackers; use an ID: {names}.")
     return found[0]["source"], found[0]["tracker_id"]
 
 

@@ -10,7 +10,7 @@ from receiver.storage.database import Database
 
 @click.command()
 def migrate() -> None:
-    """Bring the tables to this version; harmless if they are."""
+    """Upgrade the database schema (safe to repeat)."""
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     database = Database(settings.database_url)

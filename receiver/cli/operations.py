@@ -20,9 +20,9 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 @click.option("--window", type=Window(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
 @as_json
 def stats(window: str, *, as_json: bool) -> None:
-    """Show how much came and what became of it.
+    """Show traffic statistics.
 
-    By source, with how late it was, and what is kept in all.
+    By source, with the delay between event and arrival, and the size of the database.
     """
     now = clock.now()
     with reading() as database:

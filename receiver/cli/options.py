@@ -110,11 +110,11 @@ class Window(click.ParamType[str]):
 
 
 of_source = click.option("--source", type=OneOf(NAMES), help="Only this source.")
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def paged(command: _F) -> _F:
     """Give a command the options of every list: --limit, --cursor and --json."""
     limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
-    cursor = click.option("--cursor", type=Text(), help="Go on behind a page: what stands behind `more:`.")
+    cursor = click.option("--cursor", type=Text(), help="Continue from this cursor, printed after `more:`.")
     return limit(cursor(as_json(command)))

@@ -34,9 +34,9 @@ _VACUUMED = "PostgreSQL puts what comes next into the room that its vacuum finds
 @click.option("--vacuum", is_flag=True, help="Then make the file smaller; SQLite, with no service running.")
 @as_json
 def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool) -> None:
-    """Remove what is older than it is to be kept.
+    """Delete data past its retention period.
 
-    The service does the same every hour. Identities and verdicts stay: what was kept once is a duplicate for ever.
+    The service does the same every hour. Identities and verdicts stay: a message that was stored once stays a duplicate.
     """
     settings = load()
     running = [known.subscription.target for known in find_targets(settings)]

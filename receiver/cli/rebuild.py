@@ -23,12 +23,12 @@ _NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
 
 
 @click.command()
-@click.option("--into", "url", type=Text(), required=True, metavar="URL", help="An empty database; its tables are made.")
+@click.option("--into", "url", type=Text(), required=True, metavar="URL", help="An empty database; its tables are created.")
 def rebuild(url: str) -> None:
-    """Make the whole state again in an empty database.
+    """Rebuild the database from stored deliveries.
 
-    All calls that are kept are decided again in the order of before, by the settings of now; nobody is told of changes. What was
-    made by calls whose bodies are pruned is taken over as it stands, and so is all that is not made by calls.
+    All stored deliveries are reprocessed in their original order with the current settings; targets get no changes. What comes
+    from deliveries whose bodies are pruned is copied as it is, and so is everything that does not come from deliveries.
     """
     settings = load()
     target = _open(url, settings)

@@ -9,7 +9,7 @@ from receiver.settings import find_ignored, load
 
 @click.command()
 def relay() -> None:
-    """Hand changes on to handlers and targets until SIGTERM or Ctrl-C; for PostgreSQL, as many as you like."""
+    """Deliver changes to targets and handlers until SIGTERM or Ctrl-C (PostgreSQL: run one or more)."""
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     logs.warn_of_ignored(find_ignored())

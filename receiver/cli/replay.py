@@ -21,25 +21,25 @@ from receiver.storage.database import Database
 @click.command()
 @click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
 @of_source
-@click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only calls that were answered so.")
-@click.option("--status", type=click.IntRange(100, 599), help="Only calls that we answered with this HTTP status.")
-@click.option("--client", type=Text(), help="Only calls from this address.")
-@click.option("--since", type=Moment(), help="Only later calls: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=Moment(), help="Only earlier calls.")
-@click.option("--message-id", type=Text(), help="Only calls that carried this message.")
-@click.option("--tracking-number", type=Text(), help="Only calls that told of this parcel.")
+@click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only deliveries with this outcome.")
+@click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
+@click.option("--client", type=Text(), help="Only deliveries from this IP address.")
+@click.option("--since", type=Moment(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=Moment(), help="Only earlier deliveries.")
+@click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
+@click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
 @click.option("--force", is_flag=True, help="Also what is in quarantine, as if it had not come yet; no time is too far ahead.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
 def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
-    """Decide kept calls again, each as of its own arrival, oldest first.
+    """Reprocess stored deliveries, oldest first.
 
-    By their IDs, or all that the filters find. What was never decided, or was set apart and can be read by now, gets its verdict;
-    what has one keeps it. Shows first what each call by itself would change, then asks.
+    Name them by ID or by filters. A message without a verdict, or in quarantine and now readable, gets its verdict; others keep
+    theirs. First shows what each delivery by itself would change, then asks.
     """
     if bool(ids) == any(value is not None for value in filters.values()):
-        raise click.UsageError("Name calls by their ids, or by filters such as --since 24h; not both.")
+        raise click.UsageError("Name deliveries by ID, or by filters such as --since 24h; not both.")
     with replaying(load()) as (database, replayer):
         named = sorted(set(ids)) if ids else _find(database, queries.DeliveryFilter(**filters))
         effects = _run(replayer, named, Effects(whole=as_json), force=force, dry_run=True)
@@ -47,7 +47,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
             effects.show()
         if effects.changing and not dry_run and not effects.is_interrupted:
             if not yes:
-                confirm(f"Replay {len(effects.changing)} of {len(named)} calls?")
+                confirm(f"Reprocess {len(effects.changing)} of {len(named)} deliveries?")
             foreseen, effects = effects, Effects(whole=as_json)
             effects.left_out += foreseen.left_out
             _run(replayer, foreseen.changing, effects, force=force, dry_run=False)
@@ -90,5 +90,5 @@ def _run(replayer: Replayer, ids: Sequence[str], effects: Effects, *, force: boo
                 done = len(ids)
         finally:
             if done < len(ids) and not dry_run:
-                complain(f"stopped: {done} of {len(ids)} calls were replayed, the others are as they were")
+                complain(f"stopped: {done} of {len(ids)} deliveries were reprocessed, the others are unchanged")
     return effects

@@ -23,9 +23,9 @@ RECEIVER_LOG_FORMAT=console
 
 @click.command()
 def init() -> None:
-    """Write .env if there is none; say where things are.
+    """Create .env if there is none, and print the URLs.
 
-    What is written has fresh secrets in it.
+    The new file has fresh secrets in it.
     """
     path = Path(".env")
     if not path.exists():

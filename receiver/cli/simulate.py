@@ -31,7 +31,7 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 @click.argument("url", type=Webhook())
 @click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
-@click.option("--source", type=OneOf(NAMES), help="Whom to behave as; else the URL tells.")
+@click.option("--source", type=OneOf(NAMES), help="Sender to simulate (default: from the URL).")
 @click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
 @click.option("--seconds", type=Number(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")
@@ -61,7 +61,7 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 @click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
 @as_json
 def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: bool, **options: Any) -> None:
-    """Send what Ship24 or Shiipp would, and tell what became of it.
+    """Simulate Ship24 or Shiipp, and report the results.
 
     Groups, copies, late messages, all forms of times, retries; at the end everything again. Each call is due at its moment,
     whether the one before it was answered or not. Exit code 1 if anything was lost, doubled or ended wrong.

@@ -86,7 +86,7 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
 def _name_several(tracker: str, found: list[dict[str, Any]]) -> str:
     ids = ", ".join(f"{row['source']} {row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
     rest = f" and {len(found) - _NAMED_AT_ONCE} more" if len(found) > _NAMED_AT_ONCE else ""
-    return f"{len(found)} trackers answer to {tracker}; show one of them by its id: {ids}{rest}."
+    return f"{tracker} matches {len(found)} trackers; use an ID: {ids}{rest}."
 
 
 def _show(answer: dict[str, Any]) -> None:

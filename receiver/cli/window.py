@@ -15,9 +15,9 @@ from receiver.sources import NAMES
 @click.argument("source", type=OneOf(NAMES))
 @click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
 def setup_window(source: str, minutes: int) -> None:
-    """Let SOURCE call from any address for a while.
+    """Temporarily accept SOURCE from any IP address.
 
-    A token is still required; the window closes by itself.
+    A token is still required; the window closes automatically.
     """
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))
