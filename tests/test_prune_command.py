@@ -13,7 +13,8 @@ from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import opened
-from tests.harness.service import Service, bearer, environment, read_rows, run_command, wait_until
+from tests.harness.load import until_taken
+from tests.harness.service import Reply, Service, bearer, environment, read_rows, run_command, wait_until
 from tests.harness.storage import change, make_tables
 
 OPS = "the-ops-token-of-these-tests"
@@ -38,7 +39,10 @@ class Operator:
         self._env = env
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        done = run_command(*arguments, cwd=self._cwd, env=self._env)
+        for _ in range(20):
+            done = run_command(*arguments, cwd=self._cwd, env=self._env)
+            if code or "pruned already" not in done.stderr:  # by the service itself, for a moment after its start
+                break
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -65,6 +69,15 @@ def beside(running: Service) -> Operator:
 def serve(service: StartService, url: str) -> Service:
     """Start a service that prunes by order only."""
     return service(url, ops_tokens=OPS, body_retention_days=FOR_EVER)
+
+
+def order(running: Service, **wanted: object) -> Reply:
+    """Order through the API; a run that cannot begin, since the service has a round of its own, is ordered again."""
+
+    def post() -> Reply:
+        return running.call("POST", "/ops/api/prune", json.dumps(wanted).encode(), bearer(OPS))
+
+    return post() if "run" in wanted else until_taken(post, refused=409)
 
 
 def test_a_dry_run_counts_and_removes_nothing(alone: Operator, database_url: str) -> None:
@@ -143,18 +156,14 @@ def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, databas
 def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartService, sqlite_url: str) -> None:
     fill(sqlite_url)
     running = serve(service, sqlite_url)
-
-    def order(**wanted: object) -> Any:
-        return running.call("POST", "/ops/api/prune", json.dumps(wanted).encode(), bearer(OPS))
-
-    foreign = order(run="not the one that prunes")
+    foreign = order(running, run="not the one that prunes")
     assert (foreign.status, foreign.json()["error"]["code"]) == (409, "underway")
-    assert order(bodies_days=0).status == 422
-    assert order(days=3).status == 422
+    assert order(running, bodies_days=0).status == 422
+    assert order(running, days=3).status == 422
     assert count(sqlite_url, "bodies") == 31
-    done = order(bodies_days=90).json()
+    done = order(running, bodies_days=90).json()
     assert (done["went"]["bodies"]["rows"], done["more"]) == (31, False)
-    assert order(run=done["run"]).status == 409  # that run is over
+    assert order(running, run=done["run"]).status == 409  # that run is over
     actions = [row["action"] for row in read_rows(sqlite_url, "SELECT action FROM audit")]
     assert actions == ["prune"]  # what was not done is not on record
 
@@ -163,9 +172,6 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     fill(sqlite_url)
     running = serve(service, sqlite_url)
 
-    def order(**wanted: object) -> Any:
-        return running.call("POST", "/ops/api/prune", json.dumps(wanted).encode(), bearer(OPS))
-
     def details() -> list[str]:
         return [row["detail"].partition(",")[0] for row in read_rows(sqlite_url, "SELECT detail FROM audit ORDER BY id")]
 
@@ -173,15 +179,15 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
         """Let a run be under way, as one is that has not got to its end in one call."""
         change(sqlite_url, f"UPDATE prunings SET claim = '{run}', leased_until = 9000000000000000")
 
-    begun = order(bodies_days=36_500).json()["run"]
+    begun = order(running, bodies_days=36_500).json()["run"]
     for same in ({}, {"bodies_days": 36_500}):
         go_on(begun)
-        assert order(run=begun, **same).json()["went"]["bodies"]["rows"] == 0
+        assert order(running, run=begun, **same).json()["went"]["bodies"]["rows"] == 0
     assert details() == ["bodies 36500 days"]
-    assert order(run=begun, bodies_days=1).status == 409
+    assert order(running, run=begun, bodies_days=1).status == 409
     assert details() == ["bodies 36500 days"]
     go_on(begun)
-    assert order(run=begun, bodies_days=1).json()["went"]["bodies"]["rows"] == 31
+    assert order(running, run=begun, bodies_days=1).json()["went"]["bodies"]["rows"] == 31
     assert details() == ["bodies 36500 days", "bodies 1 days"]
 
 
@@ -241,7 +247,6 @@ def test_a_file_is_not_written_anew_where_there_is_no_room(
 def test_the_service_is_told_to_prune_and_answers_calls_meanwhile(service: StartService, sqlite_url: str) -> None:
     fill(sqlite_url, 900)
     running = serve(service, sqlite_url)
-    reply = running.call("POST", "/ops/api/prune", b'{"bodies_days": 90}', bearer(OPS))
-    assert reply.json()["went"]["bodies"]["rows"] > 0
+    assert order(running, bodies_days=90).json()["went"]["bodies"]["rows"] > 0
     assert running.post(ship24.single()).outcomes() == ["applied"]
     wait_until(lambda: '"pruned"' in running.logs(), "it is told")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import ship24
 from tests.harness.load import together
-from tests.harness.service import Process, Service, run_command, serving, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Process, Service, run_command, serving, start_command, wait_until
 from tests.harness.storage import change
 
 HANDLERS = """
@@ -112,13 +112,15 @@ def test_what_raises_is_told_again_and_holds_up_only_its_own_tracker(start: Star
         running.post(moved("bad", hour))
         running.post(moved("good", hour))
     wait_until(lambda: moves(told(place, "every"), "good") == [1, 2], "the good tracker goes on")
-    assert moves(told(place, "every"), "bad") == [1]
-    query = "SELECT attempts, error FROM dispatches WHERE error IS NOT NULL"
+    query = "SELECT move, attempts, error FROM dispatches WHERE error IS NOT NULL"
     wait_until(lambda: running.rows(query), "the failure is on record")
     (row,) = running.rows(query)
-    assert (row["attempts"], "LookupError: no such order" in row["error"]) == (1, True)
+    assert (row["move"], row["attempts"] > 0, "LookupError: no such order" in row["error"]) == (1, True, True)
+    assert set(moves(told(place, "every"), "bad")) == {1}
     (place / "broken").unlink()
-    wait_until(lambda: moves(told(place, "every"), "bad") == [1, 1, 2], "it is told again, then of what came after")
+    wait_until(lambda: 2 in moves(told(place, "every"), "bad"), "what came after is told too")
+    *again, last = moves(told(place, "every"), "bad")
+    assert (set(again), len(again) > 1, last) == ({1}, True, 2)
 
 
 def test_after_a_kill_every_change_is_told_and_repeated_at_most_where_it_was_under_way(
@@ -155,14 +157,14 @@ def test_relays_of_one_server_share_the_work(
     assert len(said) == len({line[3] for line in said}) == 40
     assert all(moves(said, f"t{tracker}") == [1, 2, 3, 4, 5] for tracker in range(8))
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 0
+    assert first.wait(DEADLINE_SECONDS) == 0
     second.kill()
     running.post(moved("late", 10))
     third = relay(running)
     wait_until(lambda: (place / "relay.log").read_bytes().count(b'"relaying"') == 3, "the third one relays")
     wait_until(lambda: moves(told(place, "every"), "late") == [1], "another relay goes on")
     os.kill(third.pid, signal.SIGINT)
-    assert third.wait(30) == 0
+    assert third.wait(DEADLINE_SECONDS) == 0
 
 
 def test_a_relay_beside_a_service_that_relays_itself_is_refused(start: Start, sqlite_url: str, place: Path) -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.harness import ship24
-from tests.harness.service import Service, serving, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, serving, wait_until
 
 HANDLERS = """
 import asyncio, functools, os, pathlib, signal, sys, threading, time
@@ -70,7 +70,7 @@ def wrapped(change):
 def running(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
     """A service with handlers that misbehave, one for each tracker id."""
     (tmp_path / "odd_handlers.py").write_text(HANDLERS, encoding="utf-8")
-    with serving(tmp_path, sqlite_url, handlers="odd_handlers", handler_timeout_seconds="1") as service:
+    with serving(tmp_path, sqlite_url, handlers="odd_handlers", handler_timeout_seconds="1", alarm_disk_percent="0") as service:
         yield service
 
 
@@ -120,7 +120,7 @@ def test_whatever_a_handler_does_is_on_record_and_touches_nothing_else(running: 
     assert running.get("/healthz").status == 200
     assert running.post(moved("later")).status == 200
     wait_until(lambda: "later" in told(running), "changes that come later go on")
-    assert (running.directory / "wrapped").exists(), "the awaitable that a handler returned was awaited"
+    wait_until((running.directory / "wrapped").exists, "the awaitable that a handler returned is awaited")
     assert running.stop() == 0
 
 
@@ -130,8 +130,8 @@ def test_after_a_kill_of_the_service_its_processes_end_whatever_a_handler_does(r
     assert running.process is not None
     family = psutil.Process(running.process.pid).children(recursive=True)
     os.kill(running.process.pid, signal.SIGKILL)
-    assert len(family) == 3
-    assert psutil.wait_procs(family, timeout=30)[1] == []
+    assert len(family) >= 2, "a relay that hangs is replaced now and then"
+    assert psutil.wait_procs(family, timeout=DEADLINE_SECONDS)[1] == []
 
 
 def test_a_relay_that_ended_is_told_to_operators_and_calls_stay_welcome(running: Service) -> None:

@@ -16,9 +16,9 @@ from receiver.web.api.shapes import ReplayAnswer
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.contents import check_whole, contents, differing
+from tests.harness.contents import BACKGROUND_TABLES, check_whole, contents, differing
 from tests.harness.load import together
-from tests.harness.service import Reply, Service, bearer, serving, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, serving, wait_until
 
 OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "9999-01-{day:02}T10:00:00"
@@ -52,9 +52,9 @@ def posted(running: Service, body: bytes) -> str:
 
 def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(running: Service) -> None:
     delivery_id = posted(running, early("t"))
-    before = contents(running.database_url)
+    before = contents(running.database_url, without=BACKGROUND_TABLES)
     foretold = replay(running, delivery_id, b'{"force": true, "dry_run": true}')
-    assert differing(before, contents(running.database_url)) <= {"token_uses"}  # of the operator's own token
+    assert differing(before, contents(running.database_url, without=BACKGROUND_TABLES)) == set()
     done = replay(running, delivery_id)
     assert (foretold.status, done.status) == (200, 200)
     ReplayAnswer.model_validate(done.json(), strict=True)
@@ -93,7 +93,7 @@ def test_it_is_no_call_of_the_source(running: Service) -> None:
     wait_until(lambda: running.scalar("SELECT sum(calls) FROM tallies WHERE span_seconds = 60") == 2, "the last call is counted")
     after = contents(running.database_url, without={"deliveries.applied", "deliveries.quarantined"})
     assert set(contents(running.database_url)) == set(after)
-    for table in ("setup_windows", "alarms", "sightings"):
+    for table in ("setup_windows", "sightings"):
         assert after[table] == before[table]
     assert [row for row in after["token_uses"] if row[0] != "ops"] == [row for row in before["token_uses"] if row[0] != "ops"]
     assert running.scalar("SELECT sum(received) FROM tallies WHERE span_seconds = 60") == 1
@@ -207,7 +207,7 @@ def test_kill_9_in_the_middle_leaves_each_replay_whole_or_undone(running: Servic
     answered: list[str] = []
 
     def run() -> None:
-        for delivery_id in waiting:
+        for delivery_id in waiting[:40]:  # however late the kill comes, some are left
             with suppress(OSError, HTTPException):
                 if replay(running, delivery_id).status == 200:
                     answered.append(delivery_id)
@@ -216,7 +216,7 @@ def test_kill_9_in_the_middle_leaves_each_replay_whole_or_undone(running: Servic
 
     thread = Thread(target=run)
     thread.start()
-    assert enough.wait(30)
+    assert enough.wait(DEADLINE_SECONDS)
     running.kill()
     thread.join()
     rows = running.rows("SELECT delivery_id, outcome, count(*) AS n FROM messages GROUP BY delivery_id, outcome")

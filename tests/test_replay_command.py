@@ -6,6 +6,8 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,14 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.contents import contents, differing
+from tests.harness.contents import BACKGROUND_TABLES, contents, differing
 from tests.harness.inbox import Store, opened
-from tests.harness.service import Service, environment, read_rows, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, environment, read_rows, run_command, wait_until
 from tests.harness.storage import WAITING, change, hold_up, make_tables
 
 OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "9999-01-01T10:00:00"
 MANY = 5
-BY_ITSELF = {"tallies", "prunings", "token_uses"}
-"""Where a running service writes unasked."""
 
 
 class Place:
@@ -88,7 +88,7 @@ def ids(place: Place) -> list[str]:
 
 
 def test_a_replay_shows_asks_and_does(place: Place) -> None:
-    before = contents(place.url, without=BY_ITSELF)
+    before = contents(place.url, without=BACKGROUND_TABLES)
     shown = place.run("--since", "3650d", "--force", "--dry-run")
     assert "3 messages of 3 deliveries would change, 3 trackers would move\n2 deliveries would stay as before\n" in shown
     assert "1 delivery with an invalid body" in shown
@@ -97,7 +97,7 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     assert "Reprocess" not in shown
     declined = place.run("--since", "3650d", "--force", code=1, answer="n\n")
     assert "Reprocess 3 of 5 deliveries? [y/N]" in declined
-    assert differing(before, contents(place.url, without=BY_ITSELF)) == set()
+    assert differing(before, contents(place.url, without=BACKGROUND_TABLES)) == set()
     done = place.run("--since", "3650d", "--force", answer="y\n")
     assert "would change" in done
     assert "3 messages of 3 deliveries changed, 3 trackers moved\n" in done
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(postgresql_url: s
         with hold_up(postgresql_url, "audit"):
             wait_until(lambda: many.rows(WAITING), "it is in the middle of the first call")
             running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=60)
+        _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
     assert f"receiver: stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
     assert len(many.rows("SELECT id FROM audit")) == 1
@@ -206,13 +206,21 @@ def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "receiver", "deliveries", "replay", "--since", "3650d", "--force", "--yes"]
     env = {**alone.env, "TERM": "xterm"}
-    done = subprocess.run(command, cwd=alone.folder, env=env, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
-    os.close(theirs)
-    told = os.read(ours, 65536).decode()
+    with subprocess.Popen(command, cwd=alone.folder, env=env, stdout=subprocess.PIPE, stderr=theirs) as running:
+        os.close(theirs)
+        told = b"".join(read_terminal(ours)).decode()
+        done, _ = running.communicate(timeout=DEADLINE_SECONDS)
     os.close(ours)
     assert "3/3" in told
     assert "replaying" in told
-    assert b"3 deliveries changed" in done.stdout
+    assert b"3 deliveries changed" in done
+
+
+def read_terminal(file: int) -> Iterator[bytes]:
+    """Give what is written to a terminal until nobody can write to it any more."""
+    with suppress(OSError):
+        while piece := os.read(file, 65536):
+            yield piece
 
 
 def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(database_url: str, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_service_tells_a_target_what_moved_signed_with_each_of_its_secrets(sta
         assert shop.moves("t") == [1, 2]
         for secret in (SECRET, OTHER_SECRET):
             assert Webhook(secret).verify(shop.calls[0].body, shop.calls[0].headers)["type"] == "tracker.changed"
-        stored = running.rows("SELECT change_id FROM events WHERE tracker_id = 't' ORDER BY change_id")
+        stored = running.rows("SELECT change_id FROM events WHERE tracker_id = 't' ORDER BY move")
         assert [call.headers["webhook-id"] for call in shop.calls] == [row["change_id"] for row in stored]
 
 
@@ -190,7 +190,7 @@ def test_the_api_tells_the_same_and_takes_the_same_orders(start: Start, sqlite_u
     with answering(say(410), TAKE) as shop:
         running = start(sqlite_url, shop=shop.url)
         running.post(moved("t", 1))
-        wait_until(lambda: told(running)["stopped_at"], "it is stopped")
+        wait_until(lambda: told(running)["stopped_at"] and told(running)["last_error"], "it is stopped, and the answer on record")
         assert ask(running, "targets")["items"] == list(listed(running).values())
         assert order(running, "targets/resume", {"target": "shop"}).json() == {"target": "shop", "resumed": True}
         assert order(running, "targets/resume", {"target": "shop"}).json() == {"target": "shop", "resumed": False}

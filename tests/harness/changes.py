@@ -48,7 +48,7 @@ def secrets(*values: str) -> Sequence[Secret]:
     return [Secret("shop", value) for value in values]
 
 
-def write_targets(directory: Path, timeout_seconds: float = 15.0, /, **urls: str) -> None:
+def write_targets(directory: Path, timeout_seconds: float = 60.0, /, **urls: str) -> None:
     """Write the file of a service that is started in `directory`: targets by name, which may be in a private network."""
     shared = f"allow_private = true\ntimeout_seconds = {timeout_seconds}\n"
     tables = [f'[[targets]]\nname = "{name}"\nurl = "{url}"\n{shared}' for name, url in urls.items()]

@@ -10,6 +10,9 @@ from receiver.storage.database import Database
 from receiver.storage.tables import METADATA
 from tests.harness.service import read_rows
 
+BACKGROUND_TABLES = frozenset({"alarms", "prunings", "tallies", "token_uses"})
+"""Tables that a running service writes at times of its own: leave them out to compare what a request did."""
+
 Contents = dict[str, list[tuple[Any, ...]]]
 
 

@@ -7,7 +7,7 @@ from http.client import HTTPException
 from threading import Barrier, Event, Lock
 from typing import TypeVar
 
-from tests.harness.service import Reply, Service
+from tests.harness.service import Reply, Service, wait_until
 
 _T = TypeVar("_T")
 
@@ -22,6 +22,18 @@ def together(calls: Sequence[Callable[[], _T]]) -> list[_T]:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(run, calls))
+
+
+def until_taken(post: Callable[[], Reply], refused: int = 503) -> Reply:
+    """Post again as long as it is refused for the moment, as senders do; return the last answer."""
+    answers: list[Reply] = []
+
+    def is_taken() -> bool:
+        answers.append(post())
+        return answers[-1].status != refused
+
+    wait_until(is_taken, f"the answer is another one than {refused}")
+    return answers[-1]
 
 
 def post_together(bodies: Sequence[bytes], *services: Service) -> list[Reply]:
