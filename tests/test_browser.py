@@ -232,7 +232,7 @@ def test_a_new_call_appears_by_itself(running: Service, open_tab: OpenTab) -> No
     tab.page.evaluate("window.notReloaded = true")
     expect(tab.page.get_by_text("Updates itself")).to_be_visible()
     call = running.post(ship24.single()).json()["delivery_id"]
-    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_be_visible(timeout=20_000)
+    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_be_visible()
     assert tab.page.evaluate("window.notReloaded") is True
 
 

@@ -19,7 +19,7 @@ from receiver.conformance.repeats import COPIES
 from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Call, Wire, answering, drip, say, write
 from tests.harness.ports import free_port
-from tests.harness.service import SHIP24, TOKEN, wait_until
+from tests.harness.service import DEADLINE_SECONDS, SHIP24, TOKEN, wait_until
 from tests.harness.wrong_receivers import Careless, FirstOnly, Tutorial, Yes, wrong
 
 OPS = "the-ops-token-of-these-tests"
@@ -263,7 +263,7 @@ def test_ctrl_c_does_not_wait_for_calls_that_are_under_way_at_once() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
             wait_until(lambda: COPIES in Counter(bodies).values(), "all copies are under way")
             running.send_signal(signal.SIGINT)
-            told = running.communicate(timeout=40)
+            told = running.communicate(timeout=DEADLINE_SECONDS)
         assert (running.returncode, *told) == (130, b"", b"\n")
 
 

@@ -19,6 +19,7 @@ from receiver.gate import Secret
 from receiver.sources.ship24 import split
 from tests.harness import endpoint
 from tests.harness.endpoint import Wire, answering, say
+from tests.harness.service import DEADLINE_SECONDS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARCELS = Parcels("0a1b2c3d", NOW)
@@ -294,7 +295,7 @@ def run(url: str, *names: str, token: Secret = TOKEN, ops: Ops | None = None) ->
 
 
 def test_calls_at_once_are_under_way_together() -> None:
-    all_here = Barrier(8, timeout=30)
+    all_here = Barrier(8, timeout=DEADLINE_SECONDS)
 
     def answer(call: endpoint.Call, wire: Wire) -> bool:
         all_here.wait()

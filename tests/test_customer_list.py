@@ -24,7 +24,7 @@ from receiver.storage.upkeep import Upkeep
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, opened
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Reply, Service, bearer, read_rows, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, read_rows, run_command, wait_until
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.wire import head_of
 
@@ -100,7 +100,7 @@ def slow_reader(of: Service) -> Iterator[socket.socket]:
     """Give a connection that has asked for the list and reads nothing more than what the block reads."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(30)
+        connection.settimeout(DEADLINE_SECONDS)
         connection.connect(("127.0.0.1", of.port))
         connection.sendall(head_of("GET", path=PATH, token=SHIIPP))
         yield connection

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
-from tests.harness.service import Service, read_rows, run_command, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, read_rows, run_command, start_command, wait_until
 from tests.harness.starter import BASE
 from tests.harness.storage import make_tables
 
@@ -292,11 +292,11 @@ def test_whoever_writes_next_waits_for_the_last_commit_of_a_service_that_was_kil
         with running.held_up():
             assert running.process is not None
             running.process.kill()
-            running.process.wait(60)
+            running.process.wait(DEADLINE_SECONDS)
             migrate = start_command("migrate", cwd=data, env=running.env, files=(nothing, log, log))
             wait_until(lambda: lock.exists() and lock.read_text(encoding="ascii"), "the command has come to the lock of the file")
             assert migrate.poll() is None
-        assert migrate.wait(60) == 0
+        assert migrate.wait(DEADLINE_SECONDS) == 0
 
 
 def test_a_lock_that_another_user_made_is_named_with_what_to_do(tmp_path: Path, sqlite_url: str) -> None:

@@ -11,15 +11,15 @@ from receiver.web.desk import Desk
 from receiver.web.tally import Tally
 from tests.harness import ship24
 from tests.harness.inbox import submission
+from tests.harness.service import DEADLINE_SECONDS
 
 _FOR_EVER = 3600.0  # what the desk would wait for a reply
-_SOON = 30.0
 
 
 async def _lose(desk: Desk, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
     await desk.open(ours)
     theirs.close()
-    await asyncio.wait_for(lost.wait(), _SOON)
+    await asyncio.wait_for(lost.wait(), DEADLINE_SECONDS)
 
 
 async def _use_and_close() -> tuple[int, str]:
@@ -28,10 +28,10 @@ async def _use_and_close() -> tuple[int, str]:
     desk = Desk(10, _FOR_EVER, lost.set, Tally())
     await _lose(desk, lost, ours, theirs)
     call = submission(ship24.single())
-    answer = await asyncio.wait_for(desk.keep(call.delivery, lambda: call), _SOON)
+    answer = await asyncio.wait_for(desk.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
     with pytest.raises(StorageUnavailable) as refused:
-        await asyncio.wait_for(desk.do("tidy"), _SOON)
-    await asyncio.wait_for(desk.close(), _SOON)  # there is a refused call to count, and nobody to tell
+        await asyncio.wait_for(desk.do("tidy"), DEADLINE_SECONDS)
+    await asyncio.wait_for(desk.close(), DEADLINE_SECONDS)  # there is a refused call to count, and nobody to tell
     return answer.status, refused.value.message
 
 
@@ -66,7 +66,7 @@ async def _take_reply(replies: Replies) -> Tally:
     await desk.open(ours)
     order = asyncio.create_task(desk.do("tidy"))
     theirs.sendall(pack(replies))
-    await asyncio.wait_for(order, _SOON)
+    await asyncio.wait_for(order, DEADLINE_SECONDS)
     await desk.close()
     theirs.close()
     return tally

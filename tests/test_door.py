@@ -20,7 +20,6 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = {
         "ship24_tokens": f"old:{TOKEN},new:another-token",
         "max_body_bytes": str(_MAX_BODY),
-        "body_timeout_seconds": "1",
     }
     with serving(folder, f"sqlite:///{folder}/door.db", **settings) as service:
         yield service

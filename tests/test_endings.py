@@ -18,7 +18,7 @@ from receiver.cli import commands
 from receiver.sources import NAMES
 from receiver.storage import queries
 from tests.harness.inbox import opened
-from tests.harness.service import Process, environment, read_rows, run_command, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Process, environment, read_rows, run_command, start_command, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import make_tables
 
@@ -68,7 +68,7 @@ class Place(NamedTuple):
         with TemporaryFile() as err:
             process = self.start(*arguments, out=out, err=err)
             try:
-                code = process.wait(60)
+                code = process.wait(DEADLINE_SECONDS)
             finally:
                 process.kill()
             err.seek(0)
@@ -151,7 +151,9 @@ def test_ctrl_c_ends_a_command_with_130_and_no_word(place: Place, words: tuple[s
         try:
             with writing_to(place.pipe):
                 process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130  # a signal just before `read` is heard when that returns: at the end of the pipe
+            assert (
+                process.wait(DEADLINE_SECONDS) == 130
+            )  # a signal just before `read` is heard when that returns: at the end of the pipe
         finally:
             process.kill()
         err.seek(0)
@@ -236,7 +238,7 @@ def test_output_that_nobody_reads_ends_a_command_quietly(filled: Place, shown: l
 def test_a_mistake_that_cannot_be_told_keeps_its_exit_code(place: Place) -> None:
     with nobody_reads() as unread, FULL.open("wb") as full:
         for file in (unread, full):
-            assert place.start("no-such-command", out=file, err=file).wait(60) == 2
+            assert place.start("no-such-command", out=file, err=file).wait(DEADLINE_SECONDS) == 2
 
 
 CONFIRMED = [["forget", "--tracker", "ship24/T1"], ["deliveries", "replay", "--since", "3650d", "--force"]]
@@ -280,7 +282,7 @@ def audited(place: Place) -> int:
 def test_no_at_a_prompt_is_1_and_nothing_is_done(filled: Place, arguments: list[str], answer: bytes) -> None:
     with asked(filled, *arguments) as (process, write, _):
         write(answer)
-        assert process.wait(60) == 1
+        assert process.wait(DEADLINE_SECONDS) == 1
     assert audited(filled) == 0
 
 
@@ -288,7 +290,7 @@ def test_no_at_a_prompt_is_1_and_nothing_is_done(filled: Place, arguments: list[
 def test_ctrl_c_at_a_prompt_is_130_and_nothing_is_done(filled: Place, arguments: list[str]) -> None:
     with asked(filled, *arguments) as (process, _, _):
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(DEADLINE_SECONDS) == 130
     assert audited(filled) == 0
 
 
@@ -296,7 +298,7 @@ def test_ctrl_c_at_a_prompt_is_130_and_nothing_is_done(filled: Place, arguments:
 def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
     with asked(filled, *arguments) as (process, write, _):
         write(b"y\n")
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
     assert audited(filled) == 1
 
 

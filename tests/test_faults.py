@@ -14,7 +14,7 @@ from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.contents import check_whole
 from tests.harness.disk import NoDisk, fill, small_disk
-from tests.harness.load import Load, post_together
+from tests.harness.load import Load, post_together, until_taken
 from tests.harness.postgresql import Cluster
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, receive, send, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
@@ -34,15 +34,6 @@ def post_in_background(running: Service, threads: ThreadPoolExecutor, *bodies: b
     for _ in range(5):
         running.get("/healthz")
     return [threads.submit(receive_and_close, connection) for connection in connections]
-
-
-def post_until_taken(running: Service, body: bytes) -> Reply:
-    """Post again as long as it is refused for the moment, as senders do."""
-    for _ in range(100):
-        answer = running.post(body)
-        if answer.status != 503:
-            break
-    return answer
 
 
 def receive_and_close(connection: HTTPConnection) -> Reply:
@@ -227,7 +218,7 @@ def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: Sta
     query = "SELECT status, outcome, code FROM deliveries WHERE id = :id"
     told = {"status": 503, "outcome": "failed", "code": "storage_unavailable"}
     wait_until(lambda: list(map(dict, running.rows(query, id=late.json()["delivery_id"]))) == [told], "the record is corrected")
-    assert post_until_taken(running, ship24.single("late")).outcomes() == ["duplicate"]
+    assert until_taken(lambda: running.post(ship24.single("late"))).outcomes() == ["duplicate"]
     assert running.get("/readyz").json()["checks"]["writer"] == {"ok": True}
 
 

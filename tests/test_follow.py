@@ -21,7 +21,7 @@ from receiver.storage.queries import DeliveryFilter, Page
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Service
+from tests.harness.service import DEADLINE_SECONDS, Service
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 
@@ -157,7 +157,7 @@ def following(service: Service, *options: str) -> Iterator[subprocess.Popen[str]
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=DEADLINE_SECONDS)
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
@@ -182,7 +182,7 @@ def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, d
         assert max(map(len, (header, shown, later))) <= 80
         for process in (lines, objects):
             process.send_signal(signal.SIGINT)
-            assert (process.wait(30), process.stderr and process.stderr.read()) == (130, "\n")
+            assert (process.wait(DEADLINE_SECONDS), process.stderr and process.stderr.read()) == (130, "\n")
 
 
 def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_url: str) -> None:
@@ -193,6 +193,6 @@ def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_u
         read_line(process)
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""

@@ -23,7 +23,7 @@ from receiver.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
 from tests.harness.ports import free_port
-from tests.harness.service import wait_until
+from tests.harness.service import DEADLINE_SECONDS, wait_until
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -203,7 +203,7 @@ def test_a_handshake_that_drips_is_cut_off_too() -> None:
     ended: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        listener.settimeout(10)
+        listener.settimeout(DEADLINE_SECONDS)
         (error,) = asyncio.run(_post_to_one_that_never_finishes(url, listener, ended))
     assert isinstance(error, TimeoutError)
     assert ended == [b""]
@@ -213,13 +213,13 @@ async def _post_to_one_that_never_finishes(url: str, listener: socket.socket, en
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(DEADLINE_SECONDS)
             connection.recv(65536)
             connection.sendall(b"\x16\x03\x03\x40\x00")  # the beginning of a record that never ends
             ended.append(connection.recv(65536))
 
     serving = asyncio.create_task(asyncio.to_thread(serve))
-    posted = await asyncio.to_thread(post, target(url, seconds=0.3), change())
+    posted = await asyncio.to_thread(post, target(url, seconds=1.0), change())
     await serving
     return posted
 

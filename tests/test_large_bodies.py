@@ -36,7 +36,8 @@ from receiver.web.webhooks import MAX_READ_HERE_BYTES, Webhook
 from receiver.web.windows import SetupWindows
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, delivery, opened
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
+from tests.harness.load import until_taken
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 
@@ -234,8 +235,7 @@ def test_a_customer_list_is_read_by_the_writing_process(service: StartService, s
     wrong = json.dumps({"rows": [["A", "no document"]]}).encode()
     with running.held_up():
         assert running.post(wrong, "/ops/api/customers", "ops-token").status == 503
-    wait_until(lambda: running.get("/readyz").status == 200, "the service is ready")
-    answer = running.post(wrong, "/ops/api/customers", "ops-token")
+    answer = until_taken(lambda: running.post(wrong, "/ops/api/customers", "ops-token"))
     assert (answer.status, answer.json()["error"]["message"]) == (422, "rows.0.1: expected the JSON text of an object.")
 
 

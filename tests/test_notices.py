@@ -19,12 +19,12 @@ from receiver.web.notices import Notice, Notices, Patience
 from tests.harness.audience import HANG, NONSENSE, listening
 from tests.harness.endpoint import TAKE, answering, drip
 from tests.harness.ports import free_port
-from tests.harness.service import wait_until
+from tests.harness.service import DEADLINE_SECONDS, wait_until
 
 BEGAN = Notice("refused", "ship24", "began", "100 calls were refused.", "2026-11-22T10:00:00.000Z")
 ENDED = BEGAN._replace(state="ended", ended_at="2026-11-22T10:09:00.000Z")
 TOKEN = "planted-token-of-the-url"
-QUICK = Patience((0.0, 0.0), url_seconds=30.0, command_seconds=30.0, closing_seconds=30.0)
+QUICK = Patience((0.0, 0.0), url_seconds=DEADLINE_SECONDS, command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS)
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -108,13 +108,13 @@ def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: 
     ],
 )
 def test_a_url_that_drips_its_answer_holds_up_the_next_notice_for_a_bounded_time(logs: Logs, begins: bytes) -> None:
-    patience = QUICK._replace(pauses_seconds=(), url_seconds=0.5)
+    patience = QUICK._replace(pauses_seconds=(), url_seconds=2.0)
     with answering(drip(begins), TAKE) as endpoint, notices(endpoint.url, patience=patience) as told:
         told.put(BEGAN)
         told.put(ENDED)
         wait_until(lambda: events(logs, "alarm_sent"), "the next one is sent")
         wait_until(lambda: endpoint.ended == 2, "both connections have ended")
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "there was no answer within 0.5 seconds")]
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "there was no answer within 2 seconds")]
     assert [line["state"] for line in events(logs, "alarm_sent")] == ["ended"]
 
 

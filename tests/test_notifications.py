@@ -17,7 +17,7 @@ from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store
-from tests.harness.service import Service, run_command, serving
+from tests.harness.service import DEADLINE_SECONDS, Service, run_command, serving
 from tests.harness.storage import change, make_tables
 
 HANDLERS = """
@@ -144,7 +144,7 @@ def wakes(url: str, work: Callable[[], object]) -> bool:
         await anext(signs)
         await asyncio.to_thread(work)
         try:
-            await asyncio.wait_for(anext(signs), 30)
+            await asyncio.wait_for(anext(signs), DEADLINE_SECONDS)
         except TimeoutError:
             return False
         await signs.aclose()  # type: ignore[attr-defined]
@@ -179,5 +179,5 @@ def test_the_channel_is_the_one_that_the_version_before_listens_to(postgresql_ur
         listener.execute("LISTEN receiver_changes")
         store.keep(ship24.single())
         store.transactions.wake_relays()
-        (notice,) = listener.notifies(timeout=30, stop_after=1)
+        (notice,) = listener.notifies(timeout=DEADLINE_SECONDS, stop_after=1)
         assert notice.channel == CHANGES_CHANNEL

@@ -15,7 +15,7 @@ from receiver.web.token_uses import TokenUses
 from receiver.web.wrong_tokens import WrongTokens
 from tests.conftest import StartService
 from tests.harness.inbox import opened
-from tests.harness.service import Reply, Service, bearer, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.visitor import Visitor
 
@@ -141,7 +141,7 @@ def test_the_many_are_told_as_a_sum_when_it_is_due() -> None:
         task = asyncio.create_task(notes.run())
         while len(written.rows) < 11:
             written.arrived.clear()
-            await asyncio.wait_for(written.arrived.wait(), 30)
+            await asyncio.wait_for(written.arrived.wait(), DEADLINE_SECONDS)
         task.cancel()
         return written.rows
 

@@ -12,7 +12,7 @@ from tests.conftest import StartService, lacking
 from tests.harness.browser import CHROMIUM, Tab, browsing
 from tests.harness.machines import wired
 from tests.harness.nginx import FieldNginx, find_nginx
-from tests.harness.service import Service
+from tests.harness.service import DEADLINE_SECONDS, Service
 from tests.harness.visitor import Visitor, find_form_token
 
 OPS = "the-ops-token-of-these-tests"
@@ -110,7 +110,7 @@ class Through(Visitor):
         self._port = nginx.port
 
     def _connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self._port, timeout=60)
+        return HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE_SECONDS)
 
 
 def test_all_forms_work_behind_a_proxy_that_drops_the_port(front: tuple[Service, FieldNginx]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
 from tests.harness.inbox import opened
+from tests.harness.service import DEADLINE_SECONDS
 from tests.harness.ship24 import single
 from tests.harness.storage import make_tables
 
@@ -23,7 +24,7 @@ def test_a_read_under_way_ends_before_the_readers_are_closed_and_no_log_remains(
         with database.read() as connection:
             connection.execute(text("SELECT count(*) FROM messages")).scalar()
             reading.set()
-            may_end.wait(60)
+            may_end.wait(DEADLINE_SECONDS)
             order.append("read")
 
     def end() -> None:
@@ -34,7 +35,7 @@ def test_a_read_under_way_ends_before_the_readers_are_closed_and_no_log_remains(
         store.keep(single())
         threads = [Thread(target=read), Thread(target=end)]
         threads[0].start()
-        assert reading.wait(60)
+        assert reading.wait(DEADLINE_SECONDS)
         threads[1].start()
         with pytest.raises(StorageUnavailable):  # noqa: PT012  until it is refused
             while True:
@@ -42,7 +43,7 @@ def test_a_read_under_way_ends_before_the_readers_are_closed_and_no_log_remains(
                     pass
         may_end.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(DEADLINE_SECONDS)
     assert order == ["read", "ended"]
     path = sqlite_url.removeprefix("sqlite:///")
     assert not [end for end in ("-wal", "-shm") if Path(path + end).exists()]

@@ -9,7 +9,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import opened
-from tests.harness.service import environment, read_rows, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, environment, read_rows, run_command, wait_until
 from tests.harness.storage import WAITING, hold_up, make_tables
 
 FAR_AHEAD = "9999-01-01T10:00:00"
@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_a_database_of_which_is_said_that_it_is_not_whole(
         with hold_up(postgresql_url):
             wait_until(lambda: read_rows(postgresql_url, WAITING), "it is about to write")
             running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=60)
+        _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
     assert "is not whole; empty it and begin again" in told
     assert "is not empty" in run(tmp_path, sqlite_url, "--into", postgresql_url, code=2)

@@ -15,8 +15,8 @@ from receiver.web.tally import Tally
 from receiver.web.windows import SetupWindows
 from tests.harness import ship24
 from tests.harness.inbox import submission
+from tests.harness.service import DEADLINE_SECONDS
 
-_SOON = 30.0
 FAILURES = [
     StorageUnavailable("The database is away."),
     OSError("a disk"),
@@ -40,7 +40,7 @@ def test_the_next_step_comes_after_one_that_failed(failure: BaseException) -> No
             return 3600.0
 
         task = asyncio.create_task(repeat("step_failed", step, again_seconds=0.0))
-        await asyncio.wait_for(done.wait(), _SOON)
+        await asyncio.wait_for(done.wait(), DEADLINE_SECONDS)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -68,7 +68,7 @@ def test_a_fault_that_lasts_is_one_line_for_each_cause_until_it_is_over() -> Non
             return 3600.0
 
         task = asyncio.create_task(repeat("step_failed", step, again_seconds=0.0))
-        await asyncio.wait_for(done.wait(), _SOON)
+        await asyncio.wait_for(done.wait(), DEADLINE_SECONDS)
         task.cancel()
 
     with capture_logs() as logs:
@@ -88,10 +88,10 @@ def test_work_ends_when_it_is_cancelled_in_the_middle_of_a_step() -> None:
             return 0.0
 
         task = asyncio.create_task(repeat("step_failed", step))
-        await asyncio.wait_for(begun.wait(), _SOON)
+        await asyncio.wait_for(begun.wait(), DEADLINE_SECONDS)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, _SOON)
+            await asyncio.wait_for(task, DEADLINE_SECONDS)
 
     with capture_logs() as logs:
         asyncio.run(run())
@@ -115,7 +115,7 @@ def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPa
 
         windows = SetupWindows(read)
         task = asyncio.create_task(windows.run())
-        await asyncio.wait_for(done.wait(), _SOON)
+        await asyncio.wait_for(done.wait(), DEADLINE_SECONDS)
         task.cancel()
         return windows.is_open("ship24", 1)
 
@@ -141,8 +141,8 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
         with monkeypatch.context() as broken:
             broken.setattr("receiver.web.desk.pack", fail)
             task = asyncio.create_task(desk.run())
-            await asyncio.wait_for(failed.wait(), _SOON)
-        told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 1), _SOON)
+            await asyncio.wait_for(failed.wait(), DEADLINE_SECONDS)
+        told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 1), DEADLINE_SECONDS)
         task.cancel()
         await desk.close()
         theirs.close()
@@ -155,7 +155,9 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
 
 def test_a_notice_that_cannot_be_written_does_not_hold_up_the_next_one(tmp_path: object) -> None:
     file = f"{tmp_path}/told"
-    notices = Notices(None, ["/bin/sh", "-c", f"cat > {file}"], Patience(pauses_seconds=()))
+    notices = Notices(
+        None, ["/bin/sh", "-c", f"cat > {file}"], Patience((), command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS)
+    )
     notices.start()
     with capture_logs() as logs:
         notices.put(Notice("disk", "database", "began", "\ud83d", "2026-01-01T00:00:00Z"))  # half of a pair: no JSON

@@ -43,7 +43,7 @@ from receiver.web.pruning import Pruner
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery, opened, outcomes
-from tests.harness.service import read_rows, wait_until
+from tests.harness.service import DEADLINE_SECONDS, read_rows, wait_until
 from tests.harness.storage import make_tables
 
 THEN = to_micros(NOW)
@@ -328,7 +328,7 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
     make_tables(postgresql_url)
 
     def claim(shop: Shop, at_once: Barrier) -> bool:
-        at_once.wait(30)
+        at_once.wait(DEADLINE_SECONDS)
         try:
             shop.do("claim_pruning", str(id(shop)), LATER)
         except Underway:
@@ -339,7 +339,7 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
         for _ in range(20):
             at_once = Barrier(2)
             tries = [threads.submit(claim, shop, at_once) for shop in (one, other)]
-            assert sorted(each.result(30) for each in tries) == [False, True]
+            assert sorted(each.result(DEADLINE_SECONDS) for each in tries) == [False, True]
             for shop in (one, other):
                 shop.do("release_pruning", str(id(shop)))
 
@@ -364,7 +364,7 @@ def rounds(do: Callable[..., Any], number: int, leads: Iterable[float] = repeat(
         times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
         read_lead = iter(leads).__next__
         task = asyncio.create_task(Pruner(PERIODS, counted, None, **times, read_lead=read_lead).run())
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), DEADLINE_SECONDS)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

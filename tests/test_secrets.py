@@ -103,7 +103,7 @@ def break_the_rules(running: Service) -> bytes:
 
 def settings_with_secrets(**more: str) -> dict[str, str]:
     tokens = {"ship24_tokens": f"main:{PLANTED}", "shiipp_tokens": SHIIPP, "ops_tokens": OPS}
-    return {**tokens, "body_timeout_seconds": "1", **more}
+    return {**tokens, "body_timeout_seconds": "5", **more}
 
 
 def test_no_secret_is_in_a_file_a_row_a_log_or_an_answer_on_sqlite(

@@ -88,10 +88,13 @@ def test_a_token_has_a_bounded_number_of_sessions_and_ends_its_own_oldest(
 
 
 def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url, ops_tokens=OPS, commit_timeout_seconds="0.2")
+    running = service(sqlite_url, ops_tokens=OPS)
     visitor, other = Visitor(running), Visitor(running)
     visitor.sign_in(OPS)
     form_token = find_form_token(visitor.get("/ops"))
+    running.stop()
+    running.env["RECEIVER_COMMIT_TIMEOUT_SECONDS"] = "0.2"
+    running.restart()
     with running.held_up():
         refused = other.sign_in(OPS)
         assert (refused.status, b"nobody can sign in now" in refused.body) == (503, True)

@@ -18,7 +18,7 @@ from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, opened, outcomes, submission
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, following_cluster, running_cluster
-from tests.harness.service import wait_until
+from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.storage import make_tables
 
 _WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -80,7 +80,7 @@ def test_signs_of_changes_come_from_the_primary(pair: Pair, databases: list[Data
         await anext(signs)
         with database.connect_writer() as connection:
             notify(connection)
-        await asyncio.wait_for(anext(signs), 30)
+        await asyncio.wait_for(anext(signs), DEADLINE_SECONDS)
         await signs.aclose()  # type: ignore[attr-defined]
 
     for database in databases:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import lacking
 from tests.harness import ship24
-from tests.harness.service import ROOT, Service, wait_until
+from tests.harness.service import DEADLINE_SECONDS, ROOT, Service, wait_until
 from tests.harness.storage import make_tables
 
 HANDLERS = """
@@ -29,7 +29,7 @@ def hang(change):
     pathlib.Path("hangs").touch()
     time.sleep(1000)
 """
-STOP_SECONDS = 3.0
+STOP_SECONDS = 6.0
 
 
 class Stoppable(Service):
@@ -55,8 +55,8 @@ class Stoppable(Service):
     def ended_with(self) -> int:
         """Wait for the end; return the exit code."""
         assert self.process is not None
-        code = self.process.wait(60)
-        assert psutil.wait_procs(self.family, timeout=20)[1] == [], "nothing of it is left"
+        code = self.process.wait(DEADLINE_SECONDS)
+        assert psutil.wait_procs(self.family, timeout=DEADLINE_SECONDS)[1] == [], "nothing of it is left"
         return code
 
 
@@ -147,7 +147,7 @@ def test_as_process_1_a_signal_in_the_first_second_counts_and_orphans_are_reaped
     (first,) = psutil.Process(early.pid).children()
     wait_until(first.children, "it has the command as its child")
     first.terminate()
-    assert early.wait(20) in {0, 143}
+    assert early.wait(DEADLINE_SECONDS) in {0, 143}
     running.begin(*prefix)
     (first,) = running.await_service().children()
     running.post(ship24.body(ship24.item(tracker_id="orphan", events=[ship24.event()])))

@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
 
+from tests.harness.service import DEADLINE_SECONDS
+
 CHROMIUM = Path("/usr/bin/chromium")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
-_PATIENCE_MS = 20_000
+_PATIENCE_MS = DEADLINE_SECONDS * 1000
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

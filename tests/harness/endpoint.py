@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from receiver.clock import now, to_micros
+from tests.harness.service import DEADLINE_SECONDS
 
 
 class Call(NamedTuple):
@@ -141,7 +142,7 @@ class Endpoint:
             connection.settimeout(0.02)
             wrapped = connection
             if self._tls is not None:
-                connection.settimeout(10)
+                connection.settimeout(DEADLINE_SECONDS)
                 wrapped = self._tls.wrap_socket(connection, server_side=True)
                 wrapped.settimeout(0.02)
             with wrapped:

@@ -11,7 +11,7 @@ import psycopg
 
 from tests.harness.ports import free_port
 from tests.harness.postgresql import Cluster, folder_for_servers
-from tests.harness.service import wait_until
+from tests.harness.service import DEADLINE_SECONDS, wait_until
 
 _ACCOUNT = "postgres"  # it refuses to run as root
 _CONFIGURATION = """\
@@ -49,7 +49,7 @@ def pooling(cluster: Cluster, pool_size: int = 5) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(DEADLINE_SECONDS)
 
 
 def _takes_connections(port: int) -> bool:
