@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from receiver.errors import UnexpectedShape
-from receiver.spreadsheets import decode, read_csv
+from receiver.spreadsheets import decode, find_artefact, read_csv
 from receiver.trimming import trim
 
 _FIELDS = {"usercode": "user_code", "firstname": "first_name", "lastname": "last_name", "branch": "branch"}
@@ -128,6 +128,8 @@ def _read_field(column: str, value: object) -> str:
     text = trim(str(value)).replace("\N{NO-BREAK SPACE}", " ")  # spreadsheets write those
     if not text.isprintable():
         _check_characters(column, text)
+    if artefact := find_artefact(text):
+        raise ValueError(f"column {column}: {artefact}")
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"column {column}: expected at most {_MAX_CHARACTERS} characters, not {len(text)}")
     return text

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets write it: any of their separators and encodings, empty rows, formulas that keep leading zeros."""
+"""CSV as spreadsheets write it: their separators and encodings, empty rows, formulas, error values, shortened numbers."""
 
 import csv
 import io
@@ -11,8 +11,10 @@ from receiver.errors import UnexpectedShape
 from receiver.trimming import trim
 
 _SEPARATORS = ",;\t|"
-_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])\1*"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # how Excel is kept from reading 00123 as 123
+_ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
+_SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14, of which most digits are lost
 
 
 class WrongEncoding(UnexpectedShape):
@@ -61,6 +63,15 @@ def decode(content: bytes) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise WrongEncoding(f"Line {line}: expected text; there is a NUL character. Save the file as CSV UTF-8.")
     return text
+
+
+def find_artefact(text: str) -> str | None:
+    """Return what a spreadsheet left of a cell that is no longer what somebody typed; None if it may be."""
+    if text.startswith("="):
+        return "a formula; expected its value"
+    if _ERROR_VALUE.fullmatch(text):
+        return "an error value of a spreadsheet"
+    return "a number that a spreadsheet shortened; format the column as text" if _SHORTENED_NUMBER.fullmatch(text) else None
 
 
 def _find_separator(text: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.customers import Customer, check_rows, read_list, write_csv
 from receiver.errors import UnexpectedShape
+from receiver.spreadsheets import find_artefact
 
 ANN = Customer("CUST001", "Ann", "Smith", "Miami")
 
@@ -38,6 +39,9 @@ def refuse(content: bytes, name: str = "list.csv") -> str:
         pytest.param(b"sep=;\r\nUserCode;FirstName;LastName;Branch\r\nCUST001;Ann;Smith;Miami\r\n", id="a line sep="),
         pytest.param(
             b'\xef\xbb\xbf"sep=|"\nUserCode|FirstName|LastName|Branch\nCUST001|Ann|Smith|Miami\n', id="sep= quoted, a bar"
+        ),
+        pytest.param(
+            b"sep=;;;;\r\nUserCode;FirstName;LastName;Branch\r\nCUST001;Ann;Smith;Miami\r\n", id="a line sep= with empty cells"
         ),
         pytest.param(
             b";;;\nUserCode;FirstName;LastName;Branch\n;;;\n ; ;;\nCUST001;Ann;Smith;Miami;;;\n;;;;;;\n", id="rows of separators"
@@ -78,6 +82,28 @@ def test_a_code_in_a_text_formula_keeps_its_zeros() -> None:
 )
 def test_names_stay_as_people_of_all_scripts_write_them(name: str) -> None:
     assert read_list(f"UserCode,LastName\nA,{name}\n".encode(), "list.csv") == [Customer("A", last_name=name)]
+
+
+ARTEFACTS = {
+    "a formula": ["=A1", "=00123", '= "00123"', '="0"&"0123"', '=T("00123")', '=HYPERLINK("http://x")'],
+    "an error value": ["#N/A", "#REF!", "#NAME?", "#DIV/0!", "#BEZUG!", "#NV", "Err:508"],
+    "a number that a spreadsheet shortened": ["1.23457E+14", "1,2E+05", "1E+20", "1.2e+05"],
+}
+
+
+@pytest.mark.parametrize(("named", "text"), [(named, text) for named, texts in ARTEFACTS.items() for text in texts])
+def test_what_a_spreadsheet_left_of_a_cell_is_refused_by_line_and_column(named: str, text: str) -> None:
+    quoted = text.replace('"', '""')
+    assert f"Line 3: column UserCode: {named}" in refuse(f'UserCode,LastName\nB,x\n"{quoted}",Li\n'.encode())
+    assert f"Line 2: column LastName: {named}" in refuse(f'UserCode,LastName\nA,"{quoted}"\n'.encode())
+    assert f"Item 1: column UserCode: {named}" in refuse(orjson.dumps([{"UserCode": text}]), "list.json")
+    with pytest.raises(UnexpectedShape, match=f"Row 1: column Branch: {named}"):
+        check_rows([("A", orjson.dumps({"UserCode": "A", "Branch": text}).decode())])
+
+
+@pytest.mark.parametrize("text", ["#1 SHOP", "1E5", "E+1", "A=B", "+123", "'T HOOFT", "#SHOP", "@HOME"])
+def test_what_people_type_is_no_artefact_of_a_spreadsheet(text: str) -> None:
+    assert read_list(f"UserCode,LastName\n{text},{text}\n".encode(), "list.csv") == [Customer(text, last_name=text)]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +225,9 @@ def test_csv_that_was_written_is_read_back() -> None:
     assert read_list(written.encode(), "list.csv") == customers
 
 
-PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]), max_size=20)
+PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]), max_size=20).filter(
+    lambda text: find_artefact(text) is None
+)
 
 
 @given(st.lists(st.tuples(PRINTABLE.filter(bool), PRINTABLE, PRINTABLE, PRINTABLE), unique_by=lambda row: row[0].upper()))

@@ -245,6 +245,14 @@ def test_long_identities_are_replaced_by_their_hash() -> None:
     assert one.message_id != other.message_id
 
 
+def test_white_space_around_a_build_time_is_no_part_of_it() -> None:
+    plain, padded = (
+        read_item(metadata={"messageId": "m", "generatedAt": f"{around}2024-05-17T09:31:04.118Z{around}"}).generated_at
+        for around in ("", " \u00a0\n")
+    )
+    assert padded == plain != 0
+
+
 @pytest.mark.parametrize(
     "value", [None, "", "soon", 7, "2024-02-30T00:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
 )

@@ -31,17 +31,18 @@ def customers() -> None:
 @click.option("--allow-empty", is_flag=True, help="Serve an empty list on purpose: a successful sync of nothing.")
 def import_(file: Path, *, allow_empty: bool) -> None:
     """Serve the customers of FILE (.csv with a header, or .json) from now on: all of them, or none if a line is wrong."""
+    settings = load()
     found = _read_file(file)
     if not found and not allow_empty:
         raise UnexpectedShape(f"{file} has no customers. If the list is to be empty, say so with --allow-empty.")
     now = clock.now()
-    with click.progressbar(found, label=f"{len(found)} customers", show_eta=False) as bar:
+    with click.progressbar(found, label=_count(len(found)), show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
     arguments = (clock.new_id(now), clock.to_micros(now), rows)
     body = {"rows": rows, "allow_empty": allow_empty}
-    entry = audit_entry(now, "customers import", "customers", f"{len(rows)} customers")
-    perform(load(), Change("replace_customers", arguments, "/ops/api/customers", body), entry)
-    click.echo(f"Imported {len(rows)} customer{'' if len(rows) == 1 else 's'}. Shiipp gets this list from its next sync on.")
+    entry = audit_entry(now, "customers import", "customers", _count(len(rows)))
+    perform(settings, Change("replace_customers", arguments, "/ops/api/customers", body), entry)
+    click.echo(f"Imported {_count(len(rows))}. Shiipp gets this list from its next sync on.")
 
 
 def _read_file(file: Path) -> list[Customer]:
@@ -61,7 +62,7 @@ def export(file: Path) -> None:
         found = [orjson.loads(document) for _, document in _read_all(database)]
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
-    click.echo(f"{len(found)} customers written to {file}")
+    click.echo(f"{_count(len(found))} written to {file}")
 
 
 @customers.command("list")
@@ -102,12 +103,14 @@ def _show_syncs(database: Database, *, as_json: bool) -> None:
         return
     newest = next((row for row in found if row["status"] == 200), None)
     late = newest is not None and served is not None and newest["received_at"] < served["imported_at"]
-    list_served = (
-        "none imported" if served is None else f"{served['customers']} customers, imported {brief(served['imported_at'])}"
-    )
-    last_sync = "never" if newest is None else f"{newest['received']} customers, {brief(newest['received_at'])}"
+    list_served = "none imported" if served is None else f"{_count(served['customers'])}, imported {brief(served['imported_at'])}"
+    last_sync = "never" if newest is None else f"{_count(newest['received'])}, {brief(newest['received_at'])}"
     note = "the list changed after the last sync; press Sync Now in Shiipp, or wait up to 8 hours" if late else None
     show_pairs((("list", list_served), ("last sync", last_sync), ("note", note)))
     columns = ("received (UTC)", "answer", "customers", "client", "reason")
     lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
     show_table(columns, lines, wrapped=["reason"])
+
+
+def _count(customers: int) -> str:
+    return f"{customers} customer{'' if customers == 1 else 's'}"

@@ -24,6 +24,7 @@ from receiver.sources.reading import (
     read_json,
     text,
 )
+from receiver.trimming import trim
 
 EVENTS_TOPIC = "tracking/events"  # older bodies carry no topic: then this one is meant
 
@@ -103,7 +104,7 @@ def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
 def _read_generated_at(value: object) -> int:
     """When the item was built, on Ship24's clock, always UTC: not when anything happened to the parcel."""
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        moment = datetime.fromisoformat(trim(value)) if isinstance(value, str) else None
     except ValueError:
         return 0
     return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))) if moment else 0
