@@ -68,15 +68,27 @@ class Replies(NamedTuple):
     lines_dropped: int = 0
 
 
-def pack(message: Keep | Read | Do | Replies) -> bytes:
-    """Return a message as bytes for the other end."""
-    bare: Any = message
-    if isinstance(message, Keep):
-        bare = _strip_keep(message)
-    elif isinstance(message, Replies):
-        bare = _strip_replies(message)
-    content = pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(content)) + content
+def pack(message: Keep | Read | Do | Replies) -> list[bytes]:
+    """Return a message as the pieces to send to the other end, in order."""
+    if isinstance(message, Read | Do):
+        pieces = _pickle_in_pieces(message)
+    else:
+        bare = _strip_keep(message) if isinstance(message, Keep) else _strip_replies(message)
+        pieces = [pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)]
+    return [_LENGTH.pack(sum(map(len, pieces))), *pieces]
+
+
+class _Pieces(NamedTuple):
+    """What pickle takes for a file: it writes a large body to it as the object that it is, uncopied."""
+
+    write: Callable[[bytes], object]
+
+
+def _pickle_in_pieces(message: Read | Do) -> list[bytes]:
+    """Pickle without a copy of large bodies, which would hold up the event loop. For small messages it is slower."""
+    pieces: list[bytes] = []
+    pickle.dump(message, _Pieces(pieces.append), protocol=pickle.HIGHEST_PROTOCOL)
+    return pieces
 
 
 def read_arguments(arguments: tuple[Any, ...], read: Callable[[Unread], Submission]) -> tuple[Any, ...]:

@@ -278,7 +278,8 @@ class Writer:
 
     def _reply(self, replies: list[tuple[int, Any]]) -> None:
         batch, self._batch = self._batch, None
-        self._channel.sendall(pack(Replies(not self._outage.lasts, replies, batch, logs.count_dropped())))
+        message = Replies(not self._outage.lasts, replies, batch, logs.count_dropped())
+        self._channel.sendall(b"".join(pack(message)))
 
 
 def _refuse(request: Keep) -> Answer:

@@ -1,5 +1,6 @@
 """What the service and its writing process say to each other arrives whole, in whatever pieces."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,7 @@ TALK: list[Keep | Read | Do | Replies] = [
     Replies(healthy=False, replies=[], lines_dropped=3),
     Read(5, Unread(DELIVERY, ("gzip",))),
 ]
-STREAM = b"".join(map(pack, TALK))
+STREAM = b"".join(piece for message in TALK for piece in pack(message))
 
 
 def receive(unpacker: Unpacker, *pieces: bytes) -> list[Any]:
@@ -46,7 +47,7 @@ def test_messages_survive_byte_by_byte() -> None:
 
 
 def test_a_message_is_given_as_soon_as_its_last_byte_is_there() -> None:
-    unpacker, first = Unpacker(), pack(TALK[0])
+    unpacker, first = Unpacker(), b"".join(pack(TALK[0]))
     assert receive(unpacker, first[:-1]) == []
     assert receive(unpacker, first[-1:]) == TALK[:1]
 
@@ -58,7 +59,7 @@ def test_nothing_is_given_twice() -> None:
 
 
 def test_records_arrive_with_their_classes() -> None:
-    keep, do, replies = receive(Unpacker(), *map(pack, (TALK[0], TALK[1], TALK[4])))
+    keep, do, replies = receive(Unpacker(), *(piece for number in (0, 1, 4) for piece in pack(TALK[number])))
     (message,) = keep.submission.messages
     assert [type(record) for record in (keep, keep.submission, keep.submission.delivery)] == [Keep, Submission, Delivery]
     assert [type(record) for record in (message, message.snapshot, *message.events)] == [Message, Snapshot, Event]
@@ -67,10 +68,21 @@ def test_records_arrive_with_their_classes() -> None:
 
 def test_a_message_without_a_snapshot_arrives_without_one() -> None:
     bare = Keep(1, Submission(DELIVERY, (MESSAGE._replace(snapshot=None, events=()),), served=7))
-    assert receive(Unpacker(), pack(bare)) == [bare]
+    assert receive(Unpacker(), *pack(bare)) == [bare]
 
 
 @pytest.mark.parametrize("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
 def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None:
-    ((number, arrived),) = receive(Unpacker(), pack(Replies(healthy=False, replies=[(9, error)])))[0].replies
+    ((number, arrived),) = receive(Unpacker(), *pack(Replies(healthy=False, replies=[(9, error)])))[0].replies
     assert (number, type(arrived), arrived.message) == (9, type(error), error.message)
+
+
+@pytest.mark.parametrize(
+    "message", [lambda body: Read(5, Unread(DELIVERY._replace(body=body))), lambda body: Do(6, "x", (body,))]
+)
+def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[bytes], Read | Do]) -> None:
+    body = b"x" * 5_000_000
+    pieces = pack(message(body))
+    assert any(piece is body for piece in pieces)
+    assert sum(map(len, pieces)) < len(body) + 1000
+    assert receive(Unpacker(), *pieces) == [message(body)]

@@ -93,6 +93,9 @@ class _Connection(asyncio.Transport):
     def write_eof(self) -> None:
         self.told.append("write_eof")
 
+    def pause_reading(self) -> None:
+        self.told.append("pause_reading")
+
     def resume_reading(self) -> None:
         self.told.append("resume_reading")
 
@@ -129,6 +132,15 @@ def test_input_is_thrown_away_up_to_the_limit() -> None:
     assert not connection.is_closing()
     transport.discard(b" ")
     assert connection.told[-1] == "abort"
+
+
+def test_between_two_pieces_that_are_thrown_away_the_event_loop_does_other_things() -> None:
+    transport, connection = lingering()
+    transport.discard(b" ")
+    assert connection.told[-1] == "pause_reading"
+    _, read_on = connection.timers[-1]
+    read_on()
+    assert connection.told[-1] == "resume_reading"
 
 
 def test_nothing_is_sent_after_our_side_is_closed() -> None:

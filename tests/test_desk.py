@@ -65,7 +65,7 @@ async def _take_reply(replies: Replies) -> Tally:
     desk = Desk(10, _FOR_EVER, lambda: None, tally)
     await desk.open(ours)
     order = asyncio.create_task(desk.do("tidy"))
-    theirs.sendall(pack(replies))
+    theirs.sendall(b"".join(pack(replies)))
     await asyncio.wait_for(order, DEADLINE_SECONDS)
     await desk.close()
     theirs.close()

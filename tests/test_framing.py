@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from receiver.records import Answer
+from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from receiver.web.responses import send_answer
 from tests.harness import ship24
@@ -144,7 +145,9 @@ async def count_ahead(requests: int) -> tuple[int, int]:
 
     config = uvicorn.Config(app, log_config=None)
     config.load()
-    protocol = type("Protocol", (BoundedProtocol,), {"request_timeout_seconds": 60})(config, ServerState(), {})
+    protocol = type("Protocol", (BoundedProtocol,), {"request_timeout_seconds": 60, "parsing": ParsingQueue()})(
+        config, ServerState(), {}
+    )
     ours, theirs = socket.socketpair()
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: protocol, ours)

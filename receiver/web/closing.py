@@ -9,6 +9,7 @@ from typing import Any
 
 MAX_BYTES = 32 * 2**20
 MAX_SECONDS = 5.0
+_PAUSE_SECONDS = 0.01  # between two reads of what is thrown away: it must not keep the event loop busy
 
 
 class LingeringTransport(asyncio.Transport):
@@ -22,6 +23,7 @@ class LingeringTransport(asyncio.Transport):
         self._loop = loop
         self._left = MAX_BYTES
         self._timer: asyncio.TimerHandle | None = None
+        self._next_read: asyncio.TimerHandle | None = None
 
     def write(self, data: Any) -> None:
         """Send bytes, unless our side is closed."""
@@ -51,8 +53,16 @@ class LingeringTransport(asyncio.Transport):
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
+        else:
+            self._transport.pause_reading()
+            self._next_read = self._loop.call_later(_PAUSE_SECONDS, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def forget(self) -> None:
         """Stop waiting: the connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._next_read):
+            if timer is not None:
+                timer.cancel()

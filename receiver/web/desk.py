@@ -194,14 +194,20 @@ class Desk(asyncio.Protocol):
     def _put(self, message: Keep | Read | Do) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        packed = pack(message)
-        self._outgoing.append(packed)
-        self._outgoing_bytes += len(packed)
+        pieces = pack(message)
+        self._outgoing += pieces
+        self._outgoing_bytes += sum(map(len, pieces))
 
     def _flush(self) -> None:
-        """Send what this turn of the loop has collected in one piece: the other end makes one batch of it."""
-        self._transport.write(b"".join(self._outgoing))
-        self._outgoing.clear()
+        """Send what this turn of the loop has collected in one piece: the other end makes one batch of it.
+
+        Large bodies are not copied for it.
+        """
+        if self._outgoing_bytes > _MAX_TURN_BYTES:
+            self._transport.writelines(self._outgoing)
+        else:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing = []
         self._outgoing_bytes = 0
         self._advance()
 

@@ -1,7 +1,8 @@
 """HTTP/1.1 on one connection: uvicorn's protocol on httptools, with the bounds and the framing rules that it leaves open.
 
 Bytes are parsed in small pieces, and no further while a request waits behind another one, so that what a connection sends ahead
-costs its own buffer and no time of the loop. Rules: RFC 9110, 7.8 (Upgrade), 6.5 (trailers); RFC 9112, 6 (message body).
+costs its own buffer and no time of the loop. Beyond a slice, connections take turns. Rules: RFC 9110, 7.8 (Upgrade), 6.5
+(trailers); RFC 9112, 6 (message body).
 """
 
 import asyncio
@@ -15,11 +16,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from receiver import answers
 from receiver.errors import BadRequest, BodyIncomplete, HeadersTooLarge, ReceiverError
 from receiver.web.closing import LingeringTransport
+from receiver.web.parsing import ParsingQueue
 from receiver.web.responses import list_headers
 from receiver.web.safety import secure
 
 MAX_HEAD_BYTES = 32 * 1024
 _PIECE_BYTES = 2048  # parsed at once: at most some hundred requests in one piece
+_SLICE_BYTES = 2 * _PIECE_BYTES  # parsed in one go: most requests whole, and about a millisecond of header lines
 _REFUSAL = "refusal"  # in the scope's state: the error that is the answer to a request whose framing is wrong
 
 
@@ -27,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Bounds a request's head, and the time for its head and body; ignores offers to upgrade; refuses wrong framing in JSON."""
 
     request_timeout_seconds: float
+    parsing: ParsingQueue
     transport: LingeringTransport
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._incomplete = True  # the first request may never begin
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
+        self._in_queue = False
         self._overhead_bytes = 0  # since the last byte of a body, or the end of a head or message
         self._in_head = True
         self._ended_in_piece = False
@@ -75,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _advance(self) -> None:
         self._unset_keepalive_if_required()
         unread, start = self._unread, 0
-        while start < len(unread) and not self.pipeline and not self._refused:
+        while start < min(len(unread), _SLICE_BYTES) and not self.pipeline and not self._refused:
             room = MAX_HEAD_BYTES - self._overhead_bytes
             if room <= 0:
                 self._refuse(HeadersTooLarge(f"Expected a request head of at most {MAX_HEAD_BYTES} bytes in all."))
@@ -86,6 +91,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.has_input = self._refused or self._incomplete or bool(self._unread)
         self._hold(held=bool(self._unread) or self._refused)
         self._bound()
+        if self._unread and not self.pipeline and not self._in_queue:
+            self._in_queue = True
+            self.parsing.put(self.loop, self._advance_in_turn)
+
+    def _advance_in_turn(self) -> None:
+        self._in_queue = False
+        if self._unread and not self.transport.is_closing():
+            self._advance()
 
     def _feed(self, piece: bytes) -> int:
         """Parse a piece; return how many of its bytes were parsed."""

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from receiver.errors import ConfigurationError
 from receiver.settings import Settings
+from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import BoundedProtocol
 
 _BACKLOG = 2048
@@ -39,7 +40,7 @@ def make_server(app: ASGIApp, settings: Settings, stop_seconds: float) -> uvicor
     protocol = type(
         "Protocol",
         (BoundedProtocol,),
-        {"request_timeout_seconds": settings.body_timeout_seconds},
+        {"request_timeout_seconds": settings.body_timeout_seconds, "parsing": ParsingQueue()},
     )
     config = uvicorn.Config(
         app,
