@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from receiver.clock import from_micros, iso
+from receiver.processes import Processes, find_mismatches
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -26,6 +27,9 @@ STORM_CODES = frozenset({"unauthorized", "address_not_allowed"})
 LEARNED_FROM = 14 * DAY
 """From this span the usual pauses of a source are learned: a weekend lies whole in it, whenever it is asked."""
 
+RELAY_LOST = 5 * MINUTE
+"""For so long no relay may run, and processes may know different targets, before it is an alarm: a restart takes less."""
+
 _LEARNED_AFTER = 8 * DAY  # before a week has come round, a source that rests at weekends would be called silent on its first one
 _STALE_FROM = 100  # messages: a share of fewer says little
 _MEANS = {
@@ -36,6 +40,8 @@ _MEANS = {
     "undecidable": "update the service, then replay them; `receiver doctor` names the commands",
     "disk": "make room, or calls will be answered 503",
     "target": "run `receiver targets list` to see the last error",
+    "relay": "start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
+    "settings": "give all processes the same settings, and restart them",
     "token": "set a new one beside it, switch the sender over, then take this one out",
 }
 
@@ -82,13 +88,14 @@ class Disk(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was read. `started_at` is since when this process serves; `disk` is None where it is a database server's; `oldest_due`
-    has for each target with waiting changes when the oldest of them first became due.
+    has for each target with waiting changes when the oldest of them first became due; `running` are all processes that run.
     """
 
     started_at: int
     traffic: Mapping[str, Traffic]
     disk: Disk | None = None
     oldest_due: Mapping[str, int] = field(default_factory=dict)
+    running: Processes = field(default_factory=Processes)
 
 
 class Key(NamedTuple):
@@ -137,6 +144,9 @@ def _find(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> Iterator[tuple[
         yield from _find_disk(Key("disk", "database"), facts.disk, rules.disk_percent, on)
     for target, oldest_due_at in facts.oldest_due.items():
         yield from _find_target(Key("target", target), oldest_due_at, rules.target_minutes, now, on)
+    if rules.target_minutes:
+        yield from _find_lost_relay(Key("relay", ""), facts, round(rules.target_minutes * MINUTE), now, on)
+        yield from _find_differing_settings(facts.running, now, on)
     for subject, ends in rules.token_ends:
         yield from _find_token(Key("token", subject), ends, rules.token_days, from_micros(now).date())
 
@@ -207,6 +217,22 @@ def _find_disk(key: Key, disk: Disk, limit: float, on: Set[Key]) -> Iterator[tup
 def _find_target(key: Key, oldest_due_at: int, limit: float, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
     if _reaches((now - oldest_due_at) / MINUTE, limit, is_on=key in on):
         yield key, f"Changes for {key.subject} have been waiting since {_minute(oldest_due_at)} (limit {limit:g} minutes)"
+
+
+def _find_lost_relay(key: Key, facts: Facts, limit: int, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+    """Changes wait that a receiver makes, and no relay runs. In the first minutes after a start nothing new is said."""
+    wanted = facts.running.received_targets() if facts.running.receivers else facts.oldest_due.keys() if key in on else ()
+    waiting_since = min((at for name, at in facts.oldest_due.items() if name in wanted), default=None)
+    if facts.running.relays or waiting_since is None:
+        return
+    if key in on or now - max(waiting_since, facts.started_at) >= min(limit, RELAY_LOST):
+        yield key, f"Changes have been waiting since {_minute(waiting_since)}, and no relay is running to deliver them"
+
+
+def _find_differing_settings(running: Processes, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+    known = {key.subject for key in on if key.name == "settings"}
+    for target, finding in find_mismatches(running, known, now - RELAY_LOST).items():
+        yield Key("settings", target), f"{finding[0].upper()}{finding[1:]}"
 
 
 def _find_token(key: Key, ends: date, days: int, today: date) -> Iterator[tuple[Key, str]]:

@@ -250,3 +250,20 @@ class SessionRow(NamedTuple):
     actor: str
     began_at: int
     expires_at: int
+
+
+class ProcessRow(NamedTuple):
+    """A process that runs, in one role: `receiver` (makes changes) or `relay` (hands them on). A service has both.
+
+    `targets` are the names of the targets and handlers that it knows in this role; a JSON list in the table. `id` is new at each
+    start, `program` the version of the code, `seen_at` when the process was last known to run.
+    """
+
+    id: str
+    role: str
+    host: str
+    process_id: int
+    program: str
+    started_at: int
+    seen_at: int
+    targets: tuple[str, ...]

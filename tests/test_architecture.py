@@ -31,12 +31,13 @@ MAY_IMPORT = {
     "stopping": "logs",
     "records": "errors",
     "rows": "",
+    "processes": "rows",
     "changes": "clock",
     "targets": "changes",
     "handlers": "changes errors",
     "gate": "addresses errors",
     "probe": "gate",
-    "alarms": "clock",
+    "alarms": "clock processes",
     "states": "changes occurrence records rows",
     "timelines": "occurrence rows",
     "revisions": "occurrence records rows states timelines",
@@ -49,19 +50,19 @@ MAY_IMPORT = {
     "codings": "errors",
     "intake": "codings errors records sources",
     "forgetting": "errors records sources",
-    "storage": "answers changes clock decide errors forgetting identities occurrence records retention rows "
+    "storage": "answers changes clock decide errors forgetting identities occurrence processes records retention rows "
     "states storable timelines",
     "conformance": "gate",
-    "relay": "addresses changes clock errors gate handlers logs outage settings stopping storable storage targets",
+    "relay": "addresses changes clock errors gate handlers logs outage processes rows settings stopping storable storage targets",
     "channel": "records",
     "writer": "answers changes channel clock errors logs outage records retention storage",
     "story": "errors records sources storage",
     "web": "addresses alarms answers channel clock codings customers errors forgetting gate intake logs occurrence outage "
-    "probe records relay retention rows settings sources stopping storable storage story trimming",
+    "probe processes records relay retention rows settings sources stopping storable storage story trimming",
     "service": "intake relay errors logs settings stopping storage web writer",
     "simulation": "errors",
-    "cli": "addresses clock conformance customers errors files forgetting gate intake logs records relay retention rows service "
-    "probe settings simulation sources spreadsheets storage story trimming web",
+    "cli": "addresses clock conformance customers errors files forgetting gate intake logs processes records relay retention "
+    "rows service probe settings simulation sources spreadsheets storage story trimming web",
     "__main__": "cli first_process",
 }
 
@@ -87,7 +88,7 @@ ONLY_IN = {
 PURE = {
     *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
     *("sources", "codings", "intake", "changes", "targets", "trimming", "storable", "probe", "outage"),
-    *("states", "timelines", "revisions", "identities"),
+    *("states", "timelines", "revisions", "identities", "processes"),
 }
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 

@@ -6,15 +6,18 @@ from typing import Any
 import orjson
 import urllib3
 
+from receiver import clock
 from receiver.cli.output import brief
 from receiver.cli.remote import base_url
 from receiver.errors import ConfigurationError
+from receiver.processes import describe_process
 from receiver.relay.assembly import describe_targets, find_targets
 from receiver.settings import Settings
 from receiver.storage import queries
 from receiver.storage.database import Database
 
 _READY_SECONDS = 6.0
+_MAX_SHOWN = 3
 
 
 def check_targets(settings: Settings, database: Database) -> Iterator[tuple[str, str, str]]:
@@ -24,16 +27,18 @@ def check_targets(settings: Settings, database: Database) -> Iterator[tuple[str,
     except ConfigurationError as error:
         yield "fail", "targets", error.message
         return
-    described = describe_targets(known, queries.show_targets(database, [one.subscription.target for one in known]))
+    described = describe_targets(database, known)
     for item in described:
         verdict, finding = _judge(item)
         yield verdict, f"target {item['name']}", finding + _count(item)
     if any(item["waiting"] for item in described):
-        yield from _check_relay(settings)
+        yield _check_relay(settings, database)
 
 
 def _judge(item: Mapping[str, Any]) -> tuple[str, str]:
     name = item["name"]
+    if item["mismatch"] is not None:
+        return "warn", f"settings differ, {item['mismatch']}: "
     if item["kind"] is None:
         return "warn", f"not in the settings; to remove its changes, run `receiver targets drop {name}`: "
     if item["stopped_at"] is not None:
@@ -52,15 +57,23 @@ def _count(item: Mapping[str, Any]) -> str:
     return f"{waiting} waiting{oldest}; {dead} failed"
 
 
-def _check_relay(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Ask the service on this machine, whose readiness warns of a relay that does not run."""
+def _check_relay(settings: Settings, database: Database) -> tuple[str, str, str]:
+    """Look for a relay that was seen, and ask the service on this machine, whose readiness warns of one that does not run."""
+    now = clock.to_micros(clock.now())
+    relays = queries.read_processes(database, now).relays
+    warnings = _ask_warnings(settings)
+    if warnings is not None and "relay" in warnings:
+        return "warn", "relay", "changes wait, and the relay does not run; look for relay_ended in the log"
+    if not relays or (warnings is None and database.has_one_writer):
+        return "warn", "relay", "changes wait, and no relay is running to deliver them; start the service with `receiver serve`"
+    seen = ", ".join(f"{describe_process(row)}, seen {(now - row.seen_at) / 1e6:.0f} s ago" for row in relays[:_MAX_SHOWN])
+    return "ok", "relay", f"{len(relays)} running: {seen}"
+
+
+def _ask_warnings(settings: Settings) -> list[str] | None:
+    """Return the warnings of the service on this machine; None: it does not answer."""
     try:
         answer = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=_READY_SECONDS)
-        warnings = orjson.loads(answer.data)["warnings"]
+        return list(orjson.loads(answer.data)["warnings"])
     except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, KeyError, TypeError):
-        yield "warn", "relay", "changes wait, and no service runs here to deliver them; start it with `receiver serve`"
-        return
-    if "relay" in warnings:
-        yield "warn", "relay", "changes wait, and the relay does not run; look for relay_ended in the log"
-    else:
-        yield "ok", "relay", "running"
+        return None

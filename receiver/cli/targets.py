@@ -11,7 +11,7 @@ from receiver.cli.options import Text, as_json, paged
 from receiver.cli.output import brief, show_json, show_page, show_table
 from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
-from receiver.relay.assembly import describe_targets, find_targets
+from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
@@ -88,7 +88,8 @@ def drop(name: str, *, yes: bool) -> None:
     Waiting and failed changes are deleted and never delivered.
     """
     settings = load()
-    queries.check_unnamed([one.subscription.target for one in find_targets(settings)], name)
+    with reading(settings) as database:
+        queries.check_unnamed(database, target_names(find_targets(settings)), name)
     state = _find(settings, name)
     if not yes:
         kept = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
@@ -133,12 +134,11 @@ def _retry(settings: Settings, name: str) -> int:
 def _read(settings: Settings) -> list[dict[str, Any]]:
     known = find_targets(settings)
     with reading(settings) as database:
-        kept = queries.show_targets(database, [one.subscription.target for one in known])
-    return describe_targets(known, kept)
+        return describe_targets(database, known)
 
 
 def _find(settings: Settings, name: str) -> Mapping[str, Any]:
-    names = [one.subscription.target for one in find_targets(settings)]
+    names = target_names(find_targets(settings))
     with reading(settings) as database:
         queries.check_target(database, names, name)
         return queries.show_targets(database, [name])[name]
@@ -165,6 +165,8 @@ def _wants(item: Mapping[str, Any]) -> str:
 def _state(item: Mapping[str, Any]) -> str:
     if item["stopped_at"] is not None:
         return f"stopped {brief(item['stopped_at'])}: {item['stop_reason']}"
+    if item["mismatch"] is not None:
+        return f"settings differ: {item['mismatch']}"
     if item["failing_since"] is not None:
         return f"failing since {brief(item['failing_since'])}: {_last_line(item['last_error'])}"
     return "ok"

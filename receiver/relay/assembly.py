@@ -1,18 +1,22 @@
 """Which targets there are: the settings' and the user's own functions."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from receiver import clock
 from receiver.changes import Subscription
 from receiver.errors import ConfigurationError
 from receiver.gate import Secret
 from receiver.handlers import find_handlers, has_handlers, subscription_of
+from receiver.processes import find_local_mismatch, find_mismatches
 from receiver.relay.functions import HandlerTarget, StuckCalls
 from receiver.relay.http import HttpTarget
 from receiver.relay.jetstream import NatsTarget
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
 from receiver.settings import Settings
+from receiver.storage import queries
+from receiver.storage.database import Database
 from receiver.targets import TargetSettings
 
 _KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
@@ -45,14 +49,18 @@ def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     return tuple(known.subscription for known in find_targets(settings))
 
 
-def describe_targets(known: Sequence[Known], kept: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def describe_targets(database: Database, known: Sequence[Known]) -> list[dict[str, Any]]:
     """Return for people and programs what the settings say of each target, and what is kept of it (`queries.show_targets`).
 
-    Where something is kept of a target that the settings no longer name, its `kind` is None.
+    Where something is kept of a target that the settings do not name, or a running process knows it, its `kind` is None.
+    `mismatch` says who else knows it and who does not; None: all do.
     """
+    now = clock.to_micros(clock.now())
+    running = queries.read_processes(database, now)
+    mismatches = find_mismatches(running, (), now)
     subscriptions = {one.subscription.target: one for one in known}
     described = []
-    for name, state in kept.items():
+    for name, state in queries.show_targets(database, [*subscriptions, *sorted(running.named_targets())]).items():
         one = subscriptions.get(name, Known("", Subscription(name)))
         wanted = {
             "sources": None if one.subscription.sources is None else sorted(one.subscription.sources),
@@ -60,13 +68,19 @@ def describe_targets(known: Sequence[Known], kept: Mapping[str, Mapping[str, Any
             "milestone_changed": one.subscription.milestone_changed,
             "basis": one.subscription.basis,
         }
-        described.append({"name": name, "kind": one.kind or None, **wanted, **state})
+        mismatch = mismatches.get(name) or find_local_mismatch(running, name, is_named=name in subscriptions)
+        described.append({"name": name, "kind": one.kind or None, **wanted, **state, "mismatch": mismatch})
     return described
 
 
 def has_targets(settings: Settings) -> bool:
     """Tell whether there may be somebody to hand changes to, without a look at the user's own code."""
     return bool(settings.targets) or has_handlers(settings.handlers)
+
+
+def target_names(known: Iterable[Known]) -> tuple[str, ...]:
+    """Return the names of the targets, handlers included."""
+    return tuple(one.subscription.target for one in known)
 
 
 def handler_names(known: Iterable[Known]) -> list[str]:

@@ -7,6 +7,7 @@ import structlog
 from receiver.errors import ConfigurationError
 from receiver.relay.assembly import has_targets
 from receiver.relay.clerk import Clerk
+from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import PATIENCE, FirstRelay, Patience, Supervisor, start_relay
 from receiver.settings import Settings
 from receiver.stopping import STOP_SECONDS, StopAsked, Stopping
@@ -14,6 +15,7 @@ from receiver.storage import version
 from receiver.storage.database import Database
 
 _RELAY_SHARE = 0.7  # of the time to stop
+_LAST_BEAT_SECONDS = 1.0
 
 _log = structlog.get_logger()
 
@@ -42,9 +44,12 @@ async def _run(database: Database, first: FirstRelay, stopping: Stopping, patien
     supervisor = Supervisor(first, clerk.do, patience)
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     stopping.when_forced(supervisor.kill)
+    beating = asyncio.create_task(Heartbeat(clerk.do, None, supervisor.state).run())
     supervisor.start(has_one_writer=database.has_one_writer)
     stopping.when_asked(lambda: loop.call_soon_threadsafe(asked.set))  # type: ignore[arg-type]
     await asked.wait()
     _log.info("stopping")
     await supervisor.stop(stopping.left(_RELAY_SHARE))
+    beating.cancel()
+    await asyncio.wait([beating], timeout=_LAST_BEAT_SECONDS)
     clerk.close()

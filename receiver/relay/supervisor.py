@@ -13,7 +13,7 @@ import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.assembly import Known, handler_names
+from receiver.relay.assembly import Known, handler_names, target_names
 from receiver.relay.forker import Forker
 from receiver.relay.lane import Do
 from receiver.relay.link import RelayLink, read_hello
@@ -72,12 +72,13 @@ def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) ->
 
 
 class RelayState(NamedTuple):
-    """What operators are told: whether the relay runs, how often it ended unasked, when (on the monotonic clock), and how."""
+    """What operators are told: whether the relay runs, for which targets, how often it ended unasked, when and how."""
 
     is_running: bool = False
     crashes: int = 0
     crashed_at: float | None = None
     cause: str | None = None
+    targets: tuple[str, ...] = ()
 
 
 class Supervisor:
@@ -89,7 +90,7 @@ class Supervisor:
 
     def __init__(self, first: FirstRelay, do: Do, patience: Patience = PATIENCE) -> None:
         self._forker = first.forker
-        self._first: socket.socket | None = first.socket
+        self._first: FirstRelay | None = first
         self._do = do
         self._handlers = tuple(handler_names(first.targets))
         self._patience = patience
@@ -136,7 +137,7 @@ class Supervisor:
             task.cancel()
         asyncio.get_running_loop().remove_reader(self._forker.control)
         if self._first is not None:  # it never began, and ends when its socket does
-            self._first.close()
+            self._first.socket.close()
         await asyncio.to_thread(self._forker.close, _KILL_SECONDS)
 
     def kill(self) -> None:
@@ -194,13 +195,13 @@ class Supervisor:
         owner = token_hex(8)
         link = RelayLink(self._do)
         try:
-            socket_ = self._first if role == ALL and self._first is not None else self._forker.start(role)
+            socket_ = self._first.socket if role == ALL and self._first is not None else self._forker.start(role)
         except OSError:
             return "There is no process that could start it. Restart the service."
         self._ends[role] = asyncio.get_running_loop().create_future()
         await asyncio.get_running_loop().create_connection(lambda: link, sock=socket_)
         if role == ALL and self._first is not None:
-            link.hello.set_result(Hello(()))
+            link.hello.set_result(Hello(self._first.targets))
             self._first = None
         self._links[role] = link
         try:
@@ -230,7 +231,7 @@ class Supervisor:
             if self._stopping.is_set():
                 link.say(Finish(0))
             if role == ALL:
-                self._state = self._state._replace(is_running=True)
+                self._state = self._state._replace(is_running=True, targets=target_names(link.hello.result().targets))
             while not end.done() and cause is None:
                 link.say(Ping())
                 cause = await self._look(link, end)

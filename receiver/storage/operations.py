@@ -103,6 +103,21 @@ class SessionTable(Table, table=True):
     expires_at: int = Field(sa_type=BigInteger)
 
 
+class ProcessTable(Table, table=True):
+    """The processes that run, by role: each refreshes its rows (`rows.ProcessRow`). `targets` is a JSON list of names."""
+
+    __tablename__ = "processes"
+
+    id: str = key()
+    role: str = key()
+    host: str = Field(sa_type=Text)
+    process_id: int
+    program: str = Field(sa_type=Text)
+    started_at: int = Field(sa_type=BigInteger)
+    seen_at: int = Field(sa_type=BigInteger)
+    targets: str = Field(sa_type=Text)
+
+
 class TableVersionTable(Table, table=True):
     """The migrations that were applied since this is recorded, each with the version of the program that applied it.
 

@@ -23,7 +23,7 @@ from receiver.storage.inbox import make_harmless
 from receiver.storage.kept import has_bytes, make_delivery, was_kept
 from receiver.storage.ledger import Ledger
 from receiver.storage.model import METADATA
-from receiver.storage.operations import AuditTable, TableVersionTable
+from receiver.storage.operations import AuditTable, ProcessTable, TableVersionTable
 from receiver.storage.pruned import Legacy, read_legacy, take_over
 from receiver.storage.replay import ACTION, Order, Replays
 from receiver.storage.statements import Insert
@@ -49,7 +49,7 @@ _MADE = (
     *(DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable),
     *(EventTable, ChangeTable, TrackerTable, TermTable, LinkTable),
 )
-_LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable)
+_LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable, ProcessTable)
 
 _Step = DeliveryRow | AuditRow
 Take = Callable[[Delivery], Submission]

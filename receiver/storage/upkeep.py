@@ -1,6 +1,7 @@
 """Small writes beside the deliveries: token use, setup windows, counts, and the bounds of what is kept."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, false, insert, select, update
@@ -19,6 +20,7 @@ from receiver.storage.forgetting import erase, forget_tracker
 from receiver.storage.model import METADATA
 from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.outbox import Outbox
+from receiver.storage.processes import note_processes, remove_process
 from receiver.storage.replay import Replays
 from receiver.storage.retention import Retention
 from receiver.storage.sessions import begin_session, end_session, trim_sessions
@@ -48,6 +50,7 @@ class Upkeep:
         self.release_changes, self.has_suspects = release, has_suspects
         self.stop_target, self.resume_target, self.retry_dead = outbox.stop, outbox.resume, outbox.retry_dead
         self.drop_target = drop_target
+        self.note_processes, self.remove_process = partial(note_processes, database), remove_process
         self.forget_tracker = forget_tracker
         self.end_session = end_session
         retention = Retention(database)

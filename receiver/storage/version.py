@@ -14,7 +14,7 @@ from receiver.storage.database import Database
 from receiver.storage.operations import TableVersionTable
 from receiver.storage.tables import table_of
 
-VERSION = "0013"
+VERSION = "0014"
 """The newest migration."""
 
 _CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Lifespan
 from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.relay.assembly import Known
-from receiver.relay.supervisor import FirstRelay, Supervisor
+from receiver.relay.heartbeat import Heartbeat
+from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.stopping import Stopping
@@ -85,14 +86,14 @@ def create_app(
     targets = () if relay is None else relay.targets
     pruner = Pruner(settings.periods(), desk.do, _names(targets))
     supervisor = None if relay is None else Supervisor(relay, desk.do)
+    heartbeat = Heartbeat(desk.do, _names(targets), RelayState if supervisor is None else supervisor.state)
     health = Health(database, desk, partial(_find_warnings, watch, supervisor))
     metrics = Metrics(tally, desk, settings.host, database, operators, reader, _names(targets))
     replayer = Replayer(reader, desk, database)
     doors = _make_doors(settings, doorman)
     routes = [
         *_make_senders_routes(settings, database, doors, desk),
-        Route("/healthz", health.healthz),
-        Route("/readyz", health.readyz),
+        *health.routes(),
         Route("/metrics", metrics.show),
         *_make_api(settings, database, operators, reader, desk, windows, targets).routes(),
         ReplayEndpoint(operators, replayer).route(),
@@ -100,7 +101,7 @@ def create_app(
         *make_console(settings, database, operators, reader, desk, windows, replayer),
         *extra_routes,
     ]
-    work = (windows.run, desk.run, wrong_tokens.run, watch.run, watch.run_settling, pruner.run)
+    work = (windows.run, desk.run, wrong_tokens.run, heartbeat.run, watch.run, watch.run_settling, pruner.run)
     lifespan = _make_lifespan(settings, database, channel, desk, work, watch, notices, wrong_tokens, supervisor, stopping)
     return _make_asgi(routes, lifespan, doors, desk, settings.max_body_bytes)
 

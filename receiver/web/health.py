@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from receiver.errors import ReceiverError
 from receiver.storage.database import Database
@@ -35,6 +36,10 @@ class Health:
         self._desk = desk
         self._alarms = alarms
         self._storage = Cached(self._ask_storage, now=now)
+
+    def routes(self) -> list[Route]:
+        """Return both routes."""
+        return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     async def healthz(self, _request: Request) -> Response:
         """Answer 200 while the process serves."""

@@ -17,6 +17,7 @@ from receiver import __version__, clock, logs
 from receiver.addresses import is_loopback
 from receiver.clock import to_micros
 from receiver.errors import ReceiverError
+from receiver.processes import RECEIVER, RELAY, Processes
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -39,6 +40,7 @@ class Known(NamedTuple):
     token_uses: dict[tuple[str, str], int]
     alarms: list[tuple[str, str]]
     targets: dict[str, queries.TargetCounts]
+    running: Processes
     read_at: int
 
 
@@ -119,7 +121,8 @@ def read_known(database: Database, targets: Sequence[str], now: int) -> Known:
             lags |= {(source, f"0.{share}"): value for share in (50, 90, 99) if (value := lag[f"p{share}_seconds"]) is not None}
     alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
     targets_counts = queries.count_changes(database, targets)
-    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, now)
+    running = queries.read_processes(database, now)
+    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, running, now)
 
 
 def _tell(known: Known) -> Iterator[Metric]:
@@ -130,6 +133,8 @@ def _tell(known: Known) -> Iterator[Metric]:
     uses = {key: at / 1e6 for key, at in known.token_uses.items()}
     yield _gauge("receiver_token_last_use_timestamp_seconds", "When a token last let a call in", uses, "source", "token")
     yield _gauge("receiver_alarm", "What is wrong now", dict.fromkeys(known.alarms, 1), "alarm", "subject")
+    running = {(RECEIVER,): len(known.running.receivers), (RELAY,): len(known.running.relays)}
+    yield _gauge("receiver_processes", "Processes that run on the database, seen in the last two minutes", running, "role")
     yield from _tell_targets(known.targets, known.read_at)
 
 

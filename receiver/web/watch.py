@@ -165,7 +165,8 @@ class Watch:
         traffic = {source: _sum_up(source, recent, history, last_calls.get(source), now) for source in NAMES}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
-        facts = Facts(self._started_at, traffic, _look_at_disk(self._database), queries.find_oldest_due(self._database))
+        disk, running = _look_at_disk(self._database), queries.read_processes(self._database, now)
+        facts = Facts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
         return facts, queries.list_alarms(self._database, only_on=True)
 
 

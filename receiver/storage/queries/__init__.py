@@ -4,6 +4,7 @@ Answers are plain values for JSON: times of ours as ISO 8601 UTC, a courier's as
 rows.
 """
 
+from receiver.storage.processes import read_processes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, Page
@@ -54,6 +55,7 @@ __all__ = [
     "list_trackers",
     "read_lag",
     "read_last_call",
+    "read_processes",
     "read_tallies",
     "setup_windows",
     "show_delivery",

@@ -5,11 +5,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select, tuple_
 
+from receiver import clock
 from receiver.changes import SHIPMENT_MOVES
 from receiver.clock import iso
 from receiver.errors import NotFound, TargetInUse
+from receiver.processes import describe_process
 from receiver.storage.database import Database
 from receiver.storage.dispatches import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
+from receiver.storage.processes import read_processes
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.stranded import list_names
 from receiver.storage.tables import table_of
@@ -45,10 +48,14 @@ def check_target(database: Database, names: Sequence[str], target: str) -> None:
     raise NotFound(f"There is no target {target}. {known}")
 
 
-def check_unnamed(names: Sequence[str], target: str) -> None:
-    """Raise TargetInUse for a target that is among the settings' `names`."""
+def check_unnamed(database: Database, names: Sequence[str], target: str) -> None:
+    """Raise TargetInUse for a target that is among the settings' `names`, or that a running process knows."""
     if target in names:
         raise TargetInUse(f"The settings name {target}. Remove it from them and restart the service first. Nothing was removed.")
+    running = read_processes(database, clock.to_micros(clock.now()))
+    for row in (*running.receivers, *running.relays):
+        if target in row.targets:
+            raise TargetInUse(f"{target} is in use: {describe_process(row)} knows it. Restart that first. Nothing was removed.")
 
 
 def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:

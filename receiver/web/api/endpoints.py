@@ -112,7 +112,7 @@ class Api:
     async def _drop_target(self, request: Request) -> Response:
         operator = self._operators.identify(request)
         ordered = await read_order(DropOrdered, request)
-        queries.check_unnamed(self._targets, ordered.target)
+        await self._reader.read(queries.check_unnamed, self._database, self._targets, ordered.target)
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         entry = operator.entry(clock.now(), "targets drop", ordered.target, None)
         deadline = monotonic() + _DROP_SECONDS

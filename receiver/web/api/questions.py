@@ -113,8 +113,7 @@ class Questions:
         return {"items": queries.list_alarms(self._database, only_on=asked.state == "on"), "next": None}
 
     def _told(self, _asked: NothingAsked, _path: PathValues) -> dict[str, Any]:
-        names = [known.subscription.target for known in self._targets]
-        return {"items": describe_targets(self._targets, queries.show_targets(self._database, names)), "next": None}
+        return {"items": describe_targets(self._database, self._targets), "next": None}
 
     def _dead(self, asked: DeadAsked, _path: PathValues) -> dict[str, Any]:
         return queries.list_dead(self._database, asked.target, asked.limit, asked.cursor).as_json()

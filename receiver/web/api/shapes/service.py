@@ -96,7 +96,7 @@ class TargetItem(Shape):
     """Somebody who is told of changes. `kind` is null where the settings no longer name it; `sources` and `milestones` are those
     that it wants, null for all. `waiting` and `dead` are exact up to 10,000; with more they are 10,000 and capped.
     `oldest_due_at` is when the oldest waiting change first became due, `failing_since` the same of the oldest one whose last try
-    failed with `last_error`.
+    failed with `last_error`. `mismatch` says which running processes know it and which do not, null where all do.
     """
 
     name: str
@@ -114,6 +114,7 @@ class TargetItem(Shape):
     dead_capped: bool
     stopped_at: Moment | None
     stop_reason: str | None
+    mismatch: str | None
 
 
 class Targets(Shape):

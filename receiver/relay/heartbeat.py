@@ -1,0 +1,79 @@
+"""A sign of life in the database: that this process runs, in which roles, and which targets it knows."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from secrets import token_hex
+
+import structlog
+
+from receiver import __version__, clock
+from receiver.errors import ReceiverError, name_error
+from receiver.outage import Outage
+from receiver.processes import RECEIVER, RELAY
+from receiver.relay.lane import Do
+from receiver.relay.supervisor import RelayState
+from receiver.rows import ProcessRow
+
+_BEAT_MICROS = 30_000_000
+_LOOK_SECONDS = 2.0  # at the roles: a new one, or another list of targets, is put down at once
+
+_log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Refreshes the rows of this process every 30 seconds.
+
+    `received` are the names of the targets that it makes changes for; None: it is no receiver. `relay` returns whether its relay
+    runs, and for which targets.
+    """
+
+    def __init__(self, do: Do, received: Sequence[str] | None, relay: Callable[[], RelayState]) -> None:
+        self._id = token_hex(16)
+        self._do = do
+        self._received = received
+        self._relay = relay
+        self._started_at = clock.to_micros(clock.now())
+        self._noted: dict[str, tuple[str, ...]] = {}
+        self._noted_at = 0
+        self._outage = Outage()
+
+    async def run(self) -> None:
+        """Beat until cancelled, then remove the rows."""
+        try:
+            await self._beat_on()
+        finally:
+            with suppress(Exception):  # they go out of date by themselves
+                await self._do("remove_process", self._id)
+
+    async def _beat_on(self) -> None:
+        """Beat again and again; a beat that fails is logged, and the next one comes in its time."""
+        while True:
+            try:
+                await self.beat(clock.to_micros(clock.now()))
+                self._outage.end()
+            except Exception as error:
+                cause = error.message if isinstance(error, ReceiverError) else name_error(error)
+                if self._outage.begin(cause):
+                    _log.warning("heartbeat_failed", cause=cause)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def beat(self, now: int) -> None:
+        """Put down that this process runs, if that is due or something is new. Raises ReceiverError."""
+        roles = self._find_roles()
+        is_new = any(self._noted.get(role) != names for role, names in roles.items())
+        if roles and (is_new or abs(now - self._noted_at) >= _BEAT_MICROS):
+            host, process_id = socket.gethostname(), os.getpid()
+            rows = [
+                ProcessRow(self._id, role, host, process_id, __version__, self._started_at, now, names)
+                for role, names in roles.items()
+            ]
+            await self._do("note_processes", rows)
+            self._noted, self._noted_at = roles, now
+
+    def _find_roles(self) -> dict[str, tuple[str, ...]]:
+        relay = self._relay()
+        roles = {RECEIVER: self._received, RELAY: relay.targets if relay.is_running else None}
+        return {role: tuple(sorted(names)) for role, names in roles.items() if names is not None}

@@ -1,0 +1,51 @@
+"""The processes that run: each refreshes its rows, and removes those of processes that no longer run."""
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, delete, or_, select
+
+from receiver.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes
+from receiver.rows import ProcessRow
+from receiver.storable import make_storable
+from receiver.storage.database import Database
+from receiver.storage.operations import ProcessTable
+from receiver.storage.tables import table_of
+
+KEPT_MICROS = 3600 * 1_000_000
+"""For so long the row of a process stays that is no longer seen."""
+
+
+def note_processes(database: Database, connection: Connection, rows: Sequence[ProcessRow]) -> None:
+    """Put down that one process runs, with a row for each of its roles; remove the rows of processes that are gone.
+
+    Where only one process writes, all others are gone. A time far in the future is that of a clock that was wrong.
+    """
+    table, now = table_of(ProcessTable), rows[0].seen_at
+    for row in rows:
+        values = row._asdict() | {"host": make_storable(row.host), "targets": json.dumps(row.targets)}
+        statement = database.insert(table).values(values)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns), set_={"seen_at": row.seen_at, "targets": values["targets"]}
+        )
+        connection.execute(statement)
+    gone = or_(table.c.seen_at < now - KEPT_MICROS, table.c.seen_at > now + KEPT_MICROS)
+    if database.has_one_writer:
+        gone = table.c.id != rows[0].id
+    connection.execute(delete(table).where(gone))
+
+
+def remove_process(connection: Connection, process: str) -> None:
+    """Remove the rows of a process that ends."""
+    table = table_of(ProcessTable)
+    connection.execute(delete(table).where(table.c.id == process))
+
+
+def read_processes(database: Database, now: int) -> Processes:
+    """Return the processes that run, the longest running first. `now` in microseconds."""
+    table = table_of(ProcessTable)
+    seen = and_(table.c.seen_at >= now - RUNNING_MICROS, table.c.seen_at <= now + RUNNING_MICROS)
+    with database.read() as connection:
+        found = connection.execute(select(table).where(seen).order_by(table.c.started_at, table.c.id)).mappings()
+        rows = [ProcessRow(**{**row, "targets": tuple(json.loads(row["targets"]))}) for row in found]
+    return Processes([row for row in rows if row.role == RECEIVER], [row for row in rows if row.role == RELAY])
