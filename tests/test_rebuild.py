@@ -329,3 +329,10 @@ def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
         change(into, "DELETE FROM alarms", "CREATE TABLE somebody_elses (id INTEGER)")
         with pytest.raises(ConfigurationError, match="somebody_elses"):
             check_empty(database)
+
+
+def test_processes_that_ran_on_the_old_database_are_not_copied(post: Post, into: str) -> None:
+    columns = "id, role, host, process_id, program, started_at, seen_at, targets"
+    change(post.url, f"INSERT INTO processes ({columns}) VALUES ('a', 'relay', 'h', 7, '1', 1, 1, '[]')")
+    rebuild(post.database, into)
+    assert read_rows(into, "SELECT * FROM processes") == []

@@ -17,13 +17,16 @@ Contents = dict[str, list[tuple[Any, ...]]]
 
 
 def contents(url: str, without: Collection[str] = ()) -> Contents:
-    """Return the rows of every table, sorted; `without` names tables, or columns as `table.column`, that are left out."""
+    """Return the rows of every table but `processes`, where the time of those that run goes on; sorted.
+
+    `without` names tables, or columns as `table.column`, that are left out, too.
+    """
     database = Database(url)
     try:
         with database.read() as connection:
             found = {}
             for table in METADATA.sorted_tables:
-                if table.name not in without:
+                if table.name not in {"processes", *without}:
                     columns = [column for column in table.columns if f"{table.name}.{column.name}" not in without]
                     rows = [tuple(row) for row in connection.execute(select(*columns))]
                     found[table.name] = sorted(rows, key=repr)
