@@ -16,9 +16,11 @@ from hypothesis import HealthCheck, settings
 from receiver.storage.queries import deliveries, pages, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
-from tests.harness.service import Service, serving
+from tests.harness.service import PATIENT, Service, serving
 
-settings.register_profile("receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 settings.load_profile("receiver")
 
 StartService = Callable[..., Service]
@@ -114,11 +116,14 @@ def archive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[StartService]:
-    """Start services: `service(url, setting="value")`. The tables are made first; all processes end with the test."""
+    """Start services: `service(url, setting="value")`. The tables are made first; all processes end with the test.
+
+    A commit may take as long as a busy machine needs, unless a test says how long.
+    """
     with ExitStack() as stack:
 
         def start(url: str, prefix: Sequence[str] = (), **settings: str) -> Service:
             directory = tmp_path / f"service-{next(_numbers)}"
-            return stack.enter_context(serving(directory, url, prefix, **settings))
+            return stack.enter_context(serving(directory, url, prefix, **PATIENT | settings))
 
         yield start

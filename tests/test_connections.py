@@ -11,9 +11,9 @@ from tests.harness.wire import head_of, read_all, read_until, request
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that gives a request two seconds to be complete."""
+    """A service that gives a request five seconds to be complete."""
     folder = tmp_path_factory.mktemp("hasty")
-    with serving(folder, f"sqlite:///{folder}/hasty.db", body_timeout_seconds="2") as service:
+    with serving(folder, f"sqlite:///{folder}/hasty.db", body_timeout_seconds="5") as service:
         yield service
 
 

@@ -195,7 +195,7 @@ def test_retry_after_is_a_number_of_seconds_or_a_date(value: str | None, seconds
 )
 def test_one_that_hangs_or_drips_is_cut_off_when_its_time_is_up(answer: Answer) -> None:
     with answering(answer) as endpoint:
-        assert isinstance(post_one(endpoint, seconds=0.3), TimeoutError)
+        assert isinstance(post_one(endpoint, seconds=1.0), TimeoutError)
         wait_until(lambda: endpoint.ended == 1, "the connection is let go of while the other side goes on")
 
 

@@ -37,7 +37,7 @@ from receiver.web.windows import SetupWindows
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.load import until_taken
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+from tests.harness.service import PATIENT, SHIP24, TOKEN, Reply, Service, serving
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 
@@ -255,7 +255,7 @@ def test_a_customer_list_of_five_megabytes_is_served(running: Service) -> None:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("large")
-    with serving(folder, f"sqlite:///{folder}/large.db", shiipp_tokens=TOKEN, ops_tokens="ops-token") as service:
+    with serving(folder, f"sqlite:///{folder}/large.db", shiipp_tokens=TOKEN, ops_tokens="ops-token", **PATIENT) as service:
         yield service
 
 

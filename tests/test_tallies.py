@@ -220,7 +220,7 @@ def test_two_processes_count_beside_each_other(service: StartService, postgresql
 
 def test_nothing_is_counted_twice_or_lost_while_the_database_is_away(service: StartService, own_cluster: Cluster) -> None:
     url = own_cluster.create_database("away")
-    running = service(url, commit_timeout_seconds="2", queue_deliveries="1")
+    running = service(url, queue_deliveries="1")
     some_calls(running)
     own_cluster.stop("immediate")
     assert {running.post(single()).status for _ in range(5)} == {503}
