@@ -32,6 +32,7 @@ def test_the_command_rebuilds_beside_a_running_service_and_says_what_there_is(
     shown = run(tmp_path, database_url, "--into", into)
     assert "holds the same" in shown
     assert [line.split() for line in shown.splitlines() if line.startswith("trackers")] == [["trackers", "1", "1", "0"]]
+    assert list(tmp_path.glob("another.db-*")) == []  # no WAL: who moves the file has all of it
     rebuilt = service(into)
     assert rebuilt.post(body).outcomes() == ["duplicate", "duplicate"]
 

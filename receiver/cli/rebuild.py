@@ -67,6 +67,7 @@ def _rebuild(settings: Settings, database: Database, target: Database) -> None:
                 complain(_NOT_WHOLE.format(target=target))
                 raise
         found = list(compare(source, target))
+        target.close_readers()  # before the writing connection: only that one empties the WAL, and only as the last
     columns = ("table", "before", "after", "differing")
     show_table(columns, ((*row[:3], "-" if row.differing is None else row.differing) for row in found), numbers=columns[1:])
     differing = sum(row.differing or abs(row.after - row.before) for row in found)
