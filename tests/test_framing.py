@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -289,6 +290,38 @@ def test_who_waits_for_100_continue_gets_it_when_the_body_is_wanted(framed: Serv
         assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
         connection.sendall(body)
         assert codes(parse(read_all(connection))) == [(200, None)]
+
+
+@pytest.mark.parametrize("rest", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{"])
+def test_who_sends_no_more_gets_the_answers_to_what_was_sent(framed: Service, rest: bytes) -> None:
+    """It has closed its side of the connection only (RFC 9293, 3.6)."""
+    first, second = request(ship24.single()), request(ship24.single())
+    with framed.held_up(), framed.socket() as connection:
+        connection.sendall(first + second + rest)
+        connection.shutdown(socket.SHUT_WR)
+        wait_until(lambda: _is_half_closed(framed, connection), "the service knows that nothing more comes")
+        framed.writer().resume()
+        answers = read_all(connection)
+    assert codes(parse(answers)) == [(200, None)] * 2
+
+
+def _is_half_closed(service: Service, connection: socket.socket) -> bool:
+    """Tell whether the service still has the connection whose other side is closed."""
+    assert service.process is not None
+    port = connection.getsockname()[1]
+    states = [c.status for c in psutil.Process(service.process.pid).net_connections("tcp") if c.raddr and c.raddr.port == port]
+    return states == [psutil.CONN_CLOSE_WAIT]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{", _HEALTH])
+def test_a_connection_on_which_nothing_more_comes_is_closed(framed: Service, sent: bytes) -> None:
+    assert codes(exchange(framed, sent, shut=True)) == ([(200, None)] if sent == _HEALTH else [])
+
+
+def test_a_sender_of_http_1_0_gets_no_100_continue(framed: Service) -> None:
+    """It would take it for the answer (RFC 9110, 10.1.1)."""
+    whole = request(ship24.single(), "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    assert codes(exchange(framed, whole)) == [(200, None)]
 
 
 def test_who_waits_for_100_continue_in_vain_is_told_that_the_connection_ends(framed: Service) -> None:

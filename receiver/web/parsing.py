@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-_TURN_SECONDS = 0.004
+_TURN_SECONDS = 0.002
 
 
 class ParsingQueue:

@@ -39,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
         self._in_queue = False
+        self._is_at_end = False  # of what the peer sends
         self._overhead_bytes = 0  # since the last byte of a body, or the end of a head or message
         self._in_head = True
         self._ended_in_piece = False
@@ -71,11 +72,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = self._unread + data if self._unread else data
         self._advance()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Tell whether the connection stays open: the peer sends no more, but may wait for answers to what it has sent."""
+        self._is_at_end = True
+        return self._is_answering()
+
     def on_response_complete(self) -> None:
-        """Go on with what was sent ahead."""
+        """Go on with what was sent ahead; close the connection after the last answer if no more can come."""
         super().on_response_complete()
         if self._unread and not self.transport.is_closing():
             self._advance()
+        if self._is_at_end and not self._is_answering():
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Tell whether a whole request waits for its answer; the last one may never become whole."""
+        is_pending = self.cycle is not None and not self.cycle.response_complete and not self.transport.is_closing()
+        return is_pending and (bool(self.pipeline) or self._in_head)
 
     def _advance(self) -> None:
         self._unset_keepalive_if_required()
@@ -157,6 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise BadRequest("Expected no transfer coding but `chunked`.")
+        if self.parser.get_http_version() == "1.0":  # its senders know no 100 (RFC 9110, 10.1.1)
+            self.expect_100_continue = False
         super().on_headers_complete()
         self._in_head = False
         if self.expect_100_continue:  # told no, it may send the body or not: then nobody knows where the next request begins
