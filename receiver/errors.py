@@ -210,6 +210,14 @@ class SchemaOutdated(StorageUnavailable):
     """This program does not work on the tables: there are none, or they are of another version; the message says what to do."""
 
 
+class NoDatabase(SchemaOutdated):
+    """There is no database, and nothing here shows that there was one: no file, or no tables in it."""
+
+
+class DatabaseLost(StorageUnavailable):
+    """There is no database although one belongs here. Only its copy brings it back, not `receiver migrate`."""
+
+
 def name_error(error: BaseException) -> str:
     """Name an error and its place, without the content: the messages of drivers and parsers quote it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]

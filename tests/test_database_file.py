@@ -335,6 +335,90 @@ def service_env(env: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **env}
 
 
+# What commands advise when it is not there
+
+
+def remove_with_lock(file: Path) -> None:
+    file.unlink()
+    Path(f"{file}.lock").unlink()
+
+
+def remove_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+def move_folder(file: Path) -> None:
+    file.parent.rename(file.parent.with_name("moved"))
+
+
+def move_folder_and_make_an_empty_one(file: Path) -> None:
+    move_folder(file)
+    file.parent.mkdir()
+
+
+LOST_WHILE_SERVED = [
+    *(remove, move_away, remove_all, remove_with_lock, remove_folder, move_folder, move_folder_and_make_an_empty_one),
+    *(replace_by_an_empty_file, replace_by_another_database, empty),
+]
+"""What leaves no tables of ours at the path."""
+
+
+@pytest.mark.parametrize("harm", LOST_WHILE_SERVED, ids=lambda harm: harm.__name__)
+def test_commands_beside_a_service_that_lost_its_file_say_how_to_put_it_back_and_make_no_other(
+    running: Service, data: Path, harm: Callable[[Path], None]
+) -> None:
+    harm(data / "receiver.db")
+    commands = (
+        "trackers list",
+        "stats",
+        "prune --dry-run",
+        "deliveries replay --all --dry-run",
+        "setup-window ship24 --minutes 5",
+    )
+    for command in commands:
+        done = run_command(*command.split(), cwd=running.directory, env=running.env)
+        assert done.returncode in {1, 2}, command
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "migrate" not in done.stderr, done.stderr
+    findings = {item["subject"]: item for item in json.loads(doctor(running))}
+    assert findings["database"]["verdict"] == "fail"
+    assert "migrate" not in findings["database"]["finding"]
+    assert "copy" in findings["database"]["finding"], findings["database"]
+    size = (data / "receiver.db").stat().st_size if (data / "receiver.db").exists() else None
+    assert run_command("migrate", cwd=running.directory, env=running.env).returncode != 0
+    assert size == ((data / "receiver.db").stat().st_size if (data / "receiver.db").exists() else None)
+    answer = running.get("/readyz")
+    assert (answer.status, answer.json()["checks"]["database"]["ok"] and answer.json()["checks"]["schema"]["ok"]) == (503, False)
+
+
+def test_a_file_of_which_only_the_log_is_left_is_not_made_anew(crashed: Service, data: Path) -> None:
+    log = (data / "receiver.db-wal").read_bytes()
+    for prepare in (remove, Path.touch):
+        prepare(data / "receiver.db")
+        for command in ("migrate", "serve", "prune", "trackers list"):
+            done = run_command(*command.split(), cwd=data, env=crashed.env)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert f"restore your copy of it to {data}/receiver.db" in done.stderr
+            assert "migrate" not in done.stderr
+        assert (data / "receiver.db-wal").read_bytes() == log
+    shutil.copy(data / "today" / "receiver.db", data / "receiver.db")
+    crashed.restart()
+    assert {"of-yesterday-9", "of-today-9"} <= kept(crashed.database_url)
+
+
+def test_a_file_that_was_removed_after_the_service_had_stopped_is_missed_by_its_lock(running: Service, data: Path) -> None:
+    assert running.stop() == 0
+    for file in all_of(data / "receiver.db"):
+        file.unlink(missing_ok=True)
+    done = run_command("trackers", "list", cwd=data, env=running.env)
+    assert done.returncode == 1
+    assert "restore your copy" in done.stderr
+    assert f"remove {data}/receiver.db.lock first" in done.stderr
+    (data / "receiver.db.lock").unlink()
+    done = run_command("trackers", "list", cwd=data, env=running.env)
+    assert (done.returncode, "Run `receiver migrate` first" in done.stderr) == (2, True)
+
+
 # The doctor
 
 

@@ -17,7 +17,7 @@ from click.shell_completion import shell_complete
 
 from receiver import __version__
 from receiver.cli.complaints import complain, end_line
-from receiver.errors import ConfigurationError, ReceiverError, SchemaOutdated, WriterTaken
+from receiver.errors import ConfigurationError, NoDatabase, ReceiverError, SchemaOutdated, WriterTaken
 
 _NAME = "receiver"
 _WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
@@ -127,6 +127,8 @@ def _open_standard_files() -> None:
 
 def _explain(error: Exception) -> int:
     """Say in one line what is wrong, and return the exit code for it."""
+    if isinstance(error, NoDatabase):
+        error = _ask_service(error)
     if isinstance(error, ReceiverError):
         complain(error.message)
         return 2 if isinstance(error, _WRONG_USE) else 1
@@ -146,6 +148,13 @@ def _explain(error: Exception) -> int:
         return 2
     complain(f"Cannot write the output: {reason}." if error.errno in _NOT_WRITTEN else f"{reason}.")
     return 1
+
+
+def _ask_service(error: NoDatabase) -> ReceiverError:
+    """Ask the running service whether it had the database that is not there."""
+    explained = import_module("receiver.cli.missing").explain_no_database(error)  # few commands end here
+    assert isinstance(explained, ReceiverError)
+    return explained
 
 
 def _drop_unwritten() -> None:

@@ -10,12 +10,13 @@ import urllib3
 
 from receiver import clock, probe
 from receiver.addresses import is_listed, read_address
+from receiver.cli.missing import explain_no_database
 from receiver.cli.options import OneOf
 from receiver.cli.output import brief, show_json, show_table
 from receiver.cli.remote import base_url
 from receiver.cli.sample import show_sample
 from receiver.cli.target_checks import check_targets
-from receiver.errors import ReceiverError, WriterTaken
+from receiver.errors import NoDatabase, ReceiverError, WriterTaken
 from receiver.gate import AddressPolicy, Gate
 from receiver.settings import Settings, load
 from receiver.sources import NAMES, Source
@@ -66,7 +67,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     """Give the findings; of a database that cannot be read as it should be nothing more is asked."""
     database = Database(settings.database_url)
     try:
-        found = list(_look_at_database(database))
+        found = list(_look_at_database(settings, database))
         yield from found
         readable = all(finding.subject != "database" or finding.verdict == "ok" for finding in found)
         if readable:
@@ -82,7 +83,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     yield from _try_server(settings)
 
 
-def _look_at_database(database: Database) -> Iterator[Finding]:
+def _look_at_database(settings: Settings, database: Database) -> Iterator[Finding]:
     try:
         version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
@@ -90,6 +91,8 @@ def _look_at_database(database: Database) -> Iterator[Finding]:
         if database.path is not None:
             yield _look_for_damage(database)
             yield from _look_at_permissions(database.path)
+    except NoDatabase as error:
+        yield Finding("fail", "database", explain_no_database(error, settings).message)
     except ReceiverError as error:
         yield Finding("fail", "database", error.message)
     finally:

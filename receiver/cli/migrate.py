@@ -3,6 +3,7 @@
 import click
 
 from receiver import logs
+from receiver.cli.missing import refuse_beside_service
 from receiver.settings import load
 from receiver.storage import schema
 from receiver.storage.database import Database
@@ -14,6 +15,7 @@ def migrate() -> None:
     settings = load()
     logs.configure(settings.log_format, settings.secrets())
     database = Database(settings.database_url)
+    refuse_beside_service(settings, database)
     database.take(create=True)
     try:
         click.echo(f"{database} is at version {schema.migrate(database)}")

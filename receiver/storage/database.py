@@ -67,8 +67,8 @@ class Database:
     def take(self, *, create: bool = False) -> None:
         """Become the process that writes; with `create`, make a SQLite file that is not there yet.
 
-        Raises WriterTaken if another one does (SQLite), SchemaOutdated if there is no file, StorageUnavailable if this user may
-        not write.
+        Raises WriterTaken if another one does (SQLite), NoDatabase or DatabaseLost if there is no file, StorageUnavailable if
+        this user may not write.
         """
         self.close_readers()  # their locks would end with a descriptor that is closed because the file is taken
         if self._file is not None:
@@ -104,8 +104,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a read-only connection.
 
-        Raises SchemaOutdated if there is no file yet, StorageUnavailable if it cannot be read, UnexpectedShape for a value that
-        no row can have.
+        Raises NoDatabase or DatabaseLost if there is no file, StorageUnavailable if it cannot be read, UnexpectedShape for a
+        value that no row can have.
         """
         if self._file is not None and self._file.has_changed_for_readers():
             self.close_readers()

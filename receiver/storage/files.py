@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from receiver.errors import SchemaOutdated, StorageUnavailable, WriterTaken
+from receiver.errors import StorageUnavailable, WriterTaken
 from receiver.storage.lock import WriterLock
+from receiver.storage.missing import explain_left_log, explain_missing
 from receiver.storage.wal import Mark, check_log, mark_log, read_file_mark, read_salt, wal_of
 
 _MAGIC = b"SQLite format 3\0"
@@ -97,11 +98,13 @@ class DatabaseFile:
     def take(self, *, create: bool) -> None:
         """Lock the file against other writing processes; with `create`, make it where there is none.
 
-        Raises SchemaOutdated, WriterTaken, StorageUnavailable.
+        Raises NoDatabase, DatabaseLost, WriterTaken, StorageUnavailable.
         """
         if self._lock is None:
             if not create and not self._path.exists():
-                raise self._missing()
+                raise explain_missing(self._path)
+            if lost := explain_left_log(self._path):
+                raise lost
             lock = WriterLock(self._path, create=create)
             try:
                 check_log(self._path, lock.descriptor)
@@ -132,12 +135,18 @@ class DatabaseFile:
     def has_changed_for_readers(self) -> bool:
         """Tell whether the path leads to other files than when this was asked last, so that readers have to open them.
 
-        Raises SchemaOutdated if there never was a database, DatabaseFileLost if it is gone.
+        Raises NoDatabase if there never was a database, DatabaseLost or DatabaseFileLost if it is gone.
         """
         if not self._path.exists():
-            raise self._missing() if self._read is None else DatabaseFileLost(f"The database file {self._path} is gone.")
+            raise (
+                explain_missing(self._path)
+                if self._read is None
+                else DatabaseFileLost(f"The database file {self._path} is gone.")
+            )
         if self._read is not None and not self._read.has_changed():
             return False
+        if lost := explain_left_log(self._path):
+            raise lost  # to open an empty file, even to read it, removes the log beside it
         self._read = OpenFiles(self._path)
         return True
 
@@ -155,9 +164,6 @@ class DatabaseFile:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    def _missing(self) -> SchemaOutdated:
-        return SchemaOutdated(f"There is no database at {self._path} yet. Run `receiver migrate` first.")
 
 
 def _identify(file: Path | int) -> _Identity | None:

@@ -95,6 +95,35 @@ class WriterLock:
             sleep(0.05)
 
 
+def find_writer(database: Path) -> int | None:
+    """Return the process that holds the lock beside a database file, or None. Takes nothing from a process that wants it."""
+    try:
+        with Path(f"{database}.lock").open("rb") as lock:
+            written = lock.read(20).strip()
+            holder = int(written) if written.isdigit() else 0
+            if holder == 0 or not _lives(holder):
+                return None
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return holder
+    except OSError:
+        pass
+    return None
+
+
+def is_locked(database: Path) -> bool:
+    """Tell whether a process that writes has locked this very file, or that cannot be known. Close all readers before."""
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return True
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    try:
+        with database.open("r+b") as file:
+            kind, *_ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))
+    except OSError:
+        return True
+    return bool(kind != fcntl.F_UNLCK)
+
+
 def _flock(descriptor: int) -> int | None:
     """Lock a file; return None, or the process id that the holder has written into it, 0 if there is none."""
     try:

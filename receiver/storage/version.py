@@ -9,8 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 from receiver import __version__
-from receiver.errors import SchemaOutdated
+from receiver.errors import NoDatabase, SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
+from receiver.storage.missing import explain_replaced
 from receiver.storage.operations import TableVersionTable
 from receiver.storage.tables import table_of
 
@@ -90,10 +91,16 @@ def is_served(connection: Connection) -> bool:
 
 def check(database: Database) -> None:
     """Raise SchemaOutdated if this program does not work on the tables, StorageUnavailable if there is no database."""
-    with database.read() as connection:
-        _check(read_version(connection))
+    try:
+        with database.read() as connection:
+            _check(read_version(connection))
+    except StorageUnavailable:
+        database.close_readers()
+        if database.path is not None and (lost := explain_replaced(database.path)):
+            raise lost from None
+        raise
 
 
 def _check(found: FoundVersion) -> None:
     if reason := explain_mismatch(found):
-        raise SchemaOutdated(reason)
+        raise (NoDatabase if found.version is None else SchemaOutdated)(reason)

@@ -77,5 +77,8 @@ def has_room(database: Database) -> bool:
     """Tell whether the disk under an embedded database is not nearly full; a server's disk is the server's to watch."""
     if database.path is None:
         return True
-    usage = shutil.disk_usage(database.path.parent)
+    try:
+        usage = shutil.disk_usage(database.path.parent)
+    except OSError:
+        return False  # the folder is gone
     return usage.free > min(_MIN_FREE_BYTES, usage.total * _MIN_FREE_SHARE)

@@ -206,5 +206,8 @@ def _look_at_disk(database: Database) -> Disk | None:
     """Return the room on the disk of an embedded database; a server's is the server's to watch."""
     if database.path is None:
         return None
-    usage = shutil.disk_usage(database.path.parent)
+    try:
+        usage = shutil.disk_usage(database.path.parent)
+    except OSError:
+        return None  # the folder is gone: deliveries are answered 503, and readiness says so
     return Disk(usage.free, usage.total)
