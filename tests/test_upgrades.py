@@ -1,6 +1,7 @@
 """Upgrades: a program works on the tables of the next version, and serves nothing on tables that it does not know."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from tests.harness.contents import check_whole
 from tests.harness.earlier import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.inbox import opened
 from tests.harness.load import together
-from tests.harness.service import Service, environment, read_rows, run_command
+from tests.harness.service import Service, environment, read_rows, run_command, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.traffic import Traffic
 
@@ -95,6 +96,59 @@ def test_a_migration_that_contracts_says_which_version_still_works_on_its_tables
     for script in SINCE_EARLIER:
         if hasattr(script.module, "compatible_from"):
             assert script.module.compatible_from in known[: known.index(script.revision)]
+
+
+def test_a_migration_that_fills_rows_is_not_the_newest() -> None:
+    """Until the next one is applied, the version tells that the rows may not all be filled."""
+    filling = [script.revision for script in SCRIPTS.walk_revisions() if hasattr(script.module, "fill")]
+    assert filling
+    assert VERSION not in filling
+
+
+BLOCKS_WITHOUT_MILESTONE = ["{}", '{"statusMilestone": 7}', '{"statusMilestone": ""}', "null", '{"statusMilestone": "\\u0000"}']
+
+
+def add_trackers(url: str, number: int, source: str = "ship24") -> None:
+    """Add trackers as version 0.1.0 has them, `t-1000` and those after it, each with a block."""
+    columns = "source, subject, tracker_id, version, snapshot_generated_at, created_at, moved_at, moves, snapshot_message_id"
+    values = f"'{source}', 'parcel', 't-' || i, 1, 1, 1, 1, 1, 'm'"
+    block = """'{"statusMilestone": " delivered "}'"""
+    counted = f"WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < {999 + number})"
+    change(url, f"{counted} INSERT INTO trackers ({columns}, shipment) SELECT {values}, {block} FROM n")
+
+
+def count_milestones(url: str) -> dict[str | None, int]:
+    found = read_rows(url, "SELECT shipment_milestone, count(*) AS n FROM trackers GROUP BY shipment_milestone")
+    return {row["shipment_milestone"]: row["n"] for row in found}
+
+
+def test_rows_of_the_version_before_are_filled_also_where_the_first_try_was_interrupted(database_url: str) -> None:
+    upgrade(database_url, EARLIER_TABLES)
+    add_trackers(database_url, 1_001)
+    add_trackers(database_url, 3, "shiipp")
+    for number, block in enumerate(BLOCKS_WITHOUT_MILESTONE):
+        change(database_url, f"UPDATE trackers SET shipment = '{block}' WHERE tracker_id = 't-{1500 + number}'")
+    upgrade(database_url, "0010")  # and then it was interrupted
+    assert count_milestones(database_url) == {None: 1_004}
+    make_tables(database_url)
+    assert count_milestones(database_url) == {None: 8, "delivered": 996}
+
+
+def test_rows_are_filled_piece_by_piece_and_those_of_no_other_piece_are_locked(postgresql_url: str) -> None:
+    upgrade(postgresql_url, EARLIER_TABLES)
+    add_trackers(postgresql_url, 1_200)
+    upgrade(postgresql_url, "0010")
+    with psycopg.connect(postgresql_url) as batch, psycopg.connect(postgresql_url) as other, ThreadPoolExecutor(1) as pool:
+        batch.execute("UPDATE trackers SET version = 2 WHERE tracker_id = 't-1700'")
+        migrating = pool.submit(make_tables, postgresql_url)
+        wait_until(lambda: count_milestones(postgresql_url).get("delivered") == 500, "the first piece is committed")
+        wait_until(lambda: read_rows(postgresql_url, "SELECT 1 FROM pg_locks WHERE NOT granted"), "the second one waits")
+        for tracker in ("t-1000", "t-1499", "t-2000"):
+            other.execute(f"SELECT 1 FROM trackers WHERE tracker_id = '{tracker}' FOR UPDATE NOWAIT")
+        other.commit()
+        batch.commit()
+        migrating.result(60)
+    assert count_milestones(postgresql_url) == {"delivered": 1_200}
 
 
 def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_brought_it(database_url: str) -> None:

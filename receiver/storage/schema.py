@@ -1,9 +1,11 @@
 """How the tables are brought to this version. Only commands need it: what serves asks `version.py`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,33 +20,54 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database) -> str:
-    """Bring the tables to this version, in one transaction, and return their version; the caller has taken the database.
+    """Bring the tables to this version and return their version; the caller has taken the database.
+
+    Migrations share a transaction up to the next one that fills rows (`fill`). That happens in pieces, each in a transaction of
+    its own: a service of the version before waits for no more than one. The next call goes on where this one is interrupted.
 
     Tables of a later version on which this program works stay as they are. Raises StorageUnavailable; SchemaOutdated where the
     tables are of a version that is not known here.
     """
+    scripts = ScriptDirectory(str(_SCRIPTS))
+    filling = [script.revision for script in scripts.walk_revisions() if hasattr(script.module, "fill")]
+    version = VERSION
     try:
-        with database.connect_writer() as connection, connection.begin():
-            if not database.has_one_writer:
-                lock_version(connection)
-            return _upgrade(connection)
+        with database.connect_writer() as connection:
+            for stop in [*reversed(filling), VERSION]:
+                version = _upgrade(database, connection, stop)
+                if version == stop and stop in filling:
+                    _fill(connection, scripts.get_revision(stop).module.fill)
     except SQLAlchemyError as error:
         raise StorageUnavailable(database.explain(error)) from None
+    return version
 
 
-def _upgrade(connection: Connection) -> str:
-    found = read_version(connection)
-    if found.version is not None and found.is_later:
-        if reason := explain_mismatch(found):
+def _upgrade(database: Database, connection: Connection, to: str) -> str:
+    """Bring the tables to a version, unless theirs is later; return their version."""
+    with connection.begin():
+        if not database.has_one_writer:
+            lock_version(connection)
+        found = read_version(connection)
+        if found.is_later and (reason := explain_mismatch(found)):
             raise SchemaOutdated(reason)
-        return found.version
-    config = _config()
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, VERSION)
-    except CommandError:
-        raise SchemaOutdated(f"The tables are of version {found.version}, which receiver {__version__} does not know.") from None
-    return VERSION
+        if found.version is not None and found.version >= to:
+            return found.version
+        config = _config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, to)
+        except CommandError:
+            message = f"The tables are of version {found.version}, which receiver {__version__} does not know."
+            raise SchemaOutdated(message) from None
+    return to
+
+
+def _fill(connection: Connection, fill: Callable[[Connection, str], str | None]) -> None:
+    """Fill rows piece by piece: `fill` takes the key after which it goes on, and returns the one it reached, or None."""
+    reached: str | None = ""
+    while reached is not None:
+        with connection.begin():
+            reached = fill(connection, reached)
 
 
 def _config() -> Config:

@@ -6,7 +6,24 @@ from alembic import op
 revision = "0010"
 down_revision = "0009"
 
+_ROWS = 500
 _KEY = ("source", "tracker_id", "event_id", "message_id", "digest")
+_PIECE = "source = 'ship24' AND tracker_id > :after AND tracker_id <= :last"
+_FIND_LAST = (
+    "SELECT max(tracker_id) FROM (SELECT tracker_id FROM trackers WHERE source = 'ship24' AND tracker_id > :after "
+    "ORDER BY tracker_id LIMIT :rows) AS piece"
+)
+_LOCK = f'SELECT 1 FROM trackers WHERE {_PIECE} ORDER BY tracker_id COLLATE "C" FOR UPDATE'  # noqa: S608  parts of ours
+_UPDATE = (
+    "UPDATE trackers SET shipment_milestone = NULLIF(substr(trim({milestone}), 1, 200), '') "  # noqa: S608
+    f"WHERE {_PIECE} AND CASE WHEN shipment NOT LIKE '%\\u0000%' THEN {{is_text}} ELSE FALSE END"
+)
+_UPDATE_SQLITE = _UPDATE.format(
+    milestone="json_extract(shipment, '$.statusMilestone')", is_text="json_type(shipment, '$.statusMilestone') = 'text'"
+)
+_UPDATE_POSTGRESQL = _UPDATE.format(
+    milestone="shipment::json->>'statusMilestone'", is_text="json_typeof(shipment::json->'statusMilestone') = 'string'"
+)
 _TEXTS = ("status", "status_code", "status_category", "status_milestone", "location")
 
 
@@ -14,7 +31,6 @@ def upgrade() -> None:
     op.add_column("events", sa.Column("generated_at", sa.BigInteger(), nullable=True))
     op.add_column("events", sa.Column("stands_by", sa.Text(), nullable=True))
     op.add_column("trackers", sa.Column("shipment_milestone", sa.Text(), nullable=True))
-    _read_milestones()
     differs = sa.text("shipment_milestone <> status_milestone")
     op.create_index(
         "ix_trackers_milestone_differs",
@@ -54,18 +70,23 @@ def upgrade() -> None:
     )
 
 
+def fill(connection: sa.Connection, after: str) -> str | None:
+    """Take Ship24's own view of the next trackers from their blocks; return the id of the last of them, or None at the end.
+
+    A block with NUL is left to the next message: PostgreSQL refuses it. The rows are locked in the order in which the service
+    locks those of a batch, so that the two cannot wait for each other.
+    """
+    last = connection.execute(sa.text(_FIND_LAST), {"after": after, "rows": _ROWS}).scalar()
+    if last is None:
+        return None
+    piece = {"after": after, "last": last}
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(_LOCK), piece)
+        connection.execute(sa.text(_UPDATE_POSTGRESQL), piece)
+    else:
+        connection.execute(sa.text(_UPDATE_SQLITE), piece)
+    return str(last)
+
+
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=nullable)
-
-
-def _read_milestones() -> None:
-    """Take Ship24's own view from the blocks that are there. One with NUL is left to the next message: PostgreSQL refuses it."""
-    parts = {
-        "sqlite": ("json_type(shipment, '$.statusMilestone') = 'text'", "json_extract(shipment, '$.statusMilestone')"),
-        "postgresql": ("json_typeof(shipment::json->'statusMilestone') = 'string'", "shipment::json->>'statusMilestone'"),
-    }
-    is_text, milestone = parts[op.get_bind().dialect.name]
-    op.execute(  # the parts are ours
-        f"UPDATE trackers SET shipment_milestone = NULLIF(substr(trim({milestone}), 1, 200), '') "  # noqa: S608
-        f"WHERE CASE WHEN source = 'ship24' AND shipment NOT LIKE '%\\u0000%' THEN {is_text} ELSE FALSE END"
-    )
