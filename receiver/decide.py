@@ -151,13 +151,18 @@ class Bench(Trackers):
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
             self.terms |= terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
         stands_at = tracker.snapshot_generated_at
-        if self._is_far_ahead(stands_at, to_micros(self.now)):  # version 0.1 took it, and no clock could overtake it
+        if self._is_from_version_0_1(stands_at, item.message):
             stands_at = 0
         clock, standing = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
         if clock < standing or (clock == standing and not item.is_mended):
             return False
         self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
         return True
+
+    def _is_from_version_0_1(self, stands_at: int, message: Message) -> bool:
+        """Tell whether a clock of details cannot be ours: 0.1 took any that is ahead, and a local time where there is none."""
+        now = to_micros(self.now)
+        return self._is_far_ahead(stands_at, now) or (message.generated_at is None and stands_at > now)
 
     def _take_link(self, link: LinkRow) -> None:
         known = self.links.get((link.source, link.package))

@@ -30,7 +30,7 @@ class Version(NamedTuple):
 
 
 def version_of(row: EventRow) -> Version:
-    """Return the version that a row holds; rows that version 0.1 wrote do not know the clock of their message."""
+    """Return the version that a row of this program holds: it knows the clock of its message."""
     return Version(row.digest, row.generated_at or 0, row.stands_by or row.message_id)
 
 

@@ -31,7 +31,7 @@ from receiver.storage.tables import (
 )
 from receiver.timelines import Version
 
-_VERSION = ("source", "tracker_id", "event_id", "digest", "generated_at", "stands_by", "message_id")
+_VERSION = ("source", "tracker_id", "event_id", "digest", "generated_at", "stands_by", "message_id", "received_at")
 
 Contents: TypeAlias = Mapping[tuple[str, str, str], set[str]]
 """The events that a batch names: identity to the digests under which it has them."""
@@ -98,7 +98,8 @@ class Ledger:
         for row in self._find_messages.execute(connection, sorted(messages)):
             bench.messages.known[row[0], row[1]] = MessageRow(*row)
         for row in self._find_events.execute(connection, sorted(events)):
-            bench.timelines.standing[row[0], row[1], row[2]] = Version(row[3], row[4] or 0, row[5] or row[6])
+            clock = _bound_clock(bench.trackers.get((row[0], row[1])), row[7]) if row[4] is None else row[4]
+            bench.timelines.standing[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
         other = [kept for key, kept in bench.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
         if other:
             bench.messages.partly |= find_partly(connection, other)
@@ -170,6 +171,15 @@ class Ledger:
 def _is_revised(bench: Bench, identity: tuple[str, str, str], digests: set[str]) -> bool:
     standing = bench.timelines.standing.get(identity)
     return len(digests) > 1 or (standing is not None and standing.digest not in digests)
+
+
+def _bound_clock(tracker: TrackerRow | None, received_at: int) -> int:
+    """Return the latest that the clock of an event can be whose row does not tell it, as version 0.1 wrote it.
+
+    Its message was built before it came, and not after the latest block of its tracker: so a version from a message that is built
+    later than both stands, and one that comes late does not.
+    """
+    return 0 if tracker is None else max(0, min(received_at, tracker.snapshot_generated_at))
 
 
 def is_same_event(old: Any, new: Any) -> Any:
