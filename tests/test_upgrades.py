@@ -240,6 +240,23 @@ def test_to_migrate_waits_for_a_bounded_time_and_says_so(postgresql_url: str, mo
     make_tables(postgresql_url)
 
 
+def test_to_migrate_begins_anew_where_a_service_waits_for_its_tables_and_it_for_those_of_the_service(postgresql_url: str) -> None:
+    upgrade(postgresql_url, EARLIER_TABLES)
+    name = Database(postgresql_url).url.database
+    change(postgresql_url, f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '2s'")  # the migration is the first to notice
+    with psycopg.connect(postgresql_url) as receiver, ThreadPoolExecutor(1) as pool:
+        receiver.execute("SET deadlock_timeout = '60s'")
+        receiver.execute("SELECT 1 FROM trackers")
+        migrating = pool.submit(make_tables, postgresql_url)
+        wait_until(lambda: read_rows(postgresql_url, "SELECT 1 FROM pg_locks WHERE NOT granted"), "the migration waits")
+        receiver.execute("SELECT 1 FROM events")
+        receiver.commit()
+        migrating.result(60)
+    database = Database(postgresql_url)
+    version.check(database)
+    database.close()
+
+
 def test_two_migrations_of_an_empty_database_at_once_make_the_tables_once(postgresql_url: str) -> None:
     together([lambda: make_tables(postgresql_url)] * 3)
     database = Database(postgresql_url)

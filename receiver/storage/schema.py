@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver import __version__
 from receiver.errors import SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
+from receiver.storage.faults import Fault, find_fault
 from receiver.storage.postgresql import lock_version
 from receiver.storage.version import VERSION, explain_mismatch, read_version
 
+_ATTEMPTS = 10
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -34,12 +36,26 @@ def migrate(database: Database) -> str:
     try:
         with database.connect_writer() as connection:
             for stop in [*reversed(filling), VERSION]:
-                version = _upgrade(database, connection, stop)
+                version = _upgrade_again(database, connection, stop)
                 if version == stop and stop in filling:
                     _fill(connection, scripts.get_revision(stop).module.fill)
     except SQLAlchemyError as error:
         raise StorageUnavailable(database.explain(error)) from None
     return version
+
+
+def _upgrade_again(database: Database, connection: Connection, to: str) -> str:
+    """Bring the tables to a version; begin anew where a service and the migration wait for each other's tables.
+
+    Nobody can lock the tables in the order of all others: receivers begin with trackers, relays with dispatches.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _upgrade(database, connection, to)
+        except SQLAlchemyError as error:
+            if find_fault(error) is not Fault.RACE:
+                raise
+    return _upgrade(database, connection, to)
 
 
 def _upgrade(database: Database, connection: Connection, to: str) -> str:
