@@ -1,0 +1,150 @@
+"""An upgrade from version 0.1.0 behind nginx, under load: what senders and targets see of it."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import lacking
+from tests.harness.calling import Way
+from tests.harness.contents import check_whole
+from tests.harness.earlier import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
+from tests.harness.machines import wired
+from tests.harness.nginx import Nginx, find_nginx
+from tests.harness.service import Process, Service, environment, read_rows, run_command, start_command, wait_until
+from tests.harness.storage import change
+from tests.harness.traffic import Traffic
+
+HANDLERS = """
+import json, os
+from receiver.handlers import on_change
+
+@on_change()
+def tell(change):
+    line = json.dumps([os.environ["RELAY"], change.tracker_id, change.move, change.id]) + "\\n"
+    with open("../told", "ab", buffering=0) as file:
+        file.write(line.encode())
+"""
+
+CLAIMED = (
+    "SELECT e.change_id AS id FROM dispatches d JOIN events e ON (e.source, e.tracker_id, e.event_id) = "
+    "(d.source, d.tracker_id, d.event_id) WHERE d.claim IS NOT NULL"
+)
+
+
+class Upgrading:
+    """Receivers and relays in folders below one, where handlers write what they are told; all end with the block."""
+
+    def __init__(self, folder: Path, url: str, ending: ExitStack) -> None:
+        self.folder = folder
+        self.url = url
+        self._ending = ending
+
+    def start_receiver(self, name: str, prefix: Sequence[str] = ("env",), port: int | None = None) -> Service:
+        """Start a receiver, on the port of one that was stopped if there is one."""
+        command = [*prefix, f"RELAY={name}"]
+        receiver = Service(self._make(name), self.url, command, handlers="handlers", commit_timeout_seconds="60")
+        if port is not None:
+            receiver.port, receiver.env["RECEIVER_PORT"] = port, str(port)
+        self._ending.callback(receiver.close)
+        return receiver.start()
+
+    def start_relay(self, name: str, prefix: Sequence[str] = ("env",)) -> Process:
+        folder = self._make(name)
+        env = environment(self.url, handlers="handlers")
+        with (folder / "log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            relay = start_command("relay", cwd=folder, env=env, files=(nothing, log, log), prefix=[*prefix, f"RELAY={name}"])
+        self._ending.callback(relay.wait)
+        self._ending.callback(relay.kill)
+        return relay
+
+    def told(self) -> list[list[Any]]:
+        """Return what handlers were told: relay, tracker, move, id of the change."""
+        file = self.folder / "told"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def wait_for(self, relay: str, changes: int) -> None:
+        """Wait until a relay has handed on so many more changes."""
+        enough = self._count(relay) + changes
+        wait_until(lambda: self._count(relay) >= enough, f"{relay} hands on {changes} changes")
+
+    def _count(self, relay: str) -> int:
+        return sum(told[0] == relay for told in self.told())
+
+    def _make(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        (folder / "handlers.py").write_text(HANDLERS, encoding="utf-8")
+        return folder
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Sequence[str]:
+    if find_nginx() is None:
+        lacking("nginx is not installed (Debian package: nginx)")
+    try:
+        return unpack_earlier(tmp_path / "earlier")
+    except NotCloned as error:
+        lacking(str(error))
+
+
+@pytest.fixture
+def upgrading(tmp_path: Path, postgresql_url: str) -> Iterator[Upgrading]:
+    upgrade(postgresql_url, EARLIER_TABLES)
+    with ExitStack() as ending:
+        yield Upgrading(tmp_path, postgresql_url, ending)
+
+
+def check_what_was_told(upgrading: Upgrading, lost: Counter[str]) -> None:
+    """Check that each change was handed on, under its id and in the order of its tracker; again only what a dead relay had."""
+    made = read_rows(upgrading.url, "SELECT tracker_id, move, change_id FROM events WHERE outcome = 'applied'")
+    told = upgrading.told()
+    assert {tuple(one[1:]) for one in told} == {tuple(row.values()) for row in made}
+    again = Counter(one[3] for one in told)
+    assert {change_id for change_id, times in again.items() if times > 1} <= set(lost)
+    last: Counter[str] = Counter()
+    for tracker, move, _ in dict.fromkeys(tuple(one[1:]) for one in told):
+        last[tracker] += 1
+        assert move == last[tracker]
+
+
+def test_senders_see_nothing_but_200_and_relays_of_both_versions_lose_and_double_nothing(
+    upgrading: Upgrading, tmp_path: Path, earlier: Sequence[str]
+) -> None:
+    receivers = [upgrading.start_receiver(name, earlier) for name in ("old-1", "old-2")]
+    old_relay = upgrading.start_relay("old-relay", earlier)
+    with wired(real=False) as wire, ExitStack() as ending:
+        front = wire.plug_in("front", "10.0.0.1")
+        nginx = Nginx(tmp_path / "nginx", front, [f"127.0.0.1:{one.port}" for one in receivers])
+        ending.callback(nginx.close)
+        nginx.start()
+        door = Way("127.0.0.1", front.address, nginx.port, nginx.certificate)
+        with Traffic(door, senders=3) as traffic:
+            traffic.wait_for_answers(100)
+            done = run_command("migrate", cwd=tmp_path, env=environment(upgrading.url))
+            assert done.returncode == 0, done.stderr
+            traffic.wait_for_answers(100)
+            upgrading.start_relay("new-relay")
+            for relay in ("new-relay", "old-relay"):
+                upgrading.wait_for(relay, 20)
+            old_relay.kill()
+            old_relay.wait()
+            lost = Counter(row["id"] for row in read_rows(upgrading.url, CLAIMED))
+            change(upgrading.url, "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL")  # its leases end after 90 s
+            for name, old in zip(("new-1", "new-2"), receivers, strict=True):
+                assert old.stop() == 0
+                traffic.wait_for_answers(50)
+                upgrading.start_receiver(name, port=old.port)
+                calls, place = len(nginx.routes()), [f"127.0.0.1:{old.port}"]
+                wait_until(lambda c=calls, p=place: p in nginx.routes()[c:], "nginx calls it again")  # type: ignore[misc]
+            traffic.stop()
+            assert set(traffic.statuses) == {200}, traffic.statuses
+            assert traffic.settle() == set()
+    wait_until(lambda: not read_rows(upgrading.url, "SELECT 1 FROM dispatches"), "everything is handed on")
+    check_what_was_told(upgrading, lost)
+    check_whole(upgrading.url)
