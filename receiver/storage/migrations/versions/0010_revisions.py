@@ -18,10 +18,10 @@ _UPDATE = (
     "UPDATE trackers SET shipment_milestone = NULLIF(substr(trim({milestone}), 1, 200), '') "  # noqa: S608
     f"WHERE {_PIECE} AND CASE WHEN shipment NOT LIKE '%\\u0000%' THEN {{is_text}} ELSE FALSE END"
 )
-_UPDATE_SQLITE = _UPDATE.format(
+_UPDATE_IN_FILE = _UPDATE.format(
     milestone="json_extract(shipment, '$.statusMilestone')", is_text="json_type(shipment, '$.statusMilestone') = 'text'"
 )
-_UPDATE_POSTGRESQL = _UPDATE.format(
+_UPDATE_ON_SERVER = _UPDATE.format(
     milestone="shipment::json->>'statusMilestone'", is_text="json_typeof(shipment::json->'statusMilestone') = 'string'"
 )
 _TEXTS = ("status", "status_code", "status_category", "status_milestone", "location")
@@ -82,9 +82,9 @@ def fill(connection: sa.Connection, after: str) -> str | None:
     piece = {"after": after, "last": last}
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(_LOCK), piece)
-        connection.execute(sa.text(_UPDATE_POSTGRESQL), piece)
+        connection.execute(sa.text(_UPDATE_ON_SERVER), piece)
     else:
-        connection.execute(sa.text(_UPDATE_SQLITE), piece)
+        connection.execute(sa.text(_UPDATE_IN_FILE), piece)
     return str(last)
 
 
