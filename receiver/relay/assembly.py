@@ -9,11 +9,12 @@ from receiver.errors import ConfigurationError
 from receiver.gate import Secret
 from receiver.handlers import find_handlers, has_handlers, subscription_of
 from receiver.processes import find_local_mismatch, find_mismatches
-from receiver.relay.functions import HandlerTarget, StuckCalls
+from receiver.relay.functions import HandlerTarget
 from receiver.relay.http import HttpTarget
 from receiver.relay.jetstream import NatsTarget
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
+from receiver.relay.wear import Wear
 from receiver.settings import Settings
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -88,10 +89,10 @@ def handler_names(known: Iterable[Known]) -> list[str]:
     return [one.subscription.target for one in known if one.kind == HANDLER]
 
 
-def make_targets(settings: Settings, stuck: StuckCalls, *, only_handlers: bool) -> list[Target]:
+def make_targets(settings: Settings, wear: Wear, *, only_handlers: bool) -> list[Target]:
     """Return what the relay process serves."""
     seconds = settings.handler_timeout_seconds
-    handlers: list[Target] = [HandlerTarget(function, seconds, stuck) for function in find_handlers(settings.handlers)]
+    handlers: list[Target] = [HandlerTarget(function, seconds, wear) for function in find_handlers(settings.handlers)]
     if only_handlers:
         return handlers
     return [*(_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets), *handlers]

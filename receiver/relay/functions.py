@@ -12,6 +12,7 @@ from typing import Any
 from receiver.changes import Change
 from receiver.errors import ReceiverError
 from receiver.handlers import subscription_of
+from receiver.relay.wear import Wear
 from receiver.storable import make_storable
 
 _MAX_ERROR_CHARACTERS = 4000
@@ -27,21 +28,6 @@ class HandlerFailed(ReceiverError):
     code = "handler_failed"
 
 
-class StuckCalls:
-    """Counts the calls of all handlers that went on after their time-out. Only the end of the process ends them."""
-
-    def __init__(self, limit: int, on_limit: Callable[[], None]) -> None:
-        self._limit = limit
-        self._on_limit = on_limit
-        self._count = 0
-
-    def add(self) -> None:
-        """Count one more; at the limit, say so."""
-        self._count += 1
-        if self._count == self._limit:
-            self._on_limit()
-
-
 class HandlerTarget:
     """One function as a target. An `async def` runs in an event loop of this handler's own, any other call in a new thread.
 
@@ -50,11 +36,11 @@ class HandlerTarget:
 
     runs_foreign_code = True
 
-    def __init__(self, function: Callable[[Change], Any], timeout_seconds: float, stuck: StuckCalls) -> None:
+    def __init__(self, function: Callable[[Change], Any], timeout_seconds: float, wear: Wear) -> None:
         self.subscription = subscription_of(function)
         self.timeout_seconds = timeout_seconds
         self._function = function
-        self._stuck = stuck
+        self._wear = wear
         self._thread = LoopThread()
 
     async def deliver(self, change: Change) -> None:
@@ -84,7 +70,7 @@ class HandlerTarget:
         if ended.done():
             ended.exception()  # seen: nobody waits for it any more
             return
-        self._stuck.add()
+        self._wear.add_stuck_call()
         if used is self._thread and used.is_blocked():
             self._thread = LoopThread()
 
@@ -156,8 +142,7 @@ class LoopThread:
     def run(self, function: Callable[[], None]) -> None:
         """Have a function called in the loop."""
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._serve, args=(self._loop,), name="handlers", daemon=True).start()
+            self._loop = self._start()
         self._is_answered = False
         self._loop.call_soon_threadsafe(function)
         self._loop.call_soon_threadsafe(self._answer)
@@ -168,6 +153,15 @@ class LoopThread:
 
     def _answer(self) -> None:
         self._is_answered = True
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        try:
+            threading.Thread(target=self._serve, args=(loop,), name="handlers", daemon=True).start()
+        except RuntimeError:  # no more threads
+            loop.close()
+            raise
+        return loop
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:

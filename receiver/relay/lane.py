@@ -38,11 +38,17 @@ Do = Callable[..., Awaitable[Any]]
 
 
 class Lane:
-    """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`."""
+    """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`.
 
-    def __init__(self, target: Target, do: Do, owner: str, pace: Pace = PACE) -> None:
+    A failure in a process that `is_exhausted` says nothing of the change, nor of the target: it stays under way to the end.
+    """
+
+    def __init__(
+        self, target: Target, do: Do, owner: str, pace: Pace = PACE, is_exhausted: Callable[[], bool] = lambda: False
+    ) -> None:
         self.target = target
         self._owner = owner
+        self._is_exhausted = is_exhausted
         self._pace = pace
         self._name = target.subscription.target
         self._do = do
@@ -137,7 +143,7 @@ class Lane:
         place = (claimed.mark, *claimed.change.place)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
-            await self._deliver(claimed)
+            await self._deliver_or_end(claimed)
         except TargetGone as error:
             self._ended.append(Outcome(*place, error.message, _now()))
             await self._stop(error)
@@ -158,6 +164,16 @@ class Lane:
         finally:  # before the signal: whoever wakes up counts what is under way
             self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._signal.set()
+
+    async def _deliver_or_end(self, claimed: Claimed) -> None:
+        """Hand a change over; where the process has to end because it failed, wait for that end."""
+        try:
+            await self._deliver(claimed)
+        except Exception as error:
+            is_answer = isinstance(error, NotTaken | TargetGone) and not isinstance(error, TargetDown)
+            if not is_answer and self._is_exhausted():
+                await asyncio.Event().wait()
+            raise
 
     async def _deliver(self, claimed: Claimed) -> None:
         """Hand a change over. Raises what the target raises; TimedOut if the time is up, which is not one of its own errors."""

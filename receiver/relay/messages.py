@@ -57,10 +57,12 @@ class Finish(NamedTuple):
 class Goodbye(NamedTuple):
     """The relay ends by its own decision. An exit code cannot say so: a handler may end the process with any.
 
-    `is_worn`: it wants to be replaced, as calls of handlers are stuck in it.
+    `is_worn`: it wants to be replaced, as calls of handlers are stuck in it, or as it `lacks` files, threads or memory. What is
+    under way then may be the cause, and was not given back.
     """
 
     is_worn: bool
+    lacks: str | None = None
 
 
 class Unreadable(Exception):

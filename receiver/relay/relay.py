@@ -1,7 +1,7 @@
 """All lanes together: one for each target, woken when changes were made."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
@@ -15,10 +15,17 @@ from receiver.relay.target import Target
 class Relay:
     """Runs on the running loop. `owner` names it in the marks of what it claims: see `Outbox.release`."""
 
-    def __init__(self, targets: Sequence[Target], do: Do, pace: Pace = PACE, owner: str | None = None) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        do: Do,
+        pace: Pace = PACE,
+        owner: str | None = None,
+        is_exhausted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._owner = token_hex(8) if owner is None else owner
         self._do = do
-        self._lanes = [Lane(target, do, self._owner, pace) for target in targets]
+        self._lanes = [Lane(target, do, self._owner, pace, is_exhausted) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -35,11 +42,16 @@ class Relay:
         for lane in self._lanes:
             await lane.run_suspects()
 
-    async def stop(self, seconds: float) -> None:
-        """Claim nothing more, wait for what is under way, for at most so long, and put it down; give back what is not done."""
+    async def stop(self, seconds: float, *, gives_back: bool = True) -> None:
+        """Claim nothing more, wait for what is under way, for at most so long, and put it down; give back what is not done.
+
+        Where it is not given back it is for others to say what becomes of it.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(lane.finish(seconds) for lane in self._lanes), return_exceptions=True)
+        if not gives_back:
+            return
         with suppress(ReceiverError):  # without it, it comes due when the lease ends
             await self._do("release_changes", self._owner, clock.to_micros(clock.now()))

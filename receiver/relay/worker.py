@@ -14,9 +14,9 @@ import structlog
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.relay.assembly import find_targets, make_targets
 from receiver.relay.clerk import Clerk
-from receiver.relay.functions import StuckCalls
 from receiver.relay.messages import Ask, Begin, Finish, Goodbye, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
 from receiver.relay.relay import Relay
+from receiver.relay.wear import Wear, find_lack
 from receiver.settings import Settings
 from receiver.storage.database import Database
 
@@ -50,8 +50,9 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     await loop.create_connection(lambda: link, sock=channel)
     loop.add_signal_handler(signal.SIGTERM, _nothing)
     owner = await link.begin()
-    if owner is None:
-        link.say_goodbye(is_worn=False)
+    lacks = find_lack()  # before anything is under way: then it is nobody's fault here
+    if owner is None or lacks is not None:
+        link.say_goodbye(is_worn=lacks is not None, lacks=lacks)
         return 0
     database = Database(settings.database_url)
     clerk = None if database.has_one_writer else Clerk(database)
@@ -61,9 +62,12 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
         worn.set()
         stop.set()
 
-    targets = make_targets(settings, StuckCalls(_MAX_STUCK_CALLS, on_worn), only_handlers=role == ALONE)
-    relay = Relay(targets, link.do if clerk is None else clerk.do, owner=owner)
-    tasks = [] if clerk is None else [asyncio.create_task(_listen(database, relay.wake))]
+    wear = Wear(_MAX_STUCK_CALLS, on_worn)
+    targets = make_targets(settings, wear, only_handlers=role == ALONE)
+    relay = Relay(targets, link.do if clerk is None else clerk.do, owner=owner, is_exhausted=wear.is_exhausted)
+    tasks = [asyncio.create_task(wear.look())]
+    if clerk is not None:
+        tasks.append(asyncio.create_task(_listen(database, relay.wake)))
     if role == ALONE:
         tasks.append(asyncio.create_task(_relay_suspects(relay, stop)))
     else:
@@ -74,8 +78,9 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     for task in tasks:
         task.cancel()
     if clerk is not None or not link.is_lost:  # else there is nobody who could put it down
-        await relay.stop(_WORN_SECONDS if worn.is_set() else link.finish_seconds)
-    link.say_goodbye(is_worn=worn.is_set())
+        seconds = _WORN_SECONDS if worn.is_set() else link.finish_seconds
+        await relay.stop(0 if wear.lacks else seconds, gives_back=wear.lacks is None)
+    link.say_goodbye(is_worn=worn.is_set(), lacks=wear.lacks)
     return 0
 
 
@@ -115,10 +120,10 @@ class ServiceLink(asyncio.Protocol):
             raise result
         return result
 
-    def say_goodbye(self, *, is_worn: bool) -> None:
-        """Say that the process is ending, and is not to be blamed for it."""
+    def say_goodbye(self, *, is_worn: bool, lacks: str | None = None) -> None:
+        """Say that the process is ending by its own decision, and why."""
         if not self.is_lost:
-            self._transport.write(pack(Goodbye(is_worn)))
+            self._transport.write(pack(Goodbye(is_worn, lacks)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
