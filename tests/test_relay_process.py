@@ -12,7 +12,7 @@ from tests.harness import ship24
 from tests.harness.service import DEADLINE_SECONDS, Service, serving, wait_until
 
 HANDLERS = """
-import asyncio, functools, os, pathlib, signal, sys, threading, time
+import asyncio, functools, os, pathlib, resource, signal, sys, threading, time
 from receiver.handlers import on_change
 
 def write(change):
@@ -30,7 +30,35 @@ def close_files():
     os.closerange(3, 200)
     time.sleep(1000)
 
+kept = []
+
+def leak_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
+    while True:
+        kept.append(open(os.devnull))
+
+def leak_memory():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() - (100 << 20)  # the end of this thread gives back less than that
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    while True:
+        kept.append(bytearray(1 << 20))
+
+def leak_threads():
+    threading.stack_size(1 << 46)  # there is room for no further thread, as if there were too many
+    threading.Thread(target=print).start()
+
+def leak_files_unnoticed():
+    try:
+        leak_files()
+    except OSError:
+        pass
+
 ACTS = {
+    "leaks-files": leak_files,
+    "leaks-memory": leak_memory,
+    "leaks-threads": leak_threads,
+    "leaks-files-unnoticed": leak_files_unnoticed,
     "system-exit": lambda: sys.exit(3),
     "keyboard-interrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
     "stop-iteration": lambda: next(iter(())),
@@ -50,7 +78,8 @@ ACTS = {
 @on_change()
 def act(change):
     write(change)
-    return ACTS[change.tracker_id]() if change.tracker_id in ACTS else None
+    name = change.tracker_id.partition("/")[0]
+    return ACTS[name]() if name in ACTS else None
 
 @on_change()
 async def blocks(change):
@@ -74,8 +103,16 @@ def running(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
         yield service
 
 
-def moved(tracker_id: str) -> bytes:
-    return ship24.body(ship24.item(tracker_id=tracker_id, events=[ship24.event()]))
+@pytest.fixture
+def anywhere(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    """The same service on each kind of database."""
+    (tmp_path / "odd_handlers.py").write_text(HANDLERS, encoding="utf-8")
+    with serving(tmp_path, database_url, handlers="odd_handlers", handler_timeout_seconds="5") as service:
+        yield service
+
+
+def moved(*tracker_ids: str) -> bytes:
+    return ship24.body(*(ship24.item(tracker_id=tracker_id, events=[ship24.event()]) for tracker_id in tracker_ids))
 
 
 def told(running: Service) -> list[str]:
@@ -109,6 +146,9 @@ def error_of(running: Service, tracker_id: str) -> str:
         ("ends-process-with-75", "ended 4 times"),
         ("aborts-process", "ended 4 times"),
         ("closes-files", "ended 4 times"),
+        ("leaks-files", "ended 4 times"),
+        ("leaks-memory", "ended 4 times"),
+        ("leaks-threads", "ended 4 times"),
     ],
 )
 def test_whatever_a_handler_does_is_on_record_and_touches_nothing_else(running: Service, act: str, words: str) -> None:
@@ -122,6 +162,51 @@ def test_whatever_a_handler_does_is_on_record_and_touches_nothing_else(running: 
     wait_until(lambda: "later" in told(running), "changes that come later go on")
     wait_until((running.directory / "wrapped").exists, "the awaitable that a handler returned is awaited")
     assert running.stop() == 0
+
+
+def test_many_that_end_their_process_neither_hold_up_nor_take_others_with_them(anywhere: Service) -> None:
+    names = [f"healthy/{number}" if number % 8 else f"ends-process/{number}" for number in range(24)]
+    for start in range(0, 24, 6):
+        anywhere.post(moved(*names[start : start + 6]))
+    wait_until(lambda: anywhere.scalar("SELECT count(*) FROM dispatches") == 0, "nothing waits")
+    assert set(told(anywhere)) == set(names)
+    dead = anywhere.rows("SELECT tracker_id, error FROM dead_changes ORDER BY tracker_id")
+    assert {row["tracker_id"] for row in dead} == {name for name in names if name.startswith("ends-process")}
+    assert all("ended 4 times" in row["error"] for row in dead)
+
+
+def test_a_relay_without_files_is_replaced_though_no_handler_failed(anywhere: Service) -> None:
+    anywhere.post(moved("leaks-files-unnoticed"))
+    wait_until(lambda: "It had no more file descriptors." in anywhere.logs(), "the relay has noticed")
+    anywhere.post(moved("after"))
+    wait_until(lambda: "after" in told(anywhere), "another relay goes on")
+    wait_until(lambda: anywhere.get("/readyz").json()["warnings"] == [], "operators see that it runs again")
+    assert anywhere.rows("SELECT error FROM dead_changes") == []
+
+
+def relay_family(running: Service) -> tuple[psutil.Process, psutil.Process]:
+    """Return the process that starts relays, and the relay."""
+    assert running.process is not None
+    for forker in psutil.Process(running.process.pid).children():
+        for relay in forker.children():
+            return forker, relay
+    raise LookupError("the relay does not run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_starts_relays_is_replaced_when_it_is_lost(anywhere: Service, number: signal.Signals) -> None:
+    for round_ in range(2):
+        forker, relay = relay_family(anywhere)
+        forker.send_signal(number)
+        relay.kill()
+        anywhere.post(moved(f"after-{round_}"))
+        wait_until(lambda name=f"after-{round_}": name in told(anywhere), "another relay goes on")  # type: ignore[misc]
+        wait_until(lambda: anywhere.get("/readyz").json()["warnings"] == [], "operators see that it runs again")
+        assert not forker.is_running() or forker.status() == psutil.STATUS_ZOMBIE
+    assert anywhere.logs().count("relay_forker_replaced") == 2
+    family = psutil.Process(anywhere.process.pid).children(recursive=True)  # type: ignore[union-attr]
+    assert anywhere.stop() == 0
+    assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 def test_after_a_kill_of_the_service_its_processes_end_whatever_a_handler_does(running: Service) -> None:

@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NoReturn
@@ -33,29 +34,28 @@ Body = Callable[[socket.socket, str], int]
 """What a relay process does with its socket and its role; the result is its exit code."""
 
 
+class ForkerLost(OSError):
+    """The forking process has ended, or does not read."""
+
+
 class Forker:
     """The service's end: starts relay processes, one at a time for each role, and kills them."""
 
-    def __init__(self, body: Body) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, control: socket.socket, process_id: int, wait: Callable[[], object]) -> None:
+        self.control = control
+        self.process_id = process_id
+        self._wait = wait
         self._is_closed = False
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self.process_id = os.fork()
-        if self.process_id == 0:
-            self.control.close()
-            _ForkingProcess(theirs, body).serve()
-        theirs.close()
 
     def start(self, role: str) -> socket.socket:
-        """Start a relay process; return our end of its socket. Raises OSError if the forking process is gone."""
+        """Start a relay process; return our end of its socket. Raises ForkerLost, or OSError if there can be no socket."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 socket.send_fds(self.control, [role.encode()], [theirs.fileno()])
-        except OSError:
+        except OSError as error:
             ours.close()
-            raise
+            raise ForkerLost from error
         return ours
 
     def kill(self, role: str) -> None:
@@ -85,10 +85,28 @@ class Forker:
         self.control.close()
         with suppress(OSError):
             os.kill(self.process_id, signal.SIGKILL)
-            os.waitpid(self.process_id, 0)
+            self._wait()
 
 
-class _ForkingProcess:
+def fork_forker(body: Body) -> Forker:
+    """Fork the forking process, while there is one thread."""
+    control, theirs = make_control()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    process_id = os.fork()
+    if process_id == 0:
+        control.close()
+        ForkingProcess(theirs, body).serve()
+    theirs.close()
+    return Forker(control, process_id, partial(os.waitpid, process_id, 0))
+
+
+def make_control() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of the socket between the service and a forking process."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class ForkingProcess:
     """The process itself: one thread, which waits for the service and for its children."""
 
     def __init__(self, control: socket.socket, body: Body) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from secrets import token_hex
@@ -14,20 +14,20 @@ import structlog
 from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.relay.assembly import Known, handler_names, target_names
-from receiver.relay.forker import Forker
+from receiver.relay.forker import Forker, fork_forker
 from receiver.relay.lane import Do
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
+from receiver.relay.processes import FORKER_LOST, RelayProcesses
+from receiver.relay.replacement import execute_forker
 from receiver.relay.worker import ALL, ALONE, run_relay
 from receiver.settings import Settings
 
 _LOOKS = 5  # at a relay, until it counts as stalled
-_FORKER_LOST = -9
 _RETRY_SECONDS = 2.0
 _SUSPECTS_SECONDS = 30.0
 _FINISH_SECONDS = 1.0  # to put down what has ended
 _KILL_SECONDS = 2.0
-_AT_ONCE_SECONDS = 0.5
 
 _log = structlog.get_logger()
 
@@ -36,8 +36,9 @@ class Patience(NamedTuple):
     """How long is waited, in seconds.
 
     `pauses_seconds` lie before a relay is started again, the last one before all further starts; they begin anew after it ran for
-    `steady_seconds`. It is killed after `stall_seconds` without a sign of life; the first one, for which the user's modules have
-    to be imported, may take `import_seconds`.
+    `steady_seconds`, and after it has left suspects: these are out of the way of the next one. It is killed after
+    `stall_seconds` without a sign of life; the first one, for which the user's modules have to be imported, may take
+    `import_seconds`.
     """
 
     pauses_seconds: tuple[float, ...] = (1, 2, 5, 15, 30, 60)
@@ -50,11 +51,14 @@ PATIENCE = Patience()
 
 
 class FirstRelay(NamedTuple):
-    """A relay process that has said hello and waits to begin: who forked it, our end of its socket, its targets."""
+    """A relay process that has said hello and waits to begin: who forked it, our end of its socket, its targets; and what starts
+    another forking process should that one be lost.
+    """
 
     forker: Forker
     socket: socket.socket
     targets: tuple[Known, ...]
+    execute: Callable[[], Forker]
 
 
 def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) -> FirstRelay:
@@ -62,13 +66,20 @@ def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) ->
 
     Raises ConfigurationError if they cannot be, or not within so many seconds.
     """
-    forker = Forker(partial(run_relay, settings))
+    forker = fork_forker(partial(run_relay, settings))
     try:
         first = forker.start(ALL)
-        return FirstRelay(forker, first, read_hello(first, seconds))
+        return FirstRelay(forker, first, read_hello(first, seconds), partial(execute_forker, settings))
     except BaseException:
         forker.close(_KILL_SECONDS)
         raise
+
+
+class RelayEnd(NamedTuple):
+    """How a relay process ended: why (None: as it should), and how many suspects it has left."""
+
+    cause: str | None
+    suspects: int = 0
 
 
 class RelayState(NamedTuple):
@@ -89,13 +100,12 @@ class Supervisor:
     """
 
     def __init__(self, first: FirstRelay, do: Do, patience: Patience = PATIENCE) -> None:
-        self._forker = first.forker
+        self._processes = RelayProcesses(first.forker, first.execute)
         self._first: FirstRelay | None = first
         self._do = do
         self._handlers = tuple(handler_names(first.targets))
         self._patience = patience
         self._links: dict[str, RelayLink] = {}
-        self._ends: dict[str, asyncio.Future[int]] = {}
         self._suspects = asyncio.Event()
         self._stopping = asyncio.Event()
         self._state = RelayState()
@@ -103,8 +113,7 @@ class Supervisor:
 
     def start(self, *, has_one_writer: bool) -> None:
         """Begin, on the running loop. With one writer every claim in the database is of a relay that is dead."""
-        self._forker.control.setblocking(False)  # noqa: FBT003  the interface of sockets
-        asyncio.get_running_loop().add_reader(self._forker.control, self._take_ends)
+        self._processes.begin(ALL)
         self._tasks = [asyncio.create_task(self._run(release_all=has_one_writer), name="relay")]
 
     def state(self) -> RelayState:
@@ -125,26 +134,16 @@ class Supervisor:
     async def stop(self, seconds: float) -> None:
         """Wait until the relays have ended; kill them after so long."""
         self.finish(seconds)
-        running = [end for end in self._ends.values() if not end.done()]
-        late = (await asyncio.wait(running, timeout=seconds))[1] if running else set()
-        if late:
-            _log.warning("relay_killed", cause="It did not end in time.")
-            for role in self._ends:
-                self._forker.kill(role)
-            await asyncio.wait(late, timeout=_KILL_SECONDS)
-            await asyncio.sleep(0)
-        for task in self._tasks:
-            task.cancel()
-        asyncio.get_running_loop().remove_reader(self._forker.control)
         if self._first is not None:  # it never began, and ends when its socket does
             self._first.socket.close()
-        await asyncio.to_thread(self._forker.close, _KILL_SECONDS)
+        await self._processes.stop(seconds)
+        for task in self._tasks:
+            task.cancel()
+        await self._processes.close()
 
     def kill(self) -> None:
         """End everything without waiting for it."""
-        for role in (ALL, ALONE):
-            self._forker.kill(role)
-        self._forker.close(_AT_ONCE_SECONDS)
+        self._processes.kill_all()
 
     async def _run(self, *, release_all: bool) -> None:
         if release_all:
@@ -156,22 +155,28 @@ class Supervisor:
         failures = 0
         while not self._stopping.is_set():
             began = monotonic()
-            cause = await self._run_once(ALL)
-            if cause is None:
+            end = await self._run_once(ALL)
+            if end.cause is None:
                 continue
-            failures = 1 if monotonic() - began > self._patience.steady_seconds else failures + 1
-            await self._pause(failures, cause)
+            is_fresh = end.suspects or monotonic() - began > self._patience.steady_seconds
+            failures = 1 if is_fresh else failures + 1
+            await self._pause(failures, end.cause)
 
     async def _relay_suspects(self) -> None:
-        """Whenever there are suspects, have them relayed one at a time, so that one that ends its process is blamed alone."""
+        """Whenever there are suspects, have them relayed one at a time, so that one that ends its process is blamed alone.
+
+        That one waits behind all others from then on, and its tries are few.
+        """
         failures = 0
         while not self._stopping.is_set():
             await self._suspects.wait()
             self._suspects.clear()
-            cause = await self._run_once(ALONE)
-            failures = 0 if cause is None else failures + 1
-            if cause is not None:
-                await self._pause(failures, cause)
+            end = await self._run_once(ALONE)
+            if end.cause is None:
+                failures = 0
+                continue
+            failures = 1 if end.suspects else failures + 1
+            await self._pause(failures, end.cause)
 
     async def _look_for_suspects(self) -> None:
         """Look for suspects now and then: a lease may end without anybody's knowledge."""
@@ -190,42 +195,43 @@ class Supervisor:
             async with asyncio.timeout(pause):
                 await self._stopping.wait()
 
-    async def _run_once(self, role: str) -> str | None:
-        """Run a relay process to its end; return why it ended unasked, or None."""
+    async def _run_once(self, role: str) -> RelayEnd:
+        """Run a relay process to its end."""
         owner = token_hex(8)
         link = RelayLink(self._do)
+        first, self._first = (self._first, None) if role == ALL else (None, self._first)
         try:
-            socket_ = self._first.socket if role == ALL and self._first is not None else self._forker.start(role)
-        except OSError:
-            return "There is no process that could start it. Restart the service."
-        self._ends[role] = asyncio.get_running_loop().create_future()
+            socket_ = await self._processes.start(role) if first is None else first.socket
+        except OSError as error:
+            return RelayEnd(f"It could not be started ({type(error).__name__}).")
         await asyncio.get_running_loop().create_connection(lambda: link, sock=socket_)
-        if role == ALL and self._first is not None:
-            link.hello.set_result(Hello(self._first.targets))
-            self._first = None
+        if first is not None:
+            link.hello.set_result(Hello(first.targets))
         self._links[role] = link
         try:
             code, cause = await self._attend(role, link, owner)
             goodbye = await link.hear_out()
         finally:
             self._links.pop(role).close()
-        if goodbye is None:  # whatever its exit code is: a handler chooses that
-            cause = cause or _name(code)
-            await self._release(owner, () if self._stopping.is_set() else self._handlers)
+        suspects = 0
+        if goodbye is None or goodbye.lacks is not None:  # whatever its exit code is: a handler chooses that
+            cause = cause or (_name(code) if goodbye is None else f"It had no more {goodbye.lacks}.")
+            suspects = await self._release(owner, () if self._stopping.is_set() else self._handlers)
         elif goodbye.is_worn:
             await self._release(owner, ())
             _log.warning("relay_replaced", cause="Calls of handlers go on in it after their time-out.")
+            if role == ALONE:  # there may be more suspects than it has tried
+                self._suspects.set()
         if role == ALL:
             self._note(cause)
-        return cause
+        return RelayEnd(cause, suspects)
 
     async def _attend(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
         """Watch a relay process until it has ended; return its exit code and, if it was killed for it, what was wrong."""
         cause = None
-        end = self._ends[role]
+        end = self._processes.end_of(role)
         if (error := await self._greet(link)) is not None:
             cause = error
-            self._forker.kill(role)
         else:
             link.say(Begin(owner))
             if self._stopping.is_set():
@@ -235,9 +241,7 @@ class Supervisor:
             while not end.done() and cause is None:
                 link.say(Ping())
                 cause = await self._look(link, end)
-            if not end.done():
-                self._forker.kill(role)
-        return await end, cause
+        return await self._processes.kill(role), cause
 
     async def _greet(self, link: RelayLink) -> str | None:
         """Wait for the first sign of life; return what is wrong, or None."""
@@ -266,34 +270,23 @@ class Supervisor:
         else:
             self._state = RelayState(is_running=False, crashes=self._state.crashes + 1, crashed_at=monotonic(), cause=cause)
 
-    async def _release(self, owner: str | None, suspects: Sequence[str]) -> None:
-        """Give back what a relay had claimed that is dead; what it had of these targets is suspect."""
+    async def _release(self, owner: str | None, handlers: Sequence[str]) -> int:
+        """Give back what a relay had claimed that is dead; what it had of these targets is suspect. Return how many are."""
         while True:
             try:
-                released = await self._do("release_changes", owner, clock.to_micros(clock.now()), suspects)
+                suspects: int = await self._do("release_changes", owner, clock.to_micros(clock.now()), handlers)
             except ReceiverError as error:
                 _log.warning("relay_waits", cause=error.message)
             else:
-                if released and suspects:
+                if suspects:
                     self._suspects.set()
-                return
+                return suspects
             if self._stopping.is_set():
-                return  # the next start, or the end of the lease, gives it back
+                return 0  # the next start, or the end of the lease, gives it back
             await asyncio.sleep(_RETRY_SECONDS)
-
-    def _take_ends(self) -> None:
-        """Hear from the forker which process has ended."""
-        with suppress(BlockingIOError):
-            while (ended := self._forker.take_ended()) is not None:
-                self._end(*ended)
-            asyncio.get_running_loop().remove_reader(self._forker.control)
-            for role in self._ends:
-                self._end(role, _FORKER_LOST)
-
-    def _end(self, role: str, code: int) -> None:
-        if not self._ends[role].done():
-            self._ends[role].set_result(code)
 
 
 def _name(code: int) -> str:
+    if code == FORKER_LOST:
+        return "The process that starts it was lost, and is replaced."
     return f"It ended with exit code {code}." if code >= 0 else f"It was ended by signal {-code}."

@@ -9,7 +9,7 @@ from receiver.storage.tables import table_of
 
 
 def release(connection: Connection, owner: str | None, now: int, handlers: Sequence[str] = ()) -> int:
-    """Give back what a relay has claimed that is not there any more; return how many changes that were.
+    """Give back what a relay has claimed that is not there any more; return how many of these changes are suspects.
 
     Its marks begin with `owner` and a dot; None means all relays. Changes of these `handlers` may have ended it: they are
     suspects from now on.
@@ -18,8 +18,9 @@ def release(connection: Connection, owner: str | None, now: int, handlers: Seque
     claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
     ours = and_(IS_CLAIMED, claimed, rows.c.claim != SUSPECT)
     suspected = {"claim": SUSPECT, "due_at": now, "unsettled": rows.c.unsettled + 1}
-    given_back = connection.execute(update(rows).where(ours, rows.c.target.in_(handlers)).values(suspected)).rowcount
-    return given_back + connection.execute(update(rows).where(ours).values(claim=None, due_at=now)).rowcount
+    suspects = connection.execute(update(rows).where(ours, rows.c.target.in_(handlers)).values(suspected)).rowcount
+    connection.execute(update(rows).where(ours).values(claim=None, due_at=now))
+    return int(suspects)
 
 
 def has_suspects(connection: Connection, handlers: Sequence[str], now: int) -> bool:

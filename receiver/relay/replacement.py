@@ -1,0 +1,57 @@
+"""A forking process in the place of one that was lost: executed, as a process with threads and an event loop cannot fork safely.
+
+It gets the settings through a pipe: the files that they were read from may have changed since.
+"""
+
+import pickle
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+from receiver import logs
+from receiver.gate import Secret
+from receiver.relay.forker import Forker, ForkingProcess, make_control
+from receiver.relay.worker import run_relay
+from receiver.settings import Settings
+
+_MAIN = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from receiver.relay.replacement import serve; serve(int(sys.argv[1]))"
+)
+
+
+def execute_forker(settings: Settings) -> Forker:
+    """Start a forking process in a new interpreter. Raises OSError."""
+    control, theirs = make_control()
+    with theirs:
+        command = [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])  # noqa: S603  our own
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as given:  # it has ended: the end of its socket says so
+        given.write(pickle.dumps(sys.path) + _pack(settings))
+    return Forker(control, process.pid, process.wait)
+
+
+def serve(control: int) -> None:
+    """Be the forking process, with this file descriptor as its end of the socket."""
+    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301  of the process that executed this one
+    logs.configure(settings.log_format, settings.secrets())
+    ForkingProcess(socket.socket(fileno=control), partial(run_relay, settings)).serve()
+
+
+class _Packer(pickle.Pickler):
+    """Writes down secrets too: for our own process, at the other end of a pipe."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how a secret is made again."""
+        return (Secret, (value.name, value.reveal())) if type(value) is Secret else NotImplemented
+
+
+def _pack(settings: Settings) -> bytes:
+    file = BytesIO()
+    _Packer(file, pickle.HIGHEST_PROTOCOL).dump(settings)
+    return file.getvalue()
