@@ -151,22 +151,25 @@ class ForkingProcess:
 
     def _fork(self, role: str, file: int) -> None:
         with socket.socket(fileno=file) as channel:
+            parent_id = os.getpid()
             try:
                 process_id = os.fork()
             except OSError:
                 self._tell(role, _NOT_FORKED)
                 return
             if process_id == 0:
-                self._become_relay(channel, role)
+                self._become_relay(channel, role, parent_id)
         self._roles[process_id] = role
 
-    def _become_relay(self, channel: socket.socket, role: str) -> NoReturn:
+    def _become_relay(self, channel: socket.socket, role: str, parent_id: int) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()  # what handlers start is killed with it, and Ctrl-C is not meant for it
             _control_process(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            if os.getppid() != parent_id:
+                os._exit(code)  # it has ended meanwhile, and nobody knows of this process
             for end in (self._control, self._woken, self._waker):
                 end.close()
             nothing = os.open(os.devnull, os.O_RDONLY)
