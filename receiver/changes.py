@@ -20,9 +20,10 @@ class Change(NamedTuple):
     in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
     `old_status` and `old_status_milestone` are what the event replaced (None:
     nothing was known). `occurrence` is the courier's time as written. `delivery_id` and `position` say in which call, and where
-    in its body, the raw piece stands. `shipment_milestone` is the sender's own view: when the change is sent, or, of basis
-    `shipment`, after the change; there `old_shipment_milestone` is what it replaced, `event_id` to `location` are of the
-    tracker's latest event (None: there was none), and `move` numbers the changes of this basis.
+    in its body, the raw piece stands. `shipment_milestone` is the sender's own view after the message that made the
+    change (None: not known, or the change is of version 0.1). With the basis `shipment`, `old_shipment_milestone` is what it
+    replaced, `event_id` to `location` are of the tracker's latest event (None: there was none), and `move` numbers the changes of
+    this basis.
     """
 
     id: str

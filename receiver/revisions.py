@@ -18,7 +18,7 @@ _DUPLICATE = Verdict("duplicate")
 _OLDER = Verdict("stale", "older")
 _REVISED = Verdict("applied", "revised")
 _SUPERSEDED = Verdict("stale", "superseded")
-_CHANGE = ("change_id", "move", "old_status", "old_status_milestone")
+_CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_milestone")
 
 
 class PendingMessage(NamedTuple):

@@ -66,7 +66,7 @@ class EventRow(NamedTuple):
     `against` is the event that was the tracker's latest when this one was decided.
     `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
     The fields from `change_id` to `old_status_milestone` are those of the change that an applied event made: its id, its number
-    within the tracker, and the status that it replaced.
+    within the tracker, and the status that it replaced; so is `shipment_milestone`, the sender's own view at that change.
     `message_id` brought this content first. `stands_by` is the latest message with this content, where that is another one, and
     `generated_at` the clock of that message (`timelines.Version`); None in rows that version 0.1 wrote.
     """
@@ -95,6 +95,7 @@ class EventRow(NamedTuple):
     old_status_milestone: str | None = None
     generated_at: int | None = None
     stands_by: str | None = None
+    shipment_milestone: str | None = None
 
 
 class ChangeRow(NamedTuple):
@@ -120,6 +121,7 @@ class ChangeRow(NamedTuple):
     location: str | None
     received_at: int
     cause: str | None = None
+    shipment_milestone: str | None = None
 
 
 class ShipmentChangeRow(NamedTuple):

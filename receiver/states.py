@@ -52,6 +52,7 @@ def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
         move=before.moves + 1,
         old_status=before.status,
         old_status_milestone=before.status_milestone,
+        shipment_milestone=before.shipment_milestone,
     )
 
 
@@ -90,6 +91,7 @@ def keep_change(event: EventRow, cause: str | None = None) -> ChangeRow:
         event.location,
         event.received_at,
         cause,
+        event.shipment_milestone,
     )
 
 

@@ -18,6 +18,9 @@ FAR_AHEAD = "9999-01-01T10:00:00"
 EXACT = OWN - {"events.change_id"}
 """What may differ: ids of changes may not."""
 
+PRUNED = EXACT | {"events.shipment_milestone", "kept_changes.shipment_milestone"}
+"""Of pruned messages the last view is kept, not that at each change."""
+
 
 @pytest.fixture
 def post(database_url: str) -> Iterator[Post]:
@@ -57,7 +60,7 @@ def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: Post, into
     gone = {"all": [], "none": ids, "the first": ids[3:], "the last": ids[:-3]}[kept]
     for delivery_id in gone:
         change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
-    check_same(post, into, EXACT)
+    check_same(post, into, EXACT if kept == "all" else PRUNED)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -74,6 +74,23 @@ def test_a_change_of_an_event_carries_the_senders_view(told: Store) -> None:
 
 
 @pytest.mark.parametrize("grouped", [True, False])
+def test_changes_that_wait_carry_the_view_of_their_own_message(told: Store, grouped: bool) -> None:
+    """The last one takes the second event back: the tracker moves to the first event again."""
+    said = [("e1", "08", "in_transit"), ("e2", "10", "delivered"), ("e2", "07", "exception")]
+    items = [
+        item(f"m{number}", view, number, [ship24.event(event, f"2025-03-01T{hour}:00:00", statusMilestone=view)])
+        for number, (event, hour, view) in enumerate(said, 1)
+    ]
+    for bodies in [items] if grouped else [[one] for one in items]:
+        told.keep(ship24.body(*bodies))
+    assert [(one.status_milestone, one.shipment_milestone, one.milestone_differs) for one in take(told, "shop")] == [
+        ("in_transit", "in_transit", False),
+        ("delivered", "delivered", False),
+        ("in_transit", "exception", True),
+    ]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
 def test_only_a_later_view_is_a_change_and_each_message_takes_effect_once(told: Store, grouped: bool) -> None:
     items = [item("m1", "a", 1), item("m3", "b", 3), item("m2", "late", 2), item("m4", "b", 4), item("m5", None, 5)]
     for bodies in [items, items] if grouped else [[one] for one in items * 2]:

@@ -28,6 +28,7 @@ class ChangeTable(tables.Table, table=True):
     location: str | None = Field(sa_type=Text)
     received_at: int = Field(sa_type=BigInteger)
     cause: str | None = Field(sa_type=Text)
+    shipment_milestone: str | None = Field(sa_type=Text)
 
 
 class ShipmentChangeTable(tables.Table, table=True):

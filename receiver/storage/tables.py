@@ -166,6 +166,7 @@ class EventTable(Table, table=True):
     old_status_milestone: str | None = Field(sa_type=Text)
     generated_at: int | None = Field(sa_type=BigInteger)
     stands_by: str | None = Field(sa_type=Text)
+    shipment_milestone: str | None = Field(sa_type=Text)
 
 
 class TrackerTable(Table, table=True):

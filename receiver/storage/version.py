@@ -15,7 +15,7 @@ from receiver.storage.missing import explain_replaced
 from receiver.storage.operations import TableVersionTable
 from receiver.storage.tables import table_of
 
-VERSION = "0014"
+VERSION = "0015"
 """The newest migration."""
 
 _CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own

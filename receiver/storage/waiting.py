@@ -12,6 +12,7 @@ from receiver.storage.tables import EventTable, MessageTable, TrackerTable, tabl
 _OF_EVENT = (
     *("change_id", "message_id", "occurrence", "old_status", "old_status_milestone"),
     *("status", "status_code", "status_category", "status_milestone", "location", "received_at"),
+    "shipment_milestone",
 )
 
 
@@ -33,7 +34,6 @@ def read_changes() -> Any:
         case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("move"),
         case((of_shipment, own_views.c.event_id), else_=rows.c.event_id).label("event_id"),
         case((of_shipment, literal("shipment")), else_=literal("events")).label("basis"),
-        case((of_shipment, own_views.c.shipment_milestone), else_=trackers.c.shipment_milestone).label("shipment_milestone"),
         own_views.c.old_shipment_milestone,
     ]
     columns += [trackers.c[name] for name in ("tracking_number", "client_tracker_id", "shipment_reference")]

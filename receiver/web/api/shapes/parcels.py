@@ -75,6 +75,8 @@ class EventItem(Shape):
     move: int | None = Field(description="1-based number of this change within its tracker, in this database")
     old_status: str | None
     old_status_milestone: str | None
+    shipment_milestone: str | None = Field(description="of an applied event: the sender's own view at the change that it made")
+    milestone_differs: bool = Field(description="whether both milestones are known and differ")
 
 
 class TrackerAnswer(Shape):
