@@ -91,9 +91,7 @@ class Bench(Trackers):
             key = (delivery.source, message.tracker_id or "")
             item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
             plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
-            before = self.trackers.get(key)
             if plausible and self._take_details(item, message.snapshot):
-                self.note_view(item, before)
                 self.messages.rewrite(kept, kept._replace(digest=message.digest))
         return _DIFFERS
 

@@ -8,10 +8,14 @@ import pytest
 
 from receiver.changes import Change, Subscription
 from receiver.handlers import on_change, subscription_of
+from receiver.relay.assembly import Known, describe_targets
+from receiver.storage import queries
+from receiver.storage.dispatches import BLOCKED
 from receiver.storage.outbox import Outbox, Outcome
 from receiver.targets import read_targets
 from tests.harness import ship24
 from tests.harness.inbox import Store
+from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
 
@@ -125,6 +129,39 @@ def test_changes_of_both_kinds_may_wait_for_a_target_whose_basis_was_changed(tol
         assert [(one.basis, one.move) for one in take(again, "shop")] == [("events", 1), ("shipment", 2)]
     finally:
         again.close()
+
+
+def test_only_the_first_change_of_a_batch_is_due_at_once(told: Store) -> None:
+    told.keep(ship24.body(item("m1", "a", 1), item("m2", "b", 2), item("m3", "c", 3)))
+    url = told.database.url.render_as_string(hide_password=False)
+    rows = read_rows(url, "SELECT due_at FROM dispatches WHERE target = 'views' ORDER BY move")
+    assert [row["due_at"] == BLOCKED for row in rows] == [False, True, True]
+
+
+def test_a_failed_change_is_listed_with_its_basis_and_number(told: Store) -> None:
+    told.keep(ship24.body(item("m1", "a", 1)))
+    outbox = Outbox(told.database)
+    (one,) = told.transactions.run(lambda c: outbox.exchange(c, "views", "mark", _FAR, _FAR + 1, 10)).claimed
+    told.transactions.run(lambda c: outbox.settle(c, "views", _FAR, [Outcome("mark", *one.change.place, "no")]))
+    (dead,) = queries.list_dead(told.database, "views").items
+    assert [dead[name] for name in ("basis", "move", "event_id", "error")] == ["shipment", 1, None, "no"]
+    described = describe_targets(told.database, [Known("http", subscription) for subscription in _ALL])
+    assert {target["name"]: target["basis"] for target in described} == {one.target: one.basis for one in _ALL}
+
+
+def test_whether_the_milestone_changed_is_about_the_view(told: Store) -> None:
+    told.keep(ship24.body(item("m1", "a", 1, [ship24.event("e", statusMilestone="in_transit")])))
+    told.keep(ship24.body(item("m2", "b", 2)))
+    assert [one.milestone_changed for one in take(told, "views")] == [True, True]
+
+
+def test_a_revision_that_is_no_change_leaves_the_view_of_the_change_before(told: Store) -> None:
+    for number, courier in enumerate("xy", 1):
+        event = ship24.event("e", statusMilestone="in_transit", courierCode=courier)
+        told.keep(ship24.body(item(f"m{number}", f"view {number}", number, [event])))
+    assert [one.shipment_milestone for one in take(told, "shop")] == ["view 1"]
+    events = queries.show_tracker(told.database, "ship24", "t")["events"]
+    assert [event["shipment_milestone"] for event in events] == ["view 1", "view 1"]
 
 
 def test_the_basis_is_read_from_settings_and_handlers() -> None:
