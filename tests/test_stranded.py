@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from receiver.retention import Run, Went
-from receiver.rows import DispatchRow
+from receiver.rows import DispatchRow, ProcessRow
 from receiver.storage.dispatches import BLOCKED, DispatchTable
+from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert
 from receiver.storage.tables import table_of
@@ -95,6 +96,16 @@ def test_where_it_is_not_said_who_is_served_nothing_that_waits_goes(store: Store
     assert count_prunable(store.database, {"dead_changes": EDGE}) == {"dead_changes": Went()}
     assert prune(store, 500, None)[0] == Went()
     assert len(left(store)) == len(GO)
+
+
+def test_what_waits_for_a_target_that_only_another_process_knows_stays(store: Store) -> None:
+    put(store, [*GO, *STAY, *NEXT])
+    knows = ProcessRow("there", "relay", "elsewhere", 1, "0", OLD, OLD, ("removed",))
+    store.transactions.run(lambda connection: note_processes(store.database, connection, [knows]))
+    stay = [row for row in GO if row.target == "removed"]
+    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Went(len(GO) - len(stay))}
+    prune(store, 2, RUNNING)
+    assert {row for row in GO if row in left(store)} == set(stay)
 
 
 def test_a_target_that_is_served_again_keeps_what_waits(store: Store) -> None:

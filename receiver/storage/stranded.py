@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, delete, func, select, tuple_
 from receiver.retention import Slice
 from receiver.storage.blocking import unblock
 from receiver.storage.dispatches import IS_ROW, DispatchTable, StoppedTable, row_keys
+from receiver.storage.operations import ProcessTable
 from receiver.storage.tables import table_of
 
 
@@ -22,7 +23,7 @@ class _Place(NamedTuple):
 
 
 def prune_stranded(connection: Connection, running: Collection[str], edge: int, size: int, reached: str) -> tuple[Slice, str]:
-    """Remove changes made before `edge` that wait for none of the `running` targets, or for a stopped one.
+    """Remove changes made before `edge` that wait for a stopped target, or for one that neither `running` nor a process names.
 
     Looks at the next `size` changes of one such target, in the order of their key. Returns what went, and how far this came.
     """
@@ -46,9 +47,14 @@ def prune_stranded(connection: Connection, running: Collection[str], edge: int, 
 
 
 def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:
-    """Return the targets for which changes wait that nobody takes."""
+    """Return the targets for which changes wait that nobody takes.
+
+    A target that any process on record knows is taken care of there, whatever this one's settings say.
+    """
     stopped = set(connection.execute(select(table_of(StoppedTable).c.target)).scalars())
-    return {name for name in list_names(connection, table_of(DispatchTable)) if name in stopped or name not in running}
+    listed = connection.execute(select(table_of(ProcessTable).c.targets)).scalars()
+    known = {*running, *(name for names in listed for name in json.loads(names))}
+    return {name for name in list_names(connection, table_of(DispatchTable)) if name in stopped or name not in known}
 
 
 def list_names(connection: Connection, table: Table) -> Iterator[str]:
