@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -386,3 +388,25 @@ def test_a_relay_elsewhere_with_other_settings_is_found_in_both_directions(postg
             shop = listed(here, service.env)["shop"]
             assert "knows shop and no running relay does" in shop["mismatch"]
         assert service.scalar(query) == 1, "the relay elsewhere has ended, and its row is removed"
+
+
+def test_handlers_that_the_relay_finds_when_it_starts_again_are_compared_with_those_of_the_service(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    def define(name: str) -> None:
+        module = f"from receiver.handlers import on_change\n\n@on_change()\ndef {name}(change): ...\n"
+        (tmp_path / "own_handlers.py").write_text(module, encoding="utf-8")
+
+    def relayed() -> list[str]:
+        return [str(row["targets"]) for row in service.rows("SELECT targets FROM processes WHERE role = 'relay'")]
+
+    define("first")
+    with serving(tmp_path, sqlite_url, ops_tokens=OPS, handlers="own_handlers") as service:
+        wait_until(lambda: relayed() == ['["own_handlers.first"]'], "the relay is seen")
+        define("second_one")
+        (line,) = (line for line in service.logs().splitlines() if '"relaying"' in line)
+        os.kill(json.loads(line)["process_id"], signal.SIGKILL)
+        wait_until(lambda: relayed() == ['["own_handlers.second_one"]'], "the relay is seen with what it knows now")
+        found = {item["name"]: item["mismatch"] for item in service.get("/ops/api/targets", OPS).json()["items"]}
+        assert "knows own_handlers.first and no running relay does" in found["own_handlers.first"]
+        assert "the relay at" in found["own_handlers.second_one"]
