@@ -1,6 +1,6 @@
 """`python -m receiver` is the `receiver` command."""
 
-from receiver.first_process import leave_first_place
+from receiver.processes.first_process import leave_first_place
 
 leave_first_place()  # before the imports below, which take their time: a signal counts from the first moment on
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
-from receiver.changes import BASES, Change, Subscription
+from receiver.domain.changes import BASES, Change, Subscription
 from receiver.errors import ConfigurationError
 
 GROUP = "receiver.handlers"

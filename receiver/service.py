@@ -10,16 +10,17 @@ from multiprocessing.process import BaseProcess
 import structlog
 from starlette.routing import BaseRoute
 
-from receiver import intake, writer
 from receiver.errors import ConfigurationError
+from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import has_targets
 from receiver.relay.supervisor import FirstRelay, start_relay
 from receiver.settings import Settings
-from receiver.stopping import STOP_SECONDS, StopAsked, Stopping
+from receiver.sources import intake
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.server import listen, make_server
+from receiver.writer import process
 
 _CONNECTIONS_SHARE = 0.6  # of the time to stop
 _WRITER_SHARE = 0.85
@@ -37,7 +38,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds
     allow_connections()
     stopping = Stopping(stop_seconds)
     stopping.listen()
-    writer.tune_gc()  # before anything is forked
+    process.tune_gc()  # before anything is forked
     database = Database(settings.database_url)
     relay: FirstRelay | None = None
     try:
@@ -61,8 +62,8 @@ def _serve(
     database.close_readers()  # nothing that is open may cross the fork
     read = partial(intake.take_unread, settings.sources(), settings.max_body_bytes)
     others = () if relay is None else (relay.socket, relay.forker.control)
-    process, channel = writer.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
-    stopping.when_forced(process.kill)
+    writer, channel = process.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
+    stopping.when_forced(writer.kill)
     try:
         listener = listen(settings)  # after the fork: the writing process must not keep the port
     except ConfigurationError:
@@ -82,7 +83,7 @@ def _serve(
 
     stopping.when_asked(stop_serving)
     server.run(sockets=[listener])
-    return 1 if lost or not _has_ended(process, stopping.left(_WRITER_SHARE)) else 0
+    return 1 if lost or not _has_ended(writer, stopping.left(_WRITER_SHARE)) else 0
 
 
 def _has_ended(process: BaseProcess, seconds: float) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.addresses import Address, is_listed, read_address, read_network, resolve
+from receiver.access.addresses import Address, is_listed, read_address, read_network, resolve
 
 SENDER = "54.161.7.2"
 PROXY = "10.0.0.5"

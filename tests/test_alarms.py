@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.alarms import HOUR, LEARNED_FROM, MINUTE, Disk, Facts, Key, Rules, Traffic, judge, learn_gap
 from receiver.clock import to_micros
+from receiver.domain.alarms import HOUR, LEARNED_FROM, MINUTE, Disk, Facts, Key, Rules, Traffic, judge, learn_gap
 
 NOON = to_micros(datetime(2026, 11, 20, 12, tzinfo=UTC))  # a Friday
 GIB = 2**30

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.web.allowance import Allowance
+from receiver.access.rate_limit import Allowance
 
 START = 1_000_000.0
 

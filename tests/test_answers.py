@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from receiver import errors
-from receiver.answers import MAX_SHOWN, count, for_error, for_receipt
+from receiver.domain.answers import MAX_SHOWN, count, for_error, for_receipt
+from receiver.domain.records import OUTCOMES, Answer, Receipt, Verdict
 from receiver.errors import ReceiverError
-from receiver.records import OUTCOMES, Answer, Receipt, Verdict
 
 DELIVERY_ID = "0192f3a1-7c42-7d10-8f6e-3b1c5d9a2e47"
 

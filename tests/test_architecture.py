@@ -1,7 +1,6 @@
-"""Who may import whom, and how large things may grow, checked on the sources themselves.
+"""The layout, checked on the sources themselves: who may import whom, and how large things may grow.
 
-A *unit* is a module or a package directly under `receiver/`. Each may import what its row names, and a row names only rows above
-it.
+A *room* is a package or a module directly under `receiver/`. Each may import what its row names.
 """
 
 import ast
@@ -9,70 +8,38 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1] / "receiver"
 
 MAY_IMPORT = {
     "errors": "",
     "clock": "",
-    "trimming": "",
-    "storable": "",
-    "files": "errors",
-    "occurrence": "clock",
-    "spreadsheets": "errors trimming",
-    "customers": "errors spreadsheets trimming",
-    "addresses": "",
-    "log_lines": "",
-    "outage": "",
-    "log_limits": "",
-    "logs": "log_limits log_lines",
-    "first_process": "",
-    "stopping": "logs",
-    "records": "errors",
-    "rows": "",
-    "processes": "rows",
-    "changes": "clock",
-    "targets": "changes",
-    "handlers": "changes errors",
-    "gate": "addresses errors",
-    "probe": "gate",
-    "alarms": "clock processes",
-    "states": "changes occurrence records rows",
-    "timelines": "occurrence rows",
-    "revisions": "occurrence records rows states timelines",
-    "identities": "records rows",
-    "decide": "clock identities occurrence records revisions rows states timelines",
-    "answers": "errors records storable",
-    "sources": "clock errors occurrence records storable trimming",
-    "retention": "",
-    "settings": "addresses alarms errors files gate retention sources targets trimming",
-    "codings": "errors",
-    "intake": "codings errors records sources",
-    "forgetting": "errors records sources",
-    "storage": "answers changes clock decide errors forgetting identities occurrence processes records retention rows "
-    "states storable timelines",
-    "conformance": "gate",
-    "relay": "addresses changes clock errors gate handlers logs outage processes rows settings stopping storable storage targets",
-    "channel": "records",
-    "writer": "answers changes channel clock errors logs outage records retention storage",
-    "story": "errors records sources storage",
-    "web": "addresses alarms answers channel clock codings customers errors forgetting gate intake logs occurrence outage "
-    "probe processes records relay retention rows settings sources stopping storable storage story trimming",
-    "service": "intake relay errors logs settings stopping storage web writer",
-    "simulation": "errors",
-    "cli": "addresses clock conformance customers errors files forgetting gate intake logs processes records relay retention "
-    "rows service probe settings simulation sources spreadsheets storage story trimming web",
-    "__main__": "cli first_process",
+    "logs": "",
+    "processes": "errors logs",
+    "domain": "clock errors",
+    "handlers": "domain errors",
+    "sources": "clock domain errors",
+    "access": "clock domain errors processes sources",
+    "settings": "access domain errors sources",
+    "storage": "clock domain errors",
+    "writer": "access clock domain errors logs processes storage",
+    "maintenance": "access clock domain errors processes storage writer",
+    "relay": "access clock domain errors handlers logs processes settings storage writer",
+    "monitoring": "access clock domain errors logs processes relay sources storage writer",
+    "web": "access clock domain errors maintenance monitoring processes relay settings sources storage writer",
+    "service": "errors processes relay settings sources storage web writer",
+    "testkit": "access errors",
+    "cli": "access clock domain errors logs maintenance monitoring relay service settings sources storage testkit web writer",
+    "__main__": "cli processes",
 }
+"""What each room uses of the others: a row names only rows above it."""
 
 ONLY_IN = {
-    "sqlalchemy": "storage",
+    "sqlalchemy": "storage writer maintenance",
     "sqlmodel": "storage",
     "alembic": "storage",
     "psycopg": "storage",
     "sqlite3": "storage",
-    "starlette": "web service",
+    "starlette": "access monitoring web service",
     "jinja2": "web",
     "markupsafe": "web",
     "uvicorn": "web service",
@@ -85,20 +52,14 @@ ONLY_IN = {
     "nats": "relay",
 }
 
-PURE = {
-    *("errors", "records", "rows", "occurrence", "addresses", "gate", "alarms", "decide", "answers", "forgetting", "retention"),
-    *("sources", "codings", "intake", "changes", "targets", "trimming", "storable", "probe", "outage"),
-    *("states", "timelines", "revisions", "identities", "processes"),
-}
+PURE = ("domain", "sources")
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS_KNOWN_BY = {f"storage/{name}.py" for name in ("database", "engines", "faults", "files", "lock", "postgresql", "wal")}
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
-DIALECT_NAMED = {  # besides storage/database.py: a default, and options of tables that each database takes or leaves
+DIALECT_NAMED = {  # besides: a default, and options of tables that each database takes or leaves
     "settings/record.py": {"sqlite:///data/receiver.db"},
-    "storage/operations.py": {"sqlite_with_rowid"},
-    "storage/dispatches.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
-    "storage/tables.py": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
+    "storage/tables": {"sqlite_with_rowid", "sqlite_where", "postgresql_where"},
     "storage/migrations/versions": {"sqlite", "sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
 }
 
@@ -108,11 +69,9 @@ MAX_FUNCTION_LINES = 40
 
 TREES = {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
 WRITTEN = [path for path in TREES if "migrations" not in path.parts]
-every_module = pytest.mark.parametrize("path", list(TREES), ids=str)
-every_written_module = pytest.mark.parametrize("path", WRITTEN, ids=str)
 
 
-def unit_of(path: Path) -> str:
+def room_of(path: Path) -> str:
     return path.parts[0].removesuffix(".py")
 
 
@@ -135,79 +94,8 @@ def imported(path: Path) -> Iterator[str]:
             yield from (name if name in NAMES else str(node.module) for name in names)
 
 
-def imported_units(path: Path) -> set[str]:
-    """Return the units that a module imports, other than its own."""
-    found = {unit_of(NAMES[name]) for name in imported(path) if name in NAMES and name != "receiver"}
-    return found - {unit_of(path)}
-
-
-def test_a_row_of_the_table_names_only_rows_above_it() -> None:
-    rows = list(MAY_IMPORT)
-    upwards = {unit: set(MAY_IMPORT[unit].split()) - set(rows[:place]) for place, unit in enumerate(rows)}
-    assert {unit: names for unit, names in upwards.items() if names} == {}
-
-
-def test_the_table_names_every_unit_and_nothing_else() -> None:
-    assert {unit_of(path) for path in TREES} - {"__init__"} == set(MAY_IMPORT)
-
-
-@every_module
-def test_a_module_imports_only_what_its_row_names(path: Path) -> None:
-    assert imported_units(path) - set(MAY_IMPORT.get(unit_of(path), "").split()) == set()
-
-
-@every_module
-def test_a_library_is_imported_only_where_it_belongs(path: Path) -> None:
-    libraries = {name.partition(".")[0] for name in imported(path)} & ONLY_IN.keys()
-    assert {library for library in libraries if unit_of(path) not in ONLY_IN[library].split()} == set()
-
-
-@pytest.mark.parametrize("path", [path for path in WRITTEN if unit_of(path) in PURE], ids=str)
-def test_what_decides_touches_nothing_outside(path: Path) -> None:
-    assert {name.partition(".")[0] for name in imported(path)} & IMPURE == set()
-
-
-def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {name: {other for other in imported(path) if other in NAMES} for name, path in NAMES.items()}
-    order = list(TopologicalSorter(graph).static_order())
-    assert set(order) == set(NAMES)
-
-
-@every_module
-def test_imports_stand_at_the_top(path: Path) -> None:
-    inside = [
-        node.lineno
-        for function in ast.walk(TREES[path])
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    assert inside == []
-
-
-@every_module
-def test_no_import_is_for_type_checkers_alone(path: Path) -> None:
-    assert "TYPE_CHECKING" not in {word for _, word in words_of(TREES[path])}
-
-
-@every_module
-def test_a_module_has_a_name_that_says_something(path: Path) -> None:
-    assert {part.removesuffix(".py").strip("_") for part in path.parts} & SAYS_NOTHING == set()
-
-
-@every_written_module
-def test_a_module_is_not_too_long(path: Path) -> None:
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
-
-
-@every_written_module
-def test_a_function_is_not_too_long(path: Path) -> None:
-    lengths = {
-        f"{node.name}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(TREES[path])
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+def functions_of(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def words_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -225,8 +113,74 @@ def words_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-@pytest.mark.parametrize("path", [path for path in TREES if str(path) not in DIALECTS_KNOWN_BY], ids=str)
-def test_only_those_modules_know_which_database_it_is(path: Path) -> None:
-    allowed = DIALECT_NAMED.get(str(path)) or DIALECT_NAMED.get(str(path.parent), set())
-    named = {(line, word) for line, word in words_of(TREES[path]) if any(dialect in word.lower() for dialect in DIALECTS)}
-    assert {(line, word) for line, word in named if word not in allowed} == set()
+def test_a_room_imports_exactly_what_its_row_names() -> None:
+    used: dict[str, set[str]] = {room_of(path): set() for path in TREES if path.name != "__init__.py" or len(path.parts) > 1}
+    for path in TREES:
+        rooms = {room_of(NAMES[name]) for name in imported(path) if name in NAMES and name != "receiver"}
+        used.get(room_of(path), set()).update(rooms - {room_of(path)})
+    assert used == {room: set(row.split()) for room, row in MAY_IMPORT.items()}
+
+
+def test_a_row_names_only_rows_above_it() -> None:
+    rooms = list(MAY_IMPORT)
+    upwards = [(room, other) for room in rooms for other in MAY_IMPORT[room].split() if other not in rooms[: rooms.index(room)]]
+    assert upwards == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {name: {other for other in imported(path) if other in NAMES} for name, path in NAMES.items()}
+    assert set(TopologicalSorter(graph).static_order()) == set(NAMES)
+
+
+def test_a_library_is_imported_only_where_it_belongs() -> None:
+    libraries = {(str(path), name.partition(".")[0]) for path in TREES for name in imported(path)}
+    astray = {
+        (path, library)
+        for path, library in libraries
+        if library in ONLY_IN and room_of(Path(path)) not in ONLY_IN[library].split()
+    }
+    assert astray == set()
+
+
+def test_what_decides_touches_nothing_outside() -> None:
+    libraries = {(str(path), name.partition(".")[0]) for path in TREES if room_of(path) in PURE for name in imported(path)}
+    assert {(path, library) for path, library in libraries if library in IMPURE} == set()
+
+
+def test_imports_stand_at_the_top_and_none_is_for_type_checkers_alone() -> None:
+    inside = [
+        f"{path}:{node.lineno}"
+        for path, tree in TREES.items()
+        for function in functions_of(tree)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    checked_only = [f"{path}:{line}" for path, tree in TREES.items() for line, word in words_of(tree) if word == "TYPE_CHECKING"]
+    assert inside + checked_only == []
+
+
+def test_a_module_has_a_name_that_says_something() -> None:
+    assert [str(path) for path in TREES if {part.removesuffix(".py").strip("_") for part in path.parts} & SAYS_NOTHING] == []
+
+
+def test_no_module_and_no_function_is_too_long() -> None:
+    modules = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in WRITTEN}
+    functions = {
+        f"{path}:{function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for path in WRITTEN
+        for function in functions_of(TREES[path])
+    }
+    assert {name: length for name, length in modules.items() if length > MAX_MODULE_LINES} == {}
+    assert {name: length for name, length in functions.items() if length > MAX_FUNCTION_LINES} == {}
+
+
+def test_only_some_modules_know_which_database_it_is() -> None:
+    named = {
+        (str(path), line, word)
+        for path, tree in TREES.items()
+        if str(path) not in DIALECTS_KNOWN_BY
+        for line, word in words_of(tree)
+        if any(dialect in word.lower() for dialect in DIALECTS)
+        and word not in DIALECT_NAMED.get(str(path), DIALECT_NAMED.get(str(path.parent), set()))
+    }
+    assert named == set()

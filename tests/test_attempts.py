@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.web.attempts import BURST, Attempts
+from receiver.access.attempts import BURST, Attempts
 
 NOW = 1000.0
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from receiver.rows import DispatchRow
+from receiver.domain.rows import DispatchRow
 from receiver.storage.blocking import OrphanSearch
-from receiver.storage.dispatches import BLOCKED, DispatchTable
+from receiver.storage.counters import Tallies
 from receiver.storage.statements import Insert
-from receiver.storage.tables import table_of
-from receiver.storage.tallies import Tallies
-from receiver.storage.upkeep import Upkeep
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import BLOCKED, DispatchTable
+from receiver.writer.commands import Upkeep
 from tests.harness.inbox import Store, opened
 from tests.harness.storage import make_tables
 

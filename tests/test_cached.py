@@ -9,11 +9,11 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.monitoring.cached import SHORT_SECONDS, Cached
+from receiver.monitoring.health import Health
 from receiver.storage.database import Database
-from receiver.web.cached import SHORT_SECONDS, Cached
-from receiver.web.desk import Desk
-from receiver.web.health import Health
-from receiver.web.tally import Tally
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
 from tests.harness.storage import change, make_tables
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, new_id, to_micros
+from receiver.domain.records import Submission
 from receiver.errors import (
     AddressNotAllowed,
     BodyTooLarge,
@@ -19,13 +20,12 @@ from receiver.errors import (
     Unauthorized,
     UnexpectedShape,
 )
-from receiver.records import Submission
+from receiver.monitoring.explain import explain
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
-from receiver.storage.tables import QuarantineTable, table_of
-from receiver.story import explain
+from receiver.storage.tables.ledger import QuarantineTable, table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.ship24 import Item, body, event, item

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channel import Do, Keep, Read, Replies, Unpacker, pack
+from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
-from receiver.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
+from receiver.writer.wire import Do, Keep, Read, Replies, Unpacker, pack
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")

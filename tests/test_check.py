@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from receiver import cli
-from receiver.conformance.repeats import COPIES
+from receiver.testkit.check.repeats import COPIES
 from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Call, Wire, answering, drip, say, write
 from tests.harness.ports import free_port

@@ -8,15 +8,15 @@ from typing import Any, get_args
 
 import pytest
 
-from receiver.conformance import judging
-from receiver.conformance.checking import Check, Ops
-from receiver.conformance.endings import endings
-from receiver.conformance.parcels import JOURNEY, Parcels
-from receiver.conformance.planning import Plan, make_plan
-from receiver.conformance.records import Answer, Bearer, Call, Judge, Judgement, Level, NoReply, Reply, Result, Severity
-from receiver.conformance.target import Target, read_target, write_request
-from receiver.gate import Secret
+from receiver.access.bearer import Secret
 from receiver.sources.ship24 import split
+from receiver.testkit.check import judging
+from receiver.testkit.check.checking import Check, Ops
+from receiver.testkit.check.endings import endings
+from receiver.testkit.check.parcels import JOURNEY, Parcels
+from receiver.testkit.check.planning import Plan, make_plan
+from receiver.testkit.check.records import Answer, Bearer, Call, Judge, Judgement, Level, NoReply, Reply, Result, Severity
+from receiver.testkit.check.target import Target, read_target, write_request
 from tests.harness import endpoint
 from tests.harness.endpoint import Wire, answering, say
 from tests.harness.service import DEADLINE_SECONDS

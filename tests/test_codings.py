@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.codings import inflate, list_codings
 from receiver.errors import BodyTooLarge, InvalidJson, ReceiverError, UnsupportedEncoding
+from receiver.sources.codings import inflate, list_codings
 
 LIMIT = 1000
 BODY = b'{"trackings": []}'

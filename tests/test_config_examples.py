@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
+from receiver.processes.stopping import STOP_SECONDS
 from receiver.settings import Settings, load
-from receiver.stopping import STOP_SECONDS
 from receiver.web.server import make_server
 from tests.conftest import lacking
 from tests.harness.machines import wired

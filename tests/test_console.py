@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 import orjson
 import pytest
 
-from receiver.gate import Secret
+from receiver.access.bearer import Secret
+from receiver.access.sessions import SESSION_SECONDS, Sessions
 from receiver.web.console.links import read_next, to_tracker
-from receiver.web.console.session import SESSION_SECONDS, Sessions
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
+from receiver.storage.counters import NUMBERS
 from receiver.storage.queries import Cell
-from receiver.storage.tallies import NUMBERS
 from receiver.web.console.charts import LAG_MARKS, WINDOWS, draw_columns, draw_lag, weave
-from receiver.web.console.folding import MAX_SHOWN_LETTERS, Node, fold
+from receiver.web.console.formatting import shorten, visible, write_moment, write_size, write_span
+from receiver.web.console.json_tree import MAX_SHOWN_LETTERS, Node, fold
 from receiver.web.console.overview import find_concerns, list_concerns
-from receiver.web.console.text import shorten, visible, write_moment, write_size, write_span
 from receiver.web.console.timeline import read_timeline
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from receiver.clock import new_id
 from receiver.storage.customers import latest_list, read_page
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, opened
 from tests.harness.postgresql import Cluster

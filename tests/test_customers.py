@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.customers import Customer, check_rows, read_list, write_csv
+from receiver.domain.customers import Customer, check_rows, read_list, write_csv
+from receiver.domain.spreadsheets import find_artefact
 from receiver.errors import UnexpectedShape
-from receiver.spreadsheets import find_artefact
 
 ANN = Customer("CUST001", "Ann", "Smith", "Miami")
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, to_micros
-from receiver.decide import Bench
-from receiver.records import Delivery, Event, Message, Snapshot, Verdict
-from receiver.rows import EventRow, MessageRow, TrackerRow
-from receiver.sources.reading import digest
+from receiver.domain.batch import Bench
+from receiver.domain.reading import digest
+from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.domain.rows import EventRow, MessageRow, TrackerRow
 from receiver.sources.ship24 import split
 
 PAYLOADS = Path(__file__).parent / "payloads" / "ship24"

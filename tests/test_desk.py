@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from receiver.channel import Replies, pack
 from receiver.errors import StorageUnavailable
-from receiver.web.desk import Desk
-from receiver.web.tally import Tally
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
+from receiver.writer.wire import Replies, pack
 from tests.harness import ship24
 from tests.harness.inbox import submission
 from tests.harness.service import DEADLINE_SECONDS

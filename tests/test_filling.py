@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from receiver import clock, story
+from receiver import clock
+from receiver.monitoring import explain
 from receiver.sources import make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -128,6 +129,6 @@ def test_why_is_told_of_each_verdict(url: str) -> None:
         row = read_rows(url, "SELECT message_id FROM messages WHERE outcome = :outcome LIMIT 1", outcome=outcome)[0]
         database = Database(url)
         try:
-            assert story.explain(database, make_sources({}, {}), row["message_id"])["outcome"] == outcome
+            assert explain.explain(database, make_sources({}, {}), row["message_id"])["outcome"] == outcome
         finally:
             database.close()

@@ -13,8 +13,8 @@ import pytest
 
 from receiver.cli.follow import Follower, follow
 from receiver.clock import new_id, to_micros
+from receiver.domain.records import Submission
 from receiver.errors import Unauthorized
-from receiver.records import Submission
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, Page

@@ -13,17 +13,17 @@ import orjson
 import pytest
 from sqlalchemy import Connection, inspect
 
+from receiver.domain.erasure import Erasure, Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
+from receiver.domain.records import Message
 from receiver.errors import Underway, UnexpectedShape
-from receiver.forgetting import Erasure, Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
-from receiver.intake import take_again
-from receiver.records import Message
 from receiver.sources import make_sources
+from receiver.sources.intake import take_again
 from receiver.storage.database import Database
-from receiver.storage.forgetting import follow_trail, plan_call
-from receiver.storage.kept import fingerprint, read_kept
+from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import Order, Replays
+from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import Store, opened

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from receiver.records import Answer
+from receiver.domain.records import Answer
 from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from receiver.web.responses import send_answer

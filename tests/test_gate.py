@@ -8,9 +8,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from receiver.addresses import Address
+from receiver.access.addresses import Address
+from receiver.access.bearer import AddressPolicy, Admission, Gate, Secret, match_bearer
 from receiver.errors import AddressNotAllowed, Refused, Unauthorized
-from receiver.gate import AddressPolicy, Admission, Gate, Secret, match_bearer
 
 OLD, NEW = Secret("old", "correct-horse-1"), Secret("new", "battery-staple-2")
 LISTED, STRANGER = ip_address("54.161.7.2"), ip_address("6.6.6.6")

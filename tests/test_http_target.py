@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from receiver.changes import Change
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
-from receiver.gate import Secret
 from receiver.relay.envelope import write_body
 from receiver.relay.http import HttpTarget, read_retry_after
 from receiver.relay.signature import Signer
 from receiver.relay.target import NotTaken, TargetGone
-from receiver.targets import TargetSettings
+from receiver.settings.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
 from tests.harness.ports import free_port

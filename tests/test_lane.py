@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import RowMapping
 
-from receiver.changes import Subscription
+from receiver.domain.changes import Subscription
 from receiver.relay.http import HttpTarget
-from receiver.relay.schedule import Pace
+from receiver.relay.retry import Pace
 from receiver.relay.target import AT_ONCE
 from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target

@@ -15,25 +15,24 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receiver import intake
-from receiver.channel import Do, Keep, Read, Unpacker
-from receiver.gate import AddressPolicy, Gate, Secret
-from receiver.records import Delivery, Message, Submission, Unread
-from receiver.sources import Source, ship24
+from receiver.access.bearer import AddressPolicy, Gate, Secret
+from receiver.access.guard import Door, Doorman
+from receiver.access.headers import HeaderReader
+from receiver.access.operators import Operator
+from receiver.access.setup_windows import SetupWindows
+from receiver.domain.records import Delivery, Message, Submission, Unread
+from receiver.maintenance.replay import Replayer
+from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
+from receiver.storage.reader import Reader
 from receiver.web.api.replay import ReplayEndpoint
 from receiver.web.body import BodyReader, Memory
 from receiver.web.console.guard import Visit
 from receiver.web.console.replays import Replays
-from receiver.web.desk import Desk
-from receiver.web.door import Door, Doorman
-from receiver.web.headers import HeaderReader
-from receiver.web.operators import Operator
-from receiver.web.reader import Reader
-from receiver.web.replayer import Replayer
-from receiver.web.tally import Tally
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, Webhook
-from receiver.web.windows import SetupWindows
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
+from receiver.writer.wire import Do, Keep, Read, Unpacker
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.load import until_taken

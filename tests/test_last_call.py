@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.clock import from_micros, new_id, to_micros
+from receiver.domain.records import Submission
 from receiver.errors import InvalidJson, ReceiverError, Unauthorized
-from receiver.records import Submission
 from receiver.storage import queries
 from receiver.storage.queries import statistics
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.service import TOKEN

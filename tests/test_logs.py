@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.log_limits import LineLimits
-from receiver.log_lines import LineWriter, encode_line
+from receiver.logs.limits import LineLimits
+from receiver.logs.lines import LineWriter, encode_line
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, wait_until

@@ -15,7 +15,7 @@ from sqlalchemy import inspect
 from receiver.errors import ConfigurationError
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.model import METADATA
+from receiver.storage.tables.metadata import METADATA
 from tests.harness import ship24
 from tests.harness.inbox import opened, outcomes
 from tests.harness.postgresql import Cluster
@@ -148,7 +148,7 @@ def test_no_table_is_missing_from_the_model() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table" and len(node.args) > 1
         if isinstance(node.args[0], ast.Constant) and isinstance(node.args[1], ast.Name) and node.args[1].id == "METADATA"
     }
-    program = "from receiver.storage.model import METADATA; print(*METADATA.tables)"
+    program = "from receiver.storage.tables.metadata import METADATA; print(*METADATA.tables)"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert set(shown.stdout.split()) == defined
     users = {file.name for file in folder.rglob("*.py") if "METADATA" in file.read_text(encoding="utf-8")}

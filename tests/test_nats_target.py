@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from receiver.changes import Change, Subscription
-from receiver.gate import Secret
-from receiver.relay.jetstream import NatsTarget
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Change, Subscription
+from receiver.relay.nats import NatsTarget
 from receiver.relay.target import NotTaken
-from receiver.targets import TargetSettings
+from receiver.settings.targets import TargetSettings
 from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.broker import SUBJECT, Broker, brokering, find_broker

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.gate import Secret
+from receiver.access.bearer import Secret
+from receiver.monitoring.notifier import Notice, Notices, Patience
 from receiver.relay.connections import Connections
-from receiver.web.notices import Notice, Notices, Patience
 from tests.harness.audience import HANG, NONSENSE, listening
 from tests.harness.endpoint import TAKE, answering, drip
 from tests.harness.ports import free_port

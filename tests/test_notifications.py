@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, event
 
-from receiver.changes import Subscription
 from receiver.clock import to_micros
+from receiver.domain.changes import Subscription
 from receiver.storage.database import Database
 from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome

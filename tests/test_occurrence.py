@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
+from receiver.domain.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
 
 DAY = date(2022, 10, 23)
 WALL = datetime(2022, 10, 23, 15, 13, 37)  # noqa: DTZ001  a wall clock has no zone

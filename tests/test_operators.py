@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from receiver.clock import new_id, now, to_micros
+from receiver.domain.rows import AuditRow
 from receiver.errors import StorageUnavailable
-from receiver.rows import AuditRow
-from receiver.storage import upkeep
-from receiver.storage.upkeep import GUESS
 from receiver.web.token_uses import TokenUses
 from receiver.web.wrong_tokens import WrongTokens
+from receiver.writer import commands
+from receiver.writer.commands import GUESS
 from tests.conftest import StartService
 from tests.harness.inbox import opened
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
@@ -173,13 +173,13 @@ def test_what_could_not_be_written_is_written_when_the_database_is_back(monkeypa
 def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "MAX_GUESSES", 5)
+    monkeypatch.setattr(commands, "MAX_GUESSES", 5)
     make_tables(database_url)
     at = now()
     ours = AuditRow(new_id(at), to_micros(at), "anna", None, "prune", "database", None)
     guesses = [AuditRow(new_id(at), to_micros(at), "nobody", None, GUESS, "api", str(number)) for number in range(9)]
     with opened(database_url) as store:
-        work = upkeep.Upkeep(store.database)
+        work = commands.Upkeep(store.database)
         store.transactions.run(lambda connection: work.note(connection, ours))
         for row in sorted(guesses):
             store.transactions.run(partial(work.note_wrong_token, entry=row))

@@ -1,6 +1,6 @@
 """A fault that lasts is worth one line for each of its causes, and one when it is over."""
 
-from receiver.outage import Outage
+from receiver.logs.outage import Outage
 
 
 def test_a_fault_is_logged_when_it_begins_and_when_it_is_over() -> None:

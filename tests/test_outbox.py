@@ -7,11 +7,11 @@ from itertools import count
 import pytest
 from sqlalchemy import Connection
 
-from receiver.changes import Subscription
 from receiver.clock import to_micros
-from receiver.storage.dispatches import BLOCKED
+from receiver.domain.changes import Subscription
 from receiver.storage.outbox import Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import release
+from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store
 from tests.harness.load import together

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from receiver.records import Answer
+from receiver.domain.records import Answer
 from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import BoundedProtocol
 from receiver.web.responses import send_answer

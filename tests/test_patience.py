@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.changes import Change, Subscription
+from receiver.domain.changes import Change, Subscription
 from receiver.errors import StorageUnavailable
-from receiver.relay.lane import Do, Lane
 from receiver.relay.target import NotTaken, TargetDown
+from receiver.relay.target_worker import Do, Lane
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, submission
 from tests.harness.service import read_rows

@@ -7,7 +7,7 @@ import pytest
 
 from receiver.errors import ConfigurationError
 from receiver.settings import load
-from receiver.sources.places import check_place, find_folded, fold, is_missing, look_up, unfold
+from receiver.sources.field_paths import check_place, find_folded, fold, is_missing, look_up, unfold
 from receiver.sources.shiipp import FIELDS, MANIFEST_FIELDS, PACKAGE_FIELDS, map_item
 
 BODY: dict[str, Any] = {

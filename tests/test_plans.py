@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from receiver.storage.database import Database
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 from tests.bench.filling import copy, fill
 from tests.bench.queries import Asker, Question
 from tests.harness.postgresql import Cluster

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from receiver.access.bearer import Secret
+from receiver.access.probe import ACCEPTED, HEADER, is_probe, sign_probe
 from receiver.clock import now
-from receiver.gate import Secret
-from receiver.probe import ACCEPTED, HEADER, is_probe, sign_probe
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, run_command, serving, wait_until

@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.alarms import HOUR, MINUTE, SECOND, Rules
+from receiver.domain.alarms import HOUR, MINUTE, SECOND, Rules
+from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, find_mismatches
+from receiver.domain.rows import ProcessRow
 from receiver.errors import StorageUnavailable
-from receiver.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, find_mismatches
+from receiver.monitoring.alarm_monitor import Watch
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import RelayState
-from receiver.rows import ProcessRow
 from receiver.storage.database import Database
-from receiver.storage.operations import ProcessTable
 from receiver.storage.processes import KEPT_MICROS, note_processes, read_processes, remove_process
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
-from receiver.web.watch import Watch
+from receiver.writer.commands import Upkeep
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port

@@ -2,11 +2,11 @@
 
 from sqlalchemy import insert
 
-from receiver.rows import MessageRow
+from receiver.domain.rows import MessageRow
+from receiver.maintenance.pruned import read_legacy
 from receiver.storage.database import Database
-from receiver.storage.pruned import read_legacy
 from receiver.storage.statements import Insert
-from receiver.storage.tables import MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
 from receiver.storage.transactions import Transactions
 from tests.harness.storage import make_tables
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.tables import EventTable, TermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import EventTable, TermTable, TrackerTable, table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.inbox import opened
 from tests.harness.ship24 import event, single

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.domain.reading import canonical, digest, identity, integer, label, mapping, read_json, text
 from receiver.errors import InvalidJson
-from receiver.sources.reading import canonical, digest, identity, integer, label, mapping, read_json, text
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FINITE | st.text()

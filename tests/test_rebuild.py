@@ -13,23 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.changes import Subscription
 from receiver.clock import new_id, to_micros
+from receiver.domain.changes import Subscription
+from receiver.domain.erasure import Erasure, KeptCall
+from receiver.domain.records import Answer, Submission
+from receiver.domain.rows import AuditRow
 from receiver.errors import ConfigurationError, Unauthorized
-from receiver.forgetting import Erasure, KeptCall
-from receiver.intake import take, take_again
-from receiver.records import Answer, Submission
-from receiver.rows import AuditRow
+from receiver.maintenance.comparison import Comparison, compare
+from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.sources import Source, make_sources
-from receiver.storage.comparison import Comparison, compare
+from receiver.sources.intake import take, take_again
 from receiver.storage.database import Database
-from receiver.storage.forgetting import follow_trail, plan_call
-from receiver.storage.inbox import Inbox
-from receiver.storage.kept import read_kept
-from receiver.storage.rebuild import Rebuild, check_empty
+from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import Order, Replays
+from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
+from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.contents import contents
 from tests.harness.inbox import NOW, delivery

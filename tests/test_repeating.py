@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pytest
 from structlog.testing import capture_logs
 
+from receiver.access.setup_windows import SetupWindows
 from receiver.errors import Busy, StorageUnavailable
-from receiver.web.desk import Desk
-from receiver.web.notices import Notice, Notices, Patience
-from receiver.web.repeating import repeat
-from receiver.web.tally import Tally
-from receiver.web.windows import SetupWindows
+from receiver.monitoring.notifier import Notice, Notices, Patience
+from receiver.processes.repeating import repeat
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
 from tests.harness import ship24
 from tests.harness.inbox import submission
 from tests.harness.service import DEADLINE_SECONDS
@@ -99,7 +99,7 @@ def test_work_ends_when_it_is_cancelled_in_the_middle_of_a_step() -> None:
 
 
 def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.web.windows._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("receiver.access.setup_windows._PAUSE_SECONDS", 0.0)
 
     async def run() -> bool:
         asked, done = 0, asyncio.Event()
@@ -123,7 +123,7 @@ def test_setup_windows_are_followed_after_any_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.web.desk._COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("receiver.writer.client._COUNT_SECONDS", 0.0)
 
     async def run() -> int:
         ours, theirs = socket.socketpair()
@@ -139,7 +139,7 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
             raise Busy("It cannot be packed now.")
 
         with monkeypatch.context() as broken:
-            broken.setattr("receiver.web.desk.pack", fail)
+            broken.setattr("receiver.writer.client.pack", fail)
             task = asyncio.create_task(desk.run())
             await asyncio.wait_for(failed.wait(), DEADLINE_SECONDS)
         told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 1), DEADLINE_SECONDS)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from receiver.changes import Subscription
 from receiver.clock import new_id, to_micros
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Delivery, Submission
 from receiver.errors import NotFound, UnexpectedShape
-from receiver.intake import take, take_again
-from receiver.records import Delivery, Submission
 from receiver.sources import Source, make_sources
-from receiver.storage.kept import read_kept
+from receiver.sources.intake import take, take_again
 from receiver.storage.replay import Order, Replayed, Replays
-from receiver.storage.upkeep import Upkeep
+from receiver.storage.stored_deliveries import read_kept
+from receiver.writer.commands import Upkeep
 from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import NOW, Store, delivery

@@ -13,11 +13,10 @@ import pytest
 from sqlalchemy import insert
 from structlog.testing import capture_logs
 
-from receiver import clock, intake
+from receiver import clock
 from receiver.clock import new_id, to_micros
-from receiver.errors import ConfigurationError, StorageUnavailable, Unauthorized, Underway, UnexpectedShape
-from receiver.records import Submission
-from receiver.retention import (
+from receiver.domain.records import Submission
+from receiver.domain.retention import (
     DAY,
     KINDS,
     MAX_SIZE,
@@ -32,14 +31,15 @@ from receiver.retention import (
     pause_seconds,
     units_of,
 )
+from receiver.errors import ConfigurationError, StorageUnavailable, Unauthorized, Underway, UnexpectedShape
+from receiver.maintenance.prune import Pruner
 from receiver.settings import load
-from receiver.sources import make_sources
+from receiver.sources import intake, make_sources
 from receiver.storage import queries
-from receiver.storage.dispatches import DeadTable
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
-from receiver.storage.tables import table_of
-from receiver.storage.upkeep import Upkeep
-from receiver.web.pruning import Pruner
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import DeadTable
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery, opened, outcomes

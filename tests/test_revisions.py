@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.changes import Subscription
 from receiver.clock import to_micros
+from receiver.domain.changes import Subscription
 from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24

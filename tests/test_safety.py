@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from receiver.processes.stopping import Stopping
 from receiver.settings import load
-from receiver.stopping import Stopping
 from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.responses import on_http_exception

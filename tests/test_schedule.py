@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.relay.schedule import DELAYS_SECONDS, PACE, Circuit, Pace, next_try
+from receiver.relay.retry import DELAYS_SECONDS, PACE, Circuit, Pace, next_try
 
 NOW = 1_000_000_000_000_000
 SECOND = 1_000_000

@@ -5,11 +5,11 @@ from hashlib import sha256
 
 import pytest
 
+from receiver.access.sessions import SESSION_SECONDS
 from receiver.clock import now, to_micros
-from receiver.rows import SessionRow
+from receiver.domain.rows import SessionRow
 from receiver.storage import sessions
 from receiver.storage.sessions import begin_session, is_session, trim_sessions
-from receiver.web.console.session import SESSION_SECONDS
 from tests.conftest import StartService
 from tests.harness.inbox import opened
 from tests.harness.postgresql import Cluster

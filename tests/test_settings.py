@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.alarms import Rules
+from receiver.access.bearer import AddressPolicy
+from receiver.domain.alarms import Rules
 from receiver.errors import ConfigurationError
-from receiver.gate import AddressPolicy
 from receiver.settings import Settings, find_ignored, load
 
 GIVEN = "s3cr3t-hunter2"

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from receiver.domain.reading import MAX_ITEMS
+from receiver.domain.records import Link, Message
 from receiver.errors import InvalidJson, UnexpectedShape
-from receiver.records import Link, Message
-from receiver.sources.places import Places
-from receiver.sources.reading import MAX_ITEMS
+from receiver.sources.field_paths import Places
 from receiver.sources.shiipp import PACKAGE_FIELDS, identify, map_item, split
 
 PAYLOADS = Path(__file__).parent / "payloads" / "shiipp"

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver import clock, intake
-from receiver.records import Delivery
-from receiver.sources import Source, make_sources
+from receiver import clock
+from receiver.domain.records import Delivery
+from receiver.sources import Source, intake, make_sources
 from receiver.storage.database import Database
-from receiver.storage.inbox import Inbox
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
+from receiver.writer.inbox import Inbox
 from tests.conftest import StartService
 from tests.harness.load import together
 from tests.harness.service import Reply, Service, read_rows, run_command

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
+from receiver.domain.reading import MAX_ITEMS
+from receiver.domain.records import Message
 from receiver.errors import InvalidJson, UnexpectedShape, Unreadable
-from receiver.records import Message
-from receiver.sources.reading import MAX_ITEMS
 from receiver.sources.ship24 import split
 
 PAYLOADS = Path(__file__).parent / "payloads" / "ship24"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from receiver.changes import Change, Subscription
+from receiver.domain.changes import Change, Subscription
 from receiver.handlers import on_change, subscription_of
 from receiver.relay.assembly import Known, describe_targets
+from receiver.settings.targets import read_targets
 from receiver.storage import queries
-from receiver.storage.dispatches import BLOCKED
 from receiver.storage.outbox import Outbox, Outcome
-from receiver.targets import read_targets
+from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
 from tests.harness.inbox import Store
 from tests.harness.service import read_rows

@@ -15,12 +15,12 @@ from rich.cells import cell_len
 
 from receiver import cli
 from receiver.cli.simulated import describe
-from receiver.simulation.planning import make_plan
-from receiver.simulation.records import Shape
-from receiver.simulation.report import Report, make_report
-from receiver.simulation.run import NobodyThere, NotLetIn, Order, run
-from receiver.simulation.sender import Progress, Target
-from receiver.simulation.truth import OpsRefused
+from receiver.testkit.simulate.planning import make_plan
+from receiver.testkit.simulate.records import Shape
+from receiver.testkit.simulate.report import Report, make_report
+from receiver.testkit.simulate.run import NobodyThere, NotLetIn, Order, run
+from receiver.testkit.simulate.sender import Progress, Target
+from receiver.testkit.simulate.truth import OpsRefused
 from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
 from tests.harness.ports import free_port

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from receiver.simulation.answers import Reading, read_answer
-from receiver.simulation.ledger import Attempt, Ledger
-from receiver.simulation.planning import make_plan
-from receiver.simulation.records import Call, Phase, Shape, Truth
-from receiver.simulation.report import quantiles
-from receiver.simulation.truth import find_difference
-from receiver.simulation.wire import Reply
+from receiver.testkit.simulate.answers import Reading, read_answer
+from receiver.testkit.simulate.ledger import Attempt, Ledger
+from receiver.testkit.simulate.planning import make_plan
+from receiver.testkit.simulate.records import Call, Phase, Shape, Truth
+from receiver.testkit.simulate.report import quantiles
+from receiver.testkit.simulate.truth import find_difference
+from receiver.testkit.simulate.wire import Reply
 
 PLAN = make_plan("ship24", 1, "00c0ffee", Shape(calls=30, group=1, duplicates=0, reorder=0))
 FIRST = PLAN.traffic[0].messages[0]

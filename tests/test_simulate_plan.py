@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
-from receiver.decide import Bench
-from receiver.occurrence import Moment, compare, read_occurrence
-from receiver.records import Delivery
-from receiver.simulation.planning import make_plan
-from receiver.simulation.records import Call, Plan, Shape, Truth
-from receiver.simulation.sender import retry_steps
-from receiver.simulation.times import FORMS, draw_times
+from receiver.domain.batch import Bench
+from receiver.domain.occurrence import Moment, compare, read_occurrence
+from receiver.domain.records import Delivery
 from receiver.sources import make_sources
+from receiver.testkit.simulate.planning import make_plan
+from receiver.testkit.simulate.records import Call, Plan, Shape, Truth
+from receiver.testkit.simulate.sender import retry_steps
+from receiver.testkit.simulate.times import FORMS, draw_times
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 RUN = "00c0ffee"

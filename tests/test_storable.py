@@ -6,14 +6,14 @@ from urllib.parse import quote
 
 import pytest
 
-from receiver.changes import Subscription
 from receiver.clock import to_micros
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Submission
+from receiver.domain.rows import AuditRow
+from receiver.domain.storable import MAX_CHARACTERS, make_storable
 from receiver.errors import Unauthorized
-from receiver.records import Submission
-from receiver.rows import AuditRow
-from receiver.storable import MAX_CHARACTERS, make_storable
 from receiver.storage.outbox import Outcome
-from receiver.storage.upkeep import GUESS, Upkeep
+from receiver.writer.commands import GUESS, Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery

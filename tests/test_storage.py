@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from receiver.domain.records import Answer
+from receiver.domain.rows import MessageRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, WriterTaken
-from receiver.records import Answer
-from receiver.rows import MessageRow
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import is_next
 from receiver.storage.statements import Insert, Lookup
-from receiver.storage.tables import MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
 from receiver.storage.transactions import Transactions
 from tests.harness import ship24
 from tests.harness.inbox import Store, opened, outcomes

@@ -12,18 +12,17 @@ from psycopg import errors
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from receiver import intake
 from receiver.clock import to_micros
+from receiver.domain.records import Answer, Message, Submission
 from receiver.errors import StorageUnavailable, Unauthorized
-from receiver.records import Answer, Message, Submission
-from receiver.sources import make_sources
-from receiver.storage import upkeep
+from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, LostRace, find_fault
-from receiver.storage.kept import read_kept
 from receiver.storage.replay import Order, Replays
+from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer import commands
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery, opened, outcomes, submission
@@ -253,7 +252,7 @@ def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(st
 
 
 def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "MAX_REFUSED", 1)
+    monkeypatch.setattr(commands, "MAX_REFUSED", 1)
     url = store.database.url.render_as_string()
     failing = replace(SHIP24, split=fail_to_read)
     refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]

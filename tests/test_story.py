@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from receiver import story
 from receiver.clock import new_id
+from receiver.domain.records import Submission
 from receiver.errors import AddressNotAllowed, BodyTooLarge, NotFound, ReceiverError, Unauthorized
-from receiver.records import Submission
+from receiver.monitoring import explain as explanations
 from receiver.sources import make_sources
 from receiver.storage import queries
 from tests.harness.inbox import NOW, Store, delivery, opened
@@ -27,7 +27,7 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 def explain(store: Store, some_id: str) -> dict[str, Any]:
-    return story.explain(store.database, _SOURCES, some_id)
+    return explanations.explain(store.database, _SOURCES, some_id)
 
 
 def told(store: Store, some_id: str) -> str:

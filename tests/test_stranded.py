@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from receiver.retention import Run, Went
-from receiver.rows import DispatchRow, ProcessRow
-from receiver.storage.dispatches import BLOCKED, DispatchTable
+from receiver.domain.retention import Run, Went
+from receiver.domain.rows import DispatchRow, ProcessRow
 from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert
-from receiver.storage.tables import table_of
-from receiver.storage.upkeep import Upkeep
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import BLOCKED, DispatchTable
+from receiver.writer.commands import Upkeep
 from tests.harness.inbox import Store, opened
 from tests.harness.service import environment, run_command
 from tests.harness.storage import make_tables

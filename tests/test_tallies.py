@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, new_id, to_micros
+from receiver.domain.records import Submission
 from receiver.errors import AddressNotAllowed, Busy, InvalidJson, Unauthorized
-from receiver.records import Submission
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries, schema
+from receiver.storage.counters import NUMBERS, Tallies, trim_tallies, write_tallies
 from receiver.storage.database import Database
 from receiver.storage.queries import statistics
-from receiver.storage.tallies import NUMBERS, Tallies, trim_tallies, write_tallies
 from tests.conftest import StartService
 from tests.harness.archive import Archive, archive_at
 from tests.harness.inbox import NOW, Store, delivery, opened

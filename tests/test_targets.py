@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from receiver.changes import Subscription
-from receiver.targets import TargetSettings, read_targets
+from receiver.domain.changes import Subscription
+from receiver.settings.targets import TargetSettings, read_targets
 from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.broker import SUBJECT, brokering, find_broker

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from receiver import intake
-from receiver.alarms import DAY, HOUR
 from receiver.clock import to_micros
+from receiver.domain.alarms import DAY, HOUR
+from receiver.sources import intake
 from receiver.storage import queries
 from receiver.storage.database import Database
 from tests.conftest import StartService

@@ -4,8 +4,8 @@ import pytest
 
 from receiver.clock import iso
 from receiver.storage.database import Database
-from receiver.storage.dispatches import BLOCKED
 from receiver.storage.queries import MAX_COUNTED, show_targets
+from receiver.storage.tables.outbox import BLOCKED
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 

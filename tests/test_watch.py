@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.alarms import DAY, HOUR, MINUTE, SECOND, Rules
 from receiver.clock import iso, to_micros
+from receiver.domain.alarms import DAY, HOUR, MINUTE, SECOND, Rules
 from receiver.errors import StorageUnavailable
+from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, Watch
+from receiver.monitoring.notifier import Notice
 from receiver.storage import queries
+from receiver.storage.counters import KEPT_SECONDS, NUMBERS, Tally
 from receiver.storage.database import Database
-from receiver.storage.tallies import KEPT_SECONDS, NUMBERS, Tally
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
-from receiver.web.notices import Notice
-from receiver.web.watch import NOTICE_OVERDUE, Watch
+from receiver.writer.commands import Upkeep
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.audience import HANG, NONSENSE, listening

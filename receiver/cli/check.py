@@ -9,20 +9,20 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.addresses import is_loopback
+from receiver.access.addresses import is_loopback
+from receiver.access.bearer import Secret
 from receiver.cli.options import Number, Text, as_json
 from receiver.cli.output import show_heading, show_json, show_pairs, show_table
 from receiver.cli.progress import advancing
-from receiver.conformance.checking import Check, Ops, Unreachable
-from receiver.conformance.parcels import Parcels
-from receiver.conformance.planning import make_plan
-from receiver.conformance.records import Result
-from receiver.conformance.target import Target, read_target
+from receiver.domain.trimming import trim
 from receiver.errors import ReceiverError
-from receiver.files import read_first_line
-from receiver.gate import Secret
 from receiver.settings import Settings, load
-from receiver.trimming import trim
+from receiver.settings.files import read_first_line
+from receiver.testkit.check.checking import Check, Ops, Unreachable
+from receiver.testkit.check.parcels import Parcels
+from receiver.testkit.check.planning import make_plan
+from receiver.testkit.check.records import Result
+from receiver.testkit.check.target import Target, read_target
 
 _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits

@@ -10,11 +10,11 @@ import orjson
 from receiver import clock
 from receiver.cli.output import brief, show_json, show_pairs, show_table
 from receiver.cli.remote import Change, audit_entry, perform, reading
-from receiver.customers import Customer, read_list, write_csv
+from receiver.domain.customers import Customer, read_list, write_csv
+from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
-from receiver.files import read_named_file
 from receiver.settings import load
-from receiver.spreadsheets import WrongEncoding
+from receiver.settings.files import read_named_file
 from receiver.storage.customers import last_syncs, latest_list, read_page
 from receiver.storage.database import Database
 

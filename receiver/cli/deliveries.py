@@ -25,12 +25,12 @@ from receiver.cli.output import (
 )
 from receiver.cli.remote import reading
 from receiver.cli.replay import replay
+from receiver.domain.records import OUTCOMES
 from receiver.errors import NotFound
-from receiver.records import OUTCOMES
+from receiver.monitoring.explain import explain_delivery
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
-from receiver.story import explain_delivery
 
 _SHOWN_LETTERS = 4000
 _WIDTHS = {"received (UTC)": 14, "source": 6, "id": 36, "client": 39}

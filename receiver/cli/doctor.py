@@ -8,8 +8,10 @@ from typing import NamedTuple
 import click
 import urllib3
 
-from receiver import clock, probe
-from receiver.addresses import is_listed, read_address
+from receiver import clock
+from receiver.access import probe
+from receiver.access.addresses import is_listed, read_address
+from receiver.access.bearer import AddressPolicy, Gate
 from receiver.cli.missing import explain_no_database
 from receiver.cli.options import OneOf
 from receiver.cli.output import brief, show_json, show_table
@@ -17,13 +19,12 @@ from receiver.cli.remote import base_url
 from receiver.cli.sample import show_sample
 from receiver.cli.target_checks import check_targets
 from receiver.errors import NoDatabase, ReceiverError, WriterTaken
-from receiver.gate import AddressPolicy, Gate
+from receiver.monitoring.health import has_room
 from receiver.settings import Settings, load
 from receiver.sources import NAMES, Source
 from receiver.sources.shiipp import FIELDS
 from receiver.storage import queries, version
 from receiver.storage.database import Database
-from receiver.web.health import has_room
 
 _MIN_TOKEN_LETTERS = 16
 _MAX_SKEW_SECONDS = 2.0
@@ -204,7 +205,7 @@ def _try_server(settings: Settings) -> Iterator[Finding]:
 
 
 def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]:
-    """Try HEAD, then POST. Only a probe (`receiver/probe.py`) is posted: what the service would record is not."""
+    """Try HEAD, then POST. Only a probe (`receiver/access/probe.py`) is posted: what the service would record is not."""
     headers = _make_headers(settings, source)
     head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
     yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")

@@ -7,8 +7,8 @@ import click
 from receiver.cli.options import Text, as_json
 from receiver.cli.output import brief, show_heading, show_json, show_sentences, show_table
 from receiver.cli.remote import reading
+from receiver.monitoring.explain import explain as tell
 from receiver.settings import load
-from receiver.story import explain as tell
 
 
 @click.command()

@@ -9,14 +9,14 @@ from receiver.cli.confirming import confirm
 from receiver.cli.options import Text, as_json
 from receiver.cli.output import show_json, show_pairs
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.domain.erasure import Forgotten
+from receiver.domain.trimming import trim
 from receiver.errors import NotFound, WriterTaken
-from receiver.forgetting import Forgotten
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.storage.forgetting import follow_trail, plan_call
-from receiver.trimming import trim
+from receiver.storage.erasure import follow_trail, plan_call
 
 _TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
 _NAMED_AT_ONCE = 5

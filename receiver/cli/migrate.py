@@ -2,8 +2,8 @@
 
 import click
 
-from receiver import logs
 from receiver.cli.missing import refuse_beside_service
+from receiver.logs import setup
 from receiver.settings import load
 from receiver.storage import schema
 from receiver.storage.database import Database
@@ -13,7 +13,7 @@ from receiver.storage.database import Database
 def migrate() -> None:
     """Upgrade the database schema (safe to repeat)."""
     settings = load()
-    logs.configure(settings.log_format, settings.secrets())
+    setup.configure(settings.log_format, settings.secrets())
     database = Database(settings.database_url)
     refuse_beside_service(settings, database)
     database.take(create=True)

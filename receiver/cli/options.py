@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from receiver import clock
+from receiver.domain.trimming import trim
 from receiver.sources import NAMES
 from receiver.storage.queries import MAX_LIMIT
-from receiver.trimming import trim
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

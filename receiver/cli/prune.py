@@ -11,9 +11,9 @@ from receiver import clock
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json, show_table
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.domain.retention import Periods, Run, Went
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.relay.assembly import find_targets
-from receiver.retention import Periods, Run, Went
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
 from receiver.storage.retention import count_prunable, count_rows

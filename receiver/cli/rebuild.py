@@ -12,12 +12,12 @@ from receiver.cli.output import show_table
 from receiver.cli.progress import advancing, until_interrupted
 from receiver.cli.remote import reading
 from receiver.errors import ConfigurationError, ReceiverError
-from receiver.intake import take_again
+from receiver.maintenance.comparison import compare
+from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.settings import Settings, load
+from receiver.sources.intake import take_again
 from receiver.storage import schema
-from receiver.storage.comparison import compare
 from receiver.storage.database import Database
-from receiver.storage.rebuild import Rebuild, check_empty
 
 _NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
 

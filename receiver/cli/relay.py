@@ -2,7 +2,7 @@
 
 import click
 
-from receiver import logs
+from receiver.logs import setup
 from receiver.relay import process
 from receiver.settings import find_ignored, load
 
@@ -11,6 +11,6 @@ from receiver.settings import find_ignored, load
 def relay() -> None:
     """Deliver changes to targets and handlers until SIGTERM or Ctrl-C (PostgreSQL: run one or more)."""
     settings = load()
-    logs.configure(settings.log_format, settings.secrets())
-    logs.warn_of_ignored(find_ignored())
+    setup.configure(settings.log_format, settings.secrets())
+    setup.warn_of_ignored(find_ignored())
     process.run(settings)

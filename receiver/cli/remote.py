@@ -10,13 +10,13 @@ import orjson
 import urllib3
 
 from receiver import clock
+from receiver.domain.rows import AuditRow
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape, WriterTaken
-from receiver.rows import AuditRow
 from receiver.settings import Settings, load
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 
 _ACTOR = "command line"
 

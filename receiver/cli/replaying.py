@@ -11,15 +11,15 @@ import orjson
 from receiver import clock
 from receiver.cli.remote import ask_service, audit_entry, refused
 from receiver.errors import NotFound, ReceiverError, Underway, UnexpectedShape, WriterTaken
-from receiver.intake import take_again
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
+from receiver.sources.intake import take_again
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.kept import fingerprint, read_kept
 from receiver.storage.replay import ACTION, Order, Replayed, Replays
+from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
 
 
 class LeftOut(ReceiverError):

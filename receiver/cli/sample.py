@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from receiver.cli.output import show_heading, show_json, show_pairs
+from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson
-from receiver.files import read_named_text_file
 from receiver.settings import Settings
-from receiver.sources.reading import read_json
+from receiver.settings.files import read_named_text_file
 from receiver.sources.shiipp import explain_unmapped, identify, map_item
 
 

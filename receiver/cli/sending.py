@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from receiver.addresses import read_address
-from receiver.files import read_first_line
-from receiver.trimming import trim
+from receiver.access.addresses import read_address
+from receiver.domain.trimming import trim
+from receiver.settings.files import read_first_line
 
 
 class Token(click.ParamType[str]):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from receiver import logs, service
+from receiver import service
+from receiver.logs import setup
 from receiver.settings import Settings, find_ignored, load
 from receiver.web.customers import CUSTOMERS_PATH
 
@@ -49,8 +50,8 @@ def serve() -> None:
     Calls under way are finished first.
     """
     settings = load()
-    logs.configure(settings.log_format, settings.secrets())
-    logs.warn_of_ignored(find_ignored())
+    setup.configure(settings.log_format, settings.secrets())
+    setup.warn_of_ignored(find_ignored())
     raise click.exceptions.Exit(service.run(settings))
 
 

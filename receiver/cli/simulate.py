@@ -7,19 +7,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
-from receiver.addresses import is_loopback
+from receiver.access.addresses import is_loopback
 from receiver.cli.options import Number, OneOf, as_json
 from receiver.cli.output import show_json
 from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
 from receiver.cli.simulated import show_report, telling
 from receiver.errors import ConfigurationError
-from receiver.simulation.planning import make_plan
-from receiver.simulation.records import Shape
-from receiver.simulation.report import Report, make_report
-from receiver.simulation.run import NotLetIn, Order, run
-from receiver.simulation.sender import Target, retry_steps
-from receiver.simulation.truth import OpsRefused
 from receiver.sources import NAMES
+from receiver.testkit.simulate.planning import make_plan
+from receiver.testkit.simulate.records import Shape
+from receiver.testkit.simulate.report import Report, make_report
+from receiver.testkit.simulate.run import NotLetIn, Order, run
+from receiver.testkit.simulate.sender import Target, retry_steps
+from receiver.testkit.simulate.truth import OpsRefused
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
 _MAX_CALLS = 200_000

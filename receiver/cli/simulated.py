@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from receiver.cli.output import coloured, show_heading, show_pairs, show_table
-from receiver.simulation.report import Figure, Report
-from receiver.simulation.sender import Progress
+from receiver.testkit.simulate.report import Figure, Report
+from receiver.testkit.simulate.sender import Progress
 
 _PHASES = {"resend": "again", "ops": "ops API", "older": "questions 1", "newer": "questions 2"}
 _TEST_CALL = {"200": "let in", "403": "refused: not on the list", "connection": "it could not be made from there"}

@@ -9,8 +9,8 @@ import urllib3
 from receiver import clock
 from receiver.cli.output import brief
 from receiver.cli.remote import base_url
+from receiver.domain.processes import describe_process
 from receiver.errors import ConfigurationError
-from receiver.processes import describe_process
 from receiver.relay.assembly import describe_targets, find_targets
 from receiver.settings import Settings
 from receiver.storage import queries

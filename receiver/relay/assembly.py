@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from receiver import clock
-from receiver.changes import Subscription
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Subscription
+from receiver.domain.processes import find_local_mismatch, find_mismatches
 from receiver.errors import ConfigurationError
-from receiver.gate import Secret
 from receiver.handlers import find_handlers, has_handlers, subscription_of
-from receiver.processes import find_local_mismatch, find_mismatches
 from receiver.relay.functions import HandlerTarget
 from receiver.relay.http import HttpTarget
-from receiver.relay.jetstream import NatsTarget
+from receiver.relay.nats import NatsTarget
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
 from receiver.relay.wear import Wear
 from receiver.settings import Settings
+from receiver.settings.targets import TargetSettings
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.targets import TargetSettings
 
 _KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
 

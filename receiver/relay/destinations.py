@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from receiver.addresses import Address, is_listed, read_network
+from receiver.access.addresses import Address, is_listed, read_network
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
 """What `socket.getaddrinfo` is."""

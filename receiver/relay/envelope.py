@@ -2,8 +2,8 @@
 
 import orjson
 
-from receiver.changes import Change
 from receiver.clock import iso
+from receiver.domain.changes import Change
 
 TYPE = "tracker.changed"
 

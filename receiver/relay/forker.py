@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NoReturn
 
-from receiver import logs
+from receiver.logs import setup
 
 _MAX_BYTES = 64
 _ORPHANED_SECONDS = 5.0  # for a relay without a service to end by itself
@@ -177,7 +177,7 @@ class ForkingProcess:
             os.close(nothing)
             code = self._body(channel, role)
         finally:
-            logs.drain()
+            setup.drain()
             os._exit(code)  # no thread of a handler is waited for
 
     def _kill(self, role: str) -> None:

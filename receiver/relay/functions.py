@@ -9,11 +9,11 @@ from contextlib import suppress
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from receiver.changes import Change
+from receiver.domain.changes import Change
+from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
 from receiver.handlers import subscription_of
 from receiver.relay.wear import Wear
-from receiver.storable import make_storable
 
 _MAX_ERROR_CHARACTERS = 4000
 _GRACE_SECONDS = 1.0  # after the time-out, until a call that still runs counts as stuck

@@ -10,12 +10,12 @@ from secrets import token_hex
 import structlog
 
 from receiver import __version__, clock
+from receiver.domain.processes import RECEIVER, RELAY
+from receiver.domain.rows import ProcessRow
 from receiver.errors import ReceiverError, name_error
-from receiver.outage import Outage
-from receiver.processes import RECEIVER, RELAY
-from receiver.relay.lane import Do
+from receiver.logs.outage import Outage
 from receiver.relay.supervisor import RelayState
-from receiver.rows import ProcessRow
+from receiver.relay.target_worker import Do
 
 _BEAT_MICROS = 30_000_000
 _LOOK_SECONDS = 2.0  # at the roles: a new one, or another list of targets, is put down at once

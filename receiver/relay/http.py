@@ -20,14 +20,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from receiver import clock
-from receiver.changes import Change
-from receiver.gate import Secret
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Change
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
 from receiver.relay.envelope import write_body
 from receiver.relay.signature import Signer
 from receiver.relay.target import AT_ONCE, NotTaken, TargetDown, TargetGone, TimedOut
-from receiver.targets import TargetSettings
+from receiver.settings.targets import TargetSettings
 
 _MAX_REST_BYTES = 4096  # of an answer's body that is read for the sake of the connection
 _REST_SECONDS = 0.5

@@ -9,8 +9,8 @@ from typing import Any, cast
 import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
-from receiver.relay.lane import Do
 from receiver.relay.messages import Ask, Goodbye, Hello, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.target_worker import Do
 
 _COMMANDS = {"exchange_changes", "release_changes", "stop_target"}
 """What a relay may have done: what it needs, and nothing that a handler could want by mistake."""

@@ -5,12 +5,12 @@ import asyncio
 import structlog
 
 from receiver.errors import ConfigurationError
+from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import has_targets
-from receiver.relay.clerk import Clerk
+from receiver.relay.command_runner import Clerk
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import PATIENCE, FirstRelay, Patience, Supervisor, start_relay
 from receiver.settings import Settings
-from receiver.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.storage import version
 from receiver.storage.database import Database
 

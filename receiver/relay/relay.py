@@ -7,9 +7,9 @@ from secrets import token_hex
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.lane import Do, Lane
-from receiver.relay.schedule import PACE, Pace
+from receiver.relay.retry import PACE, Pace
 from receiver.relay.target import Target
+from receiver.relay.target_worker import Do, Lane
 
 
 class Relay:

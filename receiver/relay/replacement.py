@@ -12,8 +12,8 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-from receiver import logs
-from receiver.gate import Secret
+from receiver.access.bearer import Secret
+from receiver.logs import setup
 from receiver.relay.forker import Forker, ForkingProcess, make_control
 from receiver.relay.worker import run_relay
 from receiver.settings import Settings
@@ -39,7 +39,7 @@ def execute_forker(settings: Settings) -> Forker:
 def serve(control: int) -> None:
     """Be the forking process, with this file descriptor as its end of the socket."""
     settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301  of the process that executed this one
-    logs.configure(settings.log_format, settings.secrets())
+    setup.configure(settings.log_format, settings.secrets())
     ForkingProcess(socket.socket(fileno=control), partial(run_relay, settings)).serve()
 
 

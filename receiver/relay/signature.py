@@ -9,8 +9,8 @@ from datetime import datetime
 
 from standardwebhooks import Webhook
 
+from receiver.access.bearer import Secret
 from receiver.errors import ConfigurationError
-from receiver.gate import Secret
 
 _PREFIX = "whsec_"
 _MIN_BYTES = 24  # the scheme's own bounds

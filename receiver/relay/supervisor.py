@@ -15,11 +15,11 @@ from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.relay.assembly import Known, handler_names, target_names
 from receiver.relay.forker import Forker, fork_forker
-from receiver.relay.lane import Do
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
 from receiver.relay.processes import FORKER_LOST, RelayProcesses
 from receiver.relay.replacement import execute_forker
+from receiver.relay.target_worker import Do
 from receiver.relay.worker import ALL, ALONE, run_relay
 from receiver.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from receiver.changes import Change, Subscription
+from receiver.domain.changes import Change, Subscription
 from receiver.errors import ReceiverError
 
 AT_ONCE = 32

@@ -13,7 +13,7 @@ import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.relay.assembly import find_targets, make_targets
-from receiver.relay.clerk import Clerk
+from receiver.relay.command_runner import Clerk
 from receiver.relay.messages import Ask, Begin, Finish, Goodbye, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
 from receiver.relay.relay import Relay
 from receiver.relay.wear import Wear, find_lack

@@ -15,11 +15,11 @@ from typing import Any
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
-from receiver.files import read_text_file
+from receiver.settings.files import read_text_file
 from receiver.settings.foreign import find_service_links, is_service_link
 from receiver.settings.record import PREFIX, Settings
-from receiver.trimming import trim
 
 _NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*_NEVER_IN_FILE, "database_url"}

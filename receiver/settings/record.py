@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.alarms import Rules
-from receiver.gate import AddressPolicy, Gate
-from receiver.retention import Periods
+from receiver.access.bearer import AddressPolicy, Gate
+from receiver.domain.alarms import Rules
+from receiver.domain.retention import Periods
 from receiver.settings import values
 from receiver.settings.values import (
     Command,

@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 from urllib3.util import parse_url
 
-from receiver.addresses import Network, has_host_bits, read_network
-from receiver.gate import Secret
+from receiver.access.addresses import Network, has_host_bits, read_network
+from receiver.access.bearer import Secret
+from receiver.domain.trimming import trim
+from receiver.settings.targets import TargetSettings, read_targets
 from receiver.sources import NAMES
-from receiver.sources.places import check_place
+from receiver.sources.field_paths import check_place
 from receiver.sources.shiipp import FIELDS
-from receiver.targets import TargetSettings, read_targets
-from receiver.trimming import trim
 
 _QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from receiver.records import Message
+from receiver.domain.records import Message
 from receiver.sources import shiipp, ship24
-from receiver.sources.places import Places
+from receiver.sources.field_paths import Places
 
 NAMES = ("ship24", "shiipp")
 

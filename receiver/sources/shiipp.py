@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from receiver.domain.occurrence import rank
+from receiver.domain.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
+from receiver.domain.records import Event, Link, Message, Snapshot
 from receiver.errors import UnexpectedShape
-from receiver.occurrence import rank
-from receiver.records import Event, Link, Message, Snapshot
-from receiver.sources.places import Places, find_folded, is_missing, look_up, unfold
-from receiver.sources.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
+from receiver.sources.field_paths import Places, find_folded, is_missing, look_up, unfold
 
 RECEIVED = "received at warehouse"
 _CLOCK = re.compile(r"\d:\d\d")  # a time of day, in whatever form

@@ -11,20 +11,10 @@ from typing import Any
 import orjson
 
 from receiver.clock import to_micros
+from receiver.domain.reading import MAX_ITEMS, canonical, digest, identity, integer, label, mapping, read_json, text
+from receiver.domain.records import Event, Message, Snapshot
+from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
-from receiver.records import Event, Message, Snapshot
-from receiver.sources.reading import (
-    MAX_ITEMS,
-    canonical,
-    digest,
-    identity,
-    integer,
-    label,
-    mapping,
-    read_json,
-    text,
-)
-from receiver.trimming import trim
 
 EVENTS_TOPIC = "tracking/events"  # older bodies carry no topic: then this one is meant
 

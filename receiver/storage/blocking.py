@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select, tuple_, update
 
-from receiver.storage.dispatches import BLOCKED, IS_OF_TRACKER, IS_ROW, DispatchTable, first_move, row_keys
 from receiver.storage.notifications import note_changes
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import BLOCKED, IS_OF_TRACKER, IS_ROW, DispatchTable, first_move, row_keys
 
 _LOOKED_AT = 2_000
 _START = ("", "", "")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, insert, select
 
 from receiver.storage.database import Database
-from receiver.storage.operations import CustomerImportTable, CustomerTable
-from receiver.storage.tables import DeliveryTable, table_of
+from receiver.storage.tables.ledger import DeliveryTable, table_of
+from receiver.storage.tables.operations import CustomerImportTable, CustomerTable
 
 _PAGE = 1000
 

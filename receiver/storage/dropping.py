@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, delete, select, tuple_
 
-from receiver.storage.dispatches import DeadTable, DispatchTable, StoppedTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import DeadTable, DispatchTable, StoppedTable
 
 
 class Dropped(NamedTuple):

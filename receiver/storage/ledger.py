@@ -6,20 +6,19 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, literal_column, null
 
-from receiver.changes import Subscription
 from receiver.clock import to_micros
-from receiver.decide import Bench
-from receiver.records import Submission
-from receiver.rows import DispatchRow, EventRow, MessageRow, ShipmentChangeRow, TrackerRow
-from receiver.states import make_shipment_change
-from receiver.storage.corrections import SUPERSEDED, ChangeTable, ShipmentChangeTable
+from receiver.domain.batch import Bench
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Submission
+from receiver.domain.rows import DispatchRow, EventRow, MessageRow, ShipmentChangeRow, TrackerRow
+from receiver.domain.timelines import Version
+from receiver.domain.tracker_state import make_shipment_change
 from receiver.storage.database import Database
-from receiver.storage.dispatches import BLOCKED, DispatchTable
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
 from receiver.storage.revising import find_partly, read_timelines, refresh_versions, rewrite_messages
 from receiver.storage.statements import Insert, Lookup
-from receiver.storage.tables import (
+from receiver.storage.tables.ledger import (
     EventTable,
     LinkTable,
     MessageTable,
@@ -29,7 +28,8 @@ from receiver.storage.tables import (
     TrackerTable,
     table_of,
 )
-from receiver.timelines import Version
+from receiver.storage.tables.outbox import BLOCKED, DispatchTable
+from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 
 _VERSION = ("source", "tracker_id", "event_id", "digest", "generated_at", "stands_by", "message_id", "received_at")
 

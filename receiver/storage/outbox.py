@@ -24,11 +24,14 @@ from sqlalchemy import (
     update,
 )
 
-from receiver.changes import Change
-from receiver.storable import make_storable
+from receiver.domain.changes import Change
+from receiver.domain.storable import make_storable
 from receiver.storage.blocking import unblock
 from receiver.storage.database import Database
-from receiver.storage.dispatches import (
+from receiver.storage.notifications import note_changes
+from receiver.storage.statements import Lookup
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import (
     BLOCKED,
     IS_ROW,
     SUSPECT,
@@ -41,9 +44,6 @@ from receiver.storage.dispatches import (
     is_row,
     row_keys,
 )
-from receiver.storage.notifications import note_changes
-from receiver.storage.statements import Lookup
-from receiver.storage.tables import table_of
 from receiver.storage.waiting import read_changes
 
 _MAX_AHEAD = 2 * 86_400_000_000

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, delete, or_, select
 
-from receiver.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes
-from receiver.rows import ProcessRow
-from receiver.storable import make_storable
+from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes
+from receiver.domain.rows import ProcessRow
+from receiver.domain.storable import make_storable
 from receiver.storage.database import Database
-from receiver.storage.operations import ProcessTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import ProcessTable
 
 KEPT_MICROS = 3600 * 1_000_000
 """For so long the row of a process stays that is no longer seen."""

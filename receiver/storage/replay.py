@@ -10,25 +10,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from receiver.changes import Subscription
 from receiver.clock import from_micros
-from receiver.decide import Bench, name_by_state
+from receiver.domain.batch import Bench, name_by_state
+from receiver.domain.changes import Subscription
+from receiver.domain.erasure import BLANK
+from receiver.domain.identities import better
+from receiver.domain.records import OUTCOMES, Delivery, Message, Submission, Verdict
+from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.errors import NotFound, Underway, UnexpectedShape
-from receiver.forgetting import BLANK
-from receiver.identities import better
-from receiver.records import OUTCOMES, Delivery, Message, Submission, Verdict
-from receiver.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
 from receiver.storage.database import Database
-from receiver.storage.kept import PRUNED, fingerprint
 from receiver.storage.ledger import Ledger
-from receiver.storage.tables import (
-    BodyTable,
-    DeliveryTable,
-    MessageTable,
-    QuarantineTable,
-    SightingTable,
-    table_of,
-)
+from receiver.storage.stored_deliveries import PRUNED, fingerprint
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, SightingTable, table_of
 
 _FORCED = "force"
 ACTION = "replay"

@@ -27,12 +27,11 @@ from sqlalchemy import (
 from sqlmodel import Field
 
 from receiver.clock import first_id
+from receiver.domain.retention import KINDS, Slice, Went, units_of
 from receiver.errors import Underway
-from receiver.retention import KINDS, Slice, Went, units_of
 from receiver.storage.database import Database
-from receiver.storage.dispatches import DeadTable, DispatchTable
 from receiver.storage.stranded import find_stranded, prune_stranded
-from receiver.storage.tables import (
+from receiver.storage.tables.ledger import (
     NOT_ACCEPTED,
     BodyTable,
     DeliveryTable,
@@ -42,6 +41,7 @@ from receiver.storage.tables import (
     key,
     table_of,
 )
+from receiver.storage.tables.outbox import DeadTable, DispatchTable
 
 LEASE_MICROS = 60_000_000
 

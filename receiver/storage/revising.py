@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, select, tuple_, update
 
-from receiver.rows import EventRow, MessageRow
-from receiver.storage.corrections import SUPERSEDED
-from receiver.storage.tables import EventTable, MessageTable, QuarantineTable, table_of
-from receiver.timelines import Identity, Key, Timelines, Version
+from receiver.domain.rows import EventRow, MessageRow
+from receiver.domain.timelines import Identity, Key, Timelines, Version
+from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, table_of
+from receiver.storage.tables.revisions import SUPERSEDED
 
 _T = TypeVar("_T")
 _KEYS = 500  # in one statement

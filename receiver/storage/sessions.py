@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection, delete, insert, select
 
-from receiver.rows import SessionRow
+from receiver.domain.rows import SessionRow
 from receiver.storage.database import Database
-from receiver.storage.operations import SessionTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import SessionTable
 
 MAX_SESSIONS = 100
 """Of one ops token; beyond that the oldest ones end."""

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
-from receiver.retention import Slice
+from receiver.domain.retention import Slice
 from receiver.storage.blocking import unblock
-from receiver.storage.dispatches import IS_ROW, DispatchTable, StoppedTable, row_keys
-from receiver.storage.operations import ProcessTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import ProcessTable
+from receiver.storage.tables.outbox import IS_ROW, DispatchTable, StoppedTable, row_keys
 
 
 class _Place(NamedTuple):

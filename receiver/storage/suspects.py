@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, select, update
 
-from receiver.storage.dispatches import IS_CLAIMED, SUSPECT, DispatchTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import IS_CLAIMED, SUSPECT, DispatchTable
 
 
 def release(connection: Connection, owner: str | None, now: int, handlers: Sequence[str] = ()) -> int:

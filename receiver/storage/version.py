@@ -12,8 +12,8 @@ from receiver import __version__
 from receiver.errors import NoDatabase, SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
 from receiver.storage.missing import explain_replaced
-from receiver.storage.operations import TableVersionTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import TableVersionTable
 
 VERSION = "0015"
 """The newest migration."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import and_, case, literal, select
 
-from receiver.changes import SHIPMENT_MOVES
-from receiver.storage.corrections import ChangeTable, ShipmentChangeTable
-from receiver.storage.dispatches import DispatchTable
-from receiver.storage.tables import EventTable, MessageTable, TrackerTable, table_of
+from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.storage.tables.ledger import EventTable, MessageTable, TrackerTable, table_of
+from receiver.storage.tables.outbox import DispatchTable
+from receiver.storage.tables.revisions import ChangeTable, ShipmentChangeTable
 
 _OF_EVENT = (
     *("change_id", "message_id", "occurrence", "old_status", "old_status_milestone"),

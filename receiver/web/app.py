@@ -15,15 +15,26 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan
 
 from receiver import clock
+from receiver.access.guard import Door, Doorman
+from receiver.access.headers import HeaderReader
+from receiver.access.operators import Operators
+from receiver.access.setup_windows import SetupWindows
 from receiver.errors import ReceiverError
+from receiver.maintenance.prune import Pruner
+from receiver.maintenance.replay import Replayer
+from receiver.monitoring.alarm_monitor import Watch
+from receiver.monitoring.health import Health
+from receiver.monitoring.metrics import Metrics
+from receiver.monitoring.notifier import Notices
+from receiver.processes.stopping import Stopping
 from receiver.relay.assembly import Known
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
 from receiver.settings import Settings
 from receiver.sources import NAMES
-from receiver.stopping import Stopping
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.reader import Reader
 from receiver.web.api.endpoints import MAX_LIST_BYTES, PREFIX, Api
 from receiver.web.api.openapi import describe
 from receiver.web.api.questions import Questions
@@ -32,28 +43,17 @@ from receiver.web.api.retention import RetentionApi
 from receiver.web.body import BodyReader, Memory
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
-from receiver.web.desk import Desk
-from receiver.web.door import Door, Doorman
-from receiver.web.headers import HeaderReader
-from receiver.web.health import Health
 from receiver.web.limits import BodyLimits
-from receiver.web.metrics import Metrics
-from receiver.web.notices import Notices
-from receiver.web.operators import Operators
 from receiver.web.paths import TrailingSlash
-from receiver.web.pruning import Pruner
-from receiver.web.reader import Reader
 from receiver.web.refusals import RefusedRequests
-from receiver.web.replayer import Replayer
 from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
 from receiver.web.safety import SafeAnswers
-from receiver.web.tally import Tally
 from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
-from receiver.web.watch import Watch
 from receiver.web.webhooks import Webhook
-from receiver.web.windows import SetupWindows
 from receiver.web.wrong_tokens import WrongTokens
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 
@@ -79,7 +79,7 @@ def create_app(
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     wrong_tokens = WrongTokens(desk.do)
-    operators = Operators(settings.ops_tokens, doorman, tally, wrong_tokens.note, TokenUses(desk.tell).note)
+    operators = Operators(settings.ops_tokens, doorman, tally.ops_refused, wrong_tokens.note, TokenUses(desk.tell).note)
     reader = Reader(database)
     notices = Notices(settings.alarm_url, settings.alarm_command)
     watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))

@@ -8,13 +8,13 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
+from receiver.access.guard import NOT_ADMITTED, Door
+from receiver.domain.records import Answer, Delivery, Submission
 from receiver.errors import CallerGone, NoCustomerList, ReceiverError, StorageUnavailable
-from receiver.records import Answer, Delivery, Submission
 from receiver.storage.customers import CustomerList, latest_list, read_page
 from receiver.storage.database import Database
-from receiver.web.desk import Desk
-from receiver.web.door import NOT_ADMITTED, Door
 from receiver.web.responses import send_answer
+from receiver.writer.client import Desk
 
 CUSTOMERS_PATH = "/shiipp/customers"
 _JSON = (b"content-type", b"application/json")

@@ -13,7 +13,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from receiver import answers
+from receiver.domain import answers
 from receiver.errors import BadRequest, BodyIncomplete, HeadersTooLarge, ReceiverError
 from receiver.web.closing import LingeringTransport
 from receiver.web.parsing import ParsingQueue

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver import answers
+from receiver.access.guard import NOT_ADMITTED, Door
+from receiver.domain import answers
+from receiver.domain.records import Answer
 from receiver.errors import ReceiverError
-from receiver.records import Answer
-from receiver.web.desk import Desk
-from receiver.web.door import NOT_ADMITTED, Door
 from receiver.web.protocol import find_refusal
 from receiver.web.responses import send_answer
+from receiver.writer.client import Desk
 
 
 class RefusedRequests:

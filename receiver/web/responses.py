@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from receiver import answers
+from receiver.domain import answers
+from receiver.domain.records import Answer
 from receiver.errors import (
     BadRequest,
     BodyTooLarge,
@@ -20,7 +21,6 @@ from receiver.errors import (
     UnexpectedShape,
     UnsupportedEncoding,
 )
-from receiver.records import Answer
 
 _JSON = (b"content-type", b"application/json")
 _KINDS = (BadRequest, BodyTooLarge, UnsupportedEncoding, UnexpectedShape, TooManyAttempts, HeadersTooLarge, ReceiverError, Busy)

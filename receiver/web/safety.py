@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from receiver import answers
+from receiver.domain import answers
 from receiver.errors import Busy, ReceiverError
 from receiver.web.responses import is_ops, make_fault, send_answer
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from receiver.access.bearer import Admission
+from receiver.access.guard import Caller, Door
 from receiver.errors import NotFound
-from receiver.gate import Admission
-from receiver.web.desk import Desk
-from receiver.web.door import Caller, Door
 from receiver.web.responses import is_ops, send_answer
+from receiver.writer.client import Desk
 
 _NO_SOURCE = "Unknown path. There are no webhook URLs: no source has a token."
 _WORD = re.compile(r"[^\W_]+")

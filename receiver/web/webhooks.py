@@ -8,15 +8,16 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from receiver import answers, intake, probe
+from receiver.access import probe
+from receiver.access.bearer import Secret
+from receiver.access.guard import NOT_ADMITTED, Caller, Door
+from receiver.domain import answers
+from receiver.domain.records import Answer, Delivery, Submission, Unread
 from receiver.errors import Busy, Refused, UnexpectedShape
-from receiver.gate import Secret
-from receiver.records import Answer, Delivery, Submission, Unread
-from receiver.sources import Source
+from receiver.sources import Source, intake
 from receiver.web.body import BodyReader
-from receiver.web.desk import Desk
-from receiver.web.door import NOT_ADMITTED, Caller, Door
 from receiver.web.responses import send_answer
+from receiver.writer.client import Desk
 
 MAX_READ_HERE_BYTES = 32 * 2**10
 

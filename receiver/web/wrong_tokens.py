@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 
 from receiver import clock
+from receiver.access.rate_limit import Allowance
 from receiver.clock import iso, new_id, to_micros
+from receiver.domain.rows import AuditRow
 from receiver.errors import ReceiverError
-from receiver.rows import AuditRow
-from receiver.storage.upkeep import GUESS
-from receiver.web.allowance import Allowance
-from receiver.web.repeating import repeat
+from receiver.processes.repeating import repeat
+from receiver.writer.commands import GUESS
 
 ACTOR = "nobody"
 _SINGLE_ROWS = 10

@@ -5,8 +5,9 @@ import sys
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from receiver import logs, service
-from receiver.records import Answer
+from receiver import service
+from receiver.domain.records import Answer
+from receiver.logs import setup
 from receiver.settings import load
 from receiver.web.responses import send_answer
 
@@ -25,7 +26,7 @@ class Fixed:
 
 def main() -> int:
     settings = load()
-    logs.configure(settings.log_format, settings.secrets())
+    setup.configure(settings.log_format, settings.secrets())
     return service.run(settings, [Route(PATH, Fixed())])
 
 

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from receiver import clock, story
+from receiver import clock
 from receiver.clock import to_micros
+from receiver.monitoring import explain
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -114,14 +115,14 @@ class Asker:
         )
 
     def _single(self) -> Iterator[Question]:
-        base, show, explain = self._database, queries.show_tracker, story.explain
+        base, show, told = self._database, queries.show_tracker, explain.explain
         yield Question("timeline", lambda draw: show(base, *self._key(draw)))
         yield Question("  its copies", lambda draw: list_copies(base, *self._key(draw)))
         yield Question("  the copies of one sent often", lambda _: list_copies(base, *self._often))
         yield Question("delivery", lambda draw: queries.show_delivery(base, draw.choice(self._messages).delivery_id).as_json())
-        yield Question("explain a message", lambda draw: explain(base, _SOURCES, draw.choice(self._messages).message_id))
-        yield Question("explain one sent often", lambda _: explain(base, _SOURCES, self._storm))
-        yield Question("explain a delivery", lambda draw: explain(base, _SOURCES, draw.choice(self._calls).id))
+        yield Question("explain a message", lambda draw: told(base, _SOURCES, draw.choice(self._messages).message_id))
+        yield Question("explain one sent often", lambda _: told(base, _SOURCES, self._storm))
+        yield Question("explain a delivery", lambda draw: told(base, _SOURCES, draw.choice(self._calls).id))
 
     def _others(self) -> Iterator[Question]:
         base, quarantine, seen = self._database, queries.list_quarantine, self._seen

@@ -4,9 +4,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver.changes import Change, Subscription
-from receiver.gate import Secret
-from receiver.targets import TargetSettings
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Change, Subscription
+from receiver.settings.targets import TargetSettings
 
 SECRET = "whsec_" + b64encode(b"planted-secret-of-the-target-1").decode()
 OTHER_SECRET = "whsec_" + b64encode(b"planted-secret-of-the-target-2").decode()

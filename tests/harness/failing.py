@@ -6,7 +6,7 @@ Given as the `prefix` of a service, it stands before the interpreter and the mod
 import sys
 
 from receiver import cli
-from receiver.records import Message
+from receiver.domain.records import Message
 from receiver.sources import ship24
 
 MARK = b"our-code-fails-on-this"

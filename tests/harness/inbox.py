@@ -6,15 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from receiver import intake
-from receiver.changes import Subscription
 from receiver.clock import new_id, to_micros
-from receiver.records import Answer, Delivery, Submission
-from receiver.sources import make_sources
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Answer, Delivery, Submission
+from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
-from receiver.storage.inbox import Inbox
 from receiver.storage.transactions import Transactions
-from receiver.storage.upkeep import Upkeep
+from receiver.writer.commands import Upkeep
+from receiver.writer.inbox import Inbox
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")

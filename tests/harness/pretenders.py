@@ -6,7 +6,7 @@ from math import inf
 from threading import Lock
 from typing import Any
 
-from receiver.occurrence import Moment, is_newer, read_occurrence
+from receiver.domain.occurrence import Moment, is_newer, read_occurrence
 from tests.harness.endpoint import TAKE, Answer, Call, say
 
 Item = dict[str, Any]

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from receiver.relay.clerk import Clerk
+from receiver.relay.command_runner import Clerk
 from receiver.relay.relay import Relay
-from receiver.relay.schedule import Pace
+from receiver.relay.retry import Pace
 from receiver.relay.target import Target
 from receiver.storage.database import Database
 

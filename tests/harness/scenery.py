@@ -8,14 +8,13 @@ from typing import Any
 
 import orjson
 
-from receiver import intake
 from receiver.clock import new_id, to_micros
-from receiver.customers import Customer
+from receiver.domain.customers import Customer
+from receiver.domain.records import Answer, Delivery, Submission
+from receiver.domain.rows import AuditRow
 from receiver.errors import AddressNotAllowed, ReceiverError, StorageUnavailable, Unauthorized
-from receiver.records import Answer, Delivery, Submission
-from receiver.rows import AuditRow
-from receiver.sources import Source, make_sources
-from receiver.storage.upkeep import Upkeep
+from receiver.sources import Source, intake, make_sources
+from receiver.writer.commands import Upkeep
 from tests.harness.inbox import Store
 from tests.harness.storage import change, make_tables
 

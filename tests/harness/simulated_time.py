@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver import clock
-from receiver.relay import lane
+from receiver.relay import target_worker
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -34,7 +34,7 @@ def run_simulated(work: Awaitable[None], start: datetime, monkeypatch: pytest.Mo
     """Run on such a loop; the clocks of the relay are the loop's, from `start`."""
     loop = SimulatedLoop()
     monkeypatch.setattr(clock, "now", lambda: start + timedelta(seconds=loop.time()))
-    monkeypatch.setattr(lane, "monotonic", loop.time)
+    monkeypatch.setattr(target_worker, "monotonic", loop.time)
     try:
         loop.run_until_complete(asyncio.ensure_future(work, loop=loop))
     finally:

@@ -7,9 +7,9 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import insert, inspect
 
 from receiver import __version__, clock
-from receiver.storage.model import METADATA
-from receiver.storage.operations import TableVersionTable
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import METADATA
+from receiver.storage.tables.operations import TableVersionTable
 
 
 def record_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
-from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import public
-from receiver.storage.tables import WITHOUT_EVENTS, MessageTable, SightingTable, table_of
+from receiver.storage.tables.ledger import WITHOUT_EVENTS, MessageTable, SightingTable, table_of
+from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 500
 _MIN_SHARE = 5  # of one message

@@ -10,11 +10,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, union_all
 
 from receiver.clock import first_id
 from receiver.errors import NotFound
-from receiver.storage.corrections import SUPERSEDED
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.pages import Page, Span, in_range, is_keepable, public, read_cursor, read_newest
-from receiver.storage.tables import (
+from receiver.storage.tables.ledger import (
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
     BodyTable,
@@ -25,6 +24,7 @@ from receiver.storage.tables import (
     TermTable,
     table_of,
 )
+from receiver.storage.tables.revisions import SUPERSEDED
 
 _MAX_MESSAGES = 2000  # of one parcel, the last ones
 _MAX_CARRIERS = 1000  # calls that carried one of some messages, looked at for one page

@@ -6,10 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from receiver.errors import NotFound
-from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import Page, is_keepable, public, read_newest
-from receiver.storage.tables import (
+from receiver.storage.tables.ledger import (
     DeliveryTable,
     EventTable,
     MessageTable,
@@ -18,6 +17,7 @@ from receiver.storage.tables import (
     TrackerTable,
     table_of,
 )
+from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 200
 _MAX_PARTS = 1000  # events, and quarantined parts, of one message

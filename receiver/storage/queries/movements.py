@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
-from receiver.storage.tables import MILESTONE_DIFFERS, TrackerTable, table_of
+from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable, table_of
 
 
 class _Group(NamedTuple):

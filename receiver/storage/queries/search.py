@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextC
 
 from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
-from receiver.storage.tables import TermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import TermTable, TrackerTable, table_of
 
 _SEEN_TERMS = 1000  # what one page looks at when there are other filters; without, as many as fill it
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")

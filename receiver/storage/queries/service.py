@@ -8,9 +8,9 @@ from receiver import clock
 from receiver.clock import first_id
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
-from receiver.storage.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.storage.queries.pages import Page, public, read_newest
-from receiver.storage.tables import NOT_ACCEPTED, DeliveryTable, QuarantineTable, table_of
+from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable, table_of
+from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 
 MAX_UNDECIDABLE = 1000
 """Of what our own code failed on, so many are counted."""

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, select
 
 from receiver.clock import first_id, iso
-from receiver.occurrence import rank
+from receiver.domain.occurrence import rank
+from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
-from receiver.storage.operations import TallyTable
-from receiver.storage.tables import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
-from receiver.storage.tallies import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
+from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
+from receiver.storage.tables.operations import TallyTable
 
 _SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
 _LOOKED_AT = 1000  # deliveries, the newest of a source, among which the last accepted one is looked for

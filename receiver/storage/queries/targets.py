@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select, tuple_
 
 from receiver import clock
-from receiver.changes import SHIPMENT_MOVES
 from receiver.clock import iso
+from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.domain.processes import describe_process
 from receiver.errors import NotFound, TargetInUse
-from receiver.processes import describe_process
 from receiver.storage.database import Database
-from receiver.storage.dispatches import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.stranded import list_names
-from receiver.storage.tables import table_of
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.outbox import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 
 MAX_COUNTED = 10_000
 """Changes that are counted one by one; beyond that, a count is capped and says so."""

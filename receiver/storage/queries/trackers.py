@@ -7,15 +7,15 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, select
 
+from receiver.domain.occurrence import Moment, compare, rank, read_occurrence
 from receiver.errors import NotFound
-from receiver.occurrence import Moment, compare, rank, read_occurrence
-from receiver.storage.corrections import every_version
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.pages import Page, in_range, is_keepable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
-from receiver.storage.tables import LinkTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import LinkTable, TrackerTable, table_of
+from receiver.storage.tables.revisions import every_version
 
 MAX_EVENTS = 1000
 """Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""

@@ -11,12 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
+from receiver.access.operators import Operators
+from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, new_id, to_micros
-from receiver.rows import AuditRow
-from receiver.storable import make_storable
+from receiver.domain.rows import AuditRow
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.trimming import trim
+from receiver.storage.reader import Reader
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import (
     DropOrdered,
@@ -28,10 +31,7 @@ from receiver.web.api.parameters import (
     read_query,
 )
 from receiver.web.api.questions import Question
-from receiver.web.desk import Desk
-from receiver.web.operators import Operators
-from receiver.web.reader import Reader
-from receiver.web.windows import SetupWindows
+from receiver.writer.client import Desk
 
 PREFIX = "/ops/api"
 _DROP_SECONDS = 2.0  # for which one request works: whoever asked asks again while there is more

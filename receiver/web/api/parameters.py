@@ -9,12 +9,12 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from receiver.clock import to_micros
-from receiver.customers import check_rows
+from receiver.domain.customers import check_rows
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
-from receiver.storable import make_storable
 from receiver.storage.queries import MAX_LIMIT
-from receiver.trimming import trim
 from receiver.web.api.shapes import CallOutcome
 
 _P = TypeVar("_P", bound=BaseModel)

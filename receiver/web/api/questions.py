@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from receiver import clock, story
+from receiver import clock
+from receiver.monitoring import explain
 from receiver.relay.assembly import Known, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
@@ -91,7 +92,7 @@ class Questions:
         return queries.show_tracker(self._database, path["source"], path["tracker_id"])
 
     def _message(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
-        return story.explain_message(self._database, self._sources, path["message_id"])
+        return explain.explain_message(self._database, self._sources, path["message_id"])
 
     def _deliveries(self, asked: DeliveriesAsked, _path: PathValues) -> dict[str, Any]:
         names = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
@@ -99,7 +100,7 @@ class Questions:
         return queries.list_deliveries(self._database, wanted, NAMES, asked.limit, asked.cursor).as_json()
 
     def _delivery(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
-        return story.explain_delivery(queries.show_delivery(self._database, path["id"]))
+        return explain.explain_delivery(queries.show_delivery(self._database, path["id"]))
 
     def _quarantine(self, asked: QuarantineAsked, _path: PathValues) -> dict[str, Any]:
         return queries.list_quarantine(self._database, asked.source, asked.reason, asked.limit, asked.cursor).as_json()

@@ -8,13 +8,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
+from receiver.access.operators import Operators
+from receiver.domain.trimming import trim
+from receiver.maintenance.replay import Replayer
 from receiver.storage.replay import Replayed
-from receiver.trimming import trim
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import ReplayOrdered
-from receiver.web.operators import Operators
-from receiver.web.replayer import Replayer
 
 REPLAY_PATH = "/deliveries/{id}/replay"
 

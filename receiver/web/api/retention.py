@@ -10,17 +10,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
-from receiver.forgetting import Forgotten
+from receiver.access.operators import Operators
+from receiver.domain.erasure import Forgotten
+from receiver.maintenance.prune import Pruner
 from receiver.sources import Source
 from receiver.storage.database import Database
-from receiver.storage.forgetting import follow_trail, plan_call
+from receiver.storage.erasure import follow_trail, plan_call
+from receiver.storage.reader import Reader
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import Ordered, SourceName, Text
-from receiver.web.desk import Desk
-from receiver.web.operators import Operators
-from receiver.web.pruning import Pruner
-from receiver.web.reader import Reader
+from receiver.writer.client import Desk
 
 _LOG_TRIES = 30
 _LOG_PAUSE_SECONDS = 0.1

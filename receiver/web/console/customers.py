@@ -1,11 +1,11 @@
 """The customer list that Shiipp fetches: its state, who fetched it, and what it says of one customer."""
 
-from receiver.storable import make_storable
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
 from receiver.storage.customers import find_customer, last_syncs, latest_list
 from receiver.storage.database import Database
-from receiver.trimming import trim
-from receiver.web.console.folding import fold
 from receiver.web.console.guard import Visit
+from receiver.web.console.json_tree import fold
 from receiver.web.console.pages import Sheet
 
 _SYNCS = 20

@@ -7,15 +7,15 @@ from typing import Any
 from starlette.responses import Response
 
 from receiver.errors import NotFound
+from receiver.monitoring.explain import explain_delivery
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.story import explain_delivery
 from receiver.web.api.parameters import DeliveriesAsked, read_query
-from receiver.web.console.folding import fold
 from receiver.web.console.guard import Visit
+from receiver.web.console.json_tree import fold
 from receiver.web.console.pages import Sheet
-from receiver.web.console.printer import attach
+from receiver.web.console.rendering import attach
 
 _FILTERS = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
 _OUTCOMES = ("accepted", "refused", "unreadable", "failed")

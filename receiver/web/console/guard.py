@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
-from receiver.addresses import Network, is_listed, read_address
+from receiver.access.addresses import Network, is_listed, read_address
+from receiver.access.operators import Operator, Operators
+from receiver.access.sessions import Session, Sessions, is_same_token
 from receiver.clock import to_micros
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
 from receiver.errors import FormRefused
-from receiver.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.sessions import is_session
-from receiver.trimming import trim
 from receiver.web.console.origin import find_fault
-from receiver.web.console.session import Session, Sessions, is_same_token
-from receiver.web.operators import Operator, Operators
 
 COOKIE = "receiver_session"
 _EXPIRED = "The form expired. Nothing was changed. Please try again."

@@ -1,8 +1,8 @@
 """The story of one message."""
 
+from receiver.monitoring.explain import explain_message
 from receiver.settings import Settings
 from receiver.storage.database import Database
-from receiver.story import explain_message
 from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
 

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from receiver.clock import to_micros
-from receiver.records import OUTCOMES
+from receiver.domain.records import OUTCOMES
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import Cell
 from receiver.web.console.charts import LAG_MARKS, WINDOWS, Window, draw_columns, draw_lag
+from receiver.web.console.formatting import write_source, write_words
 from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
-from receiver.web.console.text import write_source, write_words
 
 _NOT_ACCEPTED = ("refused", "unreadable", "failed")
 _SETTINGS = "/ops/settings"

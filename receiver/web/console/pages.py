@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from receiver import clock
 from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.guard import Guard, Visit, address_bar
-from receiver.web.console.printer import Printer, redirect
-from receiver.web.reader import Reader
+from receiver.web.console.rendering import Printer, redirect
 
 
 class Sheet(NamedTuple):

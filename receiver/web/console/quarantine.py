@@ -4,8 +4,8 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.parameters import QuarantineAsked, read_query
-from receiver.web.console.folding import fold
 from receiver.web.console.guard import Visit
+from receiver.web.console.json_tree import fold
 from receiver.web.console.pages import Sheet
 
 REASONS = (

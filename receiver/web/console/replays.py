@@ -7,14 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.errors import NotFound, UnexpectedShape
+from receiver.maintenance.replay import Replayer
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.console import links
 from receiver.web.console.forms import Form
 from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Sheet
-from receiver.web.console.printer import Printer
-from receiver.web.replayer import Replayer
+from receiver.web.console.rendering import Printer
 
 _ORDERS = ("show", "replay")
 

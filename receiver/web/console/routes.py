@@ -3,28 +3,28 @@
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from receiver.access.operators import Operators
+from receiver.access.sessions import Sessions
+from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
+from receiver.maintenance.replay import Replayer
 from receiver.settings import Settings
 from receiver.storage.database import Database
+from receiver.storage.reader import Reader
 from receiver.web.console.assets import Assets
 from receiver.web.console.customers import Customers
 from receiver.web.console.deliveries import Deliveries
-from receiver.web.console.entrance import Entrance
 from receiver.web.console.guard import Guard, Visit
+from receiver.web.console.login import Entrance
 from receiver.web.console.messages import Messages
 from receiver.web.console.overview import Overview
 from receiver.web.console.pages import Pages, Sheet
-from receiver.web.console.preferences import Preferences
-from receiver.web.console.printer import Printer
 from receiver.web.console.quarantine import Quarantine
+from receiver.web.console.rendering import Printer
 from receiver.web.console.replays import Replays
-from receiver.web.console.session import Sessions
+from receiver.web.console.settings import Preferences
 from receiver.web.console.trackers import Trackers
-from receiver.web.desk import Desk
-from receiver.web.operators import Operators
-from receiver.web.reader import Reader
-from receiver.web.replayer import Replayer
-from receiver.web.windows import SetupWindows
+from receiver.writer.client import Desk
 
 
 class PageRoute(Route):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from receiver.clock import to_micros
-from receiver.occurrence import rank, read_occurrence
+from receiver.domain.occurrence import rank, read_occurrence
 from receiver.web.console.charts import Weave, weave
 
 LATE_SECONDS = 86_400

@@ -12,8 +12,8 @@ from receiver.storage.database import Database
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.trackers import MAX_EVENTS
 from receiver.web.api.parameters import TrackersAsked, read_query
-from receiver.web.console.folding import fold
 from receiver.web.console.guard import Visit
+from receiver.web.console.json_tree import fold
 from receiver.web.console.pages import Sheet
 from receiver.web.console.timeline import LATE_SECONDS, read_timeline
 

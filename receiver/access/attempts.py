@@ -1,0 +1,52 @@
+"""How many wrong tokens each address may send. Pure: the time is a parameter."""
+
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_network
+from math import ceil
+
+from receiver.access.addresses import Address
+from receiver.access.rate_limit import Allowance
+
+BURST = 10
+PER_SECOND = 0.1
+_MAX_ADDRESSES = 10_000
+
+
+class Attempts:
+    """Ten wrong tokens from an address, then one in ten seconds. An IPv6 network (/64) counts as one address.
+
+    An address is forgotten when all its attempts have come back. As long as too many are remembered, new ones share one limit.
+    """
+
+    def __init__(self, max_addresses: int = _MAX_ADDRESSES) -> None:
+        self._max_addresses = max_addresses
+        self._allowances: OrderedDict[str, Allowance] = OrderedDict()  # the longest unseen first
+        self._others = Allowance(BURST, PER_SECOND)
+
+    def __len__(self) -> int:
+        return len(self._allowances)
+
+    def take(self, client: Address | str, now_seconds: float) -> int:
+        """Take one attempt out; return 0, or where there is none, in how many seconds there is one.
+
+        `client` is an address, or the reason why there is none: all of those count together.
+        """
+        allowance = self._find(_widen(client), now_seconds)
+        return 0 if allowance.take(now_seconds) else max(1, ceil(allowance.wait_seconds()))
+
+    def _find(self, key: str, now_seconds: float) -> Allowance:
+        found = self._allowances.get(key)
+        if found is not None:
+            self._allowances.move_to_end(key)
+            return found
+        while self._allowances and next(iter(self._allowances.values())).is_full(now_seconds):
+            self._allowances.popitem(last=False)
+        if len(self._allowances) >= self._max_addresses:
+            return self._others
+        return self._allowances.setdefault(key, Allowance(BURST, PER_SECOND))
+
+
+def _widen(client: Address | str) -> str:
+    if isinstance(client, str):
+        return "unknown"
+    return str(ip_network((client, 64), strict=False)) if isinstance(client, IPv6Address) else str(client)

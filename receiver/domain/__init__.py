@@ -1,0 +1,1 @@
+"""Rules and records: pure, without input or output."""

@@ -1,0 +1,55 @@
+"""What the sender reads: made from a receipt, or from an error. Pure.
+
+Ship24 keeps our answer and shows it to people; it takes a 2xx whose body says `success: false` as a failure, so that key is never
+sent (read from the vendor's own code, 2026-09). Shiipp shows the whole body on its Logs page.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from receiver.domain.records import OUTCOMES, Answer, Receipt
+from receiver.domain.storable import make_storable
+from receiver.errors import ReceiverError
+
+MAX_SHOWN = 100
+"""Messages named in an answer; the counts are always whole."""
+
+
+def count(receipt: Receipt) -> dict[str, int]:
+    """Return how many messages had each outcome."""
+    counts = dict.fromkeys(OUTCOMES, 0)
+    for _, verdict in receipt.messages:
+        counts[verdict.outcome] += 1
+    return counts
+
+
+def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
+    """Answer 200 with the verdict of each message, in body order."""
+    messages: list[dict[str, Any]] = []
+    answer = {"delivery_id": receipt.delivery_id, "received": len(receipt.messages), **counts, "messages": messages}
+    for message_id, verdict in receipt.messages[:MAX_SHOWN]:
+        message = {"message_id": message_id, "outcome": verdict.outcome}
+        if verdict.reason is not None:
+            message["reason"] = verdict.reason
+        if verdict.detail is not None:
+            message["detail"] = verdict.detail
+        messages.append(message)
+    return Answer(200, orjson.dumps(answer))
+
+
+def for_probe() -> Answer:
+    """Answer 200 to a request without messages of which nothing is recorded."""
+    return Answer(200, b'{"test":true,"received":0}')
+
+
+def for_error(error: ReceiverError, delivery_id: str | None) -> Answer:
+    """Answer with the error's status and code, and when to come again."""
+    answer: dict[str, Any] = {"error": {"code": error.code, "message": make_storable(error.message)}}
+    if delivery_id is not None:
+        answer["delivery_id"] = delivery_id
+    headers = error.headers
+    if error.retry_after_seconds is not None:
+        headers = (*headers, (b"retry-after", str(error.retry_after_seconds).encode()))
+    return Answer(error.status, orjson.dumps(answer), headers)

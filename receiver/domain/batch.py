@@ -1,0 +1,251 @@
+"""The verdicts: what a message changes, given what is known. Pure: no clock, no database, no log.
+
+A `Bench` holds what storage knew of the keys of one batch. It decides deliveries in their order, each item against the state that
+the one before it left, and collects the rows to write. Storage reads before and writes after.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from receiver.clock import from_micros, iso, new_id, to_micros
+from receiver.domain.identities import Identities, better, make_message_row, rank
+from receiver.domain.occurrence import Moment, Occurrence, is_implausible, read_occurrence
+from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot, Verdict
+from receiver.domain.revisions import PendingMessage, Trackers
+from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, SightingRow
+from receiver.domain.timelines import Version
+from receiver.domain.tracker_state import new_tracker, take_snapshot, terms_of
+
+_APPLIED = Verdict("applied")
+_RECORDED = Verdict("recorded")
+_DUPLICATE = Verdict("duplicate")
+_DIFFERS = Verdict("duplicate", "content_differs")
+_IMPLAUSIBLE = "implausible_future"
+_MICROSECOND = timedelta(microseconds=1)
+
+_DETAILS = {
+    "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
+    "implausible_future": "The event's time lies too far after its receipt.",
+    "missing_occurrence": "The event has no time.",
+    "not_an_object": "An event must be an object.",
+}
+
+
+@dataclass(slots=True)
+class Bench(Trackers):
+    """What is known of one batch's keys, and what deciding it makes of them.
+
+    `sightings`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
+    `now` is when the batch is decided. With `force` no event is too far ahead.
+    """
+
+    max_future: timedelta
+    now: datetime
+    force: bool = False
+    messages: Identities = field(default_factory=Identities)
+    sightings: list[SightingRow] = field(default_factory=list)
+    quarantined: list[QuarantineRow] = field(default_factory=list)
+    terms: set[tuple[str, str, str]] = field(default_factory=set)
+    links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
+
+    def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
+        """Decide the items of one delivery, in body order."""
+        return Receipt(delivery.id, tuple([self._decide_message(delivery, message) for message in messages]))
+
+    def decide_again(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
+        """Decide what a message says as if its identity were not kept. Its row in the ledger is the caller's to change."""
+        return self._decide_content(delivery, message._replace(message_id=message_id), message_id)
+
+    def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
+        if message.by_state:
+            message = self._identify(delivery, message)
+        if message.message_id is None:
+            verdict = self._set_apart(delivery, message, None, message.flaw or "missing_message_id", message.detail)
+            self._sight(delivery, message, verdict)
+            return None, verdict
+        key = (delivery.source, message.message_id)
+        kept = self.messages.known.get(key)
+        if kept is not None and not self.messages.is_mended(kept, message):
+            verdict = self._decide_copy(delivery, message, kept)
+            self._sight(delivery, message, verdict)
+            return message.message_id, verdict
+        parts = len(self.quarantined)
+        verdict = self._decide_content(delivery, message, message.message_id, is_mended=kept is not None)
+        row, partly = make_message_row(delivery, message, message.message_id, verdict), len(self.quarantined) > parts
+        if kept is None:
+            self.messages.add(row, partly=partly)
+        else:
+            final = better(Verdict(kept.outcome, kept.reason), verdict)
+            row = row._replace(outcome=final.outcome, reason=final.reason)
+            self.sightings.append(self.messages.mend(kept, row, partly=partly))
+        return message.message_id, verdict
+
+    def _decide_copy(self, delivery: Delivery, message: Message, kept: MessageRow) -> Verdict:
+        """Decide a copy of a message that is known: it has no effect, but that of a sender without a clock may bring other
+        details. Of those the later arrival stands.
+        """
+        if kept.digest == message.digest:
+            return _DUPLICATE
+        if message.generated_at is None and message.snapshot is not None and message.tracker_id == kept.tracker_id:
+            key = (delivery.source, message.tracker_id or "")
+            item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
+            plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
+            if plausible and self._take_details(item, message.snapshot):
+                self.messages.rewrite(kept, kept._replace(digest=message.digest))
+        return _DIFFERS
+
+    def _identify(self, delivery: Delivery, message: Message) -> Message:
+        """Name a message that names itself by nothing: by the one that set the present state, if its content is equal."""
+        tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
+        if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
+            row = make_message_row(delivery, message, tracker.latest_message_id, _APPLIED)
+            self.messages.known.setdefault((delivery.source, tracker.latest_message_id), row)
+            return message._replace(message_id=tracker.latest_message_id)
+        return name_by_state(message, f"{delivery.id}:{message.position}")
+
+    def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_mended: bool = False) -> Verdict:
+        if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
+            return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
+        key = (delivery.source, message.tracker_id)
+        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_mended)
+        before = self.trackers.get(key)
+        times = [self._read_time(item, event) for event in message.events]
+        details = _choose_details(message.snapshot, times)
+        if details is not None:
+            self._take_details(item, details)
+        best: Verdict | None = None
+        for position, (event, time) in enumerate(zip(message.events, times, strict=True)):
+            verdict = self._decide_event(item, position, event, time)
+            if best is None or rank(verdict) < rank(best):
+                best = verdict
+        self.note_view(item, before)
+        return best or _RECORDED
+
+    def _read_clock(self, delivery: Delivery, message: Message) -> int:
+        """Return when the sender built a message: 0 if it does not say, or says what cannot be; without a clock its arrival."""
+        if message.generated_at is None:
+            return delivery.received_at + message.position
+        return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
+
+    def _is_far_ahead(self, clock: int, at: int) -> bool:
+        return clock > at + self.max_future // _MICROSECOND
+
+    def _take_details(self, item: PendingMessage, snapshot: Snapshot) -> bool:
+        """Take the details of a message if they are later than those that we have; return whether they are.
+
+        Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
+        Those of a mended copy replace those of the copy whose place it takes.
+        """
+        tracker = self.trackers.get(item.key)
+        generated_at = -1 if snapshot.shipment is None else item.clock
+        names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
+        for link in item.message.links:
+            self._take_link(LinkRow(item.delivery.source, *link, item.delivery.received_at))
+        if tracker is None:
+            self.move(item.key, None, new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id))
+            self.terms |= terms_of(item.key, (item.key[1], *names))
+            return True
+        if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
+            self.terms |= terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
+        stands_at = tracker.snapshot_generated_at
+        if self._is_from_version_0_1(stands_at, item.message):
+            stands_at = 0
+        clock, standing = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
+        if clock < standing or (clock == standing and not item.is_mended):
+            return False
+        self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
+        return True
+
+    def _is_from_version_0_1(self, stands_at: int, message: Message) -> bool:
+        """Tell whether a clock of details cannot be ours: 0.1 took any that is ahead, and a local time where there is none."""
+        now = to_micros(self.now)
+        return self._is_far_ahead(stands_at, now) or (message.generated_at is None and stands_at > now)
+
+    def _take_link(self, link: LinkRow) -> None:
+        known = self.links.get((link.source, link.package))
+        if known is None or known.linked_at <= link.linked_at:
+            self.links[link.source, link.package] = link
+
+    def _decide_event(self, item: PendingMessage, position: int, event: Event, time: Occurrence | str | None) -> Verdict:
+        identity = (*item.key, event.event_id)
+        standing = self.timelines.standing.get(identity)
+        if time is None or (standing is not None and standing.digest == event.digest):
+            self.timelines.refresh(identity, Version(event.digest, item.clock, item.message_id))
+            return _DUPLICATE
+        if isinstance(time, str):
+            return self._set_apart(item.delivery, item.message, position, time, item.message.detail)
+        order = item.delivery.received_at + item.message.position if event.by_arrival else event.order
+        return self._apply(item, event, Moment(time, order))
+
+    def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
+        """Return the event's time, or what is wrong; None where the event is known with this content."""
+        standing = self.timelines.standing.get((*item.key, event.event_id))
+        if standing is not None and standing.digest == event.digest:
+            return None
+        return self._read_occurrence(item.delivery, event)
+
+    def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
+        """Return the event's time (that of its arrival, where it has none and its source orders by arrival), or what is wrong."""
+        if event.flaw is not None:
+            return event.flaw
+        try:
+            occurrence = read_occurrence(event.occurrence or iso(delivery.received_at))
+        except ValueError:
+            return "bad_occurrence"
+        if not self.force and is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
+            return _IMPLAUSIBLE
+        return occurrence
+
+    def _set_apart(self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None) -> Verdict:
+        raw = message.raw if position is None else message.events[position].raw
+        detail = detail or _DETAILS.get(reason)
+        self.quarantined.append(
+            QuarantineRow(
+                new_id(from_micros(delivery.received_at)),
+                delivery.id,
+                message.position,
+                position,
+                delivery.source,
+                message.message_id,
+                message.tracker_id,
+                reason,
+                detail,
+                raw,
+                delivery.received_at,
+            )
+        )
+        return Verdict("quarantined", reason, detail)
+
+    def _sight(self, delivery: Delivery, message: Message, verdict: Verdict) -> None:
+        self.sightings.append(
+            SightingRow(
+                delivery.id,
+                message.position,
+                delivery.source,
+                message.message_id,
+                verdict.outcome,
+                verdict.reason,
+                delivery.received_at,
+            )
+        )
+
+
+def name_by_state(message: Message, message_id: str) -> Message:
+    """Return a message that names itself by nothing, and its events, under this id."""
+    return message._replace(
+        message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
+    )
+
+
+def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]) -> Snapshot | None:
+    """Return the details that a message brings; None: nothing of it has an effect.
+
+    Details that came with an implausible event are not taken. Where another event of the message is, its names are, as long as
+    no other message has a block: a tracker must be found.
+    """
+    if _IMPLAUSIBLE not in times:
+        return snapshot
+    if all(isinstance(time, str) for time in times):
+        return None
+    return snapshot._replace(shipment=None, shipment_milestone=None)

@@ -1,0 +1,147 @@
+"""The customer list that Shiipp fetches: read from a file, all or nothing, and written as Shiipp accepts it. Pure.
+
+Source: docs.aeoral.com, "Customer list format": an array at the root; `UserCode` or `user_code` is required, trimmed and
+upper-cased by Shiipp; a placeholder is stored where a name is missing; Shiipp upserts and never deletes.
+"""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from receiver.domain.spreadsheets import decode, find_artefact, read_csv
+from receiver.domain.trimming import trim
+from receiver.errors import UnexpectedShape
+
+_FIELDS = {"usercode": "user_code", "firstname": "first_name", "lastname": "last_name", "branch": "branch"}
+_SPELLINGS = {"user_code": "UserCode", "first_name": "FirstName", "last_name": "LastName", "branch": "Branch"}
+_MAX_CHARACTERS = 200
+_EXTRA = "\0"  # no column has this name
+_MAX_ERRORS = 20
+_REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of pairs, line and paragraph separators
+_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the text that follows them
+
+
+class Customer(NamedTuple):
+    """One customer of the forwarder; `user_code` is trimmed and upper case, empty fields are left out when it is served."""
+
+    user_code: str
+    first_name: str = ""
+    last_name: str = ""
+    branch: str = ""
+
+    def document(self) -> str:
+        """Return the customer as JSON, as Shiipp reads it."""
+        served = {_SPELLINGS[name]: value for name, value in self._asdict().items() if value}
+        return orjson.dumps(served).decode()
+
+
+def read_list(content: bytes, name: str) -> list[Customer]:
+    """Read a CSV file with a header, or a JSON array; the ending of `name` tells which.
+
+    Raises UnexpectedShape with the line (CSV) or the item (JSON) of everything that is wrong; nothing is taken then.
+    """
+    return _collect(_read_json(content) if name.lower().endswith(".json") else _read_csv(content))
+
+
+def check_rows(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return pairs of customer code and document as they are served, by the rules of a file. Raises UnexpectedShape."""
+    customers = _collect((f"Row {number}", _read_document(document)) for number, (_, document) in enumerate(rows, 1))
+    for number, ((code, _), customer) in enumerate(zip(rows, customers, strict=True), 1):
+        if trim(code).upper() != customer.user_code:
+            raise UnexpectedShape(f"Row {number}: the customer code is not that of the document.")
+    return [(customer.user_code, customer.document()) for customer in customers]
+
+
+def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
+    """Read all rows, each under the name of its place. Raises UnexpectedShape that names everything that is wrong."""
+    customers: dict[str, tuple[str, Customer]] = {}
+    errors: list[str] = []
+    for place, row in rows:
+        try:
+            customer = _read_customer(row)
+        except ValueError as error:
+            errors.append(f"{place}: {error}.")
+            continue
+        if customer.user_code in customers:
+            before = customers[customer.user_code][0].lower()
+            errors.append(f"{place}: customer code {customer.user_code} is already on {before}.")
+        customers[customer.user_code] = place, customer
+    if errors:
+        more = f"\n… {len(errors) - _MAX_ERRORS} more errors." if len(errors) > _MAX_ERRORS else ""
+        raise UnexpectedShape("Import cancelled.\n" + "\n".join(errors[:_MAX_ERRORS]) + more)
+    return [customer for _, customer in customers.values()]
+
+
+def write_csv(customers: Iterable[Mapping[str, Any]]) -> str:
+    """Return customers, as they are served, as CSV with a header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(_SPELLINGS.values()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(customers)
+    return out.getvalue()
+
+
+def _read_csv(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    rows = read_csv(content)
+    header = next(rows, None)
+    if header is None or not any(_fold(name) == "usercode" for name in header.cells):
+        raise UnexpectedShape(f"Line {header.line if header else 1}: expected a header with a column UserCode (or user_code).")
+    for line, cells in rows:
+        extra = any(cells[len(header.cells) :])
+        yield f"Line {line}", {**dict(zip(header.cells, cells, strict=False)), **({_EXTRA: ""} if extra else {})}
+
+
+def _read_json(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        rows = orjson.loads(decode(content))
+    except orjson.JSONDecodeError as error:
+        raise UnexpectedShape(f"Line {error.lineno}, character {error.colno}: {error.msg}.") from None
+    if not isinstance(rows, list):
+        raise UnexpectedShape("Expected a JSON array of customers at the root.")
+    for number, row in enumerate(rows, 1):
+        yield f"Item {number}", row if isinstance(row, dict) else {}
+
+
+def _read_document(document: str) -> Mapping[str, Any]:
+    row = orjson.loads(document)
+    return row if isinstance(row, dict) else {}
+
+
+def _read_customer(row: Mapping[str, Any]) -> Customer:
+    if _EXTRA in row:
+        raise ValueError("more cells than the header has columns. Put quotes around text that contains the separator")
+    values = {_FIELDS[_fold(name)]: value for name, value in row.items() if _fold(name) in _FIELDS and value is not None}
+    found = {name: _read_field(_SPELLINGS[name], value) for name, value in values.items()}
+    code = found.pop("user_code", "").upper()
+    if not code:
+        raise ValueError("expected a customer code in the column UserCode (or user_code)")
+    return Customer(code, **found)
+
+
+def _read_field(column: str, value: object) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"column {column}: expected text")  # noqa: TRY004  collected with the others
+    text = trim(str(value)).replace("\N{NO-BREAK SPACE}", " ")  # spreadsheets write those
+    if not text.isprintable():
+        _check_characters(column, text)
+    if artefact := find_artefact(text):
+        raise ValueError(f"column {column}: {artefact}")
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"column {column}: expected at most {_MAX_CHARACTERS} characters, not {len(text)}")
+    return text
+
+
+def _check_characters(column: str, text: str) -> None:
+    """Refuse what no name contains. Joiners and marks of other scripts, and their spaces, stay."""
+    for number, character in enumerate(text, 1):
+        if character in _OVERRIDES or unicodedata.category(character) in _REFUSED_CATEGORIES:
+            name = unicodedata.name(character, "a control character").lower()
+            raise ValueError(f"column {column}, character {number}: U+{ord(character):04X} ({name}) is not allowed")
+
+
+def _fold(name: str) -> str:
+    return trim(name).replace("_", "").replace(" ", "").casefold()

@@ -1,0 +1,70 @@
+"""The processes that run on one database, and whether they know the same targets. Pure."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from receiver.domain.rows import ProcessRow
+
+RECEIVER = "receiver"
+RELAY = "relay"
+"""The two roles: receivers make changes for the targets that they know, relays hand changes on to those that they know."""
+
+RUNNING_MICROS = 120_000_000
+"""A process that was seen within this time counts as running: it is seen every 30 seconds."""
+
+
+class Processes(NamedTuple):
+    """The running processes, by role."""
+
+    receivers: Sequence[ProcessRow] = ()
+    relays: Sequence[ProcessRow] = ()
+
+    def named_targets(self) -> set[str]:
+        """Return the targets that any process knows."""
+        return {name for row in (*self.receivers, *self.relays) for name in row.targets}
+
+    def received_targets(self) -> set[str]:
+        """Return the targets that changes are made for."""
+        return {name for row in self.receivers for name in row.targets}
+
+
+def find_mismatches(running: Processes, known: Collection[str], started_before: int) -> dict[str, str]:
+    """Return what is wrong for each target that a part of the processes does not know, in words, sorted by name.
+
+    A target is missing from a receiver that does not know it, or from all relays together: these may share targets out. Processes
+    that started later than `started_before` are not judged yet, unless the target is among the `known` mismatches: while settings
+    are changed, processes are restarted one after the other.
+    """
+    found = {name: _find_mismatch(running, name, None if name in known else started_before) for name in running.named_targets()}
+    return {name: finding for name, finding in sorted(found.items()) if finding is not None}
+
+
+def find_local_mismatch(running: Processes, name: str, *, is_named: bool) -> str | None:
+    """Return in words how the settings of this command differ for a target from those of the running processes, or None."""
+    knowing = [row for row in (*running.receivers, *running.relays) if name in row.targets]
+    if knowing and not is_named:
+        return f"{describe_process(knowing[0])} knows {name} and the settings here do not name it"
+    if is_named and not knowing and (running.receivers or running.relays):
+        return f"the settings here name {name} and no running process knows it; restart the service with these settings"
+    return None
+
+
+def _find_mismatch(running: Processes, name: str, started_before: int | None) -> str | None:
+    lacking = [row for row in running.receivers if name not in row.targets and _is_judged(row, started_before)]
+    naming = [row for row in (*running.receivers, *running.relays) if name in row.targets and _is_judged(row, started_before)]
+    if lacking and naming:
+        unmade = f"changes of what that receives are not delivered to {name}"
+        return f"{describe_process(naming[0])} knows {name} and {describe_process(lacking[0])} does not, so {unmade}"
+    relays = running.relays
+    if naming and relays and all(name not in row.targets and _is_judged(row, started_before) for row in relays):
+        return f"{describe_process(naming[0])} knows {name} and no running relay does, so its changes are not delivered"
+    return None
+
+
+def _is_judged(row: ProcessRow, started_before: int | None) -> bool:
+    return started_before is None or row.started_at <= started_before
+
+
+def describe_process(row: ProcessRow) -> str:
+    """Return role, host and process id for people."""
+    return f"the {row.role} at {row.host} (process {row.process_id})"

@@ -1,0 +1,158 @@
+"""What events make of the trackers of one batch: which one each stands at, and what a revision changes about that. Pure.
+
+A tracker stands at the newest of its events as they stand now. If a revision takes the latest event back, the tracker moves to
+the newest remaining one.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from receiver.domain.occurrence import Moment, compare, is_newer, read_occurrence
+from receiver.domain.records import Delivery, Event, Message, Verdict
+from receiver.domain.rows import ChangeRow, EventRow, TrackerRow
+from receiver.domain.timelines import Timelines, Version
+from receiver.domain.tracker_state import advance, keep_change, make_event_row, tells_the_same, with_change
+
+_APPLIED = Verdict("applied")
+_DUPLICATE = Verdict("duplicate")
+_OLDER = Verdict("stale", "older")
+_REVISED = Verdict("applied", "revised")
+_SUPERSEDED = Verdict("stale", "superseded")
+_CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_milestone")
+
+
+class PendingMessage(NamedTuple):
+    """A message that is being decided: its id, its tracker's key, and the clock that decides between versions.
+
+    `is_mended`: it takes the place of an earlier copy.
+    """
+
+    delivery: Delivery
+    message: Message
+    message_id: str
+    key: tuple[str, str]
+    clock: int
+    is_mended: bool = False
+
+
+class ViewChange(NamedTuple):
+    """A message that changed the sender's own milestone, and its tracker before (None: it was not known) and after it."""
+
+    item: PendingMessage
+    before: TrackerRow | None
+    after: TrackerRow
+
+
+@dataclass(slots=True, kw_only=True)
+class Trackers:
+    """The trackers of one batch, by source and tracker id, with their events.
+
+    `trackers` and `timelines` are filled by storage and grow with every event. `moved` are the keys of the trackers that changed,
+    `changes` the events that trackers came to, `kept_changes` those changes that the rows of their events do not tell,
+    `view_changes` what changed the sender's own milestones.
+    """
+
+    trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
+    timelines: Timelines = field(default_factory=Timelines)
+    moved: set[tuple[str, str]] = field(default_factory=set)
+    changes: list[EventRow] = field(default_factory=list)
+    kept_changes: list[ChangeRow] = field(default_factory=list)
+    view_changes: list[ViewChange] = field(default_factory=list)
+
+    def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
+        """Take a tracker's new row."""
+        if before is not None and key not in self.moved:
+            after = after._replace(version=before.version + 1)
+        self.moved.add(key)
+        self.trackers[key] = after
+
+    def note_view(self, item: PendingMessage, before: TrackerRow | None) -> None:
+        """Note if a message, now decided, changed the sender's own milestone of its tracker."""
+        after = self.trackers.get(item.key)
+        if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
+            self.view_changes.append(ViewChange(item, before, after))
+
+    def _apply(self, item: PendingMessage, event: Event, moment: Moment) -> Verdict:
+        """Decide an event of a tracker that is known; its time can be read."""
+        standing = self.timelines.standing.get((*item.key, event.event_id))
+        if standing is not None:
+            return self._revise(item, event, moment, standing)
+        before = self.trackers[item.key]
+        verdict = _weigh(moment, before)
+        row = _make_row(item, event, moment, verdict, before.latest_event_id)
+        if verdict is _APPLIED:
+            row = with_change(row, before)
+            self._come_to(item, row)
+        self.timelines.add(row)
+        return verdict
+
+    def _revise(self, item: PendingMessage, event: Event, moment: Moment, standing: Version) -> Verdict:
+        """Decide another version of an event that is known."""
+        before, timelines = self.trackers[item.key], self.timelines
+        is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
+        if not Version(event.digest, item.clock, item.message_id).is_later(standing):
+            if is_known:
+                return _DUPLICATE
+            timelines.supersede(_make_row(item, event, moment, _SUPERSEDED, before.latest_event_id))
+            return _SUPERSEDED
+        cause = (item.message_id,) if is_known else ()
+        if before.latest_event_id == event.event_id:
+            return self._revise_latest(item, _make_row(item, event, moment, _REVISED, None), cause)
+        verdict = _weigh(moment, before)
+        row = _make_row(item, event, moment, verdict, before.latest_event_id)
+        if verdict is _APPLIED:
+            row = with_change(row._replace(reason=_REVISED.reason), before, *cause)
+        self._keep_change_of(timelines.replace(row))
+        if verdict is not _APPLIED:
+            return verdict
+        self._come_to(item, row)
+        return _REVISED
+
+    def _revise_latest(self, item: PendingMessage, row: EventRow, cause: tuple[str, ...]) -> Verdict:
+        """Let another version of a tracker's latest event stand, and the tracker at the newest of its events as they are then.
+
+        A version that differs only in what no change carries makes none.
+        """
+        before, timelines = self.trackers[item.key], self.timelines
+        old = timelines.timeline(item.key)[row.event_id]
+        newest = timelines.newest(row)
+        if newest is not row:
+            row = row._replace(outcome=_OLDER.outcome, reason=_OLDER.reason, against=newest.event_id)
+            self._keep_change_of(timelines.replace(row))
+            back = with_change(newest, before, row.event_id, row.digest, item.message_id)
+            back = back._replace(received_at=item.delivery.received_at)
+            self.kept_changes.append(keep_change(back, item.message_id))
+            self._come_to(item, back)
+            return _OLDER
+        if tells_the_same(old, row):
+            row = row._replace(**{name: getattr(old, name) for name in _CHANGE})
+            self._keep_change_of(timelines.replace(row))
+            self.move(item.key, before, advance(before, row, item.delivery.received_at, before.moves))
+            return _REVISED
+        row = with_change(row, before, *cause)
+        self._keep_change_of(timelines.replace(row))
+        self._come_to(item, row)
+        return _REVISED
+
+    def _come_to(self, item: PendingMessage, row: EventRow) -> None:
+        """Let the tracker stand at an event: a change."""
+        before = self.trackers[item.key]
+        self.move(item.key, before, advance(before, row, row.received_at, row.move or 0))
+        self.changes.append(row)
+
+    def _keep_change_of(self, old: EventRow) -> None:
+        """Keep the change of an event whose row now tells another version: it may still wait for a target."""
+        if old.change_id is not None:
+            self.kept_changes.append(keep_change(old))
+
+
+def _make_row(item: PendingMessage, event: Event, moment: Moment, verdict: Verdict, against: str | None) -> EventRow:
+    return make_event_row(item.key, item.delivery, item.message_id, event, moment, verdict, against, item.clock)
+
+
+def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
+    text = tracker.latest_occurrence
+    latest = None if text is None else Moment(read_occurrence(text), tracker.latest_order)
+    if latest is None or is_newer(candidate, latest):
+        return _APPLIED
+    return Verdict("stale", "older" if compare(candidate, latest) < 0 else "tie")

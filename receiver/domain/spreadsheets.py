@@ -1,0 +1,86 @@
+"""CSV as spreadsheets write it: their separators and encodings, empty rows, formulas, error values, shortened numbers."""
+
+import csv
+import io
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from receiver.domain.trimming import trim
+from receiver.errors import UnexpectedShape
+
+_SEPARATORS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])\1*"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # how Excel is kept from reading 00123 as 123
+_ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
+_SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14, of which most digits are lost
+
+
+class WrongEncoding(UnexpectedShape):
+    """A file is not text in UTF-8, or in UTF-16 with a byte order mark."""
+
+
+class Row(NamedTuple):
+    """A row that is not empty: the number of its first line, and its cells, trimmed."""
+
+    line: int
+    cells: list[str]
+
+
+def read_csv(content: bytes) -> Iterator[Row]:
+    """Give the rows of a CSV file, its header first. Raises UnexpectedShape naming the line, and the column where it is known."""
+    text = decode(content)
+    first_line = 1
+    separator = None
+    if named := _SEPARATOR_LINE.match(text):
+        separator, text, first_line = named[1], text[named.end() :], 2
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _find_separator(text), strict=True)
+    line = first_line
+    try:
+        for cells in reader:
+            trimmed = [_read_cell(cell) for cell in cells]
+            if any(trimmed):
+                yield Row(line, trimmed)
+            line = reader.line_num + first_line
+    except csv.Error as error:
+        raise UnexpectedShape(f"Line {line}: {error}.") from None
+
+
+def decode(content: bytes) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises WrongEncoding naming the line."""
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(encoding, "ignore")
+        line, place = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+        wrong = content[error.start : error.start + 1].hex().upper()
+        raise WrongEncoding(
+            f"Line {line}, character {place}: byte 0x{wrong} is not {error.encoding.upper()}. Save the file as CSV UTF-8."
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise WrongEncoding(f"Line {line}: expected text; there is a NUL character. Save the file as CSV UTF-8.")
+    return text
+
+
+def find_artefact(text: str) -> str | None:
+    """Return what a spreadsheet left of a cell that is no longer what somebody typed; None if it may be."""
+    if text.startswith("="):
+        return "a formula; expected its value"
+    if _ERROR_VALUE.fullmatch(text):
+        return "an error value of a spreadsheet"
+    return "a number that a spreadsheet shortened; format the column as text" if _SHORTENED_NUMBER.fullmatch(text) else None
+
+
+def _find_separator(text: str) -> str:
+    """Return the separator that the first line with a name in it has most of."""
+    header = next((line for line in text.splitlines() if line.strip(f"{_SEPARATORS} ")), "")
+    return max(_SEPARATORS, key=header.count)
+
+
+def _read_cell(cell: str) -> str:
+    trimmed = trim(cell)
+    formula = _TEXT_FORMULA.fullmatch(trimmed)
+    return trim(formula[1].replace('""', '"')) if formula else trimmed

@@ -1,0 +1,187 @@
+"""What a snapshot and an event make of a tracker's row. Pure."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from uuid import UUID
+
+from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.domain.occurrence import Moment
+from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.domain.rows import ChangeRow, EventRow, ShipmentChangeRow, TrackerRow
+
+_TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
+
+
+def make_event_row(
+    key: tuple[str, str],
+    delivery: Delivery,
+    message_id: str,
+    event: Event,
+    moment: Moment,
+    verdict: Verdict,
+    against: str | None,
+    clock: int,
+) -> EventRow:
+    """Return an event as it stands in the timeline; `clock` is that of its message."""
+    return EventRow(
+        *key,
+        event.event_id,
+        message_id,
+        moment.occurrence.text,
+        "courier" if event.occurrence else "arrival",
+        moment.order,
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.courier_code,
+        verdict.outcome,
+        verdict.reason,
+        against,
+        event.digest,
+        delivery.received_at,
+        generated_at=clock,
+    )
+
+
+def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
+    """Return an event with the change that it makes of a tracker; `cause` is what lets the tracker come to it again."""
+    return event._replace(
+        change_id=make_change_id(event, *cause),
+        move=before.moves + 1,
+        old_status=before.status,
+        old_status_milestone=before.status_milestone,
+        shipment_milestone=before.shipment_milestone,
+    )
+
+
+def make_change_id(event: EventRow, *cause: str) -> str:
+    """Return the id of a change: a UUID of version 8 (RFC 9562, 5.8) made of source, tracker, event and content.
+
+    So it is the same after a restore, a rebuild or a replay. A tracker that comes to an event again makes another change, so what
+    caused that is part of its id.
+    """
+    return _make_id(event.source, event.tracker_id, event.event_id, event.digest, *cause)
+
+
+def _make_id(*names: str) -> str:
+    parts = "\0".join(names)
+    number = int.from_bytes(blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
+    number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62
+    return str(UUID(int=number))
+
+
+def keep_change(event: EventRow, cause: str | None = None) -> ChangeRow:
+    """Return the change that an event's row tells, to be kept beside it."""
+    return ChangeRow(
+        event.source,
+        event.tracker_id,
+        event.move or 0,
+        event.change_id or "",
+        event.event_id,
+        event.message_id,
+        event.occurrence,
+        event.old_status,
+        event.old_status_milestone,
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.received_at,
+        cause,
+        event.shipment_milestone,
+    )
+
+
+def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, after: TrackerRow) -> ShipmentChangeRow:
+    """Return the change of the sender's own milestone that a message made, received at this time.
+
+    Its id is made of source, tracker, the milestone before and after, and the message.
+    """
+    old = None if before is None else before.shipment_milestone
+    key = (after.source, after.tracker_id)
+    return ShipmentChangeRow(
+        *key,
+        SHIPMENT_MOVES + after.shipment_moves,
+        _make_id("shipment", *key, old or "", after.shipment_milestone or "", message_id),
+        after.latest_event_id,
+        message_id,
+        after.latest_occurrence,
+        None if before is None else before.status,
+        None if before is None else before.status_milestone,
+        after.status,
+        after.status_code,
+        after.status_category,
+        after.status_milestone,
+        after.location,
+        at,
+        old,
+        after.shipment_milestone,
+    )
+
+
+def tells_the_same(one: EventRow, other: EventRow) -> bool:
+    """Tell whether two versions of an event differ only in what no change carries."""
+    return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
+
+
+def new_tracker(
+    key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, generated_at: int, message_id: str
+) -> TrackerRow:
+    """Return a tracker of which nothing is known but this snapshot."""
+    return TrackerRow(
+        source=key[0],
+        tracker_id=key[1],
+        version=1,
+        subject=message.subject,
+        tracking_number=snapshot.tracking_number,
+        client_tracker_id=snapshot.client_tracker_id,
+        shipment_reference=snapshot.shipment_reference,
+        shipment=snapshot.shipment,
+        snapshot_generated_at=generated_at,
+        snapshot_message_id=message_id,
+        created_at=delivery.received_at,
+        moved_at=delivery.received_at,
+        shipment_milestone=snapshot.shipment_milestone,
+        shipment_moves=int(snapshot.shipment_milestone is not None),
+    )
+
+
+def terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
+    """Return the terms by which a tracker with these names is found, without case."""
+    return {(name.casefold(), *key) for name in names if name}
+
+
+def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, message_id: str) -> TrackerRow:
+    """Return the tracker with the fields of a later snapshot."""
+    return tracker._replace(
+        tracking_number=snapshot.tracking_number,
+        client_tracker_id=snapshot.client_tracker_id,
+        shipment_reference=snapshot.shipment_reference,
+        shipment=snapshot.shipment,
+        snapshot_generated_at=generated_at,
+        snapshot_message_id=message_id,
+        shipment_milestone=snapshot.shipment_milestone,
+        shipment_moves=tracker.shipment_moves + int(snapshot.shipment_milestone != tracker.shipment_milestone),
+    )
+
+
+def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> TrackerRow:
+    """Return the tracker standing at this event since `at`, after so many changes."""
+    return tracker._replace(
+        status=event.status,
+        status_code=event.status_code,
+        status_category=event.status_category,
+        status_milestone=event.status_milestone,
+        location=event.location,
+        latest_occurrence=event.occurrence,
+        latest_order=event.order,
+        latest_event_id=event.event_id,
+        latest_message_id=event.message_id,
+        latest_digest=event.digest,
+        applied_at=at,
+        moved_at=at,
+        moves=moves,
+    )

@@ -1,0 +1,1 @@
+"""Use cases on stored data, each written once: prune, replay, rebuild."""

@@ -1,0 +1,181 @@
+"""Calls whose bodies are gone cannot be decided again: what they made is taken over as it stands on record."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Connection, select
+
+from receiver.domain.batch import Bench
+from receiver.domain.identities import remember
+from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.domain.tracker_state import advance, keep_change
+from receiver.storage.statements import chunks
+from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, SightingTable, Table, TrackerTable, table_of
+from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
+
+_K = TypeVar("_K")
+_KEYS = 1000  # named in one statement
+_SNAPSHOT = (
+    *("tracking_number", "client_tracker_id", "shipment_reference"),
+    *("shipment", "shipment_milestone", "shipment_moves", "snapshot_generated_at", "snapshot_message_id"),
+)
+_NO_STATE = {name: default for name, default in TrackerRow._field_defaults.items() if name not in {"moved_at", *_SNAPSHOT}}
+
+
+class Legacy(NamedTuple):
+    """All that some calls made, by the calls' ids; `events` by the messages that told them, those that do not stand too.
+
+    `changes` are those that a message made by taking an event back, `trackers` are as they are in the end.
+    """
+
+    messages: dict[str, list[MessageRow]]
+    sightings: dict[str, list[SightingRow]]
+    apart: dict[str, list[QuarantineRow]]
+    events: dict[tuple[str, str], list[EventRow]]
+    changes: dict[tuple[str, str], list[ChangeRow]]
+    trackers: dict[tuple[str, str], TrackerRow]
+
+    def positions(self, delivery_id: str) -> set[int]:
+        """Return the positions of a delivery's items that are on record."""
+        found = {row.position for row in self.messages.get(delivery_id, ())}
+        found |= {row.position for row in self.sightings.get(delivery_id, ())}
+        return found | {row.position for row in self.apart.get(delivery_id, ())}
+
+    def message_keys(self) -> dict[tuple[str, str], set[str]]:
+        """Return the keys of its messages, with their digests."""
+        return _gather((row[:2], row.digest) for row in chain.from_iterable(self.messages.values()))
+
+    def contents(self) -> dict[tuple[str, str, str], set[str]]:
+        """Return the keys of its events, with the digests of their versions."""
+        return _gather((row[:3], row.digest) for row in chain.from_iterable(self.events.values()))
+
+
+def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Legacy:
+    """Return what these calls made."""
+    messages: dict[str, list[MessageRow]] = {}
+    for row in _of_calls(connection, MessageTable, delivery_ids):
+        messages.setdefault(row.delivery_id, []).append(MessageRow(*row))
+    sightings: dict[str, list[SightingRow]] = {}
+    for row in _of_calls(connection, SightingTable, delivery_ids):
+        sightings.setdefault(row.delivery_id, []).append(SightingRow(*row))
+    apart: dict[str, list[QuarantineRow]] = {}
+    for row in _of_calls(connection, QuarantineTable, delivery_ids):
+        apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
+    kept = list(chain.from_iterable(messages.values()))
+    events, changes = _read_events(connection, kept), _read_changes(connection, kept)
+    return Legacy(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
+
+
+def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | None = None) -> None:
+    """Put what a delivery, or one item of it, made on the bench, in the order in which it moved its trackers."""
+
+    def is_meant(row: MessageRow | SightingRow | QuarantineRow) -> bool:
+        return position is None or row.position == position
+
+    for message in filter(is_meant, legacy.messages.get(delivery_id, ())):
+        key = (message.source, message.message_id)
+        known = bench.messages.known.get(key)
+        if known is None:
+            bench.messages.add(message, partly=False)
+        elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
+            bench.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
+            bench.sightings.append(remember(known))
+        else:
+            continue
+        if message.tracker_id is not None:
+            _take_tracker(bench, legacy, (message.source, message.tracker_id))
+        for event in legacy.events.get(key, ()):
+            _take_event(bench, event)
+        for change in legacy.changes.get(key, ()):
+            _take_change(bench, change)
+    bench.sightings += filter(is_meant, legacy.sightings.get(delivery_id, ()))
+    bench.quarantined += filter(is_meant, legacy.apart.get(delivery_id, ()))
+
+
+def _take_tracker(bench: Bench, legacy: Legacy, key: tuple[str, str]) -> None:
+    """Let the tracker be known with its names and shipment as they are in the end: no older snapshot can replace them."""
+    final, before = legacy.trackers.get(key), bench.trackers.get(key)
+    if final is None:
+        return
+    if before is None:
+        bench.move(key, None, final._replace(version=1, moved_at=final.created_at, **_NO_STATE))
+    elif before.snapshot_message_id != final.snapshot_message_id:
+        bench.move(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
+
+
+def _take_event(bench: Bench, event: EventRow) -> None:
+    key, timelines = (event.source, event.tracker_id), bench.timelines
+    standing = timelines.standing.get(event[:3])
+    if key not in bench.trackers or (standing is not None and standing.digest == event.digest):
+        return
+    if event.reason == "superseded":
+        timelines.supersede(event)
+        return
+    if standing is None:
+        timelines.add(event)
+    else:
+        old = timelines.replace(event)
+        bench.kept_changes += [] if old.change_id is None else [keep_change(old)]
+    if event.outcome == "applied":
+        before = bench.trackers[key]
+        bench.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
+
+
+def _take_change(bench: Bench, change: ChangeRow) -> None:
+    """Let a tracker move back to an event, as it did when another one was taken back."""
+    key = (change.source, change.tracker_id)
+    event = bench.timelines.timeline(key).get(change.event_id)
+    if event is not None:
+        bench.kept_changes.append(change)
+        bench.move(key, bench.trackers[key], advance(bench.trackers[key], event, change.received_at, change.move))
+
+
+def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:
+    table = table_of(model)
+    rows = select(table).where(table.c.delivery_id.in_(delivery_ids)).order_by(table.c.delivery_id, table.c.position)
+    return connection.execute(rows).all()
+
+
+def _read_events(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], list[EventRow]]:
+    found: dict[tuple[str, str], list[EventRow]] = {}
+    for table in (SUPERSEDED, table_of(EventTable)):
+        for row in _of_messages(connection, table, "message_id", messages):
+            found.setdefault((row.source, row.message_id), []).append(EventRow(*row))
+    for rows in found.values():
+        rows.sort(key=lambda row: (row.move is None, row.move, row.event_id))
+    return found
+
+
+def _read_changes(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], list[ChangeRow]]:
+    found: dict[tuple[str, str], list[ChangeRow]] = {}
+    for row in _of_messages(connection, table_of(ChangeTable), "cause", messages):
+        found.setdefault((row.source, row.cause), []).append(ChangeRow(*row))
+    return found
+
+
+def _of_messages(connection: Connection, table: sqlalchemy.Table, name: str, messages: Sequence[MessageRow]) -> Iterator[Any]:
+    """Give the rows of the messages' trackers that name one of the messages in this column."""
+    for source in sorted({row.source for row in messages}):
+        for told in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
+            trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}
+            named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c[name].in_(ids)
+            yield from connection.execute(select(table).where(*named))
+
+
+def _gather(pairs: Iterable[tuple[_K, str]]) -> dict[_K, set[str]]:
+    found: dict[_K, set[str]] = {}
+    for key, digest in pairs:
+        found.setdefault(key, set()).add(digest)
+    return found
+
+
+def _read_trackers(connection: Connection, messages: Sequence[MessageRow]) -> dict[tuple[str, str], TrackerRow]:
+    table, found = table_of(TrackerTable), dict[tuple[str, str], TrackerRow]()
+    for source in sorted({row.source for row in messages}):
+        ids = {row.tracker_id for row in messages if row.source == source and row.tracker_id is not None}
+        for some in chunks(sorted(ids), _KEYS):
+            for row in connection.execute(select(table).where(table.c.source == source, table.c.tracker_id.in_(some))):
+                found[source, row.tracker_id] = TrackerRow(*row)
+    return found

@@ -1,0 +1,46 @@
+"""Deciding a kept call again, for the API and the console: its body is read and decided in the writing process."""
+
+from contextlib import suppress
+from datetime import datetime
+
+from receiver import clock
+from receiver.access.operators import Operator
+from receiver.domain.records import Unread
+from receiver.errors import Underway
+from receiver.storage.database import Database
+from receiver.storage.reader import Reader
+from receiver.storage.replay import ACTION, Order, Replayed
+from receiver.storage.stored_deliveries import fingerprint, read_kept
+from receiver.writer.client import Desk
+
+_TRIES = 3
+
+
+class Replayer:
+    """Replays one call at a time."""
+
+    def __init__(self, reader: Reader, desk: Desk, database: Database) -> None:
+        self._reader = reader
+        self._desk = desk
+        self._database = database
+
+    async def replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+        """Return what deciding a call again changes, or would change; what is done is on record with who did it.
+
+        Raises NotFound, UnexpectedShape (its bytes are no longer kept) or StorageUnavailable.
+        """
+        for _ in range(_TRIES - 1):
+            with suppress(Underway):  # an erasure came between reading and deciding
+                return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
+        return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
+
+    async def _replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+        delivery = await self._reader.read(read_kept, self._database, delivery_id)
+        order = Order(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+        if dry_run:
+            shown: Replayed = await self._desk.do("replay", Unread(delivery), order)
+            return shown
+        entry = operator.entry(now, ACTION, delivery.id, order.detail)
+        replayed: Replayed = await self._desk.do("audited", entry, "replay", (Unread(delivery), order))
+        self._desk.tell_change()
+        return replayed

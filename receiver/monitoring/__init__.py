@@ -1,0 +1,1 @@
+"""What operators learn of the running service: metrics, health, alarms, explanations."""

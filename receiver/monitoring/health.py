@@ -1,0 +1,84 @@
+"""Liveness: the process serves. Readiness: a call would be kept. Neither tells an outsider any detail."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver.errors import ReceiverError
+from receiver.monitoring.cached import Cached
+from receiver.storage.database import Database
+from receiver.storage.version import is_served
+from receiver.writer.client import Desk
+
+_MIN_FREE_BYTES = 256 * 1024 * 1024
+_MIN_FREE_SHARE = 0.02
+_TIMEOUT_SECONDS = 5
+
+
+class Health:
+    """The two endpoints."""
+
+    def __init__(
+        self,
+        database: Database,
+        desk: Desk,
+        alarms: Callable[[], Iterable[Mapping[str, Any]]],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._database = database
+        self._desk = desk
+        self._alarms = alarms
+        self._storage = Cached(self._ask_storage, now=now)
+
+    def routes(self) -> list[Route]:
+        """Return both routes."""
+        return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
+
+    async def healthz(self, _request: Request) -> Response:
+        """Answer 200 while the process serves."""
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    async def readyz(self, _request: Request) -> Response:
+        """Answer 200 if every check holds, else 503. What needs attention but loses no call is a warning, by its name only."""
+        checks = await self._storage.get() | self._desk.health()
+        ready = all(checks.values())
+        answer: dict[str, Any] = {
+            "status": "ready" if ready else "unavailable",
+            "checks": {name: {"ok": ok} for name, ok in checks.items()},
+            "warnings": sorted({alarm["name"] for alarm in self._alarms()}),
+        }
+        return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
+
+    async def _ask_storage(self) -> dict[str, bool]:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                return await asyncio.to_thread(self._check_storage)
+        except TimeoutError:
+            return {"database": False}
+
+    def _check_storage(self) -> dict[str, bool]:
+        checks = {"database": True, "disk": has_room(self._database)}
+        try:
+            with self._database.read() as connection:
+                checks["schema"] = is_served(connection)
+        except ReceiverError:
+            checks["database"] = False
+        return checks
+
+
+def has_room(database: Database) -> bool:
+    """Tell whether the disk under an embedded database is not nearly full; a server's disk is the server's to watch."""
+    if database.path is None:
+        return True
+    try:
+        usage = shutil.disk_usage(database.path.parent)
+    except OSError:
+        return False  # the folder is gone
+    return usage.free > min(_MIN_FREE_BYTES, usage.total * _MIN_FREE_SHARE)

@@ -1,0 +1,165 @@
+"""`/metrics`: what this process counted, and what the database knows, for Prometheus. Every label is a word of ours or a name
+from the settings; nothing from outside becomes one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver import __version__, clock
+from receiver.access.addresses import is_loopback
+from receiver.access.operators import Operators
+from receiver.clock import to_micros
+from receiver.domain.processes import RECEIVER, RELAY, Processes
+from receiver.errors import ReceiverError
+from receiver.logs import setup
+from receiver.monitoring.cached import Cached
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.storage.reader import Reader
+from receiver.writer.client import Desk
+from receiver.writer.counters import Tally
+
+_KEPT_SECONDS = 5.0  # for as long one reading of the database serves further scrapes
+_LAG_MICROS = 3600 * 1_000_000  # of which the lag is told
+
+
+class Known(NamedTuple):
+    """What the database says; moments in microseconds, ages of events in seconds by share."""
+
+    database_bytes: int
+    last_calls: dict[str, int]
+    lags: dict[tuple[str, str], float]
+    token_uses: dict[tuple[str, str], int]
+    alarms: list[tuple[str, str]]
+    targets: dict[str, queries.TargetCounts]
+    running: Processes
+    read_at: int
+
+
+class Metrics(Collector):
+    """The endpoint. Open to anybody on this machine where the service is bound to loopback; elsewhere with an ops token.
+
+    `targets` are the names of those in the settings.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        desk: Desk,
+        host: str,
+        database: Database,
+        operators: Operators,
+        reader: Reader,
+        targets: Sequence[str],
+    ) -> None:
+        self._tally = tally
+        self._desk = desk
+        self._open = is_loopback(host)
+        self._database = database
+        self._operators = operators
+        self._reader = reader
+        self._targets = targets
+        self._known: Known | None = None
+        self._reading = Cached(self._read, _KEPT_SECONDS)
+        self._page = Cached(self._render)
+        tally.registry.register(self)
+        ProcessCollector(registry=tally.registry)
+
+    async def show(self, request: Request) -> Response:
+        """Answer a scrape. A call that came through a proxy is not from this machine."""
+        through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
+        if not self._open or through_proxy:
+            self._operators.identify(request, "metrics")
+        return Response(await self._page.get(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def _render(self) -> bytes:
+        self._known = await self._reading.get()
+        return generate_latest(self._tally.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give what was counted, and what is known; the registry asks."""
+        tally = self._tally
+        yield _gauge("receiver_info", "Which version this is", {(__version__,): 1}, "version")
+        yield _counter("receiver_calls", "Calls by our answer", tally.calls, "source", "status")
+        yield _counter("receiver_refused", "Calls that were not let in, or not understood", tally.refused, "source", "code")
+        yield _counter("receiver_ops_refused", "Requests with a wrong ops token", tally.ops_refused, "area", "code")
+        yield _counter("receiver_messages", "Messages by verdict", tally.messages, "source", "outcome")
+        dropped = {(): setup.count_dropped() + tally.writer_lines_dropped}
+        yield _counter("receiver_log_lines_dropped", "Log lines that nobody read or that could not be written", dropped)
+        undecidable = "Messages that this service failed to decide, and deliveries that it failed to read"
+        yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | tally.undecidable, "source")
+        yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._desk.waiting()})
+        yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})
+        if self._known is not None:
+            yield from _tell(self._known)
+
+    async def _read(self) -> Known | None:
+        try:
+            return await self._reader.read(read_known, self._database, self._targets, to_micros(clock.now()))
+        except ReceiverError:
+            return None
+
+
+def read_known(database: Database, targets: Sequence[str], now: int) -> Known:
+    """Ask the database. `now` in microseconds. Raises StorageUnavailable."""
+    last_calls: dict[str, int] = {}
+    lags: dict[tuple[str, str], float] = {}
+    with database.read() as connection:
+        for source in NAMES:
+            last_call = queries.read_last_call(connection, source)
+            if last_call is not None:
+                last_calls[source] = to_micros(datetime.fromisoformat(last_call))
+            lag = queries.read_lag(connection, source, now - _LAG_MICROS, now)
+            lags |= {(source, f"0.{share}"): value for share in (50, 90, 99) if (value := lag[f"p{share}_seconds"]) is not None}
+    alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
+    targets_counts = queries.count_changes(database, targets)
+    running = queries.read_processes(database, now)
+    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, running, now)
+
+
+def _tell(known: Known) -> Iterator[Metric]:
+    yield _gauge("receiver_database_bytes", "What the database takes on disk", {(): known.database_bytes})
+    last_calls = {(source,): at / 1e6 for source, at in known.last_calls.items()}
+    yield _gauge("receiver_last_call_timestamp_seconds", "When the last accepted call of a source came", last_calls, "source")
+    yield _gauge("receiver_lag_seconds", "From occurrence to arrival, of the last hour", known.lags, "source", "quantile")
+    uses = {key: at / 1e6 for key, at in known.token_uses.items()}
+    yield _gauge("receiver_token_last_use_timestamp_seconds", "When a token last let a call in", uses, "source", "token")
+    yield _gauge("receiver_alarm", "What is wrong now", dict.fromkeys(known.alarms, 1), "alarm", "subject")
+    running = {(RECEIVER,): len(known.running.receivers), (RELAY,): len(known.running.relays)}
+    yield _gauge("receiver_processes", "Processes that run on the database, seen in the last two minutes", running, "role")
+    yield from _tell_targets(known.targets, known.read_at)
+
+
+def _tell_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:
+    """Give what waits for each target; numbers beyond the bound of counting stand one above it."""
+    waiting = {(name,): counts.waiting for name, counts in targets.items()}
+    yield _gauge("receiver_target_waiting", "Changes that wait for a target, counted up to 10,001", waiting, "target")
+    ages = {(name,): 0.0 if c.oldest_due_at is None else max(0, now - c.oldest_due_at) / 1e6 for name, c in targets.items()}
+    yield _gauge("receiver_target_oldest_age_seconds", "Age of the oldest change that waits for a target", ages, "target")
+    failed = {(name,): counts.failed for name, counts in targets.items()}
+    yield _gauge("receiver_target_failures", "Waiting changes whose last try failed, counted up to 10,001", failed, "target")
+    dead = {(name,): counts.dead for name, counts in targets.items()}
+    yield _gauge("receiver_target_dead", "Changes that were given up, counted up to 10,001", dead, "target")
+
+
+def _counter(name: str, help_: str, values: Mapping[Any, int], *labels: str) -> Metric:
+    family = CounterMetricFamily(name, help_, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric([str(part) for part in key], value)
+    return family
+
+
+def _gauge(name: str, help_: str, values: Mapping[Any, float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(list(key), value)
+    return family

@@ -1,0 +1,268 @@
+"""Telling somebody that an alarm began or ended: a URL that is posted to, a command that is run, or both.
+
+Each has a thread of its own that sends one notice after the other, in the order in which they came, so that one that hangs holds
+up neither the other nor the service. Neither the URL nor the command is ever written down.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import orjson
+import structlog
+import urllib3
+
+from receiver.access.bearer import Secret
+from receiver.relay.connections import Connection, Connections
+
+_MAX_WAITING = 100
+_SLACK_SECONDS = 1.0  # so that a silence ends after the whole request, and one of the two says so
+_OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
+
+_log = structlog.get_logger()
+
+
+class Notice(NamedTuple):
+    """An alarm that began or ended (`state`); moments as ISO 8601 UTC."""
+
+    alarm: str
+    subject: str
+    state: str
+    message: str
+    began_at: str
+    ended_at: str | None = None
+
+
+class Patience(NamedTuple):
+    """How long is waited: between tries (which are one more), for a whole request to the URL, for a command, for what is under
+    way when the service stops.
+    """
+
+    pauses_seconds: tuple[float, ...] = (2.0, 10.0)
+    url_seconds: float = 5.0
+    command_seconds: float = 10.0
+    closing_seconds: float = 5.0
+
+
+PATIENCE = Patience()
+
+
+class NotSent(Exception):
+    """A notice did not arrive. The words can be logged: nothing of the URL, the command or what it printed is in them."""
+
+
+Send = Callable[[bytes], None]
+
+
+def _ignore(_notice: Notice) -> None:
+    """What is done with a notice that is settled, where nobody wants to know."""
+
+
+class Notices:
+    """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
+
+    def __init__(self, url: Secret | None, command: Sequence[str], patience: Patience = PATIENCE) -> None:
+        self._on_settled: Callable[[Notice], None] = _ignore
+        self._left: Counter[Notice] = Counter()
+        self._lock = threading.Lock()
+        self._command = Command(command, patience.command_seconds)
+        self._closing_seconds = patience.closing_seconds
+        senders: dict[str, Send] = {}
+        if url is not None:
+            senders["url"] = Poster(url, patience.url_seconds)
+        if command:
+            senders["command"] = self._command.run
+        self._lanes = [Lane(name, send, patience.pauses_seconds, self._settle) for name, send in senders.items()]
+
+    def start(self, on_settled: Callable[[Notice], None] = _ignore) -> None:
+        """Begin to send. `on_settled` is called, in some thread, for each notice that was sent or given up everywhere.
+
+        It is not called for those that are left when the service stops.
+        """
+        self._on_settled = on_settled
+        for lane in self._lanes:
+            lane.start()
+
+    def put(self, notice: Notice) -> None:
+        """Take a notice; it is sent by and by."""
+        if not self._lanes:
+            self._on_settled(notice)
+        with self._lock:
+            self._left[notice] += len(self._lanes)
+        for lane in self._lanes:
+            lane.put(notice)
+
+    def close(self) -> None:
+        """Try what is left once more, for a bounded time, and stop."""
+        for lane in self._lanes:
+            lane.stop()
+        deadline = monotonic() + self._closing_seconds
+        for lane in self._lanes:
+            lane.join(max(0.0, deadline - monotonic()))
+        self._command.kill()
+
+    def _settle(self, notice: Notice) -> None:
+        with self._lock:
+            self._left[notice] -= 1
+            is_last = not self._left[notice]
+            self._left += Counter()  # without those at 0
+        if is_last:
+            self._on_settled(notice)
+
+
+class Lane:
+    """One way to tell somebody, with what waits for it and the thread that sends."""
+
+    def __init__(self, name: str, send: Send, pauses: Sequence[float], settle: Callable[[Notice], None]) -> None:
+        self._settle = settle
+        self._name = name
+        self._send = send
+        self._pauses = pauses
+        self._waiting: SimpleQueue[Notice | None] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"notices by {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def put(self, notice: Notice) -> None:
+        """Take a notice, unless too many wait."""
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put(notice)
+        else:
+            self._give_up(notice, "too many wait")
+
+    def stop(self) -> None:
+        """Try what waits once more, without a pause, and end."""
+        self._stopping.set()
+        self._waiting.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, for a bounded time; what waits then is given up."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._abandoned.set()
+            left = self._waiting.qsize()  # the one under way, and all but the mark of the end
+            _log.error("alarms_not_sent", by=self._name, notices=left, cause="the service stops")
+
+    def _run(self) -> None:
+        while (notice := self._waiting.get()) is not None and not self._abandoned.is_set():
+            try:
+                self._deliver(notice)
+            except Exception:  # the next one may go through
+                _log.exception("alarm_not_sent", by=self._name, **_name(notice))
+
+    def _deliver(self, notice: Notice) -> None:
+        body = orjson.dumps(notice._asdict())
+        for pause in (*self._pauses, None):
+            try:
+                self._send(body)
+            except Exception as error:
+                cause = str(error) if isinstance(error, NotSent) else type(error).__name__
+            else:
+                _log.info("alarm_sent", by=self._name, **_name(notice))
+                self._settle(notice)
+                return
+            if pause is None or self._stopping.wait(pause):
+                break
+        self._give_up(notice, cause)
+        if not self._stopping.is_set():  # else the next process tries
+            self._settle(notice)
+
+    def _give_up(self, notice: Notice, cause: str) -> None:
+        if not self._abandoned.is_set():  # that was said at once for all
+            _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
+
+
+class Poster:
+    """Posts to a URL. Redirects are not followed: they would carry the notice, and perhaps a token, to somebody else."""
+
+    def __init__(self, url: Secret, seconds: float) -> None:
+        self._url = url
+        self._seconds = seconds
+
+    def __call__(self, body: bytes) -> None:
+        """Post JSON. Raises NotSent, or whatever urllib3 raises, if there is no 2xx within the time for name, TLS and answer.
+
+        A thread of its own does it, for nothing ends the look-up of a name. When the time is up, its connection is cut.
+        """
+        url = self._url.reveal()
+        connection = Connections(url, self._seconds + _SLACK_SECONDS, allow_private=True).make()
+        results: SimpleQueue[int | Exception] = SimpleQueue()
+
+        def post() -> None:
+            try:
+                results.put(_post(connection, url, body))
+            except Exception as error:
+                results.put(error)
+            finally:
+                connection.close()
+
+        threading.Thread(target=post, name="notice", daemon=True).start()
+        try:
+            result = results.get(timeout=self._seconds)
+        except Empty:
+            connection.line.cut()
+            raise NotSent(f"there was no answer within {self._seconds:g} seconds") from None
+        if isinstance(result, Exception):
+            raise result
+        if not 200 <= result < 300:
+            raise NotSent(f"the answer was {result}")
+
+
+def _post(connection: Connection, address: str, body: bytes) -> int:
+    """Return the status of the answer. What it says does not matter, and it could go on for ever."""
+    url = urllib3.util.parse_url(address)
+    headers = {"content-type": "application/json", "user-agent": "receiver"}
+    if url.auth is not None:
+        headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
+    connection.request("POST", url.request_uri, body, headers, preload_content=False, decode_content=False)
+    return connection.getresponse().status
+
+
+class Command:
+    """Runs a command without a shell, JSON on its standard input, and without our own variables: they hold secrets."""
+
+    def __init__(self, words: Sequence[str], seconds: float) -> None:
+        self._words = words
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, body: bytes) -> None:
+        """Run it to its end. Raises NotSent if it takes too long or does not end with 0."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        with subprocess.Popen(  # noqa: S603  the operator's own command, from the settings
+            self._words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        ) as self._process:
+            try:
+                self._process.communicate(body, timeout=self._seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise NotSent(f"it did not end within {self._seconds:g} seconds") from None
+        if self._process.returncode != 0:
+            raise NotSent(f"it ended with {self._process.returncode}")
+
+    def kill(self) -> None:
+        """End it and what it started, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _name(notice: Notice) -> dict[str, str]:
+    return {"alarm": notice.alarm, "subject": notice.subject, "state": notice.state}

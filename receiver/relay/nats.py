@@ -1,0 +1,123 @@
+"""A target that is a broker: NATS with JetStream. A change is taken once the broker has it on its disk.
+
+The id of the change goes along as Nats-Msg-Id: what is published again within the stream's `duplicate_window` (two minutes unless
+set) is dropped there; later than that, readers see it by its id. A stream has to take the subject; it is not made here.
+
+Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
+`write_body`, with the id of the change where that broker compares ids; it returns when the broker has confirmed the change, and
+raises TargetDown if the broker takes nothing now, NotTaken if it does not take this change. Besides, its scheme in
+`receiver/settings/targets.py` and a line in `assembly.py`. Order, repetition and patience are the lane's: of a tracker it hands over one
+change after the other.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from nats.aio.client import Client
+from nats.errors import MaxPayloadError
+from nats.js.api import Header
+from nats.js.errors import APIError, NoStreamResponseError
+
+from receiver.access.bearer import Secret
+from receiver.domain.changes import Change
+from receiver.relay.envelope import write_body
+from receiver.relay.target import NotTaken, TargetDown
+from receiver.settings.targets import TargetSettings
+
+_CONNECT_SECONDS = 5
+_CLOSE_SECONDS = 2.0
+
+
+class NatsTarget:
+    """One subject of one broker, or of its cluster. One connection, made when it is needed and again when it was lost."""
+
+    runs_foreign_code = False
+
+    def __init__(self, settings: TargetSettings, secrets: Sequence[Secret]) -> None:
+        self.subscription = settings.subscription
+        self.timeout_seconds = settings.timeout_seconds
+        self._subject = settings.subject
+        self._secrets = secrets
+        self._servers = [settings.url]
+        self._url = settings.url
+        self._client: Client | None = None
+        self._connecting: asyncio.Task[Client] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def deliver(self, change: Change) -> None:
+        """Publish a change; return when the broker has confirmed it. Raises NotTaken or TargetDown."""
+        client = await self._connected()
+        headers = {Header.MSG_ID.value: change.id}
+        try:
+            await client.jetstream().publish(self._subject, write_body(change), self.timeout_seconds, headers=headers)
+        except NoStreamResponseError:
+            raise TargetDown(f"{self.subscription.target}: no stream of the broker takes its subject.") from None
+        except APIError as error:
+            kind = TargetDown if (error.code or 500) >= 500 else NotTaken
+            raise kind(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
+        except MaxPayloadError:
+            raise NotTaken(f"{self.subscription.target}: the change is larger than the broker takes.") from None
+        except asyncio.CancelledError:  # time is up: the broker may be gone without a word
+            self._drop(client)
+            raise
+        except Exception as error:
+            self._drop(client)
+            raise TargetDown(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._client is not None:
+            self._drop(self._client)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
+
+    async def _connected(self) -> Client:
+        """Return the connection. All who wait for a new one wait for the same."""
+        if self._client is not None and self._client.is_connected:
+            return self._client
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+        try:
+            return await asyncio.shield(self._connecting)
+        except Exception as error:
+            name = "it refuses the token" if "authorization" in str(error).lower() else type(error).__name__
+            raise TargetDown(f"{self.subscription.target}: there is no connection to the broker: {name}.") from None
+
+    async def _connect(self) -> Client:
+        """Connect once to each server that is known: when to try again is the lane's to say, as with other targets."""
+        if self._client is not None:
+            self._drop(self._client)
+        told: list[Exception] = []
+
+        async def on_error(error: Exception) -> None:
+            told.append(error)
+
+        client = Client()
+        try:
+            await client.connect(
+                servers=self._servers,
+                name="receiver",
+                token=self._secrets[0].reveal() if self._secrets else None,
+                error_cb=on_error,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_SECONDS,
+            )
+        except Exception as error:
+            self._drop(client)
+            raise (told[-1] if told else error) from None
+        others = (server.geturl() for server in client.discovered_servers)
+        self._servers = list(dict.fromkeys([self._url, *others]))
+        self._client = client
+        return client
+
+    def _drop(self, client: Client) -> None:
+        """Let go of a connection without waiting for it."""
+        if client is self._client:
+            self._client = None
+        closing = asyncio.create_task(client.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)

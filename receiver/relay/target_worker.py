@@ -1,0 +1,251 @@
+"""The way to one target: claims what is due, tries it, puts down how it ended. No target waits for another one."""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import random
+from secrets import token_hex
+from time import monotonic
+from typing import Any, cast
+
+import structlog
+
+from receiver import clock
+from receiver.errors import ReceiverError, StorageUnavailable
+from receiver.logs.outage import Outage
+from receiver.relay.retry import PACE, Circuit, Pace, next_try
+from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
+from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
+
+_LEASE_SECONDS = (
+    30.0  # beyond the time-out: what it takes to put down an outcome, and to be heard through a fault of the database
+)
+_MAX_UNSETTLED = 4  # the claim beside others after which a change is tried alone, and three alone
+_MIN_WAIT_SECONDS = 0.05
+_MAX_ERROR_LETTERS = 4000
+_ENDS_ITS_PROCESS = (
+    "The process of the handlers ended {unsettled} times while this change was under way, the last times with nothing else under "
+    "way, so it is not tried again. The log says how it ended: relay_ended."
+)
+_UNSTORABLE = "The error cannot be stored; the log says why."
+_SECOND = 1_000_000
+
+_log = structlog.get_logger()
+
+Do = Callable[..., Awaitable[Any]]
+"""Calls a method of Upkeep in a transaction, and returns its result."""
+
+
+class Lane:
+    """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`.
+
+    A failure in a process that `is_exhausted` says nothing of the change, nor of the target: it stays under way to the end.
+    """
+
+    def __init__(
+        self, target: Target, do: Do, owner: str, pace: Pace = PACE, is_exhausted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.target = target
+        self._owner = owner
+        self._is_exhausted = is_exhausted
+        self._pace = pace
+        self._name = target.subscription.target
+        self._do = do
+        self._circuit = Circuit(pace)
+        self._last_tried: tuple[str, str] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._ended: list[Outcome] = []
+        self._signal = asyncio.Event()
+        self._outage = Outage()
+
+    def wake(self) -> None:
+        """Say that there may be something to do."""
+        self._signal.set()
+
+    async def run(self) -> None:
+        """Do one step after the other; between them wait for a sign, or for what comes due."""
+        while True:
+            self._signal.clear()
+            try:
+                wait_seconds = await self.step()
+            except Exception as error:  # whatever it is, the next change may go through
+                self._note_fault(_name(error))
+                wait_seconds = self._pace.poll_seconds
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._signal.wait()
+            except TimeoutError:
+                pass
+
+    async def step(self) -> float:
+        """Put down what ended and begin what is due; return for how many seconds nothing is to be done, as far as is known."""
+        room = max(0, self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way))
+        ended, self._ended = self._ended, []
+        if not room and not ended:
+            return self._idle_seconds(None)
+        try:
+            exchanged = await self._exchange(room, ended)
+        except BaseException:
+            self._ended = ended + self._ended  # within the lease it is still ours to say
+            raise
+        self._note_end()
+        for item in exchanged.claimed:
+            self._under_way.add(asyncio.create_task(self._try(item)))
+        if exchanged.blocked:
+            return 0
+        return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
+
+    async def run_suspects(self) -> None:
+        """Deliver the changes that were under way when their process died, one after the other, until there are none."""
+        while True:
+            ended, self._ended = self._ended, []
+            try:
+                exchanged = await self._exchange(1, ended, suspects=True)
+            except ReceiverError as error:
+                self._ended = ended + self._ended
+                self._note_fault(error.message)
+                await asyncio.sleep(self._pace.poll_seconds)
+                continue
+            self._note_end()
+            for item in exchanged.claimed:
+                await self._try_suspect(item)
+            if not exchanged.claimed and not exchanged.blocked:
+                return
+
+    def _note_fault(self, cause: str) -> None:
+        if self._outage.begin(cause):
+            _log.warning("relay_waits", target=self._name, cause=cause)
+
+    def _note_end(self) -> None:
+        if self._outage.end():
+            _log.info("work_resumed", after="relay_waits", target=self._name)
+
+    async def _try_suspect(self, claimed: Claimed) -> None:
+        """Deliver a change, unless that has ended its process too often."""
+        if claimed.unsettled < _MAX_UNSETTLED:
+            await self._try(claimed)
+            return
+        place = (claimed.mark, *claimed.change.place)
+        self._ended.append(Outcome(*place, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
+        _log.error("change_given_up", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what is under way, and put it down: what is not done by then is repeated by whoever comes after us."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+        if self._ended:
+            await self._exchange(0, self._ended)
+        await self.target.close()
+
+    async def _try(self, claimed: Claimed) -> None:
+        """Deliver one change; whatever happens, there is an outcome."""
+        place = (claimed.mark, *claimed.change.place)
+        self._last_tried = claimed.change.source, claimed.change.tracker_id
+        try:
+            await self._deliver_or_end(claimed)
+        except TargetGone as error:
+            self._ended.append(Outcome(*place, error.message, _now()))
+            await self._stop(error)
+        except Exception as error:
+            asked = error.asked_seconds if isinstance(error, NotTaken) else None
+            if isinstance(error, TargetDown):
+                self._circuit = self._circuit.failed(_ticks(), asked)
+            elif isinstance(error, NotTaken):
+                self._circuit = self._circuit.succeeded()
+            chance = random()  # noqa: S311  spreading, not guarding
+            due_at = next_try(claimed.attempts, _now(), chance, asked, self._pace.delays_seconds)
+            self._ended.append(Outcome(*place, _describe(error), due_at))
+            event = "change_not_taken" if due_at is not None else "change_given_up"
+            _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
+        else:
+            self._circuit = self._circuit.succeeded()
+            self._ended.append(Outcome(*place))
+        finally:  # before the signal: whoever wakes up counts what is under way
+            self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._signal.set()
+
+    async def _deliver_or_end(self, claimed: Claimed) -> None:
+        """Hand a change over; where the process has to end because it failed, wait for that end."""
+        try:
+            await self._deliver(claimed)
+        except Exception as error:
+            is_answer = isinstance(error, NotTaken | TargetGone) and not isinstance(error, TargetDown)
+            if not is_answer and self._is_exhausted():
+                await asyncio.Event().wait()
+            raise
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        """Hand a change over. Raises what the target raises; TimedOut if the time is up, which is not one of its own errors."""
+        limit = asyncio.timeout(self.target.timeout_seconds)
+        try:
+            async with limit:
+                await self.target.deliver(claimed.change)
+        except TimeoutError:
+            if limit.expired():
+                raise TimedOut(self.target.timeout_seconds) from None
+            raise
+
+    async def _exchange(self, room: int, ended: list[Outcome], *, suspects: bool = False) -> Exchanged:
+        """Exchange outcomes for changes. Where the outcomes cannot be stored together, each is stored by itself."""
+        now = _now()
+        lease_seconds = self.target.timeout_seconds + _LEASE_SECONDS
+        mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(lease_seconds * _SECOND)
+        probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing and not suspects else None
+        wanted = suspects if self.target.runs_foreign_code else None
+        exchange = partial(self._do, "exchange_changes", self._name, mark, now, leased_until)
+        try:
+            exchanged: Exchanged = await exchange(room, ended, probe, wanted)
+        except StorageUnavailable:
+            raise
+        except Exception:
+            while ended:
+                await self._settle(exchange, ended[0])
+                ended.pop(0)
+            exchanged = await exchange(room, [], probe, wanted)
+        return exchanged
+
+    async def _settle(self, exchange: Do, outcome: Outcome) -> None:
+        """Store one outcome, if need be without its words: these are all that comes from outside."""
+        try:
+            await exchange(0, [outcome])
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            _log.warning("outcome_not_stored", target=self._name, cause=_name(error))
+            if outcome.error is not None:
+                await exchange(0, [outcome._replace(error=_UNSTORABLE)])
+
+    async def _stop(self, error: TargetGone) -> None:
+        _log.error("target_stopped", target=self._name, cause=error.message)
+        try:
+            await self._do("stop_target", self._name, _now(), error.message)
+        except Exception as unkept:  # it says so again when it gets the change again
+            _log.warning("relay_waits", target=self._name, cause=_name(unkept))
+
+    def _idle_seconds(self, next_due: int | None) -> float:
+        """Return how long to wait at most, if the next change comes due then: one may be made, a target be resumed."""
+        poll = self._pace.poll_seconds
+        spared = self._circuit.opens_in(_ticks())
+        if spared > 0:
+            return min(poll, max(_MIN_WAIT_SECONDS, spared))
+        return poll if next_due is None else min(poll, max(_MIN_WAIT_SECONDS, (next_due - _now()) / _SECOND))
+
+
+def _now() -> int:
+    return clock.to_micros(clock.now())
+
+
+def _ticks() -> int:
+    """Return microseconds of a clock that nobody turns, for what only this process remembers."""
+    return int(monotonic() * _SECOND)
+
+
+def _name(error: Exception) -> str:
+    return error.message if isinstance(error, ReceiverError) else type(error).__name__
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, ReceiverError):
+        return error.message
+    return "".join(traceback.format_exception(error))[-_MAX_ERROR_LETTERS:]

@@ -1,0 +1,57 @@
+"""From the bytes of one delivery to what storage decides. A replay enters here too."""
+
+from collections.abc import Sequence
+
+from receiver.domain.records import Delivery, Submission, Unread
+from receiver.errors import BodyTooLarge, ReadingFailed, UnexpectedShape, Unreadable, name_error
+from receiver.sources import Source
+from receiver.sources.codings import inflate
+
+_OF_CODED_BODY = {"content-encoding", "content-length"}
+
+
+def take(source: Source, delivery: Delivery) -> Submission:
+    """Read a delivery into messages.
+
+    One that cannot be read, or that our own code fails on, is still handed on, with all its bytes and the error.
+    """
+    try:
+        return Submission(delivery, tuple(source.split(delivery.body)))
+    except Unreadable as error:
+        return Submission(delivery, error=error)
+    except Exception as error:
+        return Submission(delivery, error=ReadingFailed(name_error(error)))
+
+
+def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: Unread) -> Submission:
+    """Read a delivery whose body may be compressed. It is stored inflated, so that all that reads stored bodies can.
+
+    What cannot be inflated is handed on with its bytes as they came; of a body that is too large, none.
+    """
+    delivery = unread.delivery
+    if not unread.codings:
+        return take_again(sources, delivery)
+    try:
+        body = inflate(delivery.body, unread.codings, max_body_bytes)
+    except Unreadable as error:
+        return Submission(delivery, error=error)
+    except BodyTooLarge as error:
+        return Submission(delivery._replace(body=b""), error=error)
+    except Exception as error:
+        return Submission(delivery, error=ReadingFailed(name_error(error)))
+    return take_again(sources, _note_inflated(delivery, body, unread.codings))
+
+
+def _note_inflated(delivery: Delivery, body: bytes, codings: Sequence[str]) -> Delivery:
+    """Return the delivery with its inflated body; the headers that spoke of the other one make place for a note."""
+    note = f"stored inflated: the body came as {', '.join(codings)}, {len(delivery.body)} bytes"
+    headers = tuple(pair for pair in delivery.headers if pair[0] not in _OF_CODED_BODY)
+    return delivery._replace(body=body, headers=headers, note=f"{delivery.note}; {note}" if delivery.note else note)
+
+
+def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:
+    """Read a kept delivery into messages, as its source reads bodies now. Raises UnexpectedShape for a call of another kind."""
+    source = next((s for s in sources if (s.name, s.kind) == (delivery.source, delivery.kind)), None)
+    if source is None:
+        raise UnexpectedShape("A customer list download has no messages to reprocess.")
+    return take(source, delivery)

@@ -1,0 +1,127 @@
+"""Counting what came, by minute and by hour, beside the transactions that keep it.
+
+A writing process counts in memory and every few seconds writes the totals of what changed, so that no call pays for it and no two
+processes wait for a row. It writes totals and not differences: if the answer to a commit is lost, the same totals are written
+again and nothing counts twice. What a killed process had counted since the last time is missing from the statistics, and from
+nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete
+
+from receiver.domain.records import OUTCOMES
+from receiver.domain.rows import DeliveryRow
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import TallyTable
+
+MINUTE_SECONDS = 60
+HOUR_SECONDS = 3600
+KEPT_SECONDS = {MINUTE_SECONDS: 3 * 86_400, HOUR_SECONDS: 400 * 86_400}
+"""For how long the tallies of each span are kept."""
+
+NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
+"""What is counted: calls, those of them that left no row, their messages, and those by verdict."""
+
+_SECOND = 1_000_000
+_MINUTE = MINUTE_SECONDS * _SECOND
+_RECEIVED = DeliveryRow._fields.index("received")  # and behind it the numbers by outcome
+_MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
+
+
+class Tally(NamedTuple):
+    """What is counted together: the calls of a span with one source, outcome and code (empty: no error), by who counted."""
+
+    span_seconds: int
+    begins_at: int
+    writer: str
+    source: str
+    outcome: str
+    code: str
+
+
+Counts = dict[Tally, tuple[int, ...]]
+"""Totals in the order of NUMBERS."""
+
+
+class Tallies:
+    """The counts of one process."""
+
+    def __init__(self, max_totals: int = _MAX_TOTALS) -> None:
+        self._max_totals = max_totals
+        self._writer = token_hex(4)
+        self._totals: Counts = {}
+        self._changed: set[Tally] = set()
+
+    def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
+        """Count calls that are on record; return how many messages of each source had each outcome.
+
+        The calls of a batch are nearly all alike: they are summed first, and then counted as one.
+        """
+        alike: dict[tuple[int, str, str, str | None], list[Any]] = {}
+        for row in rows:
+            alike.setdefault((row.received_at // _MINUTE, row.source, row.outcome, row.code), []).append(row[_RECEIVED:])
+        verdicts: Counter[tuple[str, str]] = Counter()
+        for (minute, source, outcome, code), numbers in alike.items():
+            received, *by_outcome = map(sum, zip(*numbers, strict=True))
+            self._count(minute * _MINUTE, source, outcome, code, (len(numbers), 0, received, *by_outcome))
+            for verdict, number in zip(OUTCOMES, by_outcome, strict=True):
+                verdicts[source, verdict] += number
+        return verdicts
+
+    def add_unrecorded(self, calls: Mapping[tuple[str, str, str], int], at: int) -> None:
+        """Count calls of about one moment that were not kept one by one, by source, outcome and code."""
+        rest = (0,) * (len(NUMBERS) - 2)
+        for (source, outcome, code), number in calls.items():
+            self._count(at, source, outcome, code, (number, number, *rest))
+
+    def correct(self, before: DeliveryRow, after: DeliveryRow) -> None:
+        """Count a call as what it turned out to be."""
+        self._count(before.received_at, before.source, before.outcome, before.code, [-number for number in _numbers(before)])
+        self.add([after])
+
+    def take(self) -> Counts:
+        """Return the totals of what changed since the last time."""
+        taken = {tally: self._totals[tally] for tally in self._changed}
+        self._changed = set()
+        if len(self._totals) > self._max_totals:
+            self._totals = {}
+            self._writer = token_hex(4)
+        return taken
+
+    def give_back(self, counts: Counts) -> None:
+        """Keep for the next time what could not be written, or of which that is not known."""
+        self._totals = counts | self._totals
+        self._changed |= counts.keys()
+
+    def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
+        for seconds in KEPT_SECONDS:
+            tally = Tally(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            total = self._totals.get(tally)
+            self._totals[tally] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
+            self._changed.add(tally)
+
+
+def _numbers(row: DeliveryRow) -> tuple[int, ...]:
+    return 1, 0, row.received, row.applied, row.stale, row.duplicate, row.recorded, row.quarantined
+
+
+def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
+    """Set totals; `insert` makes the database's own INSERT."""
+    table = table_of(TallyTable)
+    for tally, numbers in sorted(counts.items()):
+        totals = dict(zip(NUMBERS, numbers, strict=True))
+        statement = insert(table).values(**tally._asdict(), **totals)
+        keys = list(table.primary_key.columns)
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=totals))
+
+
+def trim_tallies(connection: Connection, now: int) -> None:
+    """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
+    table = table_of(TallyTable)
+    for seconds, kept in KEPT_SECONDS.items():
+        old = table.c.begins_at < now - kept * _SECOND
+        connection.execute(delete(table).where(table.c.span_seconds == seconds, old))

@@ -1,0 +1,68 @@
+"""Calls as they came, from what is kept of them: to decide them again."""
+
+from hashlib import blake2b
+
+import orjson
+from sqlalchemy import select
+
+from receiver.domain.records import Delivery
+from receiver.domain.rows import DeliveryRow
+from receiver.errors import NotFound, UnexpectedShape
+from receiver.storage.database import Database
+from receiver.storage.queries.pages import is_keepable
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
+
+PRUNED = "The body of this call is no longer kept, so there is nothing to decide again."
+_NEVER_KEPT = "Nothing of this call was kept that could be decided: it was not let in, or not stored."
+
+
+def read_kept(database: Database, delivery_id: str) -> Delivery:
+    """Return a call as it came. Raises NotFound, or UnexpectedShape where its body is not kept."""
+    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    if not is_keepable(delivery_id):
+        raise NotFound("There is no delivery with this id.")
+    with database.read() as connection:
+        found = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+        stored = connection.execute(select(bodies).where(bodies.c.delivery_id == delivery_id)).first()
+    if found is None:
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    row = DeliveryRow(*found)
+    if not was_kept(row):
+        raise UnexpectedShape(_NEVER_KEPT)
+    if stored is None or not has_bytes(row, stored.body):
+        raise UnexpectedShape(PRUNED)
+    return make_delivery(row, stored.headers, bytes(stored.body))
+
+
+def was_kept(row: DeliveryRow) -> bool:
+    """Tell whether a call was let in and stored; of others no body is ever decided."""
+    return row.outcome != "refused" and (row.outcome != "failed" or row.body_bytes > 0)
+
+
+def has_bytes(row: DeliveryRow, body: bytes | None) -> bool:
+    """Tell whether the body is stored; an erasure makes it another one, with `null` for the items that are erased."""
+    return bool(body) or row.body_bytes == 0
+
+
+def fingerprint(body: bytes) -> str:
+    """Return what differs if a body is another one."""
+    return blake2b(body, digest_size=16).hexdigest()
+
+
+def make_delivery(row: DeliveryRow, headers: str, body: bytes) -> Delivery:
+    """Return a call as it came, from what is kept of it."""
+    pairs = tuple((name, value) for name, value in orjson.loads(headers))
+    return Delivery(
+        row.id,
+        row.source,
+        row.kind,
+        row.method,
+        row.path,
+        row.received_at,
+        row.peer,
+        row.client,
+        row.token,
+        row.note,
+        pairs,
+        body,
+    )

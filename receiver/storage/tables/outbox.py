@@ -1,0 +1,102 @@
+"""The tables of the outbox: which changes wait for which target, which were set aside, which targets are stopped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Index, ScalarSelect, Select, Text, and_, bindparam, select, text
+from sqlmodel import Field
+
+from receiver.storage.tables.ledger import Table, key, table_of
+
+BLOCKED = 1 << 62
+"""`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
+
+SUSPECT = "suspect"
+"""`claim` of a change that was under way when its process died, and waits to be tried with nothing else under way."""
+
+IS_CLAIMED = text("claim IS NOT NULL")
+HAS_FAILED = text("error IS NOT NULL")
+
+
+class DispatchTable(Table, table=True):
+    """The changes that a target has not taken yet (`rows.DispatchRow`)."""
+
+    __tablename__ = "dispatches"
+    __table_args__ = (
+        Index(None, "target", "due_at"),
+        Index("ix_dispatches_claim", "claim", sqlite_where=IS_CLAIMED, postgresql_where=IS_CLAIMED),
+        Index("ix_dispatches_failed", "target", "made_at", sqlite_where=HAS_FAILED, postgresql_where=HAS_FAILED),
+        {"sqlite_with_rowid": False},
+    )
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    due_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    claim: str | None = Field(sa_type=Text)
+    error: str | None = Field(sa_type=Text)
+    made_at: int = Field(sa_type=BigInteger)
+    unsettled: int = Field(0, sa_column_kwargs={"server_default": text("0")})
+
+
+class DeadTable(Table, table=True):
+    """The changes that a target could not take, set aside with the last error so that later ones go on."""
+
+    __tablename__ = "dead_changes"
+    __table_args__ = (Index(None, "died_at"),)
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    event_id: str = Field(sa_type=Text)
+    died_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    error: str = Field(sa_type=Text)
+
+
+class StoppedTable(Table, table=True):
+    """The targets that said that they want no more."""
+
+    __tablename__ = "stopped_targets"
+
+    target: str = key()
+    stopped_at: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+
+
+def is_row(table: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that names one change of a target in one of these tables; `row_keys` gives its parameters."""
+    names = {"target": "of_target", "source": "of_source", "tracker_id": "of_tracker", "move": "of_move"}
+    return tuple(table.c[name] == bindparam(parameter) for name, parameter in names.items())
+
+
+IS_OF_TRACKER = and_(*is_row(table_of(DispatchTable))[:3])
+IS_ROW = and_(*is_row(table_of(DispatchTable)))
+
+
+def row_keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, Any]:
+    """Return the parameters of `IS_ROW`."""
+    return {"of_target": target, "of_source": source, "of_tracker": tracker_id, "of_move": move}
+
+
+def first_move(rows: FromClause) -> ScalarSelect[int]:
+    """Return the subquery for the first move that waits of the tracker of `rows`."""
+    earlier = table_of(DispatchTable).alias("earlier")
+    same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
+    return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()
+
+
+def first_due(target: str) -> Select[Any]:
+    """Return the question when the next change of a target comes due."""
+    rows = table_of(DispatchTable)
+    return select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
+
+
+def are_wanted(*, suspects: bool | None) -> Sequence[ColumnElement[bool]]:
+    """Return the condition on what is due: suspects only, others only, or none."""
+    claim = table_of(DispatchTable).c.claim
+    return () if suspects is None else (claim.is_not(None) if suspects else claim.is_(None),)

@@ -1,0 +1,78 @@
+"""The tables of versions of events that do not stand, and of changes that no event tells."""
+
+from sqlalchemy import BigInteger, Column, Subquery, Table, Text, literal, select
+from sqlmodel import Field
+
+from receiver.storage.tables import ledger
+from receiver.storage.tables.ledger import METADATA, EventTable, key, table_of
+
+
+class ChangeTable(ledger.Table, table=True):
+    """The changes that the rows of their events do not tell (`rows.ChangeRow`): a target may still wait for them."""
+
+    __tablename__ = "kept_changes"
+
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    change_id: str = Field(sa_type=Text)
+    event_id: str = Field(sa_type=Text)
+    message_id: str = Field(sa_type=Text)
+    occurrence: str = Field(sa_type=Text)
+    old_status: str | None = Field(sa_type=Text)
+    old_status_milestone: str | None = Field(sa_type=Text)
+    status: str | None = Field(sa_type=Text)
+    status_code: str | None = Field(sa_type=Text)
+    status_category: str | None = Field(sa_type=Text)
+    status_milestone: str | None = Field(sa_type=Text)
+    location: str | None = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+    cause: str | None = Field(sa_type=Text)
+    shipment_milestone: str | None = Field(sa_type=Text)
+
+
+class ShipmentChangeTable(ledger.Table, table=True):
+    """The changes of senders' own milestones that targets want (`rows.ShipmentChangeRow`)."""
+
+    __tablename__ = "shipment_changes"
+
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    change_id: str = Field(sa_type=Text)
+    event_id: str | None = Field(sa_type=Text)
+    message_id: str = Field(sa_type=Text)
+    occurrence: str | None = Field(sa_type=Text)
+    old_status: str | None = Field(sa_type=Text)
+    old_status_milestone: str | None = Field(sa_type=Text)
+    status: str | None = Field(sa_type=Text)
+    status_code: str | None = Field(sa_type=Text)
+    status_category: str | None = Field(sa_type=Text)
+    status_milestone: str | None = Field(sa_type=Text)
+    location: str | None = Field(sa_type=Text)
+    received_at: int = Field(sa_type=BigInteger)
+    old_shipment_milestone: str | None = Field(sa_type=Text)
+    shipment_milestone: str | None = Field(sa_type=Text)
+
+
+_VERSION_KEY = ("source", "tracker_id", "event_id", "message_id", "digest")
+
+SUPERSEDED = Table(
+    "superseded_events",
+    METADATA,
+    *(
+        Column(column.name, column.type, primary_key=column.name in _VERSION_KEY, nullable=column.nullable)
+        for column in table_of(EventTable).columns
+    ),
+)
+"""Versions of events that do not stand, as their rows in `events` were, with the messages that brought them."""
+
+
+def every_version() -> Subquery:
+    """Return the events as they stand and the versions that do not; `superseded` tells which these are.
+
+    A version that stands again, because a later message brought its content again, stands in both: `superseded` is of the row.
+    """
+    events = table_of(EventTable)
+    standing = select(*events.columns, literal(0).label("superseded"))
+    return standing.union_all(select(*SUPERSEDED.columns, literal(1))).subquery()

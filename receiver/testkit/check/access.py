@@ -1,0 +1,108 @@
+"""Cases: is the address reached, and who gets in? HEAD, redirects, the bearer token."""
+
+from receiver.testkit.check import judging
+from receiver.testkit.check.parcels import Parcels, body
+from receiver.testkit.check.records import Bearer, Call, Case, Rule, Severity
+
+AUTHENTICATION = "docs.ship24.com/webhooks/authentication"
+SPECIFICATION = "docs.ship24.com/webhooks/specification"
+DELIVERY = "docs.ship24.com/webhooks/delivery"
+RETRIED = "counts the call as failed and repeats it: 20 tries over about six days, then never again"
+FIRST = "one update"
+
+_PROBED = "let no URL be saved that did not answer HEAD with 200; its newest pages no longer speak of it"
+_STRANGERS = "always sends the token and nothing else that could be checked; a call without it is not Ship24's"
+_NO_REDIRECT = "follows no redirect: the call counts as failed, and so do all that follow"
+_IN_PLAIN = "sends the token in the Authorization header only; what stands in a URL stands in access logs"
+
+
+def in_query() -> Case:
+    """Return the case that is left out unless it is asked for: access logs would have the token."""
+    return _access("token in the query only", "POST without the header, the token in the URL", "in the query", vendor=_IN_PLAIN)
+
+
+def access_cases() -> tuple[Case, ...]:
+    """Return the cases, the first one being HEAD."""
+    return (*_reach(), *_entrance())
+
+
+def _reach() -> tuple[Case, ...]:
+    return (
+        _probe("HEAD without a token", "none"),
+        _probe("HEAD with the token", "right"),
+        Case(
+            Rule("reach", FIRST, "POST one new update with the right token", "2xx", RETRIED, DELIVERY),
+            lambda parcels: [_post(parcels, "first")],
+            judging.taken,
+            outcomes=("applied",),
+        ),
+        Case(
+            Rule(
+                "reach",
+                "the other spelling",
+                "POST with the trailing slash that the URL lacks, or without the one it has",
+                "2xx, no redirect",
+                _NO_REDIRECT,
+                DELIVERY,
+                "should",
+            ),
+            lambda parcels: [_post(parcels, "spelling")._replace(other_spelling=True)],
+            judging.taken,
+            outcomes=("applied",),
+        ),
+    )
+
+
+def _entrance() -> tuple[Case, ...]:
+    return (
+        _access("no token", "POST without an Authorization header", "none"),
+        _access("wrong token", "POST with a token that was made up", "wrong"),
+        _access(
+            "token under another scheme",
+            "POST with `Authorization: Token …`",
+            "other scheme",
+            severity="should",
+            vendor="always writes `Bearer`",
+        ),
+        Case(
+            Rule(
+                "access",
+                "scheme in lower case",
+                "POST with `Authorization: bearer …`",
+                "2xx",
+                "writes `Bearer`; proxies may rewrite it, and HTTP gives the case no meaning",
+                AUTHENTICATION,
+                "should",
+            ),
+            lambda parcels: [_post(parcels, "lower")._replace(bearer="lower case")],
+            judging.taken,
+            outcomes=("applied",),
+        ),
+        Case(
+            Rule(
+                "access",
+                "token before body",
+                "POST something that is not JSON, with a wrong token",
+                "401 or 403",
+                "does not send such; whoever knows no token should not reach the parser",
+                AUTHENTICATION,
+                "should",
+            ),
+            lambda _parcels: [Call(b'{"trackings": [', bearer="wrong")],
+            judging.refused,
+        ),
+    )
+
+
+def _probe(name: str, bearer: Bearer) -> Case:
+    rule = Rule("reach", name, name, "200, no redirect", _PROBED, SPECIFICATION)
+    return Case(rule, lambda _parcels: [Call(method="HEAD", bearer=bearer)], judging.probed)
+
+
+def _access(name: str, does: str, bearer: Bearer, severity: Severity = "must", vendor: str = _STRANGERS) -> Case:
+    rule = Rule("access", name, does, "401 or 403", vendor, AUTHENTICATION, severity)
+    return Case(rule, lambda parcels: [_post(parcels, name)._replace(bearer=bearer)], judging.refused)
+
+
+def _post(parcels: Parcels, tracker: str) -> Call:
+    return Call(body(parcels.item(tracker)))

@@ -1,0 +1,128 @@
+"""Cases: what comes twice, together, late, in bulk, in pieces."""
+
+from collections.abc import Callable, Sequence
+
+from receiver.testkit.check import judging
+from receiver.testkit.check.access import DELIVERY, RETRIED
+from receiver.testkit.check.parcels import Parcels, body
+from receiver.testkit.check.records import Call, Case, Manner, Rule, Severity
+
+COPIES = 8
+ITEMS = 100
+_TRACKERS = 10
+_LARGE_BYTES = 1_000_000
+
+_REPEATS = "repeats what it saw fail or late, and at a word of the user every message of a tracker; a refusal makes it go on"
+_DISORDER = "promises no order; a refusal makes it repeat the call: 20 tries over about six days"
+_GROUPS = "collects as many updates as the account allows; a refusal loses all of them together after 20 tries"
+
+Make = Callable[[Parcels], Sequence[Call]]
+
+
+def repeat_cases() -> tuple[Case, ...]:
+    """Return all of them."""
+    return (*_again(), *_in_bulk(), _kept_open())
+
+
+def _again() -> tuple[Case, ...]:
+    return (
+        _case(
+            "the same call again",
+            "three equal calls, one after the other",
+            _REPEATS,
+            lambda p: [Call(body(p.item("again")))] * 3,
+            outcomes=("applied", "duplicate", "duplicate"),
+        ),
+        _case(
+            "the same call at once",
+            f"{COPIES} equal calls at the same time",
+            _REPEATS,
+            lambda p: [Call(body(p.item("copies")))] * COPIES,
+            manner="at once",
+            outcomes=("applied", *["duplicate"] * (COPIES - 1)),
+        ),
+        _case(
+            "a known event in a new message",
+            "an event that another message has told before",
+            _REPEATS,
+            lambda p: [Call(body(p.item("told", message))) for message in ("1", "2")],
+            outcomes=("applied", "duplicate"),
+        ),
+        _case(
+            "older after newer",
+            "an update, then another of an older event",
+            _DISORDER,
+            lambda p: [Call(body(p.item("late", age, [p.event("late", age, int(age))]))) for age in ("2", "48")],
+            outcomes=("applied", "stale"),
+        ),
+    )
+
+
+def _in_bulk() -> tuple[Case, ...]:
+    return (
+        _case(
+            f"{ITEMS} items in a call",
+            f"{ITEMS} updates of {_TRACKERS} trackers in one call",
+            _GROUPS,
+            lambda p: [Call(_many(p))],
+        ),
+        _case(
+            "1 MB in a call",
+            "an update of a million bytes",
+            _GROUPS,
+            lambda p: [Call(_large(p))],
+            severity="should",
+            outcomes=("applied",),
+        ),
+        _case(
+            "body in chunks",
+            "`Transfer-Encoding: chunked` instead of a length",
+            RETRIED,
+            lambda p: [Call(body(p.item("chunked")), chunked=True)],
+            severity="should",
+            outcomes=("applied",),
+        ),
+    )
+
+
+def _case(
+    name: str,
+    does: str,
+    vendor: str,
+    make: Make,
+    severity: Severity = "must",
+    manner: Manner = "in turn",
+    outcomes: tuple[str, ...] = (),
+) -> Case:
+    return Case(Rule("repeats", name, does, "2xx", vendor, DELIVERY, severity), make, judging.taken, manner, outcomes)
+
+
+def _kept_open() -> Case:
+    rule = Rule(
+        "repeats",
+        "connection used again",
+        "three updates over one connection",
+        "2xx, or an answer that announces the close",
+        "does not say whether it keeps connections; a call that breaks with one counts as failed",
+        DELIVERY,
+        "should",
+    )
+
+    def make(parcels: Parcels) -> list[Call]:
+        return [Call(body(parcels.item("kept", number, [parcels.event("kept", number, 9 - int(number))]))) for number in "123"]
+
+    return Case(rule, make, judging.kept_open, "on one connection", ("applied", "applied", "applied"))
+
+
+def _many(parcels: Parcels) -> bytes:
+    """Return a call whose trackers move forward with each of their updates."""
+    items = []
+    for number in range(ITEMS):
+        tracker, step = f"many-{number % _TRACKERS}", str(number)
+        items.append(parcels.item(tracker, step, [parcels.event(tracker, step, ITEMS - number)]))
+    return body(*items)
+
+
+def _large(parcels: Parcels) -> bytes:
+    small = body(parcels.item("large"))
+    return body({**parcels.item("large"), "padding": "x" * (_LARGE_BYTES - len(small) - len(',"padding":""'))})

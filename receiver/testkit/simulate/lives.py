@@ -1,0 +1,83 @@
+"""What happens to a parcel: courses of events as Ship24 tells them. Milestones do not only go forward.
+
+Source: Ship24 documentation, "Status": the words are tables in prose, and codes may be null while the category is not.
+"""
+
+from random import Random
+from typing import NamedTuple
+
+from receiver.testkit.simulate.times import FORMS, Written, draw_times
+
+
+class Step(NamedTuple):
+    """What an event says: the courier's own words in any language, and the vendor's classes of it."""
+
+    status: str
+    milestone: str
+    category: str | None
+    code: str | None
+    location: str | None
+
+
+_STEPS = {
+    "created": Step("Shipment information received", "info_received", "data", "data_order_created", None),
+    "handed": Step("Prise en charge par le transporteur", "in_transit", "transit", "transit_handover", "Lyon, FR"),
+    "sorted": Step("Sortiert im Paketzentrum Köln", "in_transit", "transit", None, "Köln, DE"),
+    "left": Step("荷物が国際交換局を出発", "in_transit", "transit", "transit_origin_country_departure", "東京, JP"),
+    "arrived": Step("Arrived in destination country", "in_transit", "destination", "destination_arrival", "Newark, US"),
+    "customs": Step("Held by customs", "exception", "customs", "customs_exception", "Newark, US"),
+    "cleared": Step("Liberado pela alfândega", "in_transit", "customs", "customs_cleared", "São Paulo, BR"),
+    "out": Step("Out for delivery", "out_for_delivery", "delivery", "delivery_out_for_delivery", "Turku, FI"),
+    "missed": Step("Nobody at home", "failed_attempt", "delivery", "delivery_attempted", None),
+    "shop": Step("Noutopisteessä \N{PACKAGE}", "available_for_pickup", "delivery", "delivery_available_for_pickup", "Turku, FI"),
+    "delivered": Step("Delivered, left with a neighbour", "delivered", "delivery", "delivery_delivered", "Turku, FI"),
+    "returned": Step("Повернуто відправнику", "exception", "exception", "exception_return", "Київ, UA"),
+}
+_COURSES = tuple(
+    tuple(course.split())
+    for course in (
+        "created handed left arrived customs cleared sorted out missed out delivered",
+        "created handed sorted out delivered",
+        "created handed left arrived cleared shop delivered",
+        "handed sorted sorted out missed out missed shop returned",
+        "created handed sorted left arrived customs cleared out missed out delivered",
+    )
+)
+
+
+class Happening(NamedTuple):
+    """One event of a life; `id` is the vendor's, the same in whatever message it comes."""
+
+    id: str
+    time: Written
+    step: Step
+
+
+class Life(NamedTuple):
+    """A parcel's life, oldest event first."""
+
+    number: int
+    tracker_id: str
+    tracking_number: str
+    events: tuple[Happening, ...]
+
+
+class Names:
+    """Makes ids in the shape of UUIDs: the run's eight digits, then digits that only the seed decides."""
+
+    def __init__(self, run: str, rng: Random) -> None:
+        self.run = run
+        self._rng = rng
+
+    def draw(self) -> str:
+        """Return a new one."""
+        digits = f"{self._rng.getrandbits(88):022x}"
+        return f"{self.run}-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"
+
+
+def draw_life(rng: Random, names: Names, number: int) -> Life:
+    """Return the life of the parcel with this number: four in a row begin with each form of a time."""
+    course = _COURSES[number % len(_COURSES)]
+    times = draw_times(rng, len(course), FORMS[number % len(FORMS)])
+    happened = tuple(Happening(names.draw(), time, _STEPS[step]) for time, step in zip(times, course, strict=True))
+    return Life(number, names.draw(), f"SIM{names.run.upper()}{number:06}", happened)

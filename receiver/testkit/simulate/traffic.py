@@ -1,0 +1,67 @@
+"""From messages to calls: late ones, groups, copies, and the moment at which each call is due. Pure."""
+
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+
+from receiver.testkit.simulate.records import Call, Message, Phase, Shape
+
+_LATE_PLACES = 60  # by which a message comes late, on average
+_COPY_SLOTS = 40  # by which a copy comes late, at most
+
+
+def draw_sizes(rng: Random, shape: Shape) -> list[int]:
+    """Return how many messages each call has that is no copy."""
+    return [rng.randint(1, shape.group) for _ in range(shape.calls - int(shape.calls * shape.duplicates / 100))]
+
+
+def lay_traffic(rng: Random, messages: Sequence[Message], sizes: Sequence[int], shape: Shape) -> tuple[Call, ...]:
+    """Return the calls of the traffic, in the order in which they are due.
+
+    Half of the copies are due together with their original; the others later, with their messages in another order.
+    """
+    groups = _group(rng, messages, sizes, _delay(rng, len(messages), shape.reorder / 100))
+    slots: list[tuple[float, tuple[int, ...], bool]] = [(float(place), group, False) for place, group in enumerate(groups)]
+    copied = rng.sample(range(len(groups)), min(len(groups), max(0, shape.calls - len(groups))))
+    for copy, place in enumerate(copied):
+        together = copy % 2 == 0
+        behind = 0.25 if together else rng.randint(1, _COPY_SLOTS) + 0.5
+        group = groups[place] if together else tuple(rng.sample(groups[place], len(groups[place])))
+        slots.append((place + behind, group, together))
+    calls: list[Call] = []
+    for number, (_, group, together) in enumerate(sorted(slots, key=lambda slot: slot[0])):
+        due = calls[-1].due_seconds if together and calls else number / shape.rate
+        calls.append(Call("traffic", number, due, group))
+    return tuple(calls)
+
+
+def lay_again(rng: Random, phase: Phase, messages: Sequence[Message], numbers: Sequence[int], shape: Shape) -> tuple[Call, ...]:
+    """Return calls that carry these messages in any order, in groups of their own."""
+    sizes = [shape.group] * len(numbers)
+    shuffled = rng.sample(list(numbers), len(numbers))
+    groups = _group(rng, messages, sizes, shuffled)
+    return tuple(Call(phase, number, number / shape.rate, group) for number, group in enumerate(groups))
+
+
+def _delay(rng: Random, count: int, share: float) -> list[int]:
+    """Return the numbers of all messages in the order of their sending: a share of them comes later than they were made."""
+    places = [place + (rng.expovariate(1 / _LATE_PLACES) if rng.random() < share else 0.0) for place in range(count)]
+    return sorted(range(count), key=places.__getitem__)
+
+
+def _group(rng: Random, messages: Sequence[Message], sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, ...]]:
+    """Put messages into groups of one kind. In half of the groups newer messages stand before older ones."""
+    waiting: dict[str, deque[int]] = {}
+    for number in order:
+        waiting.setdefault(messages[number].told.kind, deque()).append(number)
+    ranks = {number: rank for rank, number in enumerate(order)}
+    groups: list[tuple[int, ...]] = []
+    while waiting:
+        kind = min(waiting, key=lambda each: ranks[waiting[each][0]])
+        queue = waiting[kind]
+        size = sizes[len(groups)] if len(groups) < len(sizes) else 1
+        group = [queue.popleft() for _ in range(min(size, len(queue)))]
+        if not queue:
+            del waiting[kind]
+        groups.append(tuple(sorted(group, reverse=True) if rng.random() < 0.5 else group))
+    return groups

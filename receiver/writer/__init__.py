@@ -1,0 +1,1 @@
+"""The writing process, and its client on the event loop."""

@@ -1,0 +1,266 @@
+"""Between the event loop and the writing process: hands deliveries over and waits for their answers."""
+
+import asyncio
+import math
+import socket
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import structlog
+
+from receiver import clock
+from receiver.access.rate_limit import Allowance
+from receiver.domain import answers
+from receiver.domain.records import Answer, Delivery, Submission, Unread
+from receiver.errors import Busy, ReceiverError, StorageUnavailable
+from receiver.processes.repeating import repeat
+from receiver.writer.counters import Tally
+from receiver.writer.wire import Do, Keep, Read, Replies, Unpacker, pack
+
+_COUNT_SECONDS = 5.0
+_MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
+
+_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: some five milliseconds
+
+_Read = Callable[[], Submission | Unread]
+
+_log = structlog.get_logger()
+
+
+class Desk(asyncio.Protocol):
+    """Where calls wait for their commit, for a bounded time, and in a bounded number."""
+
+    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], tally: Tally) -> None:
+        self._max_waiting = max_waiting
+        self._timeout_seconds = timeout_seconds
+        self._on_lost = on_lost
+        self._tally = tally
+        self._allowance = Allowance()
+        self._unpacker = Unpacker()
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._late: dict[int, str] = {}
+        self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in the order in which they came
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._unrecorded: Counter[tuple[str, str, str]] = Counter()
+        self._healthy = True
+        self._closing = False
+        self._tell_change: Callable[[], None] = _nothing
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: asyncio.Transport
+
+    async def open(self, channel: socket.socket) -> None:
+        """Begin to work, on the running loop, with the writing process at the other end of a socket."""
+        self._loop = asyncio.get_running_loop()
+        self._transport, _ = await self._loop.create_connection(lambda: self, sock=channel)
+
+    async def run(self) -> None:
+        """Write down every few seconds how many calls were only counted."""
+        await repeat("counts_not_written", self._count, first_seconds=_COUNT_SECONDS, again_seconds=_COUNT_SECONDS)
+
+    async def close(self, seconds: float = math.inf) -> None:
+        """Wait for what is under way, for at most so long, then let the writing process end."""
+        self._write_counts()
+        self._closing = True
+        if self._waiting:
+            await asyncio.wait(self._waiting.values(), timeout=min(seconds, self._timeout_seconds))
+        self._transport.close()
+
+    def health(self) -> dict[str, bool]:
+        """Return what `/readyz` asks: the writer lives, its last transaction went well, none is late; there is room to wait."""
+        alive = not self._transport.is_closing()
+        return {"writer": alive and self._healthy and not self._late, "queue": self._has_room()}
+
+    def watch_changes(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after every commit in which a tracker moved."""
+        self._tell_change = tell
+
+    def tell_change(self) -> None:
+        """Say that an order moved a tracker."""
+        self._tell_change()
+
+    def waiting(self) -> int:
+        """Return how many calls and orders wait for the writing process."""
+        return len(self._waiting)
+
+    async def keep(self, delivery: Delivery, read: _Read) -> Answer:
+        """Return the answer to a call once it is kept; 503 if that is not possible now.
+
+        `read` is called when its turn comes; what it leaves unread is read by the writing process.
+        """
+        answer = await self._hand_over(delivery, read)
+        self._tally.calls[delivery.source, answer.status] += 1
+        return answer
+
+    async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
+        """Return the answer to a call that was not let in, and record it as far as the allowance goes; beyond, it is counted."""
+        self._tally.calls[delivery.source, error.status] += 1
+        self._tally.refused[delivery.source, error.code] += 1
+        if self._allowance.take(self._loop.time()):
+            await self._hand_over(delivery, partial(Submission, delivery, error=error))
+        else:
+            self._unrecorded[delivery.source, error.outcome, error.code] += 1
+        return answers.for_error(error, delivery.id)
+
+    async def _hand_over(self, delivery: Delivery, read: _Read) -> Answer:
+        """Let a call wait for its turn and its commit; return the answer. Raises what `read` raises."""
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if self._has_room() and not self._transport.is_closing():
+            self._waiting[number] = future
+            self._unread[number] = delivery, read
+            self._advance()
+        else:
+            self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
+            future.set_result(answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery.id))
+        timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
+        try:
+            return await future
+        finally:  # however it ended: a call that nobody waits for any more cannot be late
+            timer.cancel()
+
+    async def do(self, name: str, *arguments: Any) -> Any:
+        """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
+        number = next(self._numbers)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._send(number, future, Do(number, name, arguments))
+        try:
+            result = await asyncio.wait_for(future, self._timeout_seconds)
+        except TimeoutError:
+            raise self._too_late() from None
+        if isinstance(result, Answer):  # the writing process was lost
+            raise StorageUnavailable("The service restarts. Try again.")
+        if isinstance(result, ReceiverError):
+            raise result
+        return result
+
+    def tell(self, name: str, *arguments: Any) -> None:
+        """Have the writing process call a method of Upkeep, and wait for nothing."""
+        number = next(self._numbers)
+        self._send(number, self._loop.create_future(), Do(number, name, arguments))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the replies of a batch to those who wait for them."""
+        for message in self._unpacker.feed(data):
+            self._take_replies(message)
+        self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
+        self._unread.clear()
+        for number in list(self._waiting):
+            self._settle(number, _say_lost())
+        if not self._closing:
+            _log.error("writer_lost")
+            self._on_lost()
+
+    def _has_room(self) -> bool:
+        """Calls that were told 503 for their lateness still wait in front of the database, so they count."""
+        return len(self._waiting) + len(self._late) < self._max_waiting
+
+    def _advance(self) -> None:
+        """Read calls and send them as long as little is under way to the writing process; the others wait as bytes.
+
+        No turn of the loop reads many: `_flush` goes on in the next one.
+        """
+        while self._unread and self._may_read():
+            number = next(iter(self._unread))
+            _, read = self._unread.pop(number)
+            try:
+                found = read()
+                self._put(Keep(number, found) if isinstance(found, Submission) else Read(number, found))
+            except Exception as error:  # of that call, not of the one whose turn has led here
+                self._fail(number, error)
+
+    def _may_read(self) -> bool:
+        under_way = self._outgoing_bytes + self._transport.get_write_buffer_size()
+        return self._outgoing_bytes < _MAX_TURN_BYTES and under_way < _MAX_UNDER_WAY_BYTES
+
+    def _fail(self, number: int, error: Exception) -> None:
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def _send(self, number: int, future: asyncio.Future[Any], message: Do) -> None:
+        if self._transport.is_closing():  # nobody would ever reply
+            future.set_result(_say_lost())
+            return
+        self._waiting[number] = future
+        self._put(message)
+
+    def _put(self, message: Keep | Read | Do) -> None:
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        pieces = pack(message)
+        self._outgoing += pieces
+        self._outgoing_bytes += sum(map(len, pieces))
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has collected in one piece: the other end makes one batch of it.
+
+        Large bodies are not copied for it.
+        """
+        if self._outgoing_bytes > _MAX_TURN_BYTES:
+            self._transport.writelines(self._outgoing)
+        else:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing = []
+        self._outgoing_bytes = 0
+        self._advance()
+
+    def _take_replies(self, message: Replies) -> None:
+        self._healthy = message.healthy
+        self._tally.writer_lines_dropped = message.lines_dropped
+        if message.batch is not None:
+            self._tally.take(message.batch)
+            if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
+                self._tell_change()
+        for number, reply in message.replies:
+            if not self._settle(number, reply):
+                self._correct(number, reply)
+
+    def _settle(self, number: int, reply: Any) -> bool:
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+        return future is not None
+
+    def _give_up(self, number: int, delivery_id: str) -> None:
+        self._late[number] = delivery_id
+        if number in self._unread:  # what goes on record has no body: its memory is no longer reserved
+            delivery = self._unread[number][0]._replace(body=b"")
+            self._unread[number] = delivery, partial(Submission, delivery, error=self._too_late())
+        self._settle(number, answers.for_error(self._too_late(), delivery_id))
+
+    def _correct(self, number: int, reply: Any) -> None:
+        """A call was kept after all, but its sender was told otherwise: the record says what the sender got."""
+        delivery_id = self._late.pop(number, None)
+        if delivery_id is not None and isinstance(reply, Answer) and reply.status < 500:
+            told = answers.for_error(self._too_late(), delivery_id)
+            self.tell("correct_answer", delivery_id, self._too_late(), told)
+
+    def _too_late(self) -> StorageUnavailable:
+        return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
+
+    async def _count(self) -> float:
+        self._write_counts()
+        return _COUNT_SECONDS
+
+    def _write_counts(self) -> None:
+        if self._unrecorded:
+            minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
+            self.tell("count_unrecorded", dict(self._unrecorded), minute_at)
+            self._unrecorded.clear()
+
+
+def _say_lost() -> Answer:
+    """Return the answer to those who wait for a writing process that is gone."""
+    return answers.for_error(StorageUnavailable("The service restarts. Send the call again."), None)
+
+
+def _nothing() -> None:
+    """What is told of changes where nobody wants to know."""

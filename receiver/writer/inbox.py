@@ -1,0 +1,191 @@
+"""Keeps deliveries: one transaction a batch, decided between its reads and its writes."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import orjson
+import structlog
+from sqlalchemy import Connection
+
+from receiver.clock import to_micros
+from receiver.domain import answers
+from receiver.domain.batch import Bench
+from receiver.domain.changes import Subscription
+from receiver.domain.records import OUTCOMES, Answer, Delivery, Message, Submission
+from receiver.domain.rows import DeliveryRow
+from receiver.domain.storable import make_storable
+from receiver.errors import ReadingFailed, ReceiverError, name_error
+from receiver.storage.counters import Tallies
+from receiver.storage.database import Database
+from receiver.storage.ledger import Ledger
+from receiver.storage.statements import Insert
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
+from receiver.storage.transactions import Transactions
+from receiver.writer.commands import Upkeep
+
+_log = structlog.get_logger()
+_NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
+_TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
+
+
+class Inbox:
+    """Where deliveries are kept. Used by the writing process alone."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        upkeep: Upkeep,
+        database: Database,
+        max_future: timedelta,
+        subscriptions: Sequence[Subscription] = (),
+    ) -> None:
+        self._transactions = transactions
+        self._upkeep = upkeep
+        self.tallies = Tallies()
+        self._written: list[DeliveryRow] = []
+        self._verdicts: Counter[tuple[str, str]] = Counter()
+        self._undecidable: Counter[str] = Counter()
+        self._token_uses: dict[tuple[str, str], int] = {}
+        self._fault: str | None = None
+        self._max_future = max_future
+        self._ledger = Ledger(database, subscriptions)
+        self._add_deliveries = Insert(database, table_of(DeliveryTable))
+        self._add_bodies = Insert(database, table_of(BodyTable))
+
+    def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
+        """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
+
+        A batch that fails for its content, or because our own code failed to decide it, is decided again one delivery at a time,
+        so that a poison body harms no other; one that fails alone is kept with all its items in quarantine. An error of the
+        database is never content: then nothing is kept. Never raises.
+        """
+        try:
+            return [*self._run(batch, now)]
+        except ReceiverError as error:
+            self._fault = error.message
+            return [None] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                return [answer for submission in batch for answer in self.keep([submission], now)]
+            _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=name_error(error))
+            return [self._keep_poison(batch[0], now)]
+
+    def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
+        kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
+        self._verdicts += self.tallies.add(self._written)
+        for submission in batch:
+            if isinstance(submission.error, ReadingFailed):
+                self._undecidable[submission.delivery.source] += 1
+                _log.error("delivery_failed", delivery_id=submission.delivery.id, error=submission.error.cause)
+        return kept
+
+    def take_verdicts(self) -> dict[tuple[str, str], int]:
+        """Return how many messages of each source had each outcome since the last time."""
+        verdicts, self._verdicts = self._verdicts, Counter()
+        return dict(verdicts)
+
+    def take_fault(self) -> str | None:
+        """Return why the database did not keep what was to be kept since the last time, or None."""
+        fault, self._fault = self._fault, None
+        return fault
+
+    def take_undecidable(self) -> dict[str, int]:
+        """Return how many messages and deliveries of each source our own code failed on since the last time."""
+        undecidable, self._undecidable = self._undecidable, Counter()
+        return dict(undecidable)
+
+    def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
+        harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
+        try:
+            (answer,) = self._run([harmless], now)
+        except ReceiverError as error:
+            self._fault = error.message
+            return None
+        except Exception as error:
+            _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=name_error(error))
+            return None
+        self._undecidable[submission.delivery.source] += len(submission.messages)
+        return answer
+
+    def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
+        """Read, decide and write one batch, inside its transaction.
+
+        The race: another process keeps one of our messages, or the first event of one of our trackers, between our reads and our
+        writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it
+        does not write every row, somebody was first, and the batch is decided again.
+
+        No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
+        keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
+        """
+        bench = Bench(self._max_future, now)
+        self._ledger.read(connection, bench, batch)
+        results = []
+        for submission in batch:
+            if submission.answer is not None:
+                results.append((submission, submission.answer, _NONE))
+            elif submission.error is not None:
+                answer = answers.for_error(submission.error, submission.delivery.id)
+                results.append((submission, answer, _NONE))
+            else:
+                receipt = bench.decide(submission.delivery, submission.messages)
+                counts = answers.count(receipt)
+                results.append((submission, answers.for_receipt(receipt, counts), counts))
+        self._ledger.write(connection, bench)
+        self._write_deliveries(connection, results, to_micros(now))
+        return [answer for _, answer, _ in results]
+
+    def _write_deliveries(
+        self, connection: Connection, results: Sequence[tuple[Submission, Answer, Mapping[str, int]]], now: int
+    ) -> None:
+        deliveries, bodies = [], []
+        for submission, answer, counts in results:
+            delivery = submission.delivery
+            deliveries.append(_make_row(submission, answer, counts, now))
+            headers = orjson.dumps(delivery.headers).decode()
+            bodies.append((delivery.id, headers, delivery.body, answer.body))
+        self._written = deliveries
+        self._add_deliveries.execute(connection, deliveries)
+        self._add_bodies.execute(connection, bodies)
+        self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
+
+    def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
+        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
+        due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
+        if due:
+            self._upkeep.note_token_uses(connection, due)
+            self._token_uses |= due
+
+
+def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int], now: int) -> DeliveryRow:
+    delivery, error = submission.delivery, submission.error
+    return DeliveryRow(
+        delivery.id,
+        delivery.source,
+        delivery.kind,
+        delivery.method,
+        make_storable(delivery.path),
+        delivery.received_at,
+        now,
+        make_storable(delivery.peer),
+        make_storable(delivery.client),
+        delivery.token,
+        make_storable(delivery.note),
+        answer.status,
+        error.outcome if error else "accepted",
+        error.code if error else None,
+        make_storable(error.message) if error else None,
+        len(delivery.body),
+        len(submission.messages) if submission.served is None else submission.served,
+        counts["applied"],
+        counts["stale"],
+        counts["duplicate"],
+        counts["recorded"],
+        counts["quarantined"],
+    )
+
+
+def make_harmless(message: Message) -> Message:
+    """Return the message without anything that has to be decided: its bytes, set apart."""
+    detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
+    return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)

@@ -1,0 +1,300 @@
+"""The writing process: stores everything that waits in one transaction, then replies. It also parses large bodies, which would
+hold up the event loop.
+
+A batch never waits to be filled: it is what came in during the commit before it. This is a process, not a thread, because a
+thread would compete with the event loop for the interpreter: two processes do 1.7 times as much.
+
+It ends when its socket does, so it outlives the service by one commit at most, whatever killed that.
+"""
+
+import gc
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from receiver import clock
+from receiver.domain import answers
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Answer, Submission, Unread
+from receiver.domain.retention import Slice
+from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
+from receiver.logs import setup
+from receiver.logs.outage import Outage
+from receiver.storage.database import Database
+from receiver.storage.faults import Fault, find_fault
+from receiver.storage.replay import Replays
+from receiver.storage.transactions import Transactions
+from receiver.writer.commands import Upkeep
+from receiver.writer.inbox import Inbox
+from receiver.writer.wire import Batch, Do, Keep, Read, Replies, Unpacker, pack, read_arguments
+
+_MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
+_MESSAGE_BYTES = 1024  # of a body that is not read yet, taken for one message
+_MAX_OWED = 500  # failed calls remembered until the database is back
+_MAX_OWED_AT_ONCE = 50
+_CHORE_SECONDS = 5.0
+_READ_BYTES = 1 << 20
+_FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
+_FOLD_PAUSE_SECONDS = 0.5
+_WAKE_PAUSE_SECONDS = 0.02  # between two notifications: many commits are told of together
+
+ReadBody = Callable[[Unread], Submission]
+
+_log = structlog.get_logger()
+
+
+def start(
+    database: Database,
+    max_future: timedelta,
+    read: ReadBody,
+    subscriptions: Sequence[Subscription] = (),
+    others: Sequence[socket.socket] = (),
+) -> tuple[BaseProcess, socket.socket]:
+    """Fork the writing process and return it with our end of the socket. Call it before there are threads.
+
+    `others` are sockets that are not for it.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
+    arguments = (theirs, (ours, *others), database, max_future, read, subscriptions)
+    process = get_context("fork").Process(target=_run, args=arguments, name="writer")
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _run(
+    channel: socket.socket,
+    others: Sequence[socket.socket],
+    database: Database,
+    max_future: timedelta,
+    read: ReadBody,
+    subscriptions: Sequence[Subscription],
+) -> None:
+    for other in others:
+        other.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
+    code = 0
+    try:
+        Writer(channel, database, max_future, read, subscriptions).serve()
+    except BaseException:
+        code = 1
+        _log.exception("writer_failed")
+    finally:
+        setup.drain()
+        os._exit(code)
+
+
+def tune_gc() -> None:
+    """Look for cycles seldom: what one call makes is freed by reference counts. Before the fork: a look touches every page."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+class Writer:
+    """Serves one socket until its other end is closed."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        database: Database,
+        max_future: timedelta,
+        read: ReadBody,
+        subscriptions: Sequence[Subscription],
+    ) -> None:
+        self._channel = channel
+        self._read = read
+        self._transactions = Transactions(database)
+        self._upkeep = Upkeep(database, Replays(database, max_future, subscriptions))
+        self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
+        self._unpacker = Unpacker()
+        self._waiting: deque[Keep | Read | Do] = deque()
+        self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
+        self._outage = Outage()
+        self._batch: Batch | None = None
+        self._next_chores = monotonic()
+        self._next_fold = monotonic()
+        self._next_wake = monotonic()
+
+    def serve(self) -> None:
+        """Keep what comes until there is nobody to reply to, then close the database."""
+        try:
+            while self._listen():
+                self._work()
+            while self._waiting:
+                self._work()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the service is gone; its senders repeat what was not answered
+        self._tidy()
+        self._transactions.close()
+
+    def _listen(self) -> bool:
+        """Take what has arrived; wait for it only if nothing waits. Returns whether there may be more."""
+        self._channel.settimeout(_WAKE_PAUSE_SECONDS if self._transactions.has_changes() else 1.0)
+        while sum(_weight(request) for request in self._waiting) < _MAX_MESSAGES:
+            try:
+                piece = self._channel.recv(_READ_BYTES)
+            except (TimeoutError, BlockingIOError):
+                break
+            if not piece:
+                return False
+            self._waiting.extend(self._unpacker.feed(piece))
+            self._channel.settimeout(0 if self._waiting else 1.0)
+        self._channel.settimeout(None)
+        return True
+
+    def _work(self) -> None:
+        """Do what waits, as far as one batch goes; one pass of the loop."""
+        batch, rest = self._take_batch()
+        replies: list[tuple[int, Any]] = []
+        if batch or (self._owed and not self._outage.lasts):
+            replies += self._keep(batch)
+        replies += [(request.number, self._do(request)) for request in rest]
+        if replies:
+            self._reply(replies)
+        if monotonic() >= self._next_chores:
+            self._do_chores()
+        self._shorten_log()
+        self._wake_relays()
+
+    def _take_batch(self) -> tuple[list[Keep], list[Do]]:
+        batch: list[Keep] = []
+        rest: list[Do] = []
+        weight = 0
+        while self._waiting and weight < _MAX_MESSAGES:
+            request = self._waiting.popleft()
+            if isinstance(request, Read):  # now and no sooner: read, it takes many times its bytes
+                request = Keep(request.number, self._read(request.unread))
+            weight += _weight(request)
+            if isinstance(request, Keep):
+                batch.append(request)
+            else:
+                rest.append(request)
+        return batch, rest
+
+    def _keep(self, batch: list[Keep]) -> list[tuple[int, Any]]:
+        """Keep a batch, and with it what could not be put on record while the database was away."""
+        owed = [] if self._outage.lasts else self._take_owed()
+        kept = self._store([*(request.submission for request in batch), *owed])
+        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
+
+    def _store(self, submissions: list[Submission]) -> list[Answer | None]:
+        """Store submissions together; what failed is owed to the record. Only one with messages proves that messages can be."""
+        began = monotonic()
+        kept = self._inbox.keep(submissions, clock.now())
+        self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts(), self._inbox.take_undecidable())
+        failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
+        if failed:
+            self._note_fault(self._inbox.take_fault() or "a delivery could not be kept")
+        elif any(submission.messages for submission in submissions):
+            self._note_end()
+        for submission in failed:
+            error = submission.error or StorageUnavailable("The database could not keep it.")
+            self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
+        return kept
+
+    def _take_owed(self) -> list[Submission]:
+        return [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))]
+
+    def _do(self, request: Do) -> Any:
+        if request.name == "count_unrecorded":  # waits in memory, as all that is counted does, while the database is away too
+            return self._inbox.tallies.add_unrecorded(*request.arguments)
+        try:
+            if request.name == "fold_log":
+                return self._transactions.fold_log(*request.arguments)
+            method, arguments = getattr(self._upkeep, request.name), read_arguments(request.arguments, self._read)
+            began = monotonic()
+            result = self._transactions.run(lambda connection: method(connection, *arguments))
+            if isinstance(result, Slice):  # what calls had to wait for, the commit included
+                return result._replace(seconds=monotonic() - began)
+            return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result
+        except ReceiverError as error:
+            return error
+        except Exception as error:  # what one operator sends must not end the process that writes for all
+            _log.error("order_failed", order=request.name, error=name_error(error))
+            return _name_failure(error)
+
+    def _do_chores(self) -> None:
+        """Tidy up, and find out whether the database is back."""
+        self._next_chores = monotonic() + _CHORE_SECONDS
+        lasted = self._outage.lasts
+        fault = self._tidy()
+        if fault is None and lasted:
+            fault = self._try_tables()
+        if fault is not None:
+            self._note_fault(fault)
+        elif lasted and None not in self._store(self._take_owed()):
+            self._note_end()
+        if self._outage.lasts != lasted:
+            self._reply([])
+
+    def _try_tables(self) -> str | None:
+        """Return why a table takes no writes, or None if every one does."""
+        result = self._do(Do(0, "try_tables", ()))
+        return result.message if isinstance(result, ReceiverError) else None
+
+    def _note_fault(self, cause: str) -> None:
+        if self._outage.begin(cause):
+            _log.error("storage_unavailable", cause=cause)
+
+    def _note_end(self) -> None:
+        if self._outage.end():
+            _log.info("storage_back")
+
+    def _shorten_log(self) -> None:
+        """Empty a log that has grown: SQLite does it unasked when nobody reads, and where many ask somebody always does.
+
+        Otherwise it grows without bound, and whatever ends that has all of it to write at once, while calls wait.
+        """
+        if monotonic() < self._next_fold or not self._transactions.log_is_long():
+            return
+        if self._do(Do(0, "fold_log", (_FOLD_MILLISECONDS,))) is not True:
+            self._next_fold = monotonic() + _FOLD_PAUSE_SECONDS
+
+    def _wake_relays(self) -> None:
+        """Tell relays elsewhere of what was committed, after the replies: nobody who calls waits for it."""
+        if monotonic() >= self._next_wake and self._transactions.has_changes():
+            self._transactions.wake_relays()
+            self._next_wake = monotonic() + _WAKE_PAUSE_SECONDS
+
+    def _tidy(self) -> str | None:
+        """Write down what was counted and keep everything within its bounds. Return why that failed, or None."""
+        counts = self._inbox.tallies.take()
+        result = self._do(Do(0, "tidy", (counts, clock.to_micros(clock.now()))))
+        if isinstance(result, ReceiverError):
+            self._inbox.tallies.give_back(counts)
+            return result.message
+        return None
+
+    def _reply(self, replies: list[tuple[int, Any]]) -> None:
+        batch, self._batch = self._batch, None
+        message = Replies(not self._outage.lasts, replies, batch, setup.count_dropped())
+        self._channel.sendall(b"".join(pack(message)))
+
+
+def _refuse(request: Keep) -> Answer:
+    error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
+    return answers.for_error(error, request.submission.delivery.id)
+
+
+def _name_failure(error: Exception) -> ReceiverError:
+    if find_fault(error) is Fault.CONTENT:
+        return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
+    return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
+
+
+def _weight(request: Keep | Read | Do) -> int:
+    if isinstance(request, Read):
+        return 1 + len(request.unread.delivery.body) // _MESSAGE_BYTES
+    return 1 + len(request.submission.messages) if isinstance(request, Keep) else 1
