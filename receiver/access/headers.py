@@ -15,7 +15,8 @@ _STRUCK_OUT = b"[secret]"
 class Headers(NamedTuple):
     """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size.
 
-    `codings` are those of the body (`receiver/sources/codings.py`). `probe` is the value of the last header that would make it a probe.
+    `codings` are those of the body (`receiver/sources/codings.py`). `probe` is the value of the last header that would make it a
+    probe.
     """
 
     authorization: tuple[bytes, ...]

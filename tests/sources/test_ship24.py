@@ -16,7 +16,7 @@ from receiver.domain.records import Message
 from receiver.errors import InvalidJson, UnexpectedShape, Unreadable
 from receiver.sources.ship24 import split
 
-PAYLOADS = Path(__file__).parent / "payloads" / "ship24"
+PAYLOADS = Path(__file__).parents[1] / "payloads" / "ship24"
 
 
 def read(name: str) -> list[Message]:

@@ -12,7 +12,7 @@ from receiver.clock import now
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, run_command, serving, wait_until
-from tests.test_metrics import Sample, labelled, scrape
+from tests.monitoring.test_metrics import Sample, labelled, scrape
 
 OPS, SHIIPP_TOKEN = "the-ops-token-of-these-tests", "the-shiipp-token-of-these-tests"
 ANNA, OTTO = Secret("anna", OPS), Secret("otto", "another-ops-token-of-these-tests")

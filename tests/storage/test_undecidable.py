@@ -16,9 +16,9 @@ from tests.harness import ship24
 from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.service import Service, run_command
 from tests.harness.storage import change, make_tables, poison
-from tests.test_metrics import labelled, scrape
-from tests.test_storage_faults import SHIP24, fail_to_read
-from tests.test_watch import watching
+from tests.monitoring.test_alarm_monitor import watching
+from tests.monitoring.test_metrics import labelled, scrape
+from tests.storage.test_storage_faults import SHIP24, fail_to_read
 
 OPS = "the-ops-token-of-these-tests"
 

@@ -19,7 +19,7 @@ from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
 
-PAYLOADS = Path(__file__).parent / "payloads/ship24"
+PAYLOADS = Path(__file__).parents[1] / "payloads/ship24"
 _FAR = 4_000_000_000_000_000
 _ALL = (
     Subscription("shop"),

@@ -17,7 +17,7 @@ from tests.harness.visitor import Visitor, find_form_token
 
 OPS = "the-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
-HOST_WITHOUT_PORT = Path(__file__).parent / "payloads" / "nginx" / "host-without-port.conf"
+HOST_WITHOUT_PORT = Path(__file__).parents[2] / "payloads" / "nginx" / "host-without-port.conf"
 HERE = "https://console.example:8443"
 
 

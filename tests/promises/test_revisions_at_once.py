@@ -12,7 +12,7 @@ from tests.harness.inbox import Store, opened, outcomes
 from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
-from tests.test_revisions import oracle, timeline, tracker_of, version
+from tests.storage.test_revisions import oracle, timeline, tracker_of, version
 
 _ROUNDS = 12
 

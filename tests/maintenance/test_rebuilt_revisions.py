@@ -12,7 +12,7 @@ from tests.harness import ship24
 from tests.harness.ship24 import Item
 from tests.harness.storage import change, make_tables
 from tests.harness.strategies import arrivals
-from tests.test_rebuild import OWN, SOURCES, Post, check_same, clear
+from tests.maintenance.test_rebuild import OWN, SOURCES, Post, check_same, clear
 
 FAR_AHEAD = "9999-01-01T10:00:00"
 EXACT = OWN - {"events.change_id"}

@@ -14,7 +14,7 @@ from receiver.logs.lines import LineWriter, encode_line
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, wait_until
-from tests.test_metrics import labelled, scrape
+from tests.monitoring.test_metrics import labelled, scrape
 
 JUNK = b"\0\1\2 junk\r\n\r\n"
 ABORTED_SIGN_IN = (

@@ -10,10 +10,10 @@ from receiver.cli import commands
 from receiver.cli.check import Url
 from receiver.cli.options import Moment, OneOf, Text, Window
 from receiver.cli.sending import Digits, Elsewhere, Token, Webhook
+from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.service import run_command
 from tests.harness.ship24 import body, event, item
-from tests.test_endings import walk
 
 OPS = "the-ops-token-of-these-tests"
 PADDED = "\u200b\t \N{NO-BREAK SPACE}%s \ufeff\r\n"

@@ -18,7 +18,7 @@ from tests.harness.load import Load, post_together, until_taken
 from tests.harness.postgresql import Cluster
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, receive, send, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
-from tests.test_durability import Script, check_kept
+from tests.promises.test_durability import Script, check_kept
 
 
 def assert_unavailable(answer: Reply, code: str) -> None:

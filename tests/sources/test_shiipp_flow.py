@@ -29,7 +29,7 @@ from tests.harness.storage import make_tables
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
 SHIIPP = "the-shiipp-token-of-these-tests"
-PAYLOADS = Path(__file__).parent / "payloads" / "shiipp"
+PAYLOADS = Path(__file__).parents[1] / "payloads" / "shiipp"
 _numbers = count(1)
 
 

@@ -13,7 +13,7 @@ from receiver.errors import InvalidJson, UnexpectedShape
 from receiver.sources.field_paths import Places
 from receiver.sources.shiipp import PACKAGE_FIELDS, identify, map_item, split
 
-PAYLOADS = Path(__file__).parent / "payloads" / "shiipp"
+PAYLOADS = Path(__file__).parents[1] / "payloads" / "shiipp"
 PACKAGE, MANIFEST = "new-package", "manifest-status"
 UUID = "5b0c1a52-7f0e-4a55-9a5c-0d6e1f2a3b4c"
 

@@ -11,7 +11,7 @@ from tests.conftest import StartService
 from tests.harness.service import SHIP24, TOKEN, Service, environment, run_command, wait_until
 from tests.harness.ship24 import body, event, item, single
 
-GROUPED = (Path(__file__).parent / "payloads/ship24/grouped.json").read_bytes()
+GROUPED = (Path(__file__).parents[1] / "payloads/ship24/grouped.json").read_bytes()
 OPS = "the-ops-token-of-these-tests"
 
 

@@ -15,7 +15,7 @@ from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.service import TOKEN
 from tests.harness.ship24 import single
 from tests.harness.storage import change, make_tables
-from tests.test_metrics import labelled, scrape
+from tests.monitoring.test_metrics import labelled, scrape
 
 ACCEPTED_AT = "2025-06-01T12:00:00.000Z"
 

@@ -25,7 +25,7 @@ from tests.harness.wire import head_of, read_all, read_until, request
 
 _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 _CLOSING_HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
-_H2C = Path(__file__).parent / "payloads" / "http" / "upgrade_h2c_with_content_length.http"
+_H2C = Path(__file__).parents[1] / "payloads" / "http" / "upgrade_h2c_with_content_length.http"
 _OFFERS = {
     "h2c": ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAA"],
     "websocket": ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAA"],

@@ -13,7 +13,7 @@ from tests.harness.service import Service, run_command
 from tests.harness.visitor import Visitor
 
 OPS = "the-ops-token-of-these-tests"
-PAYLOADS = Path(__file__).parent / "payloads/ship24"
+PAYLOADS = Path(__file__).parents[1] / "payloads/ship24"
 CASES = {"early1": "delivered-stamped-before-out-for-delivery", "tie1": "date-only-twice-no-order"}
 
 

@@ -18,7 +18,7 @@ from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
 from receiver.domain.rows import EventRow, MessageRow, TrackerRow
 from receiver.sources.ship24 import split
 
-PAYLOADS = Path(__file__).parent / "payloads" / "ship24"
+PAYLOADS = Path(__file__).parents[1] / "payloads" / "ship24"
 RECEIVED_AT = to_micros(datetime(2024, 5, 17, 12, tzinfo=UTC))
 KEY = ("ship24", "T")
 T1, T2, T3 = "2024-05-16T09:00:00Z", "2024-05-16T10:00:00Z", "2024-05-16T11:00:00Z"
