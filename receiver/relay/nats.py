@@ -6,8 +6,8 @@ set) is dropped there; later than that, readers see it by its id. A stream has t
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
 `write_body`, with the id of the change where that broker compares ids; it returns when the broker has confirmed the change, and
 raises TargetDown if the broker takes nothing now, NotTaken if it does not take this change. Besides, its scheme in
-`receiver/settings/targets.py` and a line in `assembly.py`. Order, repetition and patience are those of the worker, which hands over
-one change of a tracker after the other.
+`receiver/settings/targets.py` and a line in `assembly.py`. Order, repetition and patience are those of the worker, which hands
+over one change of a tracker after the other.
 """
 
 import asyncio
