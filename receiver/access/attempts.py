@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_network
 from math import ceil
 
 from receiver.access.addresses import Address
-from receiver.access.rate_limit import Allowance
+from receiver.access.rate_limit import TokenBucket
 
 BURST = 10
 PER_SECOND = 0.1
@@ -20,8 +20,8 @@ class Attempts:
 
     def __init__(self, max_addresses: int = _MAX_ADDRESSES) -> None:
         self._max_addresses = max_addresses
-        self._allowances: OrderedDict[str, Allowance] = OrderedDict()  # the longest unseen first
-        self._others = Allowance(BURST, PER_SECOND)
+        self._allowances: OrderedDict[str, TokenBucket] = OrderedDict()  # the longest unseen first
+        self._others = TokenBucket(BURST, PER_SECOND)
 
     def __len__(self) -> int:
         return len(self._allowances)
@@ -34,7 +34,7 @@ class Attempts:
         allowance = self._find(_widen(client), now_seconds)
         return 0 if allowance.take(now_seconds) else max(1, ceil(allowance.wait_seconds()))
 
-    def _find(self, key: str, now_seconds: float) -> Allowance:
+    def _find(self, key: str, now_seconds: float) -> TokenBucket:
         found = self._allowances.get(key)
         if found is not None:
             self._allowances.move_to_end(key)
@@ -43,7 +43,7 @@ class Attempts:
             self._allowances.popitem(last=False)
         if len(self._allowances) >= self._max_addresses:
             return self._others
-        return self._allowances.setdefault(key, Allowance(BURST, PER_SECOND))
+        return self._allowances.setdefault(key, TokenBucket(BURST, PER_SECOND))
 
 
 def _widen(client: Address | str) -> str:

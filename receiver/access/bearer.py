@@ -56,7 +56,7 @@ class Admission(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class AccessPolicy:
     """The rules of one source. No token: the source is off."""
 
     tokens: tuple[Secret, ...]

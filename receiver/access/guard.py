@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from receiver import clock
 from receiver.access.addresses import Address, Network, resolve
-from receiver.access.bearer import Admission, Gate, match_bearer
+from receiver.access.bearer import AccessPolicy, Admission, match_bearer
 from receiver.access.headers import HeaderReader, Headers
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.records import Delivery
@@ -19,7 +19,7 @@ _MAX_PATH_LENGTH = 200
 NOT_ADMITTED = Admission(None, None)
 
 
-class Caller(NamedTuple):
+class Client(NamedTuple):
     """Who calls: `client` is the resolved address, or the reason why there is none."""
 
     arrived: datetime
@@ -28,7 +28,7 @@ class Caller(NamedTuple):
     client: Address | str
 
 
-class Doorman:
+class ClientResolver:
     """What all paths share: whom to believe about addresses, what may be written down of headers, which windows are open."""
 
     def __init__(self, trusted_proxies: tuple[Network, ...], headers: HeaderReader, windows: SetupWindows) -> None:
@@ -36,7 +36,7 @@ class Doorman:
         self._headers = headers
         self._windows = windows
 
-    def identify(self, scope: Scope) -> Caller:
+    def identify(self, scope: Scope) -> Client:
         """Say who calls, from the connection and the headers."""
         headers = self._headers.read(scope["headers"])
         peer = scope["client"][0] if scope["client"] else None
@@ -44,21 +44,23 @@ class Doorman:
             client: Address | str = resolve(peer, headers.forwarded, self._trusted_proxies)
         except ValueError as unknown:
             client = str(unknown)
-        return Caller(clock.now(), headers, peer, client)
+        return Client(clock.now(), headers, peer, client)
 
     def strike(self, text: str) -> str:
         """Return a text that a caller sent without the secrets in it."""
         return self._headers.strike(text)
 
-    def is_window_open(self, source: str, caller: Caller) -> bool:
+    def is_window_open(self, source: str, caller: Client) -> bool:
         """Tell whether the setup window of a source was open when the call arrived."""
         return self._windows.is_open(source, clock.to_micros(caller.arrived))
 
 
-class Door:
+class RequestGuard:
     """One path of one source: `methods` are those that it takes, the first one being what it is for."""
 
-    def __init__(self, source: str, kind: str, path: str, methods: Sequence[str], gate: Gate, doorman: Doorman) -> None:
+    def __init__(
+        self, source: str, kind: str, path: str, methods: Sequence[str], gate: AccessPolicy, doorman: ClientResolver
+    ) -> None:
         self._source = source
         self._kind = kind
         self._path = path
@@ -76,11 +78,11 @@ class Door:
         """Whether somebody can post to it now: its source is on."""
         return "POST" in self._methods and bool(self._gate.tokens)
 
-    def identify(self, scope: Scope) -> Caller:
+    def identify(self, scope: Scope) -> Client:
         """Say who calls."""
         return self._doorman.identify(scope)
 
-    def admit(self, scope: Scope, caller: Caller) -> Admission:
+    def admit(self, scope: Scope, caller: Client) -> Admission:
         """Let a call in. Raises MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
         if scope["method"] not in self._methods:
             raise MethodNotAllowed(f"Expected {' or '.join(self._methods)}.", self._methods)
@@ -89,7 +91,7 @@ class Door:
         window_open = self._doorman.is_window_open(self._source, caller)
         return self._gate.admit(caller.headers.authorization, caller.client, window_open=window_open)
 
-    def recognise(self, caller: Caller) -> str | None:
+    def recognise(self, caller: Client) -> str | None:
         """Return the name of the caller's token, or None if it is no token of this source."""
         try:
             return match_bearer(self._gate.tokens, caller.headers.authorization)
@@ -100,7 +102,7 @@ class Door:
         """Return a path that a caller sent as it goes on record: without secrets, and not long."""
         return make_storable(self._doorman.strike(path), _MAX_PATH_LENGTH)
 
-    def make_delivery(self, scope: Scope, caller: Caller, admission: Admission, body: bytes) -> Delivery:
+    def make_delivery(self, scope: Scope, caller: Client, admission: Admission, body: bytes) -> Delivery:
         """Return the call as it goes on record."""
         return Delivery(
             clock.new_id(caller.arrived),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from receiver.access.attempts import Attempts
 from receiver.access.bearer import Secret, match_bearer, match_token
-from receiver.access.guard import Doorman
+from receiver.access.guard import ClientResolver
 from receiver.clock import new_id, to_micros
 from receiver.domain.rows import AuditRow
 from receiver.domain.trimming import trim
@@ -34,7 +34,7 @@ class Operator(NamedTuple):
         return AuditRow(new_id(now), to_micros(now), self.name, self.address, action, subject, detail)
 
 
-class Operators:
+class OperatorAuth:
     """Knows operators by their tokens; limits and counts the tokens that are wrong, and hands them on to `note`.
 
     `refused` is counted by area and error code. `note_use` takes the name of a right token that came with a request; a session of
@@ -44,7 +44,7 @@ class Operators:
     def __init__(
         self,
         tokens: tuple[Secret, ...],
-        doorman: Doorman,
+        doorman: ClientResolver,
         refused: Counter[tuple[str, str]],
         note: NoteWrongToken,
         note_use: Callable[[str], None],

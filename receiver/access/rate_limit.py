@@ -1,7 +1,7 @@
 """How often something may happen: so many times at once, then at a rate. Pure: the time is a parameter."""
 
 
-class Allowance:
+class TokenBucket:
     """A bucket of `burst` that fills again at `per_second`."""
 
     __slots__ = ("_at", "_burst", "_left", "_per_second")

@@ -11,18 +11,18 @@ import click
 from receiver import clock
 from receiver.access.addresses import is_loopback
 from receiver.access.bearer import Secret
-from receiver.cli.options import Number, Text, as_json
+from receiver.cli.options import NumberParam, Text, as_json
 from receiver.cli.output import show_heading, show_json, show_pairs, show_table
 from receiver.cli.progress import advancing
 from receiver.domain.trimming import trim
 from receiver.errors import ReceiverError
 from receiver.settings import Settings, load
 from receiver.settings.files import read_first_line
-from receiver.testkit.check.checking import Check, Ops, Unreachable
+from receiver.testkit.check.checking import Check, OpsAccess, Unreachable
 from receiver.testkit.check.parcels import Parcels
 from receiver.testkit.check.planning import make_plan
-from receiver.testkit.check.records import Result
-from receiver.testkit.check.target import Target, read_target
+from receiver.testkit.check.records import CheckResult
+from receiver.testkit.check.target import CheckTarget, read_target
 
 _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits
@@ -32,14 +32,14 @@ class NobodyAnswers(ReceiverError):
     """There is no receiver to check; the message says where it was looked for and what happened."""
 
 
-class Url(click.ParamType[Target]):
+class Url(click.ParamType[CheckTarget]):
     """The address of a receiver."""
 
     name = "url"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Target:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CheckTarget:
         """Read it; it is not quoted, it may hold a secret."""
-        if isinstance(value, Target):
+        if isinstance(value, CheckTarget):
             return value
         try:
             return read_target(trim(value))
@@ -59,7 +59,7 @@ class Url(click.ParamType[Target]):
 @click.option("--token-in-query", is_flag=True, help="Send it in the URL once, too: access logs will have it.")
 @click.option(
     "--timeout",
-    type=Number(0.1, _MAX_SECONDS),
+    type=NumberParam(0.1, _MAX_SECONDS),
     default=_VENDOR_SECONDS,
     show_default=True,
     help="Seconds for an answer; Ship24 waits 15.",
@@ -67,13 +67,13 @@ class Url(click.ParamType[Target]):
 @click.option("--all", "whole", is_flag=True, help="Tell of each case what Ship24 does and its page, not of failures only.")
 @as_json
 def check(
-    url: Target,
+    url: CheckTarget,
     token: str | None,
     token_file: Path | None,
     *,
     expect_ops: bool,
     ops_token: str | None,
-    ops_url: Target | None,
+    ops_url: CheckTarget | None,
     token_in_query: bool,
     timeout: float,
     whole: bool,
@@ -103,7 +103,7 @@ def check(
         raise click.exceptions.Exit(1)
 
 
-def _find_token(url: Target, given: str | None, file: Path | None) -> Secret:
+def _find_token(url: CheckTarget, given: str | None, file: Path | None) -> Secret:
     """Return the token that was given; for a receiver on this machine else the first one of the settings."""
     if given is not None and file is not None:
         raise click.UsageError("Expected --token (or CHECK_TOKEN) or --token-file, not both.", click.get_current_context())
@@ -117,18 +117,18 @@ def _find_token(url: Target, given: str | None, file: Path | None) -> Secret:
     return _read_token(text, "the token")
 
 
-def _find_ops(url: Target, ops_url: Target | None, given: str | None) -> Ops:
+def _find_ops(url: CheckTarget, ops_url: CheckTarget | None, given: str | None) -> OpsAccess:
     """Return where our ops API stands and the token for it, found as the other one is."""
     target = url.service() if ops_url is None else ops_url._replace(path=ops_url.path.rstrip("/"), query=None)
     if given is not None:
-        return Ops(target, _read_token(given, "the ops token"))
+        return OpsAccess(target, _read_token(given, "the ops token"))
     settings = _settings_for(target)
     if settings is None or not settings.ops_tokens:
         raise click.UsageError("--expect-ops needs --ops-token or the variable CHECK_OPS_TOKEN.", click.get_current_context())
-    return Ops(target, settings.ops_tokens[0])
+    return OpsAccess(target, settings.ops_tokens[0])
 
 
-def _settings_for(url: Target) -> Settings | None:
+def _settings_for(url: CheckTarget) -> Settings | None:
     """Return our own settings, for a receiver on this machine only: no other may get our tokens unasked."""
     return load() if is_loopback(url.host) else None
 
@@ -140,7 +140,7 @@ def _read_token(text: str, what: str) -> Secret:
     return Secret("given", token)
 
 
-def _as_json(url: Target, parcels: Parcels, results: Sequence[Result], *, passed: bool) -> dict[str, Any]:
+def _as_json(url: CheckTarget, parcels: Parcels, results: Sequence[CheckResult], *, passed: bool) -> dict[str, Any]:
     return {
         "url": str(url),
         "prefix": parcels.prefix,
@@ -150,12 +150,12 @@ def _as_json(url: Target, parcels: Parcels, results: Sequence[Result], *, passed
     }
 
 
-def _count(results: Sequence[Result]) -> dict[str, int]:
+def _count(results: Sequence[CheckResult]) -> dict[str, int]:
     found = Counter(result.verdict for result in results)
     return {verdict: found[verdict] for verdict in ("pass", "fail", "warn", "unknown")}
 
 
-def _show(url: Target, parcels: Parcels, results: Sequence[Result], *, whole: bool) -> None:
+def _show(url: CheckTarget, parcels: Parcels, results: Sequence[CheckResult], *, whole: bool) -> None:
     show_table(("", "case", "seen"), [(each.verdict, each.rule.name, each.seen) for each in results], wrapped=["seen"])
     for result in results:
         if whole or result.verdict in {"fail", "warn"}:

@@ -9,7 +9,7 @@ import orjson
 
 from receiver import clock
 from receiver.cli.output import brief, show_json, show_pairs, show_table
-from receiver.cli.remote import Change, audit_entry, perform, reading
+from receiver.cli.remote import OperatorChange, audit_entry, perform, reading
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
@@ -41,7 +41,7 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     arguments = (clock.new_id(now), clock.to_micros(now), rows)
     body = {"rows": rows, "allow_empty": allow_empty}
     entry = audit_entry(now, "customers import", "customers", _count(len(rows)))
-    perform(settings, Change("replace_customers", arguments, "/ops/api/customers", body), entry)
+    perform(settings, OperatorChange("replace_customers", arguments, "/ops/api/customers", body), entry)
     click.echo(f"Imported {_count(len(rows))}. Shiipp gets this list from its next sync on.")
 
 

@@ -10,7 +10,7 @@ import orjson
 from receiver import clock
 from receiver.cli.complaints import complain
 from receiver.cli.follow import Follower, follow, wait_for_more
-from receiver.cli.options import Moment, OneOf, Text, as_json, of_source, paged
+from receiver.cli.options import OneOf, Text, TimeParam, as_json, of_source, paged
 from receiver.cli.output import (
     brief,
     coloured,
@@ -47,8 +47,8 @@ def deliveries() -> None:
 @click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]))
 @click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
 @click.option("--client", type=Text(), help="Only deliveries from this IP address.")
-@click.option("--since", type=Moment(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=Moment(), help="Only earlier deliveries.")
+@click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
 @click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
 @click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
 @click.option("--follow", "on_and_on", is_flag=True, help="Show the last deliveries, then print each new one.")
@@ -87,7 +87,7 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
         _show(found)
 
 
-def _show_page(page: queries.Page) -> None:
+def _show_page(page: queries.ResultPage) -> None:
     """Print a table; where it is narrow and all calls are of one year, that stands at the top."""
     names = _columns(terminal_width() or 0)
     years = {row["received_at"][:4] for row in page.items}

@@ -11,7 +11,7 @@ import urllib3
 from receiver import clock
 from receiver.access import probe
 from receiver.access.addresses import is_listed, read_address
-from receiver.access.bearer import AddressPolicy, Gate
+from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.cli.missing import explain_no_database
 from receiver.cli.options import OneOf
 from receiver.cli.output import brief, show_json, show_table
@@ -176,7 +176,7 @@ def _look_at_sources(settings: Settings, database: Database | None) -> Iterator[
             yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
 
 
-def _look_at_tokens(source: str, gate: Gate, database: Database | None) -> Iterator[Finding]:
+def _look_at_tokens(source: str, gate: AccessPolicy, database: Database | None) -> Iterator[Finding]:
     uses = {} if database is None else queries.token_uses(database)
     for token in gate.tokens:
         used = uses.get((source, token.name))
@@ -186,7 +186,7 @@ def _look_at_tokens(source: str, gate: Gate, database: Database | None) -> Itera
         yield Finding("warn" if short else "ok", f"{source} token", text)
 
 
-def _look_at_addresses(source: str, gate: Gate) -> Finding:
+def _look_at_addresses(source: str, gate: AccessPolicy) -> Finding:
     listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
     open_policy = gate.policy is not AddressPolicy.ENFORCE
     near = is_listed(_LOOPBACK, gate.networks)

@@ -8,14 +8,14 @@ from typing import Any
 
 from receiver import clock
 from receiver.errors import StorageUnavailable
-from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, Page
+from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, ResultPage
 
 _SECOND = 1_000_000
 _POLL_SECONDS = 1.0
 _APART_SECONDS = 20  # by which the clocks of several machines may differ, and a commit be later than its time allows
 
 Row = dict[str, Any]
-Ask = Callable[[DeliveryFilter, int, str | None], Page]
+Ask = Callable[[DeliveryFilter, int, str | None], ResultPage]
 """Returns a page of calls, newest first."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import Window, as_json, paged, read_span
+from receiver.cli.options import WindowParam, as_json, paged, read_span
 from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli.remote import reading
 from receiver.domain.records import OUTCOMES
@@ -17,7 +17,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 @click.command()
-@click.option("--window", type=Window(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
+@click.option("--window", type=WindowParam(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
 @as_json
 def stats(window: str, *, as_json: bool) -> None:
     """Show traffic statistics.
@@ -52,7 +52,7 @@ def alarms() -> None:
 def list_alarms(*, only_on: bool, as_json: bool) -> None:
     """List the alarms that are on, and those that were, what began last first."""
     with reading() as database:
-        found = queries.Page(queries.list_alarms(database, only_on=only_on), None)
+        found = queries.ResultPage(queries.list_alarms(database, only_on=only_on), None)
     if as_json:
         show_json(found.as_json())
         return

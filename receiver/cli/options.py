@@ -68,7 +68,7 @@ class OneOf(click.Choice[str]):
         return super().convert(trim(str(value)), param, ctx)
 
 
-class Moment(click.ParamType[int]):
+class TimeParam(click.ParamType[int]):
     """A moment on the command line; the commands get microseconds."""
 
     name = "time"
@@ -81,7 +81,7 @@ class Moment(click.ParamType[int]):
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
-class Number(click.FloatRange):
+class NumberParam(click.FloatRange):
     """A number in a range; `nan` is in every one for click."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -92,7 +92,7 @@ class Number(click.FloatRange):
         return number
 
 
-class Window(click.ParamType[str]):
+class WindowParam(click.ParamType[str]):
     """A span up to now, at most 400 days; the commands get its text."""
 
     name = "span"

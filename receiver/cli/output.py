@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receiver.cli.complaints import printable
-from receiver.storage.queries import Page
+from receiver.storage.queries import ResultPage
 
 _GAP = 2  # between columns
 _NARROWEST = 8  # to which a wrapped column goes before the others are wrapped too
@@ -75,7 +75,7 @@ def show_table(
 
 
 def show_page(
-    page: Page, what: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
+    page: ResultPage, what: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
 ) -> None:
     """Print a page of a list of `what`, and how to see more of it."""
     if page.items:
@@ -83,7 +83,7 @@ def show_page(
     show_end(page, what)
 
 
-def show_end(page: Page, what: str) -> None:
+def show_end(page: ResultPage, what: str) -> None:
     """Print what stands below a page: how to see more, or that there is nothing."""
     if page.next is not None and not page.items:
         click.echo(f"no {what}s found so far: a page looks at a bounded number of rows, and there are more")

@@ -11,7 +11,7 @@ from receiver import clock
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json, show_table
 from receiver.cli.remote import Do, audit_entry, post, reading, writing
-from receiver.domain.retention import Periods, Run, Went
+from receiver.domain.retention import Periods, Removed, Run
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
@@ -57,7 +57,7 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
         _show(before, went, after)
 
 
-def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) -> tuple[dict[str, Any], dict[str, Went]]:
+def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) -> tuple[dict[str, Any], dict[str, Removed]]:
     """Return sizes and rows, and what would go by these periods."""
     with reading(settings) as database:
         edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
@@ -69,7 +69,9 @@ def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) 
         return sizes, count_prunable(database, edges, running)
 
 
-def _prune(settings: Settings, periods: Periods, running: Sequence[str], bodies_days: int | None, rows: int) -> dict[str, Went]:
+def _prune(
+    settings: Settings, periods: Periods, running: Sequence[str], bodies_days: int | None, rows: int
+) -> dict[str, Removed]:
     """Prune here, or have the service that holds the database do it; show how it goes."""
     alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
     try:
@@ -79,19 +81,19 @@ def _prune(settings: Settings, periods: Periods, running: Sequence[str], bodies_
         return _add_up(_prune_there(settings, bodies_days, taken), rows)
 
 
-def _add_up(steps: Iterator[dict[str, Went]], rows: int) -> dict[str, Went]:
-    total: dict[str, Went] = {}
+def _add_up(steps: Iterator[dict[str, Removed]], rows: int) -> dict[str, Removed]:
+    total: dict[str, Removed] = {}
     shown = sys.stderr.isatty()
     with click.progressbar(length=rows, label=f"{rows} rows", show_eta=False, file=sys.stderr, hidden=not shown) as bar:
         for step in steps:
             for kind, gone in step.items():
-                had = total.get(kind, Went())
-                total[kind] = Went(had.rows + gone.rows, had.content_bytes + gone.content_bytes)
+                had = total.get(kind, Removed())
+                total[kind] = Removed(had.rows + gone.rows, had.content_bytes + gone.content_bytes)
                 bar.update(gone.rows)
     return total
 
 
-def _prune_here(do: Do, periods: Periods, running: Sequence[str], *, alone: bool) -> Iterator[dict[str, Went]]:
+def _prune_here(do: Do, periods: Periods, running: Sequence[str], *, alone: bool) -> Iterator[dict[str, Removed]]:
     now = clock.now()
     mark = clock.new_id(now)
     do("audited", audit_entry(now, "prune", "database", periods.describe()), "claim_pruning", (mark, clock.to_micros(now)))
@@ -101,18 +103,18 @@ def _prune_here(do: Do, periods: Periods, running: Sequence[str], *, alone: bool
             began = monotonic()
             done = do("prune", mark, clock.to_micros(clock.now()), *order)
             pause = run.note(done._replace(seconds=monotonic() - began))
-            yield {order.kind: Went(done.rows, done.content_bytes)}
+            yield {order.kind: Removed(done.rows, done.content_bytes)}
             sleep(0 if alone else pause)
     finally:
         do("release_pruning", mark)
 
 
-def _prune_there(settings: Settings, bodies_days: int | None, taken: WriterTaken) -> Iterator[dict[str, Went]]:
+def _prune_there(settings: Settings, bodies_days: int | None, taken: WriterTaken) -> Iterator[dict[str, Removed]]:
     mark, more = None, True
     while more:
         answer = post(settings, "/ops/api/prune", {"bodies_days": bodies_days, "run": mark}, taken)
         mark, more = answer["run"], answer["more"]
-        yield {kind: Went(**gone) for kind, gone in answer["went"].items()}
+        yield {kind: Removed(**gone) for kind, gone in answer["went"].items()}
 
 
 def _check_vacuum(settings: Settings) -> None:
@@ -133,7 +135,7 @@ def _vacuum(settings: Settings) -> None:
         database.close()
 
 
-def _show(before: dict[str, Any], went: dict[str, Went], after: dict[str, Any] | None) -> None:
+def _show(before: dict[str, Any], went: dict[str, Removed], after: dict[str, Any] | None) -> None:
     """Print what there was, what went and what is left; `after` is None where nothing went and it is only said what would."""
     rows: list[list[str]] = []
     for kind, name in _NAMES.items():

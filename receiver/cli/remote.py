@@ -16,7 +16,7 @@ from receiver.settings import Settings, load
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 
 _ACTOR = "command line"
 
@@ -41,7 +41,7 @@ def audit_entry(now: datetime, action: str, subject: str, detail: str | None) ->
     return AuditRow(clock.new_id(now), clock.to_micros(now), _ACTOR, None, action, subject, detail)
 
 
-class Change(NamedTuple):
+class OperatorChange(NamedTuple):
     """A change that an operator makes: a method of Upkeep with its arguments, or a POST of `body` to a path of the service."""
 
     name: str
@@ -50,7 +50,7 @@ class Change(NamedTuple):
     body: dict[str, Any]
 
 
-def perform(settings: Settings, change: Change, entry: AuditRow) -> None:
+def perform(settings: Settings, change: OperatorChange, entry: AuditRow) -> None:
     """Make a change and write `entry` to the audit log, in one transaction.
 
     Where the service holds the database it makes the change, at its own time, and writes whose token it was.
@@ -72,7 +72,7 @@ def writing(settings: Settings) -> Iterator[Do]:
     try:
         version.check(database)
         database.close_readers()
-        upkeep = Upkeep(database)
+        upkeep = WriterCommands(database)
         yield lambda name, *arguments: transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
     finally:
         transactions.close()

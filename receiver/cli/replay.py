@@ -8,10 +8,10 @@ import click
 from receiver.cli.complaints import complain
 from receiver.cli.confirming import confirm
 from receiver.cli.effects import Effects
-from receiver.cli.options import Moment, OneOf, Text, as_json, of_source
+from receiver.cli.options import OneOf, Text, TimeParam, as_json, of_source
 from receiver.cli.output import show_json
 from receiver.cli.progress import advancing, until_interrupted
-from receiver.cli.replaying import LeftOut, Replayer, replaying
+from receiver.cli.replaying import LeftOut, ReplayRunner, replaying
 from receiver.settings import load
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -24,8 +24,8 @@ from receiver.storage.database import Database
 @click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only deliveries with this outcome.")
 @click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
 @click.option("--client", type=Text(), help="Only deliveries from this IP address.")
-@click.option("--since", type=Moment(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=Moment(), help="Only earlier deliveries.")
+@click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
 @click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
 @click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
 @click.option("--force", is_flag=True, help="Also what is in quarantine, as if it had not come yet; no time is too far ahead.")
@@ -72,7 +72,7 @@ def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
     return found[::-1]
 
 
-def _run(replayer: Replayer, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
+def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
     """Decide calls again, each in a transaction of its own, until all are done or Ctrl-C is pressed; return `effects`."""
     done = 0
     with advancing("looking" if dry_run else "replaying", len(ids)) as advance, until_interrupted() as interrupted:

@@ -16,17 +16,17 @@ from receiver.settings import Settings
 from receiver.sources.intake import take_again
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.replay import ACTION, Order, Replayed, Replays
+from receiver.storage.replay import ACTION, ReplayDecider, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 
 
 class LeftOut(ReceiverError):
     """A call that cannot be decided again; the message says why."""
 
 
-class Replayer(Protocol):
+class ReplayRunner(Protocol):
     """Decides one call again, in a transaction of its own."""
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Replayer(Protocol):
 
 
 @contextmanager
-def replaying(settings: Settings) -> Iterator[tuple[Database, Replayer]]:
+def replaying(settings: Settings) -> Iterator[tuple[Database, ReplayRunner]]:
     """Give the database, to read, and what decides calls again. Raises SchemaOutdated, StorageUnavailable, ConfigurationError."""
     database = Database(settings.database_url)
     here: _Here | None = None
@@ -58,10 +58,10 @@ def replaying(settings: Settings) -> Iterator[tuple[Database, Replayer]]:
 class _Here:
     def __init__(self, settings: Settings, database: Database) -> None:
         subscriptions = read_subscriptions(settings)
-        replays = Replays(database, timedelta(hours=settings.max_future_hours), subscriptions)
+        replays = ReplayDecider(database, timedelta(hours=settings.max_future_hours), subscriptions)
         self._sources = settings.sources()
         self._database = database
-        self._upkeep = Upkeep(database, replays)
+        self._upkeep = WriterCommands(database, replays)
         self._transactions = Transactions(database)
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class _Here:
         try:
             delivery = read_kept(self._database, delivery_id)
             submission = take_again(self._sources, delivery)
-            order = Order(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+            order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
             entry = audit_entry(now, ACTION, delivery_id, order.detail)
             if dry_run:
                 replayed: Replayed = self._transactions.run(lambda connection: self._upkeep.replay(connection, submission, order))

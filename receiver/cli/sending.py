@@ -36,7 +36,7 @@ def find_token(given: str | None, file: Path | None) -> str:
     return given
 
 
-class Webhook(click.ParamType[str]):
+class WebhookUrlParam(click.ParamType[str]):
     """An http or https URL with a host and without a user."""
 
     name = "url"

@@ -8,17 +8,17 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from receiver.access.addresses import is_loopback
-from receiver.cli.options import Number, OneOf, as_json
+from receiver.cli.options import NumberParam, OneOf, as_json
 from receiver.cli.output import show_json
-from receiver.cli.sending import Digits, Elsewhere, Token, Webhook, find_token
+from receiver.cli.sending import Digits, Elsewhere, Token, WebhookUrlParam, find_token
 from receiver.cli.simulated import show_report, telling
 from receiver.errors import ConfigurationError
 from receiver.sources import NAMES
 from receiver.testkit.simulate.planning import make_plan
-from receiver.testkit.simulate.records import Shape
+from receiver.testkit.simulate.records import TrafficShape
 from receiver.testkit.simulate.report import Report, make_report
-from receiver.testkit.simulate.run import NotLetIn, Order, run
-from receiver.testkit.simulate.sender import Target, retry_steps
+from receiver.testkit.simulate.run import NotLetIn, SimulationOptions, run
+from receiver.testkit.simulate.sender import SimulationTarget, retry_steps
 from receiver.testkit.simulate.truth import OpsRefused
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
@@ -28,27 +28,29 @@ _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and tak
 
 
 @click.command()
-@click.argument("url", type=Webhook())
+@click.argument("url", type=WebhookUrlParam())
 @click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
 @click.option("--source", type=OneOf(NAMES), help="Sender to simulate (default: from the URL).")
-@click.option("--manifest-url", type=Webhook(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
+@click.option("--manifest-url", type=WebhookUrlParam(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
 @click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
-@click.option("--seconds", type=Number(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")
-@click.option("--rate", type=Number(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
+@click.option("--seconds", type=NumberParam(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")
+@click.option("--rate", type=NumberParam(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
 @click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
 @click.option(
     "--duplicates",
-    type=Number(0, 50),
+    type=NumberParam(0, 50),
     default=10,
     show_default=True,
     help="Percent of the calls that are copies; half of them parallel.",
 )
-@click.option("--reorder", type=Number(0, 100), default=20, show_default=True, help="Percent of the messages that come late.")
+@click.option(
+    "--reorder", type=NumberParam(0, 100), default=20, show_default=True, help="Percent of the messages that come late."
+)
 @click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="Open at a time, at most.")
 @click.option(
     "--time-scale",
-    type=Number(0.0001, 1),
+    type=NumberParam(0.0001, 1),
     default=0.001,
     show_default=True,
     help="Of the waits before retries; 1 is as the vendors do.",
@@ -79,11 +81,11 @@ def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: b
         raise click.exceptions.Exit(1)
 
 
-def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> Report:
+def _run(source: str, digits: str, target: SimulationTarget, options: dict[str, Any]) -> Report:
     """Plan, send and judge. Raises NobodyThere; ConfigurationError for what would make every call fail."""
     plan = make_plan(source, options["seed"], digits, _shape(options))
     usual = _ELSEWHERE if source == "ship24" and _is_here(target.urls["tracking"]) else None
-    order = Order(options["ops_token"], options["test_call_from"] or usual)
+    order = SimulationOptions(options["ops_token"], options["test_call_from"] or usual)
     try:
         with telling() as tell:
             return make_report(plan, run(plan, target, order, tell))
@@ -91,19 +93,19 @@ def _run(source: str, digits: str, target: Target, options: dict[str, Any]) -> R
         raise ConfigurationError(error.message) from None
 
 
-def _shape(options: dict[str, Any]) -> Shape:
+def _shape(options: dict[str, Any]) -> TrafficShape:
     calls = options["calls"]
     if options["seconds"] is not None:
         calls = max(1, round(options["seconds"] * options["rate"]))
     if calls * (options["group"] + 1) / 2 > _MAX_MESSAGES:
         raise click.UsageError(f"Too much to plan: at most {_MAX_MESSAGES:,} messages.", click.get_current_context())
-    return Shape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
+    return TrafficShape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
 
 
-def _target(source: str, url: str, token: str, options: dict[str, Any]) -> Target:
+def _target(source: str, url: str, token: str, options: dict[str, Any]) -> SimulationTarget:
     manifests = options["manifest_url"] or _beside(url)
     urls = {"tracking": url, "new-package": url, "manifest-status": manifests}
-    return Target(urls, token, retry_steps(source, options["time_scale"]), options["connections"])
+    return SimulationTarget(urls, token, retry_steps(source, options["time_scale"]), options["connections"])
 
 
 def _beside(url: str) -> str:

@@ -9,7 +9,7 @@ from receiver import clock
 from receiver.cli.confirming import confirm
 from receiver.cli.options import Text, as_json, paged
 from receiver.cli.output import brief, show_json, show_page, show_table
-from receiver.cli.remote import Change, audit_entry, perform, post, reading, writing
+from receiver.cli.remote import OperatorChange, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
 from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
@@ -63,7 +63,7 @@ def resume(name: str) -> None:
     if _find(settings, name)["stopped_at"] is None:
         raise NotFound(f"{name} is not stopped.")
     entry = audit_entry(clock.now(), "targets resume", name, None)
-    perform(settings, Change("resume_target", (name,), "/ops/api/targets/resume", {"target": name}), entry)
+    perform(settings, OperatorChange("resume_target", (name,), "/ops/api/targets/resume", {"target": name}), entry)
     click.echo(f"Resumed: {name}.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import Moment, Number, Text, as_json, of_source, paged
+from receiver.cli.options import NumberParam, Text, TimeParam, as_json, of_source, paged
 from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli.remote import reading
 from receiver.errors import NotFound
@@ -24,9 +24,11 @@ def trackers() -> None:
 @click.option("--q", "search", type=Text(), help="Tracking number, tracker id, client tracker id or reference; without case.")
 @of_source
 @click.option("--milestone", type=Text(), help="Only trackers at this milestone, such as delivered.")
-@click.option("--updated-before", type=Moment(), help="Only trackers that have not moved since, such as 24h.")
-@click.option("--updated-after", type=Moment(), help="Only trackers that have moved since.")
-@click.option("--stuck-days", type=Number(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long.")
+@click.option("--updated-before", type=TimeParam(), help="Only trackers that have not moved since, such as 24h.")
+@click.option("--updated-after", type=TimeParam(), help="Only trackers that have moved since.")
+@click.option(
+    "--stuck-days", type=NumberParam(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long."
+)
 @click.option("--milestone-differs", is_flag=True, help="Only trackers of which the sender's own view is another milestone.")
 @paged
 def list_trackers(

@@ -6,7 +6,7 @@ import click
 
 from receiver import clock
 from receiver.cli.options import OneOf
-from receiver.cli.remote import Change, audit_entry, perform
+from receiver.cli.remote import OperatorChange, audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
 
@@ -24,6 +24,6 @@ def setup_window(source: str, minutes: int) -> None:
     until = f"until {clock.iso(closes_at)}" if minutes else None
     entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
     body = {"source": source, "closes_at": clock.iso(closes_at)}
-    change = Change("open_window", (source, closes_at), "/ops/api/setup-windows", body)
+    change = OperatorChange("open_window", (source, closes_at), "/ops/api/setup-windows", body)
     perform(load(), change, entry)
     click.echo(f"{source} may call from any address {until}" if minutes else f"the window of {source} is closed")

@@ -1,7 +1,7 @@
 """The verdicts: what a message changes, given what is known. Pure: no clock, no database, no log.
 
-A `Bench` holds what storage knew of the keys of one batch. It decides deliveries in their order, each item against the state that
-the one before it left, and collects the rows to write. Storage reads before and writes after.
+A `BatchState` holds what storage knew of the keys of one batch. It decides deliveries in their order, each item against the state
+that the one before it left, and collects the rows to write. Storage reads before and writes after.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from receiver.clock import from_micros, iso, new_id, to_micros
 from receiver.domain.identities import Identities, better, make_message_row, rank
 from receiver.domain.occurrence import Moment, Occurrence, is_implausible, read_occurrence
 from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot, Verdict
-from receiver.domain.revisions import PendingMessage, Trackers
-from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, SightingRow
+from receiver.domain.revisions import BatchTrackers, PendingMessage
+from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, RepeatedMessageRow
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import new_tracker, take_snapshot, terms_of
 
@@ -33,7 +33,7 @@ _DETAILS = {
 
 
 @dataclass(slots=True)
-class Bench(Trackers):
+class BatchState(BatchTrackers):
     """What is known of one batch's keys, and what deciding it makes of them.
 
     `sightings`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
@@ -44,7 +44,7 @@ class Bench(Trackers):
     now: datetime
     force: bool = False
     messages: Identities = field(default_factory=Identities)
-    sightings: list[SightingRow] = field(default_factory=list)
+    sightings: list[RepeatedMessageRow] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[tuple[str, str, str]] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
@@ -219,7 +219,7 @@ class Bench(Trackers):
 
     def _sight(self, delivery: Delivery, message: Message, verdict: Verdict) -> None:
         self.sightings.append(
-            SightingRow(
+            RepeatedMessageRow(
                 delivery.id,
                 message.position,
                 delivery.source,

@@ -40,7 +40,7 @@ class Part(NamedTuple):
     raw: bytes
 
 
-class KeptCall(NamedTuple):
+class StoredBody(NamedTuple):
     """What is kept of a call: `body` is None once it is pruned. `places` are the items that are the tracker's on record."""
 
     delivery_id: str
@@ -72,14 +72,14 @@ class Forgotten(NamedTuple):
         return Forgotten(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
 
 
-def plan(tracked: Tracked, call: KeptCall, split: Split | None) -> Erasure | None:
+def plan(tracked: Tracked, call: StoredBody, split: Split | None) -> Erasure | None:
     """Return what has to be done to a call; None: nothing of the tracker is kept there. `split` reads bodies of its kind."""
     removed, body, places = _look_at_body(tracked, call, split)
     parts = tuple(part.id for part in call.parts if part.raw and (part.position in places or _is_part_of(part, tracked)))
     return Erasure(call.delivery_id, removed, body, parts) if removed or body is not None or parts else None
 
 
-def _look_at_body(tracked: Tracked, call: KeptCall, split: Split | None) -> tuple[bool, bytes | None, Collection[int]]:
+def _look_at_body(tracked: Tracked, call: StoredBody, split: Split | None) -> tuple[bool, bytes | None, Collection[int]]:
     """Return whether the body goes whole, what else is put in its place, and which items are of the tracker."""
     if call.body is None:
         return False, None, call.places

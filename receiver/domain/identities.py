@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from receiver.domain.records import OUTCOMES, Delivery, Message, Verdict
-from receiver.domain.rows import MessageRow, SightingRow
+from receiver.domain.rows import MessageRow, RepeatedMessageRow
 
 _RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 
@@ -37,7 +37,7 @@ class Identities:
         if partly:
             self.partly.add(key)
 
-    def mend(self, kept: MessageRow, row: MessageRow, *, partly: bool) -> SightingRow:
+    def mend(self, kept: MessageRow, row: MessageRow, *, partly: bool) -> RepeatedMessageRow:
         """Let a mended copy take the place of a message; return what keeps the earlier copy on record with its own delivery."""
         self.rewrite(kept, row)
         key = (row.source, row.message_id)
@@ -71,10 +71,10 @@ def make_message_row(delivery: Delivery, message: Message, message_id: str, verd
     )
 
 
-def remember(row: MessageRow) -> SightingRow:
+def remember(row: MessageRow) -> RepeatedMessageRow:
     """Return what keeps a copy of a message on record whose row in the ledger is another copy's."""
     place = (row.delivery_id, row.position, row.source, row.message_id)
-    return SightingRow(*place, row.outcome, row.reason, row.received_at)
+    return RepeatedMessageRow(*place, row.outcome, row.reason, row.received_at)
 
 
 def better(before: Verdict, after: Verdict) -> Verdict:

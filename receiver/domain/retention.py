@@ -49,7 +49,7 @@ class Periods(NamedTuple):
         return ", ".join(f"{words} for ever" if not number else f"{words} {number} days" for number, words in days)
 
 
-class Order(NamedTuple):
+class PruneStep(NamedTuple):
     """Prune one slice: what is of this kind and older than `edge` (microseconds), up to a `size` in units.
 
     `running` are the targets that are served: of changes that wait for others the old ones go. None: such changes stay.
@@ -61,7 +61,7 @@ class Order(NamedTuple):
     running: tuple[str, ...] | None = None
 
 
-class Slice(NamedTuple):
+class PruneBatch(NamedTuple):
     """What one transaction removed: rows, bytes of content, the units that it took; and for how long it held the writer."""
 
     rows: int
@@ -71,7 +71,7 @@ class Slice(NamedTuple):
     seconds: float = 0.0
 
 
-class Went(NamedTuple):
+class Removed(NamedTuple):
     """How much of a kind went."""
 
     rows: int = 0
@@ -85,19 +85,19 @@ class Run:
         self._running = None if running is None else tuple(running)
         self._left = deque(edges.items())
         self._size = START_SIZE
-        self.went = dict.fromkeys(edges, Went())
+        self.went = dict.fromkeys(edges, Removed())
         self.slices = 0
         self.longest_seconds = 0.0
 
-    def next_order(self) -> Order | None:
+    def next_order(self) -> PruneStep | None:
         """Return the next slice to prune; None: all is done."""
-        return Order(*self._left[0], self._size, self._running) if self._left else None
+        return PruneStep(*self._left[0], self._size, self._running) if self._left else None
 
-    def note(self, done: Slice) -> float:
+    def note(self, done: PruneBatch) -> float:
         """Take down what the slice of `next_order` has done; return for how many seconds to leave the writer alone."""
         kind = self._left[0][0]
         rows, content_bytes = self.went[kind]
-        self.went[kind] = Went(rows + done.rows, content_bytes + done.content_bytes)
+        self.went[kind] = Removed(rows + done.rows, content_bytes + done.content_bytes)
         self.slices += 1
         self.longest_seconds = max(self.longest_seconds, done.seconds)
         self._size = next_size(done.units, done.seconds)

@@ -44,7 +44,7 @@ class ViewChange(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Trackers:
+class BatchTrackers:
     """The trackers of one batch, by source and tracker id, with their events.
 
     `trackers` and `timelines` are filled by storage and grow with every event. `moved` are the keys of the trackers that changed,

@@ -48,7 +48,7 @@ class MessageRow(NamedTuple):
     received_at: int
 
 
-class SightingRow(NamedTuple):
+class RepeatedMessageRow(NamedTuple):
     """An item that left no row of its own among the messages: a further copy of one, or one without an identity."""
 
     delivery_id: str

@@ -14,17 +14,17 @@ from receiver.storage.tables.ledger import (
     LinkTable,
     MessageTable,
     QuarantineTable,
-    SightingTable,
-    TermTable,
+    RepeatedMessageTable,
+    SearchTermTable,
     TrackerTable,
     table_of,
 )
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
 
 _COMPARED = (
-    *(table_of(model) for model in (DeliveryTable, MessageTable, SightingTable, EventTable)),
+    *(table_of(model) for model in (DeliveryTable, MessageTable, RepeatedMessageTable, EventTable)),
     SUPERSEDED,
-    *(table_of(model) for model in (ChangeTable, TrackerTable, TermTable, LinkTable)),
+    *(table_of(model) for model in (ChangeTable, TrackerTable, SearchTermTable, LinkTable)),
 )
 _COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are; named anew
 _OWN = {  # each database's own: a count of writes, and what version 0.1 did not write, or otherwise

@@ -7,12 +7,20 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, select
 
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.identities import remember
-from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
 from receiver.domain.tracker_state import advance, keep_change
 from receiver.storage.statements import chunks
-from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, SightingTable, Table, TrackerTable, table_of
+from receiver.storage.tables.ledger import (
+    EventTable,
+    MessageTable,
+    QuarantineTable,
+    RepeatedMessageTable,
+    Table,
+    TrackerTable,
+    table_of,
+)
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
 
 _K = TypeVar("_K")
@@ -24,14 +32,14 @@ _SNAPSHOT = (
 _NO_STATE = {name: default for name, default in TrackerRow._field_defaults.items() if name not in {"moved_at", *_SNAPSHOT}}
 
 
-class Legacy(NamedTuple):
+class PrunedHistory(NamedTuple):
     """All that some calls made, by the calls' ids; `events` by the messages that told them, those that do not stand too.
 
     `changes` are those that a message made by taking an event back, `trackers` are as they are in the end.
     """
 
     messages: dict[str, list[MessageRow]]
-    sightings: dict[str, list[SightingRow]]
+    sightings: dict[str, list[RepeatedMessageRow]]
     apart: dict[str, list[QuarantineRow]]
     events: dict[tuple[str, str], list[EventRow]]
     changes: dict[tuple[str, str], list[ChangeRow]]
@@ -52,26 +60,26 @@ class Legacy(NamedTuple):
         return _gather((row[:3], row.digest) for row in chain.from_iterable(self.events.values()))
 
 
-def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Legacy:
+def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> PrunedHistory:
     """Return what these calls made."""
     messages: dict[str, list[MessageRow]] = {}
     for row in _of_calls(connection, MessageTable, delivery_ids):
         messages.setdefault(row.delivery_id, []).append(MessageRow(*row))
-    sightings: dict[str, list[SightingRow]] = {}
-    for row in _of_calls(connection, SightingTable, delivery_ids):
-        sightings.setdefault(row.delivery_id, []).append(SightingRow(*row))
+    sightings: dict[str, list[RepeatedMessageRow]] = {}
+    for row in _of_calls(connection, RepeatedMessageTable, delivery_ids):
+        sightings.setdefault(row.delivery_id, []).append(RepeatedMessageRow(*row))
     apart: dict[str, list[QuarantineRow]] = {}
     for row in _of_calls(connection, QuarantineTable, delivery_ids):
         apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
     kept = list(chain.from_iterable(messages.values()))
     events, changes = _read_events(connection, kept), _read_changes(connection, kept)
-    return Legacy(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
+    return PrunedHistory(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
 
 
-def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | None = None) -> None:
+def take_over(bench: BatchState, legacy: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
     """Put what a delivery, or one item of it, made on the bench, in the order in which it moved its trackers."""
 
-    def is_meant(row: MessageRow | SightingRow | QuarantineRow) -> bool:
+    def is_meant(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
         return position is None or row.position == position
 
     for message in filter(is_meant, legacy.messages.get(delivery_id, ())):
@@ -94,7 +102,7 @@ def take_over(bench: Bench, legacy: Legacy, delivery_id: str, position: int | No
     bench.quarantined += filter(is_meant, legacy.apart.get(delivery_id, ()))
 
 
-def _take_tracker(bench: Bench, legacy: Legacy, key: tuple[str, str]) -> None:
+def _take_tracker(bench: BatchState, legacy: PrunedHistory, key: tuple[str, str]) -> None:
     """Let the tracker be known with its names and shipment as they are in the end: no older snapshot can replace them."""
     final, before = legacy.trackers.get(key), bench.trackers.get(key)
     if final is None:
@@ -105,7 +113,7 @@ def _take_tracker(bench: Bench, legacy: Legacy, key: tuple[str, str]) -> None:
         bench.move(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
 
 
-def _take_event(bench: Bench, event: EventRow) -> None:
+def _take_event(bench: BatchState, event: EventRow) -> None:
     key, timelines = (event.source, event.tracker_id), bench.timelines
     standing = timelines.standing.get(event[:3])
     if key not in bench.trackers or (standing is not None and standing.digest == event.digest):
@@ -123,7 +131,7 @@ def _take_event(bench: Bench, event: EventRow) -> None:
         bench.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
 
 
-def _take_change(bench: Bench, change: ChangeRow) -> None:
+def _take_change(bench: BatchState, change: ChangeRow) -> None:
     """Let a tracker move back to an event, as it did when another one was taken back."""
     key = (change.source, change.tracker_id)
     event = bench.timelines.timeline(key).get(change.event_id)

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from receiver.clock import from_micros
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Submission
 from receiver.domain.rows import AuditRow, DeliveryRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
-from receiver.maintenance.pruned import Legacy, read_legacy, take_over
+from receiver.maintenance.pruned import PrunedHistory, read_legacy, take_over
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
-from receiver.storage.replay import ACTION, Order, Replays
+from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
 from receiver.storage.statements import Insert
 from receiver.storage.stored_deliveries import has_bytes, make_delivery, was_kept
 from receiver.storage.tables.ledger import (
@@ -29,8 +29,8 @@ from receiver.storage.tables.ledger import (
     LinkTable,
     MessageTable,
     QuarantineTable,
-    SightingTable,
-    TermTable,
+    RepeatedMessageTable,
+    SearchTermTable,
     TrackerTable,
     table_of,
 )
@@ -46,8 +46,8 @@ _BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one call
 _ROWS = 500
 
 _MADE = (
-    *(DeliveryTable, BodyTable, MessageTable, SightingTable, QuarantineTable),
-    *(EventTable, ChangeTable, TrackerTable, TermTable, LinkTable),
+    *(DeliveryTable, BodyTable, MessageTable, RepeatedMessageTable, QuarantineTable),
+    *(EventTable, ChangeTable, TrackerTable, SearchTermTable, LinkTable),
 )
 _LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable, ProcessTable)
 
@@ -56,7 +56,7 @@ Take = Callable[[Delivery], Submission]
 """Reads a kept call into messages; raises UnexpectedShape for one that brought nothing."""
 
 
-class Kept(NamedTuple):
+class RebuildCounts(NamedTuple):
     """A call with its headers and bytes (None: not kept), and what it says, if it can be decided."""
 
     row: DeliveryRow
@@ -79,10 +79,10 @@ class Rebuild:
         self._max_future = max_future
         self._transactions = Transactions(target)
         self._ledger = Ledger(target)
-        self._replays = Replays(target, max_future)
+        self._replays = ReplayDecider(target, max_future)
         self._add_deliveries = Insert(target, table_of(DeliveryTable))
         self._add_bodies = Insert(target, table_of(BodyTable))
-        self._add_terms = Insert(target, table_of(TermTable))
+        self._add_terms = Insert(target, table_of(SearchTermTable))
         self._add_links = Insert(target, table_of(LinkTable))
         self._has_legacy = False
 
@@ -118,7 +118,7 @@ class Rebuild:
     def _stream(self, statement: Any) -> Any:
         return self._source.execute(statement, execution_options={"stream_results": True, "yield_per": _ROWS})
 
-    def _steps(self) -> Iterator[list[Kept] | AuditRow]:
+    def _steps(self) -> Iterator[list[RebuildCounts] | AuditRow]:
         """Give the calls in the order in which they were decided, as many as go into one transaction, and the replays between.
 
         That order is one of commits; within one it is not on record, and taken to be that of arrival.
@@ -140,21 +140,21 @@ class Rebuild:
         if chunk:
             yield self._read(chunk)
 
-    def _read(self, rows: Sequence[DeliveryRow]) -> list[Kept]:
+    def _read(self, rows: Sequence[DeliveryRow]) -> list[RebuildCounts]:
         bodies = table_of(BodyTable)
         stored = select(bodies).where(bodies.c.delivery_id.in_([row.id for row in rows]))
         found = {row.delivery_id: (row.delivery_id, row.headers, row.body, row.answer) for row in self._source.execute(stored)}
         return [self._understand(row, found.get(row.id)) for row in rows]
 
-    def _understand(self, row: DeliveryRow, stored: tuple[str, str, bytes, bytes] | None) -> Kept:
+    def _understand(self, row: DeliveryRow, stored: tuple[str, str, bytes, bytes] | None) -> RebuildCounts:
         if stored is None or not was_kept(row) or not has_bytes(row, stored[2]):
-            return Kept(row, stored, None)
+            return RebuildCounts(row, stored, None)
         try:
-            return Kept(row, stored, self._take(make_delivery(row, stored[1], bytes(stored[2]))))
+            return RebuildCounts(row, stored, self._take(make_delivery(row, stored[1], bytes(stored[2]))))
         except ReceiverError:
-            return Kept(row, stored, None)
+            return RebuildCounts(row, stored, None)
 
-    def _keep(self, calls: Sequence[Kept]) -> None:
+    def _keep(self, calls: Sequence[RebuildCounts]) -> None:
         """Keep calls in one transaction. One that fails for its content is taken alone, and if it still does, set apart."""
         legacy = read_legacy(self._source, [call.row.id for call in calls if call.submission is None or call.blanks])
         self._has_legacy |= bool(legacy.trackers)
@@ -173,8 +173,8 @@ class Rebuild:
             harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
             self._transactions.run(lambda connection: self._decide(connection, [call._replace(submission=harmless)], legacy))
 
-    def _decide(self, connection: Connection, calls: Sequence[Kept], legacy: Legacy) -> None:
-        bench = Bench(self._max_future, from_micros(calls[0].row.decided_at))
+    def _decide(self, connection: Connection, calls: Sequence[RebuildCounts], legacy: PrunedHistory) -> None:
+        bench = BatchState(self._max_future, from_micros(calls[0].row.decided_at))
         self._ledger.read(connection, bench, [call.submission for call in calls if call.submission is not None])
         self._ledger.read_keys(connection, bench, set(legacy.trackers), legacy.message_keys(), legacy.contents())
         for call in calls:
@@ -198,7 +198,7 @@ class Rebuild:
         found = self._source.execute(select(deliveries).where(deliveries.c.id == entry.subject)).first()
         (call,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
         if call is not None and call.submission is not None:
-            submission, order = call.submission, Order.recall(entry.done_at, entry.detail)
+            submission, order = call.submission, ReplayOptions.recall(entry.done_at, entry.detail)
             try:
                 self._transactions.run(lambda connection: self._replays.replay(connection, submission, order))
             except StorageUnavailable:
@@ -208,7 +208,7 @@ class Rebuild:
 
     def _copy_names(self) -> None:
         """Copy the words and the links of trackers whose calls were taken over as they stand: what told them is gone."""
-        for model, add in ((TermTable, self._add_terms), (LinkTable, self._add_links)):
+        for model, add in ((SearchTermTable, self._add_terms), (LinkTable, self._add_links)):
             for rows in self._stream(select(table_of(model))).partitions(_ROWS):
                 values = [tuple(row) for row in rows]
                 self._transactions.run(lambda connection, a=add, v=values: a.execute(connection, v))  # type: ignore[misc]

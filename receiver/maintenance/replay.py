@@ -9,17 +9,17 @@ from receiver.domain.records import Unread
 from receiver.errors import Underway
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.storage.replay import ACTION, Order, Replayed
+from receiver.storage.replay import ACTION, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 _TRIES = 3
 
 
-class Replayer:
+class StoredReplay:
     """Replays one call at a time."""
 
-    def __init__(self, reader: Reader, desk: Desk, database: Database) -> None:
+    def __init__(self, reader: Reader, desk: WriterClient, database: Database) -> None:
         self._reader = reader
         self._desk = desk
         self._database = database
@@ -36,7 +36,7 @@ class Replayer:
 
     async def _replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
         delivery = await self._reader.read(read_kept, self._database, delivery_id)
-        order = Order(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+        order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
         if dry_run:
             shown: Replayed = await self._desk.do("replay", Unread(delivery), order)
             return shown

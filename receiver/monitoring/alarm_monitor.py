@@ -53,7 +53,7 @@ _log = structlog.get_logger()
 Do = Callable[..., Awaitable[Any]]
 
 
-class Watch:
+class AlarmMonitor:
     """Knows which alarms are on.
 
     `do` calls a method of Upkeep in a transaction, `tell` takes what began or ended and does not wait, `started_at` is since when

@@ -15,7 +15,7 @@ from receiver.errors import ReceiverError
 from receiver.monitoring.cached import Cached
 from receiver.storage.database import Database
 from receiver.storage.version import is_served
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 _MIN_FREE_BYTES = 256 * 1024 * 1024
 _MIN_FREE_SHARE = 0.02
@@ -28,7 +28,7 @@ class Health:
     def __init__(
         self,
         database: Database,
-        desk: Desk,
+        desk: WriterClient,
         alarms: Callable[[], Iterable[Mapping[str, Any]]],
         now: Callable[[], float] = monotonic,
     ) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from receiver import __version__, clock
 from receiver.access.addresses import is_loopback
-from receiver.access.operators import Operators
+from receiver.access.operators import OperatorAuth
 from receiver.clock import to_micros
 from receiver.domain.processes import RECEIVER, RELAY, Processes
 from receiver.errors import ReceiverError
@@ -25,14 +25,14 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 
 _KEPT_SECONDS = 5.0  # for as long one reading of the database serves further scrapes
 _LAG_MICROS = 3600 * 1_000_000  # of which the lag is told
 
 
-class Known(NamedTuple):
+class MeasuredState(NamedTuple):
     """What the database says; moments in microseconds, ages of events in seconds by share."""
 
     database_bytes: int
@@ -53,11 +53,11 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        tally: Tally,
-        desk: Desk,
+        tally: Counters,
+        desk: WriterClient,
         host: str,
         database: Database,
-        operators: Operators,
+        operators: OperatorAuth,
         reader: Reader,
         targets: Sequence[str],
     ) -> None:
@@ -68,7 +68,7 @@ class Metrics(Collector):
         self._operators = operators
         self._reader = reader
         self._targets = targets
-        self._known: Known | None = None
+        self._known: MeasuredState | None = None
         self._reading = Cached(self._read, _KEPT_SECONDS)
         self._page = Cached(self._render)
         tally.registry.register(self)
@@ -102,14 +102,14 @@ class Metrics(Collector):
         if self._known is not None:
             yield from _tell(self._known)
 
-    async def _read(self) -> Known | None:
+    async def _read(self) -> MeasuredState | None:
         try:
             return await self._reader.read(read_known, self._database, self._targets, to_micros(clock.now()))
         except ReceiverError:
             return None
 
 
-def read_known(database: Database, targets: Sequence[str], now: int) -> Known:
+def read_known(database: Database, targets: Sequence[str], now: int) -> MeasuredState:
     """Ask the database. `now` in microseconds. Raises StorageUnavailable."""
     last_calls: dict[str, int] = {}
     lags: dict[tuple[str, str], float] = {}
@@ -123,10 +123,12 @@ def read_known(database: Database, targets: Sequence[str], now: int) -> Known:
     alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
     targets_counts = queries.count_changes(database, targets)
     running = queries.read_processes(database, now)
-    return Known(database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, running, now)
+    return MeasuredState(
+        database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, running, now
+    )
 
 
-def _tell(known: Known) -> Iterator[Metric]:
+def _tell(known: MeasuredState) -> Iterator[Metric]:
     yield _gauge("receiver_database_bytes", "What the database takes on disk", {(): known.database_bytes})
     last_calls = {(source,): at / 1e6 for source, at in known.last_calls.items()}
     yield _gauge("receiver_last_call_timestamp_seconds", "When the last accepted call of a source came", last_calls, "source")

@@ -41,7 +41,7 @@ class Notice(NamedTuple):
     ended_at: str | None = None
 
 
-class Patience(NamedTuple):
+class NotifierTimings(NamedTuple):
     """How long is waited: between tries (which are one more), for a whole request to the URL, for a command, for what is under
     way when the service stops.
     """
@@ -52,7 +52,7 @@ class Patience(NamedTuple):
     closing_seconds: float = 5.0
 
 
-PATIENCE = Patience()
+PATIENCE = NotifierTimings()
 
 
 class NotSent(Exception):
@@ -66,10 +66,10 @@ def _ignore(_notice: Notice) -> None:
     """What is done with a notice that is settled, where nobody wants to know."""
 
 
-class Notices:
+class AlarmNotifier:
     """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
 
-    def __init__(self, url: Secret | None, command: Sequence[str], patience: Patience = PATIENCE) -> None:
+    def __init__(self, url: Secret | None, command: Sequence[str], patience: NotifierTimings = PATIENCE) -> None:
         self._on_settled: Callable[[Notice], None] = _ignore
         self._left: Counter[Notice] = Counter()
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Notices:
             senders["url"] = Poster(url, patience.url_seconds)
         if command:
             senders["command"] = self._command.run
-        self._lanes = [Lane(name, send, patience.pauses_seconds, self._settle) for name, send in senders.items()]
+        self._lanes = [NotifierChannel(name, send, patience.pauses_seconds, self._settle) for name, send in senders.items()]
 
     def start(self, on_settled: Callable[[Notice], None] = _ignore) -> None:
         """Begin to send. `on_settled` is called, in some thread, for each notice that was sent or given up everywhere.
@@ -118,7 +118,7 @@ class Notices:
             self._on_settled(notice)
 
 
-class Lane:
+class NotifierChannel:
     """One way to tell somebody, with what waits for it and the thread that sends."""
 
     def __init__(self, name: str, send: Send, pauses: Sequence[float], settle: Callable[[Notice], None]) -> None:

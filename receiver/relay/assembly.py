@@ -26,20 +26,20 @@ HANDLER = "python"
 """The kind of a target that is a function of the user's own."""
 
 
-class Known(NamedTuple):
+class ConfiguredTargets(NamedTuple):
     """A target of the settings: how it is spoken to (`http`, `nats`, `python`), and which changes it wants."""
 
     kind: str
     subscription: Subscription
 
 
-def find_targets(settings: Settings) -> tuple[Known, ...]:
+def find_targets(settings: Settings) -> tuple[ConfiguredTargets, ...]:
     """Return all targets. Raises ConfigurationError if a module cannot be had, a secret is missing, or a name is used twice."""
     for target in settings.targets:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
-    known = [Known(target.kind, target.subscription) for target in settings.targets]
-    known += [Known(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
+    known = [ConfiguredTargets(target.kind, target.subscription) for target in settings.targets]
+    known += [ConfiguredTargets(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
     if len({one.subscription.target for one in known}) < len(known):
         raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
     return tuple(known)
@@ -50,7 +50,7 @@ def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     return tuple(known.subscription for known in find_targets(settings))
 
 
-def describe_targets(database: Database, known: Sequence[Known]) -> list[dict[str, Any]]:
+def describe_targets(database: Database, known: Sequence[ConfiguredTargets]) -> list[dict[str, Any]]:
     """Return for people and programs what the settings say of each target, and what is kept of it (`queries.show_targets`).
 
     Where something is kept of a target that the settings do not name, or a running process knows it, its `kind` is None.
@@ -62,7 +62,7 @@ def describe_targets(database: Database, known: Sequence[Known]) -> list[dict[st
     subscriptions = {one.subscription.target: one for one in known}
     described = []
     for name, state in queries.show_targets(database, [*subscriptions, *sorted(running.named_targets())]).items():
-        one = subscriptions.get(name, Known("", Subscription(name)))
+        one = subscriptions.get(name, ConfiguredTargets("", Subscription(name)))
         wanted = {
             "sources": None if one.subscription.sources is None else sorted(one.subscription.sources),
             "milestones": None if one.subscription.milestones is None else sorted(one.subscription.milestones),
@@ -79,12 +79,12 @@ def has_targets(settings: Settings) -> bool:
     return bool(settings.targets) or has_handlers(settings.handlers)
 
 
-def target_names(known: Iterable[Known]) -> tuple[str, ...]:
+def target_names(known: Iterable[ConfiguredTargets]) -> tuple[str, ...]:
     """Return the names of the targets, handlers included."""
     return tuple(one.subscription.target for one in known)
 
 
-def handler_names(known: Iterable[Known]) -> list[str]:
+def handler_names(known: Iterable[ConfiguredTargets]) -> list[str]:
     """Return the names of the targets that are functions of the user's own."""
     return [one.subscription.target for one in known if one.kind == HANDLER]
 

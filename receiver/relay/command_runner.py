@@ -6,14 +6,14 @@ from typing import Any
 
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 
 
-class Clerk:
+class CommandRunner:
     """Calls methods of Upkeep in transactions on one connection, one after the other."""
 
     def __init__(self, database: Database) -> None:
-        self._upkeep = Upkeep(database)
+        self._upkeep = WriterCommands(database)
         self._transactions = Transactions(database)
         self._thread = ThreadPoolExecutor(1, "clerk")
 

@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from receiver.relay.destinations import Resolve, connect
 
 
-class Line:
+class OpenConnection:
     """The wire under a connection: can be cut by another thread, whatever the one that uses it waits for."""
 
     def __init__(self, seconds: float, *, allow_private: bool, resolve: Resolve) -> None:
@@ -51,7 +51,7 @@ class Line:
 class PlainConnection(HTTPConnection):
     """A connection over a Line."""
 
-    line: Line
+    line: OpenConnection
 
     def _new_conn(self) -> socket.socket:
         return self.line.open(self.host, self.port)
@@ -65,7 +65,7 @@ class PlainConnection(HTTPConnection):
 class SecureConnection(HTTPSConnection):
     """The same with TLS; the certificate is checked against the name, not against the address."""
 
-    line: Line
+    line: OpenConnection
 
     def _new_conn(self) -> socket.socket:
         return self.line.open(self.host, self.port)
@@ -111,7 +111,7 @@ class Connections:
             connection = PlainConnection(self._host, self._port, timeout=self._seconds)
         else:
             connection = SecureConnection(self._host, self._port, timeout=self._seconds, ssl_context=self._tls)
-        connection.line = Line(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
+        connection.line = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
         return connection
 
     def give_back(self, connection: Connection) -> None:

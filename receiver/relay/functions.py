@@ -53,7 +53,7 @@ class HandlerTarget:
             with suppress(RuntimeError):  # the relay has ended meanwhile
                 loop.call_soon_threadsafe(_set, ended, failure)
 
-        call = Call(self._function, change, reply, self._thread)
+        call = HandlerCall(self._function, change, reply, self._thread)
         call.start()
         try:
             await asyncio.shield(ended)
@@ -75,7 +75,7 @@ class HandlerTarget:
             self._thread = LoopThread()
 
 
-class Call:
+class HandlerCall:
     """One call of a handler, which replies exactly once, whatever it does."""
 
     def __init__(self, function: Callable[[Change], Any], change: Change, reply: Reply, thread: "LoopThread") -> None:

@@ -35,7 +35,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FAULTS = (OSError, HTTPException, HTTPError, ValueError)
 
 
-class Answer(NamedTuple):
+class TargetResponse(NamedTuple):
     """What counts of an answer. `retry_after` is the header as it came."""
 
     status: int
@@ -96,7 +96,7 @@ class Post:
         self._used: Connection | None = None
         self._is_cut = False
 
-    def run(self) -> Answer:
+    def run(self) -> TargetResponse:
         """Post and return the answer. Raises TimeoutError, NotAllowed, or whatever the libraries raise."""
         kept = self._connections.take()
         if kept is not None:
@@ -113,7 +113,7 @@ class Post:
             if self._used is not None:
                 self._used.line.cut()
 
-    def _call(self, connection: Connection) -> Answer:
+    def _call(self, connection: Connection) -> TargetResponse:
         with self._lock:
             if self._is_cut:
                 raise TimeoutError
@@ -123,7 +123,7 @@ class Post:
             connection.request("POST", self._path, self._body, self._headers, preload_content=False, decode_content=False)
             response = connection.getresponse()
             is_reusable = _is_read_to_its_end(connection, response)
-            return Answer(response.status, response.headers.get("retry-after"))
+            return TargetResponse(response.status, response.headers.get("retry-after"))
         finally:
             with self._lock:
                 self._used = None
@@ -133,7 +133,7 @@ class Post:
                 connection.close()
 
 
-def judge(target: str, answer: Answer, now: datetime) -> None:
+def judge(target: str, answer: TargetResponse, now: datetime) -> None:
     """Return if an answer means that the change was taken. Raises TargetGone, TargetDown or NotTaken."""
     if 200 <= answer.status < 300:
         return

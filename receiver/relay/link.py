@@ -9,7 +9,7 @@ from typing import Any, cast
 import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
-from receiver.relay.messages import Ask, Goodbye, Hello, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.messages import CommandRequest, CommandResult, Goodbye, Hello, MalformedMessage, RelayUnpacker, Wake, pack
 from receiver.relay.target_worker import Do
 
 _COMMANDS = {"exchange_changes", "release_changes", "stop_target"}
@@ -28,7 +28,7 @@ class RelayLink(asyncio.Protocol):
 
     def __init__(self, do: Do) -> None:
         self._do = do
-        self._unpacker = Unpacker()
+        self._unpacker = RelayUnpacker()
         self._asked: set[asyncio.Task[None]] = set()
         self._is_full = False
         self._is_woken = False
@@ -90,12 +90,12 @@ class RelayLink(asyncio.Protocol):
         try:
             for record in self._unpacker.feed(data):
                 self._take(record)
-        except Unreadable:
+        except MalformedMessage:
             assert self._transport is not None
             self._transport.abort()
 
     def _take(self, record: Any) -> None:
-        if isinstance(record, Ask):
+        if isinstance(record, CommandRequest):
             self._is_woken = False
             task = asyncio.create_task(self._answer(record))
             self._asked.add(task)
@@ -106,7 +106,7 @@ class RelayLink(asyncio.Protocol):
         elif isinstance(record, Goodbye):
             self._goodbye = record
 
-    async def _answer(self, asked: Ask) -> None:
+    async def _answer(self, asked: CommandRequest) -> None:
         try:
             if asked.name not in _COMMANDS:
                 raise UnexpectedShape(f"{asked.name} is not a relay's command.")
@@ -114,7 +114,7 @@ class RelayLink(asyncio.Protocol):
         except ReceiverError as error:
             result = error
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(pack(Told(asked.number, result)))
+            self._transport.write(pack(CommandResult(asked.number, result)))
 
     def _answered(self, task: "asyncio.Task[None]") -> None:
         self._asked.discard(task)
@@ -134,7 +134,7 @@ class RelayLink(asyncio.Protocol):
 def read_hello(channel: socket.socket, seconds: float) -> tuple[Any, ...]:
     """Wait for the hello of a relay and return its targets. Raises ConfigurationError."""
     channel.settimeout(seconds)
-    unpacker, hello = Unpacker(), None
+    unpacker, hello = RelayUnpacker(), None
     try:
         while hello is None:
             piece = channel.recv(_READ_BYTES)
@@ -143,7 +143,7 @@ def read_hello(channel: socket.socket, seconds: float) -> tuple[Any, ...]:
             hello = next((record for record in unpacker.feed(piece) if isinstance(record, Hello)), None)
     except TimeoutError:
         raise ConfigurationError(f"RECEIVER_HANDLERS: they were not imported within {seconds:g} seconds.") from None
-    except (ConnectionError, Unreadable):
+    except (ConnectionError, MalformedMessage):
         raise ConfigurationError("RECEIVER_HANDLERS: the process that imported them is gone.") from None
     if hello.error is not None:
         raise ConfigurationError(hello.error)

@@ -25,7 +25,7 @@ class Begin(NamedTuple):
     owner: str
 
 
-class Ask(NamedTuple):
+class CommandRequest(NamedTuple):
     """The relay wants this command done; the answer to `number` is a Told."""
 
     number: int
@@ -33,7 +33,7 @@ class Ask(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class Told(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command returned, or the error that it raised."""
 
     number: int
@@ -65,11 +65,11 @@ class Goodbye(NamedTuple):
     lacks: str | None = None
 
 
-class Unreadable(Exception):
+class MalformedMessage(Exception):
     """What came is none of the records above."""
 
 
-_KINDS = (Hello, Begin, Ask, Told, Wake, Ping, Finish, Goodbye)
+_KINDS = (Hello, Begin, CommandRequest, CommandResult, Wake, Ping, Finish, Goodbye)
 
 
 def pack(message: Any) -> bytes:
@@ -78,7 +78,7 @@ def pack(message: Any) -> bytes:
     return _LENGTH.pack(len(content)) + content
 
 
-class Unpacker:
+class RelayUnpacker:
     """Puts records together again from the pieces in which they arrive."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Unpacker:
         while len(self._waiting) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._waiting)[0]
             if end > _MAX_BYTES:
-                raise Unreadable
+                raise MalformedMessage
             if end > len(self._waiting):
                 break
             records.append(_read(bytes(self._waiting[_LENGTH.size : end])))
@@ -103,7 +103,7 @@ def _read(content: bytes) -> Any:
     try:
         record = pickle.loads(content)  # noqa: S301  of our own code, run by the same user
     except Exception:
-        raise Unreadable from None
+        raise MalformedMessage from None
     if type(record) not in _KINDS:
-        raise Unreadable
+        raise MalformedMessage
     return record

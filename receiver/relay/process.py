@@ -7,9 +7,9 @@ import structlog
 from receiver.errors import ConfigurationError
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import has_targets
-from receiver.relay.command_runner import Clerk
+from receiver.relay.command_runner import CommandRunner
 from receiver.relay.heartbeat import Heartbeat
-from receiver.relay.supervisor import PATIENCE, FirstRelay, Patience, Supervisor, start_relay
+from receiver.relay.supervisor import PATIENCE, FirstRelay, Supervisor, SupervisorTimings, start_relay
 from receiver.settings import Settings
 from receiver.storage import version
 from receiver.storage.database import Database
@@ -20,7 +20,7 @@ _LAST_BEAT_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-def run(settings: Settings, stop_seconds: float = STOP_SECONDS, patience: Patience = PATIENCE) -> None:
+def run(settings: Settings, stop_seconds: float = STOP_SECONDS, patience: SupervisorTimings = PATIENCE) -> None:
     """Relay until SIGTERM or SIGINT; what is under way then is finished. Raises ConfigurationError, SchemaOutdated."""
     database = Database(settings.database_url)
     if database.has_one_writer:
@@ -39,8 +39,8 @@ def run(settings: Settings, stop_seconds: float = STOP_SECONDS, patience: Patien
     asyncio.run(_run(database, first, stopping, patience))
 
 
-async def _run(database: Database, first: FirstRelay, stopping: Stopping, patience: Patience) -> None:
-    clerk = Clerk(database)
+async def _run(database: Database, first: FirstRelay, stopping: Stopping, patience: SupervisorTimings) -> None:
+    clerk = CommandRunner(database)
     supervisor = Supervisor(first, clerk.do, patience)
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     stopping.when_forced(supervisor.kill)

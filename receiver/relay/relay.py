@@ -7,9 +7,9 @@ from secrets import token_hex
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.retry import PACE, Pace
+from receiver.relay.retry import PACE, RetryPolicy
 from receiver.relay.target import Target
-from receiver.relay.target_worker import Do, Lane
+from receiver.relay.target_worker import Do, TargetWorker
 
 
 class Relay:
@@ -19,13 +19,13 @@ class Relay:
         self,
         targets: Sequence[Target],
         do: Do,
-        pace: Pace = PACE,
+        pace: RetryPolicy = PACE,
         owner: str | None = None,
         is_exhausted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._owner = token_hex(8) if owner is None else owner
         self._do = do
-        self._lanes = [Lane(target, do, self._owner, pace, is_exhausted) for target in targets]
+        self._lanes = [TargetWorker(target, do, self._owner, pace, is_exhausted) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

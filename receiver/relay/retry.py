@@ -14,7 +14,7 @@ _MAX_ASKED_SECONDS = 86_400
 _SECOND = 1_000_000
 
 
-class Pace(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How long is waited: between tries of a change; until a target that counts as dead, after `patience` failures in a row, gets
     the next call; at most, for everything, because one change was answered with Retry-After; for a sign that never comes.
     """
@@ -26,7 +26,7 @@ class Pace(NamedTuple):
     poll_seconds: float = 5
 
 
-PACE = Pace()
+PACE = RetryPolicy()
 
 
 def next_try(
@@ -53,7 +53,7 @@ class Circuit:
     something new: what was under way together when the target went fails together, once.
     """
 
-    pace: Pace = PACE
+    pace: RetryPolicy = PACE
     failures: int = 0
     opens_at: int = 0
     rests_until: int = 0

@@ -13,7 +13,7 @@ import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.assembly import Known, handler_names, target_names
+from receiver.relay.assembly import ConfiguredTargets, handler_names, target_names
 from receiver.relay.forker import Forker, fork_forker
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
@@ -32,7 +32,7 @@ _KILL_SECONDS = 2.0
 _log = structlog.get_logger()
 
 
-class Patience(NamedTuple):
+class SupervisorTimings(NamedTuple):
     """How long is waited, in seconds.
 
     `pauses_seconds` lie before a relay is started again, the last one before all further starts; they begin anew after it ran for
@@ -47,7 +47,7 @@ class Patience(NamedTuple):
     import_seconds: float = 120
 
 
-PATIENCE = Patience()
+PATIENCE = SupervisorTimings()
 
 
 class FirstRelay(NamedTuple):
@@ -57,7 +57,7 @@ class FirstRelay(NamedTuple):
 
     forker: Forker
     socket: socket.socket
-    targets: tuple[Known, ...]
+    targets: tuple[ConfiguredTargets, ...]
     execute: Callable[[], Forker]
 
 
@@ -99,7 +99,7 @@ class Supervisor:
     suspect.
     """
 
-    def __init__(self, first: FirstRelay, do: Do, patience: Patience = PATIENCE) -> None:
+    def __init__(self, first: FirstRelay, do: Do, patience: SupervisorTimings = PATIENCE) -> None:
         self._processes = RelayProcesses(first.forker, first.execute)
         self._first: FirstRelay | None = first
         self._do = do

@@ -14,7 +14,7 @@ import structlog
 from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
-from receiver.relay.retry import PACE, Circuit, Pace, next_try
+from receiver.relay.retry import PACE, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
 
@@ -37,14 +37,14 @@ Do = Callable[..., Awaitable[Any]]
 """Calls a method of Upkeep in a transaction, and returns its result."""
 
 
-class Lane:
+class TargetWorker:
     """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`.
 
     A failure in a process that `is_exhausted` says nothing of the change, nor of the target: it stays under way to the end.
     """
 
     def __init__(
-        self, target: Target, do: Do, owner: str, pace: Pace = PACE, is_exhausted: Callable[[], bool] = lambda: False
+        self, target: Target, do: Do, owner: str, pace: RetryPolicy = PACE, is_exhausted: Callable[[], bool] = lambda: False
     ) -> None:
         self.target = target
         self._owner = owner

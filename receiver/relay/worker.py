@@ -13,8 +13,20 @@ import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.relay.assembly import find_targets, make_targets
-from receiver.relay.command_runner import Clerk
-from receiver.relay.messages import Ask, Begin, Finish, Goodbye, Hello, Ping, Told, Unpacker, Unreadable, Wake, pack
+from receiver.relay.command_runner import CommandRunner
+from receiver.relay.messages import (
+    Begin,
+    CommandRequest,
+    CommandResult,
+    Finish,
+    Goodbye,
+    Hello,
+    MalformedMessage,
+    Ping,
+    RelayUnpacker,
+    Wake,
+    pack,
+)
 from receiver.relay.relay import Relay
 from receiver.relay.wear import Wear, find_lack
 from receiver.settings import Settings
@@ -55,7 +67,7 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
         link.say_goodbye(is_worn=lacks is not None, lacks=lacks)
         return 0
     database = Database(settings.database_url)
-    clerk = None if database.has_one_writer else Clerk(database)
+    clerk = None if database.has_one_writer else CommandRunner(database)
     worn = asyncio.Event()
 
     def on_worn() -> None:
@@ -97,7 +109,7 @@ class ServiceLink(asyncio.Protocol):
         self.finish_seconds = _ORPHANED_SECONDS
         self.is_lost = False
         self.on_wake: Callable[[], None] = _nothing
-        self._unpacker = Unpacker()
+        self._unpacker = RelayUnpacker()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -114,7 +126,7 @@ class ServiceLink(asyncio.Protocol):
         if self.is_lost:
             raise _say_lost()
         self._waiting[number] = future
-        self._transport.write(pack(Ask(number, name, arguments)))
+        self._transport.write(pack(CommandRequest(number, name, arguments)))
         result = await future
         if isinstance(result, ReceiverError):
             raise result
@@ -134,7 +146,7 @@ class ServiceLink(asyncio.Protocol):
         try:
             for record in self._unpacker.feed(data):
                 self._take(record)
-        except Unreadable:
+        except MalformedMessage:
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -150,7 +162,7 @@ class ServiceLink(asyncio.Protocol):
 
     def _take(self, record: Any) -> None:
         match record:
-            case Told(number, result):
+            case CommandResult(number, result):
                 future = self._waiting.pop(number, None)
                 if future is not None and not future.done():
                     future.set_result(result)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.access.bearer import AddressPolicy, Gate
+from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.domain.alarms import Rules
 from receiver.domain.retention import Periods
 from receiver.settings import values
@@ -125,9 +125,9 @@ class Settings(BaseSettings):
                 )
         return self
 
-    def gate(self, source: str) -> Gate:
+    def gate(self, source: str) -> AccessPolicy:
         """Return the rules of one source."""
-        return Gate(
+        return AccessPolicy(
             getattr(self, f"{source}_tokens"),
             getattr(self, f"{source}_allowed_ips"),
             getattr(self, f"{source}_ip_policy"),

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete
 from receiver.domain.records import OUTCOMES
 from receiver.domain.rows import DeliveryRow
 from receiver.storage.tables.ledger import table_of
-from receiver.storage.tables.operations import TallyTable
+from receiver.storage.tables.operations import HourlyCountTable
 
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
@@ -32,7 +32,7 @@ _RECEIVED = DeliveryRow._fields.index("received")  # and behind it the numbers b
 _MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
 
 
-class Tally(NamedTuple):
+class HourlyCount(NamedTuple):
     """What is counted together: the calls of a span with one source, outcome and code (empty: no error), by who counted."""
 
     span_seconds: int
@@ -43,18 +43,18 @@ class Tally(NamedTuple):
     code: str
 
 
-Counts = dict[Tally, tuple[int, ...]]
+Counts = dict[HourlyCount, tuple[int, ...]]
 """Totals in the order of NUMBERS."""
 
 
-class Tallies:
+class HourlyCounts:
     """The counts of one process."""
 
     def __init__(self, max_totals: int = _MAX_TOTALS) -> None:
         self._max_totals = max_totals
         self._writer = token_hex(4)
         self._totals: Counts = {}
-        self._changed: set[Tally] = set()
+        self._changed: set[HourlyCount] = set()
 
     def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
         """Count calls that are on record; return how many messages of each source had each outcome.
@@ -99,7 +99,7 @@ class Tallies:
 
     def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
         for seconds in KEPT_SECONDS:
-            tally = Tally(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            tally = HourlyCount(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
             total = self._totals.get(tally)
             self._totals[tally] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
             self._changed.add(tally)
@@ -111,7 +111,7 @@ def _numbers(row: DeliveryRow) -> tuple[int, ...]:
 
 def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
     """Set totals; `insert` makes the database's own INSERT."""
-    table = table_of(TallyTable)
+    table = table_of(HourlyCountTable)
     for tally, numbers in sorted(counts.items()):
         totals = dict(zip(NUMBERS, numbers, strict=True))
         statement = insert(table).values(**tally._asdict(), **totals)
@@ -121,7 +121,7 @@ def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Co
 
 def trim_tallies(connection: Connection, now: int) -> None:
     """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
-    table = table_of(TallyTable)
+    table = table_of(HourlyCountTable)
     for seconds, kept in KEPT_SECONDS.items():
         old = table.c.begins_at < now - kept * _SECOND
         connection.execute(delete(table).where(table.c.span_seconds == seconds, old))

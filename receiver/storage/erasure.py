@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, delete, select, union, update
 
-from receiver.domain.erasure import Erasure, KeptCall, Part, Split, Tracked, plan
+from receiver.domain.erasure import Erasure, Part, Split, StoredBody, Tracked, plan
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
@@ -23,7 +23,7 @@ from receiver.storage.tables.ledger import (
     LinkTable,
     MessageTable,
     QuarantineTable,
-    SightingTable,
+    RepeatedMessageTable,
     TrackerTable,
     table_of,
 )
@@ -71,7 +71,7 @@ def follow_trail(database: Database, source: str, tracker_id: str) -> Trail:
 
 def plan_call(
     database: Database, tracked: Tracked, splits: Mapping[str, Split], delivery_id: str, places: frozenset[int]
-) -> tuple[KeptCall, Erasure] | None:
+) -> tuple[StoredBody, Erasure] | None:
     """Return a delivery as it was read, and what has to be done to it. `splits` read bodies of the tracker's source by kind."""
     with database.read() as connection:
         call = _read_call(connection, delivery_id, places)
@@ -79,7 +79,7 @@ def plan_call(
     return None if erasure is None else (call, erasure)
 
 
-def _read_call(connection: Connection, delivery_id: str, places: frozenset[int]) -> KeptCall:
+def _read_call(connection: Connection, delivery_id: str, places: frozenset[int]) -> StoredBody:
     deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
     stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
     stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
@@ -88,7 +88,7 @@ def _read_call(connection: Connection, delivery_id: str, places: frozenset[int])
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     body = None if row is None or row.body is None else bytes(row.body)
     kept = tuple(Part(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
-    return KeptCall(delivery_id, "" if row is None else row.kind, body, places, kept)
+    return StoredBody(delivery_id, "" if row is None else row.kind, body, places, kept)
 
 
 def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
@@ -103,7 +103,7 @@ def forget_tracker(connection: Connection, source: str, tracker_id: str, failure
             connection.execute(update(table).where(*ours).values(error=FORGOTTEN))
 
 
-def erase(connection: Connection, database: Database, call: KeptCall, erasure: Erasure) -> bool:
+def erase(connection: Connection, database: Database, call: StoredBody, erasure: Erasure) -> bool:
     """Do to a delivery what was planned, if it is still as it was read; return whether it was.
 
     The race: two erasures read the same body, and the one that writes last would restore whom the other has erased. Or a replay
@@ -135,7 +135,7 @@ def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterat
     rest = select(messages.c.message_id).where(messages.c.source == source, messages.c.tracker_id == tracker_id, WITHOUT_EVENTS)
     superseded = select(SUPERSEDED.c.message_id).where(SUPERSEDED.c.source == source, SUPERSEDED.c.tracker_id == tracker_id)
     told = union(own, superseded, rest)
-    for table in (messages, table_of(SightingTable)):
+    for table in (messages, table_of(RepeatedMessageTable)):
         carried = select(table.c.delivery_id, table.c.position).where(table.c.source == source, table.c.message_id.in_(told))
         yield from (tuple(row) for row in connection.execute(carried))
     apart = select(quarantine.c.delivery_id, quarantine.c.position)
@@ -145,7 +145,7 @@ def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterat
 
 def _suspects(source: str) -> Any:
     """Select the calls in which anything may stand: unreadable ones, items without a tracker, copies with other content."""
-    deliveries, quarantine, sightings = table_of(DeliveryTable), table_of(QuarantineTable), table_of(SightingTable)
+    deliveries, quarantine, sightings = table_of(DeliveryTable), table_of(QuarantineTable), table_of(RepeatedMessageTable)
     unreadable = select(deliveries.c.id).where(NOT_ACCEPTED, deliveries.c.source == source, deliveries.c.body_bytes > 0)
     nameless = select(quarantine.c.delivery_id).where(quarantine.c.source == source, quarantine.c.tracker_id.is_(None))
     other = select(sightings.c.delivery_id).where(sightings.c.source == source, sightings.c.reason == "content_differs")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, literal_column, null
 
 from receiver.clock import to_micros
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Submission
 from receiver.domain.rows import DispatchRow, EventRow, MessageRow, ShipmentChangeRow, TrackerRow
@@ -23,8 +23,8 @@ from receiver.storage.tables.ledger import (
     LinkTable,
     MessageTable,
     QuarantineTable,
-    SightingTable,
-    TermTable,
+    RepeatedMessageTable,
+    SearchTermTable,
     TrackerTable,
     table_of,
 )
@@ -57,13 +57,13 @@ class Ledger:
         self._add_superseded = Insert(database, SUPERSEDED)
         self._add_kept_changes = Insert(database, table_of(ChangeTable))
         self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable))
-        self._add_sightings = Insert(database, table_of(SightingTable))
+        self._add_sightings = Insert(database, table_of(RepeatedMessageTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
-        self._add_terms = Insert(database, table_of(TermTable))
+        self._add_terms = Insert(database, table_of(SearchTermTable))
         self._add_dispatches = Insert(database, table_of(DispatchTable))
         self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
-    def read(self, connection: Connection, bench: Bench, batch: Sequence[Submission]) -> None:
+    def read(self, connection: Connection, bench: BatchState, batch: Sequence[Submission]) -> None:
         """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -83,7 +83,7 @@ class Ledger:
     def read_keys(
         self,
         connection: Connection,
-        bench: Bench,
+        bench: BatchState,
         trackers: set[tuple[str, str]],
         messages: Mapping[tuple[str, str], set[str]],
         events: Contents,
@@ -107,7 +107,7 @@ class Ledger:
         if revised:
             read_timelines(connection, bench.timelines, revised)
 
-    def write(self, connection: Connection, bench: Bench) -> None:
+    def write(self, connection: Connection, bench: BatchState) -> None:
         """Write what was decided, and its changes for those who want them. Raises LostRace if another process was first."""
         moved = [bench.trackers[key] for key in sorted(bench.moved)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
@@ -123,7 +123,7 @@ class Ledger:
         self._add_quarantine.execute(connection, bench.quarantined)
         self._write_dispatches(connection, bench, to_micros(bench.now))
 
-    def _write_events(self, connection: Connection, bench: Bench) -> bool:
+    def _write_events(self, connection: Connection, bench: BatchState) -> bool:
         timelines = bench.timelines
         if timelines.refreshed:
             timelines.refresh_rows()
@@ -133,7 +133,7 @@ class Ledger:
         complete = self._add_events.execute(connection, [*timelines.new.values()])
         return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
-    def _write_dispatches(self, connection: Connection, bench: Bench, now: int) -> None:
+    def _write_dispatches(self, connection: Connection, bench: BatchState, now: int) -> None:
         """Put changes into the outbox of those who want them."""
         wanted = [
             (subscription.target, change)
@@ -153,7 +153,9 @@ class Ledger:
             self._add_dispatches.execute(connection, rows)
             note_changes(connection)
 
-    def _write_shipment_changes(self, connection: Connection, bench: Bench) -> list[tuple[str, EventRow | ShipmentChangeRow]]:
+    def _write_shipment_changes(
+        self, connection: Connection, bench: BatchState
+    ) -> list[tuple[str, EventRow | ShipmentChangeRow]]:
         """Write the changes of senders' own milestones that somebody wants; return them, each with its target."""
         wanted: list[tuple[str, EventRow | ShipmentChangeRow]] = []
         rows: list[ShipmentChangeRow] = []
@@ -168,7 +170,7 @@ class Ledger:
         return wanted
 
 
-def _is_revised(bench: Bench, identity: tuple[str, str, str], digests: set[str]) -> bool:
+def _is_revised(bench: BatchState, identity: tuple[str, str, str], digests: set[str]) -> bool:
     standing = bench.timelines.standing.get(identity)
     return len(digests) > 1 or (standing is not None and standing.digest not in digests)
 

@@ -11,24 +11,24 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from receiver.clock import from_micros
-from receiver.domain.batch import Bench, name_by_state
+from receiver.domain.batch import BatchState, name_by_state
 from receiver.domain.changes import Subscription
 from receiver.domain.erasure import BLANK
 from receiver.domain.identities import better
 from receiver.domain.records import OUTCOMES, Delivery, Message, Submission, Verdict
-from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, SightingRow, TrackerRow
+from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
 from receiver.errors import NotFound, Underway, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.stored_deliveries import PRUNED, fingerprint
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, SightingTable, table_of
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable, table_of
 
 _FORCED = "force"
 ACTION = "replay"
 """What stands in the audit for a call that was decided again; the detail is that of the order."""
 
 
-class Order(NamedTuple):
+class ReplayOptions(NamedTuple):
     """How a call is to be decided again. `now` is when that is, in microseconds.
 
     `force`: messages in quarantine, and events of a message that were set apart, too, as if their identity were not kept; and no
@@ -47,8 +47,8 @@ class Order(NamedTuple):
         return _FORCED if self.force else None
 
     @classmethod
-    def recall(cls, done_at: int, detail: str | None) -> "Order":
-        """Return the order of which the audit says this."""
+    def recall(cls, done_at: int, detail: str | None) -> "ReplayOptions":
+        """Return the options that the audit log has for a replay."""
         return cls(done_at, detail == _FORCED)
 
 
@@ -66,7 +66,7 @@ class Item(NamedTuple):
         return self.before is None or self.before[:2] != self.after[:2]
 
 
-class Standing(NamedTuple):
+class TrackerStatus(NamedTuple):
     """Where a tracker stands."""
 
     status: str | None
@@ -79,8 +79,8 @@ class Movement(NamedTuple):
 
     source: str
     tracker_id: str
-    before: Standing | None
-    after: Standing
+    before: TrackerStatus | None
+    after: TrackerStatus
 
 
 class Replayed(NamedTuple):
@@ -110,7 +110,7 @@ class Replayed(NamedTuple):
         return {**self._asdict(), "items": items, "trackers": trackers}
 
 
-class Replays:
+class ReplayDecider:
     """Decides kept calls again, inside transactions of the caller."""
 
     def __init__(self, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()) -> None:
@@ -118,7 +118,7 @@ class Replays:
         self._max_future = max_future
         self._ledger = Ledger(database, subscriptions)
 
-    def replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
+    def replay(self, connection: Connection, submission: Submission, order: ReplayOptions) -> Replayed:
         """Decide a call again and return what changes. Raises NotFound, UnexpectedShape.
 
         Raises Underway if the body is no longer the one that was read: an erasure came between.
@@ -134,14 +134,14 @@ class Replays:
             savepoint.commit()
         return replayed
 
-    def _replay(self, connection: Connection, submission: Submission, order: Order) -> Replayed:
+    def _replay(self, connection: Connection, submission: Submission, order: ReplayOptions) -> Replayed:
         row = self._lock(connection, submission.delivery.id, order.as_read)
         record = _read_record(connection, row.id)
         wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=order.force)])
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
-        bench = Bench(self._max_future, from_micros(order.now), order.force)
+        bench = BatchState(self._max_future, from_micros(order.now), order.force)
         self._ledger.read(connection, bench, [submission._replace(messages=wanted)])
         known = dict(bench.trackers)
         decided = _decide(bench, submission.delivery, wanted, record)
@@ -172,7 +172,7 @@ class _Record(NamedTuple):
     """What is on record of a call's items, by their positions: rows of their own, or sightings; and what was set apart."""
 
     messages: dict[int, MessageRow]
-    sightings: dict[int, SightingRow]
+    sightings: dict[int, RepeatedMessageRow]
     apart: dict[int, list[QuarantineRow]]
 
     def is_open(self, message: Message, *, force: bool) -> bool:
@@ -192,11 +192,11 @@ class _Record(NamedTuple):
 
 
 def _read_record(connection: Connection, delivery_id: str) -> _Record:
-    messages, sightings, quarantine = table_of(MessageTable), table_of(SightingTable), table_of(QuarantineTable)
+    messages, sightings, quarantine = table_of(MessageTable), table_of(RepeatedMessageTable), table_of(QuarantineTable)
     rows = connection.execute(select(messages).where(messages.c.delivery_id == delivery_id))
     kept = {row.position: MessageRow(*row) for row in rows}
     rows = connection.execute(select(sightings).where(sightings.c.delivery_id == delivery_id))
-    seen = {row.position: SightingRow(*row) for row in rows}
+    seen = {row.position: RepeatedMessageRow(*row) for row in rows}
     apart: dict[int, list[QuarantineRow]] = {}
     rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
     for row in rows:
@@ -208,7 +208,7 @@ _Decided = dict[int, tuple[str | None, Verdict]]
 """The id and the verdict of each item that was decided, by its position."""
 
 
-def _decide(bench: Bench, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
+def _decide(bench: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
     decided: _Decided = {}
     for message in wanted:
         kept = record.messages.get(message.position)
@@ -221,22 +221,22 @@ def _decide(bench: Bench, delivery: Delivery, wanted: Sequence[Message], record:
 
 
 def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
-    rows: list[MessageRow | SightingRow] = [*record.messages.values(), *record.sightings.values()]
+    rows: list[MessageRow | RepeatedMessageRow] = [*record.messages.values(), *record.sightings.values()]
     before: _Decided = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
     after = before | decided
     return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
 
 
-def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], bench: Bench) -> Movement:
+def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], bench: BatchState) -> Movement:
     before = known.get(key)
     return Movement(*key, None if before is None else _stand(before), _stand(bench.trackers[key]))
 
 
-def _stand(tracker: TrackerRow) -> Standing:
-    return Standing(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
+def _stand(tracker: TrackerRow) -> TrackerStatus:
+    return TrackerStatus(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
 
 
-def _take_away(connection: Connection, bench: Bench, delivery_id: str, record: _Record, decided: _Decided) -> bool:
+def _take_away(connection: Connection, bench: BatchState, delivery_id: str, record: _Record, decided: _Decided) -> bool:
     """Remove what stands on record of items that are decided otherwise now, and leave the bench only the rows that are new.
 
     Returns whether anything is otherwise.
@@ -250,7 +250,7 @@ def _take_away(connection: Connection, bench: Bench, delivery_id: str, record: _
     apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
     bench.sightings = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
     bench.quarantined = [row for row in bench.quarantined if row.position in apart_otherwise]
-    for table, places in ((table_of(SightingTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
+    for table, places in ((table_of(RepeatedMessageTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
         if places:
             connection.execute(delete(table).where(table.c.delivery_id == delivery_id, table.c.position.in_(places)))
     return bool(seen_otherwise or apart_otherwise)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlmodel import Field
 
 from receiver.clock import first_id
-from receiver.domain.retention import KINDS, Slice, Went, units_of
+from receiver.domain.retention import KINDS, PruneBatch, Removed, units_of
 from receiver.errors import Underway
 from receiver.storage.database import Database
 from receiver.storage.stranded import find_stranded, prune_stranded
@@ -57,7 +57,7 @@ class PruningTable(Table, table=True):
     reached: str = Field(sa_type=Text)
 
 
-class _Shelf(NamedTuple):
+class _PruneRule(NamedTuple):
     """One kind of what goes by the time in its key: the columns of the key and the bytes, which rows an index leaves, which of
     them go, and what removes some.
     """
@@ -109,7 +109,7 @@ class Retention:
         edge: int,
         size: int,
         running: Collection[str] | None = None,
-    ) -> Slice:
+    ) -> PruneBatch:
         """Remove what is of this kind and older than `edge`, up to `size` units. Raises Underway if the claim is lost.
 
         Of changes, also those that wait for a target that is not `running`; None: only dead ones.
@@ -133,7 +133,7 @@ class Retention:
         return done
 
 
-def count_prunable(database: Database, edges: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Went]:
+def count_prunable(database: Database, edges: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Removed]:
     """Return how much would go by `Retention.prune`. It reads all of it: for an operator who asks, not for every hour."""
     shelves = _shelves()
     found = {}
@@ -149,7 +149,7 @@ def count_prunable(database: Database, edges: Mapping[str, int], running: Collec
             rows, content_bytes = connection.execute(counted).one()
             if kind == "dead_changes" and running is not None:
                 rows += _count_stranded(connection, running, edge)
-            found[kind] = Went(int(rows), int(content_bytes))
+            found[kind] = Removed(int(rows), int(content_bytes))
     return found
 
 
@@ -173,7 +173,7 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
         return counted
 
 
-def _prune_shelf(connection: Connection, shelf: _Shelf, reached: str, edge: str, size: int) -> tuple[Slice, str]:
+def _prune_shelf(connection: Connection, shelf: _PruneRule, reached: str, edge: str, size: int) -> tuple[PruneBatch, str]:
     """Prune the range of a key behind `reached`; return what went, and how far it went."""
     place, content_bytes = shelf.columns
     looked_at = select(place, content_bytes, shelf.goes).where(*shelf.narrow, place > reached, place < edge)
@@ -182,7 +182,7 @@ def _prune_shelf(connection: Connection, shelf: _Shelf, reached: str, edge: str,
     gone = [row for row in taken if row[2]]
     if gone:
         shelf.remove(connection, [row[0] for row in gone])
-    done = Slice(len(gone), sum(row[1] for row in gone), units, more)
+    done = PruneBatch(len(gone), sum(row[1] for row in gone), units, more)
     return done, taken[-1][0] if taken else reached
 
 
@@ -202,14 +202,14 @@ def _take(found: CursorResult[*tuple[Any, ...]], size: int) -> tuple[list[Sequen
     return taken, units, len(taken) == size
 
 
-def _prune_dead(connection: Connection, edge: int, size: int) -> Slice:
+def _prune_dead(connection: Connection, edge: int, size: int) -> PruneBatch:
     dead = table_of(DeadTable)
     oldest = select(dead.c.died_at).where(dead.c.died_at < edge).order_by(dead.c.died_at).limit(size)
     found = connection.execute(oldest).scalars().all()
     if not found:
-        return Slice(0, 0, 0, more=False)
+        return PruneBatch(0, 0, 0, more=False)
     gone = int(connection.execute(delete(dead).where(dead.c.died_at <= found[-1])).rowcount)
-    return Slice(gone, 0, gone, len(found) == size)
+    return PruneBatch(gone, 0, gone, len(found) == size)
 
 
 def _count_stranded(connection: Connection, running: Collection[str], edge: int | None = None) -> int:
@@ -219,19 +219,19 @@ def _count_stranded(connection: Connection, running: Collection[str], edge: int 
     return int(connection.execute(select(func.count()).select_from(rows).where(*strands)).scalar_one())
 
 
-def _add(one: Slice, other: Slice) -> Slice:
-    return Slice(one.rows + other.rows, 0, one.units + other.units, other.more)
+def _add(one: PruneBatch, other: PruneBatch) -> PruneBatch:
+    return PruneBatch(one.rows + other.rows, 0, one.units + other.units, other.more)
 
 
-def _shelves() -> dict[str, _Shelf]:
+def _shelves() -> dict[str, _PruneRule]:
     return {"bodies": _bodies(), "quarantine": _quarantine(), "refused": _refused()}
 
 
-def _bodies() -> _Shelf:
+def _bodies() -> _PruneRule:
     """Bodies and answers. The row goes: a call without one is shown as no longer kept."""
     bodies = table_of(BodyTable)
     weight = func.length(bodies.c.body) + func.length(bodies.c.answer)
-    return _Shelf(
+    return _PruneRule(
         (bodies.c.delivery_id, weight),
         (),
         true(),
@@ -239,11 +239,11 @@ def _bodies() -> _Shelf:
     )
 
 
-def _quarantine() -> _Shelf:
+def _quarantine() -> _PruneRule:
     """What is set apart: its bytes go, its reason stays."""
     quarantine = table_of(QuarantineTable)
     weight = func.length(quarantine.c.raw)
-    return _Shelf(
+    return _PruneRule(
         (quarantine.c.id, weight),
         (),
         weight > 0,
@@ -251,7 +251,7 @@ def _quarantine() -> _Shelf:
     )
 
 
-def _refused() -> _Shelf:
+def _refused() -> _PruneRule:
     """Calls that were not let in or failed, and carry no message that was kept: the whole row."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
 
@@ -259,4 +259,4 @@ def _refused() -> _Shelf:
         connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(ids)))
         connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
 
-    return _Shelf((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), is_without_content(), remove)
+    return _PruneRule((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), is_without_content(), remove)

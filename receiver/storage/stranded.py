@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
-from receiver.domain.retention import Slice
+from receiver.domain.retention import PruneBatch
 from receiver.storage.blocking import unblock
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.operations import ProcessTable
@@ -22,7 +22,9 @@ class _Place(NamedTuple):
     move: int = 0
 
 
-def prune_stranded(connection: Connection, running: Collection[str], edge: int, size: int, reached: str) -> tuple[Slice, str]:
+def prune_stranded(
+    connection: Connection, running: Collection[str], edge: int, size: int, reached: str
+) -> tuple[PruneBatch, str]:
     """Remove changes made before `edge` that wait for a stopped target, or for one that neither `running` nor a process names.
 
     Looks at the next `size` changes of one such target, in the order of their key. Returns what went, and how far this came.
@@ -30,7 +32,7 @@ def prune_stranded(connection: Connection, running: Collection[str], edge: int, 
     place = _Place(*json.loads(reached)) if reached else _Place()
     targets = [name for name in sorted(find_stranded(connection, running)) if name >= place.target]
     if not targets:
-        return Slice(0, 0, 0, more=False), ""
+        return PruneBatch(0, 0, 0, more=False), ""
     if targets[0] != place.target:
         place = _Place(targets[0])
     rows = table_of(DispatchTable)
@@ -43,7 +45,7 @@ def prune_stranded(connection: Connection, running: Collection[str], edge: int, 
         after: _Place | None = _Place(place.target, *found[-1][:3])
     else:
         after = _Place(targets[1]) if len(targets) > 1 else None
-    return Slice(gone, 0, len(found), more=after is not None), json.dumps(after) if after else ""
+    return PruneBatch(gone, 0, len(found), more=after is not None), json.dumps(after) if after else ""
 
 
 def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:

@@ -15,19 +15,19 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan
 
 from receiver import clock
-from receiver.access.guard import Door, Doorman
+from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
-from receiver.access.operators import Operators
+from receiver.access.operators import OperatorAuth
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import ReceiverError
 from receiver.maintenance.prune import Pruner
-from receiver.maintenance.replay import Replayer
-from receiver.monitoring.alarm_monitor import Watch
+from receiver.maintenance.replay import StoredReplay
+from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.monitoring.health import Health
 from receiver.monitoring.metrics import Metrics
-from receiver.monitoring.notifier import Notices
+from receiver.monitoring.notifier import AlarmNotifier
 from receiver.processes.stopping import Stopping
-from receiver.relay.assembly import Known
+from receiver.relay.assembly import ConfiguredTargets
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
 from receiver.settings import Settings
@@ -37,10 +37,10 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.api.endpoints import MAX_LIST_BYTES, PREFIX, Api
 from receiver.web.api.openapi import describe
-from receiver.web.api.questions import Questions
+from receiver.web.api.questions import ReadEndpoints
 from receiver.web.api.replay import ReplayEndpoint
 from receiver.web.api.retention import RetentionApi
-from receiver.web.body import BodyReader, Memory
+from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.limits import BodyLimits
@@ -50,10 +50,10 @@ from receiver.web.responses import on_client_gone, on_fault, on_http_exception, 
 from receiver.web.safety import SafeAnswers
 from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
-from receiver.web.webhooks import Webhook
+from receiver.web.webhooks import WebhookEndpoint
 from receiver.web.wrong_tokens import WrongTokens
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 
 _BODY_BYTES = 32 * 2**20  # of all calls that are read or wait; at least four of the largest size allowed
 
@@ -74,22 +74,22 @@ def create_app(
     extra_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the service. `channel` leads to the writing process; `relay` is there where there are targets or handlers."""
-    tally = Tally()
-    desk = Desk(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
+    tally = Counters()
+    desk = WriterClient(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
-    doorman = Doorman(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
+    doorman = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     wrong_tokens = WrongTokens(desk.do)
-    operators = Operators(settings.ops_tokens, doorman, tally.ops_refused, wrong_tokens.note, TokenUses(desk.tell).note)
+    operators = OperatorAuth(settings.ops_tokens, doorman, tally.ops_refused, wrong_tokens.note, TokenUses(desk.tell).note)
     reader = Reader(database)
-    notices = Notices(settings.alarm_url, settings.alarm_command)
-    watch = Watch(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
+    notices = AlarmNotifier(settings.alarm_url, settings.alarm_command)
+    watch = AlarmMonitor(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
     targets = () if relay is None else relay.targets
     pruner = Pruner(settings.periods(), desk.do, _names(targets))
     supervisor = None if relay is None else Supervisor(relay, desk.do)
     heartbeat = Heartbeat(desk.do, _names(targets), RelayState if supervisor is None else supervisor.state)
     health = Health(database, desk, partial(_find_warnings, watch, supervisor))
     metrics = Metrics(tally, desk, settings.host, database, operators, reader, _names(targets))
-    replayer = Replayer(reader, desk, database)
+    replayer = StoredReplay(reader, desk, database)
     doors = _make_doors(settings, doorman)
     routes = [
         *_make_senders_routes(settings, database, doors, desk),
@@ -109,26 +109,26 @@ def create_app(
 def _make_api(
     settings: Settings,
     database: Database,
-    operators: Operators,
+    operators: OperatorAuth,
     reader: Reader,
-    desk: Desk,
+    desk: WriterClient,
     windows: SetupWindows,
-    targets: tuple[Known, ...],
+    targets: tuple[ConfiguredTargets, ...],
 ) -> Api:
-    questions = Questions(database, settings.sources(), targets).table()
+    questions = ReadEndpoints(database, settings.sources(), targets).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
     return Api(operators, reader, desk, windows, questions, description, database, _names(targets))
 
 
-def _names(targets: Sequence[Known]) -> list[str]:
+def _names(targets: Sequence[ConfiguredTargets]) -> list[str]:
     return [known.subscription.target for known in targets]
 
 
 def _make_asgi(
     routes: Sequence[BaseRoute],
     lifespan: Lifespan[Starlette],
-    doors: Mapping[str, Door],
-    desk: Desk,
+    doors: Mapping[str, RequestGuard],
+    desk: WriterClient,
     max_body_bytes: int,
 ) -> ASGIApp:
     """Return what every request passes through: path, framing, routes, and errors in the form that all have."""
@@ -145,22 +145,24 @@ def _make_asgi(
     return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), doors, desk)))
 
 
-def _make_doors(settings: Settings, doorman: Doorman) -> dict[str, Door]:
+def _make_doors(settings: Settings, doorman: ClientResolver) -> dict[str, RequestGuard]:
     """Return the paths that senders call."""
     doors = {
-        source.path: Door(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
+        source.path: RequestGuard(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
         for source in settings.sources()
     }
     return doors | {
-        CUSTOMERS_PATH: Door("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
+        CUSTOMERS_PATH: RequestGuard("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
     }
 
 
-def _make_senders_routes(settings: Settings, database: Database, doors: Mapping[str, Door], desk: Desk) -> list[Route]:
-    memory = Memory(max(_BODY_BYTES, 4 * settings.max_body_bytes))
+def _make_senders_routes(
+    settings: Settings, database: Database, doors: Mapping[str, RequestGuard], desk: WriterClient
+) -> list[Route]:
+    memory = MemoryBudget(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
     routes = [
-        Route(source.path, Webhook(source, doors[source.path], bodies, desk, settings.ops_tokens))
+        Route(source.path, WebhookEndpoint(source, doors[source.path], bodies, desk, settings.ops_tokens))
         for source in settings.sources()
     ]
     return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(doors[CUSTOMERS_PATH], database, desk))]
@@ -170,10 +172,10 @@ def _make_lifespan(
     settings: Settings,
     database: Database,
     channel: socket.socket,
-    desk: Desk,
+    desk: WriterClient,
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
-    watch: Watch,
-    notices: Notices,
+    watch: AlarmMonitor,
+    notices: AlarmNotifier,
     wrong_tokens: WrongTokens,
     supervisor: Supervisor | None,
     stopping: Stopping,
@@ -199,7 +201,7 @@ def _make_lifespan(
     return lifespan
 
 
-def _find_warnings(watch: Watch, supervisor: Supervisor | None) -> list[Mapping[str, Any]]:
+def _find_warnings(watch: AlarmMonitor, supervisor: Supervisor | None) -> list[Mapping[str, Any]]:
     """Return the alarms that are on, and a relay that does not run."""
     lost = [] if supervisor is None or supervisor.state().is_running else [{"name": "relay"}]
     return [*watch.on(), *lost]
@@ -209,12 +211,12 @@ async def _end_reads(database: Database, stopping: Stopping) -> None:
     await asyncio.to_thread(database.end_reads, stopping.left(_READS_SHARE))
 
 
-async def _close_desk(desk: Desk, stopping: Stopping) -> None:
+async def _close_desk(desk: WriterClient, stopping: Stopping) -> None:
     await desk.close(stopping.left(_DESK_SHARE))
 
 
 @asynccontextmanager
-async def _supervising(supervisor: Supervisor, database: Database, desk: Desk, stopping: Stopping) -> AsyncIterator[None]:
+async def _supervising(supervisor: Supervisor, database: Database, desk: WriterClient, stopping: Stopping) -> AsyncIterator[None]:
     """Have the relay run as long as the block lasts; it is asked to finish as soon as the service is."""
     loop = asyncio.get_running_loop()
 

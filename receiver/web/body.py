@@ -8,7 +8,7 @@ from receiver.errors import BodyIncomplete, BodyTooLarge, Busy
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-class Memory:
+class MemoryBudget:
     """How many bytes of bodies may be in the process at once, read or waiting."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -28,7 +28,7 @@ class Memory:
 class BodyReader:
     """Reads bodies within the limits. The time is the server's to bound: it ends the connection (`web/server.py`)."""
 
-    def __init__(self, max_bytes: int, memory: Memory) -> None:
+    def __init__(self, max_bytes: int, memory: MemoryBudget) -> None:
         self._max_bytes = max_bytes
         self._memory = memory
 

@@ -8,13 +8,13 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
-from receiver.access.guard import NOT_ADMITTED, Door
+from receiver.access.guard import NOT_ADMITTED, RequestGuard
 from receiver.domain.records import Answer, Delivery, Submission
 from receiver.errors import CallerGone, NoCustomerList, ReceiverError, StorageUnavailable
 from receiver.storage.customers import CustomerList, latest_list, read_page
 from receiver.storage.database import Database
 from receiver.web.responses import send_answer
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 CUSTOMERS_PATH = "/shiipp/customers"
 _JSON = (b"content-type", b"application/json")
@@ -25,7 +25,7 @@ _Found = tuple[CustomerList, list[tuple[str, str]]]
 class CustomerEndpoint:
     """The endpoint, as an ASGI application."""
 
-    def __init__(self, door: Door, database: Database, desk: Desk) -> None:
+    def __init__(self, door: RequestGuard, database: Database, desk: WriterClient) -> None:
         self._door = door
         self._database = database
         self._desk = desk

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.access.guard import NOT_ADMITTED, Door
+from receiver.access.guard import NOT_ADMITTED, RequestGuard
 from receiver.domain import answers
 from receiver.domain.records import Answer
 from receiver.errors import ReceiverError
 from receiver.web.protocol import find_refusal
 from receiver.web.responses import send_answer
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 
 class RefusedRequests:
     """Lets requests through that are framed well. `doors` are those of the sources, by path."""
 
-    def __init__(self, app: ASGIApp, doors: Mapping[str, Door], desk: Desk) -> None:
+    def __init__(self, app: ASGIApp, doors: Mapping[str, RequestGuard], desk: WriterClient) -> None:
         self._app = app
         self._doors = doors
         self._desk = desk

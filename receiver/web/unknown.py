@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from starlette.types import Receive, Scope, Send
 
 from receiver.access.bearer import Admission
-from receiver.access.guard import Caller, Door
+from receiver.access.guard import Client, RequestGuard
 from receiver.errors import NotFound
 from receiver.web.responses import is_ops, send_answer
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 _NO_SOURCE = "Unknown path. There are no webhook URLs: no source has a token."
 _WORD = re.compile(r"[^\W_]+")
@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W_]+")
 class UnknownPath:
     """The endpoint of every path without a route. `doors` are those of the paths that senders call."""
 
-    def __init__(self, doors: Sequence[Door], desk: Desk) -> None:
+    def __init__(self, doors: Sequence[RequestGuard], desk: WriterClient) -> None:
         self._doors = doors
         self._desk = desk
 
@@ -33,7 +33,9 @@ class UnknownPath:
         nearest = find_nearest(scope["path"], recognised)
         await self._refuse(scope, send, caller, *recognised[nearest[0]], nearest)
 
-    async def _refuse(self, scope: Scope, send: Send, caller: Caller, door: Door, token: str, nearest: Sequence[str]) -> None:
+    async def _refuse(
+        self, scope: Scope, send: Send, caller: Client, door: RequestGuard, token: str, nearest: Sequence[str]
+    ) -> None:
         """Put the request on record. The token is only noted: a call that brought nothing in is no use of it."""
         noted = Admission(None, f"unknown path, right token ({token})")
         delivery = door.make_delivery(scope, caller, noted, b"")._replace(path=door.show_path(scope["path"]))

@@ -10,22 +10,24 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.access import probe
 from receiver.access.bearer import Secret
-from receiver.access.guard import NOT_ADMITTED, Caller, Door
+from receiver.access.guard import NOT_ADMITTED, Client, RequestGuard
 from receiver.domain import answers
 from receiver.domain.records import Answer, Delivery, Submission, Unread
 from receiver.errors import Busy, Refused, UnexpectedShape
 from receiver.sources import Source, intake
 from receiver.web.body import BodyReader
 from receiver.web.responses import send_answer
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 MAX_READ_HERE_BYTES = 32 * 2**10
 
 
-class Webhook:
+class WebhookEndpoint:
     """The endpoint of one path of one sender, as an ASGI application. With an ops token `doctor` makes its probes."""
 
-    def __init__(self, source: Source, door: Door, bodies: BodyReader, desk: Desk, ops_tokens: Sequence[Secret]) -> None:
+    def __init__(
+        self, source: Source, door: RequestGuard, bodies: BodyReader, desk: WriterClient, ops_tokens: Sequence[Secret]
+    ) -> None:
         self._source = source
         self._door = door
         self._bodies = bodies
@@ -60,11 +62,11 @@ class Webhook:
         finally:
             self._bodies.release(body)
 
-    def _is_probe(self, caller: Caller) -> bool:
+    def _is_probe(self, caller: Client) -> bool:
         headers = caller.headers
         return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, caller.arrived)
 
-    async def _answer_probe(self, scope: Scope, receive: Receive, caller: Caller) -> Answer:
+    async def _answer_probe(self, scope: Scope, receive: Receive, caller: Client) -> Answer:
         """Answer as a sender would be, and record, count and note nothing. A body that has to be stored is refused."""
         try:
             self._door.admit(scope, caller)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from receiver import clock
-from receiver.access.rate_limit import Allowance
+from receiver.access.rate_limit import TokenBucket
 from receiver.clock import iso, new_id, to_micros
 from receiver.domain.rows import AuditRow
 from receiver.errors import ReceiverError
@@ -38,7 +38,7 @@ class WrongTokens:
         self._do = do
         self._first_sum_seconds = first_sum_seconds
         self._sum_seconds = first_sum_seconds
-        self._single_rows = Allowance(_SINGLE_ROWS, _SINGLE_ROWS_PER_SECOND)
+        self._single_rows = TokenBucket(_SINGLE_ROWS, _SINGLE_ROWS_PER_SECOND)
         self._rows: deque[AuditRow] = deque()
         self._summed = 0
         self._since = 0

@@ -12,12 +12,12 @@ from typing import Any
 import structlog
 
 from receiver import clock
-from receiver.access.rate_limit import Allowance
+from receiver.access.rate_limit import TokenBucket
 from receiver.domain import answers
 from receiver.domain.records import Answer, Delivery, Submission, Unread
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
 from receiver.processes.repeating import repeat
-from receiver.writer.counters import Tally
+from receiver.writer.counters import Counters
 from receiver.writer.wire import Do, Keep, Read, Replies, Unpacker, pack
 
 _COUNT_SECONDS = 5.0
@@ -30,15 +30,15 @@ _Read = Callable[[], Submission | Unread]
 _log = structlog.get_logger()
 
 
-class Desk(asyncio.Protocol):
+class WriterClient(asyncio.Protocol):
     """Where calls wait for their commit, for a bounded time, and in a bounded number."""
 
-    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], tally: Tally) -> None:
+    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], tally: Counters) -> None:
         self._max_waiting = max_waiting
         self._timeout_seconds = timeout_seconds
         self._on_lost = on_lost
         self._tally = tally
-        self._allowance = Allowance()
+        self._allowance = TokenBucket()
         self._unpacker = Unpacker()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}

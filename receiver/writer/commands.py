@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, false, insert, select, update
 
 from receiver import clock
-from receiver.domain.erasure import Erasure, KeptCall
+from receiver.domain.erasure import Erasure, StoredBody
 from receiver.domain.records import Answer
 from receiver.domain.rows import AuditRow, DeliveryRow, SessionRow
 from receiver.domain.storable import MAX_KEY_CHARACTERS, make_storable
@@ -20,7 +20,7 @@ from receiver.storage.dropping import drop_target
 from receiver.storage.erasure import erase, forget_tracker
 from receiver.storage.outbox import Outbox
 from receiver.storage.processes import note_processes, remove_process
-from receiver.storage.replay import Replays
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.retention import Retention
 from receiver.storage.sessions import begin_session, end_session, trim_sessions
 from receiver.storage.suspects import has_suspects, release
@@ -36,10 +36,10 @@ MAX_GUESSES = 1000
 """Entries of the audit that strangers can cause: the newest are kept."""
 
 
-class Upkeep:
+class WriterCommands:
     """Writes for the writer's transactions. Only with `replays` can calls be decided again."""
 
-    def __init__(self, database: Database, replays: Replays | None = None) -> None:
+    def __init__(self, database: Database, replays: ReplayDecider | None = None) -> None:
         if replays is not None:
             self.replay = replays.replay
         self._database = database
@@ -137,7 +137,7 @@ class Upkeep:
         self.note(connection, entry._replace(detail=f"{served} customers"))
         return served
 
-    def erase(self, connection: Connection, call: KeptCall, erasure: Erasure) -> bool:
+    def erase(self, connection: Connection, call: StoredBody, erasure: Erasure) -> bool:
         """Erase from a delivery what was planned; return False if it was changed since it was read."""
         return erase(connection, self._database, call, erasure)
 

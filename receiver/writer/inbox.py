@@ -10,19 +10,19 @@ from sqlalchemy import Connection
 
 from receiver.clock import to_micros
 from receiver.domain import answers
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import OUTCOMES, Answer, Delivery, Message, Submission
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReadingFailed, ReceiverError, name_error
-from receiver.storage.counters import Tallies
+from receiver.storage.counters import HourlyCounts
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 
 _log = structlog.get_logger()
 _NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
@@ -35,14 +35,14 @@ class Inbox:
     def __init__(
         self,
         transactions: Transactions,
-        upkeep: Upkeep,
+        upkeep: WriterCommands,
         database: Database,
         max_future: timedelta,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
         self._transactions = transactions
         self._upkeep = upkeep
-        self.tallies = Tallies()
+        self.tallies = HourlyCounts()
         self._written: list[DeliveryRow] = []
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._undecidable: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class Inbox:
         No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
         keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
-        bench = Bench(self._max_future, now)
+        bench = BatchState(self._max_future, now)
         self._ledger.read(connection, bench, batch)
         results = []
         for submission in batch:

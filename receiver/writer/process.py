@@ -25,15 +25,15 @@ from receiver import clock
 from receiver.domain import answers
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Submission, Unread
-from receiver.domain.retention import Slice
+from receiver.domain.retention import PruneBatch
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
 from receiver.logs import setup
 from receiver.logs.outage import Outage
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, find_fault
-from receiver.storage.replay import Replays
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from receiver.writer.inbox import Inbox
 from receiver.writer.wire import Batch, Do, Keep, Read, Replies, Unpacker, pack, read_arguments
 
@@ -116,7 +116,7 @@ class Writer:
         self._channel = channel
         self._read = read
         self._transactions = Transactions(database)
-        self._upkeep = Upkeep(database, Replays(database, max_future, subscriptions))
+        self._upkeep = WriterCommands(database, ReplayDecider(database, max_future, subscriptions))
         self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Keep | Read | Do] = deque()
@@ -216,7 +216,7 @@ class Writer:
             method, arguments = getattr(self._upkeep, request.name), read_arguments(request.arguments, self._read)
             began = monotonic()
             result = self._transactions.run(lambda connection: method(connection, *arguments))
-            if isinstance(result, Slice):  # what calls had to wait for, the commit included
+            if isinstance(result, PruneBatch):  # what calls had to wait for, the commit included
                 return result._replace(seconds=monotonic() - began)
             return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result
         except ReceiverError as error:

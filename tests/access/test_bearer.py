@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from receiver.access.addresses import Address
-from receiver.access.bearer import AddressPolicy, Admission, Gate, Secret, match_bearer
+from receiver.access.bearer import AccessPolicy, AddressPolicy, Admission, Secret, match_bearer
 from receiver.errors import AddressNotAllowed, Refused, Unauthorized
 
 OLD, NEW = Secret("old", "correct-horse-1"), Secret("new", "battery-staple-2")
@@ -18,8 +18,8 @@ UNKNOWN = "an entry of X-Forwarded-For is not an address"
 RIGHT = [b"Bearer correct-horse-1"]
 
 
-def make_gate(policy: AddressPolicy = AddressPolicy.ENFORCE) -> Gate:
-    return Gate((OLD, NEW), (ip_network("54.161.7.2"), ip_network("2001:db8::/32")), policy)
+def make_gate(policy: AddressPolicy = AddressPolicy.ENFORCE) -> AccessPolicy:
+    return AccessPolicy((OLD, NEW), (ip_network("54.161.7.2"), ip_network("2001:db8::/32")), policy)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_stranger_without_a_token_learns_nothing_of_the_list() -> None:
         pytest.param(lambda secret: f"{secret}", id="f-string"),
         pytest.param("{0!s:>80} {0!r}".format, id="format"),
         pytest.param(lambda secret: repr({"tokens": [secret]}), id="inside a container"),
-        pytest.param(lambda secret: repr(Gate((secret,), (), AddressPolicy.OFF)), id="inside a gate"),
+        pytest.param(lambda secret: repr(AccessPolicy((secret,), (), AddressPolicy.OFF)), id="inside a gate"),
     ],
 )
 def test_a_secret_shows_its_name_alone(show: Callable[[Secret], str]) -> None:

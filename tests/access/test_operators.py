@@ -179,7 +179,7 @@ def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
     ours = AuditRow(new_id(at), to_micros(at), "anna", None, "prune", "database", None)
     guesses = [AuditRow(new_id(at), to_micros(at), "nobody", None, GUESS, "api", str(number)) for number in range(9)]
     with opened(database_url) as store:
-        work = commands.Upkeep(store.database)
+        work = commands.WriterCommands(store.database)
         store.transactions.run(lambda connection: work.note(connection, ours))
         for row in sorted(guesses):
             store.transactions.run(partial(work.note_wrong_token, entry=row))

@@ -17,7 +17,7 @@ from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
 from tests.bench.places import Places
 from tests.bench.report import machine_table, make_goals_table
-from tests.bench.stand import Bench, Toll
+from tests.bench.stand import BatchState, Toll
 from tests.harness.postgresql import find_binaries
 
 _DATA = Path(__file__).parents[2] / "data"
@@ -48,7 +48,7 @@ _QUICK = Size(rounds=1, seconds=2, large=100_000, times=30)
 class Report:
     """Prints what the sections found, and gathers what is wanted of it."""
 
-    def __init__(self, console: Console, bench: Bench, size: Size) -> None:
+    def __init__(self, console: Console, bench: BatchState, size: Size) -> None:
         self._console = console
         self._bench = bench
         self._size = size
@@ -115,7 +115,7 @@ def main() -> None:
         console.print(machine_table(machine.describe(directory)))
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
-            report = Report(console, Bench(places, Toll(), size.seconds, status.update), size)
+            report = Report(console, BatchState(places, Toll(), size.seconds, status.update), size)
             for section in given.sections or _UNASKED:
                 run: Callable[[], None] = getattr(report, section)
                 run()

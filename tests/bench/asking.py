@@ -11,9 +11,9 @@ from rich.table import Table
 from receiver.storage.database import Database
 from tests.bench.figures import Goal, Latency, summarise
 from tests.bench.load import Paced
-from tests.bench.queries import Asker, Question
+from tests.bench.queries import Asker, ReadEndpoint
 from tests.bench.report import make_table
-from tests.bench.stand import Bench
+from tests.bench.stand import BatchState
 
 WANTED_MS = 50.0
 _UNMEASURED = 10  # statements are compiled, and prepared after some executions
@@ -33,7 +33,7 @@ Results = Mapping[str, Answers]
 _Rest = Callable[[float], object]
 
 
-def measure_beside(bench: Bench, times: int) -> Results:
+def measure_beside(bench: BatchState, times: int) -> Results:
     """Ask each database each question so many times while calls come in; half of the time, as the machine is theirs too."""
     results = {}
     for name, on_postgresql in bench.databases():
@@ -50,7 +50,7 @@ def measure_beside(bench: Bench, times: int) -> Results:
     return results
 
 
-def measure_alone(bench: Bench, times: int) -> Results:
+def measure_alone(bench: BatchState, times: int) -> Results:
     """Ask each database each question so many times, and nothing else."""
     results = {}
     for name, on_postgresql in bench.databases():
@@ -62,7 +62,7 @@ def measure_alone(bench: Bench, times: int) -> Results:
 
 
 @contextmanager
-def _asking(url: str) -> Iterator[Sequence[Question]]:
+def _asking(url: str) -> Iterator[Sequence[ReadEndpoint]]:
     """Give the questions for a database; to draw their parameters takes a while."""
     database = Database(url)
     try:
@@ -71,7 +71,9 @@ def _asking(url: str) -> Iterator[Sequence[Question]]:
         database.close()
 
 
-def _ask_all(bench: Bench, questions: Sequence[Question], times: int, doing: str, rest: _Rest) -> Mapping[str, Sequence[float]]:
+def _ask_all(
+    bench: BatchState, questions: Sequence[ReadEndpoint], times: int, doing: str, rest: _Rest
+) -> Mapping[str, Sequence[float]]:
     group, micros = "", {}
     for question in questions:
         group = group if question.name.startswith(" ") else question.name
@@ -81,7 +83,7 @@ def _ask_all(bench: Bench, questions: Sequence[Question], times: int, doing: str
     return micros
 
 
-def _ask(question: Question, times: int, rest: _Rest) -> Sequence[float]:
+def _ask(question: ReadEndpoint, times: int, rest: _Rest) -> Sequence[float]:
     """Return how long each answer took. After each there is a rest of as long."""
     draw = Random(question.name)
     for _ in range(_UNMEASURED):

@@ -11,7 +11,7 @@ from tests.bench.figures import Goal
 from tests.bench.load import Load
 from tests.bench.places import Place, Places
 from tests.bench.report import make_table
-from tests.bench.stand import Bench
+from tests.bench.stand import BatchState
 
 _FULL_SPEED = 30_000  # calls/s of the bare server for which the wanted rate of grouped updates is stated
 _GROUPED = 15_000  # updates/s wanted then
@@ -60,7 +60,7 @@ def make_cases(large: int, *, with_postgresql: bool) -> list[Case]:
     return [case for case in cases if with_postgresql or not case.on_postgresql]
 
 
-def measure(bench: Bench, cases: Sequence[Case], rounds: int) -> Results:
+def measure(bench: BatchState, cases: Sequence[Case], rounds: int) -> Results:
     """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
     results: dict[Case, list[Figures]] = {case: [] for case in cases}
     for number in range(rounds):
@@ -70,7 +70,7 @@ def measure(bench: Bench, cases: Sequence[Case], rounds: int) -> Results:
     return results
 
 
-def _run(bench: Bench, case: Case) -> Figures:
+def _run(bench: BatchState, case: Case) -> Figures:
     with _place(bench.places, case) as place:
         if case.is_large:
             place.read_indexes()

@@ -15,7 +15,7 @@ from tests.bench.figures import Goal
 from tests.bench.load import LEAD_SECONDS, Paced
 from tests.bench.report import make_table
 from tests.bench.service import Process
-from tests.bench.stand import Bench
+from tests.bench.stand import BatchState
 
 _SHARES = (0.25, 0.5, 0.75)
 _WANTED_MS = 25.0  # p99 at half the rate
@@ -31,7 +31,7 @@ class Line(NamedTuple):
     paced: Paced
 
 
-def measure(bench: Bench) -> list[Line]:
+def measure(bench: BatchState) -> list[Line]:
     """Run the bare server, then ours on each database."""
     lines = list(_check_client(bench))
     for name, on_postgresql in bench.databases():
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> list[Line]:
     return lines
 
 
-def _check_client(bench: Bench) -> Iterator[Line]:
+def _check_client(bench: BatchState) -> Iterator[Line]:
     bench.tell("steady rates: the bare server")
     with bench.places.fresh(on_postgresql=False) as place, bench.toll.stand("bare", place) as stand:
         stand.warm_up()

@@ -38,7 +38,7 @@ _STORM = "SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*)
 _OFTEN = "SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :message_id"
 
 
-class Question(NamedTuple):
+class ReadEndpoint(NamedTuple):
     """Something to ask, with parameters that are drawn each time."""
 
     name: str
@@ -58,82 +58,94 @@ class Asker:
             self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
             self._now: int = connection.execute(text(_NOW)).scalar_one()
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[ReadEndpoint]:
         """Return all questions, in the order of the table."""
         return [*self._lists_of_trackers(), *self._searches(), *self._lists_of_calls(), *self._single(), *self._others()]
 
-    def _lists_of_trackers(self) -> Iterator[Question]:
+    def _lists_of_trackers(self) -> Iterator[ReadEndpoint]:
         ask = self._list_trackers
-        yield Question("trackers", lambda _: ask(TrackerFilter()))
-        yield Question("  deep page", lambda draw: ask(TrackerFilter(), self._moved(draw)))
-        yield Question("  200 a page, deep", lambda draw: ask(TrackerFilter(), self._moved(draw), 200))
-        yield Question("  at a milestone, deep", lambda d: ask(TrackerFilter(milestone=d.choice(_MILESTONES)), self._moved(d)))
-        yield Question("  at a rare milestone", lambda _: ask(TrackerFilter(milestone="customs_hold")))
-        yield Question("  of a rare source", lambda _: ask(TrackerFilter(source="shiipp")))
-        yield Question("  moved in some days", lambda draw: ask(self._moved_between(draw)))
-        yield Question("  stuck", lambda draw: ask(TrackerFilter(stuck_since=self._some_days_ago(draw))))
-        yield Question("  sender's view differs", lambda _: ask(TrackerFilter(milestone_differs=True)))
-        yield Question("  differs, deep", lambda d: ask(TrackerFilter(milestone_differs=True), self._moved(d)))
-        yield Question("  does not differ, deep", lambda d: ask(TrackerFilter(milestone_differs=False), self._moved(d)))
-        yield Question("  stuck, deep", lambda d: ask(TrackerFilter(stuck_since=self._some_days_ago(d)), self._moved(d)))
+        yield ReadEndpoint("trackers", lambda _: ask(TrackerFilter()))
+        yield ReadEndpoint("  deep page", lambda draw: ask(TrackerFilter(), self._moved(draw)))
+        yield ReadEndpoint("  200 a page, deep", lambda draw: ask(TrackerFilter(), self._moved(draw), 200))
+        yield ReadEndpoint(
+            "  at a milestone, deep", lambda d: ask(TrackerFilter(milestone=d.choice(_MILESTONES)), self._moved(d))
+        )
+        yield ReadEndpoint("  at a rare milestone", lambda _: ask(TrackerFilter(milestone="customs_hold")))
+        yield ReadEndpoint("  of a rare source", lambda _: ask(TrackerFilter(source="shiipp")))
+        yield ReadEndpoint("  moved in some days", lambda draw: ask(self._moved_between(draw)))
+        yield ReadEndpoint("  stuck", lambda draw: ask(TrackerFilter(stuck_since=self._some_days_ago(draw))))
+        yield ReadEndpoint("  sender's view differs", lambda _: ask(TrackerFilter(milestone_differs=True)))
+        yield ReadEndpoint("  differs, deep", lambda d: ask(TrackerFilter(milestone_differs=True), self._moved(d)))
+        yield ReadEndpoint("  does not differ, deep", lambda d: ask(TrackerFilter(milestone_differs=False), self._moved(d)))
+        yield ReadEndpoint("  stuck, deep", lambda d: ask(TrackerFilter(stuck_since=self._some_days_ago(d)), self._moved(d)))
 
-    def _searches(self) -> Iterator[Question]:
+    def _searches(self) -> Iterator[ReadEndpoint]:
         ask = self._list_trackers
-        yield Question("search by 1 letter", lambda draw: ask(TrackerFilter(draw.choice("0123456789abcdefs"))))
-        yield Question("  by 6 letters", lambda draw: ask(TrackerFilter(draw.choice(self._trackers).tracker_id[:6])))
-        yield Question("  by 10 letters of a number", lambda d: ask(TrackerFilter(d.choice(self._trackers).tracking_number[:10])))
-        yield Question("  by a whole number", lambda draw: ask(TrackerFilter(draw.choice(self._trackers).tracking_number)))
-        yield Question("  by a whole id, exact", lambda d: ask(TrackerFilter(d.choice(self._trackers).tracker_id, exact=True)))
-        yield Question("  by a shared reference", lambda draw: ask(TrackerFilter(f"user-{draw.randrange(50)}")))
-        yield Question("  deep page", lambda draw: ask(TrackerFilter("s24demo"), self._named(draw)))
-        yield Question("  at a rare milestone", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone="customs_hold")))
-        yield Question("  of a rare source", lambda draw: ask(TrackerFilter("s24demo", "shiipp"), self._named(draw)))
-        yield Question("  sender's view differs", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone_differs=True)))
-        yield Question("  stuck", lambda d: ask(TrackerFilter(d.choice("0123abcs"), stuck_since=self._some_days_ago(d))))
+        yield ReadEndpoint("search by 1 letter", lambda draw: ask(TrackerFilter(draw.choice("0123456789abcdefs"))))
+        yield ReadEndpoint("  by 6 letters", lambda draw: ask(TrackerFilter(draw.choice(self._trackers).tracker_id[:6])))
+        yield ReadEndpoint(
+            "  by 10 letters of a number", lambda d: ask(TrackerFilter(d.choice(self._trackers).tracking_number[:10]))
+        )
+        yield ReadEndpoint("  by a whole number", lambda draw: ask(TrackerFilter(draw.choice(self._trackers).tracking_number)))
+        yield ReadEndpoint(
+            "  by a whole id, exact", lambda d: ask(TrackerFilter(d.choice(self._trackers).tracker_id, exact=True))
+        )
+        yield ReadEndpoint("  by a shared reference", lambda draw: ask(TrackerFilter(f"user-{draw.randrange(50)}")))
+        yield ReadEndpoint("  deep page", lambda draw: ask(TrackerFilter("s24demo"), self._named(draw)))
+        yield ReadEndpoint("  at a rare milestone", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone="customs_hold")))
+        yield ReadEndpoint("  of a rare source", lambda draw: ask(TrackerFilter("s24demo", "shiipp"), self._named(draw)))
+        yield ReadEndpoint("  sender's view differs", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone_differs=True)))
+        yield ReadEndpoint("  stuck", lambda d: ask(TrackerFilter(d.choice("0123abcs"), stuck_since=self._some_days_ago(d))))
 
-    def _lists_of_calls(self) -> Iterator[Question]:
+    def _lists_of_calls(self) -> Iterator[ReadEndpoint]:
         ask, seen = self._list_calls, self._seen
-        yield Question("deliveries", lambda _: ask(DeliveryFilter()))
-        yield Question("  deep page", lambda draw: ask(DeliveryFilter(), seen(draw)))
-        yield Question("  200 a page, deep", lambda draw: ask(DeliveryFilter(), seen(draw), 200))
-        yield Question("  in a time", lambda draw: ask(self._called_between(draw)))
-        yield Question("  of a rare source, deep", lambda draw: ask(DeliveryFilter("shiipp"), seen(draw)))
-        yield Question(
+        yield ReadEndpoint("deliveries", lambda _: ask(DeliveryFilter()))
+        yield ReadEndpoint("  deep page", lambda draw: ask(DeliveryFilter(), seen(draw)))
+        yield ReadEndpoint("  200 a page, deep", lambda draw: ask(DeliveryFilter(), seen(draw), 200))
+        yield ReadEndpoint("  in a time", lambda draw: ask(self._called_between(draw)))
+        yield ReadEndpoint("  of a rare source, deep", lambda draw: ask(DeliveryFilter("shiipp"), seen(draw)))
+        yield ReadEndpoint(
             "  with a status, deep", lambda d: ask(DeliveryFilter(status=d.choice([200, 400, 401, 403, 503])), seen(d))
         )
-        yield Question("  with a rare status", lambda _: ask(DeliveryFilter(status=413)))
-        yield Question("  with a status never seen", lambda draw: ask(DeliveryFilter(status=204), seen(draw)))
-        yield Question("  refused, deep", lambda draw: ask(DeliveryFilter(outcome="refused"), seen(draw)))
-        yield Question("  unreadable", lambda _: ask(DeliveryFilter(outcome="unreadable")))
-        yield Question("  from a client, deep", lambda d: ask(DeliveryFilter(client=f"203.0.113.{d.randrange(16)}"), seen(d)))
-        yield Question("  from a rare client, deep", lambda draw: ask(DeliveryFilter(client="198.51.100.7"), seen(draw)))
-        yield Question("  with a message", lambda d: ask(DeliveryFilter(message_id=d.choice(self._messages).message_id)))
-        yield Question("  with a message sent often", lambda draw: ask(DeliveryFilter(message_id=self._storm), seen(draw)))
-        yield Question("  of a parcel", lambda d: ask(DeliveryFilter(tracking_number=d.choice(self._trackers).tracking_number)))
-        yield Question(
+        yield ReadEndpoint("  with a rare status", lambda _: ask(DeliveryFilter(status=413)))
+        yield ReadEndpoint("  with a status never seen", lambda draw: ask(DeliveryFilter(status=204), seen(draw)))
+        yield ReadEndpoint("  refused, deep", lambda draw: ask(DeliveryFilter(outcome="refused"), seen(draw)))
+        yield ReadEndpoint("  unreadable", lambda _: ask(DeliveryFilter(outcome="unreadable")))
+        yield ReadEndpoint("  from a client, deep", lambda d: ask(DeliveryFilter(client=f"203.0.113.{d.randrange(16)}"), seen(d)))
+        yield ReadEndpoint("  from a rare client, deep", lambda draw: ask(DeliveryFilter(client="198.51.100.7"), seen(draw)))
+        yield ReadEndpoint("  with a message", lambda d: ask(DeliveryFilter(message_id=d.choice(self._messages).message_id)))
+        yield ReadEndpoint("  with a message sent often", lambda draw: ask(DeliveryFilter(message_id=self._storm), seen(draw)))
+        yield ReadEndpoint(
+            "  of a parcel", lambda d: ask(DeliveryFilter(tracking_number=d.choice(self._trackers).tracking_number))
+        )
+        yield ReadEndpoint(
             "  of a shared reference", lambda d: ask(DeliveryFilter(tracking_number=f"USER-{d.randrange(50)}"), seen(d))
         )
 
-    def _single(self) -> Iterator[Question]:
+    def _single(self) -> Iterator[ReadEndpoint]:
         base, show, told = self._database, queries.show_tracker, explain.explain
-        yield Question("timeline", lambda draw: show(base, *self._key(draw)))
-        yield Question("  its copies", lambda draw: list_copies(base, *self._key(draw)))
-        yield Question("  the copies of one sent often", lambda _: list_copies(base, *self._often))
-        yield Question("delivery", lambda draw: queries.show_delivery(base, draw.choice(self._messages).delivery_id).as_json())
-        yield Question("explain a message", lambda draw: told(base, _SOURCES, draw.choice(self._messages).message_id))
-        yield Question("explain one sent often", lambda _: told(base, _SOURCES, self._storm))
-        yield Question("explain a delivery", lambda draw: told(base, _SOURCES, draw.choice(self._calls).id))
+        yield ReadEndpoint("timeline", lambda draw: show(base, *self._key(draw)))
+        yield ReadEndpoint("  its copies", lambda draw: list_copies(base, *self._key(draw)))
+        yield ReadEndpoint("  the copies of one sent often", lambda _: list_copies(base, *self._often))
+        yield ReadEndpoint(
+            "delivery", lambda draw: queries.show_delivery(base, draw.choice(self._messages).delivery_id).as_json()
+        )
+        yield ReadEndpoint("explain a message", lambda draw: told(base, _SOURCES, draw.choice(self._messages).message_id))
+        yield ReadEndpoint("explain one sent often", lambda _: told(base, _SOURCES, self._storm))
+        yield ReadEndpoint("explain a delivery", lambda draw: told(base, _SOURCES, draw.choice(self._calls).id))
 
-    def _others(self) -> Iterator[Question]:
+    def _others(self) -> Iterator[ReadEndpoint]:
         base, quarantine, seen = self._database, queries.list_quarantine, self._seen
-        yield Question("quarantine", lambda _: quarantine(base))
-        yield Question("  deep page", lambda draw: quarantine(base, cursor=seen(draw)))
-        yield Question("  for a rare reason, deep", lambda draw: quarantine(base, None, "implausible_future", cursor=seen(draw)))
+        yield ReadEndpoint("quarantine", lambda _: quarantine(base))
+        yield ReadEndpoint("  deep page", lambda draw: quarantine(base, cursor=seen(draw)))
+        yield ReadEndpoint(
+            "  for a rare reason, deep", lambda draw: quarantine(base, None, "implausible_future", cursor=seen(draw))
+        )
         for name, micros in (("1 hour", _DAY // 24), ("24 hours", _DAY), ("30 days", 30 * _DAY)):
-            yield Question(f"statistics of {name}", partial(self._show_statistics, micros))
-        yield Question("last call", self._read_last_call)
-        yield Question("alarms", lambda _: queries.list_alarms(base))
-        yield Question("audit", lambda _: queries.list_audit(base))
+            yield ReadEndpoint(f"statistics of {name}", partial(self._show_statistics, micros))
+        yield ReadEndpoint("last call", self._read_last_call)
+        yield ReadEndpoint("alarms", lambda _: queries.list_alarms(base))
+        yield ReadEndpoint("audit", lambda _: queries.list_audit(base))
 
     def _list_trackers(self, wanted: TrackerFilter, cursor: str | None = None, limit: int = 50) -> object:
         return queries.list_trackers(self._database, wanted, limit, cursor)

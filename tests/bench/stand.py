@@ -98,7 +98,7 @@ class Toll:
             _check(kind, place, last, stand.answered)
 
 
-class Bench(NamedTuple):
+class BatchState(NamedTuple):
     """What every section works with. `tell` is told what is being done; `seconds` is how long a run is measured."""
 
     places: Places

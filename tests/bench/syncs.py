@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.bench.cluster import BenchCluster
 from tests.bench.load import Load
 from tests.bench.report import make_table
-from tests.bench.stand import Bench
+from tests.bench.stand import BatchState
 
 _DELAYS_MS = (None, 0, 2, 10)
 _SYSTEMS = (("usual", False), ("ours", False), ("ours", True))
@@ -33,14 +33,14 @@ class Line(NamedTuple):
     calls_per_commit: float
 
 
-def measure(bench: Bench) -> list[Line]:
+def measure(bench: BatchState) -> list[Line]:
     """Run the usual handler and ours on SQLite, and ours on PostgreSQL, with each delay; without strace only as it is."""
     delays = _DELAYS_MS if _can_hold_up() else (None,)
     systems = [(kind, on_postgresql) for kind, on_postgresql in _SYSTEMS if bench.places.cluster or not on_postgresql]
     return [_run(bench, kind, on_postgresql, delay) for kind, on_postgresql in systems for delay in delays]
 
 
-def _run(bench: Bench, kind: str, on_postgresql: bool, delay_ms: int | None) -> Line:
+def _run(bench: BatchState, kind: str, on_postgresql: bool, delay_ms: int | None) -> Line:
     bench.tell(f"sync: {kind} on {'PostgreSQL' if on_postgresql else 'SQLite'}, {_name(delay_ms)}")
     held = _hold_up(delay_ms)
     with (

@@ -17,7 +17,7 @@ from receiver.domain.records import Submission
 from receiver.errors import Unauthorized
 from receiver.sources import NAMES
 from receiver.storage import queries
-from receiver.storage.queries import DeliveryFilter, Page
+from receiver.storage.queries import DeliveryFilter, ResultPage
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.postgresql import Cluster
@@ -49,7 +49,7 @@ def keep(store: Store, *seconds: float, refused: bool = False) -> list[str]:
 
 
 def make(store: Store, asked: list[DeliveryFilter] | None = None, **wanted: str) -> Follower:
-    def ask(filters: DeliveryFilter, limit: int, cursor: str | None) -> Page:
+    def ask(filters: DeliveryFilter, limit: int, cursor: str | None) -> ResultPage:
         if asked is not None:
             asked.append(filters)
         return queries.list_deliveries(store.database, filters, NAMES, limit, cursor)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from receiver.cli.options import Number, read_moment, read_span
+from receiver.cli.options import NumberParam, read_moment, read_span
 from receiver.clock import from_micros
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,4 +46,4 @@ def test_a_span_is_read_to_the_second() -> None:
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "many"])
 def test_a_number_is_one_that_can_be_counted_with(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        Number(0, min_open=True).convert(text, None, None)
+        NumberParam(0, min_open=True).convert(text, None, None)

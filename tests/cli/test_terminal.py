@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from receiver import cli
 from receiver.cli.output import show_end
-from receiver.storage.queries import Page
+from receiver.storage.queries import ResultPage
 from tests.harness.inbox import Store, opened
 from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item
@@ -149,9 +149,9 @@ def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> No
 
 
 def test_an_empty_page_says_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
-    show_end(Page([], None), "call")
+    show_end(ResultPage([], None), "call")
     assert capsys.readouterr().out == "no calls found\n"
-    show_end(Page([], "abc"), "call")
+    show_end(ResultPage([], "abc"), "call")
     assert "bounded number of rows" in (shown := capsys.readouterr().out)
     assert shown.endswith("\nmore: --cursor abc\n")
 

@@ -8,8 +8,8 @@ import pytest
 
 from receiver.cli import commands
 from receiver.cli.check import Url
-from receiver.cli.options import Moment, OneOf, Text, Window
-from receiver.cli.sending import Digits, Elsewhere, Token, Webhook
+from receiver.cli.options import OneOf, Text, TimeParam, WindowParam
+from receiver.cli.sending import Digits, Elsewhere, Token, WebhookUrlParam
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.service import run_command
@@ -19,10 +19,10 @@ OPS = "the-ops-token-of-these-tests"
 PADDED = "\u200b\t \N{NO-BREAK SPACE}%s \ufeff\r\n"
 EXAMPLES: dict[type[click.ParamType[object]], str] = {
     Text: "TN 1",
-    Moment: "2026-01-31T12:00:00Z",
-    Window: "24h",
+    TimeParam: "2026-01-31T12:00:00Z",
+    WindowParam: "24h",
     Url: "http://127.0.0.1:9/webhooks/ship24",
-    Webhook: "http://127.0.0.1:9/webhooks/ship24",
+    WebhookUrlParam: "http://127.0.0.1:9/webhooks/ship24",
     Token: "a-token-of-these-tests",
     Digits: "00abcdef",
     Elsewhere: "127.0.0.2",

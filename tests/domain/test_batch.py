@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, to_micros
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.reading import digest
 from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
 from receiver.domain.rows import EventRow, MessageRow, TrackerRow
@@ -39,11 +39,11 @@ def message(message_id: str | None, *events: Event, at: int = 0, block: str | No
     return made._replace(**fields)  # type: ignore[arg-type]
 
 
-def make_bench() -> Bench:
-    return Bench(timedelta(hours=48), from_micros(RECEIVED_AT))
+def make_bench() -> BatchState:
+    return BatchState(timedelta(hours=48), from_micros(RECEIVED_AT))
 
 
-def deliver(bench: Bench, *messages: Message, number: int = 1) -> list[Verdict]:
+def deliver(bench: BatchState, *messages: Message, number: int = 1) -> list[Verdict]:
     """Decide the messages as the items of one delivery."""
     identity = f"delivery-{number}"
     delivery = Delivery(identity, "ship24", "tracking", "POST", "/", RECEIVED_AT, None, None, None, None, (), b"")
@@ -57,7 +57,7 @@ def words(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{verdict.outcome} {verdict.reason or ''}".strip() for verdict in verdicts]
 
 
-def rows(bench: Bench) -> list[EventRow]:
+def rows(bench: BatchState) -> list[EventRow]:
     return list(bench.timelines.new.values())
 
 
@@ -65,7 +65,7 @@ def kept_row(source: str, message_id: str, content: str) -> MessageRow:
     return MessageRow(source, message_id, "T", "", "applied", None, "earlier", 0, content, RECEIVED_AT)
 
 
-def state(bench: Bench) -> TrackerRow:
+def state(bench: BatchState) -> TrackerRow:
     return bench.trackers[KEY]
 
 

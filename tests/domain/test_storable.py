@@ -13,7 +13,7 @@ from receiver.domain.rows import AuditRow
 from receiver.domain.storable import MAX_CHARACTERS, make_storable
 from receiver.errors import Unauthorized
 from receiver.storage.outbox import Outcome
-from receiver.writer.commands import GUESS, Upkeep
+from receiver.writer.commands import GUESS, WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery
@@ -70,7 +70,7 @@ def texts(url: str, query: str) -> list[str]:
 
 
 def do(store: Store, name: str, *arguments: Any) -> Any:
-    upkeep = Upkeep(store.database)
+    upkeep = WriterCommands(store.database)
     return store.transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Table, insert
 
 from receiver.storage.database import Database
-from receiver.storage.queries import Page
+from receiver.storage.queries import ResultPage
 from receiver.storage.tables.ledger import METADATA
 from tests.harness.storage import make_tables
 
@@ -50,7 +50,7 @@ def archive_at(url: str) -> Iterator[Archive]:
         archive.database.close()
 
 
-def walk(ask: Callable[[int, str | None], Page], limit: int) -> list[dict[str, Any]]:
+def walk(ask: Callable[[int, str | None], ResultPage], limit: int) -> list[dict[str, Any]]:
     """Return the items of all pages."""
     items: list[dict[str, Any]] = []
     cursor = None

@@ -12,7 +12,7 @@ from receiver.domain.records import Answer, Delivery, Submission
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from receiver.writer.inbox import Inbox
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Store:
         self.database = Database(url)
         self.database.take()
         self.transactions = Transactions(self.database)
-        self.inbox = Inbox(self.transactions, Upkeep(self.database), self.database, timedelta(hours=48), subscriptions)
+        self.inbox = Inbox(self.transactions, WriterCommands(self.database), self.database, timedelta(hours=48), subscriptions)
 
     def keep(self, *bodies: bytes) -> list[Answer]:
         """Keep calls in one batch."""

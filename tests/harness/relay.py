@@ -5,22 +5,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from receiver.relay.command_runner import Clerk
+from receiver.relay.command_runner import CommandRunner
 from receiver.relay.relay import Relay
-from receiver.relay.retry import Pace
+from receiver.relay.retry import RetryPolicy
 from receiver.relay.target import Target
 from receiver.storage.database import Database
 
-QUICK = Pace(delays_seconds=(0.01,) * 200, patience=1000, poll_seconds=0.05)
+QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, patience=1000, poll_seconds=0.05)
 """Tries again at once, and never takes a target for dead."""
 
 
 class Relaying:
     """A relay in a thread of its own."""
 
-    def __init__(self, url: str, targets: tuple[Target, ...], pace: Pace) -> None:
+    def __init__(self, url: str, targets: tuple[Target, ...], pace: RetryPolicy) -> None:
         self._database = Database(url)
-        self._clerk = Clerk(self._database)
+        self._clerk = CommandRunner(self._database)
         self._relay = Relay(targets, self._clerk.do, pace)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -45,7 +45,7 @@ class Relaying:
 
 
 @contextmanager
-def relaying(url: str, *targets: Target, pace: Pace = QUICK) -> Iterator[Relaying]:
+def relaying(url: str, *targets: Target, pace: RetryPolicy = QUICK) -> Iterator[Relaying]:
     """Relay to these targets until the block ends."""
     relay = Relaying(url, targets, pace)
     try:

@@ -14,7 +14,7 @@ from receiver.domain.records import Answer, Delivery, Submission
 from receiver.domain.rows import AuditRow
 from receiver.errors import AddressNotAllowed, ReceiverError, StorageUnavailable, Unauthorized
 from receiver.sources import Source, intake, make_sources
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness.inbox import Store
 from tests.harness.storage import change, make_tables
 
@@ -160,7 +160,7 @@ class _Painter:
 
     def finish(self) -> None:
         """Write down the counts, a customer list and what operators did."""
-        upkeep, now = Upkeep(self._store.database), to_micros(self._now)
+        upkeep, now = WriterCommands(self._store.database), to_micros(self._now)
         customers = [Customer(f"JAM{place:04d}", "Ann", "Smith", "Kingston") for place in range(240)]
         rows = [(customer.user_code, customer.document()) for customer in customers]
         done = [("console sign-in", "console", None), ("setup-window open", "ship24", "for 15 minutes")]

@@ -63,7 +63,7 @@ class Parcels:
             yield Call(ship24.body(*(self.items[name] for name in group)), group)
 
 
-class Door(Protocol):
+class RequestGuard(Protocol):
     """Where calls go in: a service, or what stands before it."""
 
     def connect(self) -> HTTPConnection: ...
@@ -72,7 +72,7 @@ class Door(Protocol):
 class Line:
     """One connection through one of several doors; when it breaks, the next call opens one through the next door."""
 
-    def __init__(self, doors: tuple[Door, ...], place: int) -> None:
+    def __init__(self, doors: tuple[RequestGuard, ...], place: int) -> None:
         self._doors = doors
         self._place = place
         self._connection: HTTPConnection | None = None
@@ -104,7 +104,7 @@ class Traffic:
     messages, copies and repetitions too.
     """
 
-    def __init__(self, *doors: Door, senders: int = 8, parcels: Parcels | None = None) -> None:
+    def __init__(self, *doors: RequestGuard, senders: int = 8, parcels: Parcels | None = None) -> None:
         self.parcels = parcels or Parcels()
         self.sent = 0
         self.answered = 0

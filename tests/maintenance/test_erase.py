@@ -13,17 +13,17 @@ import orjson
 import pytest
 from sqlalchemy import Connection, inspect
 
-from receiver.domain.erasure import Erasure, Forgotten, KeptCall, Part, Tracked, blank, mentions, plan
+from receiver.domain.erasure import Erasure, Forgotten, Part, StoredBody, Tracked, blank, mentions, plan
 from receiver.domain.records import Message
 from receiver.errors import Underway, UnexpectedShape
 from receiver.sources import make_sources
 from receiver.sources.intake import take_again
 from receiver.storage.database import Database
 from receiver.storage.erasure import follow_trail, plan_call
-from receiver.storage.replay import Order, Replays
+from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import Store, opened
@@ -52,8 +52,8 @@ def person(tracker_id: str, message_id: str | None = None, *built: Any, **fields
     return item(message_id, tracker_id, *built, **{"shipment": shipment, **fields})
 
 
-def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[Part] = ()) -> KeptCall:
-    return KeptCall("d", kind, content, frozenset(places), tuple(parts))
+def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[Part] = ()) -> StoredBody:
+    return StoredBody("d", kind, content, frozenset(places), tuple(parts))
 
 
 # What is planned
@@ -171,7 +171,7 @@ def test_a_reader_that_raises_for_what_was_written_is_believed() -> None:
 SHARED = body(person("first", "m-1"), person("second", "m-2"), item("o-1", "other"))
 
 
-def planned_for(store: Store, tracker_id: str) -> tuple[KeptCall, Erasure]:
+def planned_for(store: Store, tracker_id: str) -> tuple[StoredBody, Erasure]:
     """Return the one delivery in which a tracker is found, as it was read, and what has to be done to it."""
     trail = follow_trail(store.database, "ship24", tracker_id)
     ((delivery_id, places),) = trail.calls.items()
@@ -180,8 +180,8 @@ def planned_for(store: Store, tracker_id: str) -> tuple[KeptCall, Erasure]:
     return planned
 
 
-def erase(store: Store, transactions: Transactions, planned: tuple[KeptCall, Erasure]) -> bool:
-    return transactions.run(lambda connection: Upkeep(store.database).erase(connection, *planned))
+def erase(store: Store, transactions: Transactions, planned: tuple[StoredBody, Erasure]) -> bool:
+    return transactions.run(lambda connection: WriterCommands(store.database).erase(connection, *planned))
 
 
 def places_left(url: str) -> list[str | None]:
@@ -209,7 +209,7 @@ def test_an_erasure_waits_for_one_that_is_not_committed_and_then_reads_again(pos
         first, second = planned_for(store, "first"), planned_for(store, "second")
 
         def erase_slowly(connection: Connection) -> Future[bool]:
-            assert Upkeep(store.database).erase(connection, *first)
+            assert WriterCommands(store.database).erase(connection, *first)
             waiting = threads.submit(erase, store, other, second)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second erasure waits")
             return waiting
@@ -235,9 +235,9 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
         store.keep(body(person("first", "m-1", [event("e", "9999-01-01")]), item("o-1", "other")))
         planned = planned_for(store, "first")
         delivery = read_kept(store.database, planned[0].delivery_id)
-        order = Order(0, force=True, as_read=fingerprint(delivery.body))
+        order = ReplayOptions(0, force=True, as_read=fingerprint(delivery.body))
         assert erase(store, store.transactions, planned)
-        replays = Replays(store.database, timedelta(hours=48))
+        replays = ReplayDecider(store.database, timedelta(hours=48))
         with pytest.raises(Underway):
             store.transactions.run(lambda connection: replays.replay(connection, take_again(SOURCES, delivery), order))
         assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]

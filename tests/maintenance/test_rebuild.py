@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from receiver.clock import new_id, to_micros
 from receiver.domain.changes import Subscription
-from receiver.domain.erasure import Erasure, KeptCall
+from receiver.domain.erasure import Erasure, StoredBody
 from receiver.domain.records import Answer, Submission
 from receiver.domain.rows import AuditRow
 from receiver.errors import ConfigurationError, Unauthorized
@@ -25,10 +25,10 @@ from receiver.sources import Source, make_sources
 from receiver.sources.intake import take, take_again
 from receiver.storage.database import Database
 from receiver.storage.erasure import follow_trail, plan_call
-from receiver.storage.replay import Order, Replays
+from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.contents import contents
@@ -52,7 +52,7 @@ class Post:
         self.database = Database(url)
         self.database.take()
         self._transactions = Transactions(self.database)
-        self._upkeep = Upkeep(self.database, Replays(self.database, MAX_FUTURE, [Subscription("all")]))
+        self._upkeep = WriterCommands(self.database, ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")]))
         self._inbox = Inbox(self._transactions, self._upkeep, self.database, MAX_FUTURE, [Subscription("all")])
         self._seconds = count(1)
 
@@ -78,10 +78,10 @@ class Post:
         now = self._now()
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
         submission = take_again(SOURCES, read_kept(self.database, delivery_id))
-        order = Order(to_micros(now), force)
+        order = ReplayOptions(to_micros(now), force)
         self._transactions.run(lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order)))
 
-    def erase(self, call: KeptCall, erasure: Erasure) -> bool:
+    def erase(self, call: StoredBody, erasure: Erasure) -> bool:
         """Erase what was planned, if the delivery is still as it was read."""
         return self._transactions.run(lambda connection: self._upkeep.erase(connection, call, erasure))
 

@@ -16,13 +16,13 @@ from structlog.testing import capture_logs
 from receiver.clock import iso, to_micros
 from receiver.domain.alarms import DAY, HOUR, MINUTE, SECOND, Rules
 from receiver.errors import StorageUnavailable
-from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, Watch
+from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, AlarmMonitor
 from receiver.monitoring.notifier import Notice
 from receiver.storage import queries
-from receiver.storage.counters import KEPT_SECONDS, NUMBERS, Tally
+from receiver.storage.counters import KEPT_SECONDS, NUMBERS, HourlyCount
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.audience import HANG, NONSENSE, listening
@@ -41,9 +41,9 @@ class Watcher:
         self.told: list[Notice] = []
         self.before_write: Callable[[], Any] | None = None
         self._transactions = Transactions(self.database)
-        self._upkeep = Upkeep(self.database)
+        self._upkeep = WriterCommands(self.database)
         self._writers = count(1)
-        self.watch = Watch(rules, self.database, self.do, self.told.append, started_at=0, step_seconds=0)
+        self.watch = AlarmMonitor(rules, self.database, self.do, self.told.append, started_at=0, step_seconds=0)
 
     async def do(self, name: str, *arguments: Any) -> Any:
         """Call a method of Upkeep in a transaction, as the writing process does."""
@@ -67,7 +67,7 @@ class Watcher:
         """Count as the writing process does every few seconds."""
         totals = tuple((dict.fromkeys(NUMBERS, 0) | {"calls": 1} | numbers).values())
         writer = f"writer {next(self._writers)}"
-        spans = {Tally(span, at - at % (span * SECOND), writer, source, outcome, code): totals for span in KEPT_SECONDS}
+        spans = {HourlyCount(span, at - at % (span * SECOND), writer, source, outcome, code): totals for span in KEPT_SECONDS}
         self.write("tidy", spans, NOW)
 
     def call(self, at: int, source: str = "ship24") -> None:

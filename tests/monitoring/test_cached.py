@@ -12,8 +12,8 @@ from starlette.responses import Response
 from receiver.monitoring.cached import SHORT_SECONDS, Cached
 from receiver.monitoring.health import Health
 from receiver.storage.database import Database
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 from tests.harness.storage import change, make_tables
 
 
@@ -98,7 +98,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
 def test_readiness_is_asked_of_the_database_once_a_second_and_a_change_shows_then(database: Database, sqlite_url: str) -> None:
     async def ask() -> list[int]:
         ours, theirs = socket.socketpair()
-        desk, clock = Desk(10, 60, lambda: None, Tally()), Clock()
+        desk, clock = WriterClient(10, 60, lambda: None, Counters()), Clock()
         await desk.open(ours)
         health = Health(database, desk, list, clock)
         request = Request({"type": "http", "headers": []})

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.access.bearer import Secret
-from receiver.monitoring.notifier import Notice, Notices, Patience
+from receiver.monitoring.notifier import AlarmNotifier, Notice, NotifierTimings
 from receiver.relay.connections import Connections
 from tests.harness.audience import HANG, NONSENSE, listening
 from tests.harness.endpoint import TAKE, answering, drip
@@ -24,7 +24,9 @@ from tests.harness.service import DEADLINE_SECONDS, wait_until
 BEGAN = Notice("refused", "ship24", "began", "100 calls were refused.", "2026-11-22T10:00:00.000Z")
 ENDED = BEGAN._replace(state="ended", ended_at="2026-11-22T10:09:00.000Z")
 TOKEN = "planted-token-of-the-url"
-QUICK = Patience((0.0, 0.0), url_seconds=DEADLINE_SECONDS, command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS)
+QUICK = NotifierTimings(
+    (0.0, 0.0), url_seconds=DEADLINE_SECONDS, command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS
+)
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -36,8 +38,8 @@ def logs() -> Iterator[Logs]:
 
 
 @contextmanager
-def notices(url: str | None = None, *command: str, patience: Patience = QUICK) -> Iterator[Notices]:
-    made = Notices(None if url is None else Secret("url", url), command, patience)
+def notices(url: str | None = None, *command: str, patience: NotifierTimings = QUICK) -> Iterator[AlarmNotifier]:
+    made = AlarmNotifier(None if url is None else Secret("url", url), command, patience)
     made.start()
     try:
         yield made
@@ -239,7 +241,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path, logs
 
 
 def test_closing_ends_a_command_under_way(tmp_path: Path, logs: Logs) -> None:
-    patience = Patience(command_seconds=600, closing_seconds=0.1)
+    patience = NotifierTimings(command_seconds=600, closing_seconds=0.1)
     with notices(None, *HANGS, str(tmp_path / "pids"), patience=patience) as told:
         told.put(BEGAN)
         wait_until(lambda: len(pids(tmp_path / "pids")) == 2, "the command runs")
@@ -262,7 +264,7 @@ def test_a_url_that_hangs_does_not_hold_up_the_command(tmp_path: Path, logs: Log
 def test_a_notice_is_settled_once_when_it_was_sent_or_given_up_everywhere(logs: Logs) -> None:
     settled: list[Notice] = []
     with listening(500, 500, 500, 200) as audience:
-        told = Notices(Secret("url", audience.url), python("pass"), QUICK)
+        told = AlarmNotifier(Secret("url", audience.url), python("pass"), QUICK)
         told.start(settled.append)
         told.put(BEGAN)
         told.put(ENDED)
@@ -275,7 +277,7 @@ def test_a_notice_is_settled_once_when_it_was_sent_or_given_up_everywhere(logs: 
 def test_a_notice_that_fails_while_the_service_stops_is_left_to_the_next_process(logs: Logs) -> None:
     settled: list[Notice] = []
     with listening(500) as audience:
-        told = Notices(Secret("url", audience.url), (), QUICK._replace(pauses_seconds=(600.0,)))
+        told = AlarmNotifier(Secret("url", audience.url), (), QUICK._replace(pauses_seconds=(600.0,)))
         told.start(settled.append)
         told.put(BEGAN)
         wait_until(lambda: audience.told, "the first try was made")

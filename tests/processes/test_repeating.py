@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import Busy, StorageUnavailable
-from receiver.monitoring.notifier import Notice, Notices, Patience
+from receiver.monitoring.notifier import AlarmNotifier, Notice, NotifierTimings
 from receiver.processes.repeating import repeat
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 from tests.harness import ship24
 from tests.harness.inbox import submission
 from tests.harness.service import DEADLINE_SECONDS
@@ -128,7 +128,7 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
     async def run() -> int:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        desk = Desk(0, 0.01, lambda: None, Tally())
+        desk = WriterClient(0, 0.01, lambda: None, Counters())
         await desk.open(ours)
         call = submission(ship24.single())
         await desk.keep(call.delivery, lambda: call)  # there is no room, so it is counted
@@ -155,8 +155,10 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
 
 def test_a_notice_that_cannot_be_written_does_not_hold_up_the_next_one(tmp_path: object) -> None:
     file = f"{tmp_path}/told"
-    notices = Notices(
-        None, ["/bin/sh", "-c", f"cat > {file}"], Patience((), command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS)
+    notices = AlarmNotifier(
+        None,
+        ["/bin/sh", "-c", f"cat > {file}"],
+        NotifierTimings((), command_seconds=DEADLINE_SECONDS, closing_seconds=DEADLINE_SECONDS),
     )
     notices.start()
     with capture_logs() as logs:

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from receiver.domain.changes import Change, Subscription
 from receiver.errors import StorageUnavailable
 from receiver.relay.target import NotTaken, TargetDown
-from receiver.relay.target_worker import Do, Lane
+from receiver.relay.target_worker import Do, TargetWorker
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, submission
 from tests.harness.service import read_rows
@@ -69,7 +69,7 @@ def tell(store: Store, trackers: range, number: int, at: datetime) -> None:
 
 
 def exchange_of(store: Store) -> Do:
-    upkeep, transactions = Upkeep(store.database), Transactions(store.database)
+    upkeep, transactions = WriterCommands(store.database), Transactions(store.database)
 
     async def do(name: str, *arguments: Any) -> Any:
         return transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
@@ -77,8 +77,8 @@ def exchange_of(store: Store) -> Do:
     return do
 
 
-def lane_of(store: Store, shop: Shop) -> Lane:
-    return Lane(shop, exchange_of(store), "relay")
+def lane_of(store: Store, shop: Shop) -> TargetWorker:
+    return TargetWorker(shop, exchange_of(store), "relay")
 
 
 def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_once_for_an_hour(
@@ -167,7 +167,7 @@ def test_a_database_that_is_away_for_an_hour_is_one_line_for_each_cause_and_one_
     async def run() -> None:
         nonlocal began
         began = asyncio.get_running_loop().time()
-        failing = Lane(shop, do, "relay")
+        failing = TargetWorker(shop, do, "relay")
         running = asyncio.create_task(failing.run())
         tell(store, range(1), 0, NOW)
         await asyncio.sleep(SECONDS + 60)

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 
 from receiver.domain.changes import Subscription
 from receiver.relay.http import HttpTarget
-from receiver.relay.retry import Pace
+from receiver.relay.retry import RetryPolicy
 from receiver.relay.target import AT_ONCE
 from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target
@@ -79,7 +79,7 @@ def test_one_trackers_failure_holds_up_no_other(url: str) -> None:
 
 def test_a_dead_target_costs_nothing_and_uses_up_nothing(url: str) -> None:
     keep(url, [(f"t{number}", 1) for number in range(100)], "alive")
-    pace = Pace(pauses_seconds=(FAR,), poll_seconds=0.02)
+    pace = RetryPolicy(pauses_seconds=(FAR,), poll_seconds=0.02)
     with answering(say(500)) as dead, answering() as alive:
         with relaying(url, shop(dead), shop(alive, "alive"), pace=pace):
             wait_until(lambda: sum(row["error"] is not None for row in rows(url)) == AT_ONCE, "the first ones have failed")

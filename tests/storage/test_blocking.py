@@ -6,11 +6,11 @@ import pytest
 
 from receiver.domain.rows import DispatchRow
 from receiver.storage.blocking import OrphanSearch
-from receiver.storage.counters import Tallies
+from receiver.storage.counters import HourlyCounts
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness.inbox import Store, opened
 from tests.harness.storage import make_tables
 
@@ -96,6 +96,6 @@ def test_a_tracker_with_more_changes_than_a_step_looks_at_holds_up_none_behind_i
 
 def test_the_writing_process_looks_whenever_it_tidies_up(store: Store) -> None:
     put(store, [waits("t", 2, BLOCKED)])
-    upkeep, counts = Upkeep(store.database), Tallies().take()
+    upkeep, counts = WriterCommands(store.database), HourlyCounts().take()
     store.transactions.run(lambda connection: upkeep.tidy(connection, counts, NOW))
     assert due(store) == {("shop", "ship24", "t", 2): NOW}

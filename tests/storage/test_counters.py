@@ -16,7 +16,7 @@ from receiver.domain.records import Submission
 from receiver.errors import AddressNotAllowed, Busy, InvalidJson, Unauthorized
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries, schema
-from receiver.storage.counters import NUMBERS, Tallies, trim_tallies, write_tallies
+from receiver.storage.counters import NUMBERS, HourlyCounts, trim_tallies, write_tallies
 from receiver.storage.database import Database
 from receiver.storage.queries import statistics
 from tests.conftest import StartService
@@ -59,7 +59,7 @@ def are_equal(url: str) -> bool:
     )
 
 
-def write(store: Store, tallies: Tallies) -> None:
+def write(store: Store, tallies: HourlyCounts) -> None:
     counts = tallies.take()
     store.transactions.run(lambda connection: write_tallies(connection, store.database.insert, counts))
 
@@ -146,7 +146,7 @@ def test_what_was_written_and_is_written_again_counts_once(empty: Archive) -> No
 
 
 def test_what_could_not_be_written_for_long_is_not_lost_when_new_rows_are_begun(empty: Archive) -> None:
-    tallies = Tallies(max_totals=2)
+    tallies = HourlyCounts(max_totals=2)
     with opened(empty.url) as store:
         for number in range(10):
             tallies.add_unrecorded({("ship24", "refused", str(number % 3)): 1}, _BEGIN + number % 2 * 60_000_000)
@@ -163,7 +163,7 @@ def test_what_could_not_be_written_for_long_is_not_lost_when_new_rows_are_begun(
 
 
 def test_minutes_are_kept_for_days_and_hours_for_a_year(empty: Archive) -> None:
-    tallies = Tallies()
+    tallies = HourlyCounts()
     for hours in (0, 24, 24 * 30, 24 * 399, 24 * 401):
         tallies.add_unrecorded({("ship24", "refused", "x"): 1}, _BEGIN - hours * _HOUR)
     with opened(empty.url) as store:
@@ -178,7 +178,7 @@ def test_minutes_are_kept_for_days_and_hours_for_a_year(empty: Archive) -> None:
 def test_many_restarts_make_no_more_cells(empty: Archive) -> None:
     with opened(empty.url) as store:
         for _ in range(50):
-            tallies = Tallies()
+            tallies = HourlyCounts()
             tallies.add_unrecorded({("ship24", "refused", "x"): 2}, _BEGIN)
             write(store, tallies)
     (cell,) = queries.read_tallies(empty.database, _BEGIN, _BEGIN + 1)

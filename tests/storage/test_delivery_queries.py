@@ -60,7 +60,7 @@ class Call(NamedTuple):
         return _ERRORS[self.error].outcome if self.error else "accepted"
 
 
-class Kept(NamedTuple):
+class RebuildCounts(NamedTuple):
     """Calls by id, and which parcel each message (source and number) told of when it came first."""
 
     calls: dict[str, Call]
@@ -114,7 +114,7 @@ _filters = st.builds(
 )
 
 
-def keep(archive: Archive, calls: list[Call]) -> Kept:
+def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
     """Keep calls as the writing process does."""
     archive.clear()
     kept: dict[str, Call] = {}
@@ -133,7 +133,7 @@ def keep(archive: Archive, calls: list[Call]) -> Kept:
             parcels.setdefault((call.source, number), parcel)
     with opened(archive.url) as store:
         assert None not in store.inbox.keep(submissions, NOW)
-    return Kept(kept, parcels)
+    return RebuildCounts(kept, parcels)
 
 
 @settings(max_examples=40)
@@ -148,7 +148,7 @@ def test_every_list_of_calls_gives_what_is_wanted_once_newest_first(
         assert [found["id"] for found in walk(asking(archive, filters), 200)] == expected
 
 
-def asking(archive: Archive, wanted: DeliveryFilter, start: str | None = None) -> Callable[[int, str | None], queries.Page]:
+def asking(archive: Archive, wanted: DeliveryFilter, start: str | None = None) -> Callable[[int, str | None], queries.ResultPage]:
     return lambda limit, cursor: queries.list_deliveries(archive.database, wanted, NAMES, limit, cursor or start)
 
 
@@ -188,7 +188,7 @@ def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_wha
     archive.add(table_of(QuarantineTable), rows)
     for source, reason in ((None, None), ("ship24", None), (None, "cut"), ("shiipp", "binary"), ("ship24", "binary"), ("x", "y")):
 
-        def ask(limit: int, cursor: str | None, by: tuple[str | None, str | None] = (source, reason)) -> queries.Page:
+        def ask(limit: int, cursor: str | None, by: tuple[str | None, str | None] = (source, reason)) -> queries.ResultPage:
             return queries.list_quarantine(archive.database, *by, limit, cursor)
 
         wanted = [row for row in rows if source in {None, row["source"]} and reason in {None, row["reason"]}]
@@ -212,7 +212,7 @@ def test_any_text_can_be_asked_for(archive: Archive, text: str) -> None:
         TrackerFilter(source=text),
         TrackerFilter(milestone=text),
     ):
-        assert queries.list_trackers(base, tracker) == queries.Page([], None)
+        assert queries.list_trackers(base, tracker) == queries.ResultPage([], None)
     for call in (
         DeliveryFilter(source=text),
         DeliveryFilter(outcome=text),
@@ -220,7 +220,7 @@ def test_any_text_can_be_asked_for(archive: Archive, text: str) -> None:
         DeliveryFilter(message_id=text),
         DeliveryFilter(tracking_number=text),
     ):
-        assert queries.list_deliveries(base, call, NAMES) == queries.Page([], None)
+        assert queries.list_deliveries(base, call, NAMES) == queries.ResultPage([], None)
     assert queries.list_quarantine(base, text).items == queries.list_quarantine(base, None, text).items == []
     shows: list[Callable[[], object]] = [
         lambda: queries.show_tracker(base, "ship24", text),

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from receiver.storage.database import Database
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.bench.filling import copy, fill
-from tests.bench.queries import Asker, Question
+from tests.bench.queries import Asker, ReadEndpoint
 from tests.harness.postgresql import Cluster
 from tests.harness.storage import change, make_tables
 
@@ -76,7 +76,7 @@ def listening() -> Iterator[list[Statement]]:
         event.remove(Engine, "before_cursor_execute", hear)
 
 
-def statements_of(question: Question) -> list[Statement]:
+def statements_of(question: ReadEndpoint) -> list[Statement]:
     """Return what is executed to answer a question, with parameters of several kinds."""
     draw = Random(question.name)
     with listening() as heard:
@@ -159,11 +159,11 @@ def test_on_postgresql_refused_calls_are_trimmed_without_reading_their_rows(on_p
 def plans_to_trim(database: Database, prefix: str) -> list[str]:
     with database.read() as connection:
         with listening() as heard:
-            assert Upkeep(database).trim_refused(connection) == 0
+            assert WriterCommands(database).trim_refused(connection) == 0
         return ["\n".join(explain(connection, prefix, statement)) for statement in heard]
 
 
-def bounded(database: Database) -> list[Question]:
+def bounded(database: Database) -> list[ReadEndpoint]:
     """Return the questions whose work does not grow with the time that they ask for."""
     return [question for question in Asker(database).questions() if not question.name.startswith("statistics")]
 

@@ -18,7 +18,7 @@ from receiver.domain.alarms import HOUR, MINUTE, SECOND, Rules
 from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, find_mismatches
 from receiver.domain.rows import ProcessRow
 from receiver.errors import StorageUnavailable
-from receiver.monitoring.alarm_monitor import Watch
+from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import RelayState
 from receiver.storage.database import Database
@@ -26,7 +26,7 @@ from receiver.storage.processes import KEPT_MICROS, note_processes, read_process
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port
@@ -98,7 +98,7 @@ class Store:
         make_tables(url)
         self.url = url
         self.database = Database(url)
-        self._upkeep = Upkeep(self.database)
+        self._upkeep = WriterCommands(self.database)
         self._transactions = Transactions(self.database)
         self.failure: Exception | None = None
 
@@ -116,8 +116,8 @@ class Store:
     def ids(self) -> list[str]:
         return [str(row["id"]) for row in read_rows(self.url, "SELECT DISTINCT id FROM processes ORDER BY id")]
 
-    def watch(self, rules: Rules, started_at: int = 0) -> Watch:
-        return Watch(rules, self.database, self.do, lambda _notice: None, started_at)
+    def watch(self, rules: Rules, started_at: int = 0) -> AlarmMonitor:
+        return AlarmMonitor(rules, self.database, self.do, lambda _notice: None, started_at)
 
     def close(self) -> None:
         self._transactions.close()
@@ -217,7 +217,7 @@ def wait_for_target(store: Store, since: int, target: str = "shop") -> None:
     change(store.url, f"INSERT INTO dispatches ({columns}) VALUES ('{target}', 'ship24', 't', 1, 'e', {since}, 0, {since})")
 
 
-def begun(store: Store, watch: Watch, now: int = NOW) -> list[tuple[str, str]]:
+def begun(store: Store, watch: AlarmMonitor, now: int = NOW) -> list[tuple[str, str]]:
     asyncio.run(watch.step(now))
     return [(alarm["name"], alarm["subject"]) for alarm in watch.on()]
 

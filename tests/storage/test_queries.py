@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.tables.ledger import EventTable, TermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import EventTable, SearchTermTable, TrackerTable, table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.inbox import opened
 from tests.harness.ship24 import event, single
@@ -102,7 +102,7 @@ def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
     archive.add(table_of(TrackerTable), [parcel._asdict() for parcel in parcels])
     former = {(parcel.former.casefold(), *parcel[:2]) for parcel in parcels if parcel.former}
     terms = former | {(name, *parcel[:2]) for parcel in parcels for name in parcel.names()}
-    archive.add(table_of(TermTable), [dict(zip(("term", "source", "tracker_id"), term, strict=True)) for term in terms])
+    archive.add(table_of(SearchTermTable), [dict(zip(("term", "source", "tracker_id"), term, strict=True)) for term in terms])
 
 
 @settings(max_examples=60)
@@ -114,7 +114,7 @@ def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
     known = {parcel[:2]: parcel for parcel in parcels}
     for filters in wanted:
 
-        def ask(limit: int, cursor: str | None, filters: TrackerFilter = filters) -> queries.Page:
+        def ask(limit: int, cursor: str | None, filters: TrackerFilter = filters) -> queries.ResultPage:
             return queries.list_trackers(archive.database, filters, limit, cursor)
 
         found = [known[item["source"], item["tracker_id"]] for item in walk(ask, limit)]
@@ -161,7 +161,7 @@ def test_trackers_that_move_meanwhile_neither_hide_nor_double_the_others(archive
     moved = [Parcel("shiipp", f"new{n}", f"N0{n}", None, None, None, "in_transit", 3 + n) for n in range(9)]
     keep_parcels(archive, [*still, *moved])
 
-    def ids(page: queries.Page, wanted: TrackerFilter) -> list[str]:
+    def ids(page: queries.ResultPage, wanted: TrackerFilter) -> list[str]:
         rest = walk(lambda limit, cursor: queries.list_trackers(archive.database, wanted, limit, cursor or page.next), 4)
         return [item["tracker_id"] for item in [*page.items, *rest]]
 

@@ -15,9 +15,9 @@ from receiver.domain.records import Delivery, Submission
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.sources import Source, make_sources
 from receiver.sources.intake import take, take_again
-from receiver.storage.replay import Order, Replayed, Replays
+from receiver.storage.replay import ReplayDecider, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness import ship24
 from tests.harness.contents import contents, differing
 from tests.harness.inbox import NOW, Store, delivery
@@ -31,14 +31,14 @@ FIXED = make_sources({"package_id": ["odd_name"]}, {})
 ALL = Subscription("all")
 
 
-class Desk(Store):
+class WriterClient(Store):
     """A store where calls of any kind come in, a second after one another, and are decided again."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, [ALL])
         self.url = url
         self._calls = 0
-        self.upkeep = Upkeep(self.database, Replays(self.database, timedelta(hours=48), [ALL]))
+        self.upkeep = WriterCommands(self.database, ReplayDecider(self.database, timedelta(hours=48), [ALL]))
 
     def call(self, body: bytes, source: Source = SOURCES[0]) -> str:
         """Keep a call; return its id."""
@@ -58,16 +58,16 @@ class Desk(Store):
         self, delivery_id: str, *, force: bool = False, dry_run: bool = False, sources: tuple[Source, ...] = SOURCES
     ) -> Replayed:
         submission = take_again(sources, read_kept(self.database, delivery_id))
-        order = Order(MICROS + 3_600_000_000, force, dry_run)
+        order = ReplayOptions(MICROS + 3_600_000_000, force, dry_run)
         replayed = self.transactions.run(lambda connection: self.upkeep.replay(connection, submission, order))
         assert isinstance(replayed, Replayed)
         return replayed
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
+def desk(database_url: str) -> Iterator[WriterClient]:
     make_tables(database_url)
-    opened = Desk(database_url)
+    opened = WriterClient(database_url)
     yield opened
     opened.close()
 
@@ -85,7 +85,7 @@ def package(**fields: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def check_again_changes_nothing(desk: Desk, delivery_id: str, **how: Any) -> None:
+def check_again_changes_nothing(desk: WriterClient, delivery_id: str, **how: Any) -> None:
     before = contents(desk.url)
     again = desk.replay(delivery_id, **how)
     assert (again.changed, again.trackers) == (False, ())
@@ -94,7 +94,7 @@ def check_again_changes_nothing(desk: Desk, delivery_id: str, **how: Any) -> Non
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_was_decided_stays_as_it_is(desk: Desk, force: bool) -> None:
+def test_what_was_decided_stays_as_it_is(desk: WriterClient, force: bool) -> None:
     event = ship24.event("e1")
     first = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m2", "t", [ship24.event("e0", "2024-01-01")])))
     copy = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m3", "t", [])))
@@ -106,7 +106,7 @@ def test_what_was_decided_stays_as_it_is(desk: Desk, force: bool) -> None:
     assert verdicts(desk.replay(manifest[1])) == [("duplicate", "duplicate")]
 
 
-def test_what_could_not_be_mapped_is_decided_after_the_fix(desk: Desk) -> None:
+def test_what_could_not_be_mapped_is_decided_after_the_fix(desk: WriterClient) -> None:
     lost = desk.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
     check_again_changes_nothing(desk, lost)
     (row,) = read_rows(desk.url, "SELECT * FROM sightings")
@@ -123,7 +123,7 @@ def test_what_could_not_be_mapped_is_decided_after_the_fix(desk: Desk) -> None:
     check_again_changes_nothing(desk, lost, sources=FIXED, force=True)
 
 
-def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(desk: Desk) -> None:
+def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(desk: WriterClient) -> None:
     body = package(odd_name="P1", entry_date_time="2025-05-01T10:00:00")
     lost = desk.call(body, SOURCES[1])
     desk.call(body, FIXED[1])
@@ -133,7 +133,7 @@ def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(d
     check_again_changes_nothing(desk, lost, sources=FIXED)
 
 
-def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(desk: Desk) -> None:
+def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(desk: WriterClient) -> None:
     came = delivery(ship24.body(ship24.item("m", "t"), 5))
     desk.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
     replayed = desk.replay(came.id)
@@ -144,7 +144,7 @@ def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(desk: Desk) -> 
     check_again_changes_nothing(desk, came.id, force=True)
 
 
-def test_a_body_that_still_cannot_be_read_says_why(desk: Desk) -> None:
+def test_a_body_that_still_cannot_be_read_says_why(desk: WriterClient) -> None:
     lost = desk.call(b"{")
     before = contents(desk.url)
     replayed = desk.replay(lost)
@@ -154,7 +154,7 @@ def test_a_body_that_still_cannot_be_read_says_why(desk: Desk) -> None:
     assert differing(before, contents(desk.url)) == set()
 
 
-def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(desk: Desk) -> None:
+def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(desk: WriterClient) -> None:
     poison(desk.url)
     lost = desk.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
     assert {row["reason"] for row in read_rows(desk.url, "SELECT reason FROM quarantine")} == {"undecidable"}
@@ -166,7 +166,7 @@ def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(desk:
     check_again_changes_nothing(desk, lost)
 
 
-def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(desk: Desk) -> None:
+def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(desk: WriterClient) -> None:
     desk.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
     early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
     check_again_changes_nothing(desk, early)
@@ -186,7 +186,7 @@ def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(desk: Desk)
     check_again_changes_nothing(desk, early, force=True)
 
 
-def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(desk: Desk) -> None:
+def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(desk: WriterClient) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD), ship24.event("e3", "yesterday")]
     mixed = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events)))
     replayed = desk.replay(mixed, force=True)
@@ -198,7 +198,7 @@ def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known
     check_again_changes_nothing(desk, mixed, force=True)
 
 
-def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(desk: Desk) -> None:
+def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(desk: WriterClient) -> None:
     statuses = [
         {"manifest_id": 7, "status": status, "status_date": day} for status, day in (("A", "2062-01-01"), ("B", "2062-01-02"))
     ]
@@ -208,7 +208,7 @@ def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does
     check_again_changes_nothing(desk, early, force=True)
 
 
-def test_force_obeys_the_order_of_events(desk: Desk) -> None:
+def test_force_obeys_the_order_of_events(desk: WriterClient) -> None:
     early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
     later = desk.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
     assert verdicts(desk.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
@@ -217,14 +217,14 @@ def test_force_obeys_the_order_of_events(desk: Desk) -> None:
     assert (tracker["latest_event_id"], tracker["moves"]) == ("e2", 1)
 
 
-def test_a_copy_of_a_message_in_quarantine_stays_a_copy(desk: Desk) -> None:
+def test_a_copy_of_a_message_in_quarantine_stays_a_copy(desk: WriterClient) -> None:
     item = ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])
     first, copy = desk.call(ship24.body(item)), desk.call(ship24.body(item))
     check_again_changes_nothing(desk, copy, force=True)
     assert desk.replay(first, force=True).changed is True
 
 
-def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(desk: Desk) -> None:
+def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(desk: WriterClient) -> None:
     body = ship24.body(ship24.item("m", "t"))
     came = take(SOURCES[0], delivery(body))
     desk.keep_submission(came._replace(messages=(came.messages[0]._replace(tracker_id=None, flaw="missing_tracker_id"),)))
@@ -235,7 +235,7 @@ def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(desk: Des
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_dry_run_tells_all_and_changes_nothing(desk: Desk, force: bool) -> None:
+def test_a_dry_run_tells_all_and_changes_nothing(desk: WriterClient, force: bool) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD)]
     ids = [
         desk.call(ship24.body(ship24.item("m1", "t", events), 7)),
@@ -248,7 +248,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(desk: Desk, force: bool) -> Non
         assert desk.replay(delivery_id, force=force, sources=FIXED) == foretold
 
 
-def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(desk: Desk) -> None:
+def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(desk: WriterClient) -> None:
     """Neither has a time, so their arrival decides; and the later word on the manifest stays."""
     lost = desk.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
     desk.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
@@ -260,7 +260,7 @@ def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(desk: Des
     assert event["received_at"] == delivery_row["received_at"]
 
 
-def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: Desk) -> None:
+def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: WriterClient) -> None:
     refused = Delivery(*delivery(b"")._replace(id="refused"))
     desk.keep_submission(Submission(refused, error=NotFound("Off.")))
     pruned = desk.call(ship24.single())
@@ -277,22 +277,26 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: Desk) -> Non
             desk.replay(delivery_id)
 
 
-def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk: Desk) -> None:
+def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk: WriterClient) -> None:
     lost = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
     submission = take_again(SOURCES, read_kept(desk.database, lost))
     change(desk.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="no longer kept"):
-        desk.transactions.run(lambda connection: desk.upkeep.replay(connection, submission, Order(MICROS, force=True)))
+        desk.transactions.run(lambda connection: desk.upkeep.replay(connection, submission, ReplayOptions(MICROS, force=True)))
     assert read_rows(desk.url, "SELECT event_id FROM events") == []
 
 
 def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:
     make_tables(postgresql_url)
-    with closing(Desk(postgresql_url)) as one, closing(Desk(postgresql_url)) as other, ThreadPoolExecutor(1) as thread:
+    with (
+        closing(WriterClient(postgresql_url)) as one,
+        closing(WriterClient(postgresql_url)) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         submission = take_again(SOURCES, read_kept(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
-            first = one.upkeep.replay(connection, submission, Order(MICROS, force=True))
+            first = one.upkeep.replay(connection, submission, ReplayOptions(MICROS, force=True))
             second = thread.submit(other.replay, early, force=True)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second one waits")
         assert verdicts(first) == [("quarantined implausible_future", "applied")]

@@ -22,11 +22,11 @@ from receiver.domain.retention import (
     MAX_SIZE,
     MIN_SIZE,
     TARGET_SECONDS,
-    Order,
     Periods,
+    PruneBatch,
+    PruneStep,
+    Removed,
     Run,
-    Slice,
-    Went,
     next_size,
     pause_seconds,
     units_of,
@@ -39,7 +39,7 @@ from receiver.storage import queries
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import DeadTable
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery, opened, outcomes
@@ -59,12 +59,12 @@ class Shop:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.database = store.database
-        self._upkeep = Upkeep(store.database)
+        self._upkeep = WriterCommands(store.database)
 
     def do(self, name: str, *arguments: Any) -> Any:
         return self.store.transactions.run(lambda connection: getattr(self._upkeep, name)(connection, *arguments))
 
-    def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Went]:
+    def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
         """Prune to the end, as the service does."""
         self.do("claim_pruning", "mark", now)
         run = Run(edges)
@@ -162,13 +162,13 @@ def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
     first = run.next_order()
     assert first is not None
     assert (first.kind, first.edge) == ("bodies", 5)
-    run.note(Slice(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
-    assert run.next_order() == Order("bodies", 5, 200)
-    run.note(Slice(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
-    assert run.next_order() == Order("refused", 7, 20)
-    run.note(Slice(0, 0, 0, more=False))
+    run.note(PruneBatch(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
+    assert run.next_order() == PruneStep("bodies", 5, 200)
+    run.note(PruneBatch(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
+    assert run.next_order() == PruneStep("refused", 7, 20)
+    run.note(PruneBatch(0, 0, 0, more=False))
     assert run.next_order() is None
-    assert run.went == {"bodies": Went(11, 1001), "refused": Went(0, 0)}
+    assert run.went == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
     assert (run.slices, run.longest_seconds) == (3, TARGET_SECONDS * 2)
 
 
@@ -211,14 +211,14 @@ def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
     shop.refuse()
     shop.bury(1)
     edges = dict.fromkeys(KINDS, THEN)
-    assert set(shop.prune(edges).values()) == {Went()}
+    assert set(shop.prune(edges).values()) == {Removed()}
     assert [shop.count(table) for table in ("bodies", "deliveries", "dead_changes")] == [2, 2, 1]
 
 
 def test_the_content_of_what_went_is_counted(shop: Shop) -> None:
     body = ship24.single()
     answer = shop.store.keep(body)[0].body
-    assert shop.prune({"bodies": LATER})["bodies"] == Went(1, len(body) + len(answer))
+    assert shop.prune({"bodies": LATER})["bodies"] == Removed(1, len(body) + len(answer))
 
 
 def test_bytes_in_quarantine_go_and_the_reason_stays(shop: Shop) -> None:
@@ -281,7 +281,7 @@ def test_what_was_reached_is_not_looked_at_again(shop: Shop) -> None:
         shop.refuse(outcome="unreadable")
     shop.prune({"refused": LATER})
     shop.do("claim_pruning", "mark", LATER)
-    assert shop.do("prune", "mark", LATER, "refused", LATER, 50) == Slice(0, 0, 0, more=False)
+    assert shop.do("prune", "mark", LATER, "refused", LATER, 50) == PruneBatch(0, 0, 0, more=False)
 
 
 def test_what_would_go_is_what_goes(shop: Shop) -> None:
@@ -292,7 +292,7 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
     edges = dict.fromkeys(KINDS, LATER)
     assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2}
     counted = count_prunable(shop.database, edges)
-    assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Went())
+    assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Removed())
     assert shop.count("bodies") == 4  # nothing went by counting
     assert shop.prune(edges) == counted
 

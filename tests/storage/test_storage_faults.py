@@ -18,11 +18,11 @@ from receiver.errors import StorageUnavailable, Unauthorized
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, LostRace, find_fault
-from receiver.storage.replay import Order, Replays
+from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
 from receiver.writer import commands
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.inbox import NOW, Store, delivery, opened, outcomes, submission
@@ -186,7 +186,7 @@ def test_a_batch_that_the_database_refuses_for_no_value_is_not_kept_and_nothing_
 
 
 def test_whether_the_tables_take_writes_is_found_out_without_writing(store: Store) -> None:
-    writes = Upkeep(store.database)
+    writes = WriterCommands(store.database)
     store.keep(ship24.single("one"))
     store.transactions.run(writes.try_tables)
     url = store.database.url.render_as_string()
@@ -242,12 +242,12 @@ def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(st
     (row,) = read_rows(url, "SELECT id, status, outcome, code, reason, body FROM deliveries JOIN bodies ON delivery_id = id")
     assert (row["status"], row["outcome"], row["code"], bytes(row["body"])) == (500, "failed", "internal", body)
     assert "private-content" not in f"{answer.body!r} {row['reason']}"
-    replays = Replays(store.database, timedelta(hours=48))
+    replays = ReplayDecider(store.database, timedelta(hours=48))
     again = intake.take_again([failing], read_kept(store.database, row["id"]))
-    stuck = store.transactions.run(lambda connection: replays.replay(connection, again, Order(to_micros(NOW))))
+    stuck = store.transactions.run(lambda connection: replays.replay(connection, again, ReplayOptions(to_micros(NOW))))
     assert (stuck.items, stuck.problem is None) == ((), False)
     mended = intake.take_again([SHIP24], read_kept(store.database, row["id"]))
-    done = store.transactions.run(lambda connection: replays.replay(connection, mended, Order(to_micros(NOW))))
+    done = store.transactions.run(lambda connection: replays.replay(connection, mended, ReplayOptions(to_micros(NOW))))
     assert [item.after.outcome for item in done.items] == ["applied"]
 
 
@@ -257,7 +257,7 @@ def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: S
     failing = replace(SHIP24, split=fail_to_read)
     refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]
     store.inbox.keep([intake.take(failing, delivery(b"[]")), *refused], NOW)
-    writes = Upkeep(store.database)
+    writes = WriterCommands(store.database)
     store.transactions.run(writes.trim_refused)
     assert sorted(row["status"] for row in read_rows(url, "SELECT status FROM deliveries")) == [401, 500]
     now = to_micros(NOW + timedelta(days=365))

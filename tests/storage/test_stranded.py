@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.retention import Run, Went
+from receiver.domain.retention import Removed, Run
 from receiver.domain.rows import DispatchRow, ProcessRow
 from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.harness.inbox import Store, opened
 from tests.harness.service import environment, run_command
 from tests.harness.storage import make_tables
@@ -55,7 +55,7 @@ NEXT = (waits("removed", "a", 3, EDGE, BLOCKED), waits("stopped", "a", 2, EDGE, 
 
 
 def put(store: Store, rows: Collection[DispatchRow]) -> None:
-    insert, outbox = Insert(store.database, table_of(DispatchTable)), Upkeep(store.database)
+    insert, outbox = Insert(store.database, table_of(DispatchTable)), WriterCommands(store.database)
     store.transactions.run(lambda connection: insert.execute(connection, [*rows]))
     store.transactions.run(lambda connection: outbox.stop_target(connection, "stopped", OLD, "410"))
 
@@ -66,9 +66,9 @@ def left(store: Store) -> dict[DispatchRow, int]:
     return {known[tuple(row[:4])]: row.due_at for row in rows}
 
 
-def prune(store: Store, size: int, running: list[str] | None) -> tuple[Went, int]:
+def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, int]:
     """Prune to the end; return what went, and the most rows that one step took."""
-    upkeep, most = Upkeep(store.database), 0
+    upkeep, most = WriterCommands(store.database), 0
     store.transactions.run(lambda connection: upkeep.claim_pruning(connection, "mark", NOW))
     run = Run({"dead_changes": EDGE}, running)
     while (order := run.next_order()) is not None:
@@ -83,18 +83,18 @@ def prune(store: Store, size: int, running: list[str] | None) -> tuple[Went, int
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
 def test_what_waits_for_nobody_goes_by_its_age_and_what_is_behind_comes_due(store: Store, size: int) -> None:
     put(store, [*GO, *STAY, *NEXT])
-    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Went(len(GO))}
+    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Removed(len(GO))}
     went, most = prune(store, size, RUNNING)
     assert (went.rows, most <= size) == (len(GO), True)
     expected = {row: row.due_at for row in STAY} | dict.fromkeys(NEXT, EDGE)
     assert left(store) == expected
-    assert prune(store, size, RUNNING)[0] == Went(), "and each round begins anew"
+    assert prune(store, size, RUNNING)[0] == Removed(), "and each round begins anew"
 
 
 def test_where_it_is_not_said_who_is_served_nothing_that_waits_goes(store: Store) -> None:
     put(store, GO)
-    assert count_prunable(store.database, {"dead_changes": EDGE}) == {"dead_changes": Went()}
-    assert prune(store, 500, None)[0] == Went()
+    assert count_prunable(store.database, {"dead_changes": EDGE}) == {"dead_changes": Removed()}
+    assert prune(store, 500, None)[0] == Removed()
     assert len(left(store)) == len(GO)
 
 
@@ -103,14 +103,14 @@ def test_what_waits_for_a_target_that_only_another_process_knows_stays(store: St
     knows = ProcessRow("there", "relay", "elsewhere", 1, "0", OLD, OLD, ("removed",))
     store.transactions.run(lambda connection: note_processes(store.database, connection, [knows]))
     stay = [row for row in GO if row.target == "removed"]
-    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Went(len(GO) - len(stay))}
+    assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Removed(len(GO) - len(stay))}
     prune(store, 2, RUNNING)
     assert {row for row in GO if row in left(store)} == set(stay)
 
 
 def test_a_target_that_is_served_again_keeps_what_waits(store: Store) -> None:
     put(store, [*GO, *STAY])
-    upkeep = Upkeep(store.database)
+    upkeep = WriterCommands(store.database)
     store.transactions.run(lambda connection: upkeep.resume_target(connection, "stopped"))
     prune(store, 2, ["shop", "stopped", "removed", "zz removed too"])
     assert len(left(store)) == len(GO) + len(STAY)

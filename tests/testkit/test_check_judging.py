@@ -11,12 +11,23 @@ import pytest
 from receiver.access.bearer import Secret
 from receiver.sources.ship24 import split
 from receiver.testkit.check import judging
-from receiver.testkit.check.checking import Check, Ops
+from receiver.testkit.check.checking import Check, OpsAccess
 from receiver.testkit.check.endings import endings
 from receiver.testkit.check.parcels import JOURNEY, Parcels
-from receiver.testkit.check.planning import Plan, make_plan
-from receiver.testkit.check.records import Answer, Bearer, Call, Judge, Judgement, Level, NoReply, Reply, Result, Severity
-from receiver.testkit.check.target import Target, read_target, write_request
+from receiver.testkit.check.planning import CheckPlan, make_plan
+from receiver.testkit.check.records import (
+    Answer,
+    Bearer,
+    CheckReply,
+    CheckRequest,
+    CheckResult,
+    Judge,
+    Judgement,
+    Level,
+    NoReply,
+    Severity,
+)
+from receiver.testkit.check.target import CheckTarget, read_target, write_request
 from tests.harness import endpoint
 from tests.harness.endpoint import Wire, answering, say
 from tests.harness.service import DEADLINE_SECONDS
@@ -30,9 +41,9 @@ SILENT = NoReply("no whole answer within 15 s", 15.0)
 PLAN = make_plan(15.0, expect_ops=True, token_in_query=True)
 
 
-def reply(status: int, body: object = None, *headers: tuple[str, str], **fields: Any) -> Reply:
+def reply(status: int, body: object = None, *headers: tuple[str, str], **fields: Any) -> CheckReply:
     said = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, headers, said, fields.pop("seconds", 0.01), **fields)
+    return CheckReply(status, headers, said, fields.pop("seconds", 0.01), **fields)
 
 
 OK = reply(200, {"ok": True})
@@ -93,7 +104,7 @@ def test_a_bad_answer_fails_what_must_be_and_warns_of_what_should() -> None:
     assert found == {"good": ["pass"] * 2, "weak": ["warn"] * 2, "bad": ["fail", "warn"], "unknown": ["unknown"] * 2}
 
 
-def ours(*outcomes: str) -> Reply:
+def ours(*outcomes: str) -> CheckReply:
     return reply(200, {"delivery_id": "1", "messages": [{"message_id": "m", "outcome": outcome} for outcome in outcomes]})
 
 
@@ -127,17 +138,17 @@ def test_a_url_is_read_as_it_is_sent(url: str, shown: str, other: str, service: 
     assert (str(target), target.other_spelling(), str(target.service())) == (shown, other, service)
 
 
-HERE = Target(is_secure=False, host="here", port=8080, path="/hook", query="k=v")
+HERE = CheckTarget(is_secure=False, host="here", port=8080, path="/hook", query="k=v")
 
 
-def written(call: Call) -> tuple[list[str], bytes]:
+def written(call: CheckRequest) -> tuple[list[str], bytes]:
     head, body = write_request(HERE, call, TOKEN, WRONG)
     return head.decode().split("\r\n"), body
 
 
 def test_the_token_is_sent_in_the_form_that_the_call_names() -> None:
     forms: tuple[Bearer, ...] = get_args(Bearer)
-    heads = {form: written(Call(b"{}", bearer=form))[0] for form in forms}
+    heads = {form: written(CheckRequest(b"{}", bearer=form))[0] for form in forms}
     sent = {form: [line for line in head if line.startswith("Authorization: ")] for form, head in heads.items()}
     assert sent == {
         "right": ["Authorization: Bearer the-right-token"],
@@ -153,12 +164,12 @@ def test_the_token_is_sent_in_the_form_that_the_call_names() -> None:
 
 
 def test_a_body_goes_with_its_length_or_in_chunks() -> None:
-    head, body = written(Call(b"x" * 1001))
+    head, body = written(CheckRequest(b"x" * 1001))
     assert ("Content-Length: 1001" in head, body) == (True, b"x" * 1001)
-    head, body = written(Call(b"x" * 1001, chunked=True))
+    head, body = written(CheckRequest(b"x" * 1001, chunked=True))
     assert "Transfer-Encoding: chunked" in head
     assert body == b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
-    head, body = written(Call(method="HEAD", other_spelling=True))
+    head, body = written(CheckRequest(method="HEAD", other_spelling=True))
     assert (head[0], body, [line for line in head if line.startswith("Content-")]) == ("HEAD /hook/?k=v HTTP/1.1", b"", [])
 
 
@@ -189,7 +200,7 @@ def test_each_run_has_ids_of_its_own() -> None:
     assert PARCELS.number("nine").startswith("CHECK0A1B2C3D")
 
 
-def calls_of(name: str) -> Sequence[Call]:
+def calls_of(name: str) -> Sequence[CheckRequest]:
     (case,) = [case for case in PLAN.cases if case.rule.name == name]
     return case.make(PARCELS)
 
@@ -221,7 +232,7 @@ def test_events_and_items_stand_newest_first() -> None:
     assert newer["tracker"] == older["tracker"]
 
 
-def read(call: Call) -> list[Any]:
+def read(call: CheckRequest) -> list[Any]:
     try:
         return list(split(call.body))
     except Exception:  # what is no body of Ship24's
@@ -287,11 +298,11 @@ def test_end_states_are_compared_with_what_follows_from_the_calls(name: str, ans
     assert ending.find_fault(PARCELS, answer) == fault
 
 
-def run(url: str, *names: str, token: Secret = TOKEN, ops: Ops | None = None) -> list[Result]:
+def run(url: str, *names: str, token: Secret = TOKEN, ops: OpsAccess | None = None) -> list[CheckResult]:
     """Run single cases against a server."""
     cases = tuple(case for case in PLAN.cases if case.rule.name in names)
     check = Check(read_target(url), token, PARCELS, 15.0, ops)
-    return check.run(Plan(cases, (), PLAN.overall), lambda: None)
+    return check.run(CheckPlan(cases, (), PLAN.overall), lambda: None)
 
 
 def test_calls_at_once_are_under_way_together() -> None:
@@ -361,14 +372,14 @@ def assert_repeated(answer: endpoint.Answer, told: str, token: Secret) -> None:
 
 
 def test_of_two_tokens_that_begin_alike_nothing_of_the_longer_is_shown() -> None:
-    ops = Ops(read_target("http://127.0.0.1:9"), Secret("ops", f"{TOKEN.reveal()}-and-more"))
+    ops = OpsAccess(read_target("http://127.0.0.1:9"), Secret("ops", f"{TOKEN.reveal()}-and-more"))
     with answering(say(500, body=ops.token.reveal().encode())) as server:
         (result, *_) = run(server.url, "one update", ops=ops)
     assert result.seen == "500 [token]"
 
 
 def test_a_short_ops_token_that_stands_in_an_answer_by_chance_is_no_repetition() -> None:
-    ops = Ops(read_target("http://127.0.0.1:9"), Secret("ops", "fine"))
+    ops = OpsAccess(read_target("http://127.0.0.1:9"), Secret("ops", "fine"))
     with answering(say(500)) as server:
         results = run(server.url, "one update", ops=ops)
     assert [result.verdict for result in results if result.rule.name == "no token repeated"] == ["pass"]

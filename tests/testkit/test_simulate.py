@@ -16,10 +16,10 @@ from rich.cells import cell_len
 from receiver import cli
 from receiver.cli.simulated import describe
 from receiver.testkit.simulate.planning import make_plan
-from receiver.testkit.simulate.records import Shape
+from receiver.testkit.simulate.records import TrafficShape
 from receiver.testkit.simulate.report import Report, make_report
-from receiver.testkit.simulate.run import NobodyThere, NotLetIn, Order, run
-from receiver.testkit.simulate.sender import Progress, Target
+from receiver.testkit.simulate.run import NobodyThere, NotLetIn, SimulationOptions, run
+from receiver.testkit.simulate.sender import Progress, SimulationTarget
 from receiver.testkit.simulate.truth import OpsRefused
 from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
@@ -31,7 +31,7 @@ OPS = "the-ops-token-of-these-tests"
 SHIIPP = "the-shiipp-token-of-these-tests"
 PACKAGES, MANIFESTS = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
 RUN = "00c0ffee"
-QUICK = Shape(calls=40, rate=400, group=5, duplicates=20)
+QUICK = TrafficShape(calls=40, rate=400, group=5, duplicates=20)
 AT_ONCE = (0.01,) * 5
 Tell = Callable[[Progress], None]
 Command = Callable[..., tuple[int, str, str]]
@@ -42,11 +42,17 @@ def nothing(_progress: Progress) -> None:
 
 
 def simulate(
-    url: str, *, shape: Shape = QUICK, order: Order | None = None, tell: Tell = nothing, token: str = TOKEN, **options: Any
+    url: str,
+    *,
+    shape: TrafficShape = QUICK,
+    order: SimulationOptions | None = None,
+    tell: Tell = nothing,
+    token: str = TOKEN,
+    **options: Any,
 ) -> Report:
-    target = Target({"tracking": url}, token, options.pop("steps", AT_ONCE), **options)
+    target = SimulationTarget({"tracking": url}, token, options.pop("steps", AT_ONCE), **options)
     plan = make_plan("ship24", 1, RUN, shape)
-    return make_report(plan, run(plan, target, order or Order(), tell))
+    return make_report(plan, run(plan, target, order or SimulationOptions(), tell))
 
 
 def counts(report: Report) -> list[int | None]:
@@ -71,7 +77,7 @@ def try_ship24(running: Service) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert [report[name]["count"] for name in ("lost", "doubled", "wrong")] == [0, 0, 0]
-    truths = sum(tracker.truth is not None for tracker in make_plan("ship24", 1, RUN, Shape(100)).trackers)
+    truths = sum(tracker.truth is not None for tracker in make_plan("ship24", 1, RUN, TrafficShape(100)).trackers)
     assert report["wrong"]["how"] == f"{truths} trackers asked, {truths} compared by the ops API"
     assert (report["head"], report["test_call"]) == ("200", "200")
     assert report["messages"]["outcomes"].keys() == {"applied", "stale", "duplicate", "recorded"}
@@ -83,7 +89,7 @@ def try_ship24(running: Service) -> None:
 def try_shiipp(running: Service) -> None:
     plan = make_plan("shiipp", 1, RUN, QUICK)
     urls = {"new-package": running.url + PACKAGES, "manifest-status": running.url + MANIFESTS}
-    report = make_report(plan, run(plan, Target(urls, SHIIPP, AT_ONCE), Order(OPS), nothing))
+    report = make_report(plan, run(plan, SimulationTarget(urls, SHIIPP, AT_ONCE), SimulationOptions(OPS), nothing))
     assert counts(report) == [0, 0, 0]
     assert report.messages["outcomes"]["stale"] > 0
     assert f"{len(plan.trackers)} compared" in report.wrong.how
@@ -105,9 +111,9 @@ def test_a_kill_and_a_restart_lead_to_retries_and_to_nothing_else(service: Start
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        shape = Shape(calls=200, rate=200)
+        shape = TrafficShape(calls=200, rate=200)
         steps = (0.1,) * 300
-        report = simulate(running.url + SHIP24, shape=shape, order=Order(OPS), tell=tell, steps=steps)
+        report = simulate(running.url + SHIP24, shape=shape, order=SimulationOptions(OPS), tell=tell, steps=steps)
     finally:
         under_way.set()
         killer.join()
@@ -149,7 +155,7 @@ def test_a_receiver_that_does_one_thing_wrong_is_found_out(pretender: Pretender,
 )
 def test_of_a_receiver_without_verdicts_nothing_is_claimed(answer: Answer) -> None:
     with answering(answer) as endpoint:
-        report = simulate(endpoint.url, shape=Shape(calls=5, rate=100))
+        report = simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))
     assert counts(report) == [None, None, None]
     assert report.calls["refused"] == 0
     assert report.is_good
@@ -158,7 +164,7 @@ def test_of_a_receiver_without_verdicts_nothing_is_claimed(answer: Answer) -> No
 @pytest.mark.parametrize("status", ["false", '"False"'])
 def test_success_false_is_a_failure(status: str) -> None:
     with answering(say(200, body=b'{"success": %s}' % status.encode())) as endpoint:
-        report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), steps=(0.0,))
+        report = simulate(endpoint.url, shape=TrafficShape(calls=3, rate=100), steps=(0.0,))
     assert report.calls["accepted"] == 0
     assert report.lost.value == report.messages["sent"]
     assert report.calls["given_up"] == report.calls["made"] > 0
@@ -195,7 +201,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
 def test_an_answer_that_does_not_end_in_time_is_a_failure(slow: Answer) -> None:
     pretender = Pretender()
     with answering(choose=faltering(pretender, slow, most=3)) as endpoint:
-        report = simulate(endpoint.url, shape=Shape(calls=3, rate=100), timeout_seconds=0.3)
+        report = simulate(endpoint.url, shape=TrafficShape(calls=3, rate=100), timeout_seconds=0.3)
     assert report.answers["timeout"] == report.calls["retries"] > 0
     assert counts(report) == [0, 0, 0]
 
@@ -214,7 +220,7 @@ def test_a_stall_is_seen_in_the_latency_of_all_calls_that_were_due() -> None:
         return stall
 
     with answering(choose=choose) as endpoint:
-        report = simulate(endpoint.url, shape=Shape(calls=20, rate=100), connections=1)
+        report = simulate(endpoint.url, shape=TrafficShape(calls=20, rate=100), connections=1)
     assert report.latency_ms["p50"] is not None
     assert report.latency_ms["p50"] >= 100  # the last call was due after 0.2 s, the first answer came after 0.3 s
 
@@ -237,7 +243,7 @@ def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
     plan = make_plan("ship24", 1, RUN, QUICK)
     answers = [say(200, body=b"{}")] * 2
     with answering(choose=lambda _call: answers.pop() if answers else HANG) as endpoint:
-        result = run(plan, Target({"tracking": endpoint.url}, TOKEN, AT_ONCE), Order(), press)
+        result = run(plan, SimulationTarget({"tracking": endpoint.url}, TOKEN, AT_ONCE), SimulationOptions(), press)
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "sender"], "no sender")
     report = make_report(plan, result)
     assert (report.answers, report.messages["sent"], report.messages["trackers"]) == ({}, 0, 0)
@@ -246,7 +252,7 @@ def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
 def test_head_without_an_answer_is_told_and_the_rest_is_tried() -> None:
     pretender = Pretender()
     with answering(choose=lambda call: pretender.choose(call) if call.body else CLOSE) as endpoint:
-        report = simulate(endpoint.url, shape=Shape(calls=5, rate=100))
+        report = simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))
     assert (report.head, counts(report)) == ("connection", [0, 0, 0])
 
 
@@ -270,7 +276,7 @@ def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, mon
         with pytest.raises(NobodyThere, match="certificate"):
             simulate(endpoint.url)
         monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
-        assert counts(simulate(endpoint.url, shape=Shape(calls=5, rate=100))) == [0, 0, 0]
+        assert counts(simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
@@ -293,7 +299,7 @@ def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -
     pretender = Pretender()
     with answering(choose=lambda call: answer if "/ops/" in call.path else pretender.choose(call)) as endpoint:
         with pytest.raises(OpsRefused, match="ops API was asked"):
-            simulate(endpoint.url, order=Order("a-token"))
+            simulate(endpoint.url, order=SimulationOptions("a-token"))
         assert [call.path for call in endpoint.calls if "/ops/" not in call.path] == ["/told", "/told"]
 
 
@@ -304,14 +310,14 @@ def test_an_ops_api_that_goes_away_leaves_its_part_out() -> None:
         return answers.pop(0) if "/ops/" in call.path else pretender.choose(call)
 
     with answering(choose=choose) as endpoint:
-        report = simulate(endpoint.url, order=Order("a-token"))
+        report = simulate(endpoint.url, order=SimulationOptions("a-token"))
     assert report.wrong.value == 2
     assert re.fullmatch(r"\d+ trackers asked, 2 of \d+ compared by the ops API", report.wrong.how)
 
 
 def test_the_test_call_comes_from_another_address(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_ip_policy="enforce", ship24_allowed_ips="127.0.0.1")
-    report = simulate(running.url + SHIP24, shape=Shape(calls=2), order=Order(test_call_from="127.0.0.2"))
+    report = simulate(running.url + SHIP24, shape=TrafficShape(calls=2), order=SimulationOptions(test_call_from="127.0.0.2"))
     assert report.test_call == "403"
     assert counts(report) == [0, 0, 0]
     assert running.scalar("SELECT count(*) FROM deliveries WHERE client = '127.0.0.2' AND status = 403") == 1

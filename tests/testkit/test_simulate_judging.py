@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from receiver.testkit.simulate.answers import Reading, read_answer
-from receiver.testkit.simulate.ledger import Attempt, Ledger
+from receiver.testkit.simulate.ledger import Attempt, AttemptLog
 from receiver.testkit.simulate.planning import make_plan
-from receiver.testkit.simulate.records import Call, Phase, Shape, Truth
+from receiver.testkit.simulate.records import ExpectedState, Phase, PlannedDelivery, TrafficShape
 from receiver.testkit.simulate.report import quantiles
 from receiver.testkit.simulate.truth import find_difference
-from receiver.testkit.simulate.wire import Reply
+from receiver.testkit.simulate.wire import WireReply
 
-PLAN = make_plan("ship24", 1, "00c0ffee", Shape(calls=30, group=1, duplicates=0, reorder=0))
+PLAN = make_plan("ship24", 1, "00c0ffee", TrafficShape(calls=30, group=1, duplicates=0, reorder=0))
 FIRST = PLAN.traffic[0].messages[0]
-TRUTH = Truth("ship24", "t", "Sorted", "in_transit", "2025-03-03", "e2", frozenset({"e1", "e2"}))
+TRUTH = ExpectedState("ship24", "t", "Sorted", "in_transit", "2025-03-03", "e2", frozenset({"e1", "e2"}))
 EVENTS = [{"event_id": "e2", "outcome": "applied"}, {"event_id": "e1", "outcome": "stale"}]
 STATE = {
     "status": "Sorted",
@@ -27,10 +27,10 @@ STATE = {
 
 def judge(*told: tuple[Phase, str | None]) -> tuple[str | None, str | None]:
     """Return why the first message is lost and why it is doubled, after these answers to calls with it (None: no answer)."""
-    ledger = Ledger(PLAN)
+    ledger = AttemptLog(PLAN)
     for phase, verdict in told:
         reading = Reading(verdict is not None, None if verdict is None else (verdict,))
-        ledger.note(Call(phase, 0, 0.0, (FIRST,)), Attempt(1, 0.0, 0.0, 0.0, False), Reply(200), reading)
+        ledger.note(PlannedDelivery(phase, 0, 0.0, (FIRST,)), Attempt(1, 0.0, 0.0, 0.0, False), WireReply(200), reading)
     found = ledger.find()
     return found.lost.get(FIRST), found.doubled.get(FIRST)
 
@@ -85,12 +85,12 @@ def test_a_message_that_was_taken_twice_is_doubled() -> None:
     ],
 )
 def test_an_answer_is_read_as_senders_do(body: bytes | None, taken: bool, verdicts: tuple[str, ...] | None) -> None:
-    assert read_answer(Reply(200, body), ["a"]) == Reading(taken, verdicts)
+    assert read_answer(WireReply(200, body), ["a"]) == Reading(taken, verdicts)
 
 
 @pytest.mark.parametrize("status", [None, 100, 199, 300, 301, 400, 500])
 def test_only_2xx_is_a_success(status: int | None) -> None:
-    assert not read_answer(Reply(status, b"{}"), ["a"]).taken
+    assert not read_answer(WireReply(status, b"{}"), ["a"]).taken
 
 
 def test_a_tracker_as_it_should_be_differs_in_nothing() -> None:

@@ -14,39 +14,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
-from receiver.domain.batch import Bench
+from receiver.domain.batch import BatchState
 from receiver.domain.occurrence import Moment, compare, read_occurrence
 from receiver.domain.records import Delivery
 from receiver.sources import make_sources
 from receiver.testkit.simulate.planning import make_plan
-from receiver.testkit.simulate.records import Call, Plan, Shape, Truth
+from receiver.testkit.simulate.records import ExpectedState, PlannedDelivery, TrafficPlan, TrafficShape
 from receiver.testkit.simulate.sender import retry_steps
 from receiver.testkit.simulate.times import FORMS, draw_times
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 RUN = "00c0ffee"
-SMALL = Shape(calls=60, group=6)
+SMALL = TrafficShape(calls=60, group=6)
 SOURCES = {source.kind: source for source in make_sources({}, {})}
 FORM = re.compile(r"T.*?(Z|[+-]\d\d:\d\d)$")
 both_sources = pytest.mark.parametrize("source", ["ship24", "shiipp"])
 
 
-def calls_of(plan: Plan) -> list[Call]:
+def calls_of(plan: TrafficPlan) -> list[PlannedDelivery]:
     return [plan.hello, plan.test, *plan.traffic, *plan.resend, *plan.older, *plan.newer]
 
 
-def bytes_of(plan: Plan) -> bytes:
+def bytes_of(plan: TrafficPlan) -> bytes:
     return b"\n".join(b"%f " % call.due_seconds + plan.body(call) for call in calls_of(plan))
 
 
-def items_of(plan: Plan) -> list[dict[str, Any]]:
+def items_of(plan: TrafficPlan) -> list[dict[str, Any]]:
     """Return every item of the traffic once."""
     return [json.loads(plan.messages[number].told.item) for number in sorted({n for call in plan.traffic for n in call.messages})]
 
 
-def decide(plan: Plan, calls: Sequence[Call]) -> tuple[Bench, dict[str, list[str]]]:
+def decide(plan: TrafficPlan, calls: Sequence[PlannedDelivery]) -> tuple[BatchState, dict[str, list[str]]]:
     """Have our own rules decide calls in this order; return what is known then, and the verdicts of each message."""
-    bench = Bench(timedelta(hours=48), NOW)
+    bench = BatchState(timedelta(hours=48), NOW)
     verdicts: dict[str, list[str]] = {}
     for number, call in enumerate(calls):
         source = SOURCES[plan.kind(call)]
@@ -58,13 +58,13 @@ def decide(plan: Plan, calls: Sequence[Call]) -> tuple[Bench, dict[str, list[str
     return bench, verdicts
 
 
-def known(bench: Bench, truth: Truth) -> Truth:
+def known(bench: BatchState, truth: ExpectedState) -> ExpectedState:
     state = bench.trackers[truth.source, truth.tracker_id]
     kept = frozenset(
         event for source, tracker, event in bench.timelines.standing if (source, tracker) == (truth.source, truth.tracker_id)
     )
     latest = (state.status, state.status_milestone, str(state.latest_occurrence), str(state.latest_event_id))
-    return Truth(truth.source, truth.tracker_id, *latest, kept)
+    return ExpectedState(truth.source, truth.tracker_id, *latest, kept)
 
 
 @both_sources
@@ -84,7 +84,7 @@ def test_another_run_differs_in_its_digits_alone(source: str) -> None:
 @both_sources
 @pytest.mark.parametrize(("calls", "duplicates"), [(1, 50), (2, 10), (3, 50), (37, 10), (400, 10)])
 def test_it_makes_as_many_calls_as_it_was_told(source: str, calls: int, duplicates: int) -> None:
-    plan = make_plan(source, 3, RUN, Shape(calls=calls, rate=20, duplicates=duplicates))
+    plan = make_plan(source, 3, RUN, TrafficShape(calls=calls, rate=20, duplicates=duplicates))
     assert calls <= len(plan.traffic) <= calls + (5 if source == "shiipp" else 0)  # a call of Shiipp's has messages of one kind
     dues = [call.due_seconds for call in plan.traffic]
     assert dues == sorted(dues)
@@ -140,7 +140,7 @@ def test_newer_stands_before_older_in_one_group() -> None:
 
 @both_sources
 def test_copies_come_in_parallel_and_late_and_everything_comes_again(source: str) -> None:
-    plan = make_plan(source, 1, RUN, Shape(calls=100, duplicates=20))
+    plan = make_plan(source, 1, RUN, TrafficShape(calls=100, duplicates=20))
     sent = Counter(number for call in plan.traffic for number in call.messages)
     groups = Counter(frozenset(call.messages) for call in plan.traffic)
     copies = len(plan.traffic) - len(groups)
@@ -157,20 +157,22 @@ def test_copies_come_in_parallel_and_late_and_everything_comes_again(source: str
 
 @both_sources
 def test_without_copies_and_late_ones_messages_come_once_and_in_order(source: str) -> None:
-    plan = make_plan(source, 1, RUN, Shape(calls=40, group=1, duplicates=0, reorder=0))
+    plan = make_plan(source, 1, RUN, TrafficShape(calls=40, group=1, duplicates=0, reorder=0))
     numbers = [number for call in plan.traffic for number in call.messages]
     assert numbers == sorted(set(numbers))
 
 
 def test_late_messages_come_after_newer_ones() -> None:
     numbers = [
-        number for call in make_plan("ship24", 1, RUN, Shape(40, group=1, duplicates=0)).traffic for number in call.messages
+        number
+        for call in make_plan("ship24", 1, RUN, TrafficShape(40, group=1, duplicates=0)).traffic
+        for number in call.messages
     ]
     assert numbers != sorted(numbers)
 
 
 def test_shiipps_keys_are_spelt_in_two_ways_and_its_root_is_an_object_or_an_array() -> None:
-    plan = make_plan("shiipp", 1, RUN, Shape(60, group=2))
+    plan = make_plan("shiipp", 1, RUN, TrafficShape(60, group=2))
     roots = [json.loads(plan.body(call)) for call in plan.traffic]
     assert {type(root) for root in roots} == {dict, list}
     assert {type(root) for root in roots if isinstance(root, dict) or len(root) == 1} == {dict, list}
@@ -202,7 +204,7 @@ def test_times_of_a_life_stand_in_one_order_without_a_circle(seed: int, form: st
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), data=st.data())
 def test_in_any_order_our_own_rules_come_to_the_truth(source: str, seed: int, data: st.DataObject) -> None:
-    plan = make_plan(source, seed, RUN, Shape(calls=data.draw(st.integers(1, 25)), group=data.draw(st.integers(1, 12))))
+    plan = make_plan(source, seed, RUN, TrafficShape(calls=data.draw(st.integers(1, 25)), group=data.draw(st.integers(1, 12))))
     traffic = data.draw(st.permutations(plan.traffic))
     bench, verdicts = decide(plan, traffic)
     truths = [tracker.truth for tracker in plan.trackers if tracker.truth is not None]
@@ -218,7 +220,7 @@ def test_in_any_order_our_own_rules_come_to_the_truth(source: str, seed: int, da
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_our_own_rules_give_every_answer_that_is_expected_at_the_end(source: str, seed: int) -> None:
-    plan = make_plan(source, seed, RUN, Shape(calls=20))
+    plan = make_plan(source, seed, RUN, TrafficShape(calls=20))
     calls = [*plan.traffic, *plan.resend, *plan.older, *plan.newer]
     _, verdicts = decide(plan, calls)
     for number in {number for call in plan.traffic for number in call.messages}:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.errors import BodyIncomplete, BodyTooLarge, Busy
-from receiver.web.body import BodyReader, Memory
+from receiver.web.body import BodyReader, MemoryBudget
 
 LIMIT, ROOM = 10, 25
 DISCONNECT = {"type": "http.disconnect"}
@@ -29,8 +29,8 @@ class Connection:
         return self._messages[self.asked - 1]
 
 
-def make_reader(room: int = ROOM) -> tuple[BodyReader, Memory]:
-    memory = Memory(room)
+def make_reader(room: int = ROOM) -> tuple[BodyReader, MemoryBudget]:
+    memory = MemoryBudget(room)
     return BodyReader(LIMIT, memory), memory
 
 
@@ -38,7 +38,7 @@ def read(reader: BodyReader, connection: Connection, declared: bytes | None = No
     return asyncio.run(reader.read(connection.receive, declared))
 
 
-def has_room(memory: Memory, size: int = ROOM) -> bool:
+def has_room(memory: MemoryBudget, size: int = ROOM) -> bool:
     """Tell whether exactly `size` bytes are free."""
     memory.reserve(size)
     with pytest.raises(Busy):

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from receiver.clock import new_id
 from receiver.storage.customers import latest_list, read_page
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import Upkeep
+from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, opened
 from tests.harness.postgresql import Cluster
@@ -186,7 +186,7 @@ def test_neither_time_nor_order_of_a_list_is_the_callers(plain: Service) -> None
 def test_the_list_that_was_imported_last_is_served_whatever_the_clocks_say(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
-        upkeep, served = Upkeep(store.database), ""
+        upkeep, served = WriterCommands(store.database), ""
         names = [new_id(NOW + timedelta(days=days)) for days in (400, 0, -5, 0, 1)]
         for list_id in ("zzz from a caller", *names):
             rows = [(f"C{number}", list_id) for number in range(3)]
@@ -202,7 +202,7 @@ def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgr
     make_tables(postgresql_url)
     early, late = new_id(NOW), new_id(NOW + timedelta(days=1))
     with opened(postgresql_url) as store, closing(Transactions(store.database)) as other, ThreadPoolExecutor() as threads:
-        upkeep = Upkeep(store.database)
+        upkeep = WriterCommands(store.database)
 
         def import_slowly(writing: Connection) -> Future[int]:
             upkeep.replace_customers(writing, late, 1, [("A", "late")])

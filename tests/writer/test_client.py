@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from receiver.errors import StorageUnavailable
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 from receiver.writer.wire import Replies, pack
 from tests.harness import ship24
 from tests.harness.inbox import submission
@@ -16,7 +16,7 @@ from tests.harness.service import DEADLINE_SECONDS
 _FOR_EVER = 3600.0  # what the desk would wait for a reply
 
 
-async def _lose(desk: Desk, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
+async def _lose(desk: WriterClient, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
     await desk.open(ours)
     theirs.close()
     await asyncio.wait_for(lost.wait(), DEADLINE_SECONDS)
@@ -25,7 +25,7 @@ async def _lose(desk: Desk, lost: asyncio.Event, ours: socket.socket, theirs: so
 async def _use_and_close() -> tuple[int, str]:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
-    desk = Desk(10, _FOR_EVER, lost.set, Tally())
+    desk = WriterClient(10, _FOR_EVER, lost.set, Counters())
     await _lose(desk, lost, ours, theirs)
     call = submission(ship24.single())
     answer = await asyncio.wait_for(desk.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
@@ -37,7 +37,7 @@ async def _use_and_close() -> tuple[int, str]:
 
 async def _fail_to_read_one() -> dict[str, bool]:
     ours, theirs = socket.socketpair()
-    desk = Desk(10, 0.01, lambda: None, Tally())
+    desk = WriterClient(10, 0.01, lambda: None, Counters())
     await desk.open(ours)
     with pytest.raises(ZeroDivisionError):
         await desk.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
@@ -59,10 +59,10 @@ def test_after_the_loss_of_the_writing_process_nobody_waits_for_it() -> None:
     assert "restarts" in message
 
 
-async def _take_reply(replies: Replies) -> Tally:
+async def _take_reply(replies: Replies) -> Counters:
     ours, theirs = socket.socketpair()
-    tally = Tally()
-    desk = Desk(10, _FOR_EVER, lambda: None, tally)
+    tally = Counters()
+    desk = WriterClient(10, _FOR_EVER, lambda: None, tally)
     await desk.open(ours)
     order = asyncio.create_task(desk.do("tidy"))
     theirs.sendall(b"".join(pack(replies)))

@@ -15,23 +15,23 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receiver.access.bearer import AddressPolicy, Gate, Secret
-from receiver.access.guard import Door, Doorman
+from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
+from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.records import Delivery, Message, Submission, Unread
-from receiver.maintenance.replay import Replayer
+from receiver.maintenance.replay import StoredReplay
 from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.api.replay import ReplayEndpoint
-from receiver.web.body import BodyReader, Memory
+from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.guard import Visit
-from receiver.web.console.replays import Replays
-from receiver.web.webhooks import MAX_READ_HERE_BYTES, Webhook
-from receiver.writer.client import Desk
-from receiver.writer.counters import Tally
+from receiver.web.console.replays import ReplayPages
+from receiver.web.webhooks import MAX_READ_HERE_BYTES, WebhookEndpoint
+from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 from receiver.writer.wire import Do, Keep, Read, Unpacker
 from tests.conftest import StartService
 from tests.harness.inbox import NOW, delivery, opened
@@ -57,10 +57,12 @@ class Reading:
     def __init__(self) -> None:
         self.read_here: list[int] = []
         source = Source("ship24", "tracking", SHIP24, self._split, b"")
-        gate = Gate((Secret("t", TOKEN),), (), AddressPolicy.OFF)
-        door = Door("ship24", "tracking", SHIP24, ("POST",), gate, Doorman((), HeaderReader([]), SetupWindows(_know_no_windows)))
-        self._desk = Desk(1000, 60, lambda: None, Tally())
-        self._webhook = Webhook(source, door, BodyReader(_LIMIT, Memory(8 * _LIMIT)), self._desk, ())
+        gate = AccessPolicy((Secret("t", TOKEN),), (), AddressPolicy.OFF)
+        door = RequestGuard(
+            "ship24", "tracking", SHIP24, ("POST",), gate, ClientResolver((), HeaderReader([]), SetupWindows(_know_no_windows))
+        )
+        self._desk = WriterClient(1000, 60, lambda: None, Counters())
+        self._webhook = WebhookEndpoint(source, door, BodyReader(_LIMIT, MemoryBudget(8 * _LIMIT)), self._desk, ())
         self._unpacker = Unpacker()
 
     def _split(self, content: bytes) -> list[Message]:
@@ -126,7 +128,7 @@ def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, head
 async def _count_read_in_a_turn(calls: int) -> Counter[int]:
     """Return how many calls were read in each turn of the loop, where all of them came at once."""
     ours, theirs = socket.socketpair()
-    desk = Desk(calls, 60, lambda: None, Tally())
+    desk = WriterClient(calls, 60, lambda: None, Counters())
     await desk.open(ours)
     loop = asyncio.get_running_loop()
     turn, read_in = 0, Counter[int]()
@@ -163,7 +165,7 @@ class Ordering:
     """A desk whose writing process is the test: it sees what an order hands on, and replies with a failure."""
 
     def __init__(self) -> None:
-        self.desk = Desk(1000, 60, lambda: None, Tally())
+        self.desk = WriterClient(1000, 60, lambda: None, Counters())
 
     async def see(self, order: Callable[[], Awaitable[object]]) -> Do:
         """Return the first message that an order causes."""
@@ -188,7 +190,7 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
         (kept,) = store.keep(content)
     delivery_id = json.loads(kept.body)["delivery_id"]
     ordering, database = Ordering(), Database(sqlite_url)
-    replayer = Replayer(Reader(database), ordering.desk, database)
+    replayer = StoredReplay(Reader(database), ordering.desk, database)
     order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
     done = asyncio.run(ordering.see(order))
     database.close()
@@ -221,7 +223,7 @@ class Threads:
 def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     threads: Any = Threads()
     visit = Visit(Operator("anna", None), None, NOW, {"delivery_id": "id"}, (), "/")  # type: ignore[arg-type]
-    page = Replays(None, threads, threads)  # type: ignore[arg-type]
+    page = ReplayPages(None, threads, threads)  # type: ignore[arg-type]
     asyncio.run(page.order(visit, Request({"type": "http"}), {"order": "show"}))
     scope = {"type": "http", "path_params": {"id": "id"}, "query_string": b"", "headers": [], "method": "POST"}
     asyncio.run(ReplayEndpoint(threads, threads).route().endpoint(Request(scope, partial(_give, b"{}"))))

@@ -7,7 +7,7 @@ rows.
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
-from receiver.storage.queries.pages import MAX_LIMIT, Page
+from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
 from receiver.storage.queries.service import (
     find_due_notices,
     find_undecidable,
@@ -36,7 +36,7 @@ __all__ = [
     "MAX_LIMIT",
     "Cell",
     "DeliveryFilter",
-    "Page",
+    "ResultPage",
     "StoredDelivery",
     "TargetCounts",
     "TrackerFilter",

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import public
-from receiver.storage.tables.ledger import WITHOUT_EVENTS, MessageTable, SightingTable, table_of
+from receiver.storage.tables.ledger import WITHOUT_EVENTS, MessageTable, RepeatedMessageTable, table_of
 from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 500
@@ -39,7 +39,7 @@ def read_copies(
 
     A sender may repeat a message a million times: of none more than its share is read.
     """
-    sightings = table_of(SightingTable)
+    sightings = table_of(RepeatedMessageTable)
     edge = connection.execute(_select_edge(source, message_ids, share, before)).scalar()
     within = [sightings.c.source == source, sightings.c.message_id.in_(message_ids)]
     within += [] if before is None else [sightings.c.delivery_id < before]
@@ -49,7 +49,7 @@ def read_copies(
 
 def _select_edge(source: str, message_ids: Collection[str], share: int, before: str | None) -> Select[Any]:
     """Select the latest of the calls at which the messages reach their share: each is found by a walk along the index."""
-    firsts, sightings = table_of(MessageTable), table_of(SightingTable)
+    firsts, sightings = table_of(MessageTable), table_of(RepeatedMessageTable)
     of_message = [sightings.c.source == firsts.c.source, sightings.c.message_id == firsts.c.message_id]
     of_message += [] if before is None else [sightings.c.delivery_id < before]
     last = select(sightings.c.delivery_id).where(*of_message).order_by(sightings.c.delivery_id.desc())

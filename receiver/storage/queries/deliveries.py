@@ -12,7 +12,7 @@ from receiver.clock import first_id
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
-from receiver.storage.queries.pages import Page, Span, in_range, is_keepable, public, read_cursor, read_newest
+from receiver.storage.queries.pages import ResultPage, Span, in_range, is_keepable, public, read_cursor, read_newest
 from receiver.storage.tables.ledger import (
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
@@ -20,8 +20,8 @@ from receiver.storage.tables.ledger import (
     DeliveryTable,
     EventTable,
     MessageTable,
-    SightingTable,
-    TermTable,
+    RepeatedMessageTable,
+    SearchTermTable,
     table_of,
 )
 from receiver.storage.tables.revisions import SUPERSEDED
@@ -64,13 +64,13 @@ class StoredDelivery(NamedTuple):
 
 def list_deliveries(
     database: Database, wanted: DeliveryFilter, sources: Sequence[str], limit: int = 50, cursor: str | None = None
-) -> Page:
+) -> ResultPage:
     """Return calls, newest first, without their bytes. `sources` are all that there are: ids are looked up by source."""
     table = table_of(DeliveryTable)
     behind = read_cursor(cursor, str)
     texts = (wanted.source, wanted.outcome, wanted.client, wanted.message_id, wanted.tracking_number)
     if not is_keepable(*texts) or (wanted.status is not None and wanted.status not in _STATUSES):
-        return Page([], None)
+        return ResultPage([], None)
     span = Span(_first_id(wanted.since), _first_id(wanted.until))
     before = min(filter(None, (span.until, *(behind or ()))), default=None)
     narrow, rest = _divide(wanted)
@@ -125,7 +125,7 @@ def _as_text(body: bytes | None) -> dict[str, str | None]:
 
 def _items(connection: Connection, delivery_id: str) -> list[dict[str, Any]]:
     """Return the verdicts of a call, in body order; `tracker_id` is None for further copies."""
-    messages, sightings = table_of(MessageTable), table_of(SightingTable)
+    messages, sightings = table_of(MessageTable), table_of(RepeatedMessageTable)
     names = ("position", "message_id", "outcome", "reason")
     first = select(*(messages.c[name] for name in (*names, "tracker_id"))).where(messages.c.delivery_id == delivery_id)
     again = select(*(sightings.c[name] for name in names)).where(sightings.c.delivery_id == delivery_id)
@@ -161,7 +161,7 @@ def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequ
 
 def _messages_of(connection: Connection, tracking_number: str) -> _Messages:
     """Return the messages that told of a parcel, the last ones: those with events of their own are found by these."""
-    terms, messages = table_of(TermTable), table_of(MessageTable)
+    terms, messages = table_of(SearchTermTable), table_of(MessageTable)
     events = table_of(EventTable)
     named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold())
     trackers: dict[str, list[str]] = defaultdict(list)

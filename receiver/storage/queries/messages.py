@@ -7,13 +7,13 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import Page, is_keepable, public, read_newest
+from receiver.storage.queries.pages import ResultPage, is_keepable, public, read_newest
 from receiver.storage.tables.ledger import (
     DeliveryTable,
     EventTable,
     MessageTable,
     QuarantineTable,
-    SightingTable,
+    RepeatedMessageTable,
     TrackerTable,
     table_of,
 )
@@ -65,7 +65,7 @@ def find_events(database: Database, source: str, tracker_id: str, digests: Mappi
 
 def list_quarantine(
     database: Database, source: str | None = None, reason: str | None = None, limit: int = 50, cursor: str | None = None
-) -> Page:
+) -> ResultPage:
     """Return what was set apart, newest first, with the beginning of its content as text."""
     table = table_of(QuarantineTable)
     columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
@@ -73,10 +73,10 @@ def list_quarantine(
     narrow = [] if reason is None else [table.c.reason == reason]
     rest = {} if source is None else {"source": source}
     if not is_keepable(source, reason):
-        return Page([], None)
+        return ResultPage([], None)
     with database.read() as connection:
         page = read_newest(connection, table, columns, narrow, rest, cursor, limit)
-    return Page([{**item, "raw": _read_beginning(item["raw"])} for item in page.items], page.next)
+    return ResultPage([{**item, "raw": _read_beginning(item["raw"])} for item in page.items], page.next)
 
 
 def _read_beginning(raw: bytes | None) -> str:
@@ -84,7 +84,7 @@ def _read_beginning(raw: bytes | None) -> str:
 
 
 def _read_copies(connection: Connection, kept: RowMapping) -> Sequence[RowMapping]:
-    sightings = table_of(SightingTable)
+    sightings = table_of(RepeatedMessageTable)
     named = sightings.c.source == kept["source"], sightings.c.message_id == kept["message_id"]
     copies = select(sightings).where(*named).order_by(sightings.c.delivery_id, sightings.c.position)
     return connection.execute(copies.limit(_MAX_COPIES)).mappings().all()

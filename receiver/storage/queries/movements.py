@@ -22,7 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
+from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
 from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable, table_of
 
@@ -46,7 +46,7 @@ class _Behind(NamedTuple):
     tracker_id: str
 
 
-def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> Page:
+def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> ResultPage:
     """Return trackers, last moved first.
 
     Those of which the sender's own view does not differ have no index of their own: the others are left out of the page.
@@ -68,9 +68,9 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     if wanted.milestone_differs is False:
         items = [item for item in items if not item["milestone_differs"]]
     if len(found) <= limit:
-        return Page(items, None)
+        return ResultPage(items, None)
     moved_at, group, tracker_id = page[-1]
-    return Page(items, write_cursor(moved_at, *group, tracker_id))
+    return ResultPage(items, write_cursor(moved_at, *group, tracker_id))
 
 
 def _read_cursor(cursor: str | None) -> _Behind | None:

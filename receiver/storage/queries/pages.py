@@ -21,7 +21,7 @@ _INTERNAL = {
 }
 
 
-class Page(NamedTuple):
+class ResultPage(NamedTuple):
     """Some items of a list; `next` is the cursor of the page behind them, None at the end.
 
     A page may be shorter than asked for, or empty, and not be the last: then its share of rows was looked at.
@@ -102,7 +102,7 @@ def read_newest(
     limit: int,
     span: Span = _ALL,
     edge: str | None = None,
-) -> Page:
+) -> ResultPage:
     """Return a page of these columns of a table whose `id` sorts by time, newest first.
 
     An index serves `narrow`; `rest`, columns and what they must equal, is asked of a bounded number of rows. Behind `edge`,
@@ -120,8 +120,8 @@ def read_newest(
     rows = connection.execute(select(*columns).where(*inside).order_by(table.c.id.desc()).limit(limit + 1)).mappings().all()
     items = [public(row) for row in rows[:limit]]
     if len(rows) > limit:
-        return Page(items, write_cursor(rows[limit - 1]["id"]))
-    return Page(items, None if edge is None or edge <= (span.since or "") else write_cursor(edge))
+        return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
+    return ResultPage(items, None if edge is None or edge <= (span.since or "") else write_cursor(edge))
 
 
 def _from(table: Table, since: str | None) -> list[ColumnElement[bool]]:

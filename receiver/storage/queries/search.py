@@ -5,15 +5,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextClause, and_, select, tuple_
 
-from receiver.storage.queries.pages import Page, public, read_cursor, write_cursor
+from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
-from receiver.storage.tables.ledger import TermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import SearchTermTable, TrackerTable, table_of
 
 _SEEN_TERMS = 1000  # what one page looks at when there are other filters; without, as many as fill it
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")
 
 
-def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, limit: int, cursor: str | None) -> Page:
+def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, limit: int, cursor: str | None) -> ResultPage:
     """Return the trackers that `term` names, in the order of their terms.
 
     One that several terms lead to comes with the first of its present names, or, if none of these matches, with a former one.
@@ -30,13 +30,13 @@ def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, li
         items.setdefault((row.source, row.tracker_id), public(state))
         if len(items) == limit:
             more = row != found[-1] or len(found) == share
-            return Page([*items.values()], write_cursor(*row) if more else None)
-    return Page([*items.values()], write_cursor(*found[-1]) if len(found) == share else None)
+            return ResultPage([*items.values()], write_cursor(*row) if more else None)
+    return ResultPage([*items.values()], write_cursor(*found[-1]) if len(found) == share else None)
 
 
 def _select_terms(wanted: TrackerFilter, term: str, behind: tuple[Any, ...] | None) -> Select[Any]:
     """Select from one bound on: an index begins at one only, and others would be asked of each row."""
-    terms = table_of(TermTable)
+    terms = table_of(SearchTermTable)
     key = (terms.c.term, terms.c.source, terms.c.tracker_id)
     statement = select(*key).order_by(*key)
     if wanted.exact:

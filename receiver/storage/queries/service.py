@@ -8,7 +8,7 @@ from receiver import clock
 from receiver.clock import first_id
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import Page, public, read_newest
+from receiver.storage.queries.pages import ResultPage, public, read_newest
 from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable, table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 
@@ -81,7 +81,7 @@ def _public_alarm(row: RowMapping) -> dict[str, Any]:
     return {name: value for name, value in public(row).items() if name != "notice_due_at"}
 
 
-def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -> Page:
+def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -> ResultPage:
     """Return what operators changed, newest first."""
     table = table_of(AuditTable)
     with database.read() as connection:

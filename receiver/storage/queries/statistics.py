@@ -10,7 +10,7 @@ from receiver.domain.occurrence import rank
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
-from receiver.storage.tables.operations import TallyTable
+from receiver.storage.tables.operations import HourlyCountTable
 
 _SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
 _LOOKED_AT = 1000  # deliveries, the newest of a source, among which the last accepted one is looked for
@@ -72,7 +72,7 @@ def read_last_call(connection: Connection, source: str) -> str | None:
     Where its newest deliveries were all refused, this is the beginning of the minute or hour in which the last accepted one was
     counted.
     """
-    table, tallies = table_of(DeliveryTable), table_of(TallyTable)
+    table, tallies = table_of(DeliveryTable), table_of(HourlyCountTable)
     newest = select(table.c.received_at, table.c.outcome).where(table.c.source == source).order_by(table.c.id.desc())
     looked_at = newest.limit(_LOOKED_AT).subquery()
     found = connection.execute(select(func.max(looked_at.c.received_at)).where(looked_at.c.outcome == "accepted")).scalar()
@@ -110,7 +110,7 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
 
 
 def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool) -> list[Cell]:
-    table = table_of(TallyTable)
+    table = table_of(HourlyCountTable)
     begin = _begin(since, until)
     by = [*([table.c.begins_at] if by_span else []), table.c.source, table.c.outcome, table.c.code]
     sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
@@ -123,7 +123,7 @@ def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool
 
 
 def _count_deliveries(connection: Connection) -> int:
-    table = table_of(TallyTable)
+    table = table_of(HourlyCountTable)
     kept = select(func.sum(table.c.calls - table.c.unrecorded)).where(table.c.span_seconds == HOUR_SECONDS)
     return int(connection.execute(kept).scalar() or 0)
 

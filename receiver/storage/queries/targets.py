@@ -12,7 +12,7 @@ from receiver.domain.processes import describe_process
 from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
 from receiver.storage.processes import read_processes
-from receiver.storage.queries.pages import Page, is_keepable, public, read_cursor, write_cursor
+from receiver.storage.queries.pages import ResultPage, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.stranded import list_names
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
@@ -58,7 +58,7 @@ def check_unnamed(database: Database, names: Sequence[str], target: str) -> None
             raise TargetInUse(f"{target} is in use: {describe_process(row)} knows it. Restart that first. Nothing was removed.")
 
 
-def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> ResultPage:
     """Return changes that were given up, by target and tracker, with the last error."""
     dead = table_of(DeadTable)
     place = [dead.c[name] for name in _PLACE]
@@ -69,11 +69,11 @@ def list_dead(database: Database, target: str | None = None, limit: int = 50, cu
     if behind is not None:
         statement = statement.where(tuple_(*place) > tuple_(*behind))
     if not is_keepable(target):
-        return Page([], None)
+        return ResultPage([], None)
     with database.read() as connection:
         rows = connection.execute(statement).mappings().all()
     following = write_cursor(*(rows[limit - 1][name] for name in _PLACE)) if len(rows) > limit else None
-    return Page([_tell_dead(row) for row in rows[:limit]], following)
+    return ResultPage([_tell_dead(row) for row in rows[:limit]], following)
 
 
 def _show(connection: Connection, target: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from receiver.domain.occurrence import Moment, compare, rank, read_occurrence
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
-from receiver.storage.queries.pages import Page, in_range, is_keepable, public
+from receiver.storage.queries.pages import ResultPage, in_range, is_keepable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.tables.ledger import LinkTable, TrackerTable, table_of
@@ -21,11 +21,11 @@ MAX_EVENTS = 1000
 """Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""
 
 
-def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> Page:
+def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> ResultPage:
     """Return trackers, last moved first; those that were searched for stand in the order of the terms that match."""
     term = None if wanted.search is None else wanted.search.casefold()
     if not is_keepable(term, wanted.source, wanted.milestone):
-        return Page([], None)
+        return ResultPage([], None)
     wanted = wanted._replace(
         moved_before=in_range(wanted.moved_before),
         moved_after=in_range(wanted.moved_after),

@@ -122,7 +122,7 @@ class MessageTable(Table, table=True):
     received_at: int = Field(sa_type=BigInteger)
 
 
-class SightingTable(Table, table=True):
+class RepeatedMessageTable(Table, table=True):
     """Items without a row of their own in the ledger: further copies, and items without an identity."""
 
     __tablename__ = "sightings"
@@ -211,7 +211,7 @@ class TrackerTable(Table, table=True):
     shipment_moves: int = Field(0, sa_column_kwargs={"server_default": text("0")})
 
 
-class TermTable(Table, table=True):
+class SearchTermTable(Table, table=True):
     """What a tracker can be found by, case folded: its numbers, its id, the user's references.
 
     `term` sorts by code points whatever the database's own order is, so that all that begin alike stand together.

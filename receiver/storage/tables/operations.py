@@ -33,7 +33,7 @@ class SetupWindowTable(Table, table=True):
     closes_at: int = Field(sa_type=BigInteger)
 
 
-class TallyTable(Table, table=True):
+class HourlyCountTable(Table, table=True):
     """How many calls came in a span of time, and what became of their messages: what statistics and alarms read.
 
     A span is a minute or an hour, by its beginning. Each writing process counts in rows of its own (`writer`), so that none waits

@@ -2,7 +2,7 @@
 
 from receiver.testkit.check import judging
 from receiver.testkit.check.parcels import Parcels, body
-from receiver.testkit.check.records import Bearer, Call, Case, Rule, Severity
+from receiver.testkit.check.records import Bearer, Case, CheckRequest, Rule, Severity
 
 AUTHENTICATION = "docs.ship24.com/webhooks/authentication"
 SPECIFICATION = "docs.ship24.com/webhooks/specification"
@@ -88,7 +88,7 @@ def _entrance() -> tuple[Case, ...]:
                 AUTHENTICATION,
                 "should",
             ),
-            lambda _parcels: [Call(b'{"trackings": [', bearer="wrong")],
+            lambda _parcels: [CheckRequest(b'{"trackings": [', bearer="wrong")],
             judging.refused,
         ),
     )
@@ -96,7 +96,7 @@ def _entrance() -> tuple[Case, ...]:
 
 def _probe(name: str, bearer: Bearer) -> Case:
     rule = Rule("reach", name, name, "200, no redirect", _PROBED, SPECIFICATION)
-    return Case(rule, lambda _parcels: [Call(method="HEAD", bearer=bearer)], judging.probed)
+    return Case(rule, lambda _parcels: [CheckRequest(method="HEAD", bearer=bearer)], judging.probed)
 
 
 def _access(name: str, does: str, bearer: Bearer, severity: Severity = "must", vendor: str = _STRANGERS) -> Case:
@@ -104,5 +104,5 @@ def _access(name: str, does: str, bearer: Bearer, severity: Severity = "must", v
     return Case(rule, lambda parcels: [_post(parcels, name)._replace(bearer=bearer)], judging.refused)
 
 
-def _post(parcels: Parcels, tracker: str) -> Call:
-    return Call(body(parcels.item(tracker)))
+def _post(parcels: Parcels, tracker: str) -> CheckRequest:
+    return CheckRequest(body(parcels.item(tracker)))

@@ -8,7 +8,7 @@ import orjson
 from receiver.testkit.check import judging
 from receiver.testkit.check.access import DELIVERY, RETRIED, SPECIFICATION
 from receiver.testkit.check.parcels import Item, Parcels, body
-from receiver.testkit.check.records import Call, Case, Judge, Rule, Severity
+from receiver.testkit.check.records import Case, CheckRequest, Judge, Rule, Severity
 
 DATA_FORMAT = "docs.ship24.com/data-format"
 PROOF = "docs.ship24.com/webhooks/proof-of-delivery"
@@ -235,8 +235,8 @@ def _right(
     content_type: str = "application/json",
     outcomes: tuple[str, ...] = (),
 ) -> Case:
-    def calls(parcels: Parcels) -> list[Call]:
-        return [Call(sent, content_type=content_type) for sent in make(parcels)]
+    def calls(parcels: Parcels) -> list[CheckRequest]:
+        return [CheckRequest(sent, content_type=content_type) for sent in make(parcels)]
 
     return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), calls, judging.taken, outcomes=outcomes)
 
@@ -245,7 +245,7 @@ def _refusal(
     name: str, does: str, make: Make, expected: str = "4xx or 5xx, better 422", judge: Judge = judging.not_taken
 ) -> Case:
     rule = Rule("bodies", name, does, expected, _LOST, SPECIFICATION, "should")
-    return Case(rule, lambda parcels: [Call(sent) for sent in make(parcels)], judge)
+    return Case(rule, lambda parcels: [CheckRequest(sent) for sent in make(parcels)], judge)
 
 
 def _without(item: Item, *path: str) -> Item:

@@ -13,10 +13,10 @@ from receiver.access.bearer import Secret
 from receiver.testkit.check.access import FIRST
 from receiver.testkit.check.judging import decided_as, describe, printable, verdict_of
 from receiver.testkit.check.parcels import Parcels
-from receiver.testkit.check.planning import Plan
-from receiver.testkit.check.records import Answer, Call, Case, Ending, Judgement, NoReply, Reply, Result
-from receiver.testkit.check.target import MIN_TELLING_LETTERS, Target, spellings, write_request
-from receiver.testkit.check.wire import Line
+from receiver.testkit.check.planning import CheckPlan
+from receiver.testkit.check.records import Answer, Case, CheckReply, CheckRequest, CheckResult, Ending, Judgement, NoReply
+from receiver.testkit.check.target import MIN_TELLING_LETTERS, CheckTarget, spellings, write_request
+from receiver.testkit.check.wire import CheckConnection
 
 _SILENT_CASES = 3  # after so many without any answer nobody is asked any more
 _NOT_HERE = {*range(300, 400), 401, 403, 404, 405}  # the token is not let in, or the address is not it
@@ -30,17 +30,19 @@ class Unreachable(Exception):
     """Nobody answers at the address; the text says why."""
 
 
-class Ops(NamedTuple):
+class OpsAccess(NamedTuple):
     """Where our own service tells what became of messages, and the token for it."""
 
-    target: Target
+    target: CheckTarget
     token: Secret
 
 
 class Check:
     """One run. `seconds` is the time for one answer; `ops` is None for a receiver that may be anybody's."""
 
-    def __init__(self, target: Target, token: Secret, parcels: Parcels, seconds: float, ops: Ops | None = None) -> None:
+    def __init__(
+        self, target: CheckTarget, token: Secret, parcels: Parcels, seconds: float, ops: OpsAccess | None = None
+    ) -> None:
         self._target = target
         self._token = token
         self._wrong = Secret("wrong", f"{parcels.prefix}-no-such-token")
@@ -57,9 +59,9 @@ class Check:
         self._forms = sorted(forms, key=len, reverse=True)  # one may be the beginning of another
         self._striking = re.compile(b"|".join(map(re.escape, self._forms)), re.IGNORECASE)
 
-    def run(self, plan: Plan, advance: Advance) -> list[Result]:
+    def run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
         """Ask everything. Raises Unreachable if there is nobody to ask."""
-        results: list[Result] = []
+        results: list[CheckResult] = []
         for case in plan.cases:
             results.append(self._try(case))
             advance()
@@ -69,23 +71,23 @@ class Check:
             advance()
         for overall in plan.overall:
             judgement = overall.judge(self._answers)
-            results.append(Result(overall.rule, verdict_of(overall.rule.severity, judgement), judgement.seen))
+            results.append(CheckResult(overall.rule, verdict_of(overall.rule.severity, judgement), judgement.seen))
             advance()
         return results
 
-    def _try(self, case: Case) -> Result:
+    def _try(self, case: Case) -> CheckResult:
         calls = case.make(self._parcels)
         if self._silent >= _SILENT_CASES:
-            return Result(case.rule, "unknown", f"not tried: nobody answered {_SILENT_CASES} cases in a row")
+            return CheckResult(case.rule, "unknown", f"not tried: nobody answered {_SILENT_CASES} cases in a row")
         if self._shut_out is not None and any(call.method == "POST" and call.bearer in {"right", "lower case"} for call in calls):
-            return Result(case.rule, "unknown", f"not tried: even one update is answered {self._shut_out}")
+            return CheckResult(case.rule, "unknown", f"not tried: even one update is answered {self._shut_out}")
         answers = self._send(calls, case.manner)
         self._note(case, answers)
         judgement = case.judge(answers)
         if judgement.level == "good" and case.outcomes:
             at_once = case.manner == "at once"
             judgement = decided_as(case.outcomes, answers, ours=self._ops is not None, at_once=at_once) or judgement
-        return Result(case.rule, verdict_of(case.rule.severity, judgement), judgement.seen)
+        return CheckResult(case.rule, verdict_of(case.rule.severity, judgement), judgement.seen)
 
     def _note(self, case: Case, answers: Sequence[Answer]) -> None:
         first = answers[0]
@@ -93,14 +95,14 @@ class Check:
             raise Unreachable(first.reason)
         self._answers += answers
         self._silent = self._silent + 1 if all(isinstance(answer, NoReply) for answer in answers) else 0
-        if case.rule.name == FIRST and isinstance(first, Reply) and first.status in _NOT_HERE:
+        if case.rule.name == FIRST and isinstance(first, CheckReply) and first.status in _NOT_HERE:
             self._shut_out = first.status
 
-    def _send(self, calls: Sequence[Call], manner: str) -> list[Answer]:
+    def _send(self, calls: Sequence[CheckRequest], manner: str) -> list[Answer]:
         if manner == "at once":
             return self._send_at_once(calls)
         if manner == "on one connection":
-            with closing(Line(self._target, self._seconds, self._tls)) as line:
+            with closing(CheckConnection(self._target, self._seconds, self._tls)) as line:
                 return [self._exchange(line, call, keep_alive=True) for call in calls]
         answers = []
         for call in calls:
@@ -109,8 +111,8 @@ class Check:
                 break  # the others would only take as long
         return answers
 
-    def _send_at_once(self, calls: Sequence[Call]) -> list[Answer]:
-        lines = [Line(self._target, self._seconds, self._tls) for _ in calls]
+    def _send_at_once(self, calls: Sequence[CheckRequest]) -> list[Answer]:
+        lines = [CheckConnection(self._target, self._seconds, self._tls) for _ in calls]
         with ThreadPoolExecutor(len(calls)) as threads:
             try:
                 return list(threads.map(self._exchange, lines, calls))
@@ -118,31 +120,31 @@ class Check:
                 for line in lines:
                     line.close()
 
-    def _send_alone(self, call: Call) -> Answer:
-        with closing(Line(self._target, self._seconds, self._tls)) as line:
+    def _send_alone(self, call: CheckRequest) -> Answer:
+        with closing(CheckConnection(self._target, self._seconds, self._tls)) as line:
             return self._exchange(line, call)
 
-    def _exchange(self, line: Line, call: Call, *, keep_alive: bool = False) -> Answer:
+    def _exchange(self, line: CheckConnection, call: CheckRequest, *, keep_alive: bool = False) -> Answer:
         head, body = write_request(self._target, call, self._token, self._wrong, keep_alive=keep_alive)
         return self._strike(line.call(call.method, head, body))
 
-    def _look(self, ending: Ending, passed: set[str]) -> Result:
+    def _look(self, ending: Ending, passed: set[str]) -> CheckResult:
         """Read our ops API. What stands there is only looked at where the calls before it were answered as they should."""
         if self._ops is None or ending.after not in passed:
-            return Result(ending.rule, "unknown", f"not looked at: {ending.after} did not pass")
+            return CheckResult(ending.rule, "unknown", f"not looked at: {ending.after} did not pass")
         if self._shut_out_of_ops is not None:
-            return Result(ending.rule, "unknown", f"not looked at: the ops API said {self._shut_out_of_ops}")
+            return CheckResult(ending.rule, "unknown", f"not looked at: the ops API said {self._shut_out_of_ops}")
         judgement = self._ask(self._ops, ending)
-        return Result(ending.rule, verdict_of(ending.rule.severity, judgement), judgement.seen)
+        return CheckResult(ending.rule, verdict_of(ending.rule.severity, judgement), judgement.seen)
 
-    def _ask(self, ops: Ops, ending: Ending) -> Judgement:
+    def _ask(self, ops: OpsAccess, ending: Ending) -> Judgement:
         path, _, query = ending.path(self._parcels).partition("?")
         target = ops.target._replace(path=f"{ops.target.path}/ops/api/{path}", query=query or None)
-        with closing(Line(target, self._seconds, self._tls)) as line:
-            answer = self._strike(line.call("GET", *write_request(target, Call(method="GET"), ops.token, self._wrong)))
-        if not isinstance(answer, Reply) or answer.status in {401, 403}:
+        with closing(CheckConnection(target, self._seconds, self._tls)) as line:
+            answer = self._strike(line.call("GET", *write_request(target, CheckRequest(method="GET"), ops.token, self._wrong)))
+        if not isinstance(answer, CheckReply) or answer.status in {401, 403}:
             self._shut_out_of_ops = describe(answer)
-        if not isinstance(answer, Reply) or answer.status != 200:
+        if not isinstance(answer, CheckReply) or answer.status != 200:
             return Judgement("bad", describe(answer))
         try:
             fault = ending.find_fault(self._parcels, orjson.loads(answer.body))

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from receiver.testkit.check.records import Answer, Judge, Judgement, NoReply, Reply, Severity, Verdict
+from receiver.testkit.check.records import Answer, CheckReply, Judge, Judgement, NoReply, Severity, Verdict
 
 _SHOWN = 60
 _SLOW = 1 / 3  # of the time that there is
@@ -51,12 +51,12 @@ def find_fault(answer: Answer) -> str | None:
     return None
 
 
-def says_failed(reply: Reply) -> bool:
+def says_failed(reply: CheckReply) -> bool:
     """Tell whether an answer has `success: false`, as a boolean or as text."""
     return str(_read(reply).get("success")).lower() == "false"
 
 
-def read_outcomes(reply: Reply) -> str | None:
+def read_outcomes(reply: CheckReply) -> str | None:
     """Return the verdicts of our own service's answer, in body order; None where it is not of that shape."""
     answer = _read(reply)
     messages = answer.get("messages")
@@ -79,7 +79,7 @@ def refused(answers: Sequence[Answer]) -> Judgement:
     for answer in answers:
         if find_fault(answer) is None:
             return Judgement("bad", describe(answer))
-        if not isinstance(answer, Reply) or answer.status not in {401, 403}:
+        if not isinstance(answer, CheckReply) or answer.status not in {401, 403}:
             return Judgement("weak", describe(answer))
     return Judgement("good", _statuses(answers))
 
@@ -96,7 +96,7 @@ def not_taken_nor_crashed(answers: Sequence[Answer]) -> Judgement:
 
 def _all_between(first: int, end: int, answers: Sequence[Answer]) -> Judgement:
     for place, answer in enumerate(answers, 1):
-        if not isinstance(answer, Reply) or not first <= answer.status < end:
+        if not isinstance(answer, CheckReply) or not first <= answer.status < end:
             return Judgement("bad", _place(place, answers) + describe(answer))
     return Judgement("good", _statuses(answers))
 
@@ -108,7 +108,7 @@ def _place(place: int, answers: Sequence[Answer]) -> str:
 def probed(answers: Sequence[Answer]) -> Judgement:
     """HEAD has to be answered 200."""
     for answer in answers:
-        if not isinstance(answer, Reply) or answer.status != 200:
+        if not isinstance(answer, CheckReply) or answer.status != 200:
             return Judgement("bad", describe(answer))
     return Judgement("good", _statuses(answers))
 
@@ -116,9 +116,9 @@ def probed(answers: Sequence[Answer]) -> Judgement:
 def kept_open(answers: Sequence[Answer]) -> Judgement:
     """A connection has to take another call, unless the answer before it said that it would close."""
     for before, answer in pairwise(answers):
-        if isinstance(before, Reply) and not before.closes and isinstance(answer, NoReply):
+        if isinstance(before, CheckReply) and not before.closes and isinstance(answer, NoReply):
             return Judgement("bad", f"kept open, then: {answer.reason}")
-    closing = any(isinstance(answer, Reply) and answer.closes for answer in answers[:-1])
+    closing = any(isinstance(answer, CheckReply) and answer.closes for answer in answers[:-1])
     judgement = taken(answers)
     if judgement.level != "good":
         return judgement
@@ -127,7 +127,7 @@ def kept_open(answers: Sequence[Answer]) -> Judgement:
 
 def decided_as(outcomes: Sequence[str], answers: Sequence[Answer], *, ours: bool, at_once: bool) -> Judgement | None:
     """Compare with the verdicts that our service gives; None where they are right, or where it is another's and need not be."""
-    found = [read_outcomes(answer) if isinstance(answer, Reply) else None for answer in answers]
+    found = [read_outcomes(answer) if isinstance(answer, CheckReply) else None for answer in answers]
     if None in found:
         return Judgement("bad", "no verdicts in the answer: it is not this service's") if ours else None
     shown = [text or "none" for text in found]
@@ -163,7 +163,7 @@ def answered_within(seconds: float) -> Judge:
     return judge
 
 
-def _none_of(found: Sequence[Reply], answers: Sequence[Answer], good: str) -> Judgement:
+def _none_of(found: Sequence[CheckReply], answers: Sequence[Answer], good: str) -> Judgement:
     if not _replies(answers):
         return _NO_ANSWER
     if found:
@@ -171,8 +171,8 @@ def _none_of(found: Sequence[Reply], answers: Sequence[Answer], good: str) -> Ju
     return Judgement("good", good)
 
 
-def _replies(answers: Sequence[Answer]) -> list[Reply]:
-    return [answer for answer in answers if isinstance(answer, Reply)]
+def _replies(answers: Sequence[Answer]) -> list[CheckReply]:
+    return [answer for answer in answers if isinstance(answer, CheckReply)]
 
 
 def _statuses(answers: Sequence[Answer]) -> str:
@@ -183,7 +183,7 @@ def _list(outcomes: Sequence[str]) -> str:
     return " | ".join(dict.fromkeys(outcome[:_SHOWN] for outcome in outcomes))
 
 
-def _read(reply: Reply) -> dict[str, Any]:
+def _read(reply: CheckReply) -> dict[str, Any]:
     try:
         value = orjson.loads(reply.body)
     except orjson.JSONDecodeError:

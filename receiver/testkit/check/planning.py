@@ -17,7 +17,7 @@ _SHOWN = "keeps answers, with their headers, and shows them to people"
 _WAITS = "waits 15 s, then counts the call as failed and repeats it"
 
 
-class Plan(NamedTuple):
+class CheckPlan(NamedTuple):
     """What is asked, and in which order."""
 
     cases: tuple[Case, ...]
@@ -28,11 +28,11 @@ class Plan(NamedTuple):
         return len(self.cases) + len(self.endings) + len(self.overall)
 
 
-def make_plan(seconds: float, *, expect_ops: bool, token_in_query: bool) -> Plan:
+def make_plan(seconds: float, *, expect_ops: bool, token_in_query: bool) -> CheckPlan:
     """Return everything that is asked; `seconds` is how long an answer may take."""
     queried = (in_query(),) if token_in_query else ()
     cases = (*access_cases(), *queried, *body_cases(), *repeat_cases())
-    return Plan(cases, endings() if expect_ops else (), _overall(seconds))
+    return CheckPlan(cases, endings() if expect_ops else (), _overall(seconds))
 
 
 def _overall(seconds: float) -> tuple[Overall, ...]:

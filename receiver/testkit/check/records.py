@@ -12,7 +12,7 @@ Level = Literal["good", "weak", "bad", "unknown"]
 Verdict = Literal["pass", "fail", "warn", "unknown"]
 
 
-class Call(NamedTuple):
+class CheckRequest(NamedTuple):
     """One request. `bearer` tells how the token is sent. `other_spelling`: with the trailing slash that the URL lacks, or without
     the one that it has.
     """
@@ -25,7 +25,7 @@ class Call(NamedTuple):
     other_spelling: bool = False
 
 
-class Reply(NamedTuple):
+class CheckReply(NamedTuple):
     """An answer, without the token wherever it stood in it; `repeats_token` tells that it did.
 
     `headers` have lower-case names. `is_cut`: it was longer than is read. `closes`: the connection ends with it.
@@ -52,7 +52,7 @@ class NoReply(NamedTuple):
     connected: bool = True
 
 
-Answer = Reply | NoReply
+Answer = CheckReply | NoReply
 
 
 class Judgement(NamedTuple):
@@ -84,7 +84,7 @@ class Case(NamedTuple):
     """Calls, and what is thought of their answers. `outcomes` are the verdicts that our own service gives, one text a call."""
 
     rule: Rule
-    make: Callable[[Parcels], Sequence[Call]]
+    make: Callable[[Parcels], Sequence[CheckRequest]]
     judge: Judge
     manner: Manner = "in turn"
     outcomes: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class Ending(NamedTuple):
     find_fault: Callable[[Parcels, dict[str, object]], str | None]
 
 
-class Result(NamedTuple):
+class CheckResult(NamedTuple):
     """What came of a rule; `seen` holds text from outside, made printable."""
 
     rule: Rule

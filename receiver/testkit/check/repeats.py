@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from receiver.testkit.check import judging
 from receiver.testkit.check.access import DELIVERY, RETRIED
 from receiver.testkit.check.parcels import Parcels, body
-from receiver.testkit.check.records import Call, Case, Manner, Rule, Severity
+from receiver.testkit.check.records import Case, CheckRequest, Manner, Rule, Severity
 
 COPIES = 8
 ITEMS = 100
@@ -16,7 +16,7 @@ _REPEATS = "repeats what it saw fail or late, and at a word of the user every me
 _DISORDER = "promises no order; a refusal makes it repeat the call: 20 tries over about six days"
 _GROUPS = "collects as many updates as the account allows; a refusal loses all of them together after 20 tries"
 
-Make = Callable[[Parcels], Sequence[Call]]
+Make = Callable[[Parcels], Sequence[CheckRequest]]
 
 
 def repeat_cases() -> tuple[Case, ...]:
@@ -30,14 +30,14 @@ def _again() -> tuple[Case, ...]:
             "the same call again",
             "three equal calls, one after the other",
             _REPEATS,
-            lambda p: [Call(body(p.item("again")))] * 3,
+            lambda p: [CheckRequest(body(p.item("again")))] * 3,
             outcomes=("applied", "duplicate", "duplicate"),
         ),
         _case(
             "the same call at once",
             f"{COPIES} equal calls at the same time",
             _REPEATS,
-            lambda p: [Call(body(p.item("copies")))] * COPIES,
+            lambda p: [CheckRequest(body(p.item("copies")))] * COPIES,
             manner="at once",
             outcomes=("applied", *["duplicate"] * (COPIES - 1)),
         ),
@@ -45,14 +45,14 @@ def _again() -> tuple[Case, ...]:
             "a known event in a new message",
             "an event that another message has told before",
             _REPEATS,
-            lambda p: [Call(body(p.item("told", message))) for message in ("1", "2")],
+            lambda p: [CheckRequest(body(p.item("told", message))) for message in ("1", "2")],
             outcomes=("applied", "duplicate"),
         ),
         _case(
             "older after newer",
             "an update, then another of an older event",
             _DISORDER,
-            lambda p: [Call(body(p.item("late", age, [p.event("late", age, int(age))]))) for age in ("2", "48")],
+            lambda p: [CheckRequest(body(p.item("late", age, [p.event("late", age, int(age))]))) for age in ("2", "48")],
             outcomes=("applied", "stale"),
         ),
     )
@@ -64,13 +64,13 @@ def _in_bulk() -> tuple[Case, ...]:
             f"{ITEMS} items in a call",
             f"{ITEMS} updates of {_TRACKERS} trackers in one call",
             _GROUPS,
-            lambda p: [Call(_many(p))],
+            lambda p: [CheckRequest(_many(p))],
         ),
         _case(
             "1 MB in a call",
             "an update of a million bytes",
             _GROUPS,
-            lambda p: [Call(_large(p))],
+            lambda p: [CheckRequest(_large(p))],
             severity="should",
             outcomes=("applied",),
         ),
@@ -78,7 +78,7 @@ def _in_bulk() -> tuple[Case, ...]:
             "body in chunks",
             "`Transfer-Encoding: chunked` instead of a length",
             RETRIED,
-            lambda p: [Call(body(p.item("chunked")), chunked=True)],
+            lambda p: [CheckRequest(body(p.item("chunked")), chunked=True)],
             severity="should",
             outcomes=("applied",),
         ),
@@ -108,8 +108,10 @@ def _kept_open() -> Case:
         "should",
     )
 
-    def make(parcels: Parcels) -> list[Call]:
-        return [Call(body(parcels.item("kept", number, [parcels.event("kept", number, 9 - int(number))]))) for number in "123"]
+    def make(parcels: Parcels) -> list[CheckRequest]:
+        return [
+            CheckRequest(body(parcels.item("kept", number, [parcels.event("kept", number, 9 - int(number))]))) for number in "123"
+        ]
 
     return Case(rule, make, judging.kept_open, "on one connection", ("applied", "applied", "applied"))
 

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from receiver.access.bearer import Secret
-from receiver.testkit.check.records import Call
+from receiver.testkit.check.records import CheckRequest
 
 WEBHOOK_PATH = "/webhooks/ship24"
 MIN_TELLING_LETTERS = 8
@@ -20,7 +20,7 @@ MIN_TELLING_LETTERS = 8
 _PIECE_BYTES = 1000
 
 
-class Target(NamedTuple):
+class CheckTarget(NamedTuple):
     """A receiver's address. `path` and `query` are as they are sent; the query is nothing to show: it may hold a secret."""
 
     is_secure: bool
@@ -42,13 +42,13 @@ class Target(NamedTuple):
         """Return the path with the trailing slash that it lacks, or without the one that it has."""
         return self.path.rstrip("/") or "/" if self.path.endswith("/") else f"{self.path}/"
 
-    def service(self) -> "Target":
+    def service(self) -> "CheckTarget":
         """Return where our service begins: before the path of its webhook, if this is that, else at the root."""
         path = self.path.rstrip("/")
         return self._replace(path=path.removesuffix(WEBHOOK_PATH) if path.endswith(WEBHOOK_PATH) else "", query=None)
 
 
-def read_target(url: str) -> Target:
+def read_target(url: str) -> CheckTarget:
     """Read a URL. Raises ValueError, which never quotes it: it may hold a secret."""
     try:
         parts = parse_url(url)
@@ -61,10 +61,12 @@ def read_target(url: str) -> Target:
     is_secure = parts.scheme == "https"
     port = (443 if is_secure else 80) if parts.port is None else parts.port
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return Target(is_secure, parts.host.strip("[]"), port, path, parts.query)
+    return CheckTarget(is_secure, parts.host.strip("[]"), port, path, parts.query)
 
 
-def write_request(target: Target, call: Call, token: Secret, wrong: Secret, *, keep_alive: bool = False) -> tuple[bytes, bytes]:
+def write_request(
+    target: CheckTarget, call: CheckRequest, token: Secret, wrong: Secret, *, keep_alive: bool = False
+) -> tuple[bytes, bytes]:
     """Return the head and the body of a request, as they go over the wire."""
     lines = [
         f"{call.method} {_requested(target, call, token)} HTTP/1.1",
@@ -97,7 +99,7 @@ def spellings(secret: Secret) -> tuple[bytes, ...]:
     return (*(form.encode() for form in forms), b64encode(plain.encode()).rstrip(b"="))
 
 
-def _requested(target: Target, call: Call, token: Secret) -> str:
+def _requested(target: CheckTarget, call: CheckRequest, token: Secret) -> str:
     path = target.other_spelling() if call.other_spelling else target.path
     queries = [] if target.query is None else [target.query]
     if call.bearer == "in the query":
@@ -106,7 +108,7 @@ def _requested(target: Target, call: Call, token: Secret) -> str:
     return f"{path}?{'&'.join(queries)}" if queries else path
 
 
-def _authorization(call: Call, token: Secret, wrong: Secret) -> list[str]:
+def _authorization(call: CheckRequest, token: Secret, wrong: Secret) -> list[str]:
     value = {
         "right": f"Bearer {token.reveal()}",
         "wrong": f"Bearer {wrong.reveal()}",

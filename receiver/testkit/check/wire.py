@@ -10,8 +10,8 @@ from email.errors import MessageError
 from time import monotonic
 from typing import Any, cast
 
-from receiver.testkit.check.records import Answer, NoReply, Reply
-from receiver.testkit.check.target import Target
+from receiver.testkit.check.records import Answer, CheckReply, NoReply
+from receiver.testkit.check.target import CheckTarget
 
 MAX_BODY_BYTES = 1_000_000
 _MAX_BYTES = MAX_BODY_BYTES + 500_000  # with head and framing
@@ -36,10 +36,10 @@ _FAULTS: dict[type[Exception], str] = {  # the first that fits
 }
 
 
-class Line:
+class CheckConnection:
     """A connection to a receiver, for one call after the other. Opened by the first."""
 
-    def __init__(self, target: Target, seconds: float, tls: ssl.SSLContext) -> None:
+    def __init__(self, target: CheckTarget, seconds: float, tls: ssl.SSLContext) -> None:
         self._target = target
         self._seconds = seconds
         self._tls = tls
@@ -137,7 +137,7 @@ def _send(connection: socket.socket, data: bytes, deadline: float) -> bool:
     return True
 
 
-def _read(connection: socket.socket, method: str, deadline: float) -> Reply:
+def _read(connection: socket.socket, method: str, deadline: float) -> CheckReply:
     """Read an answer. Raises OSError, HTTPException, MessageError or ValueError."""
     response = http.client.HTTPResponse(cast("socket.socket", _Incoming(connection, deadline)), method=method)
     try:
@@ -149,7 +149,7 @@ def _read(connection: socket.socket, method: str, deadline: float) -> Reply:
         headers = tuple((name.lower(), value) for name, value in response.getheaders())
         closes = response.will_close or len(body) > MAX_BODY_BYTES
         body = _unpack(body, response)
-        return Reply(response.status, headers, body, 0.0, len(body) > MAX_BODY_BYTES, closes)
+        return CheckReply(response.status, headers, body, 0.0, len(body) > MAX_BODY_BYTES, closes)
     finally:
         response.close()
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from receiver.testkit.simulate.wire import Reply
+from receiver.testkit.simulate.wire import WireReply
 
 OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
 NEW = {"applied", "stale", "recorded", "quarantined"}
@@ -18,7 +18,7 @@ class Reading(NamedTuple):
     verdicts: tuple[str, ...] | None
 
 
-def read_answer(reply: Reply, message_ids: Sequence[str]) -> Reading:
+def read_answer(reply: WireReply, message_ids: Sequence[str]) -> Reading:
     """Read an answer.
 
     Source: Ship24 documentation, "Webhooks": any 2xx is a success; a redirect is none. Read from the vendor's own code: nor is a

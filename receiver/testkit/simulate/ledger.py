@@ -4,8 +4,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from receiver.testkit.simulate.answers import NEW, Reading
-from receiver.testkit.simulate.records import Call, Phase, Plan
-from receiver.testkit.simulate.wire import Reply
+from receiver.testkit.simulate.records import Phase, PlannedDelivery, TrafficPlan
+from receiver.testkit.simulate.wire import WireReply
 
 
 class Attempt(NamedTuple):
@@ -26,14 +26,14 @@ class Findings(NamedTuple):
     wrong: dict[int, str]
 
 
-class Ledger:
+class AttemptLog:
     """Takes every attempt of every phase.
 
     A message is *taken* by an answer that does not call it a duplicate. An attempt without a verdict may have counted all the
     same: then the message is *unsure*, and one that is called a duplicate ever after was not lost.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: TrafficPlan) -> None:
         self._plan = plan
         count = len(plan.messages)
         self._taken = [0] * count
@@ -58,7 +58,7 @@ class Ledger:
         self.recovery = 0.0
         self._refused_since: dict[tuple[Phase, int], float] = {}
 
-    def note(self, call: Call, attempt: Attempt, reply: Reply, reading: Reading) -> None:
+    def note(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply, reading: Reading) -> None:
         """Take what came of an attempt."""
         self._count(call, attempt, reply, reading)
         self.reads_verdicts |= reading.verdicts is not None
@@ -67,7 +67,7 @@ class Ledger:
             verdict = reading.verdicts[place] if reading.verdicts is not None else None
             self._judge(call.phase, number, verdict, taken=reading.taken)
 
-    def _count(self, call: Call, attempt: Attempt, reply: Reply, reading: Reading) -> None:
+    def _count(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply, reading: Reading) -> None:
         self.sent += 1
         self.retries += attempt.number > 1
         answer = str(reply.status or reply.problem)

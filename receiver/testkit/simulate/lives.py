@@ -6,7 +6,7 @@ Source: Ship24 documentation, "Status": the words are tables in prose, and codes
 from random import Random
 from typing import NamedTuple
 
-from receiver.testkit.simulate.times import FORMS, Written, draw_times
+from receiver.testkit.simulate.times import FORMS, WrittenTime, draw_times
 
 
 class Step(NamedTuple):
@@ -45,21 +45,21 @@ _COURSES = tuple(
 )
 
 
-class Happening(NamedTuple):
+class JourneyEvent(NamedTuple):
     """One event of a life; `id` is the vendor's, the same in whatever message it comes."""
 
     id: str
-    time: Written
+    time: WrittenTime
     step: Step
 
 
-class Life(NamedTuple):
+class Journey(NamedTuple):
     """A parcel's life, oldest event first."""
 
     number: int
     tracker_id: str
     tracking_number: str
-    events: tuple[Happening, ...]
+    events: tuple[JourneyEvent, ...]
 
 
 class Names:
@@ -75,9 +75,9 @@ class Names:
         return f"{self.run}-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"
 
 
-def draw_life(rng: Random, names: Names, number: int) -> Life:
+def draw_life(rng: Random, names: Names, number: int) -> Journey:
     """Return the life of the parcel with this number: four in a row begin with each form of a time."""
     course = _COURSES[number % len(_COURSES)]
     times = draw_times(rng, len(course), FORMS[number % len(FORMS)])
-    happened = tuple(Happening(names.draw(), time, _STEPS[step]) for time, step in zip(times, course, strict=True))
-    return Life(number, names.draw(), f"SIM{names.run.upper()}{number:06}", happened)
+    happened = tuple(JourneyEvent(names.draw(), time, _STEPS[step]) for time, step in zip(times, course, strict=True))
+    return Journey(number, names.draw(), f"SIM{names.run.upper()}{number:06}", happened)

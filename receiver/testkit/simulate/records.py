@@ -9,7 +9,7 @@ Kind = Literal["tracking", "new-package", "manifest-status"]
 Phase = Literal["hello", "test", "traffic", "resend", "older", "newer"]
 
 
-class Told(NamedTuple):
+class SentMessage(NamedTuple):
     """One update: `id` is what our answers name it by, `item` its JSON.
 
     `echoed`: other messages tell all its events too, so that it may be called a duplicate the first time it comes.
@@ -21,7 +21,7 @@ class Told(NamedTuple):
     echoed: bool = False
 
 
-class Truth(NamedTuple):
+class ExpectedState(NamedTuple):
     """What a tracker must be once all its messages are in, in whatever order they came.
 
     `events` are the ids of all its events. Those of Shiipp are made by our rules.
@@ -36,23 +36,23 @@ class Truth(NamedTuple):
     events: frozenset[str]
 
 
-class Story(NamedTuple):
+class TrackerScript(NamedTuple):
     """What is told of one tracker, in the order in which it is made, and two questions about the end.
 
     Each question is a new message, with an event just older or just newer than the truth. There is no truth of a tracker that no
     event was told of, and no question about what happens only once.
     """
 
-    told: tuple[Told, ...]
-    truth: Truth | None
-    older: Told | None
-    newer: Told | None
+    told: tuple[SentMessage, ...]
+    truth: ExpectedState | None
+    older: SentMessage | None
+    newer: SentMessage | None
 
 
-class Message(NamedTuple):
+class PlannedMessage(NamedTuple):
     """An update and the place of its tracker among the plan's."""
 
-    told: Told
+    told: SentMessage
     tracker: int
 
     @property
@@ -61,15 +61,15 @@ class Message(NamedTuple):
         return self.told.id
 
 
-class Tracker(NamedTuple):
+class PlannedTracker(NamedTuple):
     """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer."""
 
-    truth: Truth | None
+    truth: ExpectedState | None
     older: int | None
     newer: int | None
 
 
-class Call(NamedTuple):
+class PlannedDelivery(NamedTuple):
     """One call: `due_seconds` after its phase began, with the messages of these numbers."""
 
     phase: Phase
@@ -78,7 +78,7 @@ class Call(NamedTuple):
     messages: tuple[int, ...]
 
 
-class Shape(NamedTuple):
+class TrafficShape(NamedTuple):
     """What the traffic is to be like: so many calls in all, so many a second, up to so many messages in one.
 
     `duplicates` is the share of calls that are copies, `reorder` the share of messages that come late, both in percent.
@@ -91,24 +91,24 @@ class Shape(NamedTuple):
     reorder: float = 20.0
 
 
-class Plan(NamedTuple):
+class TrafficPlan(NamedTuple):
     """All that is sent. Calls name messages by their place in `messages`."""
 
     source: str
-    trackers: tuple[Tracker, ...]
-    messages: tuple[Message, ...]
-    hello: Call
-    test: Call
-    traffic: tuple[Call, ...]
-    resend: tuple[Call, ...]
-    older: tuple[Call, ...]
-    newer: tuple[Call, ...]
+    trackers: tuple[PlannedTracker, ...]
+    messages: tuple[PlannedMessage, ...]
+    hello: PlannedDelivery
+    test: PlannedDelivery
+    traffic: tuple[PlannedDelivery, ...]
+    resend: tuple[PlannedDelivery, ...]
+    older: tuple[PlannedDelivery, ...]
+    newer: tuple[PlannedDelivery, ...]
 
-    def kind(self, call: Call) -> Kind:
+    def kind(self, call: PlannedDelivery) -> Kind:
         """Return what a call is about; all its messages are of one kind."""
         return self.messages[call.messages[0]].told.kind
 
-    def body(self, call: Call) -> bytes:
+    def body(self, call: PlannedDelivery) -> bytes:
         """Return the bytes of a call. Shiipp's root is an object or an array, as the administrator likes it."""
         items = b",".join(self.messages[number].told.item for number in call.messages)
         if self.source == "ship24":

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.testkit.simulate.ledger import Findings
-from receiver.testkit.simulate.records import Plan
-from receiver.testkit.simulate.run import Result
+from receiver.testkit.simulate.records import TrafficPlan
+from receiver.testkit.simulate.run import SimulationResult
 
 _EXAMPLES = 20
 _NO_VERDICTS = "not known: its answers tell no verdicts"
@@ -55,7 +55,7 @@ class Report(NamedTuple):
         return {**self._asdict(), **figures, **rounded, "latency_ms": latency, "good": self.is_good}
 
 
-def make_report(plan: Plan, result: Result) -> Report:
+def make_report(plan: TrafficPlan, result: SimulationResult) -> Report:
     """Return the report of a run."""
     ledger, found = result.ledger, result.ledger.find()
     compared = result.compared.wrong if result.compared is not None else {}
@@ -105,7 +105,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
     return {name: ordered[max(0, -(-len(ordered) * share // 1000) - 1)] * 1000 for name, share in shares.items()}
 
 
-def _figures(result: Result, found: Findings) -> list[Figure]:
+def _figures(result: SimulationResult, found: Findings) -> list[Figure]:
     """Return what was lost, doubled and wrong."""
     if result.ledger.reads_verdicts:
         lost = Figure(len(found.lost), "sent again, each must be called a duplicate")
@@ -116,7 +116,7 @@ def _figures(result: Result, found: Findings) -> list[Figure]:
     return [lost, doubled, _wrong(result, found)]
 
 
-def _wrong(result: Result, found: Findings) -> Figure:
+def _wrong(result: SimulationResult, found: Findings) -> Figure:
     asked, compared = result.ledger.asked_trackers(), result.compared
     ways = []
     if asked:
@@ -129,7 +129,7 @@ def _wrong(result: Result, found: Findings) -> Figure:
     return Figure(len(found.wrong), ", ".join(ways) or "by the questions that were answered")
 
 
-def _examples(plan: Plan, found: Findings) -> list[dict[str, str]]:
+def _examples(plan: TrafficPlan, found: Findings) -> list[dict[str, str]]:
     messages: Mapping[str, Mapping[int, str]] = {"lost": found.lost, "doubled": found.doubled}
     examples = [
         {"what": what, "id": plan.messages[number].id, "why": why}

@@ -4,11 +4,11 @@ from time import monotonic
 from typing import NamedTuple
 
 from receiver.errors import ReceiverError
-from receiver.testkit.simulate.ledger import Ledger
-from receiver.testkit.simulate.records import Plan
-from receiver.testkit.simulate.sender import TIMEOUT_SECONDS, Sender, Target, Tell, origin_of, path_of, post
-from receiver.testkit.simulate.truth import Compared, Ops
-from receiver.testkit.simulate.wire import Problem, Reply, Watch
+from receiver.testkit.simulate.ledger import AttemptLog
+from receiver.testkit.simulate.records import TrafficPlan
+from receiver.testkit.simulate.sender import TIMEOUT_SECONDS, Sender, SimulationTarget, Tell, origin_of, path_of, post
+from receiver.testkit.simulate.truth import Compared, StateReader
+from receiver.testkit.simulate.wire import Problem, WirePool, WireReply
 
 _USER_AGENT = {"user-agent": "receiver-simulate"}
 _WORTH_A_RETRY = {408, 425, 429}
@@ -22,7 +22,7 @@ class NobodyThere(ReceiverError):
     """Nothing answers at the URL."""
 
 
-class Order(NamedTuple):
+class SimulationOptions(NamedTuple):
     """What to do besides the plan: compare with the ops API (with this token), and call from another address."""
 
     ops_token: str | None = None
@@ -32,10 +32,10 @@ class Order(NamedTuple):
         return "Order()"
 
 
-class Result(NamedTuple):
+class SimulationResult(NamedTuple):
     """What came of a run. `head` and `test_call` are statuses or problems; `compared` is None where nothing was compared."""
 
-    ledger: Ledger
+    ledger: AttemptLog
     head: str
     test_call: str | None
     compared: Compared | None
@@ -43,12 +43,12 @@ class Result(NamedTuple):
     interrupted: bool
 
 
-def run(plan: Plan, target: Target, order: Order, tell: Tell) -> Result:
+def run(plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, tell: Tell) -> SimulationResult:
     """Send it all. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
-    watch, ledger = Watch(), Ledger(plan)
+    watch, ledger = WirePool(), AttemptLog(plan)
     try:
         first = target.urls[plan.kind(plan.hello)]
-        ops = Ops(first, order.ops_token, watch) if order.ops_token is not None else None
+        ops = StateReader(first, order.ops_token, watch) if order.ops_token is not None else None
         head = _ask_in(watch, target, plan)
         test = _call_from(order.test_call_from, watch, target, plan) if order.test_call_from else None
         if ops is not None:
@@ -58,12 +58,12 @@ def run(plan: Plan, target: Target, order: Order, tell: Tell) -> Result:
             seconds, compared, interrupted = _send_all(plan, sender, ops, tell)
         finally:
             sender.close()
-        return Result(ledger, head, test, compared, seconds, interrupted)
+        return SimulationResult(ledger, head, test, compared, seconds, interrupted)
     finally:
         watch.close()
 
 
-def _send_all(plan: Plan, sender: Sender, ops: Ops | None, tell: Tell) -> tuple[float, Compared | None, bool]:
+def _send_all(plan: TrafficPlan, sender: Sender, ops: StateReader | None, tell: Tell) -> tuple[float, Compared | None, bool]:
     """Go through the phases; return how long the traffic took, what was compared, and whether Ctrl-C ended it."""
     begun, seconds, compared = monotonic(), 0.0, None
     try:
@@ -81,7 +81,7 @@ def _send_all(plan: Plan, sender: Sender, ops: Ops | None, tell: Tell) -> tuple[
     return seconds, compared, False
 
 
-def _ask_in(watch: Watch, target: Target, plan: Plan) -> str:
+def _ask_in(watch: WirePool, target: SimulationTarget, plan: TrafficPlan) -> str:
     """Ask with HEAD and without a token, as Ship24 does before it lets a URL be saved; return what came of it. Then send one
     message: that it is refused is not tried twenty times with each of thousands.
     """
@@ -111,11 +111,11 @@ _WHY = {
 }
 
 
-def _call_from(address: str, watch: Watch, target: Target, plan: Plan) -> str:
+def _call_from(address: str, watch: WirePool, target: SimulationTarget, plan: TrafficPlan) -> str:
     """Make the test call of the dashboard, which comes from another address than the real ones."""
     url = target.urls[plan.kind(plan.test)]
     return _say(post(watch.wire(url, target.timeout_seconds, address), target, plan, plan.test))
 
 
-def _say(reply: Reply) -> str:
+def _say(reply: WireReply) -> str:
     return str(reply.status or reply.problem)

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from receiver.testkit.simulate.answers import read_answer
-from receiver.testkit.simulate.ledger import Attempt, Ledger
-from receiver.testkit.simulate.records import Call, Phase, Plan
-from receiver.testkit.simulate.wire import Reply, Watch, Wire
+from receiver.testkit.simulate.ledger import Attempt, AttemptLog
+from receiver.testkit.simulate.records import Phase, PlannedDelivery, TrafficPlan
+from receiver.testkit.simulate.wire import Wire, WirePool, WireReply
 
 TIMEOUT_SECONDS = 15.0
 """Within which an answer has to be there. Source: Ship24 documentation, "Webhooks"; Shiipp publishes none."""
@@ -23,7 +23,7 @@ _TICK_SECONDS = 0.25
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
-class Target(NamedTuple):
+class SimulationTarget(NamedTuple):
     """Where to send, and how: a URL for each kind of call, the token, and so many connections at most.
 
     `steps` are the seconds that are waited after each attempt that failed.
@@ -67,21 +67,21 @@ def retry_steps(source: str, scale: float) -> tuple[float, ...]:
 class Sender:
     """Some threads with a connection each. What came of every attempt goes to the ledger."""
 
-    def __init__(self, plan: Plan, target: Target, ledger: Ledger, watch: Watch) -> None:
+    def __init__(self, plan: TrafficPlan, target: SimulationTarget, ledger: AttemptLog, watch: WirePool) -> None:
         self._plan = plan
         self._target = target
         self._ledger = ledger
         self._changed = Condition()
-        self._due: list[tuple[float, int, int, Call]] = []  # moment, a number that breaks ties, attempt, call
+        self._due: list[tuple[float, int, int, PlannedDelivery]] = []  # moment, a number that breaks ties, attempt, call
         self._numbers = 0
         self._left = 0
         self._waiting = 0
         self._ended = False
-        self._ready: SimpleQueue[tuple[float, int, Call] | None] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[float, int, PlannedDelivery] | None] = SimpleQueue()
         for _ in range(target.connections):
             Thread(target=self._work, args=(watch,), name="sender", daemon=True).start()
 
-    def send(self, calls: Sequence[Call], tell: Tell) -> None:
+    def send(self, calls: Sequence[PlannedDelivery], tell: Tell) -> None:
         """Send the calls of one phase; return when each was accepted or given up."""
         if not calls:
             return
@@ -119,7 +119,7 @@ class Sender:
             self._ready.put((due_at, attempt, call))
         return min(_TICK_SECONDS, self._due[0][0] - now) if self._due else _TICK_SECONDS
 
-    def _work(self, watch: Watch) -> None:
+    def _work(self, watch: WirePool) -> None:
         wires: dict[str, Wire] = {}
         while (job := self._ready.get()) is not None and not self._ended:
             due_at, attempt, call = job
@@ -131,7 +131,7 @@ class Sender:
             reply = post(wires[host], self._target, self._plan, call)
             self._settle(call, Attempt(attempt, due_at, started_at, monotonic(), attempt > len(self._target.steps)), reply)
 
-    def _settle(self, call: Call, attempt: Attempt, reply: Reply) -> None:
+    def _settle(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply) -> None:
         reading = read_answer(reply, [self._plan.messages[number].id for number in call.messages])
         with self._changed:
             if self._ended:
@@ -147,7 +147,7 @@ class Sender:
             self._changed.notify()
 
 
-def post(wire: Wire, target: Target, plan: Plan, call: Call) -> Reply:
+def post(wire: Wire, target: SimulationTarget, plan: TrafficPlan, call: PlannedDelivery) -> WireReply:
     """Post a call as both vendors do."""
     headers = {"authorization": f"Bearer {target.token}", "content-type": "application/json", "user-agent": "receiver-simulate"}
     return wire.call("POST", path_of(target.urls[plan.kind(call)]), headers, plan.body(call))

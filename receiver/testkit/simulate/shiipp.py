@@ -11,8 +11,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from receiver.testkit.simulate.lives import Names
-from receiver.testkit.simulate.records import Kind, Story, Told, Truth, write_item
-from receiver.testkit.simulate.times import Written, draw_times
+from receiver.testkit.simulate.records import ExpectedState, Kind, SentMessage, TrackerScript, write_item
+from receiver.testkit.simulate.times import WrittenTime, draw_times
 
 _STATUSES = ("draft", "ready", "shipped", "ready", "shipped", "completed")
 _RECEIVED = ("received at warehouse", "received_at_warehouse")  # what a receiver of ours makes of a package
@@ -48,7 +48,7 @@ class Shiipp:
         self._rng = rng
         self._names = names
 
-    def tell(self, number: int, room: int) -> Story:
+    def tell(self, number: int, room: int) -> TrackerScript:
         """Return what is told of the package or the manifest with this number, in at most `room` messages."""
         rng = self._rng
         kind: Kind = "new-package" if number % (_PACKAGES + 1) < _PACKAGES else "manifest-status"
@@ -58,27 +58,27 @@ class Shiipp:
         times = []
         for place in range(len(statuses)):
             wall += timedelta(seconds=rng.randrange(60, 40_000))
-            times.append(Written(wall, ".1234567-05:00" if number % 2 else "", place))
+            times.append(WrittenTime(wall, ".1234567-05:00" if number % 2 else "", place))
         happened = list(zip(times, statuses, strict=True))[:room]
         told = tuple(self._write(subject, *each) for each in happened)
         time, status = happened[-1]
         if kind == "new-package":
-            truth = Truth("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
-            return Story(told, truth, None, None)  # it is logged only once
+            truth = ExpectedState("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
+            return TrackerScript(told, truth, None, None)  # it is logged only once
         events = frozenset(each.id for each in told)
-        truth = Truth("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
+        truth = ExpectedState("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
         older, newer = self._write(subject, time.moved(-1), "draft"), self._write(subject, time.moved(1), "completed")
-        return Story(told, truth, older, newer)
+        return TrackerScript(told, truth, older, newer)
 
-    def _write(self, subject: Subject, time: Written, status: str) -> Told:
+    def _write(self, subject: Subject, time: WrittenTime, status: str) -> SentMessage:
         """Write a message; its id is what our rules name it and its event."""
         if subject.kind == "new-package":
             name, fields = f"package:{subject.id}", self._package(subject, time)
         else:
             name, fields = f"manifest:{subject.id}:{status}@{time.text}", self._manifest(subject, time, status)
-        return Told(name, subject.kind, write_item({subject.style(key): value for key, value in fields.items()}))
+        return SentMessage(name, subject.kind, write_item({subject.style(key): value for key, value in fields.items()}))
 
-    def _package(self, subject: Subject, time: Written) -> dict[str, Any]:
+    def _package(self, subject: Subject, time: WrittenTime) -> dict[str, Any]:
         rng = self._rng
         weight = round(rng.uniform(0.2, 90), 1)
         code, first, last = rng.choice(_PEOPLE)
@@ -95,7 +95,7 @@ class Shiipp:
             "entry_date_time": time.text,
         }
 
-    def _manifest(self, subject: Subject, time: Written, status: str) -> dict[str, Any]:
+    def _manifest(self, subject: Subject, time: WrittenTime, status: str) -> dict[str, Any]:
         return {
             "manifest_id": subject.id,
             "manifest_number": f"MAN-20250303-{self._names.run.upper()}{subject.number}",

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from receiver.testkit.simulate.lives import Happening, Life, Names, draw_life
-from receiver.testkit.simulate.records import Story, Told, Truth, write_item
+from receiver.testkit.simulate.lives import Journey, JourneyEvent, Names, draw_life
+from receiver.testkit.simulate.records import ExpectedState, SentMessage, TrackerScript, write_item
 
 _NINE = 9  # in one item of an official example, newest first
 _RECIPIENT = {"name": "Aina Lindqvist", "address": "Fabriksgatan 7 B", "postCode": "01180", "city": "Turku", "subdivision": None}
@@ -20,8 +20,8 @@ _POD_KINDS = ("text/plain", "text/html", "application/pdf", "image/png", "image/
 class _Item(NamedTuple):
     """A message, and all events that it tells."""
 
-    told: Told
-    events: tuple[Happening, ...] = ()
+    told: SentMessage
+    events: tuple[JourneyEvent, ...] = ()
 
 
 class Ship24:
@@ -31,7 +31,7 @@ class Ship24:
         self._rng = rng
         self._names = names
 
-    def tell(self, number: int, room: int) -> Story:
+    def tell(self, number: int, room: int) -> TrackerScript:
         """Return what is told of the parcel with this number, in at most `room` messages."""
         life = draw_life(self._rng, self._names, number)
         items = list(self._tell(life))[:room]
@@ -39,16 +39,16 @@ class Ship24:
         told = tuple(item.told._replace(echoed=_is_echoed(item, times)) for item in items)
         happened = [event for event in life.events if event.id in times]
         if not happened:
-            return Story(told, None, None, None)
+            return TrackerScript(told, None, None, None)
         last = happened[-1]
-        truth = Truth("ship24", life.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
-        return Story(told, truth, self._ask(life, last, -1), self._ask(life, last, 1))
+        truth = ExpectedState("ship24", life.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
+        return TrackerScript(told, truth, self._ask(life, last, -1), self._ask(life, last, 1))
 
-    def _ask(self, life: Life, last: Happening, steps: int) -> Told:
+    def _ask(self, life: Journey, last: JourneyEvent, steps: int) -> SentMessage:
         """Return a new message with an event of its own, just newer (1) or just older (-1) than the last one."""
-        return self._write(life, (Happening(self._names.draw(), last.time.moved(steps), last.step),)).told
+        return self._write(life, (JourneyEvent(self._names.draw(), last.time.moved(steps), last.step),)).told
 
-    def _tell(self, life: Life) -> Iterator[_Item]:
+    def _tell(self, life: Journey) -> Iterator[_Item]:
         rng = self._rng
         if rng.random() < 0.15:
             yield self._write(life, ())
@@ -65,7 +65,7 @@ class Ship24:
         if life.number % 2 or rng.random() < 0.2:
             yield self._prove(life)
 
-    def _write(self, life: Life, events: Sequence[Happening], known: Sequence[Happening] = ()) -> _Item:
+    def _write(self, life: Journey, events: Sequence[JourneyEvent], known: Sequence[JourneyEvent] = ()) -> _Item:
         """Write an item: its events stand newest first, those that are known already too."""
         rng, newest = self._rng, events[-1] if events else None
         metadata = self._metadata(newest)
@@ -75,21 +75,21 @@ class Ship24:
         item["shipment"] = None if rng.random() < 0.1 else self._shipment(life, newest)
         item["events"] = [self._event(life, event) for event in (*reversed(events), *known)]
         item["statistics"] = {"timestamps": {"infoReceivedDatetime": None, "deliveredDatetime": None}}
-        return _Item(Told(metadata["messageId"], "tracking", write_item(item)), (*events, *known))
+        return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)), (*events, *known))
 
-    def _metadata(self, newest: Happening | None) -> dict[str, Any]:
+    def _metadata(self, newest: JourneyEvent | None) -> dict[str, Any]:
         day = newest.time.wall.date().isoformat() if newest else "2025-03-03"
         millis = self._rng.randrange(86_400_000)
         clock = f"{millis // 3_600_000:02}:{millis // 60_000 % 60:02}:{millis // 1000 % 60:02}.{millis % 1000:03}"
         return {"generatedAt": f"{day}T{clock}Z", "messageId": self._names.draw()}
 
-    def _tracker(self, life: Life) -> dict[str, Any]:
+    def _tracker(self, life: Journey) -> dict[str, Any]:
         tracker: dict[str, Any] = {"trackerId": life.tracker_id, "trackingNumber": life.tracking_number}
         if life.number % 3:
             tracker |= {"clientTrackerId": f"order-{life.number}" if life.number % 3 == 1 else None, "shipmentReference": None}
         return tracker | {"isSubscribed": True, "createdAt": "2025-03-01T06:00:00.000Z"}
 
-    def _shipment(self, life: Life, newest: Happening | None) -> dict[str, Any]:
+    def _shipment(self, life: Journey, newest: JourneyEvent | None) -> dict[str, Any]:
         rng, step = self._rng, newest.step if newest else None
         delivery: dict[str, Any] = {"estimatedDeliveryDate": None, "service": None, "signedBy": None}
         if rng.random() < 0.3:
@@ -109,7 +109,7 @@ class Ship24:
             "recipient": None if rng.random() < 0.5 else _RECIPIENT,
         }
 
-    def _event(self, life: Life, event: Happening) -> dict[str, Any]:
+    def _event(self, life: Journey, event: JourneyEvent) -> dict[str, Any]:
         step = event.step
         return {
             "eventId": event.id,
@@ -129,7 +129,7 @@ class Ship24:
             "statusMilestone": step.milestone,
         }
 
-    def _prove(self, life: Life) -> _Item:
+    def _prove(self, life: Journey) -> _Item:
         """Write a proof of delivery: it may share the URL, and has no shipment, events or statistics."""
         metadata = self._metadata(life.events[-1]) | {"topic": "tracking/pod"}
         data: dict[str, Any] = {"status": "unavailable", "courier": "fr-post"}
@@ -139,7 +139,7 @@ class Ship24:
             content = {"type": kind, "text": words, "downloadUrl": None if words else "https://pod.invalid/proof"}
             data = {"status": "found", "courier": "fr-post", "content": content}
         item = {"metadata": metadata, "tracker": self._tracker(life), "data": data}
-        return _Item(Told(metadata["messageId"], "tracking", write_item(item)))
+        return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)))
 
 
 def _is_echoed(item: _Item, times: Counter[str]) -> bool:

@@ -27,7 +27,7 @@ _FIRST = datetime(2025, 3, 3, 8)  # noqa: DTZ001  a courier's wall clock; long e
 _APART = timedelta(days=2)
 
 
-class Written(NamedTuple):
+class WrittenTime(NamedTuple):
     """When an event happened: the courier's wall clock, the form it is written in, and the vendor's sequence number."""
 
     wall: datetime
@@ -39,19 +39,19 @@ class Written(NamedTuple):
         """Return it as it is sent."""
         return self.wall.date().isoformat() if self.form == DAY else self.wall.isoformat() + self.form
 
-    def moved(self, steps: int) -> "Written":
+    def moved(self, steps: int) -> "WrittenTime":
         """Return the next time that differs (1), or the one before (-1), as far as its form can tell."""
         step = timedelta(days=steps) if self.form == DAY else timedelta(seconds=steps)
-        return Written(self.wall + step, self.form, None if self.order is None else self.order + steps)
+        return WrittenTime(self.wall + step, self.form, None if self.order is None else self.order + steps)
 
 
-def draw_times(rng: Random, count: int, form: str) -> list[Written]:
+def draw_times(rng: Random, count: int, form: str) -> list[WrittenTime]:
     """Return times, oldest first; the first one has this form. Where it has a zone all have one, of any offset."""
     begin = _FIRST + timedelta(seconds=rng.randrange(86_400 * 20))
     ordered = rng.random() < 0.7
     draw = _draw_mixed if form in {WALL, DAY} else _draw_zoned
     drawn = islice(draw(rng, begin, form, ordered=ordered), count)
-    return [Written(wall, each, place if ordered else None) for place, (wall, each) in enumerate(drawn, 1)]
+    return [WrittenTime(wall, each, place if ordered else None) for place, (wall, each) in enumerate(drawn, 1)]
 
 
 def _draw_mixed(rng: Random, wall: datetime, form: str, *, ordered: bool) -> Iterator[tuple[datetime, str]]:

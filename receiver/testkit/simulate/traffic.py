@@ -4,18 +4,20 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-from receiver.testkit.simulate.records import Call, Message, Phase, Shape
+from receiver.testkit.simulate.records import Phase, PlannedDelivery, PlannedMessage, TrafficShape
 
 _LATE_PLACES = 60  # by which a message comes late, on average
 _COPY_SLOTS = 40  # by which a copy comes late, at most
 
 
-def draw_sizes(rng: Random, shape: Shape) -> list[int]:
+def draw_sizes(rng: Random, shape: TrafficShape) -> list[int]:
     """Return how many messages each call has that is no copy."""
     return [rng.randint(1, shape.group) for _ in range(shape.calls - int(shape.calls * shape.duplicates / 100))]
 
 
-def lay_traffic(rng: Random, messages: Sequence[Message], sizes: Sequence[int], shape: Shape) -> tuple[Call, ...]:
+def lay_traffic(
+    rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], shape: TrafficShape
+) -> tuple[PlannedDelivery, ...]:
     """Return the calls of the traffic, in the order in which they are due.
 
     Half of the copies are due together with their original; the others later, with their messages in another order.
@@ -28,19 +30,21 @@ def lay_traffic(rng: Random, messages: Sequence[Message], sizes: Sequence[int], 
         behind = 0.25 if together else rng.randint(1, _COPY_SLOTS) + 0.5
         group = groups[place] if together else tuple(rng.sample(groups[place], len(groups[place])))
         slots.append((place + behind, group, together))
-    calls: list[Call] = []
+    calls: list[PlannedDelivery] = []
     for number, (_, group, together) in enumerate(sorted(slots, key=lambda slot: slot[0])):
         due = calls[-1].due_seconds if together and calls else number / shape.rate
-        calls.append(Call("traffic", number, due, group))
+        calls.append(PlannedDelivery("traffic", number, due, group))
     return tuple(calls)
 
 
-def lay_again(rng: Random, phase: Phase, messages: Sequence[Message], numbers: Sequence[int], shape: Shape) -> tuple[Call, ...]:
+def lay_again(
+    rng: Random, phase: Phase, messages: Sequence[PlannedMessage], numbers: Sequence[int], shape: TrafficShape
+) -> tuple[PlannedDelivery, ...]:
     """Return calls that carry these messages in any order, in groups of their own."""
     sizes = [shape.group] * len(numbers)
     shuffled = rng.sample(list(numbers), len(numbers))
     groups = _group(rng, messages, sizes, shuffled)
-    return tuple(Call(phase, number, number / shape.rate, group) for number, group in enumerate(groups))
+    return tuple(PlannedDelivery(phase, number, number / shape.rate, group) for number, group in enumerate(groups))
 
 
 def _delay(rng: Random, count: int, share: float) -> list[int]:
@@ -49,7 +53,7 @@ def _delay(rng: Random, count: int, share: float) -> list[int]:
     return sorted(range(count), key=places.__getitem__)
 
 
-def _group(rng: Random, messages: Sequence[Message], sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, ...]]:
+def _group(rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, ...]]:
     """Put messages into groups of one kind. In half of the groups newer messages stand before older ones."""
     waiting: dict[str, deque[int]] = {}
     for number in order:

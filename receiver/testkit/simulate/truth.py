@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from receiver.errors import ReceiverError
-from receiver.testkit.simulate.records import Plan, Truth
+from receiver.testkit.simulate.records import ExpectedState, TrafficPlan
 from receiver.testkit.simulate.sender import Progress, Tell, path_of
-from receiver.testkit.simulate.wire import Reply, Watch
+from receiver.testkit.simulate.wire import WirePool, WireReply
 
 _WAITS = (0.1, 0.5, 2.0, 5.0)  # seconds after each try that failed
 _TIMEOUT_SECONDS = 15.0
@@ -33,10 +33,10 @@ class Compared(NamedTuple):
     wrong: dict[int, str]
 
 
-class Ops:
+class StateReader:
     """The ops API of the receiver behind a webhook URL."""
 
-    def __init__(self, webhook_url: str, token: str, watch: Watch) -> None:
+    def __init__(self, webhook_url: str, token: str, watch: WirePool) -> None:
         parts = urlsplit(webhook_url)
         root = parts.path.partition("/webhooks/")[0] if "/webhooks/" in parts.path else ""
         self._base = f"{parts.scheme}://{parts.netloc}{root}/ops/api"
@@ -47,7 +47,7 @@ class Ops:
         """Raise OpsRefused unless the API answers to the token."""
         self._read(self._call("/trackers?limit=1"))
 
-    def compare(self, plan: Plan, tell: Tell) -> Compared:
+    def compare(self, plan: TrafficPlan, tell: Tell) -> Compared:
         """Compare every tracker of which something is known, as long as the API answers."""
         wrong: dict[int, str] = {}
         told = [(place, tracker.truth) for place, tracker in enumerate(plan.trackers) if tracker.truth is not None]
@@ -64,7 +64,7 @@ class Ops:
                 tell(Progress("ops", len(told), done))
         return Compared(len(told), len(told), wrong)
 
-    def _ask(self, path: str) -> Reply:
+    def _ask(self, path: str) -> WireReply:
         """Ask again and again while the receiver is at fault."""
         for seconds in _WAITS:
             reply = self._call(path)
@@ -73,10 +73,10 @@ class Ops:
             sleep(seconds)
         return self._call(path)
 
-    def _call(self, path: str) -> Reply:
+    def _call(self, path: str) -> WireReply:
         return self._wire.call("GET", path_of(self._base) + path, self._headers)
 
-    def _read(self, reply: Reply) -> dict[str, Any]:
+    def _read(self, reply: WireReply) -> dict[str, Any]:
         try:
             answer = json.loads(reply.body or b"") if reply.status == 200 else None
         except (ValueError, RecursionError):
@@ -86,7 +86,7 @@ class Ops:
         return answer
 
 
-def find_difference(truth: Truth, answer: dict[str, Any]) -> str | None:
+def find_difference(truth: ExpectedState, answer: dict[str, Any]) -> str | None:
     """Return in what a tracker differs from the truth, None if in nothing."""
     tracker, events = answer.get("tracker"), answer.get("events")
     if not isinstance(tracker, dict) or not isinstance(events, list) or not all(isinstance(each, dict) for each in events):

@@ -26,7 +26,7 @@ _FAULTS = (OSError, HTTPException, HTTPError, ValueError)
 Problem = Literal["timeout", "connection", "certificate"]
 
 
-class Reply(NamedTuple):
+class WireReply(NamedTuple):
     """What came of a call. `body` is None if it is not whole; `repeated`: it was made twice, as a kept connection had ended."""
 
     status: int | None
@@ -70,7 +70,7 @@ class Wire:
         self._deadline: float | None = None
         self._is_cut = False
 
-    def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
+    def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> WireReply:
         """Make a call. A kept connection that has ended meanwhile is no fault of the receiver: then it is made on a new one."""
         kept = self._connection is not None and self._connection.is_connected
         if not kept:
@@ -111,7 +111,7 @@ class Wire:
             if connection.handle is not None:
                 connection.handle.close()
 
-    def _try(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+    def _try(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> WireReply:
         with self._lock:
             self._deadline, self._is_cut = monotonic() + self._timeout_seconds, False
             connection = self._connection = self._connection or self._make()
@@ -119,7 +119,7 @@ class Wire:
         try:
             connection.request(method, path, body, headers, preload_content=False, decode_content=False)
             response = connection.getresponse()
-            reply = Reply(response.status, _read(response))
+            reply = WireReply(response.status, _read(response))
         except _FAULTS as error:
             problem = _name_problem(error)
         with self._lock:
@@ -127,7 +127,7 @@ class Wire:
             problem = "timeout" if self._is_cut else problem
         if problem is not None:
             self.close()
-            return Reply(None, None, problem)
+            return WireReply(None, None, problem)
         if reply.body is None:
             self.close()
         return reply
@@ -140,7 +140,7 @@ class Wire:
         return _Plain(host, port, timeout=seconds, source_address=source)
 
 
-class Watch:
+class WirePool:
     """Makes wires; a thread ends their calls whose time is up."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
-from receiver.access.operators import Operators
+from receiver.access.operators import OperatorAuth
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, new_id, to_micros
 from receiver.domain.rows import AuditRow
@@ -23,15 +23,15 @@ from receiver.storage.reader import Reader
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import (
     DropOrdered,
-    NothingAsked,
-    ResumeOrdered,
-    RetryOrdered,
-    WindowOrdered,
+    EmptyQuery,
+    ResumeBody,
+    RetryBody,
+    SetupWindowBody,
     read_customers,
     read_query,
 )
-from receiver.web.api.questions import Question
-from receiver.writer.client import Desk
+from receiver.web.api.questions import ReadEndpoint
+from receiver.writer.client import WriterClient
 
 PREFIX = "/ops/api"
 _DROP_SECONDS = 2.0  # for which one request works: whoever asked asks again while there is more
@@ -45,11 +45,11 @@ class Api:
 
     def __init__(
         self,
-        operators: Operators,
+        operators: OperatorAuth,
         reader: Reader,
-        desk: Desk,
+        desk: WriterClient,
         windows: SetupWindows,
-        questions: Sequence[Question],
+        questions: Sequence[ReadEndpoint],
         description: dict[str, Any],
         database: Database,
         targets: Sequence[str],
@@ -75,7 +75,7 @@ class Api:
             Route(f"{PREFIX}/targets/retry", self._retry_dead, methods=["POST"]),
         ]
 
-    def _make_endpoint(self, question: Question) -> Endpoint:
+    def _make_endpoint(self, question: ReadEndpoint) -> Endpoint:
         async def answer(request: Request) -> Response:
             self._operators.identify(request)
             asked = read_query(question.asked, request.query_params.multi_items())
@@ -86,12 +86,12 @@ class Api:
 
     async def _describe(self, request: Request) -> Response:
         self._operators.identify(request)
-        read_query(NothingAsked, request.query_params.multi_items())
+        read_query(EmptyQuery, request.query_params.multi_items())
         return Response(self._description, media_type="application/json")
 
     async def _open_window(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = await read_order(WindowOrdered, request)
+        ordered = await read_order(SetupWindowBody, request)
         now = clock.now()
         closing = ordered.closes_at <= to_micros(now)
         action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(ordered.closes_at)}")
@@ -102,7 +102,7 @@ class Api:
 
     async def _replace_customers(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        read_query(NothingAsked, request.query_params.multi_items())
+        read_query(EmptyQuery, request.query_params.multi_items())
         rows = partial(read_customers, await request.body())  # called in the writing process
         now = clock.now()
         entry = operator.entry(now, "customers import", "customers", None)
@@ -124,14 +124,14 @@ class Api:
 
     async def _resume_target(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = await read_order(ResumeOrdered, request)
+        ordered = await read_order(ResumeBody, request)
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         entry = operator.entry(clock.now(), "targets resume", ordered.target, None)
         return _respond({"target": ordered.target, "resumed": await self._order(entry, "resume_target", ordered.target)})
 
     async def _retry_dead(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = await read_order(RetryOrdered, request)
+        ordered = await read_order(RetryBody, request)
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         now = clock.now()
         entry = operator.entry(now, "targets retry", ordered.target, None)

@@ -10,17 +10,17 @@ from receiver import __version__
 from receiver.sources import Source
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.parameters import (
-    CustomersOrdered,
+    CustomersBody,
     DropOrdered,
     Parameters,
-    ReplayOrdered,
-    ResumeOrdered,
-    RetryOrdered,
-    WindowOrdered,
+    ReplayBody,
+    ResumeBody,
+    RetryBody,
+    SetupWindowBody,
 )
-from receiver.web.api.questions import Question
+from receiver.web.api.questions import ReadEndpoint
 from receiver.web.api.replay import REPLAY_PATH
-from receiver.web.api.retention import ForgetOrdered, PruneOrdered
+from receiver.web.api.retention import ForgetBody, PruneBody
 from receiver.web.api.shapes import (
     CustomersAnswer,
     DropAnswer,
@@ -30,7 +30,7 @@ from receiver.web.api.shapes import (
     ReplayAnswer,
     ResumeAnswer,
     RetryAnswer,
-    Shape,
+    Schema,
     WindowAnswer,
 )
 
@@ -55,17 +55,17 @@ _ERRORS = {
 }
 
 
-def describe(questions: Sequence[Question], sources: Sequence[Source], customers_path: str) -> dict[str, Any]:
+def describe(questions: Sequence[ReadEndpoint], sources: Sequence[Source], customers_path: str) -> dict[str, Any]:
     """Return the document of everything that is served."""
-    orders: tuple[tuple[str, type[Parameters], type[Shape], str], ...] = (
-        ("/setup-windows", WindowOrdered, WindowAnswer, "Open a source's setup window, or close it"),
-        ("/customers", CustomersOrdered, CustomersAnswer, "Serve this customer list from now on"),
-        (REPLAY_PATH, ReplayOrdered, ReplayAnswer, "Decide a kept call again"),
-        ("/forget", ForgetOrdered, ForgetAnswer, "Forget the personal data of one tracker"),
-        ("/prune", PruneOrdered, PruneAnswer, "Remove what is older than it is to be kept"),
+    orders: tuple[tuple[str, type[Parameters], type[Schema], str], ...] = (
+        ("/setup-windows", SetupWindowBody, WindowAnswer, "Open a source's setup window, or close it"),
+        ("/customers", CustomersBody, CustomersAnswer, "Serve this customer list from now on"),
+        (REPLAY_PATH, ReplayBody, ReplayAnswer, "Decide a kept call again"),
+        ("/forget", ForgetBody, ForgetAnswer, "Forget the personal data of one tracker"),
+        ("/prune", PruneBody, PruneAnswer, "Remove what is older than it is to be kept"),
         ("/targets/drop", DropOrdered, DropAnswer, "Remove the changes of a target that the settings no longer name"),
-        ("/targets/resume", ResumeOrdered, ResumeAnswer, "Serve a target again that wanted no more"),
-        ("/targets/retry", RetryOrdered, RetryAnswer, "Let what was given up for a target wait again"),
+        ("/targets/resume", ResumeBody, ResumeAnswer, "Serve a target again that wanted no more"),
+        ("/targets/retry", RetryBody, RetryAnswer, "Let what was given up for a target wait again"),
     )
     models = [*(q.shape for q in questions), ErrorAnswer, *(m for _, asked, shape, _ in orders for m in (asked, shape))]
     refs, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=_TEMPLATE)
@@ -89,14 +89,14 @@ def describe(questions: Sequence[Question], sources: Sequence[Source], customers
     }
 
 
-def _question(question: Question, ref: Mapping[str, Any]) -> dict[str, Any]:
+def _question(question: ReadEndpoint, ref: Mapping[str, Any]) -> dict[str, Any]:
     errors = (401, 404, 422, 503)
     operation = _operation(question.summary, "ops", {200: _json(str(question.shape.__doc__), ref)}, errors)
     parameters = [*_path_parameters(question.path), *_query_parameters(question.asked)]
     return operation | {"parameters": parameters}
 
 
-def _order(summary: str, path: str, asked: type[Parameters], named: Mapping[Any, Any], shape: type[Shape]) -> dict[str, Any]:
+def _order(summary: str, path: str, asked: type[Parameters], named: Mapping[Any, Any], shape: type[Schema]) -> dict[str, Any]:
     required = any(field.is_required() for field in asked.model_fields.values())
     body = {"required": required, "content": {"application/json": {"schema": named[asked]}}}
     operation = _operation(summary, "ops", {200: _json("done", named[shape])}, (400, 401, 404, 409, 413, 422, 503))

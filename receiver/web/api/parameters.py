@@ -82,7 +82,7 @@ class Paged(Parameters):
     cursor: Text | None = Field(None, description="`next` of the page before")
 
 
-class TrackersAsked(Paged):
+class TrackersQuery(Paged):
     """Which trackers."""
 
     q: Text | None = Field(
@@ -96,7 +96,7 @@ class TrackersAsked(Paged):
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
 
 
-class DeliveriesAsked(Paged):
+class DeliveriesQuery(Paged):
     """Which calls."""
 
     source: SourceName | None = None
@@ -109,56 +109,56 @@ class DeliveriesAsked(Paged):
     tracking_number: Text | None = None
 
 
-class QuarantineAsked(Paged):
+class QuarantineQuery(Paged):
     """Which items in quarantine."""
 
     source: SourceName | None = None
     reason: Text | None = None
 
 
-class StatisticsAsked(Parameters):
+class StatisticsQuery(Parameters):
     """Which time."""
 
     window: Window = Field("24h", description="such as 15m, 24h or 7d")
 
 
-class AlarmsAsked(Parameters):
+class AlarmsQuery(Parameters):
     """Which alarms."""
 
     state: Literal["on", "all"] = Field("all", description="only those that are on now, or all that ever were")
 
 
-class NothingAsked(Parameters):
+class EmptyQuery(Parameters):
     """No parameters."""
 
 
-class Ordered(Parameters):
+class CommandBody(Parameters):
     """The root of what is posted: values are of exactly the types that are named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class WindowOrdered(Ordered):
+class SetupWindowBody(CommandBody):
     """Open a source's setup window for at most 24 hours, or close it with a time that is over."""
 
     source: SourceName
     closes_at: Moment
 
 
-class CustomersOrdered(Ordered):
+class CustomersBody(CommandBody):
     """A whole customer list: pairs of customer code and the document that is served for it."""
 
     rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
     allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
 
     @model_validator(mode="after")
-    def _check_consent(self) -> "CustomersOrdered":
+    def _check_consent(self) -> "CustomersBody":
         if not self.rows and not self.allow_empty:
             raise ValueError("rows: the list is empty. To serve an empty list, set allow_empty to true")
         return self
 
 
-class ReplayOrdered(Ordered):
+class ReplayBody(CommandBody):
     """How a call is to be decided again; nothing need be said."""
 
     dry_run: bool = Field(default=False, description="show what would change, and change nothing")
@@ -167,25 +167,25 @@ class ReplayOrdered(Ordered):
     )
 
 
-class DeadAsked(Paged):
+class DeadQuery(Paged):
     """Which changes that were given up."""
 
     target: Text | None = None
 
 
-class DropOrdered(Ordered):
+class DropOrdered(CommandBody):
     """Remove the waiting and failed changes of a target that the settings no longer name."""
 
     target: Text
 
 
-class ResumeOrdered(Ordered):
+class ResumeBody(CommandBody):
     """Serve a target again that was stopped because it wanted no more."""
 
     target: Text
 
 
-class RetryOrdered(Ordered):
+class RetryBody(CommandBody):
     """Retry the failed changes of a target."""
 
     target: Text
@@ -212,7 +212,7 @@ def read_body(kind: type[_P], body: bytes) -> _P:
 
 def read_customers(body: bytes) -> list[tuple[str, str]]:
     """Read a customer list as rows. Raises UnexpectedShape that names the field."""
-    return read_body(CustomersOrdered, body).rows
+    return read_body(CustomersBody, body).rows
 
 
 def _name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedShape:

@@ -6,74 +6,74 @@ from typing import Any, NamedTuple
 
 from receiver import clock
 from receiver.monitoring import explain
-from receiver.relay.assembly import Known, describe_targets
+from receiver.relay.assembly import ConfiguredTargets, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api import shapes
 from receiver.web.api.parameters import (
-    AlarmsAsked,
-    DeadAsked,
-    DeliveriesAsked,
-    NothingAsked,
+    AlarmsQuery,
+    DeadQuery,
+    DeliveriesQuery,
+    EmptyQuery,
     Paged,
     Parameters,
-    QuarantineAsked,
-    StatisticsAsked,
-    TrackersAsked,
+    QuarantineQuery,
+    StatisticsQuery,
+    TrackersQuery,
     window_seconds,
 )
 
 PathValues = Mapping[str, str]
 
 
-class Question(NamedTuple):
+class ReadEndpoint(NamedTuple):
     """One thing that can be asked with GET. `answer` reads from the database: call it in a thread."""
 
     path: str
     summary: str
     asked: type[Parameters]
-    shape: type[shapes.Shape]
+    shape: type[shapes.Schema]
     answer: Callable[[Any, PathValues], dict[str, Any]]
 
 
-class Questions:
+class ReadEndpoints:
     """Answers from one database. `sources` read stored bodies again; `targets` are those of the settings."""
 
-    def __init__(self, database: Database, sources: tuple[Source, ...], targets: tuple[Known, ...] = ()) -> None:
+    def __init__(self, database: Database, sources: tuple[Source, ...], targets: tuple[ConfiguredTargets, ...] = ()) -> None:
         self._database = database
         self._sources = sources
         self._targets = targets
 
-    def table(self) -> tuple[Question, ...]:
+    def table(self) -> tuple[ReadEndpoint, ...]:
         """Return all questions; a path with more in it stands before one that would swallow it."""
         return (
-            Question("/trackers", "Trackers, last moved first", TrackersAsked, shapes.Trackers, self._trackers),
-            Question(
+            ReadEndpoint("/trackers", "Trackers, last moved first", TrackersQuery, shapes.TrackerList, self._trackers),
+            ReadEndpoint(
                 "/trackers/{source}/{tracker_id:path}",
                 "A tracker and its timeline, newest occurrence first",
-                NothingAsked,
+                EmptyQuery,
                 shapes.TrackerAnswer,
                 self._tracker,
             ),
-            Question(
+            ReadEndpoint(
                 "/messages/{message_id:path}",
                 "What happened to a message, and why",
-                NothingAsked,
+                EmptyQuery,
                 shapes.MessageAnswer,
                 self._message,
             ),
-            Question("/deliveries", "Calls, newest first", DeliveriesAsked, shapes.Deliveries, self._deliveries),
-            Question("/deliveries/{id}", "A call as it came, our answer", NothingAsked, shapes.DeliveryAnswer, self._delivery),
-            Question("/quarantine", "What waits for a decision", QuarantineAsked, shapes.Quarantine, self._quarantine),
-            Question("/stats", "Counts, rate, lag, sizes", StatisticsAsked, shapes.StatisticsAnswer, self._statistics),
-            Question("/alarms", "What is, or was, wrong", AlarmsAsked, shapes.Alarms, self._alarms),
-            Question("/targets", "Who is told of changes, and what waits", NothingAsked, shapes.Targets, self._told),
-            Question("/targets/dead", "Changes that were given up", DeadAsked, shapes.Dead, self._dead),
-            Question("/audit", "What operators changed, newest first", Paged, shapes.Audit, self._audit),
+            ReadEndpoint("/deliveries", "Calls, newest first", DeliveriesQuery, shapes.DeliveryList, self._deliveries),
+            ReadEndpoint("/deliveries/{id}", "A call as it came, our answer", EmptyQuery, shapes.DeliveryAnswer, self._delivery),
+            ReadEndpoint("/quarantine", "What waits for a decision", QuarantineQuery, shapes.QuarantineList, self._quarantine),
+            ReadEndpoint("/stats", "Counts, rate, lag, sizes", StatisticsQuery, shapes.StatisticsAnswer, self._statistics),
+            ReadEndpoint("/alarms", "What is, or was, wrong", AlarmsQuery, shapes.Alarms, self._alarms),
+            ReadEndpoint("/targets", "Who is told of changes, and what waits", EmptyQuery, shapes.Targets, self._told),
+            ReadEndpoint("/targets/dead", "Changes that were given up", DeadQuery, shapes.Dead, self._dead),
+            ReadEndpoint("/audit", "What operators changed, newest first", Paged, shapes.Audit, self._audit),
         )
 
-    def _trackers(self, asked: TrackersAsked, _path: PathValues) -> dict[str, Any]:
+    def _trackers(self, asked: TrackersQuery, _path: PathValues) -> dict[str, Any]:
         stuck_since = None
         if asked.stuck_days is not None:
             stuck_since = max(0, clock.to_micros(clock.now()) - timedelta(days=asked.stuck_days) // timedelta(microseconds=1))
@@ -88,35 +88,35 @@ class Questions:
         )
         return queries.list_trackers(self._database, wanted, asked.limit, asked.cursor).as_json()
 
-    def _tracker(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+    def _tracker(self, _asked: EmptyQuery, path: PathValues) -> dict[str, Any]:
         return queries.show_tracker(self._database, path["source"], path["tracker_id"])
 
-    def _message(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+    def _message(self, _asked: EmptyQuery, path: PathValues) -> dict[str, Any]:
         return explain.explain_message(self._database, self._sources, path["message_id"])
 
-    def _deliveries(self, asked: DeliveriesAsked, _path: PathValues) -> dict[str, Any]:
+    def _deliveries(self, asked: DeliveriesQuery, _path: PathValues) -> dict[str, Any]:
         names = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
         wanted = queries.DeliveryFilter(**{name: getattr(asked, name) for name in names})
         return queries.list_deliveries(self._database, wanted, NAMES, asked.limit, asked.cursor).as_json()
 
-    def _delivery(self, _asked: NothingAsked, path: PathValues) -> dict[str, Any]:
+    def _delivery(self, _asked: EmptyQuery, path: PathValues) -> dict[str, Any]:
         return explain.explain_delivery(queries.show_delivery(self._database, path["id"]))
 
-    def _quarantine(self, asked: QuarantineAsked, _path: PathValues) -> dict[str, Any]:
+    def _quarantine(self, asked: QuarantineQuery, _path: PathValues) -> dict[str, Any]:
         return queries.list_quarantine(self._database, asked.source, asked.reason, asked.limit, asked.cursor).as_json()
 
-    def _statistics(self, asked: StatisticsAsked, _path: PathValues) -> dict[str, Any]:
+    def _statistics(self, asked: StatisticsQuery, _path: PathValues) -> dict[str, Any]:
         until = clock.to_micros(clock.now())
         since = until - window_seconds(asked.window) * 1_000_000
         return queries.show_statistics(self._database, asked.window, since, until, NAMES)
 
-    def _alarms(self, asked: AlarmsAsked, _path: PathValues) -> dict[str, Any]:
+    def _alarms(self, asked: AlarmsQuery, _path: PathValues) -> dict[str, Any]:
         return {"items": queries.list_alarms(self._database, only_on=asked.state == "on"), "next": None}
 
-    def _told(self, _asked: NothingAsked, _path: PathValues) -> dict[str, Any]:
+    def _told(self, _asked: EmptyQuery, _path: PathValues) -> dict[str, Any]:
         return {"items": describe_targets(self._database, self._targets), "next": None}
 
-    def _dead(self, asked: DeadAsked, _path: PathValues) -> dict[str, Any]:
+    def _dead(self, asked: DeadQuery, _path: PathValues) -> dict[str, Any]:
         return queries.list_dead(self._database, asked.target, asked.limit, asked.cursor).as_json()
 
     def _audit(self, asked: Paged, _path: PathValues) -> dict[str, Any]:

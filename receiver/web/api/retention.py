@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import clock
-from receiver.access.operators import Operators
+from receiver.access.operators import OperatorAuth
 from receiver.domain.erasure import Forgotten
 from receiver.maintenance.prune import Pruner
 from receiver.sources import Source
@@ -19,15 +19,15 @@ from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.reader import Reader
 from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.orders import read_order
-from receiver.web.api.parameters import Ordered, SourceName, Text
-from receiver.writer.client import Desk
+from receiver.web.api.parameters import CommandBody, SourceName, Text
+from receiver.writer.client import WriterClient
 
 _LOG_TRIES = 30
 _LOG_PAUSE_SECONDS = 0.1
 _STEP_SECONDS = 2.0  # for which one call works: whoever orders asks again, and sees how it goes
 
 
-class PruneOrdered(Ordered):
+class PruneBody(CommandBody):
     """Prune now. One call works for a moment; while there is `more`, the next one goes on with its `run`."""
 
     bodies_days: int | None = Field(
@@ -36,7 +36,7 @@ class PruneOrdered(Ordered):
     run: Text | None = Field(None, description="of the answer before; null: begin")
 
 
-class ForgetOrdered(Ordered):
+class ForgetBody(CommandBody):
     """Forget the personal data of one tracker."""
 
     source: SourceName
@@ -48,9 +48,9 @@ class RetentionApi:
 
     def __init__(
         self,
-        operators: Operators,
+        operators: OperatorAuth,
         reader: Reader,
-        desk: Desk,
+        desk: WriterClient,
         pruner: Pruner,
         database: Database,
         sources: Sequence[Source],
@@ -71,7 +71,7 @@ class RetentionApi:
 
     async def _prune(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = await read_order(PruneOrdered, request)
+        ordered = await read_order(PruneBody, request)
         begun_with = self._pruner.periods if ordered.run is None else self._pruner.periods.of_run(ordered.run)
         periods = begun_with
         if ordered.bodies_days is not None:
@@ -86,7 +86,7 @@ class RetentionApi:
 
     async def _forget(self, request: Request) -> Response:
         operator = self._operators.identify(request)
-        ordered = await read_order(ForgetOrdered, request)
+        ordered = await read_order(ForgetBody, request)
         trail = await self._reader.read(follow_trail, self._database, ordered.source, ordered.tracker_id)
         entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
         place = (ordered.source, ordered.tracker_id, trail.failures)

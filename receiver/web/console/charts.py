@@ -20,7 +20,7 @@ _TOPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 _MARKS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"))
 
 
-class Window(NamedTuple):
+class ChartRange(NamedTuple):
     """A span of time to look at: what it is called, its length, and the length of one column."""
 
     name: str
@@ -36,10 +36,10 @@ class Window(NamedTuple):
 
 
 WINDOWS = (
-    Window("1h", "1 hour", 3600, 60),
-    Window("24h", "24 hours", 86_400, 1800),
-    Window("7d", "7 days", 7 * 86_400, 3 * 3600),
-    Window("30d", "30 days", 30 * 86_400, 12 * 3600),
+    ChartRange("1h", "1 hour", 3600, 60),
+    ChartRange("24h", "24 hours", 86_400, 1800),
+    ChartRange("7d", "7 days", 7 * 86_400, 3 * 3600),
+    ChartRange("30d", "30 days", 30 * 86_400, 12 * 3600),
 )
 
 
@@ -74,7 +74,7 @@ class Chart(NamedTuple):
     marks: tuple[str, ...]
 
 
-def draw_columns(window: Window, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
+def draw_columns(window: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
     """Draw what was counted by moment (microseconds) and name of a series."""
     since, until = window.edges(now)
     step = window.step_seconds * _SECOND

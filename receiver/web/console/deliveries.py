@@ -11,10 +11,10 @@ from receiver.monitoring.explain import explain_delivery
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.api.parameters import DeliveriesAsked, read_query
+from receiver.web.api.parameters import DeliveriesQuery, read_query
 from receiver.web.console.guard import Visit
 from receiver.web.console.json_tree import fold
-from receiver.web.console.pages import Sheet
+from receiver.web.console.pages import Page
 from receiver.web.console.rendering import attach
 
 _FILTERS = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
@@ -22,21 +22,21 @@ _OUTCOMES = ("accepted", "refused", "unreadable", "failed")
 _MAX_ITEMS = 200  # verdicts that one page shows
 
 
-class Deliveries:
+class DeliveryPages:
     """The pages."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def show_list(self, visit: Visit) -> Sheet:
+    def show_list(self, visit: Visit) -> Page:
         """Show calls, newest first."""
-        asked = read_query(DeliveriesAsked, visit.query)
+        asked = read_query(DeliveriesQuery, visit.query)
         wanted = queries.DeliveryFilter(**{name: getattr(asked, name) for name in _FILTERS})
         page = queries.list_deliveries(self._database, wanted, NAMES, asked.limit, asked.cursor)
         values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "outcomes": _OUTCOMES}
-        return Sheet("deliveries.html", {"section": "deliveries", **values})
+        return Page("deliveries.html", {"section": "deliveries", **values})
 
-    def show_one(self, visit: Visit) -> Sheet:
+    def show_one(self, visit: Visit) -> Page:
         """Show a call as it came, our answer, and why. Raises NotFound."""
         stored = queries.show_delivery(self._database, visit.path["delivery_id"])
         values = {
@@ -51,7 +51,7 @@ class Deliveries:
             "answer": None if stored.answer is None else fold(stored.answer),
             "answer_bytes": len(stored.answer or b""),
         }
-        return Sheet("delivery.html", values)
+        return Page("delivery.html", values)
 
     def save_body(self, visit: Visit) -> Response:
         """Return the exact bytes of a call as a file. Raises NotFound."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 
 from receiver.access.addresses import Network, is_listed, read_address
-from receiver.access.operators import Operator, Operators
+from receiver.access.operators import Operator, OperatorAuth
 from receiver.access.sessions import Session, Sessions, is_same_token
 from receiver.clock import to_micros
 from receiver.domain.storable import make_storable
@@ -32,11 +32,11 @@ class Visit(NamedTuple):
     url: str
 
 
-class Guard:
+class SessionGuard:
     """Recognises sessions and refuses forms that are not ours."""
 
     def __init__(
-        self, sessions: Sessions, database: Database, operators: Operators, trusted_proxies: tuple[Network, ...]
+        self, sessions: Sessions, database: Database, operators: OperatorAuth, trusted_proxies: tuple[Network, ...]
     ) -> None:
         self._sessions = sessions
         self._database = database

@@ -15,7 +15,7 @@ _NAMED = 5
 _PREVIEW_LETTERS = 60
 
 
-class Written(str):
+class ScalarText(str):
     """A number as it was written: `1.0e2` stays that."""
 
 
@@ -37,7 +37,7 @@ class Node(NamedTuple):
     open: bool
 
 
-class Content(NamedTuple):
+class JsonTree(NamedTuple):
     """A body as it is shown: a tree, or text with the number of bytes that are left out."""
 
     tree: Node | None
@@ -45,30 +45,30 @@ class Content(NamedTuple):
     left_bytes: int
 
 
-def fold(body: bytes) -> Content:
+def fold(body: bytes) -> JsonTree:
     """Return a body for a page."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") <= _MAX_PARTS:
         try:
             value = json.loads(
                 body.decode("utf-8-sig"),
                 object_pairs_hook=Members,
-                parse_float=Written,
-                parse_int=Written,
-                parse_constant=Written,
+                parse_float=ScalarText,
+                parse_int=ScalarText,
+                parse_constant=ScalarText,
             )
-            return Content(_Folder().fold(value), "", 0)
+            return JsonTree(_TreeBuilder().fold(value), "", 0)
         except (ValueError, RecursionError):
             pass
     shown = body[:MAX_SHOWN_LETTERS]
-    return Content(None, shown.decode("utf-8", "backslashreplace"), len(body) - len(shown))
+    return JsonTree(None, shown.decode("utf-8", "backslashreplace"), len(body) - len(shown))
 
 
 def _read(text: str) -> Any:
     """Read JSON with nothing lost: repeated names, and numbers as they are written."""
-    return json.loads(text, object_pairs_hook=Members, parse_float=Written, parse_int=Written, parse_constant=Written)
+    return json.loads(text, object_pairs_hook=Members, parse_float=ScalarText, parse_int=ScalarText, parse_constant=ScalarText)
 
 
-class _Folder:
+class _TreeBuilder:
     """Folds one value within a number of nodes."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class _Folder:
         if isinstance(value, list):
             return self._gather("array", name, [(None, item) for item in value], depth)
         if isinstance(value, str):
-            kind = "number" if isinstance(value, Written) else "string"
+            kind = "number" if isinstance(value, ScalarText) else "string"
             return Node(kind, name, _cut(value), len(value), (), open=False)
         return Node("word", name, json.dumps(value), 0, (), open=False)
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
-from receiver.access.operators import Operator, Operators
+from receiver.access.operators import Operator, OperatorAuth
 from receiver.access.sessions import SESSION_SECONDS, Session, Sessions
 from receiver.clock import to_micros
 from receiver.domain.rows import SessionRow
@@ -14,9 +14,9 @@ from receiver.errors import FormRefused, ReceiverError, StorageUnavailable, TooM
 from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
-from receiver.web.console.guard import COOKIE, Guard, Visit
-from receiver.web.console.rendering import Printer, redirect
-from receiver.writer.client import Desk
+from receiver.web.console.guard import COOKIE, SessionGuard, Visit
+from receiver.web.console.rendering import Renderer, redirect
+from receiver.writer.client import WriterClient
 
 _VISIT = "receiver_visit"
 _VISIT_SECONDS = 3600
@@ -25,11 +25,17 @@ _NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies f
 _AWAY = "The database does not answer, so nobody can sign in now. Try again in a moment."
 
 
-class Entrance:
+class Login:
     """The endpoints of signing in and out."""
 
     def __init__(
-        self, sessions: Sessions, guard: Guard, operators: Operators, printer: Printer, desk: Desk, reader: Reader
+        self,
+        sessions: Sessions,
+        guard: SessionGuard,
+        operators: OperatorAuth,
+        printer: Renderer,
+        desk: WriterClient,
+        reader: Reader,
     ) -> None:
         self._sessions = sessions
         self._guard = guard

@@ -11,10 +11,10 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import Cell
-from receiver.web.console.charts import LAG_MARKS, WINDOWS, Window, draw_columns, draw_lag
+from receiver.web.console.charts import LAG_MARKS, WINDOWS, ChartRange, draw_columns, draw_lag
 from receiver.web.console.formatting import write_source, write_words
 from receiver.web.console.guard import Visit
-from receiver.web.console.pages import Sheet
+from receiver.web.console.pages import Page
 
 _NOT_ACCEPTED = ("refused", "unreadable", "failed")
 _SETTINGS = "/ops/settings"
@@ -40,14 +40,14 @@ class Concern(NamedTuple):
     at: int | str | None = None
 
 
-class Overview:
+class OverviewPage:
     """The page."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
 
-    def show(self, visit: Visit) -> Sheet:
+    def show(self, visit: Visit) -> Page:
         """Show the overview of the window that was asked for."""
         asked = dict(visit.query).get("window")
         window = next((window for window in WINDOWS if window.name == asked), WINDOWS[1])
@@ -69,7 +69,7 @@ class Overview:
                 queries.list_alarms(self._database, only_on=True), cells, window, queries.setup_windows(self._database), now
             ),
         }
-        return Sheet("overview.html", values)
+        return Page("overview.html", values)
 
     def _describe(self, source: str, counted: Mapping[str, Any]) -> dict[str, Any]:
         gate, lag = self._settings.gate(source), counted["lag"]
@@ -78,7 +78,7 @@ class Overview:
 
 
 def list_concerns(
-    alarms: Iterable[Mapping[str, Any]], cells: Iterable[Cell], window: Window, closes_at: Mapping[str, int], now: int
+    alarms: Iterable[Mapping[str, Any]], cells: Iterable[Cell], window: ChartRange, closes_at: Mapping[str, int], now: int
 ) -> list[Concern]:
     """Return the alarms that are on, what the counts say beyond them, and the setup windows that are open at `now`."""
     alarmed = [
@@ -96,7 +96,7 @@ def list_concerns(
     ]
 
 
-def find_concerns(cells: Iterable[Cell], window: Window) -> list[Concern]:
+def find_concerns(cells: Iterable[Cell], window: ChartRange) -> list[Concern]:
     """Return what the counts of a window say that somebody should look at."""
     outcomes, codes, quarantined = Counter[str](), Counter[str](), 0
     for cell in cells:

@@ -11,19 +11,19 @@ from receiver.errors import NotFound, ReceiverError, StorageUnavailable, Unexpec
 from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
-from receiver.web.console.guard import Guard, Visit, address_bar
-from receiver.web.console.rendering import Printer, redirect
+from receiver.web.console.guard import SessionGuard, Visit, address_bar
+from receiver.web.console.rendering import Renderer, redirect
 
 
-class Sheet(NamedTuple):
+class Page(NamedTuple):
     """What a page shows: a template and its values."""
 
     template: str
     values: dict[str, Any]
 
 
-Page = Callable[[Visit], Sheet | Response]
-Order = Callable[[Visit, Request, Form], Coroutine[Any, Any, Response]]
+MakePage = Callable[[Visit], Page | Response]
+HandleForm = Callable[[Visit, Request, Form], Coroutine[Any, Any, Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
@@ -36,26 +36,26 @@ _TITLES: dict[type[ReceiverError], str] = {
 class Pages:
     """Makes endpoints."""
 
-    def __init__(self, guard: Guard, printer: Printer, reader: Reader) -> None:
+    def __init__(self, guard: SessionGuard, printer: Renderer, reader: Reader) -> None:
         self._guard = guard
         self._printer = printer
         self._reader = reader
 
-    def show(self, page: Page) -> Endpoint:
+    def show(self, make: MakePage) -> Endpoint:
         """Return the endpoint of a page that only reads."""
 
         async def endpoint(request: Request) -> Response:
             if not self._guard.is_ours(request):
                 return self._send_to_sign_in(request)
             try:
-                return await self._reader.read(self._answer, page, request)
+                return await self._reader.read(self._answer, make, request)
             except StorageUnavailable as error:
                 return self._say_away(error)
 
         return endpoint
 
-    def take(self, order: Order) -> Endpoint:
-        """Return the endpoint of a form; one that is not ours never gets to `order`."""
+    def take(self, handle: HandleForm) -> Endpoint:
+        """Return the endpoint of a form; one that is not ours never gets to `handle`."""
 
         async def endpoint(request: Request) -> Response:
             if not self._guard.is_ours(request):
@@ -69,18 +69,18 @@ class Pages:
             form = await read_form(request)
             try:
                 self._guard.check_form(request, form, visit.session.form_token)
-                return await order(visit, request, form)
+                return await handle(visit, request, form)
             except ReceiverError as error:
                 return self._explain(visit, error)
 
         return endpoint
 
-    def _answer(self, page: Page, request: Request) -> Response:
+    def _answer(self, make: MakePage, request: Request) -> Response:
         visit = self._guard.admit(request, clock.now())
         if visit is None:
             return self._send_to_sign_in(request)
         try:
-            return self._print(page, visit)
+            return self._print(make, visit)
         except ReceiverError as error:
             return self._explain(visit, error)
 
@@ -88,11 +88,11 @@ class Pages:
         """Answer while it cannot be known who is signed in."""
         return self._printer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
-    def _print(self, page: Page, visit: Visit) -> Response:
-        sheet = page(visit)
-        if isinstance(sheet, Response):
-            return sheet
-        return self._printer.print(sheet.template, visit.now, visit=visit, links=links, **sheet.values)
+    def _print(self, make: MakePage, visit: Visit) -> Response:
+        page = make(visit)
+        if isinstance(page, Response):
+            return page
+        return self._printer.print(page.template, visit.now, visit=visit, links=links, **page.values)
 
     def _explain(self, visit: Visit, error: ReceiverError) -> Response:
         title = _TITLES.get(type(error), "That did not work")

@@ -36,7 +36,7 @@ _STRUCK_OUT = "[secret]"
 _SHORTEST_SECRET = 8  # a shorter one stands in too many other words
 
 
-class Printer:
+class Renderer:
     """Renders templates. `secrets` are struck out of everything that is printed, wherever a caller put them."""
 
     def __init__(self, secrets: Sequence[str], assets: Assets) -> None:

@@ -7,32 +7,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.errors import NotFound, UnexpectedShape
-from receiver.maintenance.replay import Replayer
+from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.console import links
 from receiver.web.console.forms import Form
 from receiver.web.console.guard import Visit
-from receiver.web.console.pages import Sheet
-from receiver.web.console.rendering import Printer
+from receiver.web.console.pages import Page
+from receiver.web.console.rendering import Renderer
 
 _ORDERS = ("show", "replay")
 
 
-class Replays:
+class ReplayPages:
     """The pages."""
 
-    def __init__(self, database: Database, printer: Printer, replayer: Replayer) -> None:
+    def __init__(self, database: Database, printer: Renderer, replayer: StoredReplay) -> None:
         self._database = database
         self._printer = printer
         self._replayer = replayer
 
-    def ask(self, visit: Visit) -> Sheet:
+    def ask(self, visit: Visit) -> Page:
         """Ask how the call is to be decided again. Raises NotFound."""
         stored = queries.show_delivery(self._database, visit.path["delivery_id"])
         if stored.body is None:
             raise NotFound("The bytes of this call are no longer kept, so it cannot be decided again.")
-        return Sheet("replay.html", {"section": "deliveries", "call_id": stored.row["id"], "told": None, "force": False})
+        return Page("replay.html", {"section": "deliveries", "call_id": stored.row["id"], "told": None, "force": False})
 
     async def order(self, visit: Visit, _request: Request, form: Form) -> Response:
         """Show what would change, or change it. Raises NotFound, UnexpectedShape."""

@@ -3,28 +3,28 @@
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
-from receiver.access.operators import Operators
+from receiver.access.operators import OperatorAuth
 from receiver.access.sessions import Sessions
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
-from receiver.maintenance.replay import Replayer
+from receiver.maintenance.replay import StoredReplay
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.console.assets import Assets
-from receiver.web.console.customers import Customers
-from receiver.web.console.deliveries import Deliveries
-from receiver.web.console.guard import Guard, Visit
-from receiver.web.console.login import Entrance
-from receiver.web.console.messages import Messages
-from receiver.web.console.overview import Overview
-from receiver.web.console.pages import Pages, Sheet
-from receiver.web.console.quarantine import Quarantine
-from receiver.web.console.rendering import Printer
-from receiver.web.console.replays import Replays
-from receiver.web.console.settings import Preferences
-from receiver.web.console.trackers import Trackers
-from receiver.writer.client import Desk
+from receiver.web.console.customers import CustomerPages
+from receiver.web.console.deliveries import DeliveryPages
+from receiver.web.console.guard import SessionGuard, Visit
+from receiver.web.console.login import Login
+from receiver.web.console.messages import MessagePages
+from receiver.web.console.overview import OverviewPage
+from receiver.web.console.pages import Page, Pages
+from receiver.web.console.quarantine import QuarantinePages
+from receiver.web.console.rendering import Renderer
+from receiver.web.console.replays import ReplayPages
+from receiver.web.console.settings import SettingsView
+from receiver.web.console.trackers import TrackerPages
+from receiver.writer.client import WriterClient
 
 
 class PageRoute(Route):
@@ -37,7 +37,7 @@ class PageRoute(Route):
         return super().matches(scope)
 
 
-def show_nothing(_visit: Visit) -> Sheet:
+def show_nothing(_visit: Visit) -> Page:
     """Raise NotFound: there is no such page."""
     raise NotFound("There is no page at this address.")
 
@@ -45,23 +45,23 @@ def show_nothing(_visit: Visit) -> Sheet:
 def make_console(
     settings: Settings,
     database: Database,
-    operators: Operators,
+    operators: OperatorAuth,
     reader: Reader,
-    desk: Desk,
+    desk: WriterClient,
     windows: SetupWindows,
-    replayer: Replayer,
+    replayer: StoredReplay,
 ) -> list[BaseRoute]:
     """Return the routes of all pages; none if no ops token is set. They come behind those of the API."""
     if not settings.ops_tokens:
         return []
     assets = Assets()
-    printer = Printer(settings.secrets(), assets)
+    printer = Renderer(settings.secrets(), assets)
     sessions = Sessions(settings.ops_tokens)
-    guard = Guard(sessions, database, operators, settings.trusted_proxies)
+    guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, printer, reader)
-    entrance = Entrance(sessions, guard, operators, printer, desk, reader)
-    preferences = Preferences(settings, database, desk, windows)
-    replays = Replays(database, printer, replayer)
+    entrance = Login(sessions, guard, operators, printer, desk, reader)
+    preferences = SettingsView(settings, database, desk, windows)
+    replays = ReplayPages(database, printer, replayer)
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", entrance.show),
@@ -82,16 +82,16 @@ def make_console(
 
 
 def _make_reading_routes(settings: Settings, database: Database, pages: Pages) -> list[BaseRoute]:
-    trackers, deliveries = Trackers(database), Deliveries(database)
+    trackers, deliveries = TrackerPages(database), DeliveryPages(database)
     return [
-        Route("/ops", pages.show(Overview(settings, database).show)),
+        Route("/ops", pages.show(OverviewPage(settings, database).show)),
         Route("/ops/trackers", pages.show(trackers.show_list)),
         Route("/ops/trackers/{source}/{tracker_id:path}", pages.show(trackers.show_one)),
         Route("/ops/deliveries", pages.show(deliveries.show_list)),
         Route("/ops/deliveries/{delivery_id}", pages.show(deliveries.show_one)),
         Route("/ops/deliveries/{delivery_id}/body", pages.show(deliveries.save_body)),
         Route("/ops/deliveries/{delivery_id}/answer", pages.show(deliveries.save_answer)),
-        Route("/ops/messages/{message_id:path}", pages.show(Messages(settings, database).show_one)),
-        Route("/ops/quarantine", pages.show(Quarantine(database).show)),
-        Route("/ops/customers", pages.show(Customers(database).show)),
+        Route("/ops/messages/{message_id:path}", pages.show(MessagePages(settings, database).show_one)),
+        Route("/ops/quarantine", pages.show(QuarantinePages(database).show)),
+        Route("/ops/customers", pages.show(CustomerPages(database).show)),
     ]

@@ -16,9 +16,9 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.console.forms import Form
 from receiver.web.console.guard import Visit
-from receiver.web.console.pages import Sheet
+from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
-from receiver.writer.client import Desk
+from receiver.writer.client import WriterClient
 
 PAGE = "/ops/settings"
 _MINUTES = (5, 15, 30, 60)
@@ -34,16 +34,16 @@ _LIMITS = (
 )
 
 
-class Preferences:
+class SettingsView:
     """The pages around the settings."""
 
-    def __init__(self, settings: Settings, database: Database, desk: Desk, windows: SetupWindows) -> None:
+    def __init__(self, settings: Settings, database: Database, desk: WriterClient, windows: SetupWindows) -> None:
         self._settings = settings
         self._database = database
         self._desk = desk
         self._windows = windows
 
-    def show(self, visit: Visit) -> Sheet:
+    def show(self, visit: Visit) -> Page:
         """Show the settings."""
         uses = queries.token_uses(self._database)
         closes = queries.setup_windows(self._database)
@@ -55,16 +55,16 @@ class Preferences:
             "limits": [(name, words, unit, getattr(self._settings, name)) for name, words, unit in _LIMITS],
             "audit": audit,
         }
-        return Sheet("settings.html", {"section": "settings", **values})
+        return Page("settings.html", {"section": "settings", **values})
 
-    def ask(self, visit: Visit) -> Sheet:
+    def ask(self, visit: Visit) -> Page:
         """Ask whether to open or to close the setup window of a source. Raises NotFound."""
         source = self._read_source(visit)
         closes_at = queries.setup_windows(self._database).get(source, 0)
         is_open = closes_at > to_micros(visit.now)
         gate = self._settings.gate(source)
         values = {"source": source, "closes_at": closes_at if is_open else None, "minutes": _MINUTES, "policy": gate.policy.value}
-        return Sheet("setup_window.html", {"section": "settings", **values})
+        return Page("setup_window.html", {"section": "settings", **values})
 
     async def order(self, visit: Visit, _request: Request, form: Form) -> Response:
         """Open or close the setup window of a source, and put on record who did. Raises UnexpectedShape."""

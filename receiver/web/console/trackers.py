@@ -11,10 +11,10 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.trackers import MAX_EVENTS
-from receiver.web.api.parameters import TrackersAsked, read_query
+from receiver.web.api.parameters import TrackersQuery, read_query
 from receiver.web.console.guard import Visit
 from receiver.web.console.json_tree import fold
-from receiver.web.console.pages import Sheet
+from receiver.web.console.pages import Page
 from receiver.web.console.timeline import LATE_SECONDS, read_timeline
 
 MILESTONES = (
@@ -24,15 +24,15 @@ MILESTONES = (
 """What Ship24 and Shiipp call them; any other word can be asked for too."""
 
 
-class Trackers:
+class TrackerPages:
     """The pages."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def show_list(self, visit: Visit) -> Sheet:
+    def show_list(self, visit: Visit) -> Page:
         """Show trackers, last moved first, or those that were searched for."""
-        asked = read_query(TrackersAsked, visit.query)
+        asked = read_query(TrackersQuery, visit.query)
         stuck = None if asked.stuck_days is None else max(0, to_micros(visit.now - timedelta(days=asked.stuck_days)))
         moved = asked.updated_before, asked.updated_after
         wanted = queries.TrackerFilter(
@@ -40,9 +40,9 @@ class Trackers:
         )
         page = queries.list_trackers(self._database, wanted, asked.limit, asked.cursor)
         values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
-        return Sheet("trackers.html", {"section": "trackers", **values})
+        return Page("trackers.html", {"section": "trackers", **values})
 
-    def show_one(self, visit: Visit) -> Sheet:
+    def show_one(self, visit: Visit) -> Page:
         """Show a tracker: where it stands, every event, what arrived when. Raises NotFound."""
         source, tracker_id = visit.path["source"], visit.path["tracker_id"]
         if source not in NAMES:
@@ -58,4 +58,4 @@ class Trackers:
             "shipment": shipment,
             "late_seconds": LATE_SECONDS,
         }
-        return Sheet("tracker.html", values)
+        return Page("tracker.html", values)

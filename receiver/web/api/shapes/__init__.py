@@ -3,11 +3,11 @@
 Moments are ISO 8601 UTC with milliseconds; `occurrence` and `latest_occurrence` are the courier's text as written.
 """
 
-from receiver.web.api.shapes.calls import Deliveries, DeliveryAnswer, Quarantine
-from receiver.web.api.shapes.parcels import MessageAnswer, TrackerAnswer, Trackers
+from receiver.web.api.shapes.calls import DeliveryAnswer, DeliveryList, QuarantineList
+from receiver.web.api.shapes.parcels import MessageAnswer, TrackerAnswer, TrackerList
 from receiver.web.api.shapes.replay import ReplayAnswer
 from receiver.web.api.shapes.retention import ForgetAnswer, PruneAnswer
-from receiver.web.api.shapes.root import CallOutcome, ErrorAnswer, Shape
+from receiver.web.api.shapes.root import CallOutcome, ErrorAnswer, Schema
 from receiver.web.api.shapes.service import (
     Alarms,
     Audit,
@@ -27,21 +27,21 @@ __all__ = [
     "CallOutcome",
     "CustomersAnswer",
     "Dead",
-    "Deliveries",
     "DeliveryAnswer",
+    "DeliveryList",
     "DropAnswer",
     "ErrorAnswer",
     "ForgetAnswer",
     "MessageAnswer",
     "PruneAnswer",
-    "Quarantine",
+    "QuarantineList",
     "ReplayAnswer",
     "ResumeAnswer",
     "RetryAnswer",
-    "Shape",
+    "Schema",
     "StatisticsAnswer",
     "Targets",
     "TrackerAnswer",
-    "Trackers",
+    "TrackerList",
     "WindowAnswer",
 ]

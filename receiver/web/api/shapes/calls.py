@@ -3,10 +3,10 @@
 from typing import Any
 
 from receiver.web.api.shapes.parcels import QuarantinedPart
-from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Shape
+from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Schema
 
 
-class DeliveryItem(Shape):
+class DeliveryItem(Schema):
     """A call in a list: who, what, our answer; the last six are numbers of messages."""
 
     id: str
@@ -33,7 +33,7 @@ class DeliveryItem(Shape):
     quarantined: int
 
 
-class ItemVerdict(Shape):
+class ItemVerdict(Schema):
     """What became of one item of a call."""
 
     position: int
@@ -64,14 +64,14 @@ class QuarantineItem(QuarantinedPart):
     raw_bytes: int
 
 
-class Deliveries(Shape):
+class DeliveryList(Schema):
     """A page of calls."""
 
     items: list[DeliveryItem]
     next: str | None
 
 
-class Quarantine(Shape):
+class QuarantineList(Schema):
     """A page of what was set apart."""
 
     items: list[QuarantineItem]

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Shape
+from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Schema
 
 
-class TrackerItem(Shape):
+class TrackerItem(Schema):
     """A tracker in a list: its names and its latest event."""
 
     source: str
@@ -32,7 +32,7 @@ class TrackerItem(Shape):
     moves: int = Field(description="how many changes there were")
 
 
-class LinkedManifest(Shape):
+class LinkedManifest(Schema):
     """The manifest that a package travels with; all but its id are unknown until it calls."""
 
     tracker_id: str
@@ -42,7 +42,7 @@ class LinkedManifest(Shape):
     applied_at: Moment | None = None
 
 
-class Tracker(TrackerItem):
+class TrackerSchema(TrackerItem):
     """A tracker whole."""
 
     shipment: dict[str, Any] | None
@@ -50,7 +50,7 @@ class Tracker(TrackerItem):
     packages: list[str]
 
 
-class EventItem(Shape):
+class EventItem(Schema):
     """An event in a timeline. `against` is the event that was the tracker's latest when this one was decided."""
 
     source: str
@@ -79,14 +79,14 @@ class EventItem(Shape):
     milestone_differs: bool = Field(description="whether both milestones are known and differ")
 
 
-class TrackerAnswer(Shape):
+class TrackerAnswer(Schema):
     """A tracker and its timeline, newest occurrence first."""
 
-    tracker: Tracker
+    tracker: TrackerSchema
     events: list[EventItem]
 
 
-class Rival(Shape):
+class NewerEvent(Schema):
     """The event that an event lost against."""
 
     event_id: str
@@ -100,11 +100,11 @@ class Rival(Shape):
 class MessageEvent(EventItem):
     """An event as a message told it; `known_from` is the message that had told a duplicate before."""
 
-    against: Rival | None  # type: ignore[assignment]
+    against: NewerEvent | None  # type: ignore[assignment]
     known_from: str | None
 
 
-class Call(Shape):
+class MessageDelivery(Schema):
     """The call that carried a message."""
 
     received_at: Moment | None
@@ -117,17 +117,17 @@ class Call(Shape):
     outcome: CallOutcome | None
 
 
-class Carried(Shape):
+class MessageCopy(Schema):
     """One time that a message came."""
 
     delivery_id: str
     position: int
     outcome: Outcome
     reason: str | None
-    call: Call
+    call: MessageDelivery
 
 
-class QuarantinedPart(Shape):
+class QuarantinedPart(Schema):
     """A message (`event_position` is null) or one of its events that was set apart."""
 
     id: str
@@ -139,7 +139,7 @@ class QuarantinedPart(Shape):
     received_at: Moment
 
 
-class MessageAnswer(Shape):
+class MessageAnswer(Schema):
     """What became of a message and why; `story` tells it in sentences. `received_at` to `position` are of its first call."""
 
     source: str
@@ -152,14 +152,14 @@ class MessageAnswer(Shape):
     received_at: Moment
     delivery_id: str
     position: int
-    against: Rival | None
+    against: NewerEvent | None
     events: list[MessageEvent]
     quarantined: list[QuarantinedPart]
-    deliveries: list[Carried]
+    deliveries: list[MessageCopy]
     story: list[str]
 
 
-class Trackers(Shape):
+class TrackerList(Schema):
     """A page of trackers."""
 
     items: list[TrackerItem]

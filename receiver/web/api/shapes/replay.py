@@ -1,16 +1,16 @@
 """What deciding a call again changes."""
 
-from receiver.web.api.shapes.root import Outcome, Shape
+from receiver.web.api.shapes.root import Outcome, Schema
 
 
-class VerdictWords(Shape):
+class VerdictWords(Schema):
     """A verdict and why."""
 
     outcome: Outcome
     reason: str | None
 
 
-class ReplayedItem(Shape):
+class ReplayedItem(Schema):
     """One item of the call: its verdict on record before (null: it was never decided) and after."""
 
     position: int
@@ -19,7 +19,7 @@ class ReplayedItem(Shape):
     after: VerdictWords
 
 
-class Standing(Shape):
+class TrackerStatusSchema(Schema):
     """Where a tracker stands."""
 
     status: str | None
@@ -27,16 +27,16 @@ class Standing(Shape):
     latest_occurrence: str | None
 
 
-class MovedTracker(Shape):
+class MovedTracker(Schema):
     """A tracker that is changed; `before` is null for one that was not known."""
 
     source: str
     tracker_id: str
-    before: Standing | None
-    after: Standing
+    before: TrackerStatusSchema | None
+    after: TrackerStatusSchema
 
 
-class ReplayAnswer(Shape):
+class ReplayAnswer(Schema):
     """What deciding a call again changed, or with `dry_run` would change. `problem`: why its body still cannot be read."""
 
     delivery_id: str

@@ -9,20 +9,20 @@ CallOutcome = Literal["accepted", "refused", "unreadable", "failed"]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-class Shape(BaseModel):
+class Schema(BaseModel):
     """The root: an answer has exactly the fields that its shape names."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ErrorWords(Shape):
+class ErrorWords(Schema):
     """What was wrong, and what was expected."""
 
     code: str
     message: str
 
 
-class ErrorAnswer(Shape):
+class ErrorAnswer(Schema):
     """Every error."""
 
     error: ErrorWords

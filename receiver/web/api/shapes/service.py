@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from receiver.web.api.shapes.root import CallOutcome, Moment, Shape
+from receiver.web.api.shapes.root import CallOutcome, Moment, Schema
 
 
-class Lag(Shape):
+class Lag(Schema):
     """How long after their occurrence events arrived, from a sample of the last ones; times without a zone count as UTC."""
 
     events: int
@@ -14,7 +14,7 @@ class Lag(Shape):
     p99_seconds: float | None
 
 
-class SourceStatistics(Shape):
+class SourceStatistics(Schema):
     """What one source sent in the window. `unrecorded` are calls that were only counted."""
 
     calls: int
@@ -32,7 +32,7 @@ class SourceStatistics(Shape):
     lag: Lag
 
 
-class StatisticsAnswer(Shape):
+class StatisticsAnswer(Schema):
     """Counts by source and outcome, and sizes; `rows` are estimates."""
 
     window: str
@@ -43,7 +43,7 @@ class StatisticsAnswer(Shape):
     rows: dict[str, int]
 
 
-class AlarmItem(Shape):
+class AlarmItem(Schema):
     """Something that is, or was, wrong; `ended_at` is null while it is."""
 
     name: str
@@ -53,7 +53,7 @@ class AlarmItem(Shape):
     message: str
 
 
-class AuditItem(Shape):
+class AuditItem(Schema):
     """Something that an operator changed."""
 
     id: str
@@ -65,34 +65,34 @@ class AuditItem(Shape):
     detail: str | None
 
 
-class Alarms(Shape):
+class Alarms(Schema):
     """All alarms that ever began."""
 
     items: list[AlarmItem]
     next: None
 
 
-class Audit(Shape):
+class Audit(Schema):
     """A page of what operators changed."""
 
     items: list[AuditItem]
     next: str | None
 
 
-class WindowAnswer(Shape):
+class WindowAnswer(Schema):
     """Until when a source may call from any address."""
 
     source: str
     closes_at: Moment
 
 
-class CustomersAnswer(Shape):
+class CustomersAnswer(Schema):
     """How many customers are served from now on."""
 
     customers: int
 
 
-class TargetItem(Shape):
+class TargetItem(Schema):
     """Somebody who is told of changes. `kind` is null where the settings no longer name it; `sources` and `milestones` are those
     that it wants, null for all. `waiting` and `dead` are exact up to 10,000; with more they are 10,000 and capped.
     `oldest_due_at` is when the oldest waiting change first became due, `failing_since` the same of the oldest one whose last try
@@ -117,14 +117,14 @@ class TargetItem(Shape):
     mismatch: str | None
 
 
-class Targets(Shape):
+class Targets(Schema):
     """All targets."""
 
     items: list[TargetItem]
     next: None
 
 
-class DeadItem(Shape):
+class DeadItem(Schema):
     """A change that was given up, with how its last try ended."""
 
     target: str
@@ -138,14 +138,14 @@ class DeadItem(Shape):
     error: str
 
 
-class Dead(Shape):
+class Dead(Schema):
     """A page of changes that were given up."""
 
     items: list[DeadItem]
     next: str | None
 
 
-class DropAnswer(Shape):
+class DropAnswer(Schema):
     """How many changes were removed. While there is `more`, the same request removes the next ones."""
 
     target: str
@@ -154,14 +154,14 @@ class DropAnswer(Shape):
     more: bool
 
 
-class ResumeAnswer(Shape):
+class ResumeAnswer(Schema):
     """Whether the target was stopped until now."""
 
     target: str
     resumed: bool
 
 
-class RetryAnswer(Shape):
+class RetryAnswer(Schema):
     """How many changes wait again."""
 
     target: str
