@@ -20,30 +20,30 @@ class Attempts:
 
     def __init__(self, max_addresses: int = _MAX_ADDRESSES) -> None:
         self._max_addresses = max_addresses
-        self._allowances: OrderedDict[str, TokenBucket] = OrderedDict()  # the longest unseen first
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # the longest unseen first
         self._others = TokenBucket(BURST, PER_SECOND)
 
     def __len__(self) -> int:
-        return len(self._allowances)
+        return len(self._buckets)
 
     def take(self, client: Address | str, now_seconds: float) -> int:
         """Take one attempt out; return 0, or where there is none, in how many seconds there is one.
 
         `client` is an address, or the reason why there is none: all of those count together.
         """
-        allowance = self._find(_widen(client), now_seconds)
-        return 0 if allowance.take(now_seconds) else max(1, ceil(allowance.wait_seconds()))
+        bucket = self._find(_widen(client), now_seconds)
+        return 0 if bucket.take(now_seconds) else max(1, ceil(bucket.wait_seconds()))
 
     def _find(self, key: str, now_seconds: float) -> TokenBucket:
-        found = self._allowances.get(key)
+        found = self._buckets.get(key)
         if found is not None:
-            self._allowances.move_to_end(key)
+            self._buckets.move_to_end(key)
             return found
-        while self._allowances and next(iter(self._allowances.values())).is_full(now_seconds):
-            self._allowances.popitem(last=False)
-        if len(self._allowances) >= self._max_addresses:
+        while self._buckets and next(iter(self._buckets.values())).is_full(now_seconds):
+            self._buckets.popitem(last=False)
+        if len(self._buckets) >= self._max_addresses:
             return self._others
-        return self._allowances.setdefault(key, TokenBucket(BURST, PER_SECOND))
+        return self._buckets.setdefault(key, TokenBucket(BURST, PER_SECOND))
 
 
 def _widen(client: Address | str) -> str:

@@ -59,14 +59,14 @@ class RequestGuard:
     """One path of one source: `methods` are those that it takes, the first one being what it is for."""
 
     def __init__(
-        self, source: str, kind: str, path: str, methods: Sequence[str], gate: AccessPolicy, doorman: ClientResolver
+        self, source: str, kind: str, path: str, methods: Sequence[str], access_policy: AccessPolicy, resolver: ClientResolver
     ) -> None:
         self._source = source
         self._kind = kind
         self._path = path
         self._methods = methods
-        self._gate = gate
-        self._doorman = doorman
+        self._access_policy = access_policy
+        self._resolver = resolver
 
     @property
     def path(self) -> str:
@@ -76,31 +76,31 @@ class RequestGuard:
     @property
     def is_webhook(self) -> bool:
         """Whether somebody can post to it now: its source is on."""
-        return "POST" in self._methods and bool(self._gate.tokens)
+        return "POST" in self._methods and bool(self._access_policy.tokens)
 
     def identify(self, scope: Scope) -> Client:
         """Say who calls."""
-        return self._doorman.identify(scope)
+        return self._resolver.identify(scope)
 
     def admit(self, scope: Scope, caller: Client) -> Admission:
         """Let a call in. Raises MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
         if scope["method"] not in self._methods:
             raise MethodNotAllowed(f"Expected {' or '.join(self._methods)}.", self._methods)
-        if not self._gate.tokens:
+        if not self._access_policy.tokens:
             raise NotFound(f"{self._source} is off here: no token is set for it.")
-        window_open = self._doorman.is_window_open(self._source, caller)
-        return self._gate.admit(caller.headers.authorization, caller.client, window_open=window_open)
+        window_open = self._resolver.is_window_open(self._source, caller)
+        return self._access_policy.admit(caller.headers.authorization, caller.client, window_open=window_open)
 
     def recognise(self, caller: Client) -> str | None:
         """Return the name of the caller's token, or None if it is no token of this source."""
         try:
-            return match_bearer(self._gate.tokens, caller.headers.authorization)
+            return match_bearer(self._access_policy.tokens, caller.headers.authorization)
         except Unauthorized:
             return None
 
     def show_path(self, path: str) -> str:
         """Return a path that a caller sent as it goes on record: without secrets, and not long."""
-        return make_storable(self._doorman.strike(path), _MAX_PATH_LENGTH)
+        return make_storable(self._resolver.strike(path), _MAX_PATH_LENGTH)
 
     def make_delivery(self, scope: Scope, caller: Client, admission: Admission, body: bytes) -> Delivery:
         """Return the call as it goes on record."""

@@ -44,13 +44,13 @@ class OperatorAuth:
     def __init__(
         self,
         tokens: tuple[Secret, ...],
-        doorman: ClientResolver,
+        resolver: ClientResolver,
         refused: Counter[tuple[str, str]],
         note: NoteWrongToken,
         note_use: Callable[[str], None],
     ) -> None:
         self._tokens = tokens
-        self._doorman = doorman
+        self._resolver = resolver
         self._refused = refused
         self._note = note
         self._note_use = note_use
@@ -79,12 +79,12 @@ class OperatorAuth:
 
     def address_of(self, request: Request) -> str | None:
         """Return the address from which a request comes, as far as proxies can be trusted."""
-        client = self._doorman.identify(request.scope).client
+        client = self._resolver.identify(request.scope).client
         return None if isinstance(client, str) else str(client)
 
     def _refuse(self, request: Request, area: str, error: Refused) -> Refused:
         """Return the error for a wrong token, counted and noted."""
-        client = self._doorman.identify(request.scope).client
+        client = self._resolver.identify(request.scope).client
         wait_seconds = self._attempts.take(client, monotonic())
         refusal = TooManyAttempts(wait_seconds) if wait_seconds else error
         self._refused[area, refusal.code] += 1

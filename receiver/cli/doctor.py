@@ -162,23 +162,23 @@ def _look_at_undecidable(database: Database) -> Iterator[Finding]:
 def _look_at_sources(settings: Settings, database: Database | None) -> Iterator[Finding]:
     windows = {} if database is None else queries.setup_windows(database)
     for name in NAMES:
-        gate = settings.gate(name)
-        if not gate.tokens:
+        access_policy = settings.access_policy(name)
+        if not access_policy.tokens:
             yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
             continue
         if database is not None:
             with database.read() as connection:
                 last = queries.read_last_call(connection, name)
             yield Finding("ok", f"{name} calls", f"last call {brief(last)}" if last else "never called")
-        yield from _look_at_tokens(name, gate, database)
-        yield _look_at_addresses(name, gate)
+        yield from _look_at_tokens(name, access_policy, database)
+        yield _look_at_addresses(name, access_policy)
         if windows.get(name, 0) > clock.to_micros(clock.now()):
             yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
 
 
-def _look_at_tokens(source: str, gate: AccessPolicy, database: Database | None) -> Iterator[Finding]:
+def _look_at_tokens(source: str, access_policy: AccessPolicy, database: Database | None) -> Iterator[Finding]:
     uses = {} if database is None else queries.token_uses(database)
-    for token in gate.tokens:
+    for token in access_policy.tokens:
         used = uses.get((source, token.name))
         short = len(token.reveal()) < _MIN_TOKEN_LETTERS
         when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
@@ -186,13 +186,13 @@ def _look_at_tokens(source: str, gate: AccessPolicy, database: Database | None) 
         yield Finding("warn" if short else "ok", f"{source} token", text)
 
 
-def _look_at_addresses(source: str, gate: AccessPolicy) -> Finding:
-    listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in gate.networks) or "none"
-    open_policy = gate.policy is not AddressPolicy.ENFORCE
-    near = is_listed(_LOOPBACK, gate.networks)
+def _look_at_addresses(source: str, access_policy: AccessPolicy) -> Finding:
+    listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in access_policy.networks) or "none"
+    open_policy = access_policy.policy is not AddressPolicy.ENFORCE
+    near = is_listed(_LOOPBACK, access_policy.networks)
     remark = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
-    verdict = "warn" if near or (open_policy and gate.networks) else "ok"
-    return Finding(verdict, f"{source} addresses", f"{gate.policy}: {listed}{remark}")
+    verdict = "warn" if near or (open_policy and access_policy.networks) else "ok"
+    return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{remark}")
 
 
 def _try_server(settings: Settings) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]
     headers = _make_headers(settings, source)
     head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
     yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
-    if not settings.gate(source.name).tokens:
+    if not settings.access_policy(source.name).tokens:
         return
     if not settings.ops_tokens:
         yield Finding(
@@ -227,7 +227,7 @@ def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]
 
 def _make_headers(settings: Settings, source: Source) -> dict[str, str]:
     headers = {"user-agent": "receiver doctor"}
-    tokens = settings.gate(source.name).tokens
+    tokens = settings.access_policy(source.name).tokens
     if tokens and settings.ops_tokens:
         headers["authorization"] = f"Bearer {tokens[0].reveal()}"
         sent = headers["authorization"].encode()

@@ -77,7 +77,7 @@ def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     except WriterTaken as taken:
         place = {"source": source, "tracker_id": tracker_id}
         return dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS))
-    emptied = not Database(settings.database_url).log_bytes()  # who writes leaves last, and folds the log
+    emptied = not Database(settings.database_url).wal_bytes()  # who writes leaves last, and folds the log
     return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
 
 

@@ -46,15 +46,15 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
     if vacuum and not dry_run:
         _check_vacuum(settings)
     before, due = _count(settings, periods, running)
-    went = due if dry_run else _prune(settings, periods, running, bodies_days, sum(gone.rows for gone in due.values()))
+    removed = due if dry_run else _prune(settings, periods, running, bodies_days, sum(gone.rows for gone in due.values()))
     if vacuum and not dry_run:
         _vacuum(settings)
     after = None if dry_run else _count(settings, None, running)[0]
     if as_json:
-        kinds = {kind: gone._asdict() for kind, gone in went.items()}
+        kinds = {kind: gone._asdict() for kind, gone in removed.items()}
         show_json({"dry_run": dry_run, "went": kinds, "before": before, "after": after})
     else:
-        _show(before, went, after)
+        _show(before, removed, after)
 
 
 def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) -> tuple[dict[str, Any], dict[str, Removed]]:
@@ -135,13 +135,13 @@ def _vacuum(settings: Settings) -> None:
         database.close()
 
 
-def _show(before: dict[str, Any], went: dict[str, Removed], after: dict[str, Any] | None) -> None:
+def _show(before: dict[str, Any], removed: dict[str, Removed], after: dict[str, Any] | None) -> None:
     """Print what there was, what went and what is left; `after` is None where nothing went and it is only said what would."""
     rows: list[list[str]] = []
     for kind, name in _NAMES.items():
-        gone = f"{went[kind].rows:,}" if kind in went else "for ever"
+        gone = f"{removed[kind].rows:,}" if kind in removed else "for ever"
         rows.append([name, f"{before['rows'][kind]:,}", gone, "" if after is None else f"{after['rows'][kind]:,}"])
-    content = sum(gone.content_bytes for gone in went.values())
+    content = sum(gone.content_bytes for gone in removed.values())
     then = after or before
     rows.append(["database", _size(before["database_bytes"]), _size(content), _size(then["database_bytes"])])
     rows.append(["free in it", _size(before["free_bytes"]), "", _size(then["free_bytes"])])

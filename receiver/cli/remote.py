@@ -72,8 +72,8 @@ def writing(settings: Settings) -> Iterator[Do]:
     try:
         version.check(database)
         database.close_readers()
-        upkeep = WriterCommands(database)
-        yield lambda name, *arguments: transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
+        writer_commands = WriterCommands(database)
+        yield lambda name, *arguments: transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
     finally:
         transactions.close()
         database.close()

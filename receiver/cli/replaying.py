@@ -61,7 +61,7 @@ class _Here:
         replays = ReplayDecider(database, timedelta(hours=settings.max_future_hours), subscriptions)
         self._sources = settings.sources()
         self._database = database
-        self._upkeep = WriterCommands(database, replays)
+        self._writer_commands = WriterCommands(database, replays)
         self._transactions = Transactions(database)
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
@@ -72,10 +72,12 @@ class _Here:
             order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
             entry = audit_entry(now, ACTION, delivery_id, order.detail)
             if dry_run:
-                replayed: Replayed = self._transactions.run(lambda connection: self._upkeep.replay(connection, submission, order))
+                replayed: Replayed = self._transactions.run(
+                    lambda connection: self._writer_commands.replay(connection, submission, order)
+                )
             else:
                 replayed = self._transactions.run(
-                    lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order))
+                    lambda connection: self._writer_commands.audited(connection, entry, "replay", (submission, order))
                 )
         except (UnexpectedShape, Underway) as error:
             raise LeftOut(error.message) from None

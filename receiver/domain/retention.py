@@ -85,7 +85,7 @@ class Run:
         self._running = None if running is None else tuple(running)
         self._left = deque(edges.items())
         self._size = START_SIZE
-        self.went = dict.fromkeys(edges, Removed())
+        self.removed = dict.fromkeys(edges, Removed())
         self.slices = 0
         self.longest_seconds = 0.0
 
@@ -96,8 +96,8 @@ class Run:
     def note(self, done: PruneBatch) -> float:
         """Take down what the slice of `next_order` has done; return for how many seconds to leave the writer alone."""
         kind = self._left[0][0]
-        rows, content_bytes = self.went[kind]
-        self.went[kind] = Removed(rows + done.rows, content_bytes + done.content_bytes)
+        rows, content_bytes = self.removed[kind]
+        self.removed[kind] = Removed(rows + done.rows, content_bytes + done.content_bytes)
         self.slices += 1
         self.longest_seconds = max(self.longest_seconds, done.seconds)
         self._size = next_size(done.units, done.seconds)

@@ -90,7 +90,7 @@ class Pruner:
         return self._every_seconds
 
     def _report(self, run: Run) -> None:
-        went = {kind: gone.rows for kind, gone in run.went.items() if gone.rows}
-        if went:
-            content_bytes = sum(gone.content_bytes for gone in run.went.values())
-            _log.info("pruned", **went, content_bytes=content_bytes, slices=run.slices, longest_seconds=run.longest_seconds)
+        removed = {kind: gone.rows for kind, gone in run.removed.items() if gone.rows}
+        if removed:
+            content_bytes = sum(gone.content_bytes for gone in run.removed.values())
+            _log.info("pruned", **removed, content_bytes=content_bytes, slices=run.slices, longest_seconds=run.longest_seconds)

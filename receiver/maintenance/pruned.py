@@ -60,7 +60,7 @@ class PrunedHistory(NamedTuple):
         return _gather((row[:3], row.digest) for row in chain.from_iterable(self.events.values()))
 
 
-def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> PrunedHistory:
+def read_history(connection: Connection, delivery_ids: Collection[str]) -> PrunedHistory:
     """Return what these calls made."""
     messages: dict[str, list[MessageRow]] = {}
     for row in _of_calls(connection, MessageTable, delivery_ids):
@@ -76,47 +76,47 @@ def read_legacy(connection: Connection, delivery_ids: Collection[str]) -> Pruned
     return PrunedHistory(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
 
 
-def take_over(bench: BatchState, legacy: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
+def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
     """Put what a delivery, or one item of it, made on the bench, in the order in which it moved its trackers."""
 
     def is_meant(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
         return position is None or row.position == position
 
-    for message in filter(is_meant, legacy.messages.get(delivery_id, ())):
+    for message in filter(is_meant, history.messages.get(delivery_id, ())):
         key = (message.source, message.message_id)
-        known = bench.messages.known.get(key)
+        known = batch_state.messages.known.get(key)
         if known is None:
-            bench.messages.add(message, partly=False)
+            batch_state.messages.add(message, partly=False)
         elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
-            bench.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
-            bench.sightings.append(remember(known))
+            batch_state.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
+            batch_state.sightings.append(remember(known))
         else:
             continue
         if message.tracker_id is not None:
-            _take_tracker(bench, legacy, (message.source, message.tracker_id))
-        for event in legacy.events.get(key, ()):
-            _take_event(bench, event)
-        for change in legacy.changes.get(key, ()):
-            _take_change(bench, change)
-    bench.sightings += filter(is_meant, legacy.sightings.get(delivery_id, ()))
-    bench.quarantined += filter(is_meant, legacy.apart.get(delivery_id, ()))
+            _take_tracker(batch_state, history, (message.source, message.tracker_id))
+        for event in history.events.get(key, ()):
+            _take_event(batch_state, event)
+        for change in history.changes.get(key, ()):
+            _take_change(batch_state, change)
+    batch_state.sightings += filter(is_meant, history.sightings.get(delivery_id, ()))
+    batch_state.quarantined += filter(is_meant, history.apart.get(delivery_id, ()))
 
 
-def _take_tracker(bench: BatchState, legacy: PrunedHistory, key: tuple[str, str]) -> None:
+def _take_tracker(batch_state: BatchState, history: PrunedHistory, key: tuple[str, str]) -> None:
     """Let the tracker be known with its names and shipment as they are in the end: no older snapshot can replace them."""
-    final, before = legacy.trackers.get(key), bench.trackers.get(key)
+    final, before = history.trackers.get(key), batch_state.trackers.get(key)
     if final is None:
         return
     if before is None:
-        bench.move(key, None, final._replace(version=1, moved_at=final.created_at, **_NO_STATE))
+        batch_state.move(key, None, final._replace(version=1, moved_at=final.created_at, **_NO_STATE))
     elif before.snapshot_message_id != final.snapshot_message_id:
-        bench.move(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
+        batch_state.move(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
 
 
-def _take_event(bench: BatchState, event: EventRow) -> None:
-    key, timelines = (event.source, event.tracker_id), bench.timelines
+def _take_event(batch_state: BatchState, event: EventRow) -> None:
+    key, timelines = (event.source, event.tracker_id), batch_state.timelines
     standing = timelines.standing.get(event[:3])
-    if key not in bench.trackers or (standing is not None and standing.digest == event.digest):
+    if key not in batch_state.trackers or (standing is not None and standing.digest == event.digest):
         return
     if event.reason == "superseded":
         timelines.supersede(event)
@@ -125,19 +125,21 @@ def _take_event(bench: BatchState, event: EventRow) -> None:
         timelines.add(event)
     else:
         old = timelines.replace(event)
-        bench.kept_changes += [] if old.change_id is None else [keep_change(old)]
+        batch_state.kept_changes += [] if old.change_id is None else [keep_change(old)]
     if event.outcome == "applied":
-        before = bench.trackers[key]
-        bench.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
+        before = batch_state.trackers[key]
+        batch_state.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
 
 
-def _take_change(bench: BatchState, change: ChangeRow) -> None:
+def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
     """Let a tracker move back to an event, as it did when another one was taken back."""
     key = (change.source, change.tracker_id)
-    event = bench.timelines.timeline(key).get(change.event_id)
+    event = batch_state.timelines.timeline(key).get(change.event_id)
     if event is not None:
-        bench.kept_changes.append(change)
-        bench.move(key, bench.trackers[key], advance(bench.trackers[key], event, change.received_at, change.move))
+        batch_state.kept_changes.append(change)
+        batch_state.move(
+            key, batch_state.trackers[key], advance(batch_state.trackers[key], event, change.received_at, change.move)
+        )
 
 
 def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:

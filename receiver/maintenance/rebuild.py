@@ -16,7 +16,7 @@ from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Submission
 from receiver.domain.rows import AuditRow, DeliveryRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
-from receiver.maintenance.pruned import PrunedHistory, read_legacy, take_over
+from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
@@ -84,7 +84,7 @@ class Rebuild:
         self._add_bodies = Insert(target, table_of(BodyTable))
         self._add_terms = Insert(target, table_of(SearchTermTable))
         self._add_links = Insert(target, table_of(LinkTable))
-        self._has_legacy = False
+        self._has_history = False
 
     def count_calls(self) -> int:
         """Return how many calls are to be taken."""
@@ -98,7 +98,7 @@ class Rebuild:
             else:
                 self._keep(step)
                 yield len(step)
-        if self._has_legacy:
+        if self._has_history:
             self._copy_names()
 
     def copy_rest(self) -> None:
@@ -156,10 +156,10 @@ class Rebuild:
 
     def _keep(self, calls: Sequence[RebuildCounts]) -> None:
         """Keep calls in one transaction. One that fails for its content is taken alone, and if it still does, set apart."""
-        legacy = read_legacy(self._source, [call.row.id for call in calls if call.submission is None or call.blanks])
-        self._has_legacy |= bool(legacy.trackers)
+        history = read_history(self._source, [call.row.id for call in calls if call.submission is None or call.blanks])
+        self._has_history |= bool(history.trackers)
         try:
-            self._transactions.run(lambda connection: self._decide(connection, calls, legacy))
+            self._transactions.run(lambda connection: self._decide(connection, calls, history))
         except StorageUnavailable:
             raise
         except Exception:
@@ -171,24 +171,24 @@ class Rebuild:
             if submission is None:
                 raise
             harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
-            self._transactions.run(lambda connection: self._decide(connection, [call._replace(submission=harmless)], legacy))
+            self._transactions.run(lambda connection: self._decide(connection, [call._replace(submission=harmless)], history))
 
-    def _decide(self, connection: Connection, calls: Sequence[RebuildCounts], legacy: PrunedHistory) -> None:
-        bench = BatchState(self._max_future, from_micros(calls[0].row.decided_at))
-        self._ledger.read(connection, bench, [call.submission for call in calls if call.submission is not None])
-        self._ledger.read_keys(connection, bench, set(legacy.trackers), legacy.message_keys(), legacy.contents())
+    def _decide(self, connection: Connection, calls: Sequence[RebuildCounts], history: PrunedHistory) -> None:
+        batch_state = BatchState(self._max_future, from_micros(calls[0].row.decided_at))
+        self._ledger.read(connection, batch_state, [call.submission for call in calls if call.submission is not None])
+        self._ledger.read_keys(connection, batch_state, set(history.trackers), history.message_keys(), history.contents())
         for call in calls:
-            bench.now = from_micros(call.row.decided_at)
+            batch_state.now = from_micros(call.row.decided_at)
             if call.submission is None:
-                take_over(bench, legacy, call.row.id)
+                take_over(batch_state, history, call.row.id)
                 continue
-            erased = call.blanks & legacy.positions(call.row.id)
+            erased = call.blanks & history.positions(call.row.id)
             for message in call.submission.messages:
                 if message.position in erased:  # what it said is gone
-                    take_over(bench, legacy, call.row.id, message.position)
+                    take_over(batch_state, history, call.row.id, message.position)
                 else:
-                    bench.decide(call.submission.delivery, [message])
-        self._ledger.write(connection, bench)
+                    batch_state.decide(call.submission.delivery, [message])
+        self._ledger.write(connection, batch_state)
         self._add_deliveries.execute(connection, [call.row for call in calls])
         self._add_bodies.execute(connection, [call.stored for call in calls if call.stored is not None])
 

@@ -19,9 +19,9 @@ _TRIES = 3
 class StoredReplay:
     """Replays one call at a time."""
 
-    def __init__(self, reader: Reader, desk: WriterClient, database: Database) -> None:
+    def __init__(self, reader: Reader, writer_client: WriterClient, database: Database) -> None:
         self._reader = reader
-        self._desk = desk
+        self._writer_client = writer_client
         self._database = database
 
     async def replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
@@ -38,9 +38,9 @@ class StoredReplay:
         delivery = await self._reader.read(read_kept, self._database, delivery_id)
         order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
         if dry_run:
-            shown: Replayed = await self._desk.do("replay", Unread(delivery), order)
+            shown: Replayed = await self._writer_client.do("replay", Unread(delivery), order)
             return shown
         entry = operator.entry(now, ACTION, delivery.id, order.detail)
-        replayed: Replayed = await self._desk.do("audited", entry, "replay", (Unread(delivery), order))
-        self._desk.tell_change()
+        replayed: Replayed = await self._writer_client.do("audited", entry, "replay", (Unread(delivery), order))
+        self._writer_client.tell_change()
         return replayed

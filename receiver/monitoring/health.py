@@ -28,12 +28,12 @@ class Health:
     def __init__(
         self,
         database: Database,
-        desk: WriterClient,
+        writer_client: WriterClient,
         alarms: Callable[[], Iterable[Mapping[str, Any]]],
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._database = database
-        self._desk = desk
+        self._writer_client = writer_client
         self._alarms = alarms
         self._storage = Cached(self._ask_storage, now=now)
 
@@ -47,7 +47,7 @@ class Health:
 
     async def readyz(self, _request: Request) -> Response:
         """Answer 200 if every check holds, else 503. What needs attention but loses no call is a warning, by its name only."""
-        checks = await self._storage.get() | self._desk.health()
+        checks = await self._storage.get() | self._writer_client.health()
         ready = all(checks.values())
         answer: dict[str, Any] = {
             "status": "ready" if ready else "unavailable",

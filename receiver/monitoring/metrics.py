@@ -53,16 +53,16 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        tally: Counters,
-        desk: WriterClient,
+        counters: Counters,
+        writer_client: WriterClient,
         host: str,
         database: Database,
         operators: OperatorAuth,
         reader: Reader,
         targets: Sequence[str],
     ) -> None:
-        self._tally = tally
-        self._desk = desk
+        self._counters = counters
+        self._writer_client = writer_client
         self._open = is_loopback(host)
         self._database = database
         self._operators = operators
@@ -71,8 +71,8 @@ class Metrics(Collector):
         self._known: MeasuredState | None = None
         self._reading = Cached(self._read, _KEPT_SECONDS)
         self._page = Cached(self._render)
-        tally.registry.register(self)
-        ProcessCollector(registry=tally.registry)
+        counters.registry.register(self)
+        ProcessCollector(registry=counters.registry)
 
     async def show(self, request: Request) -> Response:
         """Answer a scrape. A call that came through a proxy is not from this machine."""
@@ -83,21 +83,21 @@ class Metrics(Collector):
 
     async def _render(self) -> bytes:
         self._known = await self._reading.get()
-        return generate_latest(self._tally.registry)
+        return generate_latest(self._counters.registry)
 
     def collect(self) -> Iterator[Metric]:
         """Give what was counted, and what is known; the registry asks."""
-        tally = self._tally
+        counters = self._counters
         yield _gauge("receiver_info", "Which version this is", {(__version__,): 1}, "version")
-        yield _counter("receiver_calls", "Calls by our answer", tally.calls, "source", "status")
-        yield _counter("receiver_refused", "Calls that were not let in, or not understood", tally.refused, "source", "code")
-        yield _counter("receiver_ops_refused", "Requests with a wrong ops token", tally.ops_refused, "area", "code")
-        yield _counter("receiver_messages", "Messages by verdict", tally.messages, "source", "outcome")
-        dropped = {(): setup.count_dropped() + tally.writer_lines_dropped}
+        yield _counter("receiver_calls", "Calls by our answer", counters.calls, "source", "status")
+        yield _counter("receiver_refused", "Calls that were not let in, or not understood", counters.refused, "source", "code")
+        yield _counter("receiver_ops_refused", "Requests with a wrong ops token", counters.ops_refused, "area", "code")
+        yield _counter("receiver_messages", "Messages by verdict", counters.messages, "source", "outcome")
+        dropped = {(): setup.count_dropped() + counters.writer_lines_dropped}
         yield _counter("receiver_log_lines_dropped", "Log lines that nobody read or that could not be written", dropped)
         undecidable = "Messages that this service failed to decide, and deliveries that it failed to read"
-        yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | tally.undecidable, "source")
-        yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._desk.waiting()})
+        yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | counters.undecidable, "source")
+        yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._writer_client.waiting()})
         yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})
         if self._known is not None:
             yield from _tell(self._known)

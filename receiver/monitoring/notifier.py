@@ -69,18 +69,18 @@ def _ignore(_notice: Notice) -> None:
 class AlarmNotifier:
     """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
 
-    def __init__(self, url: Secret | None, command: Sequence[str], patience: NotifierTimings = PATIENCE) -> None:
+    def __init__(self, url: Secret | None, command: Sequence[str], timings: NotifierTimings = PATIENCE) -> None:
         self._on_settled: Callable[[Notice], None] = _ignore
         self._left: Counter[Notice] = Counter()
         self._lock = threading.Lock()
-        self._command = Command(command, patience.command_seconds)
-        self._closing_seconds = patience.closing_seconds
+        self._command = Command(command, timings.command_seconds)
+        self._closing_seconds = timings.closing_seconds
         senders: dict[str, Send] = {}
         if url is not None:
-            senders["url"] = Poster(url, patience.url_seconds)
+            senders["url"] = Poster(url, timings.url_seconds)
         if command:
             senders["command"] = self._command.run
-        self._lanes = [NotifierChannel(name, send, patience.pauses_seconds, self._settle) for name, send in senders.items()]
+        self._workers = [NotifierChannel(name, send, timings.pauses_seconds, self._settle) for name, send in senders.items()]
 
     def start(self, on_settled: Callable[[Notice], None] = _ignore) -> None:
         """Begin to send. `on_settled` is called, in some thread, for each notice that was sent or given up everywhere.
@@ -88,25 +88,25 @@ class AlarmNotifier:
         It is not called for those that are left when the service stops.
         """
         self._on_settled = on_settled
-        for lane in self._lanes:
-            lane.start()
+        for worker in self._workers:
+            worker.start()
 
     def put(self, notice: Notice) -> None:
         """Take a notice; it is sent by and by."""
-        if not self._lanes:
+        if not self._workers:
             self._on_settled(notice)
         with self._lock:
-            self._left[notice] += len(self._lanes)
-        for lane in self._lanes:
-            lane.put(notice)
+            self._left[notice] += len(self._workers)
+        for worker in self._workers:
+            worker.put(notice)
 
     def close(self) -> None:
         """Try what is left once more, for a bounded time, and stop."""
-        for lane in self._lanes:
-            lane.stop()
+        for worker in self._workers:
+            worker.stop()
         deadline = monotonic() + self._closing_seconds
-        for lane in self._lanes:
-            lane.join(max(0.0, deadline - monotonic()))
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - monotonic()))
         self._command.kill()
 
     def _settle(self, notice: Notice) -> None:

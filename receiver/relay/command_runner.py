@@ -13,13 +13,13 @@ class CommandRunner:
     """Calls methods of Upkeep in transactions on one connection, one after the other."""
 
     def __init__(self, database: Database) -> None:
-        self._upkeep = WriterCommands(database)
+        self._writer_commands = WriterCommands(database)
         self._transactions = Transactions(database)
         self._thread = ThreadPoolExecutor(1, "clerk")
 
     async def do(self, name: str, *arguments: Any) -> Any:
         """Call a method and return its result. Raises what it raises, StorageUnavailable for a fault of the database."""
-        method = getattr(self._upkeep, name)
+        method = getattr(self._writer_commands, name)
 
         def run() -> Any:
             return self._transactions.run(lambda connection: method(connection, *arguments))

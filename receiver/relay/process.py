@@ -20,7 +20,7 @@ _LAST_BEAT_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-def run(settings: Settings, stop_seconds: float = STOP_SECONDS, patience: SupervisorTimings = PATIENCE) -> None:
+def run(settings: Settings, stop_seconds: float = STOP_SECONDS, timings: SupervisorTimings = PATIENCE) -> None:
     """Relay until SIGTERM or SIGINT; what is under way then is finished. Raises ConfigurationError, SchemaOutdated."""
     database = Database(settings.database_url)
     if database.has_one_writer:
@@ -31,20 +31,20 @@ def run(settings: Settings, stop_seconds: float = STOP_SECONDS, patience: Superv
     stopping.listen()
     try:
         with stopping.interrupting():
-            first = start_relay(settings, patience.import_seconds)
+            first = start_relay(settings, timings.import_seconds)
             version.check(database)
             database.close_readers()
     except StopAsked:
         return
-    asyncio.run(_run(database, first, stopping, patience))
+    asyncio.run(_run(database, first, stopping, timings))
 
 
-async def _run(database: Database, first: FirstRelay, stopping: Stopping, patience: SupervisorTimings) -> None:
-    clerk = CommandRunner(database)
-    supervisor = Supervisor(first, clerk.do, patience)
+async def _run(database: Database, first: FirstRelay, stopping: Stopping, timings: SupervisorTimings) -> None:
+    runner = CommandRunner(database)
+    supervisor = Supervisor(first, runner.do, timings)
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     stopping.when_forced(supervisor.kill)
-    beating = asyncio.create_task(Heartbeat(clerk.do, None, supervisor.state).run())
+    beating = asyncio.create_task(Heartbeat(runner.do, None, supervisor.state).run())
     supervisor.start(has_one_writer=database.has_one_writer)
     stopping.when_asked(lambda: loop.call_soon_threadsafe(asked.set))  # type: ignore[arg-type]
     await asked.wait()
@@ -52,4 +52,4 @@ async def _run(database: Database, first: FirstRelay, stopping: Stopping, patien
     await supervisor.stop(stopping.left(_RELAY_SHARE))
     beating.cancel()
     await asyncio.wait([beating], timeout=_LAST_BEAT_SECONDS)
-    clerk.close()
+    runner.close()

@@ -25,22 +25,22 @@ class Relay:
     ) -> None:
         self._owner = token_hex(8) if owner is None else owner
         self._do = do
-        self._lanes = [TargetWorker(target, do, self._owner, pace, is_exhausted) for target in targets]
+        self._workers = [TargetWorker(target, do, self._owner, pace, is_exhausted) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to serve all targets."""
-        self._tasks = [asyncio.create_task(lane.run(), name=lane.target.subscription.target) for lane in self._lanes]
+        self._tasks = [asyncio.create_task(worker.run(), name=worker.target.subscription.target) for worker in self._workers]
 
     def wake(self) -> None:
         """Say that changes were made."""
-        for lane in self._lanes:
-            lane.wake()
+        for worker in self._workers:
+            worker.wake()
 
     async def run_suspects(self) -> None:
         """Deliver suspects, one at a time in this whole process, until there are none."""
-        for lane in self._lanes:
-            await lane.run_suspects()
+        for worker in self._workers:
+            await worker.run_suspects()
 
     async def stop(self, seconds: float, *, gives_back: bool = True) -> None:
         """Claim nothing more, wait for what is under way, for at most so long, and put it down; give back what is not done.
@@ -50,7 +50,7 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(lane.finish(seconds) for lane in self._lanes), return_exceptions=True)
+        await asyncio.gather(*(worker.finish(seconds) for worker in self._workers), return_exceptions=True)
         if not gives_back:
             return
         with suppress(ReceiverError):  # without it, it comes due when the lease ends

@@ -15,12 +15,12 @@ _SECOND = 1_000_000
 
 
 class RetryPolicy(NamedTuple):
-    """How long is waited: between tries of a change; until a target that counts as dead, after `patience` failures in a row, gets
+    """How long is waited: between tries of a change; until a target that counts as dead, after `timings` failures in a row, gets
     the next call; at most, for everything, because one change was answered with Retry-After; for a sign that never comes.
     """
 
     delays_seconds: tuple[float, ...] = DELAYS_SECONDS
-    patience: int = 5
+    timings: int = 5
     pauses_seconds: tuple[float, ...] = (10, 30, 60, 120, 300)
     max_rest_seconds: float = 300
     poll_seconds: float = 5
@@ -62,7 +62,7 @@ class Circuit:
         """Return how many calls may be under way."""
         if now < self.rests_until or now < self.opens_at:
             return 0
-        return limit if self.failures < self.pace.patience else 1
+        return limit if self.failures < self.pace.timings else 1
 
     def opens_in(self, now: int) -> float:
         """Return for how many seconds there will be no room."""
@@ -71,7 +71,7 @@ class Circuit:
     @property
     def is_probing(self) -> bool:
         """Tell whether the next call is one to find out if the target is still down."""
-        return self.failures >= self.pace.patience
+        return self.failures >= self.pace.timings
 
     @property
     def probes_newest(self) -> bool:
@@ -79,7 +79,7 @@ class Circuit:
 
         So what fails by itself, though it looks as if the target were down, is not all that is ever tried.
         """
-        return (self.failures - self.pace.patience) % 2 == 0
+        return (self.failures - self.pace.timings) % 2 == 0
 
     def succeeded(self) -> "Circuit":
         """Return the state after an answer. A rest that was asked for goes on."""
@@ -92,7 +92,7 @@ class Circuit:
         if now < self.opens_at:
             return rested
         failures = self.failures + 1
-        late = failures - self.pace.patience
+        late = failures - self.pace.timings
         if late < 0:
             return replace(rested, failures=failures)
         pauses = self.pace.pauses_seconds

@@ -99,12 +99,12 @@ class Supervisor:
     suspect.
     """
 
-    def __init__(self, first: FirstRelay, do: Do, patience: SupervisorTimings = PATIENCE) -> None:
+    def __init__(self, first: FirstRelay, do: Do, timings: SupervisorTimings = PATIENCE) -> None:
         self._processes = RelayProcesses(first.forker, first.execute)
         self._first: FirstRelay | None = first
         self._do = do
         self._handlers = tuple(handler_names(first.targets))
-        self._patience = patience
+        self._timings = timings
         self._links: dict[str, RelayLink] = {}
         self._suspects = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -158,7 +158,7 @@ class Supervisor:
             end = await self._run_once(ALL)
             if end.cause is None:
                 continue
-            is_fresh = end.suspects or monotonic() - began > self._patience.steady_seconds
+            is_fresh = end.suspects or monotonic() - began > self._timings.steady_seconds
             failures = 1 if is_fresh else failures + 1
             await self._pause(failures, end.cause)
 
@@ -187,7 +187,7 @@ class Supervisor:
             await asyncio.sleep(_SUSPECTS_SECONDS)
 
     async def _pause(self, failures: int, cause: str) -> None:
-        pauses = self._patience.pauses_seconds
+        pauses = self._timings.pauses_seconds
         pause = pauses[min(failures, len(pauses)) - 1]
         if not self._stopping.is_set():
             _log.error("relay_ended", cause=cause, starts_again_in_seconds=pause)
@@ -246,22 +246,22 @@ class Supervisor:
     async def _greet(self, link: RelayLink) -> str | None:
         """Wait for the first sign of life; return what is wrong, or None."""
         try:
-            async with asyncio.timeout(self._patience.import_seconds):
+            async with asyncio.timeout(self._timings.import_seconds):
                 return (await link.hello).error
         except TimeoutError:
-            return f"The handlers were not imported within {self._patience.import_seconds:g} seconds."
+            return f"The handlers were not imported within {self._timings.import_seconds:g} seconds."
 
     async def _look(self, link: RelayLink, end: "asyncio.Future[int]") -> str | None:
         """Wait a while; return why the process has to be killed, or None."""
         lost = asyncio.ensure_future(link.lost.wait())
         waits: list[asyncio.Future[Any]] = [end, lost]
-        await asyncio.wait(waits, timeout=self._patience.stall_seconds / _LOOKS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=self._timings.stall_seconds / _LOOKS, return_when=asyncio.FIRST_COMPLETED)
         if link.lost.is_set() and not end.done():
             await asyncio.wait([end], timeout=1.0)  # usually it is just ending
             return None if end.done() else "It closed its connection to the service."
         lost.cancel()
-        if not end.done() and monotonic() - link.heard_at > self._patience.stall_seconds:
-            return f"It gave no sign of life for {self._patience.stall_seconds:g} seconds."
+        if not end.done() and monotonic() - link.heard_at > self._timings.stall_seconds:
+            return f"It gave no sign of life for {self._timings.stall_seconds:g} seconds."
         return None
 
     def _note(self, cause: str | None) -> None:

@@ -67,7 +67,7 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
         link.say_goodbye(is_worn=lacks is not None, lacks=lacks)
         return 0
     database = Database(settings.database_url)
-    clerk = None if database.has_one_writer else CommandRunner(database)
+    runner = None if database.has_one_writer else CommandRunner(database)
     worn = asyncio.Event()
 
     def on_worn() -> None:
@@ -76,9 +76,9 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
 
     wear = Wear(_MAX_STUCK_CALLS, on_worn)
     targets = make_targets(settings, wear, only_handlers=role == ALONE)
-    relay = Relay(targets, link.do if clerk is None else clerk.do, owner=owner, is_exhausted=wear.is_exhausted)
+    relay = Relay(targets, link.do if runner is None else runner.do, owner=owner, is_exhausted=wear.is_exhausted)
     tasks = [asyncio.create_task(wear.look())]
-    if clerk is not None:
+    if runner is not None:
         tasks.append(asyncio.create_task(_listen(database, relay.wake)))
     if role == ALONE:
         tasks.append(asyncio.create_task(_relay_suspects(relay, stop)))
@@ -89,7 +89,7 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     await stop.wait()
     for task in tasks:
         task.cancel()
-    if clerk is not None or not link.is_lost:  # else there is nobody who could put it down
+    if runner is not None or not link.is_lost:  # else there is nobody who could put it down
         seconds = _WORN_SECONDS if worn.is_set() else link.finish_seconds
         await relay.stop(0 if wear.lacks else seconds, gives_back=wear.lacks is None)
     link.say_goodbye(is_worn=worn.is_set(), lacks=wear.lacks)

@@ -97,13 +97,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":
         for source in NAMES:
-            gate = self.gate(source)
-            if gate.tokens and gate.policy is not AddressPolicy.OFF and not gate.networks:
+            access_policy = self.access_policy(source)
+            if access_policy.tokens and access_policy.policy is not AddressPolicy.OFF and not access_policy.networks:
                 raise ValueError(
-                    f"{PREFIX}{source.upper()}_ALLOWED_IPS: empty while {PREFIX}{source.upper()}_IP_POLICY is {gate.policy}; "
-                    "no call could ever come in. List the addresses, or set the policy to off"
+                    f"{PREFIX}{source.upper()}_ALLOWED_IPS: empty while {PREFIX}{source.upper()}_IP_POLICY is "
+                    f"{access_policy.policy}; no call could ever come in. List the addresses, or set the policy to off"
                 )
-            shared = {secret.reveal() for secret in gate.tokens} & {secret.reveal() for secret in self.ops_tokens}
+            shared = {secret.reveal() for secret in access_policy.tokens} & {secret.reveal() for secret in self.ops_tokens}
             if shared:
                 raise ValueError(
                     f"{PREFIX}OPS_TOKENS: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
                 )
         return self
 
-    def gate(self, source: str) -> AccessPolicy:
+    def access_policy(self, source: str) -> AccessPolicy:
         """Return the rules of one source."""
         return AccessPolicy(
             getattr(self, f"{source}_tokens"),
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
 
     def alarm_rules(self) -> Rules:
         """Return the thresholds of the alarms; sources without a token are off and not watched for silence."""
-        on = [name for name in NAMES if self.gate(name).tokens]
+        on = [name for name in NAMES if self.access_policy(name).tokens]
         return Rules(
             silence_hours={name: getattr(self, f"{name}_silence_hours") for name in on},
             refused=self.alarm_refused,
@@ -163,5 +163,5 @@ class Settings(BaseSettings):
 
     def _token_names(self) -> set[str]:
         """Return `source:name` of every token; `ops` counts as a source."""
-        kinds = {**{source: self.gate(source).tokens for source in NAMES}, "ops": self.ops_tokens}
+        kinds = {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": self.ops_tokens}
         return {f"{kind}:{token.name}" for kind, tokens in kinds.items() for token in tokens}

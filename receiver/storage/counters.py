@@ -85,7 +85,7 @@ class HourlyCounts:
 
     def take(self) -> Counts:
         """Return the totals of what changed since the last time."""
-        taken = {tally: self._totals[tally] for tally in self._changed}
+        taken = {counters: self._totals[counters] for counters in self._changed}
         self._changed = set()
         if len(self._totals) > self._max_totals:
             self._totals = {}
@@ -99,10 +99,10 @@ class HourlyCounts:
 
     def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
         for seconds in KEPT_SECONDS:
-            tally = HourlyCount(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
-            total = self._totals.get(tally)
-            self._totals[tally] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
-            self._changed.add(tally)
+            counters = HourlyCount(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            total = self._totals.get(counters)
+            self._totals[counters] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
+            self._changed.add(counters)
 
 
 def _numbers(row: DeliveryRow) -> tuple[int, ...]:
@@ -112,9 +112,9 @@ def _numbers(row: DeliveryRow) -> tuple[int, ...]:
 def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
     """Set totals; `insert` makes the database's own INSERT."""
     table = table_of(HourlyCountTable)
-    for tally, numbers in sorted(counts.items()):
+    for counters, numbers in sorted(counts.items()):
         totals = dict(zip(NUMBERS, numbers, strict=True))
-        statement = insert(table).values(**tally._asdict(), **totals)
+        statement = insert(table).values(**counters._asdict(), **totals)
         keys = list(table.primary_key.columns)
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=totals))
 

@@ -269,7 +269,7 @@ class Database:
             )
         return pages * page_bytes
 
-    def log_bytes(self) -> int:
+    def wal_bytes(self) -> int:
         """Return what stands in a file's log and not yet in the file."""
         return 0 if self._file is None else self._file.wal_bytes()
 

@@ -187,7 +187,7 @@ def has_lost_sync(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", None) == "SQLITE_IOERR_FSYNC"
 
 
-def copy_log(connection: Connection) -> bool:
+def checkpoint_passive(connection: Connection) -> bool:
     """Put a file's log into the file and sync that, outside of transactions, waiting for nobody; return if it is all there."""
     if not is_sqlite(connection.engine.url):
         return True
@@ -199,7 +199,7 @@ def copy_log(connection: Connection) -> bool:
     return not busy and pages == copied
 
 
-def fold_log(connection: Connection, patience_ms: int = 0) -> bool:
+def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
     """Put what a file's log holds into the file and empty it, outside of transactions; return whether it is empty.
 
     Waits so long for those who read what is older.

@@ -63,7 +63,7 @@ class Ledger:
         self._add_dispatches = Insert(database, table_of(DispatchTable))
         self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
-    def read(self, connection: Connection, bench: BatchState, batch: Sequence[Submission]) -> None:
+    def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
         """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -78,12 +78,12 @@ class Ledger:
                     if not message.by_state:  # what names itself by nothing is no version of anything
                         for event in message.events:
                             events[source, message.tracker_id, event.event_id].add(event.digest)
-        self.read_keys(connection, bench, trackers, messages, events)
+        self.read_keys(connection, batch_state, trackers, messages, events)
 
     def read_keys(
         self,
         connection: Connection,
-        bench: BatchState,
+        batch_state: BatchState,
         trackers: set[tuple[str, str]],
         messages: Mapping[tuple[str, str], set[str]],
         events: Contents,
@@ -94,54 +94,54 @@ class Ledger:
         whether a part of the message is in quarantine.
         """
         for row in self._find_trackers.execute(connection, sorted(trackers)):
-            bench.trackers[row[0], row[1]] = TrackerRow(*row)
+            batch_state.trackers[row[0], row[1]] = TrackerRow(*row)
         for row in self._find_messages.execute(connection, sorted(messages)):
-            bench.messages.known[row[0], row[1]] = MessageRow(*row)
+            batch_state.messages.known[row[0], row[1]] = MessageRow(*row)
         for row in self._find_events.execute(connection, sorted(events)):
-            clock = _bound_clock(bench.trackers.get((row[0], row[1])), row[7]) if row[4] is None else row[4]
-            bench.timelines.standing[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
-        other = [kept for key, kept in bench.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
+            clock = _bound_clock(batch_state.trackers.get((row[0], row[1])), row[7]) if row[4] is None else row[4]
+            batch_state.timelines.standing[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
+        other = [kept for key, kept in batch_state.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
         if other:
-            bench.messages.partly |= find_partly(connection, other)
-        revised = {identity[:2] for identity, digests in events.items() if _is_revised(bench, identity, digests)}
+            batch_state.messages.partly |= find_partly(connection, other)
+        revised = {identity[:2] for identity, digests in events.items() if _is_revised(batch_state, identity, digests)}
         if revised:
-            read_timelines(connection, bench.timelines, revised)
+            read_timelines(connection, batch_state.timelines, revised)
 
-    def write(self, connection: Connection, bench: BatchState) -> None:
+    def write(self, connection: Connection, batch_state: BatchState) -> None:
         """Write what was decided, and its changes for those who want them. Raises LostRace if another process was first."""
-        moved = [bench.trackers[key] for key in sorted(bench.moved)]
+        moved = [batch_state.trackers[key] for key in sorted(batch_state.moved)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
         complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
-        complete &= self._add_messages.execute(connection, [row for _, row in sorted(bench.messages.new.items())])
-        complete &= self._write_events(connection, bench)
-        complete &= rewrite_messages(connection, [pair for _, pair in sorted(bench.messages.rewritten.items())])
+        complete &= self._add_messages.execute(connection, [row for _, row in sorted(batch_state.messages.new.items())])
+        complete &= self._write_events(connection, batch_state)
+        complete &= rewrite_messages(connection, [pair for _, pair in sorted(batch_state.messages.rewritten.items())])
         if not complete:
             raise LostRace
-        self._add_terms.execute(connection, sorted(bench.terms))
-        self._put_links.execute(connection, [bench.links[key] for key in sorted(bench.links)])
-        self._add_sightings.execute(connection, bench.sightings)
-        self._add_quarantine.execute(connection, bench.quarantined)
-        self._write_dispatches(connection, bench, to_micros(bench.now))
+        self._add_terms.execute(connection, sorted(batch_state.terms))
+        self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
+        self._add_sightings.execute(connection, batch_state.sightings)
+        self._add_quarantine.execute(connection, batch_state.quarantined)
+        self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
 
-    def _write_events(self, connection: Connection, bench: BatchState) -> bool:
-        timelines = bench.timelines
+    def _write_events(self, connection: Connection, batch_state: BatchState) -> bool:
+        timelines = batch_state.timelines
         if timelines.refreshed:
             timelines.refresh_rows()
             refresh_versions(connection, timelines.refreshed)
         self._add_superseded.execute(connection, timelines.superseded)
-        self._add_kept_changes.execute(connection, bench.kept_changes)
+        self._add_kept_changes.execute(connection, batch_state.kept_changes)
         complete = self._add_events.execute(connection, [*timelines.new.values()])
         return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
-    def _write_dispatches(self, connection: Connection, bench: BatchState, now: int) -> None:
+    def _write_dispatches(self, connection: Connection, batch_state: BatchState, now: int) -> None:
         """Put changes into the outbox of those who want them."""
         wanted = [
             (subscription.target, change)
-            for change in bench.changes
+            for change in batch_state.changes
             for subscription in self._on_events
             if subscription.wants(change.source, change.old_status_milestone, change.status_milestone)
         ]
-        told = [*wanted, *(self._write_shipment_changes(connection, bench) if self._on_shipments else ())]
+        told = [*wanted, *(self._write_shipment_changes(connection, batch_state) if self._on_shipments else ())]
         rows = []
         first: set[tuple[str, str, str]] = set()
         for target, change in told:
@@ -154,12 +154,12 @@ class Ledger:
             note_changes(connection)
 
     def _write_shipment_changes(
-        self, connection: Connection, bench: BatchState
+        self, connection: Connection, batch_state: BatchState
     ) -> list[tuple[str, EventRow | ShipmentChangeRow]]:
         """Write the changes of senders' own milestones that somebody wants; return them, each with its target."""
         wanted: list[tuple[str, EventRow | ShipmentChangeRow]] = []
         rows: list[ShipmentChangeRow] = []
-        for item, before, after in bench.view_changes:
+        for item, before, after in batch_state.view_changes:
             change = make_shipment_change(item.message_id, item.delivery.received_at, before, after)
             milestones = (change.old_shipment_milestone, change.shipment_milestone)
             targets = [one.target for one in self._on_shipments if one.wants(change.source, *milestones)]
@@ -170,8 +170,8 @@ class Ledger:
         return wanted
 
 
-def _is_revised(bench: BatchState, identity: tuple[str, str, str], digests: set[str]) -> bool:
-    standing = bench.timelines.standing.get(identity)
+def _is_revised(batch_state: BatchState, identity: tuple[str, str, str], digests: set[str]) -> bool:
+    standing = batch_state.timelines.standing.get(identity)
     return len(digests) > 1 or (standing is not None and standing.digest not in digests)
 
 

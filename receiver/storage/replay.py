@@ -141,17 +141,19 @@ class ReplayDecider:
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
-        bench = BatchState(self._max_future, from_micros(order.now), order.force)
-        self._ledger.read(connection, bench, [submission._replace(messages=wanted)])
-        known = dict(bench.trackers)
-        decided = _decide(bench, submission.delivery, wanted, record)
-        changed = _take_away(connection, bench, row.id, record, decided)
+        batch_state = BatchState(self._max_future, from_micros(order.now), order.force)
+        self._ledger.read(connection, batch_state, [submission._replace(messages=wanted)])
+        known = dict(batch_state.trackers)
+        decided = _decide(batch_state, submission.delivery, wanted, record)
+        changed = _take_away(connection, batch_state, row.id, record, decided)
         _write_verdicts(connection, record, wanted, decided)
-        self._ledger.write(connection, bench)
+        self._ledger.write(connection, batch_state)
         items = _compare(record, decided)
         _write_counts(connection, row, items)
-        changed |= bool(bench.moved or bench.timelines.new or bench.timelines.revised) or any(item.changed for item in items)
-        return Replayed(row.id, changed, items, tuple([_move(key, known, bench) for key in sorted(bench.moved)]))
+        changed |= bool(batch_state.moved or batch_state.timelines.new or batch_state.timelines.revised) or any(
+            item.changed for item in items
+        )
+        return Replayed(row.id, changed, items, tuple([_move(key, known, batch_state) for key in sorted(batch_state.moved)]))
 
     def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:
         """Return the call's row, locked: of two replays of it the second sees what the first one did."""
@@ -208,14 +210,14 @@ _Decided = dict[int, tuple[str | None, Verdict]]
 """The id and the verdict of each item that was decided, by its position."""
 
 
-def _decide(bench: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
+def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
     decided: _Decided = {}
     for message in wanted:
         kept = record.messages.get(message.position)
         if kept is None:
-            (decided[message.position],) = bench.decide(delivery, [message]).messages
+            (decided[message.position],) = batch_state.decide(delivery, [message]).messages
         else:
-            verdict = bench.decide_again(delivery, message, kept.message_id)
+            verdict = batch_state.decide_again(delivery, message, kept.message_id)
             decided[message.position] = kept.message_id, better(Verdict(kept.outcome, kept.reason), verdict)
     return decided
 
@@ -227,29 +229,29 @@ def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
     return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
 
 
-def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], bench: BatchState) -> Movement:
+def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], batch_state: BatchState) -> Movement:
     before = known.get(key)
-    return Movement(*key, None if before is None else _stand(before), _stand(bench.trackers[key]))
+    return Movement(*key, None if before is None else _stand(before), _stand(batch_state.trackers[key]))
 
 
 def _stand(tracker: TrackerRow) -> TrackerStatus:
     return TrackerStatus(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
 
 
-def _take_away(connection: Connection, bench: BatchState, delivery_id: str, record: _Record, decided: _Decided) -> bool:
+def _take_away(connection: Connection, batch_state: BatchState, delivery_id: str, record: _Record, decided: _Decided) -> bool:
     """Remove what stands on record of items that are decided otherwise now, and leave the bench only the rows that are new.
 
     Returns whether anything is otherwise.
     """
-    seen = {row.position: row for row in bench.sightings if row.delivery_id == delivery_id}
-    elsewhere = [row for row in bench.sightings if row.delivery_id != delivery_id]  # copies whose place a mended one took
+    seen = {row.position: row for row in batch_state.sightings if row.delivery_id == delivery_id}
+    elsewhere = [row for row in batch_state.sightings if row.delivery_id != delivery_id]  # copies whose place a mended one took
     apart: dict[int, list[QuarantineRow]] = {}
-    for row in bench.quarantined:
+    for row in batch_state.quarantined:
         apart.setdefault(row.position, []).append(row)
     seen_otherwise = [place for place in decided if record.sightings.get(place) != seen.get(place)]
     apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
-    bench.sightings = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
-    bench.quarantined = [row for row in bench.quarantined if row.position in apart_otherwise]
+    batch_state.sightings = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
+    batch_state.quarantined = [row for row in batch_state.quarantined if row.position in apart_otherwise]
     for table, places in ((table_of(RepeatedMessageTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
         if places:
             connection.execute(delete(table).where(table.c.delivery_id == delivery_id, table.c.position.in_(places)))

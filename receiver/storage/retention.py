@@ -125,7 +125,7 @@ class Retention:
                 stranded, reached = prune_stranded(connection, running, edge, size, reached)
                 done = _add(done, stranded)
         else:
-            done, reached = _prune_shelf(connection, self._shelves[kind], reached, first_id(edge), size)
+            done, reached = _prune_rule(connection, self._shelves[kind], reached, first_id(edge), size)
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
         if not kept:
             raise Underway("Somebody else prunes now.")
@@ -140,9 +140,9 @@ def count_prunable(database: Database, edges: Mapping[str, int], running: Collec
     with database.read() as connection:
         for kind, edge in edges.items():
             if kind in shelves:
-                shelf = shelves[kind]
-                inside = (*shelf.narrow, shelf.goes, shelf.columns[0] < first_id(edge))
-                counted = select(func.count(), func.coalesce(func.sum(shelf.columns[1]), 0)).where(*inside)
+                rule = shelves[kind]
+                inside = (*rule.narrow, rule.goes, rule.columns[0] < first_id(edge))
+                counted = select(func.count(), func.coalesce(func.sum(rule.columns[1]), 0)).where(*inside)
             else:
                 dead = table_of(DeadTable)
                 counted = select(func.count(), literal(0)).where(dead.c.died_at < edge)
@@ -173,15 +173,15 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
         return counted
 
 
-def _prune_shelf(connection: Connection, shelf: _PruneRule, reached: str, edge: str, size: int) -> tuple[PruneBatch, str]:
+def _prune_rule(connection: Connection, rule: _PruneRule, reached: str, edge: str, size: int) -> tuple[PruneBatch, str]:
     """Prune the range of a key behind `reached`; return what went, and how far it went."""
-    place, content_bytes = shelf.columns
-    looked_at = select(place, content_bytes, shelf.goes).where(*shelf.narrow, place > reached, place < edge)
+    place, content_bytes = rule.columns
+    looked_at = select(place, content_bytes, rule.goes).where(*rule.narrow, place > reached, place < edge)
     found = connection.execute(looked_at.order_by(place).limit(size))
     taken, units, more = _take(found, size)
     gone = [row for row in taken if row[2]]
     if gone:
-        shelf.remove(connection, [row[0] for row in gone])
+        rule.remove(connection, [row[0] for row in gone])
     done = PruneBatch(len(gone), sum(row[1] for row in gone), units, more)
     return done, taken[-1][0] if taken else reached
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.engines import copy_log, fold_log, has_lost_sync
+from receiver.storage.engines import checkpoint, checkpoint_passive, has_lost_sync
 from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.notifications import has_noted, notify
@@ -99,7 +99,7 @@ class Transactions:
         """
         if isinstance(error, DatabaseFileLost):
             return
-        if isinstance(error, WalFileLost) and self._connection is not None and not copy_log(self._connection):
+        if isinstance(error, WalFileLost) and self._connection is not None and not checkpoint_passive(self._connection):
             return
         self._close()
 
@@ -113,19 +113,19 @@ class Transactions:
         After a sync that failed, what was written before it may be gone and yet be seen, and the next sync finds nothing wrong: a
         message that came with it would be answered as a duplicate, and be on no disk.
         """
-        if copy_log(connection):
+        if checkpoint_passive(connection):
             self._lost_sync = False
         elif self._lost_sync:
             raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
 
-    def fold_log(self, patience_ms: int = 0) -> bool:
+    def checkpoint(self, patience_ms: int = 0) -> bool:
         """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""
         self.run(lambda _: None)  # opens the connection, if there is none
-        return self._connection is not None and fold_log(self._connection, patience_ms)
+        return self._connection is not None and checkpoint(self._connection, patience_ms)
 
     def log_is_long(self) -> bool:
         """Tell whether a file's log is longer than it gets where there are moments at which nobody reads."""
-        return self._database.log_bytes() > _LONG_LOG_BYTES
+        return self._database.wal_bytes() > _LONG_LOG_BYTES
 
     def has_changes(self) -> bool:
         """Tell whether changes were committed that relays elsewhere were not told of. Beside the one writer there are none."""

@@ -74,36 +74,40 @@ def create_app(
     extra_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the service. `channel` leads to the writing process; `relay` is there where there are targets or handlers."""
-    tally = Counters()
-    desk = WriterClient(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, tally)
+    counters = Counters()
+    writer_client = WriterClient(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, counters)
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
-    doorman = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
-    wrong_tokens = WrongTokens(desk.do)
-    operators = OperatorAuth(settings.ops_tokens, doorman, tally.ops_refused, wrong_tokens.note, TokenUses(desk.tell).note)
+    resolver = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
+    wrong_tokens = WrongTokens(writer_client.do)
+    operators = OperatorAuth(
+        settings.ops_tokens, resolver, counters.ops_refused, wrong_tokens.note, TokenUses(writer_client.tell).note
+    )
     reader = Reader(database)
     notices = AlarmNotifier(settings.alarm_url, settings.alarm_command)
-    watch = AlarmMonitor(settings.alarm_rules(), database, desk.do, notices.put, clock.to_micros(clock.now()))
+    watch = AlarmMonitor(settings.alarm_rules(), database, writer_client.do, notices.put, clock.to_micros(clock.now()))
     targets = () if relay is None else relay.targets
-    pruner = Pruner(settings.periods(), desk.do, _names(targets))
-    supervisor = None if relay is None else Supervisor(relay, desk.do)
-    heartbeat = Heartbeat(desk.do, _names(targets), RelayState if supervisor is None else supervisor.state)
-    health = Health(database, desk, partial(_find_warnings, watch, supervisor))
-    metrics = Metrics(tally, desk, settings.host, database, operators, reader, _names(targets))
-    replayer = StoredReplay(reader, desk, database)
-    doors = _make_doors(settings, doorman)
+    pruner = Pruner(settings.periods(), writer_client.do, _names(targets))
+    supervisor = None if relay is None else Supervisor(relay, writer_client.do)
+    heartbeat = Heartbeat(writer_client.do, _names(targets), RelayState if supervisor is None else supervisor.state)
+    health = Health(database, writer_client, partial(_find_warnings, watch, supervisor))
+    metrics = Metrics(counters, writer_client, settings.host, database, operators, reader, _names(targets))
+    replayer = StoredReplay(reader, writer_client, database)
+    request_guards = _make_request_guards(settings, resolver)
     routes = [
-        *_make_senders_routes(settings, database, doors, desk),
+        *_make_senders_routes(settings, database, request_guards, writer_client),
         *health.routes(),
         Route("/metrics", metrics.show),
-        *_make_api(settings, database, operators, reader, desk, windows, targets).routes(),
+        *_make_api(settings, database, operators, reader, writer_client, windows, targets).routes(),
         ReplayEndpoint(operators, replayer).route(),
-        *RetentionApi(operators, reader, desk, pruner, database, settings.sources()).routes(),
-        *make_console(settings, database, operators, reader, desk, windows, replayer),
+        *RetentionApi(operators, reader, writer_client, pruner, database, settings.sources()).routes(),
+        *make_console(settings, database, operators, reader, writer_client, windows, replayer),
         *extra_routes,
     ]
-    work = (windows.run, desk.run, wrong_tokens.run, heartbeat.run, watch.run, watch.run_settling, pruner.run)
-    lifespan = _make_lifespan(settings, database, channel, desk, work, watch, notices, wrong_tokens, supervisor, stopping)
-    return _make_asgi(routes, lifespan, doors, desk, settings.max_body_bytes)
+    work = (windows.run, writer_client.run, wrong_tokens.run, heartbeat.run, watch.run, watch.run_settling, pruner.run)
+    lifespan = _make_lifespan(
+        settings, database, channel, writer_client, work, watch, notices, wrong_tokens, supervisor, stopping
+    )
+    return _make_asgi(routes, lifespan, request_guards, writer_client, settings.max_body_bytes)
 
 
 def _make_api(
@@ -111,13 +115,13 @@ def _make_api(
     database: Database,
     operators: OperatorAuth,
     reader: Reader,
-    desk: WriterClient,
+    writer_client: WriterClient,
     windows: SetupWindows,
     targets: tuple[ConfiguredTargets, ...],
 ) -> Api:
     questions = ReadEndpoints(database, settings.sources(), targets).table()
     description = describe(questions, settings.sources(), CUSTOMERS_PATH)
-    return Api(operators, reader, desk, windows, questions, description, database, _names(targets))
+    return Api(operators, reader, writer_client, windows, questions, description, database, _names(targets))
 
 
 def _names(targets: Sequence[ConfiguredTargets]) -> list[str]:
@@ -127,8 +131,8 @@ def _names(targets: Sequence[ConfiguredTargets]) -> list[str]:
 def _make_asgi(
     routes: Sequence[BaseRoute],
     lifespan: Lifespan[Starlette],
-    doors: Mapping[str, RequestGuard],
-    desk: WriterClient,
+    request_guards: Mapping[str, RequestGuard],
+    writer_client: WriterClient,
     max_body_bytes: int,
 ) -> ASGIApp:
     """Return what every request passes through: path, framing, routes, and errors in the form that all have."""
@@ -140,39 +144,43 @@ def _make_asgi(
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.router.default = UnknownPath(tuple(doors.values()), desk)
-    limits = dict.fromkeys(doors, max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
-    return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), doors, desk)))
+    app.router.default = UnknownPath(tuple(request_guards.values()), writer_client)
+    limits = dict.fromkeys(request_guards, max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
+    return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), request_guards, writer_client)))
 
 
-def _make_doors(settings: Settings, doorman: ClientResolver) -> dict[str, RequestGuard]:
+def _make_request_guards(settings: Settings, resolver: ClientResolver) -> dict[str, RequestGuard]:
     """Return the paths that senders call."""
-    doors = {
-        source.path: RequestGuard(source.name, source.kind, source.path, ("POST", "HEAD"), settings.gate(source.name), doorman)
+    request_guards = {
+        source.path: RequestGuard(
+            source.name, source.kind, source.path, ("POST", "HEAD"), settings.access_policy(source.name), resolver
+        )
         for source in settings.sources()
     }
-    return doors | {
-        CUSTOMERS_PATH: RequestGuard("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.gate("shiipp"), doorman)
+    return request_guards | {
+        CUSTOMERS_PATH: RequestGuard(
+            "shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD"), settings.access_policy("shiipp"), resolver
+        )
     }
 
 
 def _make_senders_routes(
-    settings: Settings, database: Database, doors: Mapping[str, RequestGuard], desk: WriterClient
+    settings: Settings, database: Database, request_guards: Mapping[str, RequestGuard], writer_client: WriterClient
 ) -> list[Route]:
     memory = MemoryBudget(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
     routes = [
-        Route(source.path, WebhookEndpoint(source, doors[source.path], bodies, desk, settings.ops_tokens))
+        Route(source.path, WebhookEndpoint(source, request_guards[source.path], bodies, writer_client, settings.ops_tokens))
         for source in settings.sources()
     ]
-    return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(doors[CUSTOMERS_PATH], database, desk))]
+    return [*routes, Route(CUSTOMERS_PATH, CustomerEndpoint(request_guards[CUSTOMERS_PATH], database, writer_client))]
 
 
 def _make_lifespan(
     settings: Settings,
     database: Database,
     channel: socket.socket,
-    desk: WriterClient,
+    writer_client: WriterClient,
     work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     watch: AlarmMonitor,
     notices: AlarmNotifier,
@@ -183,8 +191,8 @@ def _make_lifespan(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as ending:  # what began last ends first
-            await desk.open(channel)
-            ending.push_async_callback(_close_desk, desk, stopping)
+            await writer_client.open(channel)
+            ending.push_async_callback(_close_writer, writer_client, stopping)
             ending.push_async_callback(_end_reads, database, stopping)
             ending.push_async_callback(wrong_tokens.close)
             ending.push_async_callback(watch.settle)
@@ -193,7 +201,7 @@ def _make_lifespan(
             for begin in work:
                 ending.callback(asyncio.create_task(begin()).cancel)
             if supervisor is not None:
-                await ending.enter_async_context(_supervising(supervisor, database, desk, stopping))
+                await ending.enter_async_context(_supervising(supervisor, database, writer_client, stopping))
             _say_what_is_served(settings, database)
             yield
             _log.info("stopping")
@@ -211,12 +219,14 @@ async def _end_reads(database: Database, stopping: Stopping) -> None:
     await asyncio.to_thread(database.end_reads, stopping.left(_READS_SHARE))
 
 
-async def _close_desk(desk: WriterClient, stopping: Stopping) -> None:
-    await desk.close(stopping.left(_DESK_SHARE))
+async def _close_writer(writer_client: WriterClient, stopping: Stopping) -> None:
+    await writer_client.close(stopping.left(_DESK_SHARE))
 
 
 @asynccontextmanager
-async def _supervising(supervisor: Supervisor, database: Database, desk: WriterClient, stopping: Stopping) -> AsyncIterator[None]:
+async def _supervising(
+    supervisor: Supervisor, database: Database, writer_client: WriterClient, stopping: Stopping
+) -> AsyncIterator[None]:
     """Have the relay run as long as the block lasts; it is asked to finish as soon as the service is."""
     loop = asyncio.get_running_loop()
 
@@ -225,7 +235,7 @@ async def _supervising(supervisor: Supervisor, database: Database, desk: WriterC
             loop.call_soon_threadsafe(supervisor.finish, stopping.left(_RELAY_SHARE))
 
     supervisor.start(has_one_writer=database.has_one_writer)
-    desk.watch_changes(supervisor.wake)
+    writer_client.watch_changes(supervisor.wake)
     stopping.when_forced(supervisor.kill)
     stopping.when_asked(finish)
     try:
@@ -236,6 +246,6 @@ async def _supervising(supervisor: Supervisor, database: Database, desk: WriterC
 
 def _say_what_is_served(settings: Settings, database: Database) -> None:
     for source in NAMES:
-        if not settings.gate(source).tokens:
+        if not settings.access_policy(source).tokens:
             _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
     _log.info("serving", host=settings.host, port=settings.port, database=str(database))

@@ -25,27 +25,27 @@ _Found = tuple[CustomerList, list[tuple[str, str]]]
 class CustomerEndpoint:
     """The endpoint, as an ASGI application."""
 
-    def __init__(self, door: RequestGuard, database: Database, desk: WriterClient) -> None:
-        self._door = door
+    def __init__(self, request_guard: RequestGuard, database: Database, writer_client: WriterClient) -> None:
+        self._request_guard = request_guard
         self._database = database
-        self._desk = desk
+        self._writer_client = writer_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call: gate, list, pages, record."""
-        caller = self._door.identify(scope)
+        caller = self._request_guard.identify(scope)
         admission = NOT_ADMITTED
         try:
-            admission = self._door.admit(scope, caller)
+            admission = self._request_guard.admit(scope, caller)
             found = await asyncio.to_thread(self._find_list)
         except ReceiverError as error:
-            delivery = self._door.make_delivery(scope, caller, admission, b"")
-            await send_answer(send, await self._desk.put_on_record(delivery, error))
+            delivery = self._request_guard.make_delivery(scope, caller, admission, b"")
+            await send_answer(send, await self._writer_client.put_on_record(delivery, error))
             return
-        delivery = self._door.make_delivery(scope, caller, admission, b"")
+        delivery = self._request_guard.make_delivery(scope, caller, admission, b"")
         hung_up = asyncio.create_task(_wait_for_hang_up(receive))
         try:
             served = await self._serve(scope, send, delivery, found, hung_up)
-            await self._desk.keep(delivery, lambda: served)
+            await self._writer_client.keep(delivery, lambda: served)
         finally:
             hung_up.cancel()
 

@@ -14,12 +14,12 @@ from receiver.writer.client import WriterClient
 
 
 class RefusedRequests:
-    """Lets requests through that are framed well. `doors` are those of the sources, by path."""
+    """Lets requests through that are framed well. `request_guards` are those of the sources, by path."""
 
-    def __init__(self, app: ASGIApp, doors: Mapping[str, RequestGuard], desk: WriterClient) -> None:
+    def __init__(self, app: ASGIApp, request_guards: Mapping[str, RequestGuard], writer_client: WriterClient) -> None:
         self._app = app
-        self._doors = doors
-        self._desk = desk
+        self._request_guards = request_guards
+        self._writer_client = writer_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the protocol's error, or pass the request on."""
@@ -30,8 +30,8 @@ class RefusedRequests:
             await send_answer(send, await self._refuse(scope, error))
 
     async def _refuse(self, scope: Scope, error: ReceiverError) -> Answer:
-        door = self._doors.get(scope["path"])
-        if door is None:
+        request_guard = self._request_guards.get(scope["path"])
+        if request_guard is None:
             return answers.for_error(error, None)
-        delivery = door.make_delivery(scope, door.identify(scope), NOT_ADMITTED, b"")
-        return await self._desk.put_on_record(delivery, error)
+        delivery = request_guard.make_delivery(scope, request_guard.identify(scope), NOT_ADMITTED, b"")
+        return await self._writer_client.put_on_record(delivery, error)

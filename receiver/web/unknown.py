@@ -16,34 +16,38 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class UnknownPath:
-    """The endpoint of every path without a route. `doors` are those of the paths that senders call."""
+    """The endpoint of every path without a route. `request_guards` are those of the paths that senders call."""
 
-    def __init__(self, doors: Sequence[RequestGuard], desk: WriterClient) -> None:
-        self._doors = doors
-        self._desk = desk
+    def __init__(self, request_guards: Sequence[RequestGuard], writer_client: WriterClient) -> None:
+        self._request_guards = request_guards
+        self._writer_client = writer_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 404. Raises NotFound for a stranger, who leaves no record."""
         if is_ops(scope["path"]):
             raise NotFound("Unknown path. The API is described at /ops/api/openapi.json.")
-        caller = self._doors[0].identify(scope)
-        recognised = {door.path: (door, token) for door in self._doors if (token := door.recognise(caller)) is not None}
+        caller = self._request_guards[0].identify(scope)
+        recognised = {
+            request_guard.path: (request_guard, token)
+            for request_guard in self._request_guards
+            if (token := request_guard.recognise(caller)) is not None
+        }
         if not recognised:
             raise NotFound(self._describe())
         nearest = find_nearest(scope["path"], recognised)
         await self._refuse(scope, send, caller, *recognised[nearest[0]], nearest)
 
     async def _refuse(
-        self, scope: Scope, send: Send, caller: Client, door: RequestGuard, token: str, nearest: Sequence[str]
+        self, scope: Scope, send: Send, caller: Client, request_guard: RequestGuard, token: str, nearest: Sequence[str]
     ) -> None:
         """Put the request on record. The token is only noted: a call that brought nothing in is no use of it."""
         noted = Admission(None, f"unknown path, right token ({token})")
-        delivery = door.make_delivery(scope, caller, noted, b"")._replace(path=door.show_path(scope["path"]))
+        delivery = request_guard.make_delivery(scope, caller, noted, b"")._replace(path=request_guard.show_path(scope["path"]))
         error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
-        await send_answer(send, await self._desk.put_on_record(delivery, error))
+        await send_answer(send, await self._writer_client.put_on_record(delivery, error))
 
     def _describe(self) -> str:
-        paths = [door.path for door in self._doors if door.is_webhook]
+        paths = [request_guard.path for request_guard in self._request_guards if request_guard.is_webhook]
         return f"Unknown path. Webhook URLs: {', '.join(paths)}" if paths else _NO_SOURCE
 
 

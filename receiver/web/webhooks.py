@@ -26,12 +26,17 @@ class WebhookEndpoint:
     """The endpoint of one path of one sender, as an ASGI application. With an ops token `doctor` makes its probes."""
 
     def __init__(
-        self, source: Source, door: RequestGuard, bodies: BodyReader, desk: WriterClient, ops_tokens: Sequence[Secret]
+        self,
+        source: Source,
+        request_guard: RequestGuard,
+        bodies: BodyReader,
+        writer_client: WriterClient,
+        ops_tokens: Sequence[Secret],
     ) -> None:
         self._source = source
-        self._door = door
+        self._request_guard = request_guard
         self._bodies = bodies
-        self._desk = desk
+        self._writer_client = writer_client
         self._ops_tokens = ops_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,25 +45,27 @@ class WebhookEndpoint:
         With a probe's header it also says whether that is accepted, so that `doctor` posts nothing that would be recorded.
         """
         if scope["method"] == "HEAD":
-            accepted = self._is_probe(self._door.identify(scope))
+            accepted = self._is_probe(self._request_guard.identify(scope))
             headers = ((probe.HEADER.encode(), probe.ACCEPTED.encode()),) if accepted else ()
             await send_answer(send, Answer(200, b"", headers))
         else:
             await send_answer(send, await self._take(scope, receive))
 
     async def _take(self, scope: Scope, receive: Receive) -> Answer:
-        caller = self._door.identify(scope)
+        caller = self._request_guard.identify(scope)
         if self._is_probe(caller):
             return await self._answer_probe(scope, receive, caller)
         admission, body = NOT_ADMITTED, b""
         try:
-            admission = self._door.admit(scope, caller)
+            admission = self._request_guard.admit(scope, caller)
             body = await self._bodies.read(receive, caller.headers.content_length)
         except (Refused, Busy) as error:
-            return await self._desk.put_on_record(self._door.make_delivery(scope, caller, admission, body), error)
+            return await self._writer_client.put_on_record(
+                self._request_guard.make_delivery(scope, caller, admission, body), error
+            )
         try:
-            delivery = self._door.make_delivery(scope, caller, admission, body)
-            return await self._desk.keep(delivery, partial(self._read, delivery, caller.headers.codings))
+            delivery = self._request_guard.make_delivery(scope, caller, admission, body)
+            return await self._writer_client.keep(delivery, partial(self._read, delivery, caller.headers.codings))
         finally:
             self._bodies.release(body)
 
@@ -69,7 +76,7 @@ class WebhookEndpoint:
     async def _answer_probe(self, scope: Scope, receive: Receive, caller: Client) -> Answer:
         """Answer as a sender would be, and record, count and note nothing. A body that has to be stored is refused."""
         try:
-            self._door.admit(scope, caller)
+            self._request_guard.admit(scope, caller)
             body = await self._bodies.read(receive, caller.headers.content_length)
         except (Refused, Busy) as error:
             return answers.for_error(error, None)

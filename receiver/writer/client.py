@@ -33,12 +33,12 @@ _log = structlog.get_logger()
 class WriterClient(asyncio.Protocol):
     """Where calls wait for their commit, for a bounded time, and in a bounded number."""
 
-    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], tally: Counters) -> None:
+    def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], counters: Counters) -> None:
         self._max_waiting = max_waiting
         self._timeout_seconds = timeout_seconds
         self._on_lost = on_lost
-        self._tally = tally
-        self._allowance = TokenBucket()
+        self._counters = counters
+        self._bucket = TokenBucket()
         self._unpacker = Unpacker()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -93,14 +93,14 @@ class WriterClient(asyncio.Protocol):
         `read` is called when its turn comes; what it leaves unread is read by the writing process.
         """
         answer = await self._hand_over(delivery, read)
-        self._tally.calls[delivery.source, answer.status] += 1
+        self._counters.calls[delivery.source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
         """Return the answer to a call that was not let in, and record it as far as the allowance goes; beyond, it is counted."""
-        self._tally.calls[delivery.source, error.status] += 1
-        self._tally.refused[delivery.source, error.code] += 1
-        if self._allowance.take(self._loop.time()):
+        self._counters.calls[delivery.source, error.status] += 1
+        self._counters.refused[delivery.source, error.code] += 1
+        if self._bucket.take(self._loop.time()):
             await self._hand_over(delivery, partial(Submission, delivery, error=error))
         else:
             self._unrecorded[delivery.source, error.outcome, error.code] += 1
@@ -214,9 +214,9 @@ class WriterClient(asyncio.Protocol):
 
     def _take_replies(self, message: Replies) -> None:
         self._healthy = message.healthy
-        self._tally.writer_lines_dropped = message.lines_dropped
+        self._counters.writer_lines_dropped = message.lines_dropped
         if message.batch is not None:
-            self._tally.take(message.batch)
+            self._counters.take(message.batch)
             if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
                 self._tell_change()
         for number, reply in message.replies:

@@ -35,13 +35,13 @@ class Inbox:
     def __init__(
         self,
         transactions: Transactions,
-        upkeep: WriterCommands,
+        writer_commands: WriterCommands,
         database: Database,
         max_future: timedelta,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
         self._transactions = transactions
-        self._upkeep = upkeep
+        self._writer_commands = writer_commands
         self.tallies = HourlyCounts()
         self._written: list[DeliveryRow] = []
         self._verdicts: Counter[tuple[str, str]] = Counter()
@@ -118,8 +118,8 @@ class Inbox:
         No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
         keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
         """
-        bench = BatchState(self._max_future, now)
-        self._ledger.read(connection, bench, batch)
+        batch_state = BatchState(self._max_future, now)
+        self._ledger.read(connection, batch_state, batch)
         results = []
         for submission in batch:
             if submission.answer is not None:
@@ -128,10 +128,10 @@ class Inbox:
                 answer = answers.for_error(submission.error, submission.delivery.id)
                 results.append((submission, answer, _NONE))
             else:
-                receipt = bench.decide(submission.delivery, submission.messages)
+                receipt = batch_state.decide(submission.delivery, submission.messages)
                 counts = answers.count(receipt)
                 results.append((submission, answers.for_receipt(receipt, counts), counts))
-        self._ledger.write(connection, bench)
+        self._ledger.write(connection, batch_state)
         self._write_deliveries(connection, results, to_micros(now))
         return [answer for _, answer, _ in results]
 
@@ -153,7 +153,7 @@ class Inbox:
         uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
         due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
         if due:
-            self._upkeep.note_token_uses(connection, due)
+            self._writer_commands.note_token_uses(connection, due)
             self._token_uses |= due
 
 

@@ -116,8 +116,8 @@ class Writer:
         self._channel = channel
         self._read = read
         self._transactions = Transactions(database)
-        self._upkeep = WriterCommands(database, ReplayDecider(database, max_future, subscriptions))
-        self._inbox = Inbox(self._transactions, self._upkeep, database, max_future, subscriptions)
+        self._writer_commands = WriterCommands(database, ReplayDecider(database, max_future, subscriptions))
+        self._inbox = Inbox(self._transactions, self._writer_commands, database, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Keep | Read | Do] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
@@ -212,8 +212,8 @@ class Writer:
             return self._inbox.tallies.add_unrecorded(*request.arguments)
         try:
             if request.name == "fold_log":
-                return self._transactions.fold_log(*request.arguments)
-            method, arguments = getattr(self._upkeep, request.name), read_arguments(request.arguments, self._read)
+                return self._transactions.checkpoint(*request.arguments)
+            method, arguments = getattr(self._writer_commands, request.name), read_arguments(request.arguments, self._read)
             began = monotonic()
             result = self._transactions.run(lambda connection: method(connection, *arguments))
             if isinstance(result, PruneBatch):  # what calls had to wait for, the commit included

@@ -18,7 +18,7 @@ UNKNOWN = "an entry of X-Forwarded-For is not an address"
 RIGHT = [b"Bearer correct-horse-1"]
 
 
-def make_gate(policy: AddressPolicy = AddressPolicy.ENFORCE) -> AccessPolicy:
+def make_access_policy(policy: AddressPolicy = AddressPolicy.ENFORCE) -> AccessPolicy:
     return AccessPolicy((OLD, NEW), (ip_network("54.161.7.2"), ip_network("2001:db8::/32")), policy)
 
 
@@ -90,7 +90,7 @@ def test_a_token_of_any_letters_is_compared_as_bytes() -> None:
 @pytest.mark.parametrize("policy", list(AddressPolicy))
 @pytest.mark.parametrize("client", [LISTED, ip_address("2001:db8::7")], ids=str)
 def test_a_listed_address_comes_in_without_remark(client: Address, policy: AddressPolicy, window_open: bool) -> None:
-    assert make_gate(policy).admit(RIGHT, client, window_open=window_open) == Admission("old", None)
+    assert make_access_policy(policy).admit(RIGHT, client, window_open=window_open) == Admission("old", None)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_listed_address_comes_in_without_remark(client: Address, policy: Addre
     ],
 )
 def test_another_address_comes_in_with_a_remark(policy: str, client: Address | str, window_open: bool, note: str | None) -> None:
-    assert make_gate(AddressPolicy(policy)).admit(RIGHT, client, window_open=window_open) == Admission("old", note)
+    assert make_access_policy(AddressPolicy(policy)).admit(RIGHT, client, window_open=window_open) == Admission("old", note)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_another_address_comes_in_with_a_remark(policy: str, client: Address | s
 )
 def test_enforce_refuses_other_addresses(client: Address | str, words: str) -> None:
     with pytest.raises(AddressNotAllowed, match=words) as refusal:
-        make_gate().admit(RIGHT, client, window_open=False)
+        make_access_policy().admit(RIGHT, client, window_open=False)
     assert refusal.value.status == 403
 
 
@@ -128,12 +128,12 @@ def test_enforce_refuses_other_addresses(client: Address | str, words: str) -> N
 @pytest.mark.parametrize("client", [LISTED, STRANGER, UNKNOWN], ids=["listed", "stranger", "unresolvable"])
 def test_the_token_is_required_under_every_policy(client: Address | str, policy: AddressPolicy, window_open: bool) -> None:
     with pytest.raises(Unauthorized):
-        make_gate(policy).admit([b"Bearer wrong"], client, window_open=window_open)
+        make_access_policy(policy).admit([b"Bearer wrong"], client, window_open=window_open)
 
 
 def test_a_stranger_without_a_token_learns_nothing_of_the_list() -> None:
     with pytest.raises(Unauthorized) as refusal:
-        make_gate().admit([], STRANGER, window_open=False)
+        make_access_policy().admit([], STRANGER, window_open=False)
     assert "6.6.6.6" not in refusal.value.message
 
 
@@ -175,6 +175,6 @@ def test_a_secret_is_revealed_only_when_asked() -> None:
 )
 def test_no_error_quotes_a_secret_or_what_was_sent(authorization: list[bytes]) -> None:
     with pytest.raises(Refused) as refusal:
-        make_gate().admit(authorization, STRANGER, window_open=False)
+        make_access_policy().admit(authorization, STRANGER, window_open=False)
     told = "".join(traceback.format_exception_only(refusal.value)) + refusal.value.message + repr(refusal.value)
     assert not [secret for secret in ("horse", "staple", "guess") if secret in told]

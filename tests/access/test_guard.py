@@ -15,7 +15,7 @@ _MAX_BODY = 100_000
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def request_guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("door")
     settings = {
         "ship24_tokens": f"old:{TOKEN},new:another-token",
@@ -49,22 +49,22 @@ def test_head_is_200_and_empty_for_anybody_from_anywhere(guarded: Service, path:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_another_method_is_405_and_told_which_are_allowed(door: Service, method: str) -> None:
-    answer = door.call(method, SHIP24)
+def test_another_method_is_405_and_told_which_are_allowed(request_guard: Service, method: str) -> None:
+    answer = request_guard.call(method, SHIP24)
     assert answer.status == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} == {"POST", "HEAD"}
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize("path", [SHIP24, f"{SHIP24}/"])
-def test_both_spellings_of_the_path_take_a_call_without_a_redirect(door: Service, path: str) -> None:
-    answer = door.post(ship24.single(), path=path)
+def test_both_spellings_of_the_path_take_a_call_without_a_redirect(request_guard: Service, path: str) -> None:
+    answer = request_guard.post(ship24.single(), path=path)
     assert (answer.status, answer.outcomes()) == (200, ["applied"])
 
 
 @pytest.mark.parametrize("path", ["/", "/webhooks", "/webhooks/ship25", f"{SHIP24}/more", "/webhooks/SHIP24"])
-def test_an_unknown_path_is_404_in_json(door: Service, path: str) -> None:
-    answer = door.post(ship24.single(), path=path)
+def test_an_unknown_path_is_404_in_json(request_guard: Service, path: str) -> None:
+    answer = request_guard.post(ship24.single(), path=path)
     assert (answer.status, answer.headers["content-type"], answer.json()["error"]["code"]) == (
         404,
         "application/json",
@@ -98,25 +98,25 @@ BAD_AUTHORIZATIONS = {
 
 
 @pytest.mark.parametrize("headers", BAD_AUTHORIZATIONS.values(), ids=BAD_AUTHORIZATIONS.keys())
-def test_a_token_that_is_not_there_or_not_right_is_401_with_a_challenge(door: Service, headers: Headers) -> None:
-    answer = door.post(ship24.single(), token=None, headers=headers)
+def test_a_token_that_is_not_there_or_not_right_is_401_with_a_challenge(request_guard: Service, headers: Headers) -> None:
+    answer = request_guard.post(ship24.single(), token=None, headers=headers)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json()["error"]["code"] == "unauthorized"
 
 
-def test_a_token_in_the_query_string_is_no_token(door: Service) -> None:
-    assert door.post(ship24.single(), path=f"{SHIP24}?token={TOKEN}", token=None).status == 401
+def test_a_token_in_the_query_string_is_no_token(request_guard: Service) -> None:
+    assert request_guard.post(ship24.single(), path=f"{SHIP24}?token={TOKEN}", token=None).status == 401
 
 
 @pytest.mark.parametrize("value", [f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer   {TOKEN}  "])
-def test_the_name_of_the_scheme_is_without_case_and_spaces_do_not_count(door: Service, value: str) -> None:
-    assert door.post(ship24.single(), token=None, headers=[("Authorization", value)]).status == 200
+def test_the_name_of_the_scheme_is_without_case_and_spaces_do_not_count(request_guard: Service, value: str) -> None:
+    assert request_guard.post(ship24.single(), token=None, headers=[("Authorization", value)]).status == 200
 
 
-def test_every_token_of_a_rotation_comes_in_and_the_record_names_it(door: Service) -> None:
+def test_every_token_of_a_rotation_comes_in_and_the_record_names_it(request_guard: Service) -> None:
     for token, name in ((TOKEN, "old"), ("another-token", "new")):
-        delivery_id = door.post(ship24.single(), token=token).json()["delivery_id"]
-        assert door.scalar("SELECT token FROM deliveries WHERE id = :id", id=delivery_id) == name
+        delivery_id = request_guard.post(ship24.single(), token=token).json()["delivery_id"]
+        assert request_guard.scalar("SELECT token FROM deliveries WHERE id = :id", id=delivery_id) == name
 
 
 # Addresses
@@ -172,76 +172,76 @@ def test_the_report_policy_lets_everybody_in_and_notes_whom_it_would_refuse(tmp_
 # Bodies
 
 
-def test_a_body_that_is_not_json_is_400(door: Service) -> None:
-    answer = door.post(b'{"trackings": [')
+def test_a_body_that_is_not_json_is_400(request_guard: Service) -> None:
+    answer = request_guard.post(b'{"trackings": [')
     assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'"text"', b"null", b"1", b'{"trackings": {}}', b'{"trackings": null}'])
-def test_json_of_another_shape_is_422_and_told_what_was_expected(door: Service, body: bytes) -> None:
-    answer = door.post(body)
+def test_json_of_another_shape_is_422_and_told_what_was_expected(request_guard: Service, body: bytes) -> None:
+    answer = request_guard.post(body)
     assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert "trackings" in answer.json()["error"]["message"]
 
 
-def test_a_body_of_the_polling_api_is_422_and_told_so(door: Service) -> None:
-    answer = door.post(b'{"data": {"trackings": [' + ship24.single() + b"]}}")
+def test_a_body_of_the_polling_api_is_422_and_told_so(request_guard: Service) -> None:
+    answer = request_guard.post(b'{"data": {"trackings": [' + ship24.single() + b"]}}")
     assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert "polling" in answer.json()["error"]["message"]
 
 
-def test_a_declared_body_over_the_limit_is_413_before_any_of_it_is_read(door: Service) -> None:
-    with door.socket() as connection:
+def test_a_declared_body_over_the_limit_is_413_before_any_of_it_is_read(request_guard: Service) -> None:
+    with request_guard.socket() as connection:
         connection.sendall(head_of("POST", f"Content-Length: {_MAX_BODY + 1}"))
         answer = read_all(connection)  # not a byte of the body was sent, and the connection is closed
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"body_too_large" in answer
-    assert last_record(door, "body_too_large")["body_bytes"] == 0
+    assert last_record(request_guard, "body_too_large")["body_bytes"] == 0
 
 
-def test_a_chunked_body_over_the_limit_is_413_and_no_more_of_it_is_read(door: Service) -> None:
+def test_a_chunked_body_over_the_limit_is_413_and_no_more_of_it_is_read(request_guard: Service) -> None:
     chunk = b"%x\r\n%s\r\n" % (10_000, b"x" * 10_000)
-    with door.socket() as connection:
+    with request_guard.socket() as connection:
         connection.sendall(head_of("POST", "Transfer-Encoding: chunked") + chunk * 11)  # the end of the body never comes
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_of_exactly_the_limit_is_read(door: Service) -> None:
+def test_a_body_of_exactly_the_limit_is_read(request_guard: Service) -> None:
     body = ship24.single()
-    assert door.post(body + b" " * (_MAX_BODY - len(body))).status == 200
-    assert door.post(body + b" " * (_MAX_BODY - len(body) + 1)).status == 413
+    assert request_guard.post(body + b" " * (_MAX_BODY - len(body))).status == 200
+    assert request_guard.post(body + b" " * (_MAX_BODY - len(body) + 1)).status == 413
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1e3", "", "9" * 30, "9" * 5000])
-def test_a_content_length_that_is_no_number_is_a_4xx(door: Service, length: str) -> None:
-    with door.socket() as connection:
+def test_a_content_length_that_is_no_number_is_a_4xx(request_guard: Service, length: str) -> None:
+    with request_guard.socket() as connection:
         connection.sendall(head_of("POST", f"Content-Length: {length}") + b"{}")
         connection.shutdown(socket.SHUT_WR)
         answer = read_all(connection)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
 
 
-def test_answers_name_100_messages_and_count_all(door: Service) -> None:
+def test_answers_name_100_messages_and_count_all(request_guard: Service) -> None:
     items = [ship24.item(f"many-{number}") for number in range(103)]
-    answer = door.post(ship24.body(*items)).json()
+    answer = request_guard.post(ship24.body(*items)).json()
     assert (answer["received"], answer["applied"], len(answer["messages"])) == (103, 103, 100)
     assert [message["message_id"] for message in answer["messages"]] == [f"many-{number}" for number in range(100)]
 
 
-def test_no_answer_has_a_key_called_success(door: Service, guarded: Service) -> None:
+def test_no_answer_has_a_key_called_success(request_guard: Service, guarded: Service) -> None:
     answers: list[Reply] = [
-        door.post(ship24.single()),
-        door.post(ship24.body(1, {}, ship24.item(success=True))),
-        door.post(b"{"),
-        door.post(b"{}"),
-        door.post(ship24.single(), token="wrong"),
-        door.get(SHIP24),
-        door.get("/nothing"),
-        door.get("/healthz"),
-        door.get("/readyz"),
+        request_guard.post(ship24.single()),
+        request_guard.post(ship24.body(1, {}, ship24.item(success=True))),
+        request_guard.post(b"{"),
+        request_guard.post(b"{}"),
+        request_guard.post(ship24.single(), token="wrong"),
+        request_guard.get(SHIP24),
+        request_guard.get("/nothing"),
+        request_guard.get("/healthz"),
+        request_guard.get("/readyz"),
         guarded.post(ship24.single()),
-        door.post(b" " * (_MAX_BODY + 1)),
+        request_guard.post(b" " * (_MAX_BODY + 1)),
     ]
     assert {answer.status for answer in answers} == {200, 400, 401, 403, 404, 405, 413, 422}
     assert all(b'"success"' not in answer.body for answer in answers)

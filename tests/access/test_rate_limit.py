@@ -9,8 +9,8 @@ from receiver.access.rate_limit import TokenBucket
 START = 1_000_000.0
 
 
-def taken(allowance: TokenBucket, at: float, times: int) -> int:
-    return sum(allowance.take(at) for _ in range(times))
+def taken(bucket: TokenBucket, at: float, times: int) -> int:
+    return sum(bucket.take(at) for _ in range(times))
 
 
 def test_a_burst_is_recorded_and_no_more() -> None:
@@ -27,26 +27,26 @@ def test_the_first_burst_is_whole_wherever_the_clock_stands(start: float) -> Non
     [(0.0, 0), (0.25, 0), (0.5, 1), (0.75, 1), (1.0, 2), (4.5, 9), (5.0, 10), (3600.0, 10)],
 )
 def test_the_bucket_fills_again_with_time_and_never_beyond_the_burst(later: float, more: int) -> None:
-    allowance = TokenBucket(burst=10, per_second=2.0)
-    assert taken(allowance, START, 10) == 10
-    assert taken(allowance, START + later, 50) == more
+    bucket = TokenBucket(burst=10, per_second=2.0)
+    assert taken(bucket, START, 10) == 10
+    assert taken(bucket, START + later, 50) == more
 
 
 def test_parts_of_a_record_add_up() -> None:
-    allowance = TokenBucket(burst=1, per_second=1.0)
-    assert [allowance.take(START + quarter / 4) for quarter in range(9)] == [True, *[False] * 3, True, *[False] * 3, True]
+    bucket = TokenBucket(burst=1, per_second=1.0)
+    assert [bucket.take(START + quarter / 4) for quarter in range(9)] == [True, *[False] * 3, True, *[False] * 3, True]
 
 
 def test_what_is_not_there_cannot_be_taken_in_advance() -> None:
-    allowance = TokenBucket(burst=1, per_second=1.0)
-    assert taken(allowance, START, 1000) == 1
-    assert taken(allowance, START + 1, 1) == 1
+    bucket = TokenBucket(burst=1, per_second=1.0)
+    assert taken(bucket, START, 1000) == 1
+    assert taken(bucket, START + 1, 1) == 1
 
 
 @given(st.lists(st.floats(0, 10), max_size=200), st.integers(1, 20), st.integers(1, 5))
 def test_a_flood_leaves_no_more_than_the_burst_and_the_rate(pauses: list[float], burst: int, per_second: int) -> None:
-    allowance, at, recorded = TokenBucket(burst, per_second), START, 0
+    bucket, at, recorded = TokenBucket(burst, per_second), START, 0
     for pause in pauses:
         at += pause
-        recorded += allowance.take(at)
+        recorded += bucket.take(at)
     assert recorded <= burst + (at - START) * per_second + 1e-6

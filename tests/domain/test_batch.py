@@ -39,15 +39,15 @@ def message(message_id: str | None, *events: Event, at: int = 0, block: str | No
     return made._replace(**fields)  # type: ignore[arg-type]
 
 
-def make_bench() -> BatchState:
+def make_batch_state() -> BatchState:
     return BatchState(timedelta(hours=48), from_micros(RECEIVED_AT))
 
 
-def deliver(bench: BatchState, *messages: Message, number: int = 1) -> list[Verdict]:
+def deliver(batch_state: BatchState, *messages: Message, number: int = 1) -> list[Verdict]:
     """Decide the messages as the items of one delivery."""
     identity = f"delivery-{number}"
     delivery = Delivery(identity, "ship24", "tracking", "POST", "/", RECEIVED_AT, None, None, None, None, (), b"")
-    receipt = bench.decide(delivery, [m._replace(position=place) for place, m in enumerate(messages)])
+    receipt = batch_state.decide(delivery, [m._replace(position=place) for place, m in enumerate(messages)])
     assert receipt.delivery_id == identity
     assert [message_id for message_id, _ in receipt.messages] == [m.message_id for m in messages]
     return [verdict for _, verdict in receipt.messages]
@@ -57,16 +57,16 @@ def words(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{verdict.outcome} {verdict.reason or ''}".strip() for verdict in verdicts]
 
 
-def rows(bench: BatchState) -> list[EventRow]:
-    return list(bench.timelines.new.values())
+def rows(batch_state: BatchState) -> list[EventRow]:
+    return list(batch_state.timelines.new.values())
 
 
 def kept_row(source: str, message_id: str, content: str) -> MessageRow:
     return MessageRow(source, message_id, "T", "", "applied", None, "earlier", 0, content, RECEIVED_AT)
 
 
-def state(bench: BatchState) -> TrackerRow:
-    return bench.trackers[KEY]
+def state(batch_state: BatchState) -> TrackerRow:
+    return batch_state.trackers[KEY]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def state(bench: BatchState) -> TrackerRow:
     ],
 )
 def test_the_second_event_of_a_tracker(first: Event, second: Event, verdict: str) -> None:
-    apart, together, one_item = make_bench(), make_bench(), make_bench()
+    apart, together, one_item = make_batch_state(), make_batch_state(), make_batch_state()
     assert words(deliver(apart, message("m1", first))) == ["applied"]
     assert words(deliver(apart, message("m2", second), number=2)) == [verdict]
     assert words(deliver(together, message("m1", first), message("m2", second))) == ["applied", verdict]
     assert words(deliver(one_item, message("m1", first, second))) == ["applied"]
     latest = second if verdict.startswith("applied") else first
-    assert [state(bench).latest_event_id for bench in (apart, together, one_item)] == [latest.event_id] * 3
+    assert [state(batch_state).latest_event_id for batch_state in (apart, together, one_item)] == [latest.event_id] * 3
     assert state(apart).latest_occurrence == latest.occurrence
 
 
@@ -112,36 +112,41 @@ def test_the_second_event_of_a_tracker(first: Event, second: Event, verdict: str
     ],
 )
 def test_a_message_id_has_an_effect_once(copy: Message, verdict: str) -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     original = message("m", event("a"))
-    assert words(deliver(bench, original, copy)) == ["applied", verdict]
-    before = state(bench)
-    assert words(deliver(bench, copy, number=2)) == [verdict]
-    assert (state(bench), len(bench.messages.new), len(rows(bench)), len(bench.changes)) == (before, 1, 1, 1)
-    assert [(row.delivery_id, row.position) for row in bench.sightings] == [("delivery-1", 1), ("delivery-2", 0)]
-    assert bench.trackers.keys() == {KEY}
+    assert words(deliver(batch_state, original, copy)) == ["applied", verdict]
+    before = state(batch_state)
+    assert words(deliver(batch_state, copy, number=2)) == [verdict]
+    assert (state(batch_state), len(batch_state.messages.new), len(rows(batch_state)), len(batch_state.changes)) == (
+        before,
+        1,
+        1,
+        1,
+    )
+    assert [(row.delivery_id, row.position) for row in batch_state.sightings] == [("delivery-1", 1), ("delivery-2", 0)]
+    assert batch_state.trackers.keys() == {KEY}
 
 
 def test_what_storage_knew_is_a_duplicate_too() -> None:
     known = message("m", event("a"))
-    bench = make_bench()
-    bench.messages.known["ship24", "m"] = kept_row("ship24", "m", known.digest)
-    bench.messages.known["other source", "n"] = kept_row("other source", "n", "x")
-    assert words(deliver(bench, known, message("n", event("b")))) == ["duplicate", "applied"]
+    batch_state = make_batch_state()
+    batch_state.messages.known["ship24", "m"] = kept_row("ship24", "m", known.digest)
+    batch_state.messages.known["other source", "n"] = kept_row("other source", "n", "x")
+    assert words(deliver(batch_state, known, message("n", event("b")))) == ["duplicate", "applied"]
 
 
 def test_the_same_event_id_of_another_tracker_is_another_event() -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     messages = message("m1", event("a")), message("m2", event("a"), tracker_id="U")
-    assert words(deliver(bench, *messages)) == ["applied", "applied"]
+    assert words(deliver(batch_state, *messages)) == ["applied", "applied"]
 
 
 @pytest.mark.parametrize("kept", [message("m", topic="tracking/pod", snapshot=Snapshot(None, None, None, None)), message("m")])
 def test_a_message_without_events_is_recorded(kept: Message) -> None:
-    bench = make_bench()
-    assert words(deliver(bench, kept)) == ["recorded"]
-    assert words(deliver(bench, kept, number=2)) == ["duplicate"]
-    assert (state(bench).latest_event_id, bench.changes) == (None, [])
+    batch_state = make_batch_state()
+    assert words(deliver(batch_state, kept)) == ["recorded"]
+    assert words(deliver(batch_state, kept, number=2)) == ["duplicate"]
+    assert (state(batch_state).latest_event_id, batch_state.changes) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -155,31 +160,31 @@ def test_a_message_without_events_is_recorded(kept: Message) -> None:
     ],
 )
 def test_a_flawed_message_is_kept_apart_and_the_rest_goes_on(flawed: Message, reason: str) -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     flawed = flawed._replace(detail="What was expected.")
-    verdicts = deliver(bench, message("m0", event("a")), flawed, message("m2", event("b", T2)))
+    verdicts = deliver(batch_state, message("m0", event("a")), flawed, message("m2", event("b", T2)))
     assert words(verdicts) == ["applied", f"quarantined {reason}", "applied"]
     assert verdicts[1].detail == "What was expected."
-    (row,) = bench.quarantined
+    (row,) = batch_state.quarantined
     assert (row.raw, row.reason, row.position, row.event_position) == (flawed.raw, reason, 1, None)
-    assert len(bench.messages.new) + len(bench.sightings) == 3
+    assert len(batch_state.messages.new) + len(batch_state.sightings) == 3
 
 
 def test_a_flawed_event_is_kept_apart_with_its_own_bytes() -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     bad = event("b", "soon")
-    assert words(deliver(bench, message("m", event("a"), bad))) == ["applied"]
-    (row,) = bench.quarantined
+    assert words(deliver(batch_state, message("m", event("a"), bad))) == ["applied"]
+    (row,) = batch_state.quarantined
     assert (row.raw, row.reason, row.position, row.event_position) == (bad.raw, "bad_occurrence", 0, 1)
-    assert [kept.event_id for kept in rows(bench)] == ["a"]
+    assert [kept.event_id for kept in rows(batch_state)] == ["a"]
 
 
 @pytest.mark.parametrize("bad", [event("b", "soon"), event("b", None, flaw="missing_occurrence"), event("b", "2999-01-01")])
 def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
-    bench = make_bench()
-    assert deliver(bench, message("m1", bad))[0].outcome == "quarantined"
-    assert words(deliver(bench, message("m2", event("b", T2)), number=2)) == ["applied"]
-    assert state(bench).latest_occurrence == T2
+    batch_state = make_batch_state()
+    assert deliver(batch_state, message("m1", bad))[0].outcome == "quarantined"
+    assert words(deliver(batch_state, message("m2", event("b", T2)), number=2)) == ["applied"]
+    assert state(batch_state).latest_occurrence == T2
 
 
 NEW, OLD, TIE, KNOWN, BAD = event("n", T3), event("o", T1), event("t", T2), event("k", T2), event("x", "soon")
@@ -198,23 +203,23 @@ NEW, OLD, TIE, KNOWN, BAD = event("n", T3), event("o", T1), event("t", T2), even
     ],
 )
 def test_a_message_is_the_best_of_its_events(events: list[Event], verdict: str) -> None:
-    bench = make_bench()
-    deliver(bench, message("m1", KNOWN))
-    assert words(deliver(bench, message("m2", *events), number=2)) == [verdict]
+    batch_state = make_batch_state()
+    deliver(batch_state, message("m1", KNOWN))
+    assert words(deliver(batch_state, message("m2", *events), number=2)) == [verdict]
 
 
 def test_nine_events_newest_first_move_the_tracker_once() -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     messages = split((PAYLOADS / "nine_events_newest_first.json").read_bytes())
-    assert words(deliver(bench, *messages)) == ["applied"]
-    assert [row.outcome for row in rows(bench)] == ["applied"] + ["stale"] * 8
-    assert {row.against for row in rows(bench)} == {None, rows(bench)[0].event_id}
-    assert [change.status_milestone for change in bench.changes] == ["delivered"]
+    assert words(deliver(batch_state, *messages)) == ["applied"]
+    assert [row.outcome for row in rows(batch_state)] == ["applied"] + ["stale"] * 8
+    assert {row.against for row in rows(batch_state)} == {None, rows(batch_state)[0].event_id}
+    assert [change.status_milestone for change in batch_state.changes] == ["delivered"]
 
 
 def test_the_grouped_example_is_decided_in_body_order() -> None:
     messages = split((PAYLOADS / "grouped.json").read_bytes())
-    forward, backward = make_bench(), make_bench()
+    forward, backward = make_batch_state(), make_batch_state()
     assert words(deliver(forward, *messages)) == ["applied", "applied", "stale older"]
     assert words(deliver(backward, *messages[::-1])) == ["applied", "applied", "applied"]
     assert words(deliver(forward, *messages, number=2)) == ["duplicate"] * 3
@@ -234,30 +239,30 @@ TIMELINE = [
 
 @given(st.permutations(TIMELINE), st.sets(st.integers(1, 4)))
 def test_events_end_the_same_in_any_order_and_grouping(events: list[Event], cuts: set[int]) -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     edges = [0, *sorted(cuts), len(events)]
     groups = [events[start:end] for start, end in pairwise(edges)]
-    deliver(bench, *(message(f"m{number}", *group, at=number) for number, group in enumerate(groups)))
-    assert (state(bench).latest_event_id, state(bench).latest_occurrence) == ("e", "2024-05-17")
-    assert {row.event_id for row in rows(bench)} == set("abcde")
+    deliver(batch_state, *(message(f"m{number}", *group, at=number) for number, group in enumerate(groups)))
+    assert (state(batch_state).latest_event_id, state(batch_state).latest_occurrence) == ("e", "2024-05-17")
+    assert {row.event_id for row in rows(batch_state)} == set("abcde")
 
 
 def test_a_stale_event_is_no_change() -> None:
-    bench = make_bench()
-    deliver(bench, message("m1", event("a", T2)), message("m2", event("b", T1)))
-    assert [row.change_id is None for row in rows(bench)] == [False, True]
-    assert (rows(bench)[1].move, state(bench).moves, len(bench.changes)) == (None, 1, 1)
+    batch_state = make_batch_state()
+    deliver(batch_state, message("m1", event("a", T2)), message("m2", event("b", T1)))
+    assert [row.change_id is None for row in rows(batch_state)] == [False, True]
+    assert (rows(batch_state)[1].move, state(batch_state).moves, len(batch_state.changes)) == (None, 1, 1)
 
 
 def test_a_state_carries_the_words_of_its_event_and_a_change_both_states() -> None:
-    bench = make_bench()
-    deliver(bench, message("m1", event("a", T1, status="Sorted")), message("m2", event("b", T2, status="Delivered")))
-    first, second = bench.changes
+    batch_state = make_batch_state()
+    deliver(batch_state, message("m1", event("a", T1, status="Sorted")), message("m2", event("b", T2, status="Delivered")))
+    first, second = batch_state.changes
     assert (first.old_status, first.status, second.old_status, second.status) == (None, "Sorted", "Sorted", "Delivered")
-    assert (first.move, second.move, state(bench).moves, state(bench).status) == (1, 2, 2, "Delivered")
-    assert bench.changes == rows(bench)
+    assert (first.move, second.move, state(batch_state).moves, state(batch_state).status) == (1, 2, 2, "Delivered")
+    assert batch_state.changes == rows(batch_state)
     assert first.change_id != second.change_id
-    assert (state(bench).latest_message_id, state(bench).applied_at, bench.moved) == ("m2", RECEIVED_AT, {KEY})
+    assert (state(batch_state).latest_message_id, state(batch_state).applied_at, batch_state.moved) == ("m2", RECEIVED_AT, {KEY})
 
 
 EARLY, LATE = message("z", at=100, block='{"n":1}'), message("a", at=200, block='{"n":2}')
@@ -266,9 +271,13 @@ TWIN, POD = message("b", at=200, block='{"n":3}'), message("y", topic="tracking/
 
 @pytest.mark.parametrize("order", list(permutations([EARLY, LATE, TWIN, POD])), ids=lambda ms: "".join(m.message_id for m in ms))
 def test_the_latest_built_block_stays_and_of_two_the_one_with_the_larger_message_id(order: tuple[Message, ...]) -> None:
-    bench = make_bench()
-    deliver(bench, *order)
-    assert (state(bench).shipment, state(bench).snapshot_generated_at, state(bench).snapshot_message_id) == ('{"n":3}', 200, "b")
+    batch_state = make_batch_state()
+    deliver(batch_state, *order)
+    assert (state(batch_state).shipment, state(batch_state).snapshot_generated_at, state(batch_state).snapshot_message_id) == (
+        '{"n":3}',
+        200,
+        "b",
+    )
 
 
 @pytest.mark.parametrize("pod_first", [False, True], ids=["block first", "proof of delivery first"])
@@ -276,26 +285,26 @@ def test_the_latest_built_block_stays_and_of_two_the_one_with_the_larger_message
 def test_proof_of_delivery_neither_blocks_nor_removes_a_shipment_block(generated_at: str | None, pod_first: bool) -> None:
     block = {"metadata": {"messageId": "a", "generatedAt": generated_at}, "tracker": {"trackerId": "T"}, "shipment": {"n": 1}}
     pod = {"metadata": {"messageId": "z", "topic": "tracking/pod"}, "tracker": {"trackerId": "T"}}
-    bench = make_bench()
+    batch_state = make_batch_state()
     items = split(orjson.dumps({"trackings": [pod, block] if pod_first else [block, pod]}))
-    assert words(deliver(bench, *items)) == ["recorded", "recorded"]
-    assert state(bench).shipment == '{"n":1}'
+    assert words(deliver(batch_state, *items)) == ["recorded", "recorded"]
+    assert state(batch_state).shipment == '{"n":1}'
 
 
 def test_a_tracker_is_found_by_all_its_names_without_case() -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     old = Snapshot("AB12", "Straße-7", None, BLOCK)
-    deliver(bench, message("m1", at=1, snapshot=old), message("m2", at=2, snapshot=Snapshot("AB12", "Kunde", "REF", BLOCK)))
-    assert {term for term, _, _ in bench.terms} == {"t", "ab12", "strasse-7", "kunde", "ref"}
-    assert {(source, tracker_id) for _, source, tracker_id in bench.terms} == {KEY}
+    deliver(batch_state, message("m1", at=1, snapshot=old), message("m2", at=2, snapshot=Snapshot("AB12", "Kunde", "REF", BLOCK)))
+    assert {term for term, _, _ in batch_state.terms} == {"t", "ab12", "strasse-7", "kunde", "ref"}
+    assert {(source, tracker_id) for _, source, tracker_id in batch_state.terms} == {KEY}
 
 
 @freeze_time("1999-01-01")
 def test_the_time_of_arrival_counts_and_not_the_clock() -> None:
-    bench = make_bench()
+    batch_state = make_batch_state()
     one, two = (event(name, None)._replace(by_arrival=True) for name in "ab")
-    deliver(bench, message("m1", one), message("m2", two), message("m3", event("c", "1999-01-01")))
-    found = [(row.event_id, row.basis, row.occurrence, row.order, row.outcome) for row in rows(bench)]
+    deliver(batch_state, message("m1", one), message("m2", two), message("m3", event("c", "1999-01-01")))
+    found = [(row.event_id, row.basis, row.occurrence, row.order, row.outcome) for row in rows(batch_state)]
     assert found == [
         ("a", "arrival", "2024-05-17T12:00:00.000Z", RECEIVED_AT, "applied"),
         ("b", "arrival", "2024-05-17T12:00:00.000Z", RECEIVED_AT + 1, "applied"),

@@ -70,8 +70,8 @@ def texts(url: str, query: str) -> list[str]:
 
 
 def do(store: Store, name: str, *arguments: Any) -> Any:
-    upkeep = WriterCommands(store.database)
-    return store.transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
+    writer_commands = WriterCommands(store.database)
+    return store.transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
 
 
 def test_whatever_a_target_says_is_put_down(store: Store, database_url: str) -> None:

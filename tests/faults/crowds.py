@@ -38,8 +38,8 @@ def idle(directory: Path, size: Size) -> Result:
     url = f"sqlite:///{directory}/receiver.db"
     soft, hard = size.connections // 2, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     started_with = ("prlimit", f"--nofile={soft}:{hard}")  # as many systems do: the service has to take what it may
-    patience = max(2.0, size.seconds / 4)
-    with serving(directory, url, started_with, body_timeout_seconds=str(patience)) as service, ExitStack() as stack:
+    timings = max(2.0, size.seconds / 4)
+    with serving(directory, url, started_with, body_timeout_seconds=str(timings)) as service, ExitStack() as stack:
         kept = [stack.enter_context(_connect_and_call(service)) for _ in range(size.connections * 3 // 4)]
         silent = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
         slow = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]

@@ -11,7 +11,7 @@ from receiver.relay.retry import RetryPolicy
 from receiver.relay.target import Target
 from receiver.storage.database import Database
 
-QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, patience=1000, poll_seconds=0.05)
+QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, timings=1000, poll_seconds=0.05)
 """Tries again at once, and never takes a target for dead."""
 
 
@@ -20,8 +20,8 @@ class Relaying:
 
     def __init__(self, url: str, targets: tuple[Target, ...], pace: RetryPolicy) -> None:
         self._database = Database(url)
-        self._clerk = CommandRunner(self._database)
-        self._relay = Relay(targets, self._clerk.do, pace)
+        self._runner = CommandRunner(self._database)
+        self._relay = Relay(targets, self._runner.do, pace)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
@@ -35,7 +35,7 @@ class Relaying:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
         self._loop.close()
-        self._clerk.close()
+        self._runner.close()
         self._database.close()
 
     async def _run(self) -> None:

@@ -160,20 +160,20 @@ class _Painter:
 
     def finish(self) -> None:
         """Write down the counts, a customer list and what operators did."""
-        upkeep, now = WriterCommands(self._store.database), to_micros(self._now)
+        writer_commands, now = WriterCommands(self._store.database), to_micros(self._now)
         customers = [Customer(f"JAM{place:04d}", "Ann", "Smith", "Kingston") for place in range(240)]
         rows = [(customer.user_code, customer.document()) for customer in customers]
         done = [("console sign-in", "console", None), ("setup-window open", "ship24", "for 15 minutes")]
         done += [("console sign-in failed", "console", "3 more before it"), ("customers import", "customers", "240 customers")]
         counts = self._store.inbox.tallies.take()
         run = self._store.transactions.run
-        run(lambda connection: upkeep.tidy(connection, counts, now))
-        run(lambda connection: upkeep.replace_customers(connection, "0192-list", now - 40 * 3_600_000_000, rows))
+        run(lambda connection: writer_commands.tidy(connection, counts, now))
+        run(lambda connection: writer_commands.replace_customers(connection, "0192-list", now - 40 * 3_600_000_000, rows))
         for place, (action, subject, detail) in enumerate(done):
             at = self._now - timedelta(hours=50 - place * 11)
             actor = "nobody" if "failed" in action else "anna"
             entry = AuditRow(new_id(at), to_micros(at), actor, "192.0.2.14", action, subject, detail)
-            run(partial(upkeep.note, entry=entry))
+            run(partial(writer_commands.note, entry=entry))
 
     def _travel(self, place: int) -> Iterator[tuple[datetime, dict[str, Any]]]:
         """Give the updates of one parcel with the times at which they arrive."""

@@ -72,15 +72,15 @@ class RequestGuard(Protocol):
 class Line:
     """One connection through one of several doors; when it breaks, the next call opens one through the next door."""
 
-    def __init__(self, doors: tuple[RequestGuard, ...], place: int) -> None:
-        self._doors = doors
+    def __init__(self, request_guards: tuple[RequestGuard, ...], place: int) -> None:
+        self._request_guards = request_guards
         self._place = place
         self._connection: HTTPConnection | None = None
 
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer. Raises OSError or HTTPException."""
         if self._connection is None:
-            self._connection = self._doors[self._place % len(self._doors)].connect()
+            self._connection = self._request_guards[self._place % len(self._request_guards)].connect()
             self._connection.timeout = _PATIENCE_SECONDS
         try:
             self._connection.request("POST", SHIP24, body, _HEADERS)
@@ -104,7 +104,7 @@ class Traffic:
     messages, copies and repetitions too.
     """
 
-    def __init__(self, *doors: RequestGuard, senders: int = 8, parcels: Parcels | None = None) -> None:
+    def __init__(self, *request_guards: RequestGuard, senders: int = 8, parcels: Parcels | None = None) -> None:
         self.parcels = parcels or Parcels()
         self.sent = 0
         self.answered = 0
@@ -114,7 +114,7 @@ class Traffic:
         """What was answered 2xx, by the id of the delivery."""
         self.effects: Counter[str] = Counter()
         """How often the answers said of a message that it was not a duplicate."""
-        self._doors = doors
+        self._request_guards = request_guards
         self._calls = 0
         self._copies: deque[Call] = deque()
         self._unanswered: list[Call] = []
@@ -175,7 +175,7 @@ class Traffic:
         Returns the messages that were no duplicates then: what was answered 2xx before was not there.
         """
         self.stop()
-        line = Line(self._doors, 0)
+        line = Line(self._request_guards, 0)
         for call in self._unanswered:
             wait_until(lambda c=call: self._send(line, c), "what was left is answered")  # type: ignore[misc]
         self._unanswered.clear()
@@ -190,7 +190,7 @@ class Traffic:
         return strangers
 
     def _run(self, place: int) -> None:
-        line = Line(self._doors, place)
+        line = Line(self._request_guards, place)
         while not self._stopping.is_set():
             call = self._next()
             while not self._send(line, call):

@@ -52,8 +52,8 @@ class Post:
         self.database = Database(url)
         self.database.take()
         self._transactions = Transactions(self.database)
-        self._upkeep = WriterCommands(self.database, ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")]))
-        self._inbox = Inbox(self._transactions, self._upkeep, self.database, MAX_FUTURE, [Subscription("all")])
+        self._writer_commands = WriterCommands(self.database, ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")]))
+        self._inbox = Inbox(self._transactions, self._writer_commands, self.database, MAX_FUTURE, [Subscription("all")])
         self._seconds = count(1)
 
     def call(self, *calls: tuple[Source, bytes]) -> list[str]:
@@ -79,11 +79,11 @@ class Post:
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
         submission = take_again(SOURCES, read_kept(self.database, delivery_id))
         order = ReplayOptions(to_micros(now), force)
-        self._transactions.run(lambda connection: self._upkeep.audited(connection, entry, "replay", (submission, order)))
+        self._transactions.run(lambda connection: self._writer_commands.audited(connection, entry, "replay", (submission, order)))
 
     def erase(self, call: StoredBody, erasure: Erasure) -> bool:
         """Erase what was planned, if the delivery is still as it was read."""
-        return self._transactions.run(lambda connection: self._upkeep.erase(connection, call, erasure))
+        return self._transactions.run(lambda connection: self._writer_commands.erase(connection, call, erasure))
 
     def _now(self) -> datetime:
         return NOW + timedelta(seconds=next(self._seconds))

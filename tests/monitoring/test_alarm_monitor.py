@@ -41,7 +41,7 @@ class Watcher:
         self.told: list[Notice] = []
         self.before_write: Callable[[], Any] | None = None
         self._transactions = Transactions(self.database)
-        self._upkeep = WriterCommands(self.database)
+        self._writer_commands = WriterCommands(self.database)
         self._writers = count(1)
         self.watch = AlarmMonitor(rules, self.database, self.do, self.told.append, started_at=0, step_seconds=0)
 
@@ -52,7 +52,7 @@ class Watcher:
         return await asyncio.to_thread(self.write, name, *arguments)
 
     def write(self, name: str, *arguments: Any) -> Any:
-        return self._transactions.run(lambda connection: getattr(self._upkeep, name)(connection, *arguments))
+        return self._transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
 
     def step(self, now: int = NOW) -> list[Notice]:
         """Look once; return what was told."""

@@ -98,9 +98,9 @@ def database(sqlite_url: str) -> Iterator[Database]:
 def test_readiness_is_asked_of_the_database_once_a_second_and_a_change_shows_then(database: Database, sqlite_url: str) -> None:
     async def ask() -> list[int]:
         ours, theirs = socket.socketpair()
-        desk, clock = WriterClient(10, 60, lambda: None, Counters()), Clock()
-        await desk.open(ours)
-        health = Health(database, desk, list, clock)
+        writer_client, clock = WriterClient(10, 60, lambda: None, Counters()), Clock()
+        await writer_client.open(ours)
+        health = Health(database, writer_client, list, clock)
         request = Request({"type": "http", "headers": []})
         with theirs:
             answers: list[Response] = [await health.readyz(request)]

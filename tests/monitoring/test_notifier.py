@@ -38,8 +38,8 @@ def logs() -> Iterator[Logs]:
 
 
 @contextmanager
-def notices(url: str | None = None, *command: str, patience: NotifierTimings = QUICK) -> Iterator[AlarmNotifier]:
-    made = AlarmNotifier(None if url is None else Secret("url", url), command, patience)
+def notices(url: str | None = None, *command: str, timings: NotifierTimings = QUICK) -> Iterator[AlarmNotifier]:
+    made = AlarmNotifier(None if url is None else Secret("url", url), command, timings)
     made.start()
     try:
         yield made
@@ -94,8 +94,8 @@ def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> No
     [(500, "the answer was 500"), (404, "the answer was 404"), (HANG, "there was no answer within 0.3 seconds")],
 )
 def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
-    patience = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
-    with listening(answer) as audience, notices(audience.url, patience=patience) as told:
+    timings = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
+    with listening(answer) as audience, notices(audience.url, timings=timings) as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
         assert answer == HANG or len(audience.told) == 3
@@ -110,8 +110,8 @@ def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: 
     ],
 )
 def test_a_url_that_drips_its_answer_holds_up_the_next_notice_for_a_bounded_time(logs: Logs, begins: bytes) -> None:
-    patience = QUICK._replace(pauses_seconds=(), url_seconds=2.0)
-    with answering(drip(begins), TAKE) as endpoint, notices(endpoint.url, patience=patience) as told:
+    timings = QUICK._replace(pauses_seconds=(), url_seconds=2.0)
+    with answering(drip(begins), TAKE) as endpoint, notices(endpoint.url, timings=timings) as told:
         told.put(BEGAN)
         told.put(ENDED)
         wait_until(lambda: events(logs, "alarm_sent"), "the next one is sent")
@@ -128,7 +128,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_nothing_up(logs: Logs, monkeypa
         return []
 
     monkeypatch.setattr(Connections.__init__, "__kwdefaults__", {"resolve": resolve})
-    with notices("http://nobody.example/", patience=QUICK._replace(pauses_seconds=(), url_seconds=0.2)) as told:
+    with notices("http://nobody.example/", timings=QUICK._replace(pauses_seconds=(), url_seconds=0.2)) as told:
         told.put(BEGAN)
         told.put(ENDED)
         wait_until(lambda: len(events(logs, "alarm_not_sent")) == 2, "both are given up")
@@ -231,8 +231,8 @@ def none_runs(path: Path) -> Callable[[], bool]:
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path, logs: Logs) -> None:
-    patience = QUICK._replace(pauses_seconds=(), command_seconds=3.0)
-    with notices(None, *HANGS, str(tmp_path / "pids"), patience=patience) as told:
+    timings = QUICK._replace(pauses_seconds=(), command_seconds=3.0)
+    with notices(None, *HANGS, str(tmp_path / "pids"), timings=timings) as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
         assert len(pids(tmp_path / "pids")) == 2
@@ -241,8 +241,8 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path, logs
 
 
 def test_closing_ends_a_command_under_way(tmp_path: Path, logs: Logs) -> None:
-    patience = NotifierTimings(command_seconds=600, closing_seconds=0.1)
-    with notices(None, *HANGS, str(tmp_path / "pids"), patience=patience) as told:
+    timings = NotifierTimings(command_seconds=600, closing_seconds=0.1)
+    with notices(None, *HANGS, str(tmp_path / "pids"), timings=timings) as told:
         told.put(BEGAN)
         wait_until(lambda: len(pids(tmp_path / "pids")) == 2, "the command runs")
     wait_until(none_runs(tmp_path / "pids"), "both have ended")
@@ -250,11 +250,11 @@ def test_closing_ends_a_command_under_way(tmp_path: Path, logs: Logs) -> None:
 
 
 def test_a_url_that_hangs_does_not_hold_up_the_command(tmp_path: Path, logs: Logs) -> None:
-    patience = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
+    timings = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
     script = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
     with ExitStack() as stack:
         audience = stack.enter_context(listening(HANG))
-        told = stack.enter_context(notices(audience.url, *python(script, str(tmp_path / "told")), patience=patience))
+        told = stack.enter_context(notices(audience.url, *python(script, str(tmp_path / "told")), timings=timings))
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_sent"), "the command is told")
         wait_until(lambda: audience.told, "the URL is called")
@@ -287,9 +287,9 @@ def test_a_notice_that_fails_while_the_service_stops_is_left_to_the_next_process
 
 
 def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
-    patience = QUICK._replace(pauses_seconds=(600.0,))
+    timings = QUICK._replace(pauses_seconds=(600.0,))
     with listening(500, 500, 200) as audience:
-        with notices(audience.url, patience=patience) as told:
+        with notices(audience.url, timings=timings) as told:
             told.put(BEGAN)
             told.put(ENDED)
             wait_until(lambda: audience.told, "the first try was made")
@@ -301,8 +301,8 @@ def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
 
 
 def test_too_many_that_wait_are_given_up_and_said(logs: Logs) -> None:
-    patience = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
-    with listening(HANG) as audience, notices(audience.url, patience=patience) as told:
+    timings = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
+    with listening(HANG) as audience, notices(audience.url, timings=timings) as told:
         told.put(BEGAN)
         wait_until(lambda: audience.told, "the first one is on its way")
         for _ in range(103):

@@ -128,10 +128,10 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
     async def run() -> int:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        desk = WriterClient(0, 0.01, lambda: None, Counters())
-        await desk.open(ours)
+        writer_client = WriterClient(0, 0.01, lambda: None, Counters())
+        await writer_client.open(ours)
         call = submission(ship24.single())
-        await desk.keep(call.delivery, lambda: call)  # there is no room, so it is counted
+        await writer_client.keep(call.delivery, lambda: call)  # there is no room, so it is counted
         failed = asyncio.Event()
 
         def fail(_message: object) -> bytes:
@@ -140,11 +140,11 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
 
         with monkeypatch.context() as broken:
             broken.setattr("receiver.writer.client.pack", fail)
-            task = asyncio.create_task(desk.run())
+            task = asyncio.create_task(writer_client.run())
             await asyncio.wait_for(failed.wait(), DEADLINE_SECONDS)
         told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 1), DEADLINE_SECONDS)
         task.cancel()
-        await desk.close()
+        await writer_client.close()
         theirs.close()
         return len(told)
 

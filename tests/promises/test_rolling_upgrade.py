@@ -123,8 +123,8 @@ def test_senders_see_nothing_but_200_and_relays_of_both_versions_lose_and_double
         nginx = Nginx(tmp_path / "nginx", front, [f"127.0.0.1:{one.port}" for one in receivers])
         ending.callback(nginx.close)
         nginx.start()
-        door = Way("127.0.0.1", front.address, nginx.port, nginx.certificate)
-        with Traffic(door, senders=3) as traffic:
+        request_guard = Way("127.0.0.1", front.address, nginx.port, nginx.certificate)
+        with Traffic(request_guard, senders=3) as traffic:
             traffic.wait_for_answers(100)
             done = run_command("migrate", cwd=tmp_path, env=environment(upgrading.url))
             assert done.returncode == 0, done.stderr

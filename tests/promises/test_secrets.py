@@ -177,6 +177,13 @@ def test_no_object_shows_a_secret() -> None:
     url = f"postgresql://someone:{quote(PASSWORD, safe='')}@127.0.0.1:1/nothing"
     settings = load(environment(url, **settings_with_secrets()))
     database = Database(url)
-    shown = [repr(settings), str(settings), repr(settings.gate("ship24")), repr(database), str(database), repr(database.url)]
+    shown = [
+        repr(settings),
+        str(settings),
+        repr(settings.access_policy("ship24")),
+        repr(database),
+        str(database),
+        repr(database.url),
+    ]
     shown += [repr(settings.ship24_tokens), settings.model_dump_json(exclude={"database_url"}, fallback=repr)]
     assert_nowhere({text[:40]: text.encode() for text in shown})

@@ -110,7 +110,7 @@ def test_a_broker_that_goes_away_and_comes_back_has_everything_once_and_in_order
     events = [ship24.event(occurrence=f"2025-03-01T{hour:02}:00:00") for hour in range(10)]
     bodies = [ship24.body(ship24.item(tracker_id=f"t{number}", events=[event])) for event in events for number in range(20)]
     store.keep(*bodies[:100])
-    pace = QUICK._replace(patience=5, pauses_seconds=(0.1,), delays_seconds=(0.1,) * 1000)
+    pace = QUICK._replace(timings=5, pauses_seconds=(0.1,), delays_seconds=(0.1,) * 1000)
     with relaying(database_url, NatsTarget(target(broker.url, subject=SUBJECT, seconds=3.0), ()), pace=pace):
         wait_until(lambda: left(database_url) < 100, "it has begun")
         broker.stop()

@@ -69,15 +69,15 @@ def tell(store: Store, trackers: range, number: int, at: datetime) -> None:
 
 
 def exchange_of(store: Store) -> Do:
-    upkeep, transactions = WriterCommands(store.database), Transactions(store.database)
+    writer_commands, transactions = WriterCommands(store.database), Transactions(store.database)
 
     async def do(name: str, *arguments: Any) -> Any:
-        return transactions.run(lambda connection: getattr(upkeep, name)(connection, *arguments))
+        return transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
 
     return do
 
 
-def lane_of(store: Store, shop: Shop) -> TargetWorker:
+def worker_of(store: Store, shop: Shop) -> TargetWorker:
     return TargetWorker(shop, exchange_of(store), "relay")
 
 
@@ -88,15 +88,15 @@ def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_onc
     told: dict[int, float] = {}
 
     async def run() -> None:
-        lane = lane_of(store, shop)
-        running = asyncio.create_task(lane.run())
+        worker = worker_of(store, shop)
+        running = asyncio.create_task(worker.run())
         for number in range(SECONDS // ROUND_SECONDS):
             told[number + 1] = asyncio.get_running_loop().time()
             tell(store, range(50), number, NOW + timedelta(seconds=told[number + 1]))
-            lane.wake()
+            worker.wake()
             await asyncio.sleep(ROUND_SECONDS)
         running.cancel()
-        await lane.finish(5)
+        await worker.finish(5)
 
     run_simulated(run(), NOW, monkeypatch)
     rounds = SECONDS // ROUND_SECONDS
@@ -117,13 +117,13 @@ def test_a_hundred_trackers_that_always_fail_do_not_keep_the_others_waiting(
     shop = Shop(lambda change: error if int(change.tracker_id[1:]) < 100 else None)
 
     async def run() -> None:
-        lane = lane_of(store, shop)
+        worker = worker_of(store, shop)
         tell(store, range(100), 0, NOW)
         tell(store, range(100, 120), 0, NOW)
-        running = asyncio.create_task(lane.run())
+        running = asyncio.create_task(worker.run())
         await asyncio.sleep(600)
         running.cancel()
-        await lane.finish(5)
+        await worker.finish(5)
 
     run_simulated(run(), NOW, monkeypatch)
     assert {tracker for tracker, _, _ in shop.taken} == {f"t{number}" for number in range(100, 120)}
@@ -139,12 +139,12 @@ def test_a_target_that_is_down_is_spared_and_gets_one_call_of_another_tracker_at
         return TargetDown("shop did not answer.")
 
     async def run() -> None:
-        lane = lane_of(store, Shop(judge))
+        worker = worker_of(store, Shop(judge))
         tell(store, range(40), 0, NOW)
-        running = asyncio.create_task(lane.run())
+        running = asyncio.create_task(worker.run())
         await asyncio.sleep(3000)
         running.cancel()
-        await lane.finish(5)
+        await worker.finish(5)
 
     run_simulated(run(), NOW, monkeypatch)
     probes = tried[32:]

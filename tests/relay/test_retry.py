@@ -95,6 +95,6 @@ def test_whatever_happens_there_is_room_again_within_five_minutes(steps: list[tu
 
 
 def test_a_pace_can_be_another_one() -> None:
-    pace = RetryPolicy(delays_seconds=(1,), patience=1, pauses_seconds=(7,))
+    pace = RetryPolicy(delays_seconds=(1,), timings=1, pauses_seconds=(7,))
     assert Circuit(pace).failed(NOW).opens_in(NOW) == 7
     assert next_try(2, NOW, 0.5, delays=pace.delays_seconds) is None

@@ -98,7 +98,7 @@ def test_a_target_that_hangs_holds_up_no_other(url: str) -> None:
 def test_a_target_that_comes_back_gets_everything(url: str) -> None:
     keep(url, [(f"t{number % 50}", number // 50) for number in range(100)])
     back: list[bool] = []
-    pace = QUICK._replace(patience=5, pauses_seconds=(0.02,))
+    pace = QUICK._replace(timings=5, pauses_seconds=(0.02,))
     with answering(choose=lambda _: TAKE if back else say(500)) as endpoint, relaying(url, shop(endpoint), pace=pace):
         wait_until(lambda: len(endpoint.calls) > AT_ONCE + 3, "it is tried now and then")
         back.append(True)

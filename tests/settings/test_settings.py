@@ -322,7 +322,7 @@ def test_an_empty_list_of_addresses_is_refused_where_it_counts(source: str, poli
     prefix = f"RECEIVER_{source.upper()}"
     environment = {f"{prefix}_TOKENS": GIVEN, f"{prefix}_ALLOWED_IPS": "", f"{prefix}_IP_POLICY": policy}
     assert refuse(environment).startswith(f"{prefix}_ALLOWED_IPS: empty while {prefix}_IP_POLICY is {policy}")
-    assert load(environment | {f"{prefix}_IP_POLICY": "off"}).gate(source).networks == ()
+    assert load(environment | {f"{prefix}_IP_POLICY": "off"}).access_policy(source).networks == ()
 
 
 @pytest.mark.parametrize("source", SOURCES)

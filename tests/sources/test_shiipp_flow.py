@@ -87,8 +87,8 @@ def test_an_unmapped_item_is_told_what_came_and_what_was_looked_for(running: Ser
 
 
 def test_hostile_items_are_kept_apart_for_their_own_reason_or_not_at_all(running: Service) -> None:
-    letters = Random(1)
-    one, two, three = ("".join(chr(letters.randrange(0x20000, 0x2A000)) for _ in range(200)) for _ in range(3))
+    characters = Random(1)
+    one, two, three = ("".join(chr(characters.randrange(0x20000, 0x2A000)) for _ in range(200)) for _ in range(3))
     items = [
         (PACKAGE, {"\0": "\0"}, "unmapped"),
         (PACKAGE, {"package_id": "a\0b", "weight": "\0"}, None),

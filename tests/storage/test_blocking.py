@@ -96,6 +96,6 @@ def test_a_tracker_with_more_changes_than_a_step_looks_at_holds_up_none_behind_i
 
 def test_the_writing_process_looks_whenever_it_tidies_up(store: Store) -> None:
     put(store, [waits("t", 2, BLOCKED)])
-    upkeep, counts = WriterCommands(store.database), HourlyCounts().take()
-    store.transactions.run(lambda connection: upkeep.tidy(connection, counts, NOW))
+    writer_commands, counts = WriterCommands(store.database), HourlyCounts().take()
+    store.transactions.run(lambda connection: writer_commands.tidy(connection, counts, NOW))
     assert due(store) == {("shop", "ship24", "t", 2): NOW}

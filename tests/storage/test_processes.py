@@ -98,14 +98,14 @@ class Store:
         make_tables(url)
         self.url = url
         self.database = Database(url)
-        self._upkeep = WriterCommands(self.database)
+        self._writer_commands = WriterCommands(self.database)
         self._transactions = Transactions(self.database)
         self.failure: Exception | None = None
 
     async def do(self, name: str, *arguments: Any) -> Any:
         if self.failure is not None:
             raise self.failure
-        return self._transactions.run(lambda connection: getattr(self._upkeep, name)(connection, *arguments))
+        return self._transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
 
     def note(self, *rows: ProcessRow) -> None:
         self._transactions.run(lambda connection: note_processes(self.database, connection, rows))

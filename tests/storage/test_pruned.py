@@ -3,7 +3,7 @@
 from sqlalchemy import insert
 
 from receiver.domain.rows import MessageRow
-from receiver.maintenance.pruned import read_legacy
+from receiver.maintenance.pruned import read_history
 from receiver.storage.database import Database
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
@@ -24,7 +24,7 @@ def test_groups_of_any_size_are_taken_over(database_url: str) -> None:
     transactions.run(lambda connection: Insert(database, table_of(MessageTable)).execute(connection, rows))
     transactions.run(lambda connection: connection.execute(insert(table_of(TrackerTable)), trackers))
     with database.read() as connection:
-        found = read_legacy(connection, ["delivery"])
+        found = read_history(connection, ["delivery"])
     assert len(found.messages["delivery"]) == _NUMBER
     assert sorted(key for _, key in found.trackers) == [f"t-{names[0]}", f"t-{names[-1]}"]
     transactions.close()

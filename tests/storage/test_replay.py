@@ -38,7 +38,7 @@ class WriterClient(Store):
         super().__init__(url, [ALL])
         self.url = url
         self._calls = 0
-        self.upkeep = WriterCommands(self.database, ReplayDecider(self.database, timedelta(hours=48), [ALL]))
+        self.writer_commands = WriterCommands(self.database, ReplayDecider(self.database, timedelta(hours=48), [ALL]))
 
     def call(self, body: bytes, source: Source = SOURCES[0]) -> str:
         """Keep a call; return its id."""
@@ -59,13 +59,13 @@ class WriterClient(Store):
     ) -> Replayed:
         submission = take_again(sources, read_kept(self.database, delivery_id))
         order = ReplayOptions(MICROS + 3_600_000_000, force, dry_run)
-        replayed = self.transactions.run(lambda connection: self.upkeep.replay(connection, submission, order))
+        replayed = self.transactions.run(lambda connection: self.writer_commands.replay(connection, submission, order))
         assert isinstance(replayed, Replayed)
         return replayed
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[WriterClient]:
+def writer_client(database_url: str) -> Iterator[WriterClient]:
     make_tables(database_url)
     opened = WriterClient(database_url)
     yield opened
@@ -85,186 +85,197 @@ def package(**fields: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def check_again_changes_nothing(desk: WriterClient, delivery_id: str, **how: Any) -> None:
-    before = contents(desk.url)
-    again = desk.replay(delivery_id, **how)
+def check_again_changes_nothing(writer_client: WriterClient, delivery_id: str, **how: Any) -> None:
+    before = contents(writer_client.url)
+    again = writer_client.replay(delivery_id, **how)
     assert (again.changed, again.trackers) == (False, ())
     assert all(not item.changed for item in again.items)
-    assert differing(before, contents(desk.url)) == set()
+    assert differing(before, contents(writer_client.url)) == set()
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_was_decided_stays_as_it_is(desk: WriterClient, force: bool) -> None:
+def test_what_was_decided_stays_as_it_is(writer_client: WriterClient, force: bool) -> None:
     event = ship24.event("e1")
-    first = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m2", "t", [ship24.event("e0", "2024-01-01")])))
-    copy = desk.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m3", "t", [])))
-    manifest = [desk.call(package(manifest_id=7, status=status), SOURCES[2]) for status in ("Ready", "Ready", "Shipped", "Ready")]
+    first = writer_client.call(
+        ship24.body(ship24.item("m1", "t", [event]), ship24.item("m2", "t", [ship24.event("e0", "2024-01-01")]))
+    )
+    copy = writer_client.call(ship24.body(ship24.item("m1", "t", [event]), ship24.item("m3", "t", [])))
+    manifest = [
+        writer_client.call(package(manifest_id=7, status=status), SOURCES[2]) for status in ("Ready", "Ready", "Shipped", "Ready")
+    ]
     for delivery_id in (first, copy, *manifest):
-        check_again_changes_nothing(desk, delivery_id, force=force)
-    assert verdicts(desk.replay(first)) == [("applied", "applied"), ("stale older", "stale older")]
-    assert verdicts(desk.replay(copy)) == [("duplicate", "duplicate"), ("recorded", "recorded")]
-    assert verdicts(desk.replay(manifest[1])) == [("duplicate", "duplicate")]
+        check_again_changes_nothing(writer_client, delivery_id, force=force)
+    assert verdicts(writer_client.replay(first)) == [("applied", "applied"), ("stale older", "stale older")]
+    assert verdicts(writer_client.replay(copy)) == [("duplicate", "duplicate"), ("recorded", "recorded")]
+    assert verdicts(writer_client.replay(manifest[1])) == [("duplicate", "duplicate")]
 
 
-def test_what_could_not_be_mapped_is_decided_after_the_fix(desk: WriterClient) -> None:
-    lost = desk.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
-    check_again_changes_nothing(desk, lost)
-    (row,) = read_rows(desk.url, "SELECT * FROM sightings")
+def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: WriterClient) -> None:
+    lost = writer_client.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
+    check_again_changes_nothing(writer_client, lost)
+    (row,) = read_rows(writer_client.url, "SELECT * FROM sightings")
     assert (row["outcome"], row["reason"]) == ("quarantined", "unmapped")
-    replayed = desk.replay(lost, sources=FIXED)
+    replayed = writer_client.replay(lost, sources=FIXED)
     assert verdicts(replayed) == [("quarantined unmapped", "applied")]
     (moved,) = replayed.trackers
     assert (moved.tracker_id, moved.before, moved.after.status) == ("P1", None, "received at warehouse")
-    (message,) = read_rows(desk.url, "SELECT * FROM messages")
+    (message,) = read_rows(writer_client.url, "SELECT * FROM messages")
     assert (message["delivery_id"], message["position"], message["outcome"]) == (lost, 0, "applied")
-    assert read_rows(desk.url, "SELECT * FROM sightings UNION ALL SELECT * FROM sightings") == []
-    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
-    check_again_changes_nothing(desk, lost, sources=FIXED)
-    check_again_changes_nothing(desk, lost, sources=FIXED, force=True)
+    assert read_rows(writer_client.url, "SELECT * FROM sightings UNION ALL SELECT * FROM sightings") == []
+    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
+    check_again_changes_nothing(writer_client, lost, sources=FIXED)
+    check_again_changes_nothing(writer_client, lost, sources=FIXED, force=True)
 
 
-def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(desk: WriterClient) -> None:
+def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(writer_client: WriterClient) -> None:
     body = package(odd_name="P1", entry_date_time="2025-05-01T10:00:00")
-    lost = desk.call(body, SOURCES[1])
-    desk.call(body, FIXED[1])
-    before = contents(desk.url)
-    assert verdicts(desk.replay(lost, sources=FIXED)) == [("quarantined unmapped", "duplicate")]
-    assert differing(before, contents(desk.url)) == {"sightings", "quarantine", "deliveries"}
-    check_again_changes_nothing(desk, lost, sources=FIXED)
+    lost = writer_client.call(body, SOURCES[1])
+    writer_client.call(body, FIXED[1])
+    before = contents(writer_client.url)
+    assert verdicts(writer_client.replay(lost, sources=FIXED)) == [("quarantined unmapped", "duplicate")]
+    assert differing(before, contents(writer_client.url)) == {"sightings", "quarantine", "deliveries"}
+    check_again_changes_nothing(writer_client, lost, sources=FIXED)
 
 
-def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(desk: WriterClient) -> None:
+def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(writer_client: WriterClient) -> None:
     came = delivery(ship24.body(ship24.item("m", "t"), 5))
-    desk.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
-    replayed = desk.replay(came.id)
+    writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
+    replayed = writer_client.replay(came.id)
     assert verdicts(replayed) == [("-", "applied"), ("-", "quarantined not_an_object")]
-    (row,) = read_rows(desk.url, "SELECT * FROM deliveries")
+    (row,) = read_rows(writer_client.url, "SELECT * FROM deliveries")
     assert (row["outcome"], row["status"], row["received"], row["applied"], row["quarantined"]) == ("unreadable", 422, 2, 1, 1)
-    check_again_changes_nothing(desk, came.id)
-    check_again_changes_nothing(desk, came.id, force=True)
+    check_again_changes_nothing(writer_client, came.id)
+    check_again_changes_nothing(writer_client, came.id, force=True)
 
 
-def test_a_body_that_still_cannot_be_read_says_why(desk: WriterClient) -> None:
-    lost = desk.call(b"{")
-    before = contents(desk.url)
-    replayed = desk.replay(lost)
+def test_a_body_that_still_cannot_be_read_says_why(writer_client: WriterClient) -> None:
+    lost = writer_client.call(b"{")
+    before = contents(writer_client.url)
+    replayed = writer_client.replay(lost)
     assert replayed.items == ()
     assert replayed.problem is not None
     assert replayed.problem.startswith("The body must be JSON")
-    assert differing(before, contents(desk.url)) == set()
+    assert differing(before, contents(writer_client.url)) == set()
 
 
-def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(desk: WriterClient) -> None:
-    poison(desk.url)
-    lost = desk.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
-    assert {row["reason"] for row in read_rows(desk.url, "SELECT reason FROM quarantine")} == {"undecidable"}
-    heal = "DROP TRIGGER poison" if desk.database.is_sqlite else "DROP TRIGGER poison ON messages"
-    change(desk.url, heal)
-    assert verdicts(desk.replay(lost)) == [("quarantined undecidable", "applied")] * 2
-    assert {row["message_id"] for row in read_rows(desk.url, "SELECT * FROM messages")} == {"poison", "fine"}
-    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
-    check_again_changes_nothing(desk, lost)
+def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(writer_client: WriterClient) -> None:
+    poison(writer_client.url)
+    lost = writer_client.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
+    assert {row["reason"] for row in read_rows(writer_client.url, "SELECT reason FROM quarantine")} == {"undecidable"}
+    heal = "DROP TRIGGER poison" if writer_client.database.is_sqlite else "DROP TRIGGER poison ON messages"
+    change(writer_client.url, heal)
+    assert verdicts(writer_client.replay(lost)) == [("quarantined undecidable", "applied")] * 2
+    assert {row["message_id"] for row in read_rows(writer_client.url, "SELECT * FROM messages")} == {"poison", "fine"}
+    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
+    check_again_changes_nothing(writer_client, lost)
 
 
-def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(desk: WriterClient) -> None:
-    desk.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
-    early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
-    check_again_changes_nothing(desk, early)
-    replayed = desk.replay(early, force=True)
+def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_client: WriterClient) -> None:
+    writer_client.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
+    early = writer_client.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
+    check_again_changes_nothing(writer_client, early)
+    replayed = writer_client.replay(early, force=True)
     assert verdicts(replayed) == [("quarantined implausible_future", "applied")]
     (moved,) = replayed.trackers
     assert moved.before is not None
     assert (moved.before.status_milestone, moved.after.status_milestone) == ("in_transit", "delivered")
     assert moved.after.latest_occurrence == FAR_AHEAD
-    message = read_rows(desk.url, "SELECT * FROM messages WHERE message_id = 'm1'")[0]
+    message = read_rows(writer_client.url, "SELECT * FROM messages WHERE message_id = 'm1'")[0]
     assert (message["outcome"], message["reason"], message["delivery_id"]) == ("applied", None, early)
-    assert read_rows(desk.url, "SELECT id FROM quarantine") == []
-    (event,) = read_rows(desk.url, "SELECT * FROM events WHERE event_id = 'e1'")
+    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
+    (event,) = read_rows(writer_client.url, "SELECT * FROM events WHERE event_id = 'e1'")
     assert (event["outcome"], event["move"], event["old_status_milestone"]) == ("applied", 2, "in_transit")
-    waiting = read_rows(desk.url, "SELECT * FROM dispatches WHERE event_id = 'e1'")
+    waiting = read_rows(writer_client.url, "SELECT * FROM dispatches WHERE event_id = 'e1'")
     assert [(row["target"], row["move"]) for row in waiting] == [("all", 2)]
-    check_again_changes_nothing(desk, early, force=True)
+    check_again_changes_nothing(writer_client, early, force=True)
 
 
-def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(desk: WriterClient) -> None:
+def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(writer_client: WriterClient) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD), ship24.event("e3", "yesterday")]
-    mixed = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events)))
-    replayed = desk.replay(mixed, force=True)
+    mixed = writer_client.call(
+        ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events))
+    )
+    replayed = writer_client.replay(mixed, force=True)
     assert verdicts(replayed) == [("applied", "applied"), ("stale older", "applied")]
-    timeline = {row["event_id"]: row["outcome"] for row in read_rows(desk.url, "SELECT event_id, outcome FROM events")}
+    timeline = {row["event_id"]: row["outcome"] for row in read_rows(writer_client.url, "SELECT event_id, outcome FROM events")}
     assert timeline == {"e0": "applied", "e1": "stale", "e2": "applied"}
-    (left,) = read_rows(desk.url, "SELECT * FROM quarantine")
+    (left,) = read_rows(writer_client.url, "SELECT * FROM quarantine")
     assert (left["event_position"], left["reason"]) == (2, "bad_occurrence")
-    check_again_changes_nothing(desk, mixed, force=True)
+    check_again_changes_nothing(writer_client, mixed, force=True)
 
 
-def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(desk: WriterClient) -> None:
+def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(writer_client: WriterClient) -> None:
     statuses = [
         {"manifest_id": 7, "status": status, "status_date": day} for status, day in (("A", "2062-01-01"), ("B", "2062-01-02"))
     ]
-    early = desk.call(json.dumps(statuses).encode(), SOURCES[2])
-    assert verdicts(desk.replay(early, force=True)) == [("quarantined implausible_future", "applied")] * 2
-    assert {row["event_id"] for row in read_rows(desk.url, "SELECT event_id FROM events")} == {f"{early}:0", f"{early}:1"}
-    check_again_changes_nothing(desk, early, force=True)
+    early = writer_client.call(json.dumps(statuses).encode(), SOURCES[2])
+    assert verdicts(writer_client.replay(early, force=True)) == [("quarantined implausible_future", "applied")] * 2
+    assert {row["event_id"] for row in read_rows(writer_client.url, "SELECT event_id FROM events")} == {
+        f"{early}:0",
+        f"{early}:1",
+    }
+    check_again_changes_nothing(writer_client, early, force=True)
 
 
-def test_force_obeys_the_order_of_events(desk: WriterClient) -> None:
-    early = desk.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
-    later = desk.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
-    assert verdicts(desk.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
-    assert verdicts(desk.replay(early, force=True)) == [("quarantined implausible_future", "stale older")]
-    (tracker,) = read_rows(desk.url, "SELECT * FROM trackers")
+def test_force_obeys_the_order_of_events(writer_client: WriterClient) -> None:
+    early = writer_client.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
+    later = writer_client.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
+    assert verdicts(writer_client.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
+    assert verdicts(writer_client.replay(early, force=True)) == [("quarantined implausible_future", "stale older")]
+    (tracker,) = read_rows(writer_client.url, "SELECT * FROM trackers")
     assert (tracker["latest_event_id"], tracker["moves"]) == ("e2", 1)
 
 
-def test_a_copy_of_a_message_in_quarantine_stays_a_copy(desk: WriterClient) -> None:
+def test_a_copy_of_a_message_in_quarantine_stays_a_copy(writer_client: WriterClient) -> None:
     item = ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])
-    first, copy = desk.call(ship24.body(item)), desk.call(ship24.body(item))
-    check_again_changes_nothing(desk, copy, force=True)
-    assert desk.replay(first, force=True).changed is True
+    first, copy = writer_client.call(ship24.body(item)), writer_client.call(ship24.body(item))
+    check_again_changes_nothing(writer_client, copy, force=True)
+    assert writer_client.replay(first, force=True).changed is True
 
 
-def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(desk: WriterClient) -> None:
+def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_client: WriterClient) -> None:
     body = ship24.body(ship24.item("m", "t"))
     came = take(SOURCES[0], delivery(body))
-    desk.keep_submission(came._replace(messages=(came.messages[0]._replace(tracker_id=None, flaw="missing_tracker_id"),)))
-    assert desk.replay(came.delivery.id).changed is False
-    assert verdicts(desk.replay(came.delivery.id, force=True)) == [("quarantined missing_tracker_id", "applied")]
-    (message,) = read_rows(desk.url, "SELECT * FROM messages")
+    writer_client.keep_submission(
+        came._replace(messages=(came.messages[0]._replace(tracker_id=None, flaw="missing_tracker_id"),))
+    )
+    assert writer_client.replay(came.delivery.id).changed is False
+    assert verdicts(writer_client.replay(came.delivery.id, force=True)) == [("quarantined missing_tracker_id", "applied")]
+    (message,) = read_rows(writer_client.url, "SELECT * FROM messages")
     assert (message["tracker_id"], message["outcome"]) == ("t", "applied")
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_dry_run_tells_all_and_changes_nothing(desk: WriterClient, force: bool) -> None:
+def test_a_dry_run_tells_all_and_changes_nothing(writer_client: WriterClient, force: bool) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD)]
     ids = [
-        desk.call(ship24.body(ship24.item("m1", "t", events), 7)),
-        desk.call(package(odd_name="P1", manifest_id=4), SOURCES[1]),
+        writer_client.call(ship24.body(ship24.item("m1", "t", events), 7)),
+        writer_client.call(package(odd_name="P1", manifest_id=4), SOURCES[1]),
     ]
     for delivery_id in ids:
-        before = contents(desk.url)
-        foretold = desk.replay(delivery_id, force=force, dry_run=True, sources=FIXED)
-        assert differing(before, contents(desk.url)) == set()
-        assert desk.replay(delivery_id, force=force, sources=FIXED) == foretold
+        before = contents(writer_client.url)
+        foretold = writer_client.replay(delivery_id, force=force, dry_run=True, sources=FIXED)
+        assert differing(before, contents(writer_client.url)) == set()
+        assert writer_client.replay(delivery_id, force=force, sources=FIXED) == foretold
 
 
-def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(desk: WriterClient) -> None:
+def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(writer_client: WriterClient) -> None:
     """Neither has a time, so their arrival decides; and the later word on the manifest stays."""
-    lost = desk.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
-    desk.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
-    assert verdicts(desk.replay(lost, sources=FIXED)) == [("quarantined unmapped", "stale older")]
-    (link,) = read_rows(desk.url, "SELECT * FROM links")
+    lost = writer_client.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
+    writer_client.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
+    assert verdicts(writer_client.replay(lost, sources=FIXED)) == [("quarantined unmapped", "stale older")]
+    (link,) = read_rows(writer_client.url, "SELECT * FROM links")
     assert link["manifest"] == "manifest:M2"
-    (delivery_row,) = read_rows(desk.url, "SELECT * FROM deliveries WHERE id = :id", id=lost)
-    event = read_rows(desk.url, "SELECT * FROM events WHERE outcome = 'stale'")[0]
+    (delivery_row,) = read_rows(writer_client.url, "SELECT * FROM deliveries WHERE id = :id", id=lost)
+    event = read_rows(writer_client.url, "SELECT * FROM events WHERE outcome = 'stale'")[0]
     assert event["received_at"] == delivery_row["received_at"]
 
 
-def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: WriterClient) -> None:
+def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: WriterClient) -> None:
     refused = Delivery(*delivery(b"")._replace(id="refused"))
-    desk.keep_submission(Submission(refused, error=NotFound("Off.")))
-    pruned = desk.call(ship24.single())
-    change(desk.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
+    writer_client.keep_submission(Submission(refused, error=NotFound("Off.")))
+    pruned = writer_client.call(ship24.single())
+    change(writer_client.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
     for delivery_id, kind, words in (
         ("nothing-like-it", NotFound, "no delivery"),
         ("a\0b", NotFound, "no delivery"),
@@ -274,16 +285,18 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(desk: WriterClient
         (pruned, UnexpectedShape, "no longer kept"),
     ):
         with pytest.raises(kind, match=words):
-            desk.replay(delivery_id)
+            writer_client.replay(delivery_id)
 
 
-def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(desk: WriterClient) -> None:
-    lost = desk.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
-    submission = take_again(SOURCES, read_kept(desk.database, lost))
-    change(desk.url, "DELETE FROM bodies")
+def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: WriterClient) -> None:
+    lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
+    submission = take_again(SOURCES, read_kept(writer_client.database, lost))
+    change(writer_client.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="no longer kept"):
-        desk.transactions.run(lambda connection: desk.upkeep.replay(connection, submission, ReplayOptions(MICROS, force=True)))
-    assert read_rows(desk.url, "SELECT event_id FROM events") == []
+        writer_client.transactions.run(
+            lambda connection: writer_client.writer_commands.replay(connection, submission, ReplayOptions(MICROS, force=True))
+        )
+    assert read_rows(writer_client.url, "SELECT event_id FROM events") == []
 
 
 def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:
@@ -296,7 +309,7 @@ def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         submission = take_again(SOURCES, read_kept(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
-            first = one.upkeep.replay(connection, submission, ReplayOptions(MICROS, force=True))
+            first = one.writer_commands.replay(connection, submission, ReplayOptions(MICROS, force=True))
             second = thread.submit(other.replay, early, force=True)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second one waits")
         assert verdicts(first) == [("quarantined implausible_future", "applied")]

@@ -59,10 +59,10 @@ class Shop:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.database = store.database
-        self._upkeep = WriterCommands(store.database)
+        self._writer_commands = WriterCommands(store.database)
 
     def do(self, name: str, *arguments: Any) -> Any:
-        return self.store.transactions.run(lambda connection: getattr(self._upkeep, name)(connection, *arguments))
+        return self.store.transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
 
     def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
         """Prune to the end, as the service does."""
@@ -71,7 +71,7 @@ class Shop:
         while (order := run.next_order()) is not None:
             run.note(self.do("prune", "mark", now, order.kind, order.edge, size or order.size))
         self.do("release_pruning", "mark")
-        return run.went
+        return run.removed
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in read_rows(self.store.database.url.render_as_string(hide_password=False), query)]
@@ -168,7 +168,7 @@ def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
     assert run.next_order() == PruneStep("refused", 7, 20)
     run.note(PruneBatch(0, 0, 0, more=False))
     assert run.next_order() is None
-    assert run.went == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
+    assert run.removed == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
     assert (run.slices, run.longest_seconds) == (3, TARGET_SECONDS * 2)
 
 
@@ -257,8 +257,8 @@ def test_slices_of_every_size_leave_nothing_behind(shop: Shop, size: int) -> Non
         shop.refuse(outcome="unreadable" if place % 3 else "refused")
     shop.prune({"quarantine": LATER}, size=size)
     shop.keep_late(ship24.body("one more"))  # behind rows that are empty by now
-    went = shop.prune(dict.fromkeys(KINDS, LATER), size=size)
-    assert {kind: gone.rows for kind, gone in went.items()} == {"bodies": 15, "quarantine": 1, "refused": 3, "dead_changes": 0}
+    removed = shop.prune(dict.fromkeys(KINDS, LATER), size=size)
+    assert {kind: gone.rows for kind, gone in removed.items()} == {"bodies": 15, "quarantine": 1, "refused": 3, "dead_changes": 0}
     assert shop.count("bodies") == 0
     assert count_rows(shop.database) == dict.fromkeys(KINDS, 0)
 

@@ -68,24 +68,24 @@ def left(store: Store) -> dict[DispatchRow, int]:
 
 def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, int]:
     """Prune to the end; return what went, and the most rows that one step took."""
-    upkeep, most = WriterCommands(store.database), 0
-    store.transactions.run(lambda connection: upkeep.claim_pruning(connection, "mark", NOW))
+    writer_commands, most = WriterCommands(store.database), 0
+    store.transactions.run(lambda connection: writer_commands.claim_pruning(connection, "mark", NOW))
     run = Run({"dead_changes": EDGE}, running)
     while (order := run.next_order()) is not None:
         ordered = order._replace(size=size)
-        done = store.transactions.run(lambda connection, o=ordered: upkeep.prune(connection, "mark", NOW, *o))  # type: ignore[misc]
+        done = store.transactions.run(lambda connection, o=ordered: writer_commands.prune(connection, "mark", NOW, *o))  # type: ignore[misc]
         most = max(most, done.units)
         run.note(done)
-    store.transactions.run(lambda connection: upkeep.release_pruning(connection, "mark"))
-    return run.went["dead_changes"], most
+    store.transactions.run(lambda connection: writer_commands.release_pruning(connection, "mark"))
+    return run.removed["dead_changes"], most
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
 def test_what_waits_for_nobody_goes_by_its_age_and_what_is_behind_comes_due(store: Store, size: int) -> None:
     put(store, [*GO, *STAY, *NEXT])
     assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Removed(len(GO))}
-    went, most = prune(store, size, RUNNING)
-    assert (went.rows, most <= size) == (len(GO), True)
+    removed, most = prune(store, size, RUNNING)
+    assert (removed.rows, most <= size) == (len(GO), True)
     expected = {row: row.due_at for row in STAY} | dict.fromkeys(NEXT, EDGE)
     assert left(store) == expected
     assert prune(store, size, RUNNING)[0] == Removed(), "and each round begins anew"
@@ -110,8 +110,8 @@ def test_what_waits_for_a_target_that_only_another_process_knows_stays(store: St
 
 def test_a_target_that_is_served_again_keeps_what_waits(store: Store) -> None:
     put(store, [*GO, *STAY])
-    upkeep = WriterCommands(store.database)
-    store.transactions.run(lambda connection: upkeep.resume_target(connection, "stopped"))
+    writer_commands = WriterCommands(store.database)
+    store.transactions.run(lambda connection: writer_commands.resume_target(connection, "stopped"))
     prune(store, 2, ["shop", "stopped", "removed", "zz removed too"])
     assert len(left(store)) == len(GO) + len(STAY)
 

@@ -77,8 +77,8 @@ def try_ship24(running: Service) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert [report[name]["count"] for name in ("lost", "doubled", "wrong")] == [0, 0, 0]
-    truths = sum(tracker.truth is not None for tracker in make_plan("ship24", 1, RUN, TrafficShape(100)).trackers)
-    assert report["wrong"]["how"] == f"{truths} trackers asked, {truths} compared by the ops API"
+    expected_states = sum(tracker.expected is not None for tracker in make_plan("ship24", 1, RUN, TrafficShape(100)).trackers)
+    assert report["wrong"]["how"] == f"{expected_states} trackers asked, {expected_states} compared by the ops API"
     assert (report["head"], report["test_call"]) == ("200", "200")
     assert report["messages"]["outcomes"].keys() == {"applied", "stale", "duplicate", "recorded"}
     assert report["messages"]["accepted"] == report["messages"]["sent"]

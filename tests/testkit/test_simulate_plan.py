@@ -46,25 +46,27 @@ def items_of(plan: TrafficPlan) -> list[dict[str, Any]]:
 
 def decide(plan: TrafficPlan, calls: Sequence[PlannedDelivery]) -> tuple[BatchState, dict[str, list[str]]]:
     """Have our own rules decide calls in this order; return what is known then, and the verdicts of each message."""
-    bench = BatchState(timedelta(hours=48), NOW)
+    batch_state = BatchState(timedelta(hours=48), NOW)
     verdicts: dict[str, list[str]] = {}
     for number, call in enumerate(calls):
         source = SOURCES[plan.kind(call)]
         body = plan.body(call)
         at = to_micros(NOW) + number
         delivery = Delivery(f"d{number}", source.name, source.kind, "POST", source.path, at, "", "", None, None, (), body)
-        for message_id, verdict in bench.decide(delivery, source.split(body)).messages:
+        for message_id, verdict in batch_state.decide(delivery, source.split(body)).messages:
             verdicts.setdefault(str(message_id), []).append(verdict.outcome)
-    return bench, verdicts
+    return batch_state, verdicts
 
 
-def known(bench: BatchState, truth: ExpectedState) -> ExpectedState:
-    state = bench.trackers[truth.source, truth.tracker_id]
+def known(batch_state: BatchState, expected: ExpectedState) -> ExpectedState:
+    state = batch_state.trackers[expected.source, expected.tracker_id]
     kept = frozenset(
-        event for source, tracker, event in bench.timelines.standing if (source, tracker) == (truth.source, truth.tracker_id)
+        event
+        for source, tracker, event in batch_state.timelines.standing
+        if (source, tracker) == (expected.source, expected.tracker_id)
     )
     latest = (state.status, state.status_milestone, str(state.latest_occurrence), str(state.latest_event_id))
-    return ExpectedState(truth.source, truth.tracker_id, *latest, kept)
+    return ExpectedState(expected.source, expected.tracker_id, *latest, kept)
 
 
 @both_sources
@@ -206,10 +208,10 @@ def test_times_of_a_life_stand_in_one_order_without_a_circle(seed: int, form: st
 def test_in_any_order_our_own_rules_come_to_the_truth(source: str, seed: int, data: st.DataObject) -> None:
     plan = make_plan(source, seed, RUN, TrafficShape(calls=data.draw(st.integers(1, 25)), group=data.draw(st.integers(1, 12))))
     traffic = data.draw(st.permutations(plan.traffic))
-    bench, verdicts = decide(plan, traffic)
-    truths = [tracker.truth for tracker in plan.trackers if tracker.truth is not None]
-    assert [known(bench, truth) for truth in truths] == truths
-    assert not bench.quarantined
+    batch_state, verdicts = decide(plan, traffic)
+    expected_states = [tracker.expected for tracker in plan.trackers if tracker.expected is not None]
+    assert [known(batch_state, expected) for expected in expected_states] == expected_states
+    assert not batch_state.quarantined
     for message in plan.messages:
         told = verdicts.get(message.id, [])
         assert sum(verdict != "duplicate" for verdict in told) <= 1

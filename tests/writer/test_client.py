@@ -16,8 +16,8 @@ from tests.harness.service import DEADLINE_SECONDS
 _FOR_EVER = 3600.0  # what the desk would wait for a reply
 
 
-async def _lose(desk: WriterClient, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
-    await desk.open(ours)
+async def _lose(writer_client: WriterClient, lost: asyncio.Event, ours: socket.socket, theirs: socket.socket) -> None:
+    await writer_client.open(ours)
     theirs.close()
     await asyncio.wait_for(lost.wait(), DEADLINE_SECONDS)
 
@@ -25,26 +25,26 @@ async def _lose(desk: WriterClient, lost: asyncio.Event, ours: socket.socket, th
 async def _use_and_close() -> tuple[int, str]:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
-    desk = WriterClient(10, _FOR_EVER, lost.set, Counters())
-    await _lose(desk, lost, ours, theirs)
+    writer_client = WriterClient(10, _FOR_EVER, lost.set, Counters())
+    await _lose(writer_client, lost, ours, theirs)
     call = submission(ship24.single())
-    answer = await asyncio.wait_for(desk.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
+    answer = await asyncio.wait_for(writer_client.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
     with pytest.raises(StorageUnavailable) as refused:
-        await asyncio.wait_for(desk.do("tidy"), DEADLINE_SECONDS)
-    await asyncio.wait_for(desk.close(), DEADLINE_SECONDS)  # there is a refused call to count, and nobody to tell
+        await asyncio.wait_for(writer_client.do("tidy"), DEADLINE_SECONDS)
+    await asyncio.wait_for(writer_client.close(), DEADLINE_SECONDS)  # there is a refused call to count, and nobody to tell
     return answer.status, refused.value.message
 
 
 async def _fail_to_read_one() -> dict[str, bool]:
     ours, theirs = socket.socketpair()
-    desk = WriterClient(10, 0.01, lambda: None, Counters())
-    await desk.open(ours)
+    writer_client = WriterClient(10, 0.01, lambda: None, Counters())
+    await writer_client.open(ours)
     with pytest.raises(ZeroDivisionError):
-        await desk.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        await writer_client.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(StorageUnavailable):
-        await desk.do("tidy")  # nobody replies: it ends when the call before it would have been late
-    health = desk.health()
-    await desk.close()
+        await writer_client.do("tidy")  # nobody replies: it ends when the call before it would have been late
+    health = writer_client.health()
+    await writer_client.close()
     theirs.close()
     return health
 
@@ -61,15 +61,15 @@ def test_after_the_loss_of_the_writing_process_nobody_waits_for_it() -> None:
 
 async def _take_reply(replies: Replies) -> Counters:
     ours, theirs = socket.socketpair()
-    tally = Counters()
-    desk = WriterClient(10, _FOR_EVER, lambda: None, tally)
-    await desk.open(ours)
-    order = asyncio.create_task(desk.do("tidy"))
+    counters = Counters()
+    writer_client = WriterClient(10, _FOR_EVER, lambda: None, counters)
+    await writer_client.open(ours)
+    order = asyncio.create_task(writer_client.do("tidy"))
     theirs.sendall(b"".join(pack(replies)))
     await asyncio.wait_for(order, DEADLINE_SECONDS)
-    await desk.close()
+    await writer_client.close()
     theirs.close()
-    return tally
+    return counters
 
 
 def test_the_log_lines_that_the_writing_process_has_dropped_are_known_here() -> None:

@@ -57,12 +57,19 @@ class Reading:
     def __init__(self) -> None:
         self.read_here: list[int] = []
         source = Source("ship24", "tracking", SHIP24, self._split, b"")
-        gate = AccessPolicy((Secret("t", TOKEN),), (), AddressPolicy.OFF)
-        door = RequestGuard(
-            "ship24", "tracking", SHIP24, ("POST",), gate, ClientResolver((), HeaderReader([]), SetupWindows(_know_no_windows))
+        access_policy = AccessPolicy((Secret("t", TOKEN),), (), AddressPolicy.OFF)
+        request_guard = RequestGuard(
+            "ship24",
+            "tracking",
+            SHIP24,
+            ("POST",),
+            access_policy,
+            ClientResolver((), HeaderReader([]), SetupWindows(_know_no_windows)),
         )
-        self._desk = WriterClient(1000, 60, lambda: None, Counters())
-        self._webhook = WebhookEndpoint(source, door, BodyReader(_LIMIT, MemoryBudget(8 * _LIMIT)), self._desk, ())
+        self._writer_client = WriterClient(1000, 60, lambda: None, Counters())
+        self._webhook = WebhookEndpoint(
+            source, request_guard, BodyReader(_LIMIT, MemoryBudget(8 * _LIMIT)), self._writer_client, ()
+        )
         self._unpacker = Unpacker()
 
     def _split(self, content: bytes) -> list[Message]:
@@ -73,7 +80,7 @@ class Reading:
         """Post a body; return what the writing process gets."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        await self._desk.open(ours)
+        await self._writer_client.open(ours)
         scope = {
             "method": "POST",
             "client": ("127.0.0.1", 1),
@@ -128,8 +135,8 @@ def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, head
 async def _count_read_in_a_turn(calls: int) -> Counter[int]:
     """Return how many calls were read in each turn of the loop, where all of them came at once."""
     ours, theirs = socket.socketpair()
-    desk = WriterClient(calls, 60, lambda: None, Counters())
-    await desk.open(ours)
+    writer_client = WriterClient(calls, 60, lambda: None, Counters())
+    await writer_client.open(ours)
     loop = asyncio.get_running_loop()
     turn, read_in = 0, Counter[int]()
 
@@ -146,7 +153,7 @@ async def _count_read_in_a_turn(calls: int) -> Counter[int]:
     source = Source("ship24", "tracking", SHIP24, ship24.split, b"")
     loop.call_soon(count_turns)
     content = padded(MAX_READ_HERE_BYTES)
-    waiting = [asyncio.create_task(desk.keep(call, partial(read, call))) for call in [delivery(content)] * calls]
+    waiting = [asyncio.create_task(writer_client.keep(call, partial(read, call))) for call in [delivery(content)] * calls]
     with theirs:
         theirs.setblocking(False)
         while sum(read_in.values()) < calls:
@@ -165,13 +172,13 @@ class Ordering:
     """A desk whose writing process is the test: it sees what an order hands on, and replies with a failure."""
 
     def __init__(self) -> None:
-        self.desk = WriterClient(1000, 60, lambda: None, Counters())
+        self.writer_client = WriterClient(1000, 60, lambda: None, Counters())
 
     async def see(self, order: Callable[[], Awaitable[object]]) -> Do:
         """Return the first message that an order causes."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        await self.desk.open(ours)
+        await self.writer_client.open(ours)
         call = asyncio.ensure_future(order())
         unpacker, handed = Unpacker(), list[Any]()
         with theirs:
@@ -190,7 +197,7 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
         (kept,) = store.keep(content)
     delivery_id = json.loads(kept.body)["delivery_id"]
     ordering, database = Ordering(), Database(sqlite_url)
-    replayer = StoredReplay(Reader(database), ordering.desk, database)
+    replayer = StoredReplay(Reader(database), ordering.writer_client, database)
     order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
     done = asyncio.run(ordering.see(order))
     database.close()

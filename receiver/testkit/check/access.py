@@ -23,7 +23,7 @@ def in_query() -> Case:
 
 def access_cases() -> tuple[Case, ...]:
     """Return the cases, the first one being HEAD."""
-    return (*_reach(), *_entrance())
+    return (*_reach(), *_login())
 
 
 def _reach() -> tuple[Case, ...]:
@@ -53,7 +53,7 @@ def _reach() -> tuple[Case, ...]:
     )
 
 
-def _entrance() -> tuple[Case, ...]:
+def _login() -> tuple[Case, ...]:
     return (
         _access("no token", "POST without an Authorization header", "none"),
         _access("wrong token", "POST with a token that was made up", "wrong"),

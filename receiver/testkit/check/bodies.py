@@ -148,7 +148,7 @@ def _words() -> tuple[Case, ...]:
             "letters and digits",
             "other scripts, an emoji, leading zeros, a number of 40 digits",
             TRACKERS,
-            lambda p: [body(_many_letters(p))],
+            lambda p: [body(_many_characters(p))],
         ),
     )
 
@@ -268,7 +268,7 @@ def _opaque(parcels: Parcels) -> Item:
     return item
 
 
-def _many_letters(parcels: Parcels) -> Item:
+def _many_characters(parcels: Parcels) -> Item:
     item = parcels.item("letters", events=[parcels.event("letters", status=_LETTERS, location="東京")])
     item["tracker"] |= {"clientTrackerId": "000123", "shipmentReference": f"{'0123456789' * 4}"}
     item["shipment"]["recipient"] |= {"name": "Łukasz Ørsted", "postCode": "00042"}

@@ -75,7 +75,7 @@ class Names:
         return f"{self.run}-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"
 
 
-def draw_life(rng: Random, names: Names, number: int) -> Journey:
+def draw_journey(rng: Random, names: Names, number: int) -> Journey:
     """Return the life of the parcel with this number: four in a row begin with each form of a time."""
     course = _COURSES[number % len(_COURSES)]
     times = draw_times(rng, len(course), FORMS[number % len(FORMS)])

@@ -82,4 +82,4 @@ def _ask(story: TrackerScript, place: int, messages: list[PlannedMessage]) -> Pl
     for told in (story.older, story.newer):
         numbers.append(len(messages) if told is not None else None)
         messages += [PlannedMessage(told, place)] if told is not None else []
-    return PlannedTracker(story.truth, *numbers)
+    return PlannedTracker(story.expected, *numbers)

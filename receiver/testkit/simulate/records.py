@@ -44,7 +44,7 @@ class TrackerScript(NamedTuple):
     """
 
     told: tuple[SentMessage, ...]
-    truth: ExpectedState | None
+    expected: ExpectedState | None
     older: SentMessage | None
     newer: SentMessage | None
 
@@ -64,7 +64,7 @@ class PlannedMessage(NamedTuple):
 class PlannedTracker(NamedTuple):
     """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer."""
 
-    truth: ExpectedState | None
+    expected: ExpectedState | None
     older: int | None
     newer: int | None
 

@@ -137,6 +137,6 @@ def _examples(plan: TrafficPlan, found: Findings) -> list[dict[str, str]]:
         for number, why in list(numbers.items())[: _EXAMPLES // 2]
     ]
     for place, why in list(found.wrong.items())[: _EXAMPLES // 2]:
-        truth = plan.trackers[place].truth
-        examples.append({"what": "wrong", "id": truth.tracker_id if truth else "", "why": why})
+        expected = plan.trackers[place].expected
+        examples.append({"what": "wrong", "id": expected.tracker_id if expected else "", "why": why})
     return examples

@@ -63,12 +63,12 @@ class Shiipp:
         told = tuple(self._write(subject, *each) for each in happened)
         time, status = happened[-1]
         if kind == "new-package":
-            truth = ExpectedState("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
-            return TrackerScript(told, truth, None, None)  # it is logged only once
+            expected = ExpectedState("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
+            return TrackerScript(told, expected, None, None)  # it is logged only once
         events = frozenset(each.id for each in told)
-        truth = ExpectedState("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
+        expected = ExpectedState("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
         older, newer = self._write(subject, time.moved(-1), "draft"), self._write(subject, time.moved(1), "completed")
-        return TrackerScript(told, truth, older, newer)
+        return TrackerScript(told, expected, older, newer)
 
     def _write(self, subject: Subject, time: WrittenTime, status: str) -> SentMessage:
         """Write a message; its id is what our rules name it and its event."""

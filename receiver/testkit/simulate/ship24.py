@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from receiver.testkit.simulate.lives import Journey, JourneyEvent, Names, draw_life
+from receiver.testkit.simulate.lives import Journey, JourneyEvent, Names, draw_journey
 from receiver.testkit.simulate.records import ExpectedState, SentMessage, TrackerScript, write_item
 
 _NINE = 9  # in one item of an official example, newest first
@@ -33,47 +33,47 @@ class Ship24:
 
     def tell(self, number: int, room: int) -> TrackerScript:
         """Return what is told of the parcel with this number, in at most `room` messages."""
-        life = draw_life(self._rng, self._names, number)
-        items = list(self._tell(life))[:room]
+        journey = draw_journey(self._rng, self._names, number)
+        items = list(self._tell(journey))[:room]
         times = Counter(event.id for item in items for event in item.events)
         told = tuple(item.told._replace(echoed=_is_echoed(item, times)) for item in items)
-        happened = [event for event in life.events if event.id in times]
+        happened = [event for event in journey.events if event.id in times]
         if not happened:
             return TrackerScript(told, None, None, None)
         last = happened[-1]
-        truth = ExpectedState("ship24", life.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
-        return TrackerScript(told, truth, self._ask(life, last, -1), self._ask(life, last, 1))
+        expected = ExpectedState("ship24", journey.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
+        return TrackerScript(told, expected, self._ask(journey, last, -1), self._ask(journey, last, 1))
 
-    def _ask(self, life: Journey, last: JourneyEvent, steps: int) -> SentMessage:
+    def _ask(self, journey: Journey, last: JourneyEvent, steps: int) -> SentMessage:
         """Return a new message with an event of its own, just newer (1) or just older (-1) than the last one."""
-        return self._write(life, (JourneyEvent(self._names.draw(), last.time.moved(steps), last.step),)).told
+        return self._write(journey, (JourneyEvent(self._names.draw(), last.time.moved(steps), last.step),)).told
 
-    def _tell(self, life: Journey) -> Iterator[_Item]:
+    def _tell(self, journey: Journey) -> Iterator[_Item]:
         rng = self._rng
         if rng.random() < 0.15:
-            yield self._write(life, ())
-        left = list(life.events)
-        if len(left) > _NINE and (life.number % 2 == 0 or rng.random() < 0.3):
+            yield self._write(journey, ())
+        left = list(journey.events)
+        if len(left) > _NINE and (journey.number % 2 == 0 or rng.random() < 0.3):
             nine, left = left[:_NINE], left[_NINE:]
-            yield self._write(life, nine)
+            yield self._write(journey, nine)
         while left:
             count = 2 if rng.random() < 0.15 else 1
             some, left = left[:count], left[count:]
-            before = life.events.index(some[0]) - 1
-            known = [life.events[before]] if before >= 0 and rng.random() < 0.15 else []
-            yield self._write(life, some, known)
-        if life.number % 2 or rng.random() < 0.2:
-            yield self._prove(life)
+            before = journey.events.index(some[0]) - 1
+            known = [journey.events[before]] if before >= 0 and rng.random() < 0.15 else []
+            yield self._write(journey, some, known)
+        if journey.number % 2 or rng.random() < 0.2:
+            yield self._prove(journey)
 
-    def _write(self, life: Journey, events: Sequence[JourneyEvent], known: Sequence[JourneyEvent] = ()) -> _Item:
+    def _write(self, journey: Journey, events: Sequence[JourneyEvent], known: Sequence[JourneyEvent] = ()) -> _Item:
         """Write an item: its events stand newest first, those that are known already too."""
         rng, newest = self._rng, events[-1] if events else None
         metadata = self._metadata(newest)
         if rng.random() < 0.8:
             metadata["topic"] = "tracking/events"  # else it is absent, as in older bodies
-        item: dict[str, Any] = {"metadata": metadata, "tracker": self._tracker(life)}
-        item["shipment"] = None if rng.random() < 0.1 else self._shipment(life, newest)
-        item["events"] = [self._event(life, event) for event in (*reversed(events), *known)]
+        item: dict[str, Any] = {"metadata": metadata, "tracker": self._tracker(journey)}
+        item["shipment"] = None if rng.random() < 0.1 else self._shipment(journey, newest)
+        item["events"] = [self._event(journey, event) for event in (*reversed(events), *known)]
         item["statistics"] = {"timestamps": {"infoReceivedDatetime": None, "deliveredDatetime": None}}
         return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)), (*events, *known))
 
@@ -83,13 +83,16 @@ class Ship24:
         clock = f"{millis // 3_600_000:02}:{millis // 60_000 % 60:02}:{millis // 1000 % 60:02}.{millis % 1000:03}"
         return {"generatedAt": f"{day}T{clock}Z", "messageId": self._names.draw()}
 
-    def _tracker(self, life: Journey) -> dict[str, Any]:
-        tracker: dict[str, Any] = {"trackerId": life.tracker_id, "trackingNumber": life.tracking_number}
-        if life.number % 3:
-            tracker |= {"clientTrackerId": f"order-{life.number}" if life.number % 3 == 1 else None, "shipmentReference": None}
+    def _tracker(self, journey: Journey) -> dict[str, Any]:
+        tracker: dict[str, Any] = {"trackerId": journey.tracker_id, "trackingNumber": journey.tracking_number}
+        if journey.number % 3:
+            tracker |= {
+                "clientTrackerId": f"order-{journey.number}" if journey.number % 3 == 1 else None,
+                "shipmentReference": None,
+            }
         return tracker | {"isSubscribed": True, "createdAt": "2025-03-01T06:00:00.000Z"}
 
-    def _shipment(self, life: Journey, newest: JourneyEvent | None) -> dict[str, Any]:
+    def _shipment(self, journey: Journey, newest: JourneyEvent | None) -> dict[str, Any]:
         rng, step = self._rng, newest.step if newest else None
         delivery: dict[str, Any] = {"estimatedDeliveryDate": None, "service": None, "signedBy": None}
         if rng.random() < 0.3:
@@ -98,23 +101,23 @@ class Ship24:
                 "courierEstimatedDeliveryDate": {"from": "2025-04-01", "to": None},
             }
         return {
-            "shipmentId": f"shipment-{life.tracker_id}",
+            "shipmentId": f"shipment-{journey.tracker_id}",
             "statusCode": step.code if step else None,
             "statusCategory": step.category if step else None,
             "statusMilestone": step.milestone if step else "pending",
             "originCountryCode": None if rng.random() < 0.3 else "FR",
             "destinationCountryCode": "FI",
             "delivery": delivery,
-            "trackingNumbers": [{"tn": life.tracking_number}],
+            "trackingNumbers": [{"tn": journey.tracking_number}],
             "recipient": None if rng.random() < 0.5 else _RECIPIENT,
         }
 
-    def _event(self, life: Journey, event: JourneyEvent) -> dict[str, Any]:
+    def _event(self, journey: Journey, event: JourneyEvent) -> dict[str, Any]:
         step = event.step
         return {
             "eventId": event.id,
-            "trackingNumber": life.tracking_number,
-            "eventTrackingNumber": life.tracking_number,
+            "trackingNumber": journey.tracking_number,
+            "eventTrackingNumber": journey.tracking_number,
             "status": step.status,
             "occurrenceDatetime": event.time.text,
             "order": event.time.order,
@@ -129,16 +132,16 @@ class Ship24:
             "statusMilestone": step.milestone,
         }
 
-    def _prove(self, life: Journey) -> _Item:
+    def _prove(self, journey: Journey) -> _Item:
         """Write a proof of delivery: it may share the URL, and has no shipment, events or statistics."""
-        metadata = self._metadata(life.events[-1]) | {"topic": "tracking/pod"}
+        metadata = self._metadata(journey.events[-1]) | {"topic": "tracking/pod"}
         data: dict[str, Any] = {"status": "unavailable", "courier": "fr-post"}
         if self._rng.random() < 0.7:
             kind = self._rng.choice(_POD_KINDS)
             words = "Signed by A. Lindqvist" if kind.startswith("text/") else None
             content = {"type": kind, "text": words, "downloadUrl": None if words else "https://pod.invalid/proof"}
             data = {"status": "found", "courier": "fr-post", "content": content}
-        item = {"metadata": metadata, "tracker": self._tracker(life), "data": data}
+        item = {"metadata": metadata, "tracker": self._tracker(journey), "data": data}
         return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)))
 
 

@@ -50,12 +50,12 @@ class StateReader:
     def compare(self, plan: TrafficPlan, tell: Tell) -> Compared:
         """Compare every tracker of which something is known, as long as the API answers."""
         wrong: dict[int, str] = {}
-        told = [(place, tracker.truth) for place, tracker in enumerate(plan.trackers) if tracker.truth is not None]
-        for done, (place, truth) in enumerate(told):
-            path = f"/trackers/{quote(truth.source, safe='')}/{quote(truth.tracker_id, safe='')}"
+        told = [(place, tracker.expected) for place, tracker in enumerate(plan.trackers) if tracker.expected is not None]
+        for done, (place, expected) in enumerate(told):
+            path = f"/trackers/{quote(expected.source, safe='')}/{quote(expected.tracker_id, safe='')}"
             try:
                 reply = self._ask(path)
-                reason = "not there" if reply.status == 404 else find_difference(truth, self._read(reply))
+                reason = "not there" if reply.status == 404 else find_difference(expected, self._read(reply))
             except OpsRefused:
                 return Compared(done, len(told), wrong)
             if reason is not None:
@@ -86,20 +86,20 @@ class StateReader:
         return answer
 
 
-def find_difference(truth: ExpectedState, answer: dict[str, Any]) -> str | None:
+def find_difference(expected: ExpectedState, answer: dict[str, Any]) -> str | None:
     """Return in what a tracker differs from the truth, None if in nothing."""
     tracker, events = answer.get("tracker"), answer.get("events")
     if not isinstance(tracker, dict) or not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
         return "not told in the form of our API"
     for field, name in _FIELDS.items():
-        if tracker.get(field) != getattr(truth, name):
-            return f"{field} is {tracker.get(field)!r:.60}, expected {getattr(truth, name)!r}"
+        if tracker.get(field) != getattr(expected, name):
+            return f"{field} is {tracker.get(field)!r:.60}, expected {getattr(expected, name)!r}"
     standing = [event for event in events if not event.get("superseded")]
     kept = [str(event.get("event_id")) for event in standing]
     if len(set(kept)) < len(kept):
         return "an event is kept twice"
-    if set(kept) != truth.events:
-        missing, foreign = len(truth.events - set(kept)), len(set(kept) - truth.events)
+    if set(kept) != expected.events:
+        missing, foreign = len(expected.events - set(kept)), len(set(kept) - expected.events)
         return f"{missing} events are missing, {foreign} are not its own"
     return None if len(standing) < len(events) else _find_miscount(tracker, standing)
 

@@ -47,7 +47,7 @@ class Api:
         self,
         operators: OperatorAuth,
         reader: Reader,
-        desk: WriterClient,
+        writer_client: WriterClient,
         windows: SetupWindows,
         questions: Sequence[ReadEndpoint],
         description: dict[str, Any],
@@ -56,7 +56,7 @@ class Api:
     ) -> None:
         self._operators = operators
         self._reader = reader
-        self._desk = desk
+        self._writer_client = writer_client
         self._windows = windows
         self._questions = questions
         self._description = orjson.dumps(description)
@@ -106,7 +106,7 @@ class Api:
         rows = partial(read_customers, await request.body())  # called in the writing process
         now = clock.now()
         entry = operator.entry(now, "customers import", "customers", None)
-        served = await self._desk.do("import_customers", entry, new_id(now), to_micros(now), rows)
+        served = await self._writer_client.do("import_customers", entry, new_id(now), to_micros(now), rows)
         return _respond({"customers": served})
 
     async def _drop_target(self, request: Request) -> Response:
@@ -118,7 +118,7 @@ class Api:
         deadline = monotonic() + _DROP_SECONDS
         done = piece = await self._order(entry, "drop_target", ordered.target)
         while any(piece) and monotonic() < deadline:
-            piece = await self._desk.do("drop_target", ordered.target)
+            piece = await self._writer_client.do("drop_target", ordered.target)
             done = done.add(piece)
         return _respond({"target": ordered.target, **done._asdict(), "more": any(piece)})
 
@@ -137,12 +137,12 @@ class Api:
         entry = operator.entry(now, "targets retry", ordered.target, None)
         changes = moved = await self._order(entry, "retry_dead", ordered.target, to_micros(now))
         while moved:  # piece by piece, so that no transaction grows with what is dead
-            moved = await self._desk.do("retry_dead", ordered.target, to_micros(now))
+            moved = await self._writer_client.do("retry_dead", ordered.target, to_micros(now))
             changes += moved
         return _respond({"target": ordered.target, "changes": changes})
 
     async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:
-        return await self._desk.do("audited", entry, name, arguments)
+        return await self._writer_client.do("audited", entry, name, arguments)
 
 
 def _respond(answer: dict[str, Any]) -> Response:

@@ -50,14 +50,14 @@ class RetentionApi:
         self,
         operators: OperatorAuth,
         reader: Reader,
-        desk: WriterClient,
+        writer_client: WriterClient,
         pruner: Pruner,
         database: Database,
         sources: Sequence[Source],
     ) -> None:
         self._operators = operators
         self._reader = reader
-        self._desk = desk
+        self._writer_client = writer_client
         self._pruner = pruner
         self._database = database
         self._sources = sources
@@ -78,11 +78,11 @@ class RetentionApi:
             periods = periods._replace(bodies_days=ordered.bodies_days)
         entry = operator.entry(clock.now(), "prune", "database", periods.describe())
         if ordered.run is not None and periods != begun_with:
-            await self._desk.do("audited", entry, "renew_pruning", (ordered.run, clock.to_micros(clock.now())))
+            await self._writer_client.do("audited", entry, "renew_pruning", (ordered.run, clock.to_micros(clock.now())))
         mark = ordered.run or await self._pruner.begin(periods, entry)
         run, more = await self._pruner.work(mark, periods, _STEP_SECONDS)
-        went = {kind: gone._asdict() for kind, gone in run.went.items()}
-        return Response(orjson.dumps({"run": mark, "more": more, "went": went}), media_type="application/json")
+        removed = {kind: gone._asdict() for kind, gone in run.removed.items()}
+        return Response(orjson.dumps({"run": mark, "more": more, "went": removed}), media_type="application/json")
 
     async def _forget(self, request: Request) -> Response:
         operator = self._operators.identify(request)
@@ -90,13 +90,13 @@ class RetentionApi:
         trail = await self._reader.read(follow_trail, self._database, ordered.source, ordered.tracker_id)
         entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
         place = (ordered.source, ordered.tracker_id, trail.failures)
-        await self._desk.do("audited", entry, "forget_tracker", place)
+        await self._writer_client.do("audited", entry, "forget_tracker", place)
         splits = {source.kind: source.split for source in self._sources if source.name == ordered.source}
         done = Forgotten()
         for delivery_id, places in trail.calls.items():
             while planned := await self._reader.read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
                 call, erasure = planned
-                if await self._desk.do("erase", call, erasure):  # else it was changed meanwhile: read it again
+                if await self._writer_client.do("erase", call, erasure):  # else it was changed meanwhile: read it again
                     done = done.add(erasure)
                     break
         answer = {**ordered.model_dump(), **done._asdict(), "log_emptied": await self._empty_log()}
@@ -105,7 +105,7 @@ class RetentionApi:
     async def _empty_log(self) -> bool:
         """Overwrite what was removed in the log of a file, too; somebody who reads may be in the way for a moment."""
         for _ in range(_LOG_TRIES):
-            if await self._desk.do("fold_log"):
+            if await self._writer_client.do("fold_log"):
                 return True
             await asyncio.sleep(_LOG_PAUSE_SECONDS)
         return False

@@ -42,9 +42,9 @@ def _picture(letter: str) -> str:
     return "\u2421" if code == 0x7F else f"[U+{code:04X}]"
 
 
-def shorten(text: str, letters: int) -> str:
+def shorten(text: str, characters: int) -> str:
     """Cut a text to so many letters, with a mark where it was cut."""
-    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
+    return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
 
 
 def write_number(number: float) -> str:

@@ -99,5 +99,5 @@ class _TreeBuilder:
             yield self.fold(value, None if name is None else _cut(name), depth + 1)
 
 
-def _cut(text: str, letters: int = _MAX_LETTERS) -> str:
-    return text if len(text) <= letters else text[:letters] + "…"
+def _cut(text: str, characters: int = _MAX_LETTERS) -> str:
+    return text if len(text) <= characters else text[:characters] + "…"

@@ -33,15 +33,15 @@ class Login:
         sessions: Sessions,
         guard: SessionGuard,
         operators: OperatorAuth,
-        printer: Renderer,
-        desk: WriterClient,
+        renderer: Renderer,
+        writer_client: WriterClient,
         reader: Reader,
     ) -> None:
         self._sessions = sessions
         self._guard = guard
         self._operators = operators
-        self._printer = printer
-        self._desk = desk
+        self._renderer = renderer
+        self._writer_client = writer_client
         self._reader = reader
 
     async def show(self, request: Request) -> Response:
@@ -73,7 +73,7 @@ class Login:
         """End the session; the cookie counts no more, wherever it may be kept, on no receiver."""
         entry = visit.operator.entry(visit.now, "console sign-out", "console", None)
         try:
-            await self._desk.do("audited", entry, "end_session", (visit.session.digest,))
+            await self._writer_client.do("audited", entry, "end_session", (visit.session.digest,))
         except StorageUnavailable as error:
             raise StorageUnavailable(f"You are still signed in. {error.message}") from None
         response = redirect(links.SIGN_IN)
@@ -91,7 +91,7 @@ class Login:
         now = clock.now()
         began_at = to_micros(now)
         row = SessionRow(session.digest, session.actor, began_at, began_at + SESSION_SECONDS * 1_000_000)
-        await self._desk.do("audited", operator.entry(now, "console sign-in", "console", None), "begin_session", (row,))
+        await self._writer_client.do("audited", operator.entry(now, "console sign-in", "console", None), "begin_session", (row,))
 
     def _refuse(self, request: Request, wanted: str, error: ReceiverError) -> Response:
         """Show the form again, with what is wrong and what to do."""
@@ -107,7 +107,7 @@ class Login:
         visit = request.cookies.get(_VISIT) or token_urlsafe(18)
         form_token = self._sessions.form_token_of_visit(visit)
         values = {"form_token": form_token, "wanted": wanted, "problem": problem}
-        response = self._printer.print("sign_in.html", clock.now(), status, **values)
+        response = self._renderer.print("sign_in.html", clock.now(), status, **values)
         self._set_cookie(request, response, _VISIT, visit, _VISIT_SECONDS)
         return response
 

@@ -72,9 +72,9 @@ class OverviewPage:
         return Page("overview.html", values)
 
     def _describe(self, source: str, counted: Mapping[str, Any]) -> dict[str, Any]:
-        gate, lag = self._settings.gate(source), counted["lag"]
+        access_policy, lag = self._settings.access_policy(source), counted["lag"]
         reach = draw_lag(lag["p50_seconds"], lag["p90_seconds"], lag["p99_seconds"]) if lag["events"] else None
-        return {"name": source, "on": bool(gate.tokens), "policy": gate.policy.value, **counted, "reach": reach}
+        return {"name": source, "on": bool(access_policy.tokens), "policy": access_policy.policy.value, **counted, "reach": reach}
 
 
 def list_concerns(

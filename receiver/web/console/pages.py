@@ -36,9 +36,9 @@ _TITLES: dict[type[ReceiverError], str] = {
 class Pages:
     """Makes endpoints."""
 
-    def __init__(self, guard: SessionGuard, printer: Renderer, reader: Reader) -> None:
+    def __init__(self, guard: SessionGuard, renderer: Renderer, reader: Reader) -> None:
         self._guard = guard
-        self._printer = printer
+        self._renderer = renderer
         self._reader = reader
 
     def show(self, make: MakePage) -> Endpoint:
@@ -86,13 +86,13 @@ class Pages:
 
     def _say_away(self, error: ReceiverError) -> Response:
         """Answer while it cannot be known who is signed in."""
-        return self._printer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
+        return self._renderer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
     def _print(self, make: MakePage, visit: Visit) -> Response:
         page = make(visit)
         if isinstance(page, Response):
             return page
-        return self._printer.print(page.template, visit.now, visit=visit, links=links, **page.values)
+        return self._renderer.print(page.template, visit.now, visit=visit, links=links, **page.values)
 
     def _explain(self, visit: Visit, error: ReceiverError) -> Response:
         title = _TITLES.get(type(error), "That did not work")
@@ -103,10 +103,10 @@ class Pages:
             "message": error.message,
             "back": back if isinstance(error, UnexpectedShape) else None,
         }
-        return self._printer.print("error.html", visit.now, error.status, visit=visit, links=links, **values)
+        return self._renderer.print("error.html", visit.now, error.status, visit=visit, links=links, **values)
 
     def _send_to_sign_in(self, request: Request) -> Response:
         """A link in a mail or a chat comes without the strict cookie; the page asks for itself once more, and then has it."""
         if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
-            return self._printer.print("once_more.html", clock.now(), wanted=links.read_next(address_bar(request)))
+            return self._renderer.print("once_more.html", clock.now(), wanted=links.read_next(address_bar(request)))
         return redirect(links.to_sign_in(address_bar(request)))

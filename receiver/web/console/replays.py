@@ -22,9 +22,9 @@ _ORDERS = ("show", "replay")
 class ReplayPages:
     """The pages."""
 
-    def __init__(self, database: Database, printer: Renderer, replayer: StoredReplay) -> None:
+    def __init__(self, database: Database, renderer: Renderer, replayer: StoredReplay) -> None:
         self._database = database
-        self._printer = printer
+        self._renderer = renderer
         self._replayer = replayer
 
     def ask(self, visit: Visit) -> Page:
@@ -43,4 +43,4 @@ class ReplayPages:
         told = await self._replayer.replay(visit.operator, call_id, visit.now, force=force, dry_run=dry_run)
         values: dict[str, Any] = {"call_id": call_id, "told": told, "force": force, "done": not dry_run}
         shown = {"section": "deliveries", "visit": visit, "links": links, **values}
-        return await asyncio.to_thread(self._printer.print, "replay.html", visit.now, **shown)
+        return await asyncio.to_thread(self._renderer.print, "replay.html", visit.now, **shown)

@@ -47,7 +47,7 @@ def make_console(
     database: Database,
     operators: OperatorAuth,
     reader: Reader,
-    desk: WriterClient,
+    writer_client: WriterClient,
     windows: SetupWindows,
     replayer: StoredReplay,
 ) -> list[BaseRoute]:
@@ -55,24 +55,24 @@ def make_console(
     if not settings.ops_tokens:
         return []
     assets = Assets()
-    printer = Renderer(settings.secrets(), assets)
+    renderer = Renderer(settings.secrets(), assets)
     sessions = Sessions(settings.ops_tokens)
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
-    pages = Pages(guard, printer, reader)
-    entrance = Login(sessions, guard, operators, printer, desk, reader)
-    preferences = SettingsView(settings, database, desk, windows)
-    replays = ReplayPages(database, printer, replayer)
+    pages = Pages(guard, renderer, reader)
+    login = Login(sessions, guard, operators, renderer, writer_client, reader)
+    settings_view = SettingsView(settings, database, writer_client, windows)
+    replays = ReplayPages(database, renderer, replayer)
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
-        Route("/ops/sign-in", entrance.show),
-        Route("/ops/sign-in", entrance.sign_in, methods=["POST"]),
-        Route("/ops/sign-out", pages.take(entrance.sign_out), methods=["POST"]),
+        Route("/ops/sign-in", login.show),
+        Route("/ops/sign-in", login.sign_in, methods=["POST"]),
+        Route("/ops/sign-out", pages.take(login.sign_out), methods=["POST"]),
         *_make_reading_routes(settings, database, pages),
-        Route("/ops/settings", pages.show(preferences.show)),
-        Route("/ops/settings/setup-window/{source}", pages.show(preferences.ask)),
+        Route("/ops/settings", pages.show(settings_view.show)),
+        Route("/ops/settings/setup-window/{source}", pages.show(settings_view.ask)),
         Route(
             "/ops/settings/setup-window/{source}",
-            pages.take(preferences.order),
+            pages.take(settings_view.order),
             methods=["POST"],
         ),
         Route("/ops/deliveries/{delivery_id}/replay", pages.show(replays.ask)),

@@ -37,10 +37,10 @@ _LIMITS = (
 class SettingsView:
     """The pages around the settings."""
 
-    def __init__(self, settings: Settings, database: Database, desk: WriterClient, windows: SetupWindows) -> None:
+    def __init__(self, settings: Settings, database: Database, writer_client: WriterClient, windows: SetupWindows) -> None:
         self._settings = settings
         self._database = database
-        self._desk = desk
+        self._writer_client = writer_client
         self._windows = windows
 
     def show(self, visit: Visit) -> Page:
@@ -62,8 +62,13 @@ class SettingsView:
         source = self._read_source(visit)
         closes_at = queries.setup_windows(self._database).get(source, 0)
         is_open = closes_at > to_micros(visit.now)
-        gate = self._settings.gate(source)
-        values = {"source": source, "closes_at": closes_at if is_open else None, "minutes": _MINUTES, "policy": gate.policy.value}
+        access_policy = self._settings.access_policy(source)
+        values = {
+            "source": source,
+            "closes_at": closes_at if is_open else None,
+            "minutes": _MINUTES,
+            "policy": access_policy.policy.value,
+        }
         return Page("setup_window.html", {"section": "settings", **values})
 
     async def order(self, visit: Visit, _request: Request, form: Form) -> Response:
@@ -77,24 +82,24 @@ class SettingsView:
         else:
             raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
         entry = visit.operator.entry(visit.now, action, source, detail)
-        await self._desk.do("audited", entry, "open_window", (source, closes_at))
+        await self._writer_client.do("audited", entry, "open_window", (source, closes_at))
         self._windows.put(source, closes_at)
         return redirect(PAGE)
 
     def _read_source(self, visit: Visit) -> str:
         source = visit.path["source"]
-        if source not in NAMES or not self._settings.gate(source).tokens:
+        if source not in NAMES or not self._settings.access_policy(source).tokens:
             raise NotFound(f"There is no source {source} here, or it is off.")
         return source
 
     def _describe(self, source: str, uses: dict[tuple[str, str], int], closes_at: int, now: int) -> dict[str, Any]:
-        gate = self._settings.gate(source)
+        access_policy = self._settings.access_policy(source)
         return {
             "name": source,
-            "on": bool(gate.tokens),
-            "policy": gate.policy.value,
-            "networks": [write_network(network) for network in gate.networks],
-            "tokens": [(token.name, uses.get((source, token.name))) for token in gate.tokens],
+            "on": bool(access_policy.tokens),
+            "policy": access_policy.policy.value,
+            "networks": [write_network(network) for network in access_policy.networks],
+            "tokens": [(token.name, uses.get((source, token.name))) for token in access_policy.tokens],
             "paths": [entry.path for entry in self._settings.sources() if entry.name == source],
             "closes_at": closes_at if closes_at > now else None,
         }
