@@ -77,7 +77,7 @@ def read_history(connection: Connection, delivery_ids: Collection[str]) -> Prune
 
 
 def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
-    """Put what a delivery, or one item of it, made on the bench, in the order in which it moved its trackers."""
+    """Put what a delivery, or one item of it, made into the batch, in the order in which it moved its trackers."""
 
     def is_meant(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
         return position is None or row.position == position

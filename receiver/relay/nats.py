@@ -86,7 +86,7 @@ class NatsTarget:
             raise TargetDown(f"{self.subscription.target}: there is no connection to the broker: {name}.") from None
 
     async def _connect(self) -> Client:
-        """Connect once to each server that is known: when to try again is the lane's to say, as with other targets."""
+        """Connect once to each server that is known: the worker decides when to try again, as with other targets."""
         if self._client is not None:
             self._drop(self._client)
         told: list[Exception] = []

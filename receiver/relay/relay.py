@@ -1,4 +1,4 @@
-"""All lanes together: one for each target, woken when changes were made."""
+"""All target workers: one per target, woken when changes were made."""
 
 import asyncio
 from collections.abc import Callable, Sequence

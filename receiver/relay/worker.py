@@ -184,7 +184,7 @@ class ServiceLink(asyncio.Protocol):
 
 async def _listen(database: Database, wake: Callable[[], None]) -> None:
     while True:
-        with suppress(ReceiverError):  # lanes say so too
+        with suppress(ReceiverError):  # the target workers log it too
             async for _ in database.changes_made():
                 wake()
         await asyncio.sleep(_AGAIN_SECONDS)

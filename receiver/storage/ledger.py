@@ -1,4 +1,4 @@
-"""What a bench must know of the tables, and what it decided into them: for calls that come in, and those decided again."""
+"""Reads what a batch must know from the tables and writes its verdicts into them, for new and for replayed deliveries."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Ledger:
         self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
 
     def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
-        """Tell the bench what is known of all that these calls name, and lock the trackers that exist."""
+        """Give the batch all that is known of what these deliveries name, and lock the existing trackers."""
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
         events: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -88,7 +88,7 @@ class Ledger:
         messages: Mapping[tuple[str, str], set[str]],
         events: Contents,
     ) -> None:
-        """Tell the bench what is known by these keys, and lock the trackers that exist.
+        """Give the batch what is known by these keys, and lock the existing trackers.
 
         Only where an event, or a message, comes with other content than is known, more is read: the timeline of the tracker, and
         whether a part of the message is in quarantine.

@@ -239,7 +239,7 @@ def _stand(tracker: TrackerRow) -> TrackerStatus:
 
 
 def _take_away(connection: Connection, batch_state: BatchState, delivery_id: str, record: _Record, decided: _Decided) -> bool:
-    """Remove what stands on record of items that are decided otherwise now, and leave the bench only the rows that are new.
+    """Remove the stored verdicts of items that are now decided differently, and leave only new rows in the batch.
 
     Returns whether anything is otherwise.
     """

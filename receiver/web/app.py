@@ -91,16 +91,12 @@ def create_app(
     heartbeat = Heartbeat(writer_client.do, _names(targets), RelayState if supervisor is None else supervisor.state)
     health = Health(database, writer_client, partial(_find_warnings, watch, supervisor))
     metrics = Metrics(counters, writer_client, settings.host, database, operators, reader, _names(targets))
-    replayer = StoredReplay(reader, writer_client, database)
     request_guards = _make_request_guards(settings, resolver)
     routes = [
         *_make_senders_routes(settings, database, request_guards, writer_client),
         *health.routes(),
         Route("/metrics", metrics.show),
-        *_make_api(settings, database, operators, reader, writer_client, windows, targets).routes(),
-        ReplayEndpoint(operators, replayer).route(),
-        *RetentionApi(operators, reader, writer_client, pruner, database, settings.sources()).routes(),
-        *make_console(settings, database, operators, reader, writer_client, windows, replayer),
+        *_make_operators_routes(settings, database, operators, reader, writer_client, windows, targets, pruner),
         *extra_routes,
     ]
     work = (windows.run, writer_client.run, wrong_tokens.run, heartbeat.run, watch.run, watch.run_settling, pruner.run)
@@ -108,6 +104,26 @@ def create_app(
         settings, database, channel, writer_client, work, watch, notices, wrong_tokens, supervisor, stopping
     )
     return _make_asgi(routes, lifespan, request_guards, writer_client, settings.max_body_bytes)
+
+
+def _make_operators_routes(
+    settings: Settings,
+    database: Database,
+    operators: OperatorAuth,
+    reader: Reader,
+    writer_client: WriterClient,
+    windows: SetupWindows,
+    targets: tuple[ConfiguredTargets, ...],
+    pruner: Pruner,
+) -> list[BaseRoute]:
+    """Return the API and the console."""
+    replayer = StoredReplay(reader, writer_client, database)
+    return [
+        *_make_api(settings, database, operators, reader, writer_client, windows, targets).routes(),
+        ReplayEndpoint(operators, replayer).route(),
+        *RetentionApi(operators, reader, writer_client, pruner, database, settings.sources()).routes(),
+        *make_console(settings, database, operators, reader, writer_client, windows, replayer),
+    ]
 
 
 def _make_api(

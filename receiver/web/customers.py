@@ -31,7 +31,7 @@ class CustomerEndpoint:
         self._writer_client = writer_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call: gate, list, pages, record."""
+        """Answer one request: authenticate, find the list, send its pages, record the request."""
         caller = self._request_guard.identify(scope)
         admission = NOT_ADMITTED
         try:

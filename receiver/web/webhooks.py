@@ -1,6 +1,6 @@
-"""What senders post to. The order of one call stands in `Webhook._take`: gate, bounded read, parse, store, answer.
+"""The webhook endpoints. `WebhookEndpoint._take` shows the order: authenticate, bounded read, parse, store, answer.
 
-The gate needs only headers, so a call without a token never gets a byte of its body into memory.
+Authentication needs only the headers, so no byte of the body of an unauthenticated delivery is held in memory.
 """
 
 from collections.abc import Sequence
