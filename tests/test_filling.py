@@ -71,8 +71,10 @@ def call_in_all_ways(service: Service) -> None:
     post("first", event("a", "2025-03-01T10:00:00"))
     post("later", event("b", "2025-03-02T10:00:00"))
     post("older", event("c", "2025-03-01T09:00:00"))
+    shipment = {"shipmentId": "other", "statusMilestone": None, "recipient": None}
     for number, occurrence in enumerate(("2025-03-01", "2025-03-02", "2025-02-01")):
-        body = ship24.single(f"no milestone {number}", tracker_id="other", events=[event(f"{number}", occurrence, None)])
+        events = [event(f"{number}", occurrence, None)]
+        body = ship24.single(f"no milestone {number}", tracker_id="other", events=events, shipment=shipment)
         service.post(body)
     post("nothing")
     post("wrong", event("d", "yesterday"))

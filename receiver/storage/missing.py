@@ -17,7 +17,7 @@ def explain_missing(path: Path) -> StorageUnavailable:
     lock = Path(f"{path}.lock")
     if (writer := find_writer(path)) is not None:
         return DatabaseLost(f"The database file {path} is gone, but process {writer} serves it. {restore(path)}")
-    if wal_of(path).exists():
+    if read_salt(path) is not None:
         return DatabaseLost(f"The database file {path} is gone; its write-ahead log {wal_of(path)} is left. {restore(path)}")
     if lock.exists():
         anew = f"To begin with an empty database, remove {lock} first."

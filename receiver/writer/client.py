@@ -42,6 +42,7 @@ class WriterClient(asyncio.Protocol):
         self._unpacker = Unpacker()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._commands: dict[int, asyncio.Future[Any]] = {}
         self._late: dict[int, str] = {}
         self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in the order in which they came
         self._outgoing: list[bytes] = []
@@ -66,8 +67,8 @@ class WriterClient(asyncio.Protocol):
         """Wait for what is under way, for at most so long, then let the writing process end."""
         self._write_counts()
         self._closing = True
-        if self._waiting:
-            await asyncio.wait(self._waiting.values(), timeout=min(seconds, self._timeout_seconds))
+        if under_way := [*self._waiting.values(), *self._commands.values()]:
+            await asyncio.wait(under_way, timeout=min(seconds, self._timeout_seconds))
         self._transport.close()
 
     def health(self) -> dict[str, bool]:
@@ -85,7 +86,7 @@ class WriterClient(asyncio.Protocol):
 
     def waiting(self) -> int:
         """Return how many calls and orders wait for the writing process."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._commands)
 
     async def keep(self, delivery: Delivery, read: _Read) -> Answer:
         """Return the answer to a call once it is kept; 503 if that is not possible now.
@@ -152,14 +153,18 @@ class WriterClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
         self._unread.clear()
-        for number in list(self._waiting):
+        for number in (*self._waiting, *self._commands):
             self._settle(number, _say_lost())
         if not self._closing:
             _log.error("writer_lost")
             self._on_lost()
 
     def _has_room(self) -> bool:
-        """Calls that were told 503 for their lateness still wait in front of the database, so they count."""
+        """Tell whether another delivery may wait.
+
+        Those that were answered 503 because they were late still wait for the database, so they count. Commands do not count: the
+        service's own work takes no room from senders.
+        """
         return len(self._waiting) + len(self._late) < self._max_waiting
 
     def _advance(self) -> None:
@@ -189,7 +194,7 @@ class WriterClient(asyncio.Protocol):
         if self._transport.is_closing():  # nobody would ever reply
             future.set_result(_say_lost())
             return
-        self._waiting[number] = future
+        self._commands[number] = future
         self._put(message)
 
     def _put(self, message: Keep | Read | Do) -> None:
@@ -224,7 +229,7 @@ class WriterClient(asyncio.Protocol):
                 self._correct(number, reply)
 
     def _settle(self, number: int, reply: Any) -> bool:
-        future = self._waiting.pop(number, None)
+        future = self._waiting.pop(number, None) or self._commands.pop(number, None)
         if future is not None and not future.done():
             future.set_result(reply)
         return future is not None

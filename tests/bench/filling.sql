@@ -85,7 +85,7 @@ FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker;
 INSERT INTO events (
   source, tracker_id, event_id, message_id, occurrence, basis, "order", status, status_code, status_category, status_milestone,
   location, courier_code, outcome, reason, against, digest, received_at, change_id, move, old_status, old_status_milestone,
-  generated_at
+  generated_at, shipment_milestone
 )
 SELECT
   source, id, event_id, message_id, occurrence, 'courier', position, 'In transit to the delivery office', 'transit_handover',
@@ -93,7 +93,7 @@ SELECT
   iif(outcome = 'applied', substr(delivery_id, 1, 19) || '9' || substr(delivery_id, 21), NULL),
   iif(outcome = 'applied', moves, NULL),
   iif(outcome = 'applied' AND moves > 1, 'In transit to the delivery office', NULL),
-  iif(outcome = 'applied' AND moves > 1, milestone, NULL), at
+  iif(outcome = 'applied' AND moves > 1, milestone, NULL), at, iif(outcome = 'applied', milestone, NULL)
 FROM call CROSS JOIN tracker ON tracker.rowid = call.tracker WHERE outcome IN ('applied', 'stale') ORDER BY n;
 
 INSERT INTO quarantine (

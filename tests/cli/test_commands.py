@@ -158,8 +158,11 @@ def test_doctor_says_no_when_the_service_or_the_tables_are_missing(service: Star
     stopped = service(sqlite_url)
     assert stopped.stop() == 0
     assert "no answer at" in run(stopped, "doctor", code=1)
-    Path(sqlite_url.removeprefix("sqlite:///")).unlink()
-    assert "receiver migrate" in " ".join(run(stopped, "doctor", code=1).split())  # lines end where the path's length has it
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    file.unlink()
+    assert "Put the file back" in " ".join(run(stopped, "doctor", code=1).split())  # lines end where the path's length has it
+    Path(f"{file}.lock").unlink()
+    assert "receiver migrate" in " ".join(run(stopped, "doctor", code=1).split())
 
 
 def test_every_command_says_what_it_does(tmp_path: Path) -> None:
