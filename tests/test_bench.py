@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from tests.bench.asking import Answers, group, make_goals
-from tests.bench.cases import Case, Figures, make_cases
-from tests.bench.cases import make_goals as make_ratios
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
+from tests.bench.query_latency import Answers, group, make_goals
+from tests.bench.throughput import Case, Figures, make_cases
+from tests.bench.throughput import make_goals as make_ratios
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from receiver.processes.stopping import STOP_SECONDS
 from receiver.settings import Settings, load
 from receiver.web.server import make_server
 from tests.conftest import lacking
-from tests.harness.machines import wired
+from tests.harness.network import wired
 from tests.harness.nginx import EXAMPLE, Nginx, find_nginx
 from tests.harness.service import ROOT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ship24
+from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
-from tests.harness.wire import head_of, read_all
 
 Headers = Sequence[tuple[str, str]]
 _MAX_BODY = 100_000

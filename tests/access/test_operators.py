@@ -14,10 +14,10 @@ from receiver.web.wrong_tokens import WrongTokens
 from receiver.writer import commands
 from receiver.writer.commands import GUESS
 from tests.conftest import StartService
-from tests.harness.inbox import opened
+from tests.harness.console_client import ConsoleClient
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
 from tests.harness.storage import make_tables
-from tests.harness.visitor import Visitor
+from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
 STATS = "/ops/api/stats"
@@ -76,7 +76,7 @@ def test_a_right_token_is_never_refused_for_wrong_ones(service: StartService, sq
         wait_until(lambda: ask(running, "wrong", "192.0.2.1").status == 429, "wrong tokens are refused")
         assert ask(running, OPS, "192.0.2.1").status == 200
         assert ask(running, OPS, "192.0.2.1", "/metrics").status == 200
-    assert Visitor(running, X_Forwarded_For="192.0.2.1").sign_in(OPS).status == 303
+    assert ConsoleClient(running, X_Forwarded_For="192.0.2.1").sign_in(OPS).status == 303
 
 
 def test_the_limit_is_that_of_the_client_behind_trusted_proxies(service: StartService, sqlite_url: str) -> None:
@@ -94,8 +94,8 @@ def test_api_console_and_metrics_share_one_limit(service: StartService, sqlite_u
     client = "192.0.2.1"
     assert [ask(running, "wrong", client, path, method).status for method, path in PATHS] == [401] * len(PATHS)
     assert ask(running, "wrong", client, "/metrics").status == 401
-    visitor = Visitor(running, X_Forwarded_For=client)
-    assert [visitor.sign_in("wrong").status for _ in range(4)] == [403, 403, 403, 429]
+    operator = ConsoleClient(running, X_Forwarded_For=client)
+    assert [operator.sign_in("wrong").status for _ in range(4)] == [403, 403, 403, 429]
     for method, path in [*PATHS, ("GET", "/metrics")]:
         answer = ask(running, "wrong", client, path, method)
         assert (answer.status, answer.json()["error"]["code"]) == (429, "too_many_attempts"), path

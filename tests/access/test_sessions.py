@@ -11,44 +11,44 @@ from receiver.domain.rows import SessionRow
 from receiver.storage import sessions
 from receiver.storage.sessions import begin_session, is_session, trim_sessions
 from tests.conftest import StartService
-from tests.harness.inbox import opened
+from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
 from tests.harness.postgresql import Cluster
 from tests.harness.storage import change, make_tables
-from tests.harness.visitor import SESSION, Visitor, find_form_token
+from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
 SECOND = 1_000_000
 
 
 def test_signing_out_holds_on_every_receiver(service: StartService, postgresql_url: str) -> None:
-    one, other = (Visitor(service(postgresql_url, ops_tokens=OPS)) for _ in range(2))
+    one, other = (ConsoleClient(service(postgresql_url, ops_tokens=OPS)) for _ in range(2))
     one.sign_in(OPS)
     other.cookies = dict(one.cookies)
-    assert [visitor.get("/ops").status for visitor in (one, other)] == [200, 200]
+    assert [operator.get("/ops").status for operator in (one, other)] == [200, 200]
     other.post("/ops/sign-out", {"form_token": find_form_token(other.get("/ops"))})
-    assert [visitor.get("/ops").status for visitor in (one, other)] == [303, 303]
+    assert [operator.get("/ops").status for operator in (one, other)] == [303, 303]
 
 
 def test_signing_out_and_staying_signed_in_hold_after_a_restart(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
-    left, stayed = Visitor(running), Visitor(running)
-    for visitor in (left, stayed):
-        visitor.sign_in(OPS)
+    left, stayed = ConsoleClient(running), ConsoleClient(running)
+    for operator in (left, stayed):
+        operator.sign_in(OPS)
     kept = dict(left.cookies)
     left.post("/ops/sign-out", {"form_token": find_form_token(left.get("/ops"))})
     left.cookies = kept
     running.stop()
     running.restart()
-    assert [visitor.get("/ops").status for visitor in (left, stayed)] == [303, 200]
+    assert [operator.get("/ops").status for operator in (left, stayed)] == [303, 200]
     assert running.scalar("SELECT count(*) FROM sessions") == 1
 
 
 def test_of_a_session_only_a_digest_is_stored(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=f"anna:{OPS}")
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
     (row,) = running.rows("SELECT * FROM sessions")
-    cookie = visitor.cookies[SESSION]
+    cookie = operator.cookies[SESSION]
     assert row["digest"] == sha256(cookie.rpartition(".")[0].encode()).hexdigest()
     assert (row["actor"], row["expires_at"] - row["began_at"]) == ("anna", SESSION_SECONDS * SECOND)
     assert not any(str(value) in cookie for value in row.values() if isinstance(value, str))
@@ -56,12 +56,12 @@ def test_of_a_session_only_a_digest_is_stored(service: StartService, sqlite_url:
 
 def test_a_session_whose_time_is_up_counts_no_more_and_is_removed(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
     running.stop()
     change(sqlite_url, f"UPDATE sessions SET expires_at = {to_micros(now()) - SECOND}")
     running.restart()
-    assert visitor.get("/ops").status == 303
+    assert operator.get("/ops").status == 303
     running.stop()  # tidies up
     assert running.rows("SELECT * FROM sessions") == []
 
@@ -89,9 +89,9 @@ def test_a_token_has_a_bounded_number_of_sessions_and_ends_its_own_oldest(
 
 def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
-    visitor, other = Visitor(running), Visitor(running)
-    visitor.sign_in(OPS)
-    form_token = find_form_token(visitor.get("/ops"))
+    operator, other = ConsoleClient(running), ConsoleClient(running)
+    operator.sign_in(OPS)
+    form_token = find_form_token(operator.get("/ops"))
     running.stop()
     running.env["RECEIVER_COMMIT_TIMEOUT_SECONDS"] = "0.2"
     running.restart()
@@ -99,30 +99,30 @@ def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(se
         refused = other.sign_in(OPS)
         assert (refused.status, b"nobody can sign in now" in refused.body) == (503, True)
         assert SESSION not in other.cookies
-        stays = visitor.post("/ops/sign-out", {"form_token": form_token})
+        stays = operator.post("/ops/sign-out", {"form_token": form_token})
         assert (stays.status, b"You are still signed in." in stays.body) == (503, True)
-        assert SESSION in visitor.cookies
+        assert SESSION in operator.cookies
 
 
 def test_while_the_database_is_away_a_page_says_so_and_the_session_goes_on_afterwards(
     service: StartService, own_cluster: Cluster
 ) -> None:
     running = service(own_cluster.create_database("away"), ops_tokens=OPS)
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
     own_cluster.stop("immediate")
-    for answer in (visitor.get("/ops"), visitor.post("/ops/sign-out", {}), visitor.get("/ops/settings")):
+    for answer in (operator.get("/ops"), operator.post("/ops/sign-out", {}), operator.get("/ops/settings")):
         assert (answer.status, b"The database does not answer" in answer.body) == (503, True)
         assert b"You are not signed out" in answer.body
-    refused = Visitor(running).sign_in(OPS)
+    refused = ConsoleClient(running).sign_in(OPS)
     assert (refused.status, b"nobody can sign in now" in refused.body) == (503, True)
     own_cluster.start()
-    assert visitor.get("/ops/settings").status == 200
+    assert operator.get("/ops/settings").status == 200
 
 
 def test_a_forged_cookie_costs_no_question_to_the_database(service: StartService, own_cluster: Cluster) -> None:
     running = service(own_cluster.create_database("away"), ops_tokens=OPS)
-    visitor = Visitor(running)
+    operator = ConsoleClient(running)
     own_cluster.stop("immediate")
-    visitor.cookies = {SESSION: f"{'x' * 43}.{'0' * 64}"}
-    assert visitor.get("/ops").status == 303
+    operator.cookies = {SESSION: f"{'x' * 43}.{'0' * 64}"}
+    assert operator.get("/ops").status == 303

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.bench import asking, cases, cluster, machine, pacing, syncs
+from tests.bench import cluster, machine, query_latency, steady_rate, sync_cost, throughput
 from tests.bench.cluster import BenchCluster
+from tests.bench.databases import Places
+from tests.bench.driven_service import Benchmark, Totals
 from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
-from tests.bench.places import Places
 from tests.bench.report import machine_table, make_goals_table
-from tests.bench.stand import BatchState, Toll
 from tests.harness.postgresql import find_binaries
 
 _DATA = Path(__file__).parents[2] / "data"
@@ -48,48 +48,51 @@ _QUICK = Size(rounds=1, seconds=2, large=100_000, times=30)
 class Report:
     """Prints what the sections found, and gathers what is wanted of it."""
 
-    def __init__(self, console: Console, bench: BatchState, size: Size) -> None:
+    def __init__(self, console: Console, bench: Benchmark, size: Size) -> None:
         self._console = console
         self._bench = bench
         self._size = size
         self.goals: list[Goal] = []
 
     def cases(self) -> None:
-        chosen = cases.make_cases(self._size.large, with_postgresql=self._bench.places.cluster is not None)
-        results = cases.measure(self._bench, chosen, self._size.rounds)
+        chosen = throughput.make_cases(self._size.large, with_postgresql=self._bench.places.cluster is not None)
+        results = throughput.measure(self._bench, chosen, self._size.rounds)
         runs = f"{CONNECTIONS} connections, {self._size.rounds} rounds of {self._size.seconds} s each"
-        self._show("Full speed", f"{runs}; medians, highest memory, all failures", cases.make_figures_table(results))
-        self.goals += cases.make_goals(results)
+        self._show("Full speed", f"{runs}; medians, highest memory, all failures", throughput.make_figures_table(results))
+        self.goals += throughput.make_goals(results)
 
     def syncs(self) -> None:
-        lines = syncs.measure(self._bench)
+        lines = sync_cost.measure(self._bench)
         told = f"{CONNECTIONS} connections, {self._size.seconds} s each; + 2 ms: every sync takes so much longer"
-        self._show("What a sync costs", told, syncs.make_syncs_table(lines))
+        self._show("What a sync costs", told, sync_cost.make_syncs_table(lines))
 
     def rates(self) -> None:
-        lines = pacing.measure(self._bench)
-        told = (
-            f"{self._size.seconds} s each, from the moment at which a call was due; halted: for {pacing.HALT_SECONDS * 1000:g} ms"
-        )
-        self._show("Steady rates", told, pacing.make_pacing_table(lines))
-        self.goals += pacing.make_goals(lines)
+        lines = steady_rate.measure(self._bench)
+        halt = f"halted: for {steady_rate.HALT_SECONDS * 1000:g} ms"
+        told = f"{self._size.seconds} s each, from the moment at which a call was due; {halt}"
+        self._show("Steady rates", told, steady_rate.make_pacing_table(lines))
+        self.goals += steady_rate.make_goals(lines)
 
     def beside(self) -> None:
-        results = asking.measure_beside(self._bench, self._size.times)
+        results = query_latency.measure_beside(self._bench, self._size.times)
         told = f"{self._asked()}, while calls come in at half of full speed; slowest: p99 of the slowest question"
-        self._show("What operators ask, beside calls", told, asking.make_groups_table(results), *asking.describe(results))
-        self.goals += asking.make_goals(results)
+        self._show(
+            "What operators ask, beside calls", told, query_latency.make_groups_table(results), *query_latency.describe(results)
+        )
+        self.goals += query_latency.make_goals(results)
 
     def questions(self) -> None:
-        results = asking.measure_alone(self._bench, self._size.times)
-        self._show("What operators ask", self._asked(), asking.make_questions_table(results), *asking.describe(results))
+        results = query_latency.measure_alone(self._bench, self._size.times)
+        self._show(
+            "What operators ask", self._asked(), query_latency.make_questions_table(results), *query_latency.describe(results)
+        )
 
     def finish(self) -> None:
         """Print what is wanted beside what was measured."""
-        toll = self._bench.toll
-        if toll.peak_bytes:
-            self.goals.append(Goal("memory of ours at its peak, MiB", toll.peak_bytes / 2**20, _MAX_MEMORY_MIB))
-        self.goals.append(Goal("answers other than 2xx, of all runs", toll.failed, 0))
+        totals = self._bench.totals
+        if totals.peak_bytes:
+            self.goals.append(Goal("memory of ours at its peak, MiB", totals.peak_bytes / 2**20, _MAX_MEMORY_MIB))
+        self.goals.append(Goal("answers other than 2xx, of all runs", totals.failed, 0))
         self._show("What is wanted", "", make_goals_table(self.goals))
 
     def _asked(self) -> str:
@@ -115,7 +118,7 @@ def main() -> None:
         console.print(machine_table(machine.describe(directory)))
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
-            report = Report(console, BatchState(places, Toll(), size.seconds, status.update), size)
+            report = Report(console, Benchmark(places, Totals(), size.seconds, status.update), size)
             for section in given.sections or _UNASKED:
                 run: Callable[[], None] = getattr(report, section)
                 run()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.harness.island import Island
+from tests.harness.isolated_host import IsolatedHost
 from tests.harness.ports import free_port
 from tests.harness.postgresql import Cluster, find_binaries
 
@@ -14,8 +14,8 @@ from tests.harness.postgresql import Cluster, find_binaries
 class BenchCluster(Cluster):
     """One server. `runner` is a program that runs the server's, whose path and arguments it gets."""
 
-    def __init__(self, binaries: Path, directory: Path, port: int, island: Island | None = None) -> None:
-        super().__init__(binaries, directory, port, island)
+    def __init__(self, binaries: Path, directory: Path, port: int, own_host: IsolatedHost | None = None) -> None:
+        super().__init__(binaries, directory, port, own_host)
         self.directory = directory
         self.runner: Path | None = None
 

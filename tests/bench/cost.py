@@ -12,10 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import load, machine, meters, report
+from tests.bench import load, machine, report, resource_use
 from tests.bench.filling import copy, fill
-from tests.bench.meters import Reading
-from tests.harness.machines import HERE, Machine, wired
+from tests.bench.resource_use import Reading
+from tests.harness.network import HERE, Machine, wired
 from tests.harness.postgresql import Cluster, find_binaries
 from tests.harness.service import ROOT, SHIP24, TOKEN, Service
 
@@ -82,10 +82,10 @@ def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
 
         def use(enough: int, seconds: int, connections: int) -> Reading:
             """Send for so many seconds, again and again until enough is there; return what that took."""
-            before = now = place.do(meters.read, place, service, cluster)
+            before = now = place.do(resource_use.read, place, service, cluster)
             while now.messages - before.messages < enough:
                 place.do(load.send, f"{service.url}{SHIP24}", TOKEN, seconds, known=known, connections=connections)
-                now = place.do(meters.read, place, service, cluster)
+                now = place.do(resource_use.read, place, service, cluster)
             return now.since(before)
 
         return _use(use, messages)

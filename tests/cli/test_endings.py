@@ -17,10 +17,10 @@ import pytest
 from receiver.cli import commands
 from receiver.sources import NAMES
 from receiver.storage import queries
-from tests.harness.inbox import opened
 from tests.harness.service import DEADLINE_SECONDS, Process, environment, read_rows, run_command, start_command, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import make_tables
+from tests.harness.store import opened
 
 FULL = Path("/dev/full")
 

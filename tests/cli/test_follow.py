@@ -19,11 +19,11 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, ResultPage
 from tests.conftest import StartService
-from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.postgresql import Cluster
 from tests.harness.service import DEADLINE_SECONDS, Service
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store, delivery, opened
 
 
 class Enough(Exception):

@@ -12,10 +12,10 @@ from receiver.errors import ConfigurationError, StorageUnavailable
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import opened
 from tests.harness.load import until_taken
 from tests.harness.service import Reply, Service, bearer, environment, read_rows, run_command, wait_until
 from tests.harness.storage import change, make_tables
+from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
 FOR_EVER = "100000"

@@ -15,10 +15,10 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.contents import BACKGROUND_TABLES, contents, differing
-from tests.harness.inbox import Store, opened
+from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
 from tests.harness.service import DEADLINE_SECONDS, Service, environment, read_rows, run_command, wait_until
 from tests.harness.storage import WAITING, change, hold_up, make_tables
+from tests.harness.store import Store, opened
 
 OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "9999-01-01T10:00:00"

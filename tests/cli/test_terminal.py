@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from receiver import cli
 from receiver.cli.output import show_end
 from receiver.storage.queries import ResultPage
-from tests.harness.inbox import Store, opened
 from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import change, make_tables
+from tests.harness.store import Store, opened
 
 WIDE = "荷物が配達センターに到着しました"
 HOSTILE = "\x1b[2Jgone\x07 [red]x[/red] \u202eabc\u2028"

@@ -11,10 +11,10 @@ from receiver.storage import queries
 from receiver.storage.queries import statistics
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
-from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.service import TOKEN
 from tests.harness.ship24 import single
 from tests.harness.storage import change, make_tables
+from tests.harness.store import NOW, Store, delivery, opened
 from tests.monitoring.test_metrics import labelled, scrape
 
 ACCEPTED_AT = "2025-06-01T12:00:00.000Z"

@@ -16,9 +16,9 @@ from receiver.storage.outbox import Outcome
 from receiver.writer.commands import GUESS, WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, delivery
 from tests.harness.service import read_rows
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store, delivery
 
 MICROS = to_micros(NOW)
 HOSTILE = "a\0b\ud83dc\ude00d" + "\U0001f4e6" * 3 + "x" * 2 * MAX_CHARACTERS

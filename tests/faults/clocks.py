@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from tests.faults.judgement import judge
 from tests.faults.scenario import Lacking, Result, Scenario, Size
+from tests.faults.verification import judge
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.endpoint import Endpoint, answering
 from tests.harness.service import Service, serving, wait_until

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from tests.faults.judgement import judge
 from tests.faults.scenario import Lacking, Result, Scenario, Size
-from tests.harness.calls import SYNCS, WRITES, NoTracing, harmed
+from tests.faults.verification import judge
 from tests.harness.disk import NoDisk, fill, remount, small_disk
 from tests.harness.service import Service, serving
+from tests.harness.system_calls import SYNCS, WRITES, NoTracing, harmed
 from tests.harness.traffic import Traffic
 
 _MESSAGE_BYTES = 8192  # more than a message takes, its body and its share of the log included

@@ -6,11 +6,11 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from tests.faults.judgement import judge
+from tests.faults.postgresql_server import assert_away, let_pass
 from tests.faults.scenario import Lacking, Result, Size
-from tests.faults.servers import assert_away, let_pass
-from tests.faults.shop import shopping
-from tests.harness.island import Island, NoIsland, island
+from tests.faults.target import change_target
+from tests.faults.verification import judge
+from tests.harness.isolated_host import IsolatedHost, NoIsolatedHost, isolated_host
 from tests.harness.postgresql import Cluster, folder_for_servers, following_cluster, running_cluster
 from tests.harness.service import serving, wait_until
 from tests.harness.traffic import Traffic
@@ -29,11 +29,11 @@ class Pair(NamedTuple):
 
 
 @contextmanager
-def two_servers(place_of_primary: Island | None = None) -> Iterator[Pair]:
+def two_servers(place_of_primary: IsolatedHost | None = None) -> Iterator[Pair]:
     """Give a pair that runs as long as the block lasts, the primary on a host of its own if there is one."""
     with (
         folder_for_servers() as place,
-        running_cluster(place / "one", island=place_of_primary) as primary,
+        running_cluster(place / "one", own_host=place_of_primary) as primary,
         following_cluster(primary, place / "two") as standby,
     ):
         primary.create_database("faulty")
@@ -50,24 +50,24 @@ def crash(directory: Path, size: Size) -> Result:
 def vanish(directory: Path, size: Size) -> Result:
     """The host of the primary answers nothing any more, and its standby takes over."""
     try:
-        with island() as place, two_servers(place) as pair:
+        with isolated_host() as place, two_servers(place) as pair:
             patient = pair._replace(url=pair.url + ("" if size.is_long else _LESS_PATIENCE))
             return _fail_over("failover from a host that vanished", patient, directory, size, place.vanish)
-    except NoIsland as reason:
+    except NoIsolatedHost as reason:
         raise Lacking(str(reason)) from None
 
 
 def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callable[[], None]) -> Result:
     primary, standby, url = pair
     with (
-        shopping(directory) as shop,
-        serving(directory, url, **shop.settings) as service,
+        change_target(directory) as target,
+        serving(directory, url, **target.settings) as service,
         Traffic(service, senders=size.senders) as traffic,
     ):
-        shop.wait_for_changes(50)
+        target.wait_for_changes(50)
         primary.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         let_pass(size.seconds / 4)
-        with shop.holding(service):
+        with target.holding(service):
             end()
             traffic.wait_for_refusals()
             standby.promote()
@@ -75,7 +75,7 @@ def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callabl
         recovery = traffic.recovery_after(promoted)
         let_pass(size.seconds / 4)
         service.database_url = f"postgresql://postgres@{standby.host}:{standby.port}/faulty"  # from now on for our questions only
-        return shop.judge(judge(fault, traffic, service.database_url, recovery), service)
+        return target.judge(judge(fault, traffic, service.database_url, recovery), service)
 
 
 def lose_standby(directory: Path, size: Size) -> Result:

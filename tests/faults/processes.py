@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from tests.faults.judgement import judge
 from tests.faults.scenario import Result, Scenario, Size
+from tests.faults.verification import judge
 from tests.harness.service import Service, serving
 from tests.harness.traffic import Traffic
 

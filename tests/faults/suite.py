@@ -1,17 +1,17 @@
 """All faults: of one machine, of PostgreSQL, and of several processes on it."""
 
-from tests.faults import clocks, crowds, disks, processes
+from tests.faults import clients, clocks, disks, processes
 from tests.faults.failover import crash as crash_primary
 from tests.faults.failover import lose_standby, vanish
+from tests.faults.postgresql_server import crash, fill_disk, go_away, restart, turn_read_only
 from tests.faults.scenario import Scenario
-from tests.faults.servers import crash, fill_disk, go_away, restart, turn_read_only
-from tests.faults.several import kill_receiver, kill_relay
+from tests.faults.several_processes import kill_receiver, kill_relay
 
 SCENARIOS: dict[str, Scenario] = {
     **processes.SCENARIOS,
     **disks.SCENARIOS,
     **clocks.SCENARIOS,
-    **crowds.SCENARIOS,
+    **clients.SCENARIOS,
     "kill -9 of one of two receivers": kill_receiver,
     "kill -9 of one of two relays": kill_relay,
     "PostgreSQL crashes": crash,

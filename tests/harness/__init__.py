@@ -1,1 +1,1 @@
-"""What tests stand on: a real database server, a real service, real bodies."""
+"""The test harness: real database servers, real services, real bodies."""

@@ -1,4 +1,4 @@
-"""A database whose rows a test sets as it likes, and a walk through all pages of a list."""
+"""A database whose rows a test sets directly, and a walk through all pages of a list."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, with an eye on everything that a page of ours must not do."""
+"""Chromium driven by Playwright; it records everything that our pages must not do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

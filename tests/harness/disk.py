@@ -1,4 +1,4 @@
-"""A disk of a test's own: small, and written on by nobody else."""
+"""A small file system of its own."""
 
 import subprocess
 from collections.abc import Iterator

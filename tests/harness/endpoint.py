@@ -1,4 +1,4 @@
-"""Somebody who is told of changes over HTTP: a bare server on loopback that answers as no decent one would."""
+"""A target for changes: a raw HTTP server on loopback that can also answer badly."""
 
 import json
 import socket

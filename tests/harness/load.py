@@ -1,4 +1,4 @@
-"""Calls at the same time."""
+"""Concurrent requests."""
 
 import itertools
 from collections.abc import Callable, Sequence

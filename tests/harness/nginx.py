@@ -1,4 +1,4 @@
-"""nginx with the example configuration, as it stands in `config/`: addresses, ports and paths alone are filled in."""
+"""nginx with the example of `config/`; only addresses, ports and paths are replaced."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.harness.machines import Machine
+from tests.harness.network import Machine
 from tests.harness.service import ROOT, wait_until
 
 EXAMPLE = ROOT / "config" / "nginx.conf"

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, in front of one of our PostgreSQL servers."""
+"""PgBouncer in transaction mode in front of a PostgreSQL server."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Ports of this machine that nobody else is given."""
+"""Free ports that no other process is given."""
 
 import os
 import socket

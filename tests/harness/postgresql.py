@@ -1,4 +1,4 @@
-"""PostgreSQL servers of our own: own directories, own ports, default durability settings; one may follow another."""
+"""PostgreSQL servers with their own directories and ports; one can follow another."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from tests.harness.island import Island
+from tests.harness.isolated_host import IsolatedHost
 from tests.harness.ports import free_port
 
 _INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts each major version
@@ -29,24 +29,24 @@ def find_binaries() -> Path | None:
 class Cluster:
     """One server. `create` makes it, `start` and `stop` run it; it listens on 127.0.0.1 and trusts everybody there.
 
-    On an island it listens on the island's address, too.
+    With a host of its own it listens on that host's address, too.
     """
 
-    def __init__(self, binaries: Path, directory: Path, port: int, island: Island | None = None) -> None:
-        self.host = "127.0.0.1" if island is None else island.address
-        self._prefix = () if island is None else island.prefix
+    def __init__(self, binaries: Path, directory: Path, port: int, own_host: IsolatedHost | None = None) -> None:
+        self.host = "127.0.0.1" if own_host is None else own_host.address
+        self._prefix = () if own_host is None else own_host.prefix
         self._binaries = binaries
         self._data = directory / "data"
         self._directory = directory
         self.port = port
 
     @classmethod
-    def create(cls, directory: Path, *options: str, island: Island | None = None) -> "Cluster":
+    def create(cls, directory: Path, *options: str, own_host: IsolatedHost | None = None) -> "Cluster":
         """Make a new cluster in `directory`, with `options` for initdb.
 
         As root, the folder is given to `postgres` and must be reachable for it.
         """
-        cluster = cls._prepare(directory, island)
+        cluster = cls._prepare(directory, own_host)
         cluster._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", *options, *cluster._place)
         cluster._configure()
         return cluster
@@ -61,14 +61,14 @@ class Cluster:
         return cluster
 
     @classmethod
-    def _prepare(cls, directory: Path, island: Island | None = None) -> "Cluster":
+    def _prepare(cls, directory: Path, own_host: IsolatedHost | None = None) -> "Cluster":
         binaries = find_binaries()
         if binaries is None:
             raise FileNotFoundError("PostgreSQL is not installed: no initdb below /usr/lib/postgresql or on the PATH")
         directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _give_away(directory)
-        return cls(binaries, directory, free_port(), island)
+        return cls(binaries, directory, free_port(), own_host)
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
@@ -161,9 +161,9 @@ def folder_for_servers() -> Iterator[Path]:
 
 
 @contextmanager
-def running_cluster(directory: Path, *options: str, island: Island | None = None) -> Iterator[Cluster]:
+def running_cluster(directory: Path, *options: str, own_host: IsolatedHost | None = None) -> Iterator[Cluster]:
     """Give a new server that runs until the block ends, however often it was stopped and started in between."""
-    cluster = Cluster.create(directory, *options, island=island)
+    cluster = Cluster.create(directory, *options, own_host=own_host)
     try:
         cluster.start()
         yield cluster

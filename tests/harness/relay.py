@@ -1,4 +1,4 @@
-"""A real relay on a real database, in this process, with as little patience as a test wants."""
+"""A relay on a real database in this process, with short retry delays."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The real service as a process of its own, in an empty folder and with nothing of our environment."""
+"""The service as a process of its own, in an empty folder and a clean environment."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ import psutil
 from sqlalchemy import RowMapping, text
 
 from receiver.storage.database import Database
-from tests.harness import starter
+from tests.harness import fork_server
 from tests.harness.ports import free_port
 from tests.harness.storage import make_tables
 
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 120.0  # only what is broken waits so long, however busy the 
 PATIENT = {"commit_timeout_seconds": f"{DEADLINE_SECONDS:g}"}
 """Settings with which a call is answered however busy the machine is."""
 
-Process = subprocess.Popen[bytes] | starter.Started
+Process = subprocess.Popen[bytes] | fork_server.Started
 
 
 class Reply(NamedTuple):
@@ -59,7 +59,7 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
     """Return the whole environment of a command: names of settings are in lower case, without their prefix."""
     given = {"database_url": database_url, **settings}
     variables = {f"RECEIVER_{name.upper()}": value for name, value in given.items()}
-    return {**starter.BASE, **variables}
+    return {**fork_server.BASE, **variables}
 
 
 def start_command(
@@ -69,8 +69,8 @@ def start_command(
 
     With a `prefix` it is a new interpreter, and the prefix is put before it.
     """
-    if starter.can_start(env) and not prefix:
-        return starter.start(arguments, cwd, env, files)
+    if fork_server.can_start(env) and not prefix:
+        return fork_server.start(arguments, cwd, env, files)
     command = [*prefix, sys.executable, "-m", "receiver", *arguments]
     stdin, stdout, stderr = files
     return subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)

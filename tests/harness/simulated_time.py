@@ -1,4 +1,4 @@
-"""An event loop whose clock runs only while it waits: an hour of patience takes as long as what is done in it."""
+"""An event loop with simulated time: the clock jumps while it waits, so an hour takes a moment."""
 
 import asyncio
 from collections.abc import Awaitable

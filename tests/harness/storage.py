@@ -1,4 +1,4 @@
-"""The database without a service: to prepare it, to hold it up, to change it from outside."""
+"""A database without a service: make its tables, lock it, change it from outside."""
 
 import sqlite3
 from collections.abc import Iterator

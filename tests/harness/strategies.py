@@ -1,4 +1,4 @@
-"""What hypothesis draws: histories of parcels that agree with themselves, and bodies that nobody should send."""
+"""Hypothesis strategies: consistent parcel histories and malformed bodies."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What `strace -f -y` saw, as records in the order in which things happened."""
+"""The output of `strace -f -y` as records in order of time."""
 
 import re
 from collections.abc import Iterator

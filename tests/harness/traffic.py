@@ -1,4 +1,4 @@
-"""Senders that behave as the vendor does, and what they know of what they sent: the truth that a database is held against."""
+"""Senders that retry as Ship24 does and record all they sent, for comparison with the database."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -63,24 +63,24 @@ class Parcels:
             yield Call(ship24.body(*(self.items[name] for name in group)), group)
 
 
-class RequestGuard(Protocol):
+class Connectable(Protocol):
     """Where calls go in: a service, or what stands before it."""
 
     def connect(self) -> HTTPConnection: ...
 
 
-class Line:
+class SenderConnection:
     """One connection through one of several doors; when it breaks, the next call opens one through the next door."""
 
-    def __init__(self, request_guards: tuple[RequestGuard, ...], place: int) -> None:
-        self._request_guards = request_guards
+    def __init__(self, services: tuple[Connectable, ...], place: int) -> None:
+        self._services = services
         self._place = place
         self._connection: HTTPConnection | None = None
 
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer. Raises OSError or HTTPException."""
         if self._connection is None:
-            self._connection = self._request_guards[self._place % len(self._request_guards)].connect()
+            self._connection = self._services[self._place % len(self._services)].connect()
             self._connection.timeout = _PATIENCE_SECONDS
         try:
             self._connection.request("POST", SHIP24, body, _HEADERS)
@@ -104,7 +104,7 @@ class Traffic:
     messages, copies and repetitions too.
     """
 
-    def __init__(self, *request_guards: RequestGuard, senders: int = 8, parcels: Parcels | None = None) -> None:
+    def __init__(self, *services: Connectable, senders: int = 8, parcels: Parcels | None = None) -> None:
         self.parcels = parcels or Parcels()
         self.sent = 0
         self.answered = 0
@@ -114,7 +114,7 @@ class Traffic:
         """What was answered 2xx, by the id of the delivery."""
         self.effects: Counter[str] = Counter()
         """How often the answers said of a message that it was not a duplicate."""
-        self._request_guards = request_guards
+        self._services = services
         self._calls = 0
         self._copies: deque[Call] = deque()
         self._unanswered: list[Call] = []
@@ -175,31 +175,31 @@ class Traffic:
         Returns the messages that were no duplicates then: what was answered 2xx before was not there.
         """
         self.stop()
-        line = Line(self._request_guards, 0)
+        sender = SenderConnection(self._services, 0)
         for call in self._unanswered:
-            wait_until(lambda c=call: self._send(line, c), "what was left is answered")  # type: ignore[misc]
+            wait_until(lambda c=call: self._send(sender, c), "what was left is answered")  # type: ignore[misc]
         self._unanswered.clear()
         strangers: set[str] = set()
         for call in self.parcels.regrouped():
             answers: list[dict[str, Any]] = []
-            wait_until(lambda c=call, a=answers: self._send(line, c, a), "what was kept is answered again")  # type: ignore[misc]
+            wait_until(lambda c=call, a=answers: self._send(sender, c, a), "what was kept is answered again")  # type: ignore[misc]
             strangers |= {
                 told["message_id"] for told in answers if told != {"message_id": told["message_id"], "outcome": "duplicate"}
             }
-        line.close()
+        sender.close()
         return strangers
 
     def _run(self, place: int) -> None:
-        line = Line(self._request_guards, place)
+        sender = SenderConnection(self._services, place)
         while not self._stopping.is_set():
             call = self._next()
-            while not self._send(line, call):
+            while not self._send(sender, call):
                 self._refused[place] += 1
                 if self._stopping.wait(_PAUSE_SECONDS):
                     with self._lock:
                         self._unanswered.append(call)
                     break
-        line.close()
+        sender.close()
 
     def _next(self) -> Call:
         with self._lock:
@@ -211,11 +211,11 @@ class Traffic:
                 self._copies.append(call)
             return call
 
-    def _send(self, line: Line, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
+    def _send(self, sender: SenderConnection, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
         """Send a call and note what became of it; return whether it was answered 2xx."""
         sent = len(call.names)
         try:
-            status, content = line.post(call.body)
+            status, content = sender.post(call.body)
         except ConnectionRefusedError:
             status, content, sent = 0, b"", 0
         except (OSError, HTTPException):

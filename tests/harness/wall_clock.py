@@ -1,4 +1,4 @@
-"""A clock on the wall that a test turns, for one service and no other process (libfaketime)."""
+"""A wall clock that a test sets for one service and no other process (libfaketime)."""
 
 from pathlib import Path
 

@@ -26,10 +26,10 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import Store, opened
 from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command, wait_until
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.storage import WAITING, change, make_tables
+from tests.harness.store import Store, opened
 
 OPS = "the-ops-token-of-these-tests"
 PACKAGES = "/webhooks/shiipp/new-package"

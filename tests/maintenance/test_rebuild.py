@@ -31,10 +31,10 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands import WriterCommands
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
-from tests.harness.contents import contents
-from tests.harness.inbox import NOW, delivery
+from tests.harness.database_contents import contents
 from tests.harness.service import read_rows
 from tests.harness.storage import change, make_tables, poison
+from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
 
 SOURCES = make_sources({}, {})

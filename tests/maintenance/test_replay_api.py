@@ -16,7 +16,7 @@ from receiver.web.api.shapes import ReplayAnswer
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.contents import BACKGROUND_TABLES, check_whole, contents, differing
+from tests.harness.database_contents import BACKGROUND_TABLES, check_whole, contents, differing
 from tests.harness.load import together
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, serving, wait_until
 

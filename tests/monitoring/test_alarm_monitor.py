@@ -25,7 +25,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.audience import HANG, NONSENSE, listening
+from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
 from tests.harness.service import Service, wait_until
 from tests.harness.storage import change, make_tables
 
@@ -364,14 +364,14 @@ def test_a_service_that_is_killed_while_it_sends_leaves_the_notice_to_its_next_s
     service: StartService, sqlite_url: str, tmp_path: Path
 ) -> None:
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:old" = 2020-01-31')
-    with listening(HANG, 200) as audience:
-        running = service(sqlite_url, config=path, ship24_tokens="old:the-token-of-these-tests", alarm_url=audience.url)
-        wait_until(lambda: audience.told, "it is being sent")
+    with alarm_server(HANG, 200) as server:
+        running = service(sqlite_url, config=path, ship24_tokens="old:the-token-of-these-tests", alarm_url=server.url)
+        wait_until(lambda: server.told, "it is being sent")
         running.kill()
         running.restart()
-        wait_until(lambda: len(audience.told) == 2, "the next process sends it")
+        wait_until(lambda: len(server.told) == 2, "the next process sends it")
         wait_until(lambda: is_settled(running), "nobody has to be told again")
-        first, again = audience.notices
+        first, again = server.notices
     assert first == again
 
 
@@ -381,13 +381,13 @@ def test_a_service_says_an_alarm_once_by_url_and_command_over_restarts(
     told = tmp_path / "told"
     command = f'sh -c \'cat >> "$0"; echo >> "$0"; env >> "$0.env"\' {told} {PLANTED[3]}'
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:old" = 2020-01-31')
-    with listening(500, 200) as audience:
+    with alarm_server(500, 200) as server:
         running = service(
             database_url,
             config=path,
             ship24_tokens="old:the-token-of-these-tests",
             ops_tokens=PLANTED[4],
-            alarm_url=planted_url(audience.host),
+            alarm_url=planted_url(server.host),
             alarm_command=command,
         )
         wait_until(lambda: running.logs().count('"alarm_sent"') == 2, "both are told")
@@ -402,10 +402,10 @@ def test_a_service_says_an_alarm_once_by_url_and_command_over_restarts(
         wait_until(lambda: running.logs().count('"alarm_sent"') == 4, "both are told of the end")
         wait_until(lambda: warnings(running) == [], "the alarm is over")
         assert running.stop() == 0
-        states = [notice["state"] for notice in audience.notices]
+        states = [notice["state"] for notice in server.notices]
         assert states == ["began", "began", "ended"]  # the first answer was 500
     by_command = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
-    assert by_command == audience.notices[1:]
+    assert by_command == server.notices[1:]
     assert {(notice["alarm"], notice["subject"]) for notice in by_command} == {("token", "ship24:old")}
     seen = running.logs() + told.with_suffix(".env").read_text(encoding="utf-8") + repr(running.rows("SELECT * FROM alarms"))
     assert [secret for secret in PLANTED if secret in seen] == []
@@ -416,9 +416,9 @@ def test_a_url_that_misbehaves_harms_nothing_and_is_in_no_log(
     service: StartService, sqlite_url: str, tmp_path: Path, answer: int
 ) -> None:
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-1" = 2020-01-31')
-    with listening(answer, location=f"http://127.0.0.1/{PLANTED[0]}") as audience:
-        running = service(sqlite_url, config=path, alarm_url=planted_url(audience.host))
-        wait_until(lambda: audience.told, "the URL is called")
+    with alarm_server(answer, location=f"http://127.0.0.1/{PLANTED[0]}") as server:
+        running = service(sqlite_url, config=path, alarm_url=planted_url(server.host))
+        wait_until(lambda: server.told, "the URL is called")
         assert running.post(ship24.single()).status == 200
         wait_until(partial(knows_of_the_token, running), "the service knows that it is on")
         assert running.stop() == 0
@@ -428,12 +428,12 @@ def test_a_url_that_misbehaves_harms_nothing_and_is_in_no_log(
 
 def test_two_services_on_one_database_say_an_alarm_once(service: StartService, postgresql_url: str, tmp_path: Path) -> None:
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-1" = 2020-01-31')
-    with listening() as audience:
-        both = [service(postgresql_url, config=path, alarm_url=audience.url) for _ in range(2)]
+    with alarm_server() as server:
+        both = [service(postgresql_url, config=path, alarm_url=server.url) for _ in range(2)]
         for running in both:
             wait_until(partial(knows_of_the_token, running), "each knows that it is on")
         assert [running.stop() for running in both] == [0, 0]
-        assert [notice["state"] for notice in audience.notices] == ["began"]
+        assert [notice["state"] for notice in server.notices] == ["began"]
 
 
 def test_a_storm_against_the_service_is_found_with_what_is_only_counted(service: StartService, sqlite_url: str) -> None:

@@ -11,9 +11,9 @@ from receiver.errors import AddressNotAllowed, BodyTooLarge, NotFound, ReceiverE
 from receiver.monitoring import explain as explanations
 from receiver.sources import make_sources
 from receiver.storage import queries
-from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.ship24 import body, event, item, single
 from tests.harness.storage import change, make_tables
+from tests.harness.store import NOW, Store, delivery, opened
 
 _SOURCES = make_sources({}, {})
 

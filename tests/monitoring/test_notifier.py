@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from receiver.access.bearer import Secret
 from receiver.monitoring.notifier import AlarmNotifier, Notice, NotifierTimings
 from receiver.relay.connections import Connections
-from tests.harness.audience import HANG, NONSENSE, listening
+from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
 from tests.harness.endpoint import TAKE, answering, drip
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, wait_until
@@ -61,11 +61,11 @@ def not_sent(by: str, cause: str, state: str = "began") -> dict[str, Any]:
 
 
 def test_a_url_is_told_each_notice_once_in_order_as_json(logs: Logs) -> None:
-    with listening() as audience:
-        with notices(audience.url) as told:
+    with alarm_server() as server:
+        with notices(server.url) as told:
             told.put(BEGAN)
             told.put(ENDED)
-        assert audience.notices == [
+        assert server.notices == [
             {
                 "alarm": "refused",
                 "subject": "ship24",
@@ -76,16 +76,16 @@ def test_a_url_is_told_each_notice_once_in_order_as_json(logs: Logs) -> None:
             },
             {**BEGAN._asdict(), "state": "ended", "ended_at": "2026-11-22T10:09:00.000Z"},
         ]
-        assert {told.headers["content-type"] for told in audience.told} == {"application/json"}
+        assert {told.headers["content-type"] for told in server.told} == {"application/json"}
     assert [line["state"] for line in events(logs, "alarm_sent")] == ["began", "ended"]
 
 
 def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> None:
-    with listening(500, 503, 204) as audience, notices(audience.url) as told:
+    with alarm_server(500, 503, 204) as server, notices(server.url) as told:
         told.put(BEGAN)
         told.put(ENDED)
         wait_until(lambda: len(events(logs, "alarm_sent")) == 2, "both are sent")
-        assert [notice["state"] for notice in audience.notices] == ["began", "began", "began", "ended"]
+        assert [notice["state"] for notice in server.notices] == ["began", "began", "began", "ended"]
     assert events(logs, "alarm_not_sent") == []
 
 
@@ -95,10 +95,10 @@ def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> No
 )
 def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
     timings = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
-    with listening(answer) as audience, notices(audience.url, timings=timings) as told:
+    with alarm_server(answer) as server, notices(server.url, timings=timings) as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
-        assert answer == HANG or len(audience.told) == 3
+        assert answer == HANG or len(server.told) == 3
     assert events(logs, "alarm_not_sent") == [not_sent("url", cause)]
 
 
@@ -136,10 +136,10 @@ def test_a_name_that_is_looked_up_for_ever_holds_nothing_up(logs: Logs, monkeypa
 
 
 def test_a_redirect_is_not_followed(logs: Logs) -> None:
-    with listening() as stranger, listening(307, location=stranger.url) as audience, notices(audience.url) as told:
+    with alarm_server() as stranger, alarm_server(307, location=stranger.url) as server, notices(server.url) as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
-        assert (stranger.told, len(audience.told)) == ([], 3)
+        assert (stranger.told, len(server.told)) == ([], 3)
     assert events(logs, "alarm_not_sent") == [not_sent("url", "the answer was 307")]
 
 
@@ -153,17 +153,17 @@ def test_nobody_at_the_url_is_said_without_the_url(logs: Logs) -> None:
 
 
 def test_name_and_password_in_the_url_are_sent_as_such(logs: Logs) -> None:
-    with listening() as audience:
-        with notices(f"http://us%40er:p%3Ass@{audience.host}/a?b=c#d") as told:
+    with alarm_server() as server:
+        with notices(f"http://us%40er:p%3Ass@{server.host}/a?b=c#d") as told:
             told.put(BEGAN)
-        assert [(request.path, request.headers["authorization"]) for request in audience.told] == [
+        assert [(request.path, request.headers["authorization"]) for request in server.told] == [
             ("/a?b=c", "Basic dXNAZXI6cDpzcw==")
         ]
-        assert audience.told[0].headers["host"] == audience.host
+        assert server.told[0].headers["host"] == server.host
 
 
 def test_an_answer_that_is_hardly_http_does_no_harm(logs: Logs) -> None:
-    with listening(NONSENSE) as audience, notices(audience.url) as told:
+    with alarm_server(NONSENSE) as server, notices(server.url) as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_sent") or events(logs, "alarm_not_sent"), "it was tried")
 
@@ -253,18 +253,18 @@ def test_a_url_that_hangs_does_not_hold_up_the_command(tmp_path: Path, logs: Log
     timings = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
     script = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
     with ExitStack() as stack:
-        audience = stack.enter_context(listening(HANG))
-        told = stack.enter_context(notices(audience.url, *python(script, str(tmp_path / "told")), timings=timings))
+        server = stack.enter_context(alarm_server(HANG))
+        told = stack.enter_context(notices(server.url, *python(script, str(tmp_path / "told")), timings=timings))
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_sent"), "the command is told")
-        wait_until(lambda: audience.told, "the URL is called")
+        wait_until(lambda: server.told, "the URL is called")
     assert [line["by"] for line in events(logs, "alarm_sent")] == ["command"]
 
 
 def test_a_notice_is_settled_once_when_it_was_sent_or_given_up_everywhere(logs: Logs) -> None:
     settled: list[Notice] = []
-    with listening(500, 500, 500, 200) as audience:
-        told = AlarmNotifier(Secret("url", audience.url), python("pass"), QUICK)
+    with alarm_server(500, 500, 500, 200) as server:
+        told = AlarmNotifier(Secret("url", server.url), python("pass"), QUICK)
         told.start(settled.append)
         told.put(BEGAN)
         told.put(ENDED)
@@ -276,11 +276,11 @@ def test_a_notice_is_settled_once_when_it_was_sent_or_given_up_everywhere(logs: 
 
 def test_a_notice_that_fails_while_the_service_stops_is_left_to_the_next_process(logs: Logs) -> None:
     settled: list[Notice] = []
-    with listening(500) as audience:
-        told = AlarmNotifier(Secret("url", audience.url), (), QUICK._replace(pauses_seconds=(600.0,)))
+    with alarm_server(500) as server:
+        told = AlarmNotifier(Secret("url", server.url), (), QUICK._replace(pauses_seconds=(600.0,)))
         told.start(settled.append)
         told.put(BEGAN)
-        wait_until(lambda: audience.told, "the first try was made")
+        wait_until(lambda: server.told, "the first try was made")
         told.close()
     assert settled == []
     assert len(events(logs, "alarm_not_sent")) == 1
@@ -288,12 +288,12 @@ def test_a_notice_that_fails_while_the_service_stops_is_left_to_the_next_process
 
 def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
     timings = QUICK._replace(pauses_seconds=(600.0,))
-    with listening(500, 500, 200) as audience:
-        with notices(audience.url, timings=timings) as told:
+    with alarm_server(500, 500, 200) as server:
+        with notices(server.url, timings=timings) as told:
             told.put(BEGAN)
             told.put(ENDED)
-            wait_until(lambda: audience.told, "the first try was made")
-        assert len(audience.told) == 2
+            wait_until(lambda: server.told, "the first try was made")
+        assert len(server.told) == 2
     assert events(logs, "alarm_not_sent") == [
         not_sent("url", "the answer was 500"),
         not_sent("url", "the answer was 500", "ended"),
@@ -302,9 +302,9 @@ def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
 
 def test_too_many_that_wait_are_given_up_and_said(logs: Logs) -> None:
     timings = QUICK._replace(url_seconds=600.0, closing_seconds=0.0)
-    with listening(HANG) as audience, notices(audience.url, timings=timings) as told:
+    with alarm_server(HANG) as server, notices(server.url, timings=timings) as told:
         told.put(BEGAN)
-        wait_until(lambda: audience.told, "the first one is on its way")
+        wait_until(lambda: server.told, "the first one is on its way")
         for _ in range(103):
             told.put(ENDED)
         assert events(logs, "alarm_not_sent") == [not_sent("url", "too many wait", "ended")] * 3

@@ -14,8 +14,8 @@ from receiver.processes.repeating import repeat
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 from tests.harness import ship24
-from tests.harness.inbox import submission
 from tests.harness.service import DEADLINE_SECONDS
+from tests.harness.store import submission
 
 FAILURES = [
     StorageUnavailable("The database is away."),

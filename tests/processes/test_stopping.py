@@ -39,7 +39,7 @@ class Stoppable(Service):
 
     def begin(self, *prefix: str) -> subprocess.Popen[bytes]:
         """Start the process."""
-        command = [*prefix, sys.executable, "-m", "tests.harness.stopping", str(STOP_SECONDS)]
+        command = [*prefix, sys.executable, "-m", "tests.harness.serve_with_stop_limit", str(STOP_SECONDS)]
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, cwd=self.directory, env=self.env, stderr=log, stdout=log)
         self.process = process

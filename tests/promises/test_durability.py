@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
-from tests.harness.calls import SYNCS, NoTracing, harmed
-from tests.harness.contents import check_whole
+from tests.harness.database_contents import check_whole
 from tests.harness.load import Load, post_together
 from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.system_calls import SYNCS, NoTracing, harmed
 from tests.harness.trace import Call, read_trace
 
 _ROUNDS = 8

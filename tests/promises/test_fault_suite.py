@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartService, lacking
-from tests.faults.judgement import EVENTS, judge
 from tests.faults.scenario import SHORT, Lacking
 from tests.faults.suite import SCENARIOS
+from tests.faults.verification import EVENTS, judge
 from tests.harness.storage import change
 from tests.harness.traffic import Traffic
 

@@ -12,7 +12,7 @@ import pytest
 from receiver.storage.database import Database
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
-from tests.harness.contents import check_whole
+from tests.harness.database_contents import check_whole
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.load import Load, post_together, until_taken
 from tests.harness.postgresql import Cluster

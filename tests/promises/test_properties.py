@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import StartService
 from tests.harness import ship24, strategies
-from tests.harness.inbox import Store, opened, outcomes
 from tests.harness.service import Service, read_rows
 from tests.harness.storage import make_tables
+from tests.harness.store import Store, opened, outcomes
 from tests.harness.strategies import arrivals, bodies, histories
 
 _numbers = count(1)

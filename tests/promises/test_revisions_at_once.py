@@ -8,10 +8,10 @@ import pytest
 
 from receiver.storage import queries
 from tests.harness import ship24
-from tests.harness.inbox import Store, opened, outcomes
 from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
+from tests.harness.store import Store, opened, outcomes
 from tests.storage.test_revisions import oracle, timeline, tracker_of, version
 
 _ROUNDS = 12

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import lacking
-from tests.harness.calling import Way
-from tests.harness.contents import check_whole
-from tests.harness.earlier import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
-from tests.harness.machines import wired
+from tests.harness.database_contents import check_whole
+from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
+from tests.harness.http_client import Way
+from tests.harness.network import wired
 from tests.harness.nginx import Nginx, find_nginx
 from tests.harness.service import Process, Service, environment, read_rows, run_command, start_command, wait_until
 from tests.harness.storage import change

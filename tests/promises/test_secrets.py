@@ -12,9 +12,9 @@ from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
+from tests.harness.raw_http import read_all, request
 from tests.harness.service import SHIP24, Reply, Service, environment, run_command, wait_until
 from tests.harness.storage import poison
-from tests.harness.wire import read_all, request
 
 PLANTED = "planted-Ship24-token"
 OPS = "planted-Ops-token"

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import lacking
-from tests.faults.judgement import judge
+from tests.faults.verification import judge
 from tests.harness import ship24
-from tests.harness.calling import Way, call
+from tests.harness.deployment import OPS_TOKEN, Deployment, deployed
+from tests.harness.http_client import Way, call
 from tests.harness.nginx import find_nginx
 from tests.harness.postgresql import find_binaries
 from tests.harness.service import ROOT, TOKEN, Reply, wait_until
-from tests.harness.site import OPS_TOKEN, Site, sited
 from tests.harness.traffic import Traffic
 
 FORWARDED = "X-Forwarded-For"
@@ -20,121 +20,124 @@ UNNOTICED = {200, 503}  # the latter where the machine has too much to do for a 
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """All machines, in network namespaces where those can be had, else on loopback."""
     if find_nginx() is None:
         lacking("nginx is not installed (Debian package: nginx)")
     if find_binaries() is None:
         lacking("PostgreSQL is not installed (Debian package: postgresql)")
-    with sited(tmp_path_factory.mktemp("site")) as opened:
+    with deployed(tmp_path_factory.mktemp("deployment")) as opened:
         yield opened
 
 
-def post(site: Site, source: str, *forwarded: str) -> Reply:
+def post(deployment: Deployment, source: str, *forwarded: str) -> Reply:
     """Post through the proxy from an address, with lines of X-Forwarded-For that the sender wrote himself."""
-    return call(site.outside, site.way_in(source), ship24.single(), headers=[(FORWARDED, line) for line in forwarded])
+    return call(deployment.outside, deployment.way_in(source), ship24.single(), headers=[(FORWARDED, line) for line in forwarded])
 
 
-def seen(site: Site, reply: Reply) -> tuple[str, str]:
+def seen(deployment: Deployment, reply: Reply) -> tuple[str, str]:
     """Return as whose call and over whose connection a call is on record."""
-    record = site.show(reply.json()["delivery_id"])
+    record = deployment.show(reply.json()["delivery_id"])
     return record["client"], record["peer"]
 
 
-def test_a_caller_is_who_nginx_saw_whatever_the_caller_wrote(site: Site) -> None:
-    allowed, stranger, front = site.allowed[0], site.stranger, site.front.address
+def test_a_caller_is_who_nginx_saw_whatever_the_caller_wrote(deployment: Deployment) -> None:
+    allowed, stranger, front = deployment.allowed[0], deployment.stranger, deployment.front.address
     for forged in ((), (stranger,), ("unknown, ,",), (stranger, f"{stranger}, {front}")):
-        reply = post(site, allowed, *forged)
-        assert (reply.status, seen(site, reply)) == (200, (allowed, front)), forged
+        reply = post(deployment, allowed, *forged)
+        assert (reply.status, seen(deployment, reply)) == (200, (allowed, front)), forged
     for forged in ((), (allowed,), (f"{allowed}, {front}",), (allowed, front), ("3.222.254.223",), (f"{allowed}, {allowed}",)):
-        reply = post(site, stranger, *forged)
-        assert (reply.status, seen(site, reply)) == (403, (stranger, front)), forged
+        reply = post(deployment, stranger, *forged)
+        assert (reply.status, seen(deployment, reply)) == (403, (stranger, front)), forged
 
 
-def test_past_the_proxy_no_header_about_addresses_is_believed(site: Site) -> None:
-    allowed, stranger = site.allowed[0], site.stranger
+def test_past_the_proxy_no_header_about_addresses_is_believed(deployment: Deployment) -> None:
+    allowed, stranger = deployment.allowed[0], deployment.stranger
     for name, value in (
         (FORWARDED, allowed),
-        (FORWARDED, f"{allowed}, {site.front.address}"),
+        (FORWARDED, f"{allowed}, {deployment.front.address}"),
         ("X-Real-IP", allowed),
         ("Forwarded", f"for={allowed}"),
     ):
-        for receiver in site.receivers:
+        for receiver in deployment.receivers:
             reply = call(
-                site.outside, Way(stranger, receiver.host, receiver.service.port), ship24.single(), headers=[(name, value)]
+                deployment.outside, Way(stranger, receiver.host, receiver.service.port), ship24.single(), headers=[(name, value)]
             )
-            assert (reply.status, seen(site, reply)) == (403, (stranger, stranger)), name
+            assert (reply.status, seen(deployment, reply)) == (403, (stranger, stranger)), name
 
 
-def test_a_wrong_token_is_refused_through_the_proxy_and_no_token_is_in_its_logs(site: Site) -> None:
-    reply = call(site.outside, site.way_in(site.allowed[0]), ship24.single(), token="planted-and-wrong")
-    assert (reply.status, seen(site, reply)) == (401, (site.allowed[0], site.front.address))
-    post(site, site.allowed[0])
-    assert [token for token in (TOKEN, OPS_TOKEN, "planted-and-wrong") if token in site.nginx.written()] == []
+def test_a_wrong_token_is_refused_through_the_proxy_and_no_token_is_in_its_logs(deployment: Deployment) -> None:
+    reply = call(deployment.outside, deployment.way_in(deployment.allowed[0]), ship24.single(), token="planted-and-wrong")
+    assert (reply.status, seen(deployment, reply)) == (401, (deployment.allowed[0], deployment.front.address))
+    post(deployment, deployment.allowed[0])
+    assert [token for token in (TOKEN, OPS_TOKEN, "planted-and-wrong") if token in deployment.nginx.written()] == []
 
 
-def test_a_body_that_is_too_large_goes_on_record_and_a_much_larger_one_ends_at_the_proxy(site: Site) -> None:
-    source = site.allowed[0]
-    reply = call(site.outside, site.way_in(source), b"[" + b" " * 5_400_000)
-    assert (reply.status, seen(site, reply)) == (413, (source, site.front.address))
-    assert call(site.outside, site.way_in(source), b"[" + b" " * 6_400_000).headers["content-type"] == "text/html"
+def test_a_body_that_is_too_large_goes_on_record_and_a_much_larger_one_ends_at_the_proxy(deployment: Deployment) -> None:
+    source = deployment.allowed[0]
+    reply = call(deployment.outside, deployment.way_in(source), b"[" + b" " * 5_400_000)
+    assert (reply.status, seen(deployment, reply)) == (413, (source, deployment.front.address))
+    assert call(deployment.outside, deployment.way_in(source), b"[" + b" " * 6_400_000).headers["content-type"] == "text/html"
 
 
-def test_what_is_for_operators_is_not_for_everybody(site: Site) -> None:
-    source = site.allowed[0]
-    shown = call(site.outside, site.way_in(source), None, "/ops/api/deliveries", token=OPS_TOKEN)
+def test_what_is_for_operators_is_not_for_everybody(deployment: Deployment) -> None:
+    source = deployment.allowed[0]
+    shown = call(deployment.outside, deployment.way_in(source), None, "/ops/api/deliveries", token=OPS_TOKEN)
     assert {(item["client"], item["status"]) for item in shown.json()["items"]} >= {(source, 200)}
     for path in ("/metrics", "/readyz", "/healthz", "/"):
-        assert call(site.outside, site.way_in(source), None, path, token=OPS_TOKEN).status == 404
+        assert call(deployment.outside, deployment.way_in(source), None, path, token=OPS_TOKEN).status == 404
 
 
-def test_postgresql_runs_with_every_line_of_the_example(site: Site) -> None:
+def test_postgresql_runs_with_every_line_of_the_example(deployment: Deployment) -> None:
     text = (ROOT / "config" / "postgresql.conf").read_text(encoding="utf-8")
     lines = re.findall(r"^(\w+) = '?([^'\n]+)'?$", text, re.MULTILINE)
     assert len(lines) > 20
     expected = {name: value for name, value in lines if name != "listen_addresses"}  # that one is filled in
-    shown = {name: site.rows(f"SHOW {name}")[0][name] for name in expected}
+    shown = {name: deployment.rows(f"SHOW {name}")[0][name] for name in expected}
     assert shown == expected
     (commented,) = re.findall(r"^# (\w+) = ", text, re.MULTILINE)
-    assert site.rows(f"SHOW {commented}")
+    assert deployment.rows(f"SHOW {commented}")
 
 
-def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(site: Site) -> None:
-    first, second, third = site.receivers
-    with site.outside.do(Traffic, *map(site.way_in, site.allowed)) as traffic:
+def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deployment: Deployment) -> None:
+    first, second, third = deployment.receivers
+    with deployment.outside.do(Traffic, *map(deployment.way_in, deployment.allowed)) as traffic:
         traffic.wait_for_answers(500)
         first.service.kill()
         traffic.wait_for_answers(500)
         second.machine.do(second.service.stop)
         traffic.wait_for_answers(500)
         assert set(traffic.statuses) <= UNNOTICED, "nginx gave what was under way to another receiver"
-        fourth = site.add_receiver()
-        site.nginx.point_at([third.place, fourth.place])
-        site.nginx.reload()
-        wait_until(lambda: [fourth.place] in site.nginx.routes(), "the new receiver is called")
-        wait_until(lambda: "receiver-1" in {change.relay for change in site.told()}, "the first relay has told something")
-        site.relays[0].kill()
+        fourth = deployment.add_receiver()
+        deployment.nginx.point_at([third.place, fourth.place])
+        deployment.nginx.reload()
+        wait_until(lambda: [fourth.place] in deployment.nginx.routes(), "the new receiver is called")
+        wait_until(lambda: "receiver-1" in {change.relay for change in deployment.told()}, "the first relay has told something")
+        deployment.relays[0].kill()
         traffic.wait_for_answers(500)
-        result = site.outside.do(judge, "several machines", traffic, site.url, None)
+        result = deployment.outside.do(judge, "several machines", traffic, deployment.url, None)
     assert (result.lost, result.doubled) == (0, 0), result
-    assert any(route[0] == first.place and len(route) > 1 for route in site.nginx.routes())
-    callers = site.rows(
+    assert any(route[0] == first.place and len(route) > 1 for route in deployment.nginx.routes())
+    callers = deployment.rows(
         "SELECT DISTINCT client, peer FROM deliveries JOIN messages ON delivery_id = id WHERE message_id LIKE 'm-%'"
     )
-    assert {(row["client"], row["peer"]) for row in callers} == {(source, site.front.address) for source in site.allowed}
-    check_what_was_told(site)
+    assert {(row["client"], row["peer"]) for row in callers} == {
+        (source, deployment.front.address) for source in deployment.allowed
+    }
+    check_what_was_told(deployment)
 
 
-def check_what_was_told(site: Site) -> None:
+def check_what_was_told(deployment: Deployment) -> None:
     """Check that handlers were told of each change, in the order of its tracker."""
     forget_leases = "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL"  # the 90 seconds of the dead relay's are over
-    site.execute(f"{forget_leases}; NOTIFY receiver_changes")
-    wait_until(lambda: site.rows("SELECT count(*) AS n FROM dispatches")[0]["n"] == 0, "everything is handed on")
-    made = site.rows("SELECT tracker_id, move, change_id, message_id FROM events WHERE outcome = 'applied'")
-    told = dict.fromkeys(change[1:] for change in site.told())  # a change that was told again came first before its next one
+    deployment.execute(f"{forget_leases}; NOTIFY receiver_changes")
+    wait_until(lambda: deployment.rows("SELECT count(*) AS n FROM dispatches")[0]["n"] == 0, "everything is handed on")
+    made = deployment.rows("SELECT tracker_id, move, change_id, message_id FROM events WHERE outcome = 'applied'")
+    # A repeated change keeps its first place: it came before the next one of its tracker.
+    told = dict.fromkeys(change[1:] for change in deployment.told())
     assert set(told) == {(row["tracker_id"], row["move"], row["change_id"], row["message_id"]) for row in made}
     last: dict[str, int] = {}
     for tracker, move, *_ in told:
         assert move == last.get(tracker, 0) + 1
         last[tracker] = move
-    assert {change.relay for change in site.told()} >= {"receiver-1", "receiver-2"}
+    assert {change.relay for change in deployment.told()} >= {"receiver-1", "receiver-2"}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import ship24
+from tests.harness.raw_http import head_of, read_all, read_until, request
 from tests.harness.service import Service, serving, wait_until
-from tests.harness.wire import head_of, read_all, read_until, request
 
 
 @pytest.fixture(scope="module")

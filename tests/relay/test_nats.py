@@ -13,13 +13,13 @@ from receiver.relay.target import NotTaken
 from receiver.settings.targets import TargetSettings
 from tests.conftest import lacking
 from tests.harness import ship24
-from tests.harness.broker import SUBJECT, Broker, brokering, find_broker
 from tests.harness.changes import change, secrets, target
-from tests.harness.inbox import Store
+from tests.harness.nats_server import SUBJECT, Broker, brokering, find_broker
 from tests.harness.ports import free_port
 from tests.harness.relay import QUICK, relaying
 from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import make_tables
+from tests.harness.store import Store
 
 TOKEN = "planted-token-of-the-broker"
 

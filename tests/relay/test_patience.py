@@ -17,10 +17,10 @@ from receiver.relay.target_worker import Do, TargetWorker
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands import WriterCommands
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, submission
 from tests.harness.service import read_rows
 from tests.harness.simulated_time import run_simulated
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store, submission
 
 SECONDS = 3600
 ROUND_SECONDS = 20

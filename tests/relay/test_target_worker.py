@@ -12,11 +12,11 @@ from receiver.relay.target import AT_ONCE
 from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target
 from tests.harness.endpoint import HANG, TAKE, Answer, Call, Endpoint, answering, say
-from tests.harness.inbox import Store
 from tests.harness.relay import QUICK, relaying
 from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
+from tests.harness.store import Store
 
 FAR = 100_000.0
 

@@ -15,9 +15,9 @@ from receiver.domain.changes import Subscription
 from receiver.settings.targets import TargetSettings, read_targets
 from tests.conftest import lacking
 from tests.harness import ship24
-from tests.harness.broker import SUBJECT, brokering, find_broker
 from tests.harness.changes import OTHER_SECRET, SECRET, write_targets
 from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
+from tests.harness.nats_server import SUBJECT, brokering, find_broker
 from tests.harness.service import Reply, Service, bearer, run_command, serving, wait_until
 from tests.harness.storage import change as change_database
 

@@ -11,8 +11,8 @@ from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.writer.commands import WriterCommands
-from tests.harness.inbox import Store, opened
 from tests.harness.storage import make_tables
+from tests.harness.store import Store, opened
 
 NOW = 1_740_823_200_000_000
 LATER = NOW + 3_600_000_000

@@ -21,12 +21,12 @@ from receiver.storage.database import Database
 from receiver.storage.queries import statistics
 from tests.conftest import StartService
 from tests.harness.archive import Archive, archive_at
-from tests.harness.inbox import NOW, Store, delivery, opened
 from tests.harness.load import post_together
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Service, read_rows, wait_until
 from tests.harness.ship24 import body, event, item, single
 from tests.harness.storage import change, hold_up
+from tests.harness.store import NOW, Store, delivery, opened
 
 _HOUR = 3_600_000_000
 _BEGIN = to_micros(NOW)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.fork_server import BASE
 from tests.harness.service import DEADLINE_SECONDS, Service, read_rows, run_command, start_command, wait_until
-from tests.harness.starter import BASE
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")

@@ -27,8 +27,8 @@ from receiver.storage.queries import DeliveryFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
 from receiver.storage.tables.ledger import QuarantineTable, table_of
 from tests.harness.archive import Archive, walk
-from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.ship24 import Item, body, event, item
+from tests.harness.store import NOW, delivery, opened
 
 _START = to_micros(NOW)
 _ERRORS: dict[str, ReceiverError] = {

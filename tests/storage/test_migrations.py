@@ -17,10 +17,10 @@ from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
 from tests.harness import ship24
-from tests.harness.inbox import opened, outcomes
 from tests.harness.postgresql import Cluster
 from tests.harness.service import environment, read_rows, run_command
 from tests.harness.storage import make_tables
+from tests.harness.store import opened, outcomes
 
 
 def test_the_migrated_tables_are_those_of_the_models(database_url: str) -> None:

@@ -16,9 +16,9 @@ from receiver.storage.database import Database
 from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store
 from tests.harness.service import DEADLINE_SECONDS, Service, run_command, serving
 from tests.harness.storage import change, make_tables
+from tests.harness.store import NOW, Store
 
 HANDLERS = """
 from receiver.handlers import on_change

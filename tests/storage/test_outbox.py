@@ -13,11 +13,11 @@ from receiver.storage.outbox import Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import release
 from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store
 from tests.harness.load import together
 from tests.harness.service import read_rows
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store
 
 ALL = Subscription("all")
 NOW_MICROS = to_micros(NOW)

@@ -12,10 +12,10 @@ from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
-from tests.harness.inbox import opened, outcomes
 from tests.harness.pgbouncer import find_pgbouncer, pooling
 from tests.harness.postgresql import Cluster
 from tests.harness.storage import make_tables
+from tests.harness.store import opened, outcomes
 
 OPS = "the-ops-token-of-these-tests"
 _numbers = count(1)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 from receiver.storage.database import Database
 from receiver.writer.commands import WriterCommands
 from tests.bench.filling import copy, fill
-from tests.bench.queries import Asker, ReadEndpoint
+from tests.bench.read_endpoints import Asker, ReadEndpoint
 from tests.harness.postgresql import Cluster
 from tests.harness.storage import change, make_tables
 

@@ -12,8 +12,8 @@ from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.tables.ledger import EventTable, SearchTermTable, TrackerTable, table_of
 from tests.harness.archive import Archive, walk
-from tests.harness.inbox import opened
 from tests.harness.ship24 import event, single
+from tests.harness.store import opened
 from tests.harness.strategies import arrivals, histories
 
 _NAMES = ("a", "A", "ab", "aB", "a-b", "a_b", "b", "é", "É", "ß", "ss", "z\U0010ffff", "z\U0010ffffa", "\U0001f4e6", "İ", " ")

@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
-from tests.harness.inbox import opened
 from tests.harness.service import DEADLINE_SECONDS
 from tests.harness.ship24 import single
 from tests.harness.storage import make_tables
+from tests.harness.store import opened
 
 
 def test_a_read_under_way_ends_before_the_readers_are_closed_and_no_log_remains(sqlite_url: str) -> None:

@@ -19,10 +19,10 @@ from receiver.storage.replay import ReplayDecider, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
 from receiver.writer.commands import WriterCommands
 from tests.harness import ship24
-from tests.harness.contents import contents, differing
-from tests.harness.inbox import NOW, Store, delivery
+from tests.harness.database_contents import contents, differing
 from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import WAITING, change, make_tables, poison
+from tests.harness.store import NOW, Store, delivery
 
 FAR_AHEAD = "2027-01-01T10:00:00"
 MICROS = to_micros(NOW)

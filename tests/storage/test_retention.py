@@ -42,9 +42,9 @@ from receiver.storage.tables.outbox import DeadTable
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, delivery, opened, outcomes
 from tests.harness.service import DEADLINE_SECONDS, read_rows, wait_until
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store, delivery, opened, outcomes
 
 THEN = to_micros(NOW)
 LATER = THEN + 1_000_000

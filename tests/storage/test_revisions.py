@@ -17,10 +17,10 @@ from receiver.domain.changes import Subscription
 from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, opened, outcomes
 from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import change, make_tables
+from tests.harness.store import NOW, Store, opened, outcomes
 from tests.harness.strategies import arrivals
 
 _numbers = count(1)

@@ -14,10 +14,10 @@ from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
-from tests.harness.inbox import Store
 from tests.harness.service import read_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
+from tests.harness.store import Store
 
 PAYLOADS = Path(__file__).parents[1] / "payloads/ship24"
 _FAR = 4_000_000_000_000_000

@@ -16,10 +16,10 @@ from receiver.storage.notifications import notify
 from receiver.storage.transactions import Transactions
 from tests.conftest import lacking
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, opened, outcomes, submission
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, following_cluster, running_cluster
 from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, Store, opened, outcomes, submission
 
 _WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 _PORT = "SELECT inet_server_port()"

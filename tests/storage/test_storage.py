@@ -21,9 +21,9 @@ from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
 from receiver.storage.transactions import Transactions
 from tests.harness import ship24
-from tests.harness.inbox import Store, opened, outcomes
 from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import make_tables
+from tests.harness.store import Store, opened, outcomes
 
 AWKWARD = {
     "a NUL": "before\0after",

@@ -25,10 +25,10 @@ from receiver.writer import commands
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import NOW, Store, delivery, opened, outcomes, submission
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Service, read_rows, wait_until
 from tests.harness.storage import change, make_tables
+from tests.harness.store import NOW, Store, delivery, opened, outcomes, submission
 
 SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
 OPS = "the-ops-token-of-these-tests"

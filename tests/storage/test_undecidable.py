@@ -13,9 +13,9 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.service import Service, run_command
 from tests.harness.storage import change, make_tables, poison
+from tests.harness.store import NOW, delivery, opened
 from tests.monitoring.test_alarm_monitor import watching
 from tests.monitoring.test_metrics import labelled, scrape
 from tests.storage.test_storage_faults import SHIP24, fail_to_read

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
-from tests.harness.earlier import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
+from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.service import Service, run_command
 from tests.harness.ship24 import Item
 

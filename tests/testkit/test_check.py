@@ -20,7 +20,7 @@ from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Call, Wire, answering, drip, say, write
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, SHIP24, TOKEN, wait_until
-from tests.harness.wrong_receivers import Careless, FirstOnly, Tutorial, Yes, wrong
+from tests.harness.tutorial_receivers import Careless, FirstOnly, Tutorial, Yes, wrong
 
 OPS = "the-ops-token-of-these-tests"
 

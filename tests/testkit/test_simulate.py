@@ -23,8 +23,8 @@ from receiver.testkit.simulate.sender import Progress, SimulationTarget
 from receiver.testkit.simulate.truth import OpsRefused
 from tests.conftest import StartService
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
+from tests.harness.fake_receivers import FakeReceiver, Forgetful, LastArrival, Locked, Repetitive, TextOrder, faltering
 from tests.harness.ports import free_port
-from tests.harness.pretenders import Forgetful, LastArrival, Locked, Pretender, Repetitive, TextOrder, faltering
 from tests.harness.service import SHIP24, TOKEN, Service, run_command, wait_until
 
 OPS = "the-ops-token-of-these-tests"
@@ -59,8 +59,8 @@ def counts(report: Report) -> list[int | None]:
     return [figure.value for figure in (report.lost, report.doubled, report.wrong)]
 
 
-def try_out(pretender: Pretender, **options: Any) -> Report:
-    with answering(choose=pretender.choose) as endpoint:
+def try_out(fake: FakeReceiver, **options: Any) -> Report:
+    with answering(choose=fake.choose) as endpoint:
         return simulate(endpoint.url, **options)
 
 
@@ -125,17 +125,17 @@ def test_a_kill_and_a_restart_lead_to_retries_and_to_nothing_else(service: Start
 
 
 def test_a_receiver_that_knows_the_rules_is_found_good() -> None:
-    report = try_out(Pretender())
+    report = try_out(FakeReceiver())
     assert counts(report) == [0, 0, 0]
     assert report.is_good
 
 
 @pytest.mark.parametrize(
-    ("pretender", "found"),
+    ("fake", "found"),
     [(Forgetful(), "lost"), (Repetitive(), "doubled"), (LastArrival(), "wrong"), (TextOrder(), "wrong"), (Locked(), "wrong")],
 )
-def test_a_receiver_that_does_one_thing_wrong_is_found_out(pretender: Pretender, found: str) -> None:
-    report = try_out(pretender)
+def test_a_receiver_that_does_one_thing_wrong_is_found_out(fake: FakeReceiver, found: str) -> None:
+    report = try_out(fake)
     assert getattr(report, found).value
     assert not report.is_good
     assert found in {example["what"] for example in report.examples}
@@ -174,8 +174,8 @@ def test_success_false_is_a_failure(status: str) -> None:
 @pytest.mark.parametrize("takes", [False, True], ids=["not taken", "taken"])
 @pytest.mark.parametrize("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
 def test_a_call_that_failed_is_made_again_whether_it_was_taken_or_not(failure: Answer, takes: bool) -> None:
-    pretender = Pretender()
-    with answering(choose=faltering(pretender, failure, takes=takes)) as endpoint:
+    fake = FakeReceiver()
+    with answering(choose=faltering(fake, failure, takes=takes)) as endpoint:
         report = simulate(endpoint.url)
     assert report.calls["retries"] > 0
     assert report.calls["given_up"] == 0
@@ -183,10 +183,10 @@ def test_a_call_that_failed_is_made_again_whether_it_was_taken_or_not(failure: A
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
-    pretender = Pretender()
+    fake = FakeReceiver()
     with answering() as elsewhere:
         redirect = say(307, f"Location: {elsewhere.url}")
-        with answering(choose=faltering(pretender, redirect)) as endpoint:
+        with answering(choose=faltering(fake, redirect)) as endpoint:
             report = simulate(endpoint.url)
         assert elsewhere.connections == 0
     assert report.answers["307"] == report.calls["retries"] > 0
@@ -199,23 +199,23 @@ def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
     ids=["nothing", "a head without end", "a body without end"],
 )
 def test_an_answer_that_does_not_end_in_time_is_a_failure(slow: Answer) -> None:
-    pretender = Pretender()
-    with answering(choose=faltering(pretender, slow, most=3)) as endpoint:
+    fake = FakeReceiver()
+    with answering(choose=faltering(fake, slow, most=3)) as endpoint:
         report = simulate(endpoint.url, shape=TrafficShape(calls=3, rate=100), timeout_seconds=0.3)
     assert report.answers["timeout"] == report.calls["retries"] > 0
     assert counts(report) == [0, 0, 0]
 
 
 def test_a_stall_is_seen_in_the_latency_of_all_calls_that_were_due() -> None:
-    pretender, stalled = Pretender(), threading.Event()
+    fake, stalled = FakeReceiver(), threading.Event()
 
     def stall(call: Call, wire: Wire) -> bool:
         wire.closing.wait(0.3)
-        return pretender.choose(call)(call, wire)
+        return fake.choose(call)(call, wire)
 
     def choose(call: Call) -> Answer:
         if len(endpoint.calls) < 3 or stalled.is_set():
-            return pretender.choose(call)
+            return fake.choose(call)
         stalled.set()
         return stall
 
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_it_with_what_is_known() -> None:
     def press(_progress: Progress) -> None:
         raise KeyboardInterrupt
 
-    report = try_out(Pretender(), tell=press)
+    report = try_out(FakeReceiver(), tell=press)
     assert report.interrupted
     assert counts(report) == [None, None, None]
     assert not report.is_good
@@ -250,8 +250,8 @@ def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
 
 
 def test_head_without_an_answer_is_told_and_the_rest_is_tried() -> None:
-    pretender = Pretender()
-    with answering(choose=lambda call: pretender.choose(call) if call.body else CLOSE) as endpoint:
+    fake = FakeReceiver()
+    with answering(choose=lambda call: fake.choose(call) if call.body else CLOSE) as endpoint:
         report = simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))
     assert (report.head, counts(report)) == ("connection", [0, 0, 0])
 
@@ -272,7 +272,7 @@ def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, mon
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files[1], files[0])
-    with answering(choose=Pretender().choose, tls=context) as endpoint:
+    with answering(choose=FakeReceiver().choose, tls=context) as endpoint:
         with pytest.raises(NobodyThere, match="certificate"):
             simulate(endpoint.url)
         monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
@@ -296,18 +296,18 @@ def test_where_nobody_is_nothing_is_tried_again() -> None:
     "answer", [say(401), say(200, body=b"[]"), say(200, body=b"<html>"), CLOSE], ids=["401", "a list", "a page", "nothing"]
 )
 def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -> None:
-    pretender = Pretender()
-    with answering(choose=lambda call: answer if "/ops/" in call.path else pretender.choose(call)) as endpoint:
+    fake = FakeReceiver()
+    with answering(choose=lambda call: answer if "/ops/" in call.path else fake.choose(call)) as endpoint:
         with pytest.raises(OpsRefused, match="ops API was asked"):
             simulate(endpoint.url, order=SimulationOptions("a-token"))
         assert [call.path for call in endpoint.calls if "/ops/" not in call.path] == ["/told", "/told"]
 
 
 def test_an_ops_api_that_goes_away_leaves_its_part_out() -> None:
-    pretender, answers = Pretender(), [say(200, body=b"{}"), say(404), say(404), say(403)]
+    fake, answers = FakeReceiver(), [say(200, body=b"{}"), say(404), say(404), say(403)]
 
     def choose(call: Call) -> Answer:
-        return answers.pop(0) if "/ops/" in call.path else pretender.choose(call)
+        return answers.pop(0) if "/ops/" in call.path else fake.choose(call)
 
     with answering(choose=choose) as endpoint:
         report = simulate(endpoint.url, order=SimulationOptions("a-token"))
@@ -342,13 +342,13 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
-@pytest.mark.parametrize("pretender", [Pretender(), Forgetful()])
-def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, pretender: Pretender, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fake", [FakeReceiver(), Forgetful()])
+def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, fake: FakeReceiver, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
-    with answering(choose=pretender.choose) as endpoint:
+    with answering(choose=fake.choose) as endpoint:
         url = f"{endpoint.url}?key=hidden"
         code, out, err = command(url, "--token-file", f"{tmp_path}/token", "--calls", "40", "--rate", "400", "--group", "5")
-    assert code == (1 if isinstance(pretender, Forgetful) else 0)
+    assert code == (1 if isinstance(fake, Forgetful) else 0)
     assert max(map(cell_len, out.splitlines())) <= 80
     assert err == ""
     assert {call.headers["authorization"] for call in endpoint.calls if call.body} == {f"Bearer {TOKEN}"}
@@ -359,7 +359,7 @@ def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, preten
 
 
 def test_a_run_that_was_sent_before_is_told_to_be_one(command: Command) -> None:
-    with answering(choose=Pretender().choose) as endpoint:
+    with answering(choose=FakeReceiver().choose) as endpoint:
         order = (endpoint.url, "--token", TOKEN, "--calls", "8", "--rate", "400", "--run")
         first, second, third = (command(*order, digits) for digits in ("1", "1", "2"))
     assert (first[0], second[0], third[0]) == (0, 1, 0)

@@ -5,8 +5,8 @@ from http.client import HTTPException
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.raw_http import read_until, request
 from tests.harness.service import Service, wait_until
-from tests.harness.wire import read_until, request
 
 
 def is_refused(running: Service, path: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from receiver.web.closing import MAX_BYTES, MAX_SECONDS, LingeringTransport
+from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Service, serving
-from tests.harness.wire import head_of, read_all
 
 OPS = "the-ops-token-of-these-tests"
 _LARGE = 6 * 2**20  # more than the buffers of both sides

@@ -22,11 +22,11 @@ from receiver.storage.customers import latest_list, read_page
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands import WriterCommands
 from tests.conftest import StartService
-from tests.harness.inbox import NOW, opened
 from tests.harness.postgresql import Cluster
+from tests.harness.raw_http import head_of
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, read_rows, run_command, wait_until
 from tests.harness.storage import WAITING, change, make_tables
-from tests.harness.wire import head_of
+from tests.harness.store import NOW, opened
 
 PATH = "/shiipp/customers"
 SHIIPP = "the-shiipp-token-of-these-tests"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
+from tests.harness.raw_http import read_all
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, environment, run_command, serving, wait_until
-from tests.harness.wire import read_all
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
 POSTED = {SHIP24: b'{"trackings":[]}', PACKAGE: b"[]", MANIFEST: b"[]"}

@@ -20,8 +20,8 @@ from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from receiver.web.responses import send_answer
 from tests.harness import ship24
+from tests.harness.raw_http import head_of, read_all, read_until, request
 from tests.harness.service import SHIP24, TOKEN, Service, serving, wait_until
-from tests.harness.wire import head_of, read_all, read_until, request
 
 _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 _CLOSING_HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.web.limits import MAX_BODY_BYTES
+from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import TOKEN, Service, bearer, serving
-from tests.harness.wire import head_of, read_all
 
 OPS = "the-ops-token-of-these-tests"
 _ORDERS = ["setup-windows", "targets/resume", "targets/retry", "prune", "forget", "deliveries/x/replay"]

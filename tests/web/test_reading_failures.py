@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import failing, ship24
+from tests.harness import failing_parser, ship24
 from tests.harness.service import ROOT, Service, bearer, run_command, serving
 
 OPS = "the-ops-token-of-these-tests"
-DEFECT = (sys.executable, "-P", str(ROOT / "tests/harness/failing.py"))
-BODY = ship24.body(ship24.item("unread", "t", [ship24.event("e", status=failing.MARK.decode())]))
+DEFECT = (sys.executable, "-P", str(ROOT / "tests/harness/failing_parser.py"))
+BODY = ship24.body(ship24.item("unread", "t", [ship24.event("e", status=failing_parser.MARK.decode())]))
 LARGE = BODY + b" " * 40_000
 
 

@@ -20,9 +20,9 @@ from receiver.storage.database import Database
 from receiver.web.app import create_app
 from receiver.web.responses import on_http_exception
 from receiver.web.safety import SafeAnswers
+from tests.harness.console_client import ConsoleClient
+from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Service, serving
-from tests.harness.visitor import Visitor
-from tests.harness.wire import head_of, read_all
 
 OPS = "the-ops-token-of-these-tests"
 _SETTINGS = {"ship24_tokens": TOKEN, "shiipp_tokens": TOKEN, "ops_tokens": OPS, "ship24_ip_policy": "off"}
@@ -74,9 +74,9 @@ def exchange(service: Service, sent: bytes) -> tuple[int, dict[str, str], bytes]
 
 
 def test_every_route_that_takes_a_body_answers_413_in_json_to_one_that_is_too_large(running: Service) -> None:
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
-    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
     paths = paths_of("POST")
     assert {SHIP24, "/ops/sign-in", "/ops/sign-out", "/ops/api/forget", "/ops/api/customers"} <= set(paths)
     for path in paths:

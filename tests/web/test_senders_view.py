@@ -9,8 +9,8 @@ import pytest
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.console_client import ConsoleClient
 from tests.harness.service import Service, run_command
-from tests.harness.visitor import Visitor
 
 OPS = "the-ops-token-of-these-tests"
 PAYLOADS = Path(__file__).parents[1] / "payloads/ship24"
@@ -93,14 +93,14 @@ def test_commands_show_where_the_senders_view_differs(running: Service) -> None:
 
 
 def test_pages_show_where_the_senders_view_differs(running: Service) -> None:
-    visitor = Visitor(running)
-    assert visitor.sign_in(OPS).status == 303
-    listed = visitor.get("/ops/trackers?milestone_differs=true").body.decode()
+    operator = ConsoleClient(running)
+    assert operator.sign_in(OPS).status == 303
+    listed = operator.get("/ops/trackers?milestone_differs=true").body.decode()
     assert "FIELDEARLY1" in listed
     assert "Ship24 says: <bdi>delivered</bdi>" in listed
     assert "agrees" not in listed
-    assert "own status" in visitor.get(to_tracker("ship24", "early1")).body.decode()
-    assert "own status" not in visitor.get(to_tracker("ship24", "agrees")).body.decode()
+    assert "own status" in operator.get(to_tracker("ship24", "early1")).body.decode()
+    assert "own status" not in operator.get(to_tracker("ship24", "agrees")).body.decode()
 
 
 def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running: Service) -> None:
@@ -112,11 +112,11 @@ def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running
     shown = run(running, "trackers", "show", "corrected")
     assert "superseded, from message version-1" in shown
     assert "applied (revised)" in shown
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
-    page = visitor.get(to_tracker("ship24", "corrected")).body.decode()
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    page = operator.get(to_tracker("ship24", "corrected")).body.decode()
     assert page.count("is-superseded") == 2  # the event and its chip
     assert 'brought by message <a href="/ops/messages/version-1">' in page
     assert "applied: revised" in page
     assert page.count("stands here now") == 1
-    assert "superseded" in visitor.get("/ops/messages/version-1").body.decode()
+    assert "superseded" in operator.get("/ops/messages/version-1").body.decode()

@@ -10,8 +10,8 @@ from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 from receiver.writer.wire import Replies, pack
 from tests.harness import ship24
-from tests.harness.inbox import submission
 from tests.harness.service import DEADLINE_SECONDS
+from tests.harness.store import submission
 
 _FOR_EVER = 3600.0  # what the desk would wait for a reply
 

@@ -34,11 +34,11 @@ from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 from receiver.writer.wire import Do, Keep, Read, Unpacker
 from tests.conftest import StartService
-from tests.harness.inbox import NOW, delivery, opened
 from tests.harness.load import until_taken
 from tests.harness.service import PATIENT, SHIP24, TOKEN, Reply, Service, serving
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
+from tests.harness.store import NOW, delivery, opened
 
 PACKAGE = "/webhooks/shiipp/new-package"
 _LIMIT = 5 * 2**20

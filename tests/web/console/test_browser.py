@@ -13,7 +13,7 @@ from receiver.web.console.links import to_tracker
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.browser import CHROMIUM, DESK, PHONE, Tab, browsing
-from tests.harness.scenery import make_scenery
+from tests.harness.sample_database import make_sample_database
 from tests.harness.service import Service, serving
 
 OPS = "the-ops-token-of-these-tests"
@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a week of traffic and something hostile in it."""
     directory = tmp_path_factory.mktemp("browser")
     url = f"sqlite:///{directory}/receiver.db"
-    make_scenery(url, datetime.now(UTC), trackers=60)
+    make_sample_database(url, datetime.now(UTC), trackers=60)
     settings = {"ops_tokens": f"anna:{OPS}", "shiipp_tokens": "shop:the-shiipp-token", "ship24_ip_policy": "enforce"}
     with serving(directory / "service", url, ship24_allowed_ips="127.0.0.1", **settings) as service:
         events = [

@@ -18,11 +18,11 @@ from receiver.access.sessions import SESSION_SECONDS, Sessions
 from receiver.web.console.links import read_next, to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
 from tests.harness.postgresql import Cluster
-from tests.harness.scenery import make_scenery
+from tests.harness.sample_database import make_sample_database
 from tests.harness.service import ROOT, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.storage import change
-from tests.harness.visitor import SESSION, Visitor, find_form_token
 
 OPS = "the-ops-token-of-these-tests"
 OTHER = "another-ops-token-of-these-tests"
@@ -37,17 +37,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service with a week of traffic, for tests that leave it as it is or add to it."""
     directory = tmp_path_factory.mktemp("console")
     url = f"sqlite:///{directory}/receiver.db"
-    make_scenery(url, datetime.now(UTC), trackers=40)
+    make_sample_database(url, datetime.now(UTC), trackers=40)
     settings = {"ops_tokens": f"anna:{OPS},ben:{OTHER}", "shiipp_tokens": "shop:the-shiipp-token", "trusted_proxies": "127.0.0.2"}
     with ExitStack() as stack:
         yield stack.enter_context(serving(directory / "service", url, **settings))
 
 
 @pytest.fixture
-def anna(running: Service) -> Visitor:
-    visitor = Visitor(running)
-    assert visitor.sign_in(OPS).status == 303
-    return visitor
+def anna(running: Service) -> ConsoleClient:
+    operator = ConsoleClient(running)
+    assert operator.sign_in(OPS).status == 303
+    return operator
 
 
 def pages(running: Service) -> list[str]:
@@ -74,18 +74,18 @@ def test_without_an_ops_token_there_is_no_console(service: StartService, sqlite_
 
 
 def test_who_is_not_signed_in_is_sent_to_the_form_and_back(running: Service) -> None:
-    visitor = Visitor(running)
+    operator = ConsoleClient(running)
     for path in ("/ops/trackers?q=a%20b", to_tracker("ship24", "a/b c"), "/ops/nothing"):
-        answer = visitor.get(path)
+        answer = operator.get(path)
         assert (answer.status, answer.headers["location"]) == (303, f"/ops/sign-in?next={quote(path, safe='')}")
-    assert visitor.get("/ops/").headers["location"] == "/ops/sign-in"
-    answer = visitor.sign_in(OPS, next="/ops/trackers?q=a%20b")
+    assert operator.get("/ops/").headers["location"] == "/ops/sign-in"
+    answer = operator.sign_in(OPS, next="/ops/trackers?q=a%20b")
     assert (answer.status, answer.headers["location"]) == (303, "/ops/trackers?q=a%20b")
-    assert visitor.get("/ops/sign-in?next=/ops/settings").headers["location"] == "/ops/settings"
+    assert operator.get("/ops/sign-in?next=/ops/settings").headers["location"] == "/ops/settings"
 
 
 def test_the_cookie_is_for_the_console_alone_and_no_script_sees_it(running: Service) -> None:
-    cookie = Visitor(running).sign_in(OPS).headers["set-cookie"].split("\n")[0].lower()
+    cookie = ConsoleClient(running).sign_in(OPS).headers["set-cookie"].split("\n")[0].lower()
     assert cookie.startswith(SESSION)
     attributes = {attribute.strip() for attribute in cookie.split(";")[1:]}
     assert attributes == {"httponly", "samesite=strict", "path=/ops", f"max-age={SESSION_SECONDS}"}
@@ -98,38 +98,38 @@ def test_the_cookie_is_secure_where_a_trusted_proxy_says_https(
     service: StartService, sqlite_url: str, proxies: str, said: str, secure: bool
 ) -> None:
     running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=proxies)
-    cookies = Visitor(running, X_Forwarded_Proto=said).sign_in(OPS).headers["set-cookie"].lower().split("\n")
+    cookies = ConsoleClient(running, X_Forwarded_Proto=said).sign_in(OPS).headers["set-cookie"].lower().split("\n")
     assert [("secure" in cookie.replace(" ", "").split(";")) for cookie in cookies] == [secure] * len(cookies)
 
 
 def test_a_wrong_token_is_refused_and_then_limited_and_the_right_one_never_is(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
-    visitor = Visitor(running)
-    form_token = find_form_token(visitor.get("/ops/sign-in"))
-    answers = [visitor.post("/ops/sign-in", {"form_token": form_token, "token": "wrong"}) for _ in range(20)]
+    operator = ConsoleClient(running)
+    form_token = find_form_token(operator.get("/ops/sign-in"))
+    answers = [operator.post("/ops/sign-in", {"form_token": form_token, "token": "wrong"}) for _ in range(20)]
     assert [answer.status for answer in answers] == [403] * 10 + [429] * 10
     assert all(FAILED in answer.body and SESSION not in answer.headers["set-cookie"] for answer in answers)
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
-    assert visitor.post("/ops/sign-in", {"form_token": form_token, "token": OPS}).status == 303
+    assert operator.post("/ops/sign-in", {"form_token": form_token, "token": OPS}).status == 303
     wait_until(lambda: audit(running, "wrong ops token") == 10, "the first ones are on record")
     assert audit(running, "console sign-in") == 1
 
 
 def test_a_sign_in_form_that_is_not_ours_is_refused_with_the_cause(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
-    visitor = Visitor(running)
-    fields = {"form_token": find_form_token(visitor.get("/ops/sign-in")), "token": OPS}
+    operator = ConsoleClient(running)
+    fields = {"form_token": find_form_token(operator.get("/ops/sign-in")), "token": OPS}
     refused = {
-        b"The form expired": visitor.post("/ops/sign-in", {**fields, "form_token": "0" * 64}),
-        b"elsewhere.example": visitor.post("/ops/sign-in", fields, Origin="https://elsewhere.example"),
-        b"another site": visitor.post("/ops/sign-in", fields, Sec_Fetch_Site="cross-site"),
-        b"Allow cookies": Visitor(running).post("/ops/sign-in", fields),
+        b"The form expired": operator.post("/ops/sign-in", {**fields, "form_token": "0" * 64}),
+        b"elsewhere.example": operator.post("/ops/sign-in", fields, Origin="https://elsewhere.example"),
+        b"another site": operator.post("/ops/sign-in", fields, Sec_Fetch_Site="cross-site"),
+        b"Allow cookies": ConsoleClient(running).post("/ops/sign-in", fields),
     }
     for cause, answer in refused.items():
         assert (answer.status, cause in answer.body, SESSION in answer.headers["set-cookie"]) == (403, True, False), cause
         assert b"Check the token" not in answer.body
     assert audit(running, "console sign-in") == audit(running, "wrong ops token") == 0
-    assert visitor.post("/ops/sign-in", fields).status == 303
+    assert operator.post("/ops/sign-in", fields).status == 303
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_was_asked_for_comes_after_the_sign_in(wanted: str) -> None:
     assert read_next(wanted) == wanted
 
 
-def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, anna: Visitor) -> None:
+def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, anna: ConsoleClient) -> None:
     before = audit(running, "console sign-out")
     kept = dict(anna.cookies)
     answer = anna.post("/ops/sign-out", {"form_token": find_form_token(anna.get("/ops"))})
@@ -180,14 +180,14 @@ def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, 
 
 def test_a_retired_token_ends_its_sessions_and_no_others(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=f"old:{OPS},new:{OTHER}")
-    old, new = Visitor(running), Visitor(running)
+    old, new = ConsoleClient(running), ConsoleClient(running)
     old.sign_in(OPS)
     new.sign_in(OTHER)
-    assert [visitor.get("/ops").status for visitor in (old, new)] == [200, 200]
+    assert [operator.get("/ops").status for operator in (old, new)] == [200, 200]
     running.stop()
     running.env["RECEIVER_OPS_TOKENS"] = f"new:{OTHER}"
     running.restart()
-    assert [visitor.get("/ops").status for visitor in (old, new)] == [303, 200]
+    assert [operator.get("/ops").status for operator in (old, new)] == [303, 200]
 
 
 def test_a_cookie_is_not_forged_and_is_of_one_token() -> None:
@@ -203,9 +203,9 @@ def test_a_cookie_is_not_forged_and_is_of_one_token() -> None:
     assert session.digest not in cookie
 
 
-def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Service, anna: Visitor) -> None:
+def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Service, anna: ConsoleClient) -> None:
     """Browsers leave a strict cookie out of such a request; the page asks for itself again."""
-    stranger = Visitor(running)
+    stranger = ConsoleClient(running)
     answer = stranger.get("/ops/deliveries?status=401", Sec_Fetch_Site="cross-site")
     assert answer.status == 200
     assert b'http-equiv="refresh" content="0; url=/ops/deliveries?status=401"' in answer.body
@@ -225,7 +225,7 @@ def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Servi
         {"Sec_Fetch_Site": "none"},
     ],
 )
-def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: Visitor, headers: dict[str, str]) -> None:
+def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: ConsoleClient, headers: dict[str, str]) -> None:
     fields = {"form_token": find_form_token(anna.get(WINDOW)), "order": "open", "minutes": "15"}
     before = audit(running, "setup-window open")
     answer = anna.post(WINDOW, fields, **headers)
@@ -234,9 +234,9 @@ def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: Visitor, 
 
 
 @pytest.mark.parametrize("form_token", [None, "", "0" * 64, "of another session"])
-def test_a_form_needs_the_token_of_its_session(running: Service, anna: Visitor, form_token: str | None) -> None:
+def test_a_form_needs_the_token_of_its_session(running: Service, anna: ConsoleClient, form_token: str | None) -> None:
     if form_token == "of another session":
-        other = Visitor(running)
+        other = ConsoleClient(running)
         other.sign_in(OPS)
         form_token = find_form_token(other.get(WINDOW))
     fields = {"order": "open", "minutes": "15"} | ({} if form_token is None else {"form_token": form_token})
@@ -247,23 +247,23 @@ def test_a_form_needs_the_token_of_its_session(running: Service, anna: Visitor, 
 
 
 @pytest.mark.parametrize("fields", [{}, {"order": "open"}, {"order": "open", "minutes": "999999"}, {"order": "x"}])
-def test_a_form_that_is_not_ours_is_refused_in_a_sentence(anna: Visitor, fields: dict[str, str]) -> None:
+def test_a_form_that_is_not_ours_is_refused_in_a_sentence(anna: ConsoleClient, fields: dict[str, str]) -> None:
     answer = anna.order(WINDOW, **fields)
     assert (answer.status, b"Expected the form of the setup window" in answer.body) == (422, True)
 
 
 @pytest.mark.parametrize("path", ["/ops/sign-in", "/ops/sign-out", WINDOW])
-def test_a_form_is_bounded(running: Service, anna: Visitor, path: str) -> None:
-    visitor = Visitor(running) if path == "/ops/sign-in" else anna
-    page = visitor.get("/ops" if path == "/ops/sign-out" else path)
+def test_a_form_is_bounded(running: Service, anna: ConsoleClient, path: str) -> None:
+    operator = ConsoleClient(running) if path == "/ops/sign-in" else anna
+    page = operator.get("/ops" if path == "/ops/sign-out" else path)
     fields = {"form_token": find_form_token(page), "token": OPS, "order": "open", "minutes": "5"}
-    assert visitor.post(path, {**fields, "more": "x" * 17_000}).status == 413
-    assert visitor.post(path, {**fields, "more": "x" * 15_000}).status == 303
+    assert operator.post(path, {**fields, "more": "x" * 17_000}).status == 413
+    assert operator.post(path, {**fields, "more": "x" * 15_000}).status == 303
 
 
 def test_a_setup_window_is_opened_and_closed_by_name(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=f"anna:{OPS}", ship24_ip_policy="enforce")
-    anna = Visitor(running)
+    anna = ConsoleClient(running)
     anna.sign_in(OPS)
     assert running.post(ship24.single()).status == 403
     answer = anna.order(WINDOW, order="open", minutes="5")
@@ -293,18 +293,18 @@ def assert_guarded(answer: Reply) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_every_page_carries_the_security_headers(running: Service, anna: Visitor) -> None:
+def test_every_page_carries_the_security_headers(running: Service, anna: ConsoleClient) -> None:
     answers = [anna.get(path) for path in pages(running)]
     assert {answer.status for answer in answers} == {200}
     answers += [anna.get(path) for path in ("/ops/nothing", "/ops/trackers?cursor=x", "/ops/trackers/ship24/x")]
-    answers += [Visitor(running).get("/ops/sign-in"), Visitor(running).get("/ops"), anna.post(WINDOW, {})]
+    answers += [ConsoleClient(running).get("/ops/sign-in"), ConsoleClient(running).get("/ops"), anna.post(WINDOW, {})]
     for answer in answers:
         assert_guarded(answer)
         assert b"style=" not in answer.body
         assert b"<script>" not in answer.body
 
 
-def test_style_and_script_are_kept_by_browsers_and_change_their_address(running: Service, anna: Visitor) -> None:
+def test_style_and_script_are_kept_by_browsers_and_change_their_address(running: Service, anna: ConsoleClient) -> None:
     page = anna.get("/ops").body.decode()
     for name, kind in (("console.css", "text/css"), ("console.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
         address = next(part for part in page.split('"') if part.endswith(f"/{name}"))
@@ -315,7 +315,7 @@ def test_style_and_script_are_kept_by_browsers_and_change_their_address(running:
     assert running.get("/ops/static/x/nothing.css").status == 404
 
 
-def test_exact_bytes_are_saved_and_never_shown(running: Service, anna: Visitor) -> None:
+def test_exact_bytes_are_saved_and_never_shown(running: Service, anna: ConsoleClient) -> None:
     body = b'<html><script>alert(1)</script>\x00\xff{"trackings"'
     call = running.post(body)
     for part, content in (("body", body), ("answer", call.body)):
@@ -339,7 +339,7 @@ def test_no_page_shows_a_secret(service: StartService, sqlite_url: str) -> None:
     running.post(ship24.body(item, {"note": OTHER}), headers=[("X-Note", OPS), ("User-Agent", TOKEN)])
     running.post(b"{", token=OTHER, headers=[("Referer", f"https://here/?{OPS}")])
     running.post(f"not JSON {TOKEN}".encode())
-    anna = Visitor(running)
+    anna = ConsoleClient(running)
     anna.sign_in(OPS)
     calls = [f"/ops/deliveries/{row['id']}" for row in running.rows("SELECT id FROM deliveries")]
     shown = [anna.get(path) for path in (*LISTS, *calls, to_tracker("ship24", "planted"), "/ops/messages/planted", WINDOW)]
@@ -349,7 +349,7 @@ def test_no_page_shows_a_secret(service: StartService, sqlite_url: str) -> None:
     assert any(b"[secret]" in answer.body for answer in shown)
 
 
-def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: Visitor) -> None:
+def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: ConsoleClient) -> None:
     running.post(ship24.single())
     page = anna.get("/ops/settings").body.decode()
     for word in ("token-1", "shop", "anna", "ben", "has not signed in yet", "last signed in"):
@@ -378,14 +378,14 @@ def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: Vi
         ("/ops?window=nonsense", 200),
     ],
 )
-def test_what_cannot_be_shown_is_a_page_with_the_right_status(anna: Visitor, path: str, status: int) -> None:
+def test_what_cannot_be_shown_is_a_page_with_the_right_status(anna: ConsoleClient, path: str, status: int) -> None:
     answer = anna.get(path)
     assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert b"<h1>" in answer.body
     assert b"Traceback" not in answer.body
 
 
-def test_the_api_stays_the_apis(running: Service, anna: Visitor) -> None:
+def test_the_api_stays_the_apis(running: Service, anna: ConsoleClient) -> None:
     for path in ("/ops/api", "/ops/api/nothing", "/ops/api/trackers"):
         answer = anna.get(path)
         assert answer.headers["content-type"] == "application/json", path
@@ -395,29 +395,29 @@ def test_the_api_stays_the_apis(running: Service, anna: Visitor) -> None:
 
 def test_a_database_that_is_away_is_a_page_too(service: StartService, own_cluster: Cluster) -> None:
     running = service(own_cluster.create_database("away"), ops_tokens=OPS)
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
-    assert visitor.get("/ops/trackers").status == 200
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    assert operator.get("/ops/trackers").status == 200
     own_cluster.stop("immediate")
-    answer = visitor.get("/ops/trackers")
+    answer = operator.get("/ops/trackers")
     assert (answer.status, b"The database does not answer" in answer.body) == (503, True)
     own_cluster.start()
 
 
 def test_all_pages_work_on_postgresql(service: StartService, postgresql_url: str) -> None:
-    make_scenery(postgresql_url, datetime.now(UTC), trackers=12)
+    make_sample_database(postgresql_url, datetime.now(UTC), trackers=12)
     running = service(postgresql_url, ops_tokens=OPS, shiipp_tokens="a-shiipp-secret")
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
     paths = [*pages(running), "/ops?window=7d", "/ops/trackers?q=l&milestone=delivered", "/ops/customers?user_code=JAM0001"]
-    assert {path: status for path in paths if (status := visitor.get(path).status) != 200} == {}
+    assert {path: status for path in paths if (status := operator.get(path).status) != 200} == {}
 
 
 ODD_IDS = ("a/b", "a b", "100%", "a#b?c=d&e", "ünï-箱", "ends/", "/begins", "a//b", "%2F", "a/../b", "+", "a\u202eb", "<b>")
 
 
 @pytest.mark.parametrize("tracker_id", ODD_IDS)
-def test_the_link_of_a_tracker_leads_to_it_whatever_its_id(running: Service, anna: Visitor, tracker_id: str) -> None:
+def test_the_link_of_a_tracker_leads_to_it_whatever_its_id(running: Service, anna: ConsoleClient, tracker_id: str) -> None:
     number = f"ODD{next(_numbers)}"
     item = ship24.item(f"message of {tracker_id}", tracker_id)
     item["tracker"]["trackingNumber"] = number
@@ -429,7 +429,7 @@ def test_the_link_of_a_tracker_leads_to_it_whatever_its_id(running: Service, ann
     assert anna.get(link).status == 200
 
 
-def test_a_body_of_five_megabytes_makes_no_large_page(running: Service, anna: Visitor) -> None:
+def test_a_body_of_five_megabytes_makes_no_large_page(running: Service, anna: ConsoleClient) -> None:
     items = [ship24.item(f"large-{number}", "large", note="x" * 2000) for number in range(1500)]
     for body in (orjson.dumps(["<b>" * 1000] * 1_600), b"x" * 5_000_000, b"[" * 5_000_000, ship24.body(*items)):
         call = running.post(body)
@@ -451,17 +451,17 @@ def test_an_empty_page_of_a_long_list_says_that_there_is_more(service: StartServ
     )
     change(sqlite_url, copy)
     running.restart()
-    visitor = Visitor(running)
-    visitor.sign_in(OPS)
-    page = visitor.get("/ops/deliveries?client=192.0.2.1").body.decode()
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    page = operator.get("/ops/deliveries?client=192.0.2.1").body.decode()
     assert "none matched" in page
     assert "Look further" in page
     further = next(part for part in page.split('"') if "cursor=" in part).replace("&amp;", "&")
     assert urlsplit(further).path == "/ops/deliveries"
-    assert "No call matches." in visitor.get(further).body.decode()
+    assert "No call matches." in operator.get(further).body.decode()
 
 
-def test_older_entries_follow_without_gaps_or_repeats(running: Service, anna: Visitor) -> None:
+def test_older_entries_follow_without_gaps_or_repeats(running: Service, anna: ConsoleClient) -> None:
     seen: list[str] = []
     path = "/ops/deliveries?limit=50"
     while path:

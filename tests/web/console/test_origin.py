@@ -10,10 +10,10 @@ from playwright.sync_api import expect
 from receiver.web.console.origin import find_fault
 from tests.conftest import StartService, lacking
 from tests.harness.browser import CHROMIUM, Tab, browsing
-from tests.harness.machines import wired
+from tests.harness.console_client import ConsoleClient, find_form_token
+from tests.harness.network import wired
 from tests.harness.nginx import FieldNginx, find_nginx
 from tests.harness.service import DEADLINE_SECONDS, Service
-from tests.harness.visitor import Visitor, find_form_token
 
 OPS = "the-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
@@ -83,9 +83,9 @@ def test_a_forwarded_host_counts_if_a_trusted_proxy_says_it(
     service: StartService, sqlite_url: str, trusted: str, status: int
 ) -> None:
     running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=trusted)
-    through = Visitor(running, X_Forwarded_Host="console.example:8443", Origin=HERE)
+    through = ConsoleClient(running, X_Forwarded_Host="console.example:8443", Origin=HERE)
     assert through.sign_in(OPS).status == status
-    direct = Visitor(running, Origin=HERE)
+    direct = ConsoleClient(running, Origin=HERE)
     assert direct.sign_in(OPS).status == 403
 
 
@@ -102,7 +102,7 @@ def front(tmp_path: Path, service: StartService, sqlite_url: str) -> Iterator[tu
         nginx.close()
 
 
-class Through(Visitor):
+class Through(ConsoleClient):
     """Somebody who comes through a proxy."""
 
     def __init__(self, running: Service, nginx: FieldNginx, **headers: str) -> None:

@@ -1,4 +1,4 @@
-"""Calls from one machine to another, over TLS too, from an address of the caller's choice."""
+"""HTTP requests from a chosen address of one machine to another, with or without TLS."""
 
 import ssl
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.harness.machines import Machine
+from tests.harness.network import Machine
 from tests.harness.service import SHIP24, TOKEN, Reply, bearer, receive, send
 
 _PATIENCE_SECONDS = 60.0

@@ -1,6 +1,6 @@
-"""`receiver` with a defect in its own reading of Ship24's bodies: `python -P tests/harness/failing.py … -m receiver COMMAND`.
+"""`receiver` with a defect in its parser of Ship24's bodies.
 
-Given as the `prefix` of a service, it stands before the interpreter and the module that would be run without it.
+Run `python -P tests/harness/failing_parser.py … -m receiver COMMAND`, or pass it as the `prefix` of a service.
 """
 
 import sys

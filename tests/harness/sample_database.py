@@ -1,4 +1,4 @@
-"""A database that looks like a week of real traffic: two sources, many languages, and everything that goes wrong."""
+"""A sample database: a week of traffic of two sources in many languages, with everything that goes wrong."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,8 +15,8 @@ from receiver.domain.rows import AuditRow
 from receiver.errors import AddressNotAllowed, ReceiverError, StorageUnavailable, Unauthorized
 from receiver.sources import Source, intake, make_sources
 from receiver.writer.commands import WriterCommands
-from tests.harness.inbox import Store
 from tests.harness.storage import change, make_tables
+from tests.harness.store import Store
 
 # Courier, hours from UTC (None: it writes no zone), prefix of its numbers, and its words for the way of a parcel.
 _COURIERS: tuple[tuple[str, int | None, str, tuple[tuple[str, str, str], ...]], ...] = (
@@ -66,16 +66,16 @@ _COURIERS: tuple[tuple[str, int | None, str, tuple[tuple[str, str, str], ...]], 
 _CLOCK_AHEAD = {"eventId": "ahead", "occurrenceDatetime": "2099-01-01T00:00:00Z"}
 
 
-def make_scenery(url: str, now: datetime, trackers: int = 260) -> None:
+def make_sample_database(url: str, now: datetime, trackers: int = 260) -> None:
     """Fill an empty database with calls of the week before `now`."""
     make_tables(url)
     store = Store(url)
-    painter = _Painter(store, now)
+    traffic = _SampleTraffic(store, now)
     try:
-        calls = [*painter.parcels(trackers), *painter.packages(60), *painter.refusals(), *painter.fetches()]
+        calls = [*traffic.parcels(trackers), *traffic.packages(60), *traffic.refusals(), *traffic.fetches()]
         for at, submission in sorted(calls, key=lambda call: call[0]):
-            store.inbox.keep([submission], at + timedelta(milliseconds=painter.random.randint(2, 40)))
-        painter.finish()
+            store.inbox.keep([submission], at + timedelta(milliseconds=traffic.random.randint(2, 40)))
+        traffic.finish()
     finally:
         store.close()
     began_at = to_micros(now - timedelta(hours=3))
@@ -86,7 +86,7 @@ def make_scenery(url: str, now: datetime, trackers: int = 260) -> None:
     )
 
 
-class _Painter:
+class _SampleTraffic:
     """Makes calls at their times; everything it draws is the same each time, but for the day."""
 
     def __init__(self, store: Store, now: datetime) -> None:

@@ -1,25 +1,25 @@
-"""A service on a place, and calls to it: whatever was answered 2xx has to be there in the end."""
+"""A service under load: every delivery answered 2xx must be in the database at the end."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.bench import bare, load, service
+from tests.bench import bare_server, load, service
+from tests.bench.databases import Place, Places
 from tests.bench.load import Load, Paced, Target
-from tests.bench.places import Place, Places
 from tests.harness.ports import free_port
 
 WARM_UP_SECONDS = 1
 _WEBHOOK = "/webhooks/ship24"
 _ARGUMENTS = {
-    "bare": ["tests.bench.bare"],
+    "bare": ["tests.bench.bare_server"],
     "usual": ["tests.bench.usual_handler"],
     "ours": ["receiver", "serve"],
 }
 
 
-class Stand:
+class DrivenService:
     """A service that runs, and what was asked of it. `kind` is a key of what can be started: bare, usual, ours."""
 
     def __init__(self, kind: str, place: Place, target: Target, process: service.Process) -> None:
@@ -71,7 +71,7 @@ class Stand:
         self.failed += failed
 
 
-class Toll:
+class Totals:
     """What all runs of ours took together: the peak of their memory, and the answers of anybody that were no 2xx."""
 
     def __init__(self) -> None:
@@ -79,30 +79,30 @@ class Toll:
         self.failed = 0
 
     @contextmanager
-    def stand(self, kind: str, place: Place, updates: int = 1, prefix: Sequence[str] = ()) -> Iterator[Stand]:
+    def drive(self, kind: str, place: Place, updates: int = 1, prefix: Sequence[str] = ()) -> Iterator[DrivenService]:
         """Run a service on a place while the block runs; then see that all that was answered 2xx is kept."""
         token, port = secrets.token_urlsafe(32), free_port()
         settings = _settings(kind, place.url, token, port)
         if kind != "usual":
             service.run(["receiver", "migrate"], settings, place.directory)
         last = place.ask("SELECT max(delivery_id) FROM messages") if kind == "ours" else ""
-        target = Target(f"http://127.0.0.1:{port}{bare.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
+        target = Target(f"http://127.0.0.1:{port}{bare_server.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
         with service.serving([*_ARGUMENTS[kind]], settings, place.directory, port, prefix) as process:
-            stand = Stand(kind, place, target, process)
-            yield stand
+            driven = DrivenService(kind, place, target, process)
+            yield driven
             process.memory.stop()
-        self.failed += stand.failed
+        self.failed += driven.failed
         if kind == "ours":
             self.peak_bytes = max(self.peak_bytes, process.memory.peak_bytes)
         if kind != "bare":
-            _check(kind, place, last, stand.answered)
+            _check(kind, place, last, driven.answered)
 
 
-class BatchState(NamedTuple):
+class Benchmark(NamedTuple):
     """What every section works with. `tell` is told what is being done; `seconds` is how long a run is measured."""
 
     places: Places
-    toll: Toll
+    totals: Totals
     seconds: int
     tell: Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""System calls of a running process that fail or take long, as long as a test wants (`strace --inject`)."""
+"""Make system calls of a running process fail or take long (`strace --inject`)."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Several machines as a company would run them: PostgreSQL, receivers, relays, nginx, each with the example of `config/`."""
+"""A deployment on several machines: PostgreSQL, receivers, relays and nginx with the examples of `config/`."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import RowMapping
 
-from tests.harness.calling import Way
-from tests.harness.machines import HERE, Machine, Wire, wired
+from tests.harness.http_client import Way
+from tests.harness.network import HERE, Machine, Wire, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
 from tests.harness.service import ROOT, Service, environment, read_rows, wait_until
@@ -68,7 +68,7 @@ def read_unit(name: str) -> dict[str, str]:
     return {setting.lower(): value for setting, _, value in pairs if setting != "CONFIG"}
 
 
-class Site:
+class Deployment:
     """All machines; `close` ends everything, in whatever state it is."""
 
     def __init__(self, folder: Path, wire: Wire) -> None:
@@ -184,15 +184,15 @@ class Site:
 
 
 @contextmanager
-def sited(folder: Path, *, real: bool = True, receivers: int = 3, relays: int = 2) -> Iterator[Site]:
+def deployed(folder: Path, *, real: bool = True, receivers: int = 3, relays: int = 2) -> Iterator[Deployment]:
     """Give several machines that work; nothing of them is left when the block ends."""
     with wired(real=real) as wire:
-        site = Site(folder, wire)
+        deployment = Deployment(folder, wire)
         try:
-            site.open(receivers, relays)
-            yield site
+            deployment.open(receivers, relays)
+            yield deployment
         finally:
-            site.close()
+            deployment.close()
 
 
 def _append(file: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Somebody who is told of every change over HTTP, by relays that may be killed, and what it makes of them."""
+"""An HTTP target that checks every change it receives from relays that may be killed."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _TAKING_SECONDS = 0.05  # as long as this takes a real one: there is always some
 _PATIENCE_SECONDS = 60.0  # what is held is not tried again meanwhile
 
 
-class Shop:
+class ChangeTarget:
     """A target of the settings, and the relays that serve it."""
 
     def __init__(self, directory: Path) -> None:
@@ -75,7 +75,7 @@ class Shop:
 
     def judge(self, result: Result, service: Service, killed: int = 0) -> Result:
         """Wait until nothing waits any more, and add what became of the changes; `killed` relays may have repeated some."""
-        wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "the shop has every change", 150)
+        wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "the target has every change", 150)
         rows = service.rows("SELECT tracker_id, move, change_id FROM events WHERE outcome = 'applied'")
         made = {row["change_id"]: (row["tracker_id"], row["move"]) for row in rows}
         lost = set(made) - {call.headers["webhook-id"] for call in self.endpoint.calls}
@@ -100,10 +100,10 @@ class Shop:
 
 
 @contextmanager
-def shopping(directory: Path) -> Iterator[Shop]:
-    """Give a shop that a service started in `directory` has as its target."""
-    shop = Shop(directory)
+def change_target(directory: Path) -> Iterator[ChangeTarget]:
+    """Give a target that a service started in `directory` has as its target."""
+    target = ChangeTarget(directory)
     try:
-        yield shop
+        yield target
     finally:
-        shop.endpoint.close()
+        target.endpoint.close()

@@ -1,4 +1,4 @@
-"""Receivers of Ship24's webhooks as they stand in tutorials and repositories: real servers, each wrong in its own way."""
+"""Receivers of Ship24's webhooks as tutorials write them: real HTTP servers, each with its own mistakes."""
 
 import json
 import threading

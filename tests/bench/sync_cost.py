@@ -15,9 +15,9 @@ from typing import NamedTuple
 from rich.table import Table
 
 from tests.bench.cluster import BenchCluster
+from tests.bench.driven_service import Benchmark
 from tests.bench.load import Load
 from tests.bench.report import make_table
-from tests.bench.stand import BatchState
 
 _DELAYS_MS = (None, 0, 2, 10)
 _SYSTEMS = (("usual", False), ("ours", False), ("ours", True))
@@ -33,24 +33,24 @@ class Line(NamedTuple):
     calls_per_commit: float
 
 
-def measure(bench: BatchState) -> list[Line]:
+def measure(bench: Benchmark) -> list[Line]:
     """Run the usual handler and ours on SQLite, and ours on PostgreSQL, with each delay; without strace only as it is."""
     delays = _DELAYS_MS if _can_hold_up() else (None,)
     systems = [(kind, on_postgresql) for kind, on_postgresql in _SYSTEMS if bench.places.cluster or not on_postgresql]
     return [_run(bench, kind, on_postgresql, delay) for kind, on_postgresql in systems for delay in delays]
 
 
-def _run(bench: BatchState, kind: str, on_postgresql: bool, delay_ms: int | None) -> Line:
+def _run(bench: Benchmark, kind: str, on_postgresql: bool, delay_ms: int | None) -> Line:
     bench.tell(f"sync: {kind} on {'PostgreSQL' if on_postgresql else 'SQLite'}, {_name(delay_ms)}")
     held = _hold_up(delay_ms)
     with (
         _slow_server(bench.places.cluster, held if on_postgresql else []),
         bench.places.fresh(on_postgresql=on_postgresql) as place,
-        bench.toll.stand(kind, place, prefix=[] if on_postgresql else held) as stand,
+        bench.totals.drive(kind, place, prefix=[] if on_postgresql else held) as driven,
     ):
-        stand.warm_up()
-        done = stand.send(bench.seconds)
-        return Line(kind, on_postgresql, delay_ms, done, stand.calls_per_commit())
+        driven.warm_up()
+        done = driven.send(bench.seconds)
+        return Line(kind, on_postgresql, delay_ms, done, driven.calls_per_commit())
 
 
 def _can_hold_up() -> bool:

@@ -1,4 +1,4 @@
-"""Somebody at the console who has no browser: cookies, forms, and nothing else."""
+"""A console client without a browser: it keeps cookies and sends forms."""
 
 import html
 import re
@@ -12,8 +12,8 @@ SESSION = "receiver_session"
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]*)"')
 
 
-class Visitor:
-    """Keeps what a browser keeps. `headers` go with every request."""
+class ConsoleClient:
+    """A client that keeps cookies. `headers` go with every request."""
 
     def __init__(self, running: Service, **headers: str) -> None:
         self._running = running
@@ -65,7 +65,7 @@ class Visitor:
 
 
 def find_form_token(page: Reply) -> str:
-    """Return what the forms of a page carry."""
+    """Return the form token of a page."""
     found = _FORM_TOKEN.search(page.body.decode())
     assert found is not None, page
     return html.unescape(found[1])

@@ -1,4 +1,4 @@
-"""Bodies that nobody should send, made from real ones with a seed: the same number gives the same body."""
+"""Malformed bodies made from real ones; the same seed gives the same body."""
 
 import json
 from collections.abc import Callable

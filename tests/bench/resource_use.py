@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.harness.machines import Machine
+from tests.harness.network import Machine
 from tests.harness.postgresql import Cluster
 from tests.harness.service import Service
 

@@ -1,4 +1,4 @@
-"""Storage without a service: deliveries go into an inbox as the writing process puts them there."""
+"""Storage without a service: deliveries go through the inbox of the writing process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

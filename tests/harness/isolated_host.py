@@ -1,4 +1,4 @@
-"""A host of a test's own: a network namespace with one address, which may stop to answer as a host without power does."""
+"""A host of its own: a network namespace with one address that can go silent as a host without power does."""
 
 import os
 import subprocess
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class NoIsland(Exception):
+class NoIsolatedHost(Exception):
     """This machine or this user cannot make one; the message says why."""
 
 
-class Island:
+class IsolatedHost:
     """A network of this machine beside its own; programs run there with `prefix` before their command."""
 
     def __init__(self, number: int) -> None:
@@ -42,9 +42,9 @@ class Island:
 
 
 @contextmanager
-def island() -> Iterator[Island]:
-    """Give a network that is removed with the block. Raises NoIsland."""
-    made = Island(os.getpid() % 10_000)
+def isolated_host() -> Iterator[IsolatedHost]:
+    """Give a network that is removed with the block. Raises NoIsolatedHost."""
+    made = IsolatedHost(os.getpid() % 10_000)
     made.remove()  # what tests that were killed may have left
     try:
         made.make()
@@ -57,6 +57,6 @@ def _ip(*arguments: str) -> None:
     try:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise NoIsland("there is no ip command") from None
+        raise NoIsolatedHost("there is no ip command") from None
     if done.returncode != 0:
-        raise NoIsland(f"no network namespace can be made here ({done.stderr.strip()})")
+        raise NoIsolatedHost(f"no network namespace can be made here ({done.stderr.strip()})")

@@ -1,4 +1,4 @@
-"""Small receivers that answer in the form of ours and know the rules, but for one thing that each does wrong."""
+"""Small receivers that follow our rules and answer in our format; each subclass breaks one rule."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.harness.endpoint import TAKE, Answer, Call, say
 Item = dict[str, Any]
 
 
-class Pretender:
+class FakeReceiver:
     """A receiver of Ship24's calls that does everything right. `choose` is for an Endpoint."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Pretender:
         return outcome
 
 
-class Forgetful(Pretender):
+class Forgetful(FakeReceiver):
     """Says that it has kept a message, and does not know some of them any more."""
 
     def remember(self, message_id: str) -> None:
@@ -61,21 +61,21 @@ class Forgetful(Pretender):
             super().remember(message_id)
 
 
-class Repetitive(Pretender):
+class Repetitive(FakeReceiver):
     """Takes every copy for a new message."""
 
     def is_known(self, message_id: str) -> bool:
         return False
 
 
-class LastArrival(Pretender):
+class LastArrival(FakeReceiver):
     """Knows copies, and applies everything else in the order in which it comes."""
 
     def is_newer(self, event: Item, latest: Item) -> bool:
         return True
 
 
-class TextOrder(Pretender):
+class TextOrder(FakeReceiver):
     """Compares times as they are written, whatever their zones."""
 
     def is_newer(self, event: Item, latest: Item) -> bool:
@@ -83,14 +83,14 @@ class TextOrder(Pretender):
         return bool(texts[0] > texts[1])
 
 
-class Locked(Pretender):
+class Locked(FakeReceiver):
     """Lets a tracker move no more once it was delivered."""
 
     def is_newer(self, event: Item, latest: Item) -> bool:
         return latest["statusMilestone"] != "delivered" and super().is_newer(event, latest)
 
 
-def faltering(pretender: Pretender, failure: Answer, *, takes: bool = False, most: float = inf) -> Callable[[Call], Answer]:
+def faltering(fake: FakeReceiver, failure: Answer, *, takes: bool = False, most: float = inf) -> Callable[[Call], Answer]:
     """Fail each call of traffic the first time that it comes, and take it the second time; `takes`: it is taken all the same.
 
     `most`: after so many calls all are taken.
@@ -103,7 +103,7 @@ def faltering(pretender: Pretender, failure: Answer, *, takes: bool = False, mos
         fails = 2 < len(calls) <= 2 + most and call.body not in failed  # before it come HEAD and the first message
         failed.add(call.body)
         if fails and takes:
-            pretender.choose(call)
-        return failure if fails else pretender.choose(call)
+            fake.choose(call)
+        return failure if fails else fake.choose(call)
 
     return choose

@@ -1,9 +1,9 @@
-"""What became of every message: the senders' truth held against the database."""
+"""Compare what the senders know with the database: nothing lost, nothing doubled."""
 
 from collections.abc import Collection, Iterator
 
 from tests.faults.scenario import Result
-from tests.harness.contents import check_whole
+from tests.harness.database_contents import check_whole
 from tests.harness.service import read_rows
 from tests.harness.traffic import Traffic
 

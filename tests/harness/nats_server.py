@@ -1,4 +1,4 @@
-"""A NATS server with JetStream of our own: its own port and folder, ended by its id."""
+"""A NATS server with JetStream on its own port and folder."""
 
 import asyncio
 import shutil

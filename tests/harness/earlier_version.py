@@ -1,4 +1,4 @@
-"""An earlier version: its code from git, its tables from its migrations."""
+"""An earlier version of the service: code from git, tables from its migrations."""
 
 import subprocess
 from collections.abc import Sequence

@@ -12,11 +12,11 @@ from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 
-from tests.faults.judgement import EVENTS, judge
 from tests.faults.scenario import Lacking, Result, Scenario, Size
+from tests.faults.verification import EVENTS, judge
 from tests.harness import ship24
 from tests.harness.load import together
-from tests.harness.mutation import mutate
+from tests.harness.mutated_bodies import mutate
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.traffic import Traffic
 

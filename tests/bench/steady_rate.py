@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from tests.bench.driven_service import Benchmark
 from tests.bench.figures import Goal
 from tests.bench.load import LEAD_SECONDS, Paced
 from tests.bench.report import make_table
 from tests.bench.service import Process
-from tests.bench.stand import BatchState
 
 _SHARES = (0.25, 0.5, 0.75)
 _WANTED_MS = 25.0  # p99 at half the rate
@@ -31,29 +31,29 @@ class Line(NamedTuple):
     paced: Paced
 
 
-def measure(bench: BatchState) -> list[Line]:
+def measure(bench: Benchmark) -> list[Line]:
     """Run the bare server, then ours on each database."""
     lines = list(_check_client(bench))
     for name, on_postgresql in bench.databases():
-        with bench.places.fresh(on_postgresql=on_postgresql) as place, bench.toll.stand("ours", place) as stand:
+        with bench.places.fresh(on_postgresql=on_postgresql) as place, bench.totals.drive("ours", place) as driven:
             bench.tell(f"steady rates: {name}, full speed")
-            stand.warm_up()
-            rate = stand.send(bench.seconds).rate
+            driven.warm_up()
+            rate = driven.send(bench.seconds).rate
             for share in _SHARES:
                 bench.tell(f"steady rates: {name}, {share:.0%}")
-                lines.append(Line(name, "ours", share, stand.pace(rate * share, bench.seconds)))
+                lines.append(Line(name, "ours", share, driven.pace(rate * share, bench.seconds)))
     return lines
 
 
-def _check_client(bench: BatchState) -> Iterator[Line]:
+def _check_client(bench: Benchmark) -> Iterator[Line]:
     bench.tell("steady rates: the bare server")
-    with bench.places.fresh(on_postgresql=False) as place, bench.toll.stand("bare", place) as stand:
-        stand.warm_up()
-        rate = stand.send(bench.seconds).rate / 2
-        yield Line("bare server", "bare", 0.5, stand.pace(rate, bench.seconds))
-        halt = Timer(LEAD_SECONDS + bench.seconds / 2, _halt, [stand.process])
+    with bench.places.fresh(on_postgresql=False) as place, bench.totals.drive("bare", place) as driven:
+        driven.warm_up()
+        rate = driven.send(bench.seconds).rate / 2
+        yield Line("bare server", "bare", 0.5, driven.pace(rate, bench.seconds))
+        halt = Timer(LEAD_SECONDS + bench.seconds / 2, _halt, [driven.process])
         halt.start()
-        yield Line("bare, halted", "bare", 0.5, stand.pace(rate, bench.seconds))
+        yield Line("bare, halted", "bare", 0.5, driven.pace(rate, bench.seconds))
         halt.join()
 
 

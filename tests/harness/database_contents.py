@@ -1,4 +1,4 @@
-"""All that a database holds, to compare it with what it held before or with another one; and whether it is whole."""
+"""All rows of a database, for comparison, and a check that no row lacks its companions."""
 
 from collections.abc import Collection
 from typing import Any

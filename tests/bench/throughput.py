@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from tests.bench.databases import Place, Places
+from tests.bench.driven_service import Benchmark
 from tests.bench.figures import Goal
 from tests.bench.load import Load
-from tests.bench.places import Place, Places
 from tests.bench.report import make_table
-from tests.bench.stand import BatchState
 
 _FULL_SPEED = 30_000  # calls/s of the bare server for which the wanted rate of grouped updates is stated
 _GROUPED = 15_000  # updates/s wanted then
@@ -60,7 +60,7 @@ def make_cases(large: int, *, with_postgresql: bool) -> list[Case]:
     return [case for case in cases if with_postgresql or not case.on_postgresql]
 
 
-def measure(bench: BatchState, cases: Sequence[Case], rounds: int) -> Results:
+def measure(bench: Benchmark, cases: Sequence[Case], rounds: int) -> Results:
     """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
     results: dict[Case, list[Figures]] = {case: [] for case in cases}
     for number in range(rounds):
@@ -70,14 +70,14 @@ def measure(bench: BatchState, cases: Sequence[Case], rounds: int) -> Results:
     return results
 
 
-def _run(bench: BatchState, case: Case) -> Figures:
+def _run(bench: Benchmark, case: Case) -> Figures:
     with _place(bench.places, case) as place:
         if case.is_large:
             place.read_indexes()
-        with bench.toll.stand(case.kind, place, case.updates) as stand:
-            stand.warm_up()
-            done = stand.send(bench.seconds)
-        return Figures(done, done.rate * case.updates, stand.process.memory.peak_bytes)
+        with bench.totals.drive(case.kind, place, case.updates) as driven:
+            driven.warm_up()
+            done = driven.send(bench.seconds)
+        return Figures(done, done.rate * case.updates, driven.process.memory.peak_bytes)
 
 
 def _place(places: Places, case: Case) -> AbstractContextManager[Place]:

@@ -8,8 +8,8 @@ from threading import Event
 from time import monotonic
 from typing import NamedTuple
 
-from tests.faults.judgement import judge
 from tests.faults.scenario import Lacking, Result, Size
+from tests.faults.verification import judge
 from tests.harness import ship24
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.postgresql import Cluster, folder_for_servers, running_cluster

@@ -1,4 +1,4 @@
-"""Requests written by hand, for what no client would send."""
+"""HTTP requests as raw bytes, for cases that no client would send."""
 
 import socket
 

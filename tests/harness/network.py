@@ -1,4 +1,4 @@
-"""Machines on one wire: network namespaces with addresses of their own, or, where those may not be made, addresses of loopback.
+"""Machines on one network: namespaces with their own addresses, or addresses of loopback where namespaces are not allowed.
 
 A machine is a thread that has moved into a network namespace: what it starts, processes and threads, runs there, what
 it connects comes from there. The namespaces have no names, so the kernel removes them with the last process in them, whatever

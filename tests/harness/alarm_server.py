@@ -1,4 +1,4 @@
-"""Somebody who is told of alarms: a real HTTP server on loopback that answers as the test says."""
+"""An HTTP server on loopback that receives alarms and answers as the test says."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ NONSENSE = -2
 """Answer 200 with a header that is none."""
 
 
-class Told(NamedTuple):
+class AlarmRequest(NamedTuple):
     """One request."""
 
     path: str
@@ -22,11 +22,11 @@ class Told(NamedTuple):
     notice: dict[str, Any]
 
 
-class Audience:
-    """Keeps what it is told. Gives the answers in their order, the last one again and again."""
+class AlarmServer:
+    """Keep every request. Answer in the given order; repeat the last answer."""
 
     def __init__(self, *answers: int, location: str = "") -> None:
-        self.told: list[Told] = []
+        self.told: list[AlarmRequest] = []
         self._answers = list(answers)
         self._location = location
         self._closing = threading.Event()
@@ -57,7 +57,7 @@ class Audience:
         body = request.rfile.read(int(request.headers["content-length"]))
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.told.append(Told(request.path, headers, json.loads(body)))
+        self.told.append(AlarmRequest(request.path, headers, json.loads(body)))
         if answer == HANG:
             self._closing.wait()
         elif answer == NONSENSE:
@@ -67,15 +67,15 @@ class Audience:
             request.wfile.write(f"HTTP/1.1 {answer} Said\r\n{location}Content-Length: 0\r\n\r\n".encode())
 
     def _make_handler(self) -> type[BaseHTTPRequestHandler]:
-        audience = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                audience._answer(self)
+                server._answer(self)
                 self.close_connection = True
 
             def do_GET(self) -> None:
-                audience.told.append(Told(self.path, {}, {}))
+                server.told.append(AlarmRequest(self.path, {}, {}))
                 self.send_response(200)
                 self.end_headers()
 
@@ -86,10 +86,10 @@ class Audience:
 
 
 @contextmanager
-def listening(*answers: int, location: str = "") -> Iterator[Audience]:
-    """Give somebody who listens until the block ends."""
-    audience = Audience(*(answers or (200,)), location=location)
+def alarm_server(*answers: int, location: str = "") -> Iterator[AlarmServer]:
+    """Run an alarm server until the block ends."""
+    server = AlarmServer(*(answers or (200,)), location=location)
     try:
-        yield audience
+        yield server
     finally:
-        audience.close()
+        server.close()

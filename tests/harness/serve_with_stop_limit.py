@@ -1,4 +1,4 @@
-"""`receiver serve` with a bound of its own on how long stopping may take: `python -m tests.harness.stopping SECONDS`."""
+"""`receiver serve` with another limit for stopping: `python -m tests.harness.serve_with_stop_limit SECONDS`."""
 
 import sys
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from tests.faults.judgement import judge
+from tests.faults.postgresql_server import let_pass
 from tests.faults.scenario import Result, Size
-from tests.faults.servers import let_pass
-from tests.faults.shop import Shop, shopping
+from tests.faults.target import ChangeTarget, change_target
+from tests.faults.verification import judge
 from tests.harness.postgresql import folder_for_servers, running_cluster
 from tests.harness.service import Process, Service, serving
 from tests.harness.traffic import Parcels, Traffic
@@ -49,31 +49,31 @@ def beside(service: Service, directory: Path) -> Iterator[Service]:
 
 def kill_relay(directory: Path, size: Size) -> Result:
     """Of two relays one is killed: the other one hands on what it had not, and what was under way."""
-    with _two_relays(directory, size) as (service, shop, relay, traffic):
+    with _two_relays(directory, size) as (service, target, relay, traffic):
         traffic.wait_for_answers(200)
         let_pass(size.seconds / 2)
-        with shop.holding(service):
+        with target.holding(service):
             relay.kill()
             relay.wait()
             moment = monotonic()
-        shop.wait_for_changes(20)
+        target.wait_for_changes(20)
         let_pass(size.seconds / 4)
         result = judge("kill -9 of one of two relays", traffic, service.database_url, None)
         note = "back: until the last change was there; what the killed one had under way, its orphan gives back"
-        result = shop.judge(result._replace(note=note), service, killed=1)
+        result = target.judge(result._replace(note=note), service, killed=1)
         return result._replace(recovery_seconds=monotonic() - moment)
 
 
 @contextmanager
-def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, Shop, Process, Traffic]]:
+def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, ChangeTarget, Process, Traffic]]:
     """Give a service, whose own relay is one of the two, and the other one."""
     with ExitStack() as stack:
         place = stack.enter_context(folder_for_servers())
         cluster = stack.enter_context(running_cluster(place / "cluster"))
-        shop = stack.enter_context(shopping(directory))
-        service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **shop.settings))
-        relay = stack.enter_context(shop.relaying(service))
+        target = stack.enter_context(change_target(directory))
+        service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **target.settings))
+        relay = stack.enter_context(target.relaying(service))
         traffic = stack.enter_context(Traffic(service, senders=size.senders, parcels=Parcels(trackers=_TRACKERS)))
-        shop.wait_for_changes(50)
+        target.wait_for_changes(50)
         cluster.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
-        yield service, shop, relay, traffic
+        yield service, target, relay, traffic

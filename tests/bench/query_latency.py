@@ -9,11 +9,11 @@ from typing import NamedTuple
 from rich.table import Table
 
 from receiver.storage.database import Database
+from tests.bench.driven_service import Benchmark
 from tests.bench.figures import Goal, Latency, summarise
 from tests.bench.load import Paced
-from tests.bench.queries import Asker, ReadEndpoint
+from tests.bench.read_endpoints import Asker, ReadEndpoint
 from tests.bench.report import make_table
-from tests.bench.stand import BatchState
 
 WANTED_MS = 50.0
 _UNMEASURED = 10  # statements are compiled, and prepared after some executions
@@ -33,24 +33,24 @@ Results = Mapping[str, Answers]
 _Rest = Callable[[float], object]
 
 
-def measure_beside(bench: BatchState, times: int) -> Results:
+def measure_beside(bench: Benchmark, times: int) -> Results:
     """Ask each database each question so many times while calls come in; half of the time, as the machine is theirs too."""
     results = {}
     for name, on_postgresql in bench.databases():
         bench.tell(f"questions: the large database, {name}")
         place = bench.places.filled(on_postgresql=on_postgresql)
         place.read_indexes()
-        with _asking(place.url) as questions, bench.toll.stand("ours", place) as stand:
-            stand.warm_up()
-            rate = stand.send(bench.seconds).rate
-            with stand.streaming(rate / 2) as end:
+        with _asking(place.url) as questions, bench.totals.drive("ours", place) as driven:
+            driven.warm_up()
+            rate = driven.send(bench.seconds).rate
+            with driven.streaming(rate / 2) as end:
                 micros = _ask_all(bench, questions, times, f"questions beside calls, {name}", rest=sleep)
                 beside = end()
         results[name] = Answers(micros, rate, beside)
     return results
 
 
-def measure_alone(bench: BatchState, times: int) -> Results:
+def measure_alone(bench: Benchmark, times: int) -> Results:
     """Ask each database each question so many times, and nothing else."""
     results = {}
     for name, on_postgresql in bench.databases():
@@ -72,7 +72,7 @@ def _asking(url: str) -> Iterator[Sequence[ReadEndpoint]]:
 
 
 def _ask_all(
-    bench: BatchState, questions: Sequence[ReadEndpoint], times: int, doing: str, rest: _Rest
+    bench: Benchmark, questions: Sequence[ReadEndpoint], times: int, doing: str, rest: _Rest
 ) -> Mapping[str, Sequence[float]]:
     group, micros = "", {}
     for question in questions:

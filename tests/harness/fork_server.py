@@ -1,4 +1,4 @@
-"""`python -m receiver …` in a moment: a process that has imported everything forks itself for each command.
+"""A fork server that runs `python -m receiver …` quickly: it has imported everything and forks for each command.
 
 A command finds what it would find in a new interpreter: its arguments, environment, folder and standard files, in a process of
 its own that ends as any other does. What an interpreter reads at its own start is the starter's, though: whoever wants another
@@ -95,7 +95,7 @@ def _connection() -> socket.socket:
     """Return the connection to the starter, which lives as long as this process."""
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, "-m", "tests.harness.starter"]
+        command = [sys.executable, "-m", "tests.harness.fork_server"]
         process = subprocess.Popen(command, cwd=_ROOT, env=BASE, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
 
     def end() -> None:
