@@ -4,6 +4,7 @@ A *room* is a package or a module directly under `receiver/`. Each may import wh
 """
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -161,6 +162,15 @@ def test_imports_stand_at_the_top_and_none_is_for_type_checkers_alone() -> None:
 
 def test_a_module_has_a_name_that_says_something() -> None:
     assert [str(path) for path in TREES if {part.removesuffix(".py").strip("_") for part in path.parts} & SAYS_NOTHING] == []
+
+
+def test_no_class_name_stands_twice() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_no_module_and_no_function_is_too_long() -> None:
