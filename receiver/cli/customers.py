@@ -17,6 +17,7 @@ from receiver.settings import load
 from receiver.settings.files import read_named_file
 from receiver.storage.customers import last_syncs, latest_list, read_page
 from receiver.storage.database import Database
+from receiver.writer.commands.operators import ReplaceCustomers
 
 _SYNCS = 10
 
@@ -38,10 +39,10 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     now = clock.now()
     with click.progressbar(found, label=_count(len(found)), show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
-    arguments = (clock.new_id(now), clock.to_micros(now), rows)
+    command = ReplaceCustomers(clock.new_id(now), clock.to_micros(now), rows)
     body = {"rows": rows, "allow_empty": allow_empty}
     entry = audit_entry(now, "customers import", "customers", _count(len(rows)))
-    perform(settings, OperatorChange("replace_customers", arguments, "/ops/api/customers", body), entry)
+    perform(settings, OperatorChange(command, "/ops/api/customers", body), entry)
     click.echo(f"Imported {_count(len(rows))}. Shiipp gets this list from its next sync on.")
 
 

@@ -8,7 +8,7 @@ from receiver import clock
 from receiver.cli.confirming import confirm
 from receiver.cli.options import Text, as_json
 from receiver.cli.output import show_json, show_pairs
-from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.cli.remote import audit_entry, post, reading, writing
 from receiver.domain.erasure import Forgotten
 from receiver.domain.trimming import trim
 from receiver.errors import NotFound, WriterTaken
@@ -17,6 +17,9 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.erasure import follow_trail, plan_call
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import Erase, ForgetTracker
+from receiver.writer.executor import CommandExecutor
 
 _TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
 _NAMED_AT_ONCE = 5
@@ -72,8 +75,8 @@ def _find(settings: Settings, tracker: str) -> tuple[str, str]:
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     """Forget here, or have the service that holds the database do it."""
     try:
-        with writing(settings) as do:
-            done = _forget_here(settings, do, source, tracker_id)
+        with writing(settings) as executor:
+            done = _forget_here(settings, executor, source, tracker_id)
     except WriterTaken as taken:
         place = {"source": source, "tracker_id": tracker_id}
         return dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS))
@@ -81,17 +84,17 @@ def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
 
 
-def _forget_here(settings: Settings, do: Do, source: str, tracker_id: str) -> Forgotten:
+def _forget_here(settings: Settings, executor: CommandExecutor, source: str, tracker_id: str) -> Forgotten:
     splits = {each.kind: each.split for each in settings.sources() if each.name == source}
     done = Forgotten()
     with reading(settings) as database:
         trail = follow_trail(database, source, tracker_id)
         entry = audit_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
-        do("audited", entry, "forget_tracker", (source, tracker_id, trail.failures))
+        executor.do(Audited(entry, ForgetTracker(source, tracker_id, trail.failures)))
         for delivery_id, places in trail.calls.items():
             while planned := plan_call(database, trail.tracked, splits, delivery_id, places):
                 call, erasure = planned
-                if do("erase", call, erasure):  # else it was changed meanwhile: read it again
+                if executor.do(Erase(call, erasure)):  # else it was changed meanwhile: read it again
                     done = done.add(erasure)
                     break
     return done

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import click
@@ -10,13 +10,16 @@ import click
 from receiver import clock
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json, show_table
-from receiver.cli.remote import Do, audit_entry, post, reading, writing
+from receiver.cli.remote import audit_entry, post, reading, writing
 from receiver.domain.retention import Periods, Removed, Run
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
 from receiver.storage.retention import count_prunable, count_rows
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
+from receiver.writer.executor import CommandExecutor
 
 _NAMES = {
     "bodies": "bodies with answers",
@@ -75,8 +78,8 @@ def _prune(
     """Prune here, or have the service that holds the database do it; show how it goes."""
     alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
     try:
-        with writing(settings) as do:
-            return _add_up(_prune_here(do, periods, running, alone=alone), rows)
+        with writing(settings) as executor:
+            return _add_up(_prune_here(executor, periods, running, alone=alone), rows)
     except WriterTaken as taken:
         return _add_up(_prune_there(settings, bodies_days, taken), rows)
 
@@ -93,20 +96,22 @@ def _add_up(steps: Iterator[dict[str, Removed]], rows: int) -> dict[str, Removed
     return total
 
 
-def _prune_here(do: Do, periods: Periods, running: Sequence[str], *, alone: bool) -> Iterator[dict[str, Removed]]:
+def _prune_here(
+    executor: CommandExecutor, periods: Periods, running: Sequence[str], *, alone: bool
+) -> Iterator[dict[str, Removed]]:
     now = clock.now()
     mark = clock.new_id(now)
-    do("audited", audit_entry(now, "prune", "database", periods.describe()), "claim_pruning", (mark, clock.to_micros(now)))
+    entry = audit_entry(now, "prune", "database", periods.describe())
+    executor.do(Audited(entry, ClaimPruning(mark, clock.to_micros(now))))
     try:
         run = Run(periods.edges(clock.to_micros(now)), running)
         while (order := run.next_order()) is not None:
-            began = monotonic()
-            done = do("prune", mark, clock.to_micros(clock.now()), *order)
-            pause = run.note(done._replace(seconds=monotonic() - began))
+            done = executor.do(Prune(mark, clock.to_micros(clock.now()), order))
+            pause = run.note(done)
             yield {order.kind: Removed(done.rows, done.content_bytes)}
             sleep(0 if alone else pause)
     finally:
-        do("release_pruning", mark)
+        executor.do(ReleasePruning(mark))
 
 
 def _prune_there(settings: Settings, bodies_days: int | None, taken: WriterTaken) -> Iterator[dict[str, Removed]]:

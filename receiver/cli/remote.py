@@ -1,6 +1,6 @@
 """The database from the command line: read here; changed here, or by the running service where that alone may write (SQLite)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,11 +16,10 @@ from receiver.settings import Settings, load
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.operators import Audited
+from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 _ACTOR = "command line"
-
-Do = Callable[..., Any]
 
 
 @contextmanager
@@ -42,10 +41,9 @@ def audit_entry(now: datetime, action: str, subject: str, detail: str | None) ->
 
 
 class OperatorChange(NamedTuple):
-    """A change that an operator makes: a method of Upkeep with its arguments, or a POST of `body` to a path of the service."""
+    """A change that an operator makes: a command, or a POST of `body` to a path of the service."""
 
-    name: str
-    arguments: tuple[Any, ...]
+    command: TransactionCommand[Any]
     path: str
     body: dict[str, Any]
 
@@ -57,23 +55,22 @@ def perform(settings: Settings, change: OperatorChange, entry: AuditRow) -> None
     Raises ConfigurationError or StorageUnavailable, each naming what to do.
     """
     try:
-        with writing(settings) as do:
-            do("audited", entry, change.name, change.arguments)
+        with writing(settings) as executor:
+            executor.do(Audited(entry, change.command))
     except WriterTaken as taken:
         post(settings, change.path, change.body, taken)
 
 
 @contextmanager
-def writing(settings: Settings) -> Iterator[Do]:
-    """Give what calls methods of Upkeep, each in its transaction. Raises WriterTaken if the service holds the database."""
+def writing(settings: Settings) -> Iterator[CommandExecutor]:
+    """Give an executor of commands. Raises WriterTaken if the service holds the database."""
     database = Database(settings.database_url)
     database.take()
     transactions = Transactions(database)
     try:
         version.check(database)
         database.close_readers()
-        writer_commands = WriterCommands(database)
-        yield lambda name, *arguments: transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
+        yield CommandExecutor(database, transactions)
     finally:
         transactions.close()
         database.close()

@@ -16,10 +16,12 @@ from receiver.settings import Settings
 from receiver.sources.intake import take_again
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.replay import ACTION, ReplayDecider, Replayed, ReplayOptions
+from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.operators import Audited
+from receiver.writer.executor import CommandExecutor
 
 
 class LeftOut(ReceiverError):
@@ -61,8 +63,8 @@ class _Here:
         replays = ReplayDecider(database, timedelta(hours=settings.max_future_hours), subscriptions)
         self._sources = settings.sources()
         self._database = database
-        self._writer_commands = WriterCommands(database, replays)
         self._transactions = Transactions(database)
+        self._executor = CommandExecutor(database, self._transactions, replays=replays)
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
         now = clock.now()
@@ -71,14 +73,8 @@ class _Here:
             submission = take_again(self._sources, delivery)
             order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
             entry = audit_entry(now, ACTION, delivery_id, order.detail)
-            if dry_run:
-                replayed: Replayed = self._transactions.run(
-                    lambda connection: self._writer_commands.replay(connection, submission, order)
-                )
-            else:
-                replayed = self._transactions.run(
-                    lambda connection: self._writer_commands.audited(connection, entry, "replay", (submission, order))
-                )
+            command = Replay(submission, order)
+            replayed = self._executor.do(command if dry_run else Audited(entry, command))
         except (UnexpectedShape, Underway) as error:
             raise LeftOut(error.message) from None
         return {**replayed.as_json(), "dry_run": dry_run, "force": force}

@@ -15,6 +15,8 @@ from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
+from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
+from receiver.writer.commands.operators import Audited
 
 _TIMEOUT_SECONDS = 600.0  # the service moves what may be millions of changes
 
@@ -63,7 +65,7 @@ def resume(name: str) -> None:
     if _find(settings, name)["stopped_at"] is None:
         raise NotFound(f"{name} is not stopped.")
     entry = audit_entry(clock.now(), "targets resume", name, None)
-    perform(settings, OperatorChange("resume_target", (name,), "/ops/api/targets/resume", {"target": name}), entry)
+    perform(settings, OperatorChange(ResumeTarget(name), "/ops/api/targets/resume", {"target": name}), entry)
     click.echo(f"Resumed: {name}.")
 
 
@@ -103,11 +105,11 @@ def drop(name: str, *, yes: bool) -> None:
 def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
     """Remove here, or have the service that holds the database do it; give how many changes went, piece by piece."""
     try:
-        with writing(settings) as do:
-            piece = do("audited", audit_entry(clock.now(), "targets drop", name, None), "drop_target", (name,))
+        with writing(settings) as executor:
+            piece = executor.do(Audited(audit_entry(clock.now(), "targets drop", name, None), DropTarget(name)))
             while any(piece):
                 yield piece
-                piece = do("drop_target", name)
+                piece = executor.do(DropTarget(name))
     except WriterTaken as taken:
         more = True
         while more:
@@ -119,14 +121,14 @@ def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
 def _retry(settings: Settings, name: str) -> int:
     """Retry here, piece by piece, or have the service that holds the database do it; return how many changes wait again."""
     now = clock.now()
-    arguments = (name, clock.to_micros(now))
+    command = RetryDead(name, clock.to_micros(now))
     try:
-        with writing(settings) as do:
-            changes = moved = do("audited", audit_entry(now, "targets retry", name, None), "retry_dead", arguments)
+        with writing(settings) as executor:
+            changes = moved = executor.do(Audited(audit_entry(now, "targets retry", name, None), command))
             while moved:
-                moved = do("retry_dead", *arguments)
+                moved = executor.do(command)
                 changes += moved
-            return int(changes)
+            return changes
     except WriterTaken as taken:
         return int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"])
 

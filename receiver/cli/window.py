@@ -9,6 +9,7 @@ from receiver.cli.options import OneOf
 from receiver.cli.remote import OperatorChange, audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
+from receiver.writer.commands.operators import OpenWindow
 
 
 @click.command("setup-window")
@@ -24,6 +25,6 @@ def setup_window(source: str, minutes: int) -> None:
     until = f"until {clock.iso(closes_at)}" if minutes else None
     entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
     body = {"source": source, "closes_at": clock.iso(closes_at)}
-    change = OperatorChange("open_window", (source, closes_at), "/ops/api/setup-windows", body)
+    change = OperatorChange(OpenWindow(source, closes_at), "/ops/api/setup-windows", body)
     perform(load(), change, entry)
     click.echo(f"{source} may call from any address {until}" if minutes else f"the window of {source} is closed")

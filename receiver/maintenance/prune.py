@@ -1,9 +1,8 @@
 """Pruning by schedule and by order: small slices through the writing process, with calls in between."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -12,6 +11,9 @@ from receiver.domain.retention import Periods, Run
 from receiver.domain.rows import AuditRow
 from receiver.errors import Underway
 from receiver.processes.repeating import repeat
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
+from receiver.writer.executor import Do
 
 FIRST_SECONDS = 5.0
 """From the start of the service to the first round."""
@@ -23,13 +25,11 @@ AGAIN_SECONDS = 90.0
 DOUBTFUL_SECONDS = 86_400.0
 """If the clock was turned by more than this between two rounds it may be wrong, and what is pruned does not come back."""
 
-Do = Callable[..., Awaitable[Any]]
-
 _log = structlog.get_logger()
 
 
 class Pruner:
-    """Prunes what is older than `periods`. `do` has the writing process do something and waits for it (`Desk.do`).
+    """Prunes what is older than `periods`. `do` executes commands.
 
     Changes that wait for none of the `targets`, or for a stopped one, go with the dead ones.
     Several processes may prune one database. Which of them does is settled there: the one that has the claim.
@@ -61,19 +61,19 @@ class Pruner:
     async def begin(self, periods: Periods, entry: AuditRow | None = None) -> str:
         """Become the one that prunes; return the mark to work under. Raises Underway if somebody else is."""
         now = clock.now()
-        claim = (periods.name_run(clock.new_id(now)), clock.to_micros(now))
-        await (self._do("claim_pruning", *claim) if entry is None else self._do("audited", entry, "claim_pruning", claim))
-        return claim[0]
+        claim = ClaimPruning(periods.name_run(clock.new_id(now)), clock.to_micros(now))
+        await self._do(claim if entry is None else Audited(entry, claim))
+        return claim.mark
 
     async def work(self, mark: str, periods: Periods, seconds: float = float("inf")) -> tuple[Run, bool]:
         """Prune under a mark until all is done, or for so many seconds; return what went, and whether there is more."""
         deadline = monotonic() + seconds
         run = Run(periods.edges(clock.to_micros(clock.now())), self._targets)
         while (order := run.next_order()) is not None and monotonic() < deadline:
-            done = await self._do("prune", mark, clock.to_micros(clock.now()), *order)
+            done = await self._do(Prune(mark, clock.to_micros(clock.now()), order))
             await asyncio.sleep(run.note(done))
         if order is None:
-            await self._do("release_pruning", mark)
+            await self._do(ReleasePruning(mark))
         self._report(run)
         return run, order is not None
 

@@ -12,6 +12,8 @@ from receiver.storage.reader import Reader
 from receiver.storage.replay import ACTION, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.operators import Audited
 
 _TRIES = 3
 
@@ -38,9 +40,8 @@ class StoredReplay:
         delivery = await self._reader.read(read_kept, self._database, delivery_id)
         order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
         if dry_run:
-            shown: Replayed = await self._writer_client.do("replay", Unread(delivery), order)
-            return shown
+            return await self._writer_client.do(Replay(Unread(delivery), order))
         entry = operator.entry(now, ACTION, delivery.id, order.detail)
-        replayed: Replayed = await self._writer_client.do("audited", entry, "replay", (Unread(delivery), order))
+        replayed = await self._writer_client.do(Audited(entry, Replay(Unread(delivery), order)))
         self._writer_client.tell_change()
         return replayed

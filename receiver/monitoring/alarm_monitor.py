@@ -7,7 +7,7 @@ or off.
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -38,6 +38,8 @@ from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice
+from receiver.writer.executor import Do
 
 STEP_SECONDS = 30.0
 """From one look to the next."""
@@ -50,13 +52,11 @@ NOTICE_KEPT = DAY
 
 _log = structlog.get_logger()
 
-Do = Callable[..., Awaitable[Any]]
-
 
 class AlarmMonitor:
     """Knows which alarms are on.
 
-    `do` calls a method of Upkeep in a transaction, `tell` takes what began or ended and does not wait, `started_at` is since when
+    `do` executes commands, `tell` takes what began or ended and does not wait, `started_at` is since when
     this process serves.
     """
 
@@ -116,7 +116,7 @@ class AlarmMonitor:
                 due_at = self._due.pop(notice, None)
                 with suppress(ReceiverError):
                     if due_at is not None:
-                        await self._do("take_notice", notice.alarm, notice.subject, due_at, None)
+                        await self._do(TakeNotice(notice.alarm, notice.subject, due_at, None))
 
     async def step(self, now: int) -> None:
         """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""
@@ -134,12 +134,12 @@ class AlarmMonitor:
         self._on = await asyncio.to_thread(queries.list_alarms, self._database, only_on=True) if changed else rows
 
     async def _begin(self, alarm: Alarm, now: int) -> None:
-        if await self._do("begin_alarm", alarm.name, alarm.subject, now, alarm.message):
+        if await self._do(BeginAlarm(alarm.name, alarm.subject, now, alarm.message)):
             _log.warning("alarm_began", alarm=alarm.name, subject=alarm.subject, message=alarm.message)
             self._send(Notice(alarm.name, alarm.subject, "began", alarm.message, clock.iso(now)), now)
 
     async def _end(self, row: dict[str, Any], now: int) -> None:
-        if await self._do("end_alarm", row["name"], row["subject"], now):
+        if await self._do(EndAlarm(row["name"], row["subject"], now)):
             _log.info("alarm_ended", alarm=row["name"], subject=row["subject"], message=row["message"])
             self._send(Notice(row["name"], row["subject"], "ended", row["message"], row["began_at"], clock.iso(now)), now)
 
@@ -153,7 +153,8 @@ class AlarmMonitor:
         until = now if alone else now - NOTICE_OVERDUE
         for row in await asyncio.to_thread(queries.find_due_notices, self._database, now - NOTICE_KEPT, until):
             due_at = row["notice_due_at"]
-            if due_at in self._due.values() or not await self._do("take_notice", row["name"], row["subject"], due_at, now):
+            take = TakeNotice(row["name"], row["subject"], due_at, now)
+            if due_at in self._due.values() or not await self._do(take):
                 continue
             state = "began" if row["ended_at"] is None else "ended"
             self._send(Notice(row["name"], row["subject"], state, row["message"], row["began_at"], row["ended_at"]), now)

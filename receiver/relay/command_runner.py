@@ -2,29 +2,23 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.executor import CommandExecutor, R, WriterCommand
 
 
 class CommandRunner:
-    """Calls methods of Upkeep in transactions on one connection, one after the other."""
+    """Executes commands on one connection, one after the other."""
 
     def __init__(self, database: Database) -> None:
-        self._writer_commands = WriterCommands(database)
         self._transactions = Transactions(database)
+        self._executor = CommandExecutor(database, self._transactions)
         self._thread = ThreadPoolExecutor(1, "clerk")
 
-    async def do(self, name: str, *arguments: Any) -> Any:
-        """Call a method and return its result. Raises what it raises, StorageUnavailable for a fault of the database."""
-        method = getattr(self._writer_commands, name)
-
-        def run() -> Any:
-            return self._transactions.run(lambda connection: method(connection, *arguments))
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+    async def do(self, command: WriterCommand[R]) -> R:
+        """Execute a command and return its result. Raises its error, and StorageUnavailable for a fault of the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._executor.do, command)
 
     def close(self) -> None:
         """End after the last call."""

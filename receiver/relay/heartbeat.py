@@ -15,7 +15,8 @@ from receiver.domain.rows import ProcessRow
 from receiver.errors import ReceiverError, name_error
 from receiver.logs.outage import Outage
 from receiver.relay.supervisor import RelayState
-from receiver.relay.target_worker import Do
+from receiver.writer.commands.changes import NoteProcesses, RemoveProcess
+from receiver.writer.executor import Do
 
 _BEAT_MICROS = 30_000_000
 _LOOK_SECONDS = 2.0  # at the roles: a new one, or another list of targets, is put down at once
@@ -46,7 +47,7 @@ class Heartbeat:
             await self._beat_on()
         finally:
             with suppress(Exception):  # they go out of date by themselves
-                await self._do("remove_process", self._id)
+                await self._do(RemoveProcess(self._id))
 
     async def _beat_on(self) -> None:
         """Beat again and again; a beat that fails is logged, and the next one comes in its time."""
@@ -70,7 +71,7 @@ class Heartbeat:
                 ProcessRow(self._id, role, host, process_id, __version__, self._started_at, now, names)
                 for role, names in roles.items()
             ]
-            await self._do("note_processes", rows)
+            await self._do(NoteProcesses(rows))
             self._noted, self._noted_at = roles, now
 
     def _find_roles(self) -> dict[str, tuple[str, ...]]:

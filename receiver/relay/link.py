@@ -10,9 +10,10 @@ import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
 from receiver.relay.messages import CommandRequest, CommandResult, Goodbye, Hello, MalformedMessage, RelayUnpacker, Wake, pack
-from receiver.relay.target_worker import Do
+from receiver.writer.commands.changes import ExchangeChanges, ReleaseChanges, StopTarget
+from receiver.writer.executor import Do
 
-_COMMANDS = {"exchange_changes", "release_changes", "stop_target"}
+_COMMANDS = (ExchangeChanges, ReleaseChanges, StopTarget)
 """What a relay may have done: what it needs, and nothing that a handler could want by mistake."""
 
 _READ_BYTES = 1 << 16
@@ -108,9 +109,9 @@ class RelayLink(asyncio.Protocol):
 
     async def _answer(self, asked: CommandRequest) -> None:
         try:
-            if asked.name not in _COMMANDS:
-                raise UnexpectedShape(f"{asked.name} is not a relay's command.")
-            result = await self._do(asked.name, *asked.arguments)
+            if type(asked.command) not in _COMMANDS:
+                raise UnexpectedShape(f"{type(asked.command).__name__} is not a relay's command.")
+            result = await self._do(asked.command)
         except ReceiverError as error:
             result = error
         if self._transport is not None and not self._transport.is_closing():

@@ -8,6 +8,8 @@ import pickle
 import struct
 from typing import Any, NamedTuple
 
+from receiver.writer.executor import WriterCommand
+
 _LENGTH = struct.Struct("!I")
 _MAX_BYTES = 32 << 20
 
@@ -26,11 +28,10 @@ class Begin(NamedTuple):
 
 
 class CommandRequest(NamedTuple):
-    """The relay wants this command done; the answer to `number` is a Told."""
+    """The relay wants this command executed; the answer to `number` is a CommandResult."""
 
     number: int
-    name: str
-    arguments: tuple[Any, ...]
+    command: WriterCommand[Any]
 
 
 class CommandResult(NamedTuple):

@@ -9,7 +9,9 @@ from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.relay.retry import PACE, RetryPolicy
 from receiver.relay.target import Target
-from receiver.relay.target_worker import Do, TargetWorker
+from receiver.relay.target_worker import TargetWorker
+from receiver.writer.commands.changes import ReleaseChanges
+from receiver.writer.executor import Do
 
 
 class Relay:
@@ -54,4 +56,4 @@ class Relay:
         if not gives_back:
             return
         with suppress(ReceiverError):  # without it, it comes due when the lease ends
-            await self._do("release_changes", self._owner, clock.to_micros(clock.now()))
+            await self._do(ReleaseChanges(self._owner, clock.to_micros(clock.now())))

@@ -19,9 +19,10 @@ from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
 from receiver.relay.processes import FORKER_LOST, RelayProcesses
 from receiver.relay.replacement import execute_forker
-from receiver.relay.target_worker import Do
 from receiver.relay.worker import ALL, ALONE, run_relay
 from receiver.settings import Settings
+from receiver.writer.commands.changes import HasSuspects, ReleaseChanges
+from receiver.writer.executor import Do
 
 _LOOKS = 5  # at a relay, until it counts as stalled
 _RETRY_SECONDS = 2.0
@@ -95,7 +96,7 @@ class RelayState(NamedTuple):
 class Supervisor:
     """Supervises the relay processes of one service: one that relays, and while there are suspects one for these alone.
 
-    `do` calls methods of Upkeep. A change of a handler that was under way when its process died may have been the cause: it is a
+    `do` executes commands. A change of a handler that was under way when its process died may have been the cause: it is a
     suspect.
     """
 
@@ -182,7 +183,7 @@ class Supervisor:
         """Look for suspects now and then: a lease may end without anybody's knowledge."""
         while self._handlers:
             with suppress(ReceiverError):  # the relay says so too
-                if await self._do("has_suspects", self._handlers, clock.to_micros(clock.now())):
+                if await self._do(HasSuspects(self._handlers, clock.to_micros(clock.now()))):
                     self._suspects.set()
             await asyncio.sleep(_SUSPECTS_SECONDS)
 
@@ -274,7 +275,7 @@ class Supervisor:
         """Give back what a relay had claimed that is dead; what it had of these targets is suspect. Return how many are."""
         while True:
             try:
-                suspects: int = await self._do("release_changes", owner, clock.to_micros(clock.now()), handlers)
+                suspects = await self._do(ReleaseChanges(owner, clock.to_micros(clock.now()), handlers))
             except ReceiverError as error:
                 _log.warning("relay_waits", cause=error.message)
             else:

@@ -2,12 +2,12 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from random import random
 from secrets import token_hex
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 import structlog
 
@@ -17,6 +17,8 @@ from receiver.logs.outage import Outage
 from receiver.relay.retry import PACE, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
+from receiver.writer.commands.changes import ExchangeChanges, StopTarget
+from receiver.writer.executor import Do
 
 _LEASE_SECONDS = (
     30.0  # beyond the time-out: what it takes to put down an outcome, and to be heard through a fault of the database
@@ -32,9 +34,6 @@ _UNSTORABLE = "The error cannot be stored; the log says why."
 _SECOND = 1_000_000
 
 _log = structlog.get_logger()
-
-Do = Callable[..., Awaitable[Any]]
-"""Calls a method of Upkeep in a transaction, and returns its result."""
 
 
 class TargetWorker:
@@ -193,33 +192,32 @@ class TargetWorker:
         mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(lease_seconds * _SECOND)
         probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing and not suspects else None
         wanted = suspects if self.target.runs_foreign_code else None
-        exchange = partial(self._do, "exchange_changes", self._name, mark, now, leased_until)
+        exchange = ExchangeChanges(self._name, mark, now, leased_until, room, ended, probe, wanted)
         try:
-            exchanged: Exchanged = await exchange(room, ended, probe, wanted)
+            return await self._do(exchange)
         except StorageUnavailable:
             raise
         except Exception:
             while ended:
                 await self._settle(exchange, ended[0])
                 ended.pop(0)
-            exchanged = await exchange(room, [], probe, wanted)
-        return exchanged
+            return await self._do(replace(exchange, outcomes=()))
 
-    async def _settle(self, exchange: Do, outcome: Outcome) -> None:
+    async def _settle(self, exchange: ExchangeChanges, outcome: Outcome) -> None:
         """Store one outcome, if need be without its words: these are all that comes from outside."""
         try:
-            await exchange(0, [outcome])
+            await self._do(replace(exchange, limit=0, outcomes=(outcome,)))
         except StorageUnavailable:
             raise
         except Exception as error:
             _log.warning("outcome_not_stored", target=self._name, cause=_name(error))
             if outcome.error is not None:
-                await exchange(0, [outcome._replace(error=_UNSTORABLE)])
+                await self._do(replace(exchange, limit=0, outcomes=(outcome._replace(error=_UNSTORABLE),)))
 
     async def _stop(self, error: TargetGone) -> None:
         _log.error("target_stopped", target=self._name, cause=error.message)
         try:
-            await self._do("stop_target", self._name, _now(), error.message)
+            await self._do(StopTarget(self._name, _now(), error.message))
         except Exception as unkept:  # it says so again when it gets the change again
             _log.warning("relay_waits", target=self._name, cause=_name(unkept))
 

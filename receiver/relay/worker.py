@@ -31,6 +31,7 @@ from receiver.relay.relay import Relay
 from receiver.relay.wear import Wear, find_lack
 from receiver.settings import Settings
 from receiver.storage.database import Database
+from receiver.writer.executor import R, WriterCommand
 
 ALL = "all"
 ALONE = "alone"
@@ -119,15 +120,15 @@ class ServiceLink(asyncio.Protocol):
         """Wait for permission to claim; return the beginning of our marks. None: there is nobody to give it."""
         return await self._begun
 
-    async def do(self, name: str, *arguments: Any) -> Any:
-        """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
+    async def do(self, command: WriterCommand[R]) -> R:
+        """Have the writing process execute a command and return its result. Raises its error."""
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.is_lost:
             raise _say_lost()
         self._waiting[number] = future
-        self._transport.write(pack(CommandRequest(number, name, arguments)))
-        result = await future
+        self._transport.write(pack(CommandRequest(number, command)))
+        result: R = await future
         if isinstance(result, ReceiverError):
             raise result
         return result

@@ -5,6 +5,7 @@ from time import monotonic
 
 from receiver import clock
 from receiver.clock import to_micros
+from receiver.writer.commands.operators import NoteTokenUses
 
 _PAUSE_SECONDS = 60.0
 
@@ -12,7 +13,7 @@ _PAUSE_SECONDS = 60.0
 class TokenUses:
     """Notes the use of each ops token at most once a minute. `tell` has the writing process do something and does not wait."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[[NoteTokenUses], None]) -> None:
         self._tell = tell
         self._noted_at: dict[str, float] = {}
 
@@ -21,4 +22,4 @@ class TokenUses:
         now_seconds = monotonic()
         if now_seconds - self._noted_at.get(token, float("-inf")) >= _PAUSE_SECONDS:
             self._noted_at[token] = now_seconds
-            self._tell("note_token_uses", {("ops", token): to_micros(clock.now())})
+            self._tell(NoteTokenUses({("ops", token): to_micros(clock.now())}))

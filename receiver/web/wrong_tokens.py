@@ -2,10 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -15,7 +13,8 @@ from receiver.clock import iso, new_id, to_micros
 from receiver.domain.rows import AuditRow
 from receiver.errors import ReceiverError
 from receiver.processes.repeating import repeat
-from receiver.writer.commands import GUESS
+from receiver.writer.commands.operators import WRONG_TOKEN, NoteWrongToken
+from receiver.writer.executor import Do
 
 ACTOR = "nobody"
 _SINGLE_ROWS = 10
@@ -27,8 +26,6 @@ _AGAIN_SECONDS = 10.0
 _CLOSING_SECONDS = 2.0
 
 _log = structlog.get_logger()
-
-Do = Callable[..., Awaitable[Any]]
 
 
 class WrongTokens:
@@ -50,7 +47,7 @@ class WrongTokens:
         """Note one wrong token: `area` is `api`, `console` or `metrics`."""
         now = clock.now()
         if self._single_rows.take(monotonic()):
-            self._rows.append(AuditRow(new_id(now), to_micros(now), ACTOR, address, GUESS, area, None))
+            self._rows.append(AuditRow(new_id(now), to_micros(now), ACTOR, address, WRONG_TOKEN, area, None))
             self._sum_seconds = self._first_sum_seconds
             _log.warning("ops_token_refused", area=area, address=address)
         elif not self._summed:
@@ -92,14 +89,14 @@ class WrongTokens:
         now = clock.now()
         detail = f"{self._summed:,} more since {iso(self._since)}, from {_count(self._addresses)}"
         address = next(iter(self._addresses)) if len(self._addresses) == 1 else None
-        self._rows.append(AuditRow(new_id(now), to_micros(now), ACTOR, address, GUESS, "operators", detail))
+        self._rows.append(AuditRow(new_id(now), to_micros(now), ACTOR, address, WRONG_TOKEN, "operators", detail))
         _log.warning("ops_tokens_refused", requests=self._summed, addresses=len(self._addresses))
         self._summed = 0
         self._sum_seconds = min(_MAX_SUM_SECONDS, 4 * self._sum_seconds)
 
     async def _write(self) -> None:
         while self._rows:
-            await self._do("note_wrong_token", self._rows[0])
+            await self._do(NoteWrongToken(self._rows[0]))
             self._rows.popleft()
 
 

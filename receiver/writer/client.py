@@ -17,8 +17,10 @@ from receiver.domain import answers
 from receiver.domain.records import Answer, Delivery, Submission, Unread
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
 from receiver.processes.repeating import repeat
+from receiver.writer.commands.deliveries import CorrectAnswer, CountUnrecorded
 from receiver.writer.counters import Counters
-from receiver.writer.wire import Do, Keep, Read, Replies, Unpacker, pack
+from receiver.writer.executor import R, WriterCommand
+from receiver.writer.wire import Execute, Keep, Read, Replies, Unpacker, pack
 
 _COUNT_SECONDS = 5.0
 _MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
@@ -124,13 +126,13 @@ class WriterClient(asyncio.Protocol):
         finally:  # however it ended: a call that nobody waits for any more cannot be late
             timer.cancel()
 
-    async def do(self, name: str, *arguments: Any) -> Any:
-        """Have the writing process call a method of Upkeep and return its result. Raises what that raises."""
+    async def do(self, command: WriterCommand[R]) -> R:
+        """Have the writing process execute a command, and return its result. Raises its error, or StorageUnavailable."""
         number = next(self._numbers)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._send(number, future, Do(number, name, arguments))
+        self._send(number, future, Execute(number, command))
         try:
-            result = await asyncio.wait_for(future, self._timeout_seconds)
+            result: R = await asyncio.wait_for(future, self._timeout_seconds)
         except TimeoutError:
             raise self._too_late() from None
         if isinstance(result, Answer):  # the writing process was lost
@@ -139,10 +141,10 @@ class WriterClient(asyncio.Protocol):
             raise result
         return result
 
-    def tell(self, name: str, *arguments: Any) -> None:
-        """Have the writing process call a method of Upkeep, and wait for nothing."""
+    def tell(self, command: WriterCommand[Any]) -> None:
+        """Have the writing process execute a command, and wait for nothing."""
         number = next(self._numbers)
-        self._send(number, self._loop.create_future(), Do(number, name, arguments))
+        self._send(number, self._loop.create_future(), Execute(number, command))
 
     def data_received(self, data: bytes) -> None:
         """Hand the replies of a batch to those who wait for them."""
@@ -190,14 +192,14 @@ class WriterClient(asyncio.Protocol):
         if future is not None and not future.done():
             future.set_exception(error)
 
-    def _send(self, number: int, future: asyncio.Future[Any], message: Do) -> None:
+    def _send(self, number: int, future: asyncio.Future[Any], message: Execute) -> None:
         if self._transport.is_closing():  # nobody would ever reply
             future.set_result(_say_lost())
             return
         self._commands[number] = future
         self._put(message)
 
-    def _put(self, message: Keep | Read | Do) -> None:
+    def _put(self, message: Keep | Read | Execute) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         pieces = pack(message)
@@ -246,7 +248,7 @@ class WriterClient(asyncio.Protocol):
         delivery_id = self._late.pop(number, None)
         if delivery_id is not None and isinstance(reply, Answer) and reply.status < 500:
             told = answers.for_error(self._too_late(), delivery_id)
-            self.tell("correct_answer", delivery_id, self._too_late(), told)
+            self.tell(CorrectAnswer(delivery_id, self._too_late(), told))
 
     def _too_late(self) -> StorageUnavailable:
         return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
@@ -258,7 +260,7 @@ class WriterClient(asyncio.Protocol):
     def _write_counts(self) -> None:
         if self._unrecorded:
             minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
-            self.tell("count_unrecorded", dict(self._unrecorded), minute_at)
+            self.tell(CountUnrecorded(dict(self._unrecorded), minute_at))
             self._unrecorded.clear()
 
 

@@ -16,13 +16,11 @@ from receiver.domain.records import OUTCOMES, Answer, Delivery, Message, Submiss
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReadingFailed, ReceiverError, name_error
-from receiver.storage.counters import HourlyCounts
-from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
-from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.operators import NoteTokenUses
+from receiver.writer.executor import CommandExecutor
 
 _log = structlog.get_logger()
 _NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
@@ -34,24 +32,20 @@ class Inbox:
 
     def __init__(
         self,
-        transactions: Transactions,
-        writer_commands: WriterCommands,
-        database: Database,
+        executor: CommandExecutor,
         max_future: timedelta,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
-        self._transactions = transactions
-        self._writer_commands = writer_commands
-        self.tallies = HourlyCounts()
+        self._executor = executor
         self._written: list[DeliveryRow] = []
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._undecidable: Counter[str] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._fault: str | None = None
         self._max_future = max_future
-        self._ledger = Ledger(database, subscriptions)
-        self._add_deliveries = Insert(database, table_of(DeliveryTable))
-        self._add_bodies = Insert(database, table_of(BodyTable))
+        self._ledger = Ledger(executor.database, subscriptions)
+        self._add_deliveries = Insert(executor.database, table_of(DeliveryTable))
+        self._add_bodies = Insert(executor.database, table_of(BodyTable))
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
@@ -72,8 +66,8 @@ class Inbox:
             return [self._keep_poison(batch[0], now)]
 
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
-        kept = self._transactions.run(lambda connection: self._keep(connection, batch, now))
-        self._verdicts += self.tallies.add(self._written)
+        kept = self._executor.transactions.run(lambda connection: self._keep(connection, batch, now))
+        self._verdicts += self._executor.counts.add(self._written)
         for submission in batch:
             if isinstance(submission.error, ReadingFailed):
                 self._undecidable[submission.delivery.source] += 1
@@ -153,7 +147,7 @@ class Inbox:
         uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
         due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
         if due:
-            self._writer_commands.note_token_uses(connection, due)
+            NoteTokenUses(due).write(self._executor, connection)
             self._token_uses |= due
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -24,8 +24,7 @@ import structlog
 from receiver import clock
 from receiver.domain import answers
 from receiver.domain.changes import Subscription
-from receiver.domain.records import Answer, Submission, Unread
-from receiver.domain.retention import PruneBatch
+from receiver.domain.records import Answer, Submission
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
 from receiver.logs import setup
 from receiver.logs.outage import Outage
@@ -33,9 +32,10 @@ from receiver.storage.database import Database
 from receiver.storage.faults import Fault, find_fault
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Checkpoint, Tidy, TryTables
+from receiver.writer.executor import CommandExecutor, ReadBody, WriterCommand
 from receiver.writer.inbox import Inbox
-from receiver.writer.wire import Batch, Do, Keep, Read, Replies, Unpacker, pack, read_arguments
+from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Unpacker, pack
 
 _MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
 _MESSAGE_BYTES = 1024  # of a body that is not read yet, taken for one message
@@ -46,8 +46,6 @@ _READ_BYTES = 1 << 20
 _FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
 _FOLD_PAUSE_SECONDS = 0.5
 _WAKE_PAUSE_SECONDS = 0.02  # between two notifications: many commits are told of together
-
-ReadBody = Callable[[Unread], Submission]
 
 _log = structlog.get_logger()
 
@@ -116,10 +114,11 @@ class Writer:
         self._channel = channel
         self._read = read
         self._transactions = Transactions(database)
-        self._writer_commands = WriterCommands(database, ReplayDecider(database, max_future, subscriptions))
-        self._inbox = Inbox(self._transactions, self._writer_commands, database, max_future, subscriptions)
+        replays = ReplayDecider(database, max_future, subscriptions)
+        self._executor = CommandExecutor(database, self._transactions, read, replays)
+        self._inbox = Inbox(self._executor, max_future, subscriptions)
         self._unpacker = Unpacker()
-        self._waiting: deque[Keep | Read | Do] = deque()
+        self._waiting: deque[Keep | Read | Execute] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
         self._outage = Outage()
         self._batch: Batch | None = None
@@ -160,7 +159,7 @@ class Writer:
         replies: list[tuple[int, Any]] = []
         if batch or (self._owed and not self._outage.lasts):
             replies += self._keep(batch)
-        replies += [(request.number, self._do(request)) for request in rest]
+        replies += [(request.number, self._do(request.command)) for request in rest]
         if replies:
             self._reply(replies)
         if monotonic() >= self._next_chores:
@@ -168,9 +167,9 @@ class Writer:
         self._shorten_log()
         self._wake_relays()
 
-    def _take_batch(self) -> tuple[list[Keep], list[Do]]:
+    def _take_batch(self) -> tuple[list[Keep], list[Execute]]:
         batch: list[Keep] = []
-        rest: list[Do] = []
+        rest: list[Execute] = []
         weight = 0
         while self._waiting and weight < _MAX_MESSAGES:
             request = self._waiting.popleft()
@@ -207,22 +206,14 @@ class Writer:
     def _take_owed(self) -> list[Submission]:
         return [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))]
 
-    def _do(self, request: Do) -> Any:
-        if request.name == "count_unrecorded":  # waits in memory, as all that is counted does, while the database is away too
-            return self._inbox.tallies.add_unrecorded(*request.arguments)
+    def _do(self, command: WriterCommand[Any]) -> Any:
+        """Execute a command; return its result, or its error."""
         try:
-            if request.name == "fold_log":
-                return self._transactions.checkpoint(*request.arguments)
-            method, arguments = getattr(self._writer_commands, request.name), read_arguments(request.arguments, self._read)
-            began = monotonic()
-            result = self._transactions.run(lambda connection: method(connection, *arguments))
-            if isinstance(result, PruneBatch):  # what calls had to wait for, the commit included
-                return result._replace(seconds=monotonic() - began)
-            return self._inbox.tallies.correct(*result) if request.name == "correct_answer" and result else result
+            return self._executor.do(command)
         except ReceiverError as error:
             return error
         except Exception as error:  # what one operator sends must not end the process that writes for all
-            _log.error("order_failed", order=request.name, error=name_error(error))
+            _log.error("command_failed", command=type(command).__name__, error=name_error(error))
             return _name_failure(error)
 
     def _do_chores(self) -> None:
@@ -241,7 +232,7 @@ class Writer:
 
     def _try_tables(self) -> str | None:
         """Return why a table takes no writes, or None if every one does."""
-        result = self._do(Do(0, "try_tables", ()))
+        result = self._do(TryTables())
         return result.message if isinstance(result, ReceiverError) else None
 
     def _note_fault(self, cause: str) -> None:
@@ -259,7 +250,7 @@ class Writer:
         """
         if monotonic() < self._next_fold or not self._transactions.log_is_long():
             return
-        if self._do(Do(0, "fold_log", (_FOLD_MILLISECONDS,))) is not True:
+        if self._do(Checkpoint(_FOLD_MILLISECONDS)) is not True:
             self._next_fold = monotonic() + _FOLD_PAUSE_SECONDS
 
     def _wake_relays(self) -> None:
@@ -270,10 +261,10 @@ class Writer:
 
     def _tidy(self) -> str | None:
         """Write down what was counted and keep everything within its bounds. Return why that failed, or None."""
-        counts = self._inbox.tallies.take()
-        result = self._do(Do(0, "tidy", (counts, clock.to_micros(clock.now()))))
+        counts = self._executor.counts.take()
+        result = self._do(Tidy(counts, clock.to_micros(clock.now())))
         if isinstance(result, ReceiverError):
-            self._inbox.tallies.give_back(counts)
+            self._executor.counts.give_back(counts)
             return result.message
         return None
 
@@ -294,7 +285,7 @@ def _name_failure(error: Exception) -> ReceiverError:
     return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
 
 
-def _weight(request: Keep | Read | Do) -> int:
+def _weight(request: Keep | Read | Execute) -> int:
     if isinstance(request, Read):
         return 1 + len(request.unread.delivery.body) // _MESSAGE_BYTES
     return 1 + len(request.submission.messages) if isinstance(request, Keep) else 1

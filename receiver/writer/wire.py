@@ -7,10 +7,10 @@ pickle a named one takes five times as long.
 import pickle
 import struct
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
+from receiver.writer.executor import WriterCommand
 
 _LENGTH = struct.Struct("!I")
 _SNAPSHOT = Message._fields.index("snapshot")
@@ -33,15 +33,11 @@ class Read(NamedTuple):
     unread: Unread
 
 
-class Do(NamedTuple):
-    """Call the method `name` of Upkeep in a transaction of its own; the reply to `number` is what it returns, or the error.
-
-    An argument may be a body that is not read yet: an Unread, or a partial of a function that reads it.
-    """
+class Execute(NamedTuple):
+    """Execute this command; the reply to `number` is what it returns, or its error."""
 
     number: int
-    name: str
-    arguments: tuple[Any, ...]
+    command: WriterCommand[Any]
 
 
 class Batch(NamedTuple):
@@ -68,9 +64,9 @@ class Replies(NamedTuple):
     lines_dropped: int = 0
 
 
-def pack(message: Keep | Read | Do | Replies) -> list[bytes]:
+def pack(message: Keep | Read | Execute | Replies) -> list[bytes]:
     """Return a message as the pieces to send to the other end, in order."""
-    if isinstance(message, Read | Do):
+    if isinstance(message, Read | Execute):
         pieces = _pickle_in_pieces(message)
     else:
         bare = _strip_keep(message) if isinstance(message, Keep) else _strip_replies(message)
@@ -84,24 +80,11 @@ class _Pieces(NamedTuple):
     write: Callable[[bytes], object]
 
 
-def _pickle_in_pieces(message: Read | Do) -> list[bytes]:
+def _pickle_in_pieces(message: Read | Execute) -> list[bytes]:
     """Pickle without a copy of large bodies, which would hold up the event loop. For small messages it is slower."""
     pieces: list[bytes] = []
     pickle.dump(message, _Pieces(pieces.append), protocol=pickle.HIGHEST_PROTOCOL)
     return pieces
-
-
-def read_arguments(arguments: tuple[Any, ...], read: Callable[[Unread], Submission]) -> tuple[Any, ...]:
-    """Return the arguments of a Do with their bodies read. Those of a method that is audited are a tuple of their own."""
-    return tuple([_read_argument(argument, read) for argument in arguments])
-
-
-def _read_argument(argument: Any, read: Callable[[Unread], Submission]) -> Any:
-    if isinstance(argument, Unread):
-        return read(argument)
-    if isinstance(argument, partial):
-        return argument()
-    return read_arguments(argument, read) if type(argument) is tuple else argument
 
 
 class Unpacker:
@@ -127,8 +110,8 @@ class Unpacker:
         return messages
 
 
-def _name_again(content: Any) -> Keep | Read | Do | Replies:
-    if isinstance(content, Read | Do):
+def _name_again(content: Any) -> Keep | Read | Execute | Replies:
+    if isinstance(content, Read | Execute):
         return content
     return _name_keep(*content) if isinstance(content, tuple) else _name_replies(*content)
 

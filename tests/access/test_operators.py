@@ -1,7 +1,6 @@
 """Operators are identified in one place: wrong tokens are limited, counted and on record, and never keep a right one out."""
 
 import asyncio
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from receiver.domain.rows import AuditRow
 from receiver.errors import StorageUnavailable
 from receiver.web.token_uses import TokenUses
 from receiver.web.wrong_tokens import WrongTokens
-from receiver.writer import commands
-from receiver.writer.commands import GUESS
+from receiver.writer.commands import operators
+from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteTokenUses, NoteWrongToken
+from receiver.writer.executor import WriterCommand
 from tests.conftest import StartService
 from tests.harness.console_client import ConsoleClient
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
@@ -38,7 +38,7 @@ def ask(running: Service, token: str, client: str | None = None, path: str = STA
 
 
 def on_record(running: Service) -> list[dict[str, Any]]:
-    rows = running.rows("SELECT * FROM audit WHERE action = :action ORDER BY id", action=GUESS)
+    rows = running.rows("SELECT * FROM audit WHERE action = :action ORDER BY id", action=WRONG_TOKEN)
     return [dict(row) for row in rows]
 
 
@@ -123,11 +123,11 @@ class Written:
         self.is_away = False
         self.arrived = asyncio.Event()
 
-    async def do(self, name: str, row: AuditRow) -> None:
-        assert name == "note_wrong_token"
+    async def do(self, command: WriterCommand[Any]) -> Any:
+        assert isinstance(command, NoteWrongToken)
         if self.is_away:
             raise StorageUnavailable("The database is away.")
-        self.rows.append(row)
+        self.rows.append(command.entry)
         self.arrived.set()
 
 
@@ -173,17 +173,16 @@ def test_what_could_not_be_written_is_written_when_the_database_is_back(monkeypa
 def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "MAX_GUESSES", 5)
+    monkeypatch.setattr(operators, "MAX_WRONG_TOKENS", 5)
     make_tables(database_url)
     at = now()
     ours = AuditRow(new_id(at), to_micros(at), "anna", None, "prune", "database", None)
-    guesses = [AuditRow(new_id(at), to_micros(at), "nobody", None, GUESS, "api", str(number)) for number in range(9)]
+    guesses = [AuditRow(new_id(at), to_micros(at), "nobody", None, WRONG_TOKEN, "api", str(number)) for number in range(9)]
     with opened(database_url) as store:
-        work = commands.WriterCommands(store.database)
-        store.transactions.run(lambda connection: work.note(connection, ours))
+        store.executor.do(AddAuditEntry(ours))
         for row in sorted(guesses):
-            store.transactions.run(partial(work.note_wrong_token, entry=row))
-            store.transactions.run(partial(work.note_wrong_token, entry=row))  # told twice
+            store.executor.do(NoteWrongToken(row))
+            store.executor.do(NoteWrongToken(row))  # repeated after a commit that seemed to fail
         with store.database.read() as connection:
             kept = connection.exec_driver_sql("SELECT id FROM audit ORDER BY id").scalars().all()
     assert set(kept) == {ours.id, *(row.id for row in sorted(guesses)[-5:])}
@@ -206,11 +205,11 @@ def test_a_token_that_is_used_through_the_api_alone_does_not_look_idle(service: 
 
 
 def test_a_use_is_written_once_a_minute_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[Any, ...]] = []
-    noted = TokenUses(lambda *order: told.append(order))
+    told: list[NoteTokenUses] = []
+    noted = TokenUses(told.append)
     for token in ("anna", "anna", "otto", "anna"):
         noted.note(token)
-    assert [(name, *given) for name, given in told] == [("note_token_uses", ("ops", t)) for t in ("anna", "otto")]
+    assert [list(command.uses) for command in told] == [[("ops", "anna")], [("ops", "otto")]]
     monkeypatch.setattr("receiver.web.token_uses._PAUSE_SECONDS", 0.0)
     noted.note("anna")
     assert len(told) == 3

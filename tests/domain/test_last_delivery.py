@@ -9,7 +9,7 @@ from receiver.domain.records import Submission
 from receiver.errors import InvalidJson, ReceiverError, Unauthorized
 from receiver.storage import queries
 from receiver.storage.queries import statistics
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Tidy
 from tests.conftest import StartService
 from tests.harness.service import TOKEN
 from tests.harness.ship24 import single
@@ -55,8 +55,7 @@ def test_behind_more_refused_deliveries_than_are_looked_at_it_is_read_from_the_c
     store.keep(single())
     refuse(store, InvalidJson("No."), 5)
     assert last_call(store) is None, "nothing is counted yet"
-    counts = store.inbox.tallies.take()
-    store.transactions.run(lambda connection: WriterCommands(store.database).tidy(connection, counts, to_micros(NOW)))
+    store.executor.do(Tidy(store.executor.counts.take(), to_micros(NOW)))
     assert last_call(store) == ACCEPTED_AT, "to the minute"
     change(store.database.url.render_as_string(hide_password=False), "DELETE FROM tallies WHERE span_seconds = 60")
     assert last_call(store) == ACCEPTED_AT, "to the hour"

@@ -1,7 +1,7 @@
 """Text from outside is stored on both databases whatever is in it, and never answered 5xx."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +13,9 @@ from receiver.domain.rows import AuditRow
 from receiver.domain.storable import MAX_CHARACTERS, make_storable
 from receiver.errors import Unauthorized
 from receiver.storage.outbox import Outcome
-from receiver.writer.commands import GUESS, WriterCommands
+from receiver.writer.commands.alarms import BeginAlarm, EndAlarm
+from receiver.writer.commands.changes import ExchangeChanges, StopTarget
+from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteWrongToken
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import read_rows
@@ -69,30 +71,27 @@ def texts(url: str, query: str) -> list[str]:
     return [value[: len(STORED)] for value in found]
 
 
-def do(store: Store, name: str, *arguments: Any) -> Any:
-    writer_commands = WriterCommands(store.database)
-    return store.transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
-
-
 def test_whatever_a_target_says_is_put_down(store: Store, database_url: str) -> None:
     store.keep(*(ship24.body(ship24.item(tracker_id=name)) for name in "ab"))
-    claimed = do(store, "exchange_changes", "shop", "me.1", MICROS, MICROS + 5, 10).claimed
+    exchange = ExchangeChanges("shop", "me.1", MICROS, MICROS + 5, 10)
+    claimed = store.executor.do(exchange).claimed
     said = [Outcome("me.1", c.change.source, c.change.tracker_id, c.change.move, HOSTILE) for c in claimed]
-    do(store, "settle_changes", "shop", MICROS, [said[0], said[1]._replace(due_at=MICROS)])
-    do(store, "stop_target", "shop", MICROS, HOSTILE)
+    store.executor.do(replace(exchange, limit=0, outcomes=[said[0], said[1]._replace(due_at=MICROS)]))
+    store.executor.do(StopTarget("shop", MICROS, HOSTILE))
     assert texts(database_url, "SELECT error FROM dispatches") == [STORED]
     assert texts(database_url, "SELECT error FROM dead_changes") == [STORED]
     assert texts(database_url, "SELECT reason FROM stopped_targets") == [STORED]
 
 
 def test_whatever_an_alarm_or_the_audit_is_about_is_put_down(store: Store, database_url: str) -> None:
-    assert do(store, "begin_alarm", "target", HOSTILE, MICROS, HOSTILE) is True
-    assert do(store, "begin_alarm", "target", HOSTILE, MICROS, HOSTILE) is False
-    assert do(store, "end_alarm", "target", HOSTILE, MICROS) is True
+    begin = BeginAlarm("target", HOSTILE, MICROS, HOSTILE)
+    assert store.executor.do(begin) is True
+    assert store.executor.do(begin) is False
+    assert store.executor.do(EndAlarm("target", HOSTILE, MICROS)) is True
     assert texts(database_url, "SELECT subject, message FROM alarms") == [STORED] * 2
     entry = AuditRow("1", MICROS, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    do(store, "note", entry)
-    do(store, "note_wrong_token", entry._replace(id="2", action=GUESS))
+    store.executor.do(AddAuditEntry(entry))
+    store.executor.do(NoteWrongToken(entry._replace(id="2", action=WRONG_TOKEN)))
     assert texts(database_url, "SELECT actor, address, subject, detail FROM audit") == [STORED] * 8
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,7 +13,8 @@ from receiver.domain.records import Answer, Delivery, Submission
 from receiver.domain.rows import AuditRow
 from receiver.errors import AddressNotAllowed, ReceiverError, StorageUnavailable, Unauthorized
 from receiver.sources import Source, intake, make_sources
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Tidy
+from receiver.writer.commands.operators import AddAuditEntry, ReplaceCustomers
 from tests.harness.storage import change, make_tables
 from tests.harness.store import Store
 
@@ -160,20 +160,18 @@ class _SampleTraffic:
 
     def finish(self) -> None:
         """Write down the counts, a customer list and what operators did."""
-        writer_commands, now = WriterCommands(self._store.database), to_micros(self._now)
+        executor, now = self._store.executor, to_micros(self._now)
         customers = [Customer(f"JAM{place:04d}", "Ann", "Smith", "Kingston") for place in range(240)]
         rows = [(customer.user_code, customer.document()) for customer in customers]
         done = [("console sign-in", "console", None), ("setup-window open", "ship24", "for 15 minutes")]
         done += [("console sign-in failed", "console", "3 more before it"), ("customers import", "customers", "240 customers")]
-        counts = self._store.inbox.tallies.take()
-        run = self._store.transactions.run
-        run(lambda connection: writer_commands.tidy(connection, counts, now))
-        run(lambda connection: writer_commands.replace_customers(connection, "0192-list", now - 40 * 3_600_000_000, rows))
+        executor.do(Tidy(executor.counts.take(), now))
+        executor.do(ReplaceCustomers("0192-list", now - 40 * 3_600_000_000, rows))
         for place, (action, subject, detail) in enumerate(done):
             at = self._now - timedelta(hours=50 - place * 11)
             actor = "nobody" if "failed" in action else "anna"
             entry = AuditRow(new_id(at), to_micros(at), actor, "192.0.2.14", action, subject, detail)
-            run(partial(writer_commands.note, entry=entry))
+            executor.do(AddAuditEntry(entry))
 
     def _travel(self, place: int) -> Iterator[tuple[datetime, dict[str, Any]]]:
         """Give the updates of one parcel with the times at which they arrive."""

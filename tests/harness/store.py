@@ -11,8 +11,9 @@ from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Submission
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -55,7 +56,10 @@ class Store:
         self.database = Database(url)
         self.database.take()
         self.transactions = Transactions(self.database)
-        self.inbox = Inbox(self.transactions, WriterCommands(self.database), self.database, timedelta(hours=48), subscriptions)
+        max_future = timedelta(hours=48)
+        replays = ReplayDecider(self.database, max_future, subscriptions)
+        self.executor = CommandExecutor(self.database, self.transactions, replays=replays)
+        self.inbox = Inbox(self.executor, max_future, subscriptions)
 
     def keep(self, *bodies: bytes) -> list[Answer]:
         """Keep calls in one batch."""

@@ -23,7 +23,8 @@ from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.removal import Erase
+from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command, wait_until
@@ -181,7 +182,7 @@ def planned_for(store: Store, tracker_id: str) -> tuple[StoredBody, Erasure]:
 
 
 def erase(store: Store, transactions: Transactions, planned: tuple[StoredBody, Erasure]) -> bool:
-    return transactions.run(lambda connection: WriterCommands(store.database).erase(connection, *planned))
+    return CommandExecutor(store.database, transactions).do(Erase(*planned))
 
 
 def places_left(url: str) -> list[str | None]:
@@ -209,7 +210,7 @@ def test_an_erasure_waits_for_one_that_is_not_committed_and_then_reads_again(pos
         first, second = planned_for(store, "first"), planned_for(store, "second")
 
         def erase_slowly(connection: Connection) -> Future[bool]:
-            assert WriterCommands(store.database).erase(connection, *first)
+            assert Erase(*first).write(store.executor, connection)
             waiting = threads.submit(erase, store, other, second)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second erasure waits")
             return waiting

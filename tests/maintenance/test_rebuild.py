@@ -28,7 +28,10 @@ from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import Erase
+from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.database_contents import contents
@@ -52,8 +55,9 @@ class Post:
         self.database = Database(url)
         self.database.take()
         self._transactions = Transactions(self.database)
-        self._writer_commands = WriterCommands(self.database, ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")]))
-        self._inbox = Inbox(self._transactions, self._writer_commands, self.database, MAX_FUTURE, [Subscription("all")])
+        replays = ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")])
+        self._executor = CommandExecutor(self.database, self._transactions, replays=replays)
+        self._inbox = Inbox(self._executor, MAX_FUTURE, [Subscription("all")])
         self._seconds = count(1)
 
     def call(self, *calls: tuple[Source, bytes]) -> list[str]:
@@ -78,12 +82,11 @@ class Post:
         now = self._now()
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
         submission = take_again(SOURCES, read_kept(self.database, delivery_id))
-        order = ReplayOptions(to_micros(now), force)
-        self._transactions.run(lambda connection: self._writer_commands.audited(connection, entry, "replay", (submission, order)))
+        self._executor.do(Audited(entry, Replay(submission, ReplayOptions(to_micros(now), force))))
 
     def erase(self, call: StoredBody, erasure: Erasure) -> bool:
         """Erase what was planned, if the delivery is still as it was read."""
-        return self._transactions.run(lambda connection: self._writer_commands.erase(connection, call, erasure))
+        return self._executor.do(Erase(call, erasure))
 
     def _now(self) -> datetime:
         return NOW + timedelta(seconds=next(self._seconds))

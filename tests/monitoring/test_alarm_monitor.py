@@ -22,7 +22,9 @@ from receiver.storage import queries
 from receiver.storage.counters import KEPT_SECONDS, NUMBERS, HourlyCount
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Tidy
+from receiver.writer.commands.operators import NoteTokenUses
+from receiver.writer.executor import CommandExecutor, R, WriterCommand
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
@@ -41,18 +43,15 @@ class Watcher:
         self.told: list[Notice] = []
         self.before_write: Callable[[], Any] | None = None
         self._transactions = Transactions(self.database)
-        self._writer_commands = WriterCommands(self.database)
+        self._executor = CommandExecutor(self.database, self._transactions)
         self._writers = count(1)
         self.watch = AlarmMonitor(rules, self.database, self.do, self.told.append, started_at=0, step_seconds=0)
 
-    async def do(self, name: str, *arguments: Any) -> Any:
-        """Call a method of Upkeep in a transaction, as the writing process does."""
+    async def do(self, command: WriterCommand[R]) -> R:
+        """Execute a command, as the writing process does."""
         if self.before_write is not None:
             await self.before_write()
-        return await asyncio.to_thread(self.write, name, *arguments)
-
-    def write(self, name: str, *arguments: Any) -> Any:
-        return self._transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
+        return await asyncio.to_thread(self._executor.do, command)
 
     def step(self, now: int = NOW) -> list[Notice]:
         """Look once; return what was told."""
@@ -68,12 +67,15 @@ class Watcher:
         totals = tuple((dict.fromkeys(NUMBERS, 0) | {"calls": 1} | numbers).values())
         writer = f"writer {next(self._writers)}"
         spans = {HourlyCount(span, at - at % (span * SECOND), writer, source, outcome, code): totals for span in KEPT_SECONDS}
-        self.write("tidy", spans, NOW)
+        self._executor.do(Tidy(spans, NOW))
 
     def call(self, at: int, source: str = "ship24") -> None:
         """A call with a message came, and its token was used."""
         self.count(at, source, received=1)
-        self.write("note_token_uses", {(source, "main"): at})
+        self.use_token(source, "main", at)
+
+    def use_token(self, source: str, token: str, at: int) -> None:
+        self._executor.do(NoteTokenUses({(source, token): at}))
 
     def close(self) -> None:
         self._transactions.close()
@@ -167,7 +169,7 @@ def test_a_source_falls_silent_and_calls_again(watcher: Watcher) -> None:
 
 def test_a_call_with_any_token_of_a_source_ends_its_silence(watcher: Watcher) -> None:
     for token, hours in (("main", 1), ("a-new-one", 30), ("old", 2)):
-        watcher.write("note_token_uses", {("ship24", token): NOW + hours * HOUR})
+        watcher.use_token("ship24", token, NOW + hours * HOUR)
     assert watcher.step(NOW + 53 * HOUR) == []
     assert [notice.alarm for notice in watcher.step(NOW + 55 * HOUR)] == ["silence"]
 

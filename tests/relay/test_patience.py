@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,9 +12,9 @@ from structlog.testing import capture_logs
 from receiver.domain.changes import Change, Subscription
 from receiver.errors import StorageUnavailable
 from receiver.relay.target import NotTaken, TargetDown
-from receiver.relay.target_worker import Do, TargetWorker
+from receiver.relay.target_worker import TargetWorker
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 from tests.harness import ship24
 from tests.harness.service import read_rows
 from tests.harness.simulated_time import run_simulated
@@ -69,10 +68,10 @@ def tell(store: Store, trackers: range, number: int, at: datetime) -> None:
 
 
 def exchange_of(store: Store) -> Do:
-    writer_commands, transactions = WriterCommands(store.database), Transactions(store.database)
+    executor = CommandExecutor(store.database, Transactions(store.database))
 
-    async def do(name: str, *arguments: Any) -> Any:
-        return transactions.run(lambda connection: getattr(writer_commands, name)(connection, *arguments))
+    async def do(command: WriterCommand[R]) -> R:
+        return executor.do(command)
 
     return do
 
@@ -158,11 +157,11 @@ def test_a_database_that_is_away_for_an_hour_is_one_line_for_each_cause_and_one_
     shop = Shop(lambda _: None)
     exchange, began = exchange_of(store), 0.0
 
-    async def do(name: str, *arguments: Any) -> Any:
+    async def do(command: WriterCommand[R]) -> R:
         seconds = asyncio.get_running_loop().time() - began
         if seconds < SECONDS:
             raise StorageUnavailable("away" if seconds < SECONDS / 2 else "full")
-        return await exchange(name, *arguments)
+        return await exchange(command)
 
     async def run() -> None:
         nonlocal began

@@ -20,7 +20,7 @@ from receiver.domain.records import Delivery
 from receiver.sources import Source, intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.conftest import StartService
 from tests.harness.load import together
@@ -267,7 +267,7 @@ class Store:
         self._database = Database(url)
         self._database.take()
         self._transactions = Transactions(self._database)
-        self._inbox = Inbox(self._transactions, WriterCommands(self._database), self._database, timedelta(hours=48))
+        self._inbox = Inbox(CommandExecutor(self._database, self._transactions), timedelta(hours=48))
 
     def keep(self, source: Source, items: list[Any]) -> None:
         now = datetime.now(UTC)

@@ -6,11 +6,10 @@ import pytest
 
 from receiver.domain.rows import DispatchRow
 from receiver.storage.blocking import OrphanSearch
-from receiver.storage.counters import HourlyCounts
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Tidy
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened
 
@@ -96,6 +95,5 @@ def test_a_tracker_with_more_changes_than_a_step_looks_at_holds_up_none_behind_i
 
 def test_the_writing_process_looks_whenever_it_tidies_up(store: Store) -> None:
     put(store, [waits("t", 2, BLOCKED)])
-    writer_commands, counts = WriterCommands(store.database), HourlyCounts().take()
-    store.transactions.run(lambda connection: writer_commands.tidy(connection, counts, NOW))
+    store.executor.do(Tidy({}, NOW))
     assert due(store) == {("shop", "ship24", "t", 2): NOW}

@@ -88,10 +88,10 @@ def test_statistics_are_what_counting_the_rows_gives(
             came = delivery(b"")._replace(id=new_id(at), source=source, received_at=to_micros(at))
             told = ship24.split(body(*(item(str(number), "t", _EVENTS[kind]) for number, kind in items)))
             store.inbox.keep([Submission(came, error=_ERRORS[error]) if error else Submission(came, tuple(told))], at)
-            write(store, store.inbox.tallies)
+            write(store, store.executor.counts)
         for offset, number in unrecorded:
-            store.inbox.tallies.add_unrecorded({("ship24", "refused", "unauthorized"): number}, _BEGIN + offset)
-        write(store, store.inbox.tallies)
+            store.executor.counts.add_unrecorded({("ship24", "refused", "unauthorized"): number}, _BEGIN + offset)
+        write(store, store.executor.counts)
     span = 60_000_000 if length < 72 * _HOUR else _HOUR
     begin = (_BEGIN + since) - (_BEGIN + since) % span
     end = _BEGIN + since + length
@@ -136,12 +136,12 @@ def test_the_lag_is_that_of_the_latest_events_of_trackers(empty: Archive) -> Non
 def test_what_was_written_and_is_written_again_counts_once(empty: Archive) -> None:
     with opened(empty.url) as store:
         store.keep(single(), single())
-        counts = store.inbox.tallies.take()
+        counts = store.executor.counts.take()
         for _ in range(2):  # the answer to the first commit was lost
             store.transactions.run(lambda connection: write_tallies(connection, store.database.insert, counts))
-            store.inbox.tallies.give_back(counts)
+            store.executor.counts.give_back(counts)
         store.keep(single())
-        write(store, store.inbox.tallies)
+        write(store, store.executor.counts)
     assert counted(empty.url) == counted(empty.url, 3600) == {("accepted", ""): 3}
 
 

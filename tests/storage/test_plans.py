@@ -16,7 +16,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from receiver.storage.database import Database
-from receiver.writer.commands import WriterCommands
+from receiver.storage.transactions import Transactions
+from receiver.writer.commands.deliveries import TrimRefused
+from receiver.writer.executor import CommandExecutor
 from tests.bench.filling import copy, fill
 from tests.bench.read_endpoints import Asker, ReadEndpoint
 from tests.harness.postgresql import Cluster
@@ -157,9 +159,10 @@ def test_on_postgresql_refused_calls_are_trimmed_without_reading_their_rows(on_p
 
 
 def plans_to_trim(database: Database, prefix: str) -> list[str]:
+    executor = CommandExecutor(database, Transactions(database))
     with database.read() as connection:
         with listening() as heard:
-            assert WriterCommands(database).trim_refused(connection) == 0
+            assert TrimRefused().write(executor, connection) == 0
         return ["\n".join(explain(connection, prefix, statement)) for statement in heard]
 
 

@@ -26,7 +26,7 @@ from receiver.storage.processes import KEPT_MICROS, note_processes, read_process
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.executor import CommandExecutor, R, WriterCommand
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port
@@ -98,14 +98,14 @@ class Store:
         make_tables(url)
         self.url = url
         self.database = Database(url)
-        self._writer_commands = WriterCommands(self.database)
         self._transactions = Transactions(self.database)
+        self._executor = CommandExecutor(self.database, self._transactions)
         self.failure: Exception | None = None
 
-    async def do(self, name: str, *arguments: Any) -> Any:
+    async def do(self, command: WriterCommand[R]) -> R:
         if self.failure is not None:
             raise self.failure
-        return self._transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
+        return self._executor.do(command)
 
     def note(self, *rows: ProcessRow) -> None:
         self._transactions.run(lambda connection: note_processes(self.database, connection, rows))

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from receiver.domain.records import Delivery, Submission
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.sources import Source, make_sources
 from receiver.sources.intake import take, take_again
-from receiver.storage.replay import ReplayDecider, Replayed, ReplayOptions
+from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.deliveries import Replay
 from tests.harness import ship24
 from tests.harness.database_contents import contents, differing
 from tests.harness.service import read_rows, wait_until
@@ -38,7 +37,6 @@ class WriterClient(Store):
         super().__init__(url, [ALL])
         self.url = url
         self._calls = 0
-        self.writer_commands = WriterCommands(self.database, ReplayDecider(self.database, timedelta(hours=48), [ALL]))
 
     def call(self, body: bytes, source: Source = SOURCES[0]) -> str:
         """Keep a call; return its id."""
@@ -59,9 +57,7 @@ class WriterClient(Store):
     ) -> Replayed:
         submission = take_again(sources, read_kept(self.database, delivery_id))
         order = ReplayOptions(MICROS + 3_600_000_000, force, dry_run)
-        replayed = self.transactions.run(lambda connection: self.writer_commands.replay(connection, submission, order))
-        assert isinstance(replayed, Replayed)
-        return replayed
+        return self.executor.do(Replay(submission, order))
 
 
 @pytest.fixture
@@ -293,9 +289,7 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
     submission = take_again(SOURCES, read_kept(writer_client.database, lost))
     change(writer_client.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="no longer kept"):
-        writer_client.transactions.run(
-            lambda connection: writer_client.writer_commands.replay(connection, submission, ReplayOptions(MICROS, force=True))
-        )
+        writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
     assert read_rows(writer_client.url, "SELECT event_id FROM events") == []
 
 
@@ -309,7 +303,7 @@ def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         submission = take_again(SOURCES, read_kept(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
-            first = one.writer_commands.replay(connection, submission, ReplayOptions(MICROS, force=True))
+            first = Replay(submission, ReplayOptions(MICROS, force=True)).write(one.executor, connection)
             second = thread.submit(other.replay, early, force=True)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second one waits")
         assert verdicts(first) == [("quarantined implausible_future", "applied")]

@@ -1,13 +1,13 @@
 """What goes by age and what stays: pruning never lets an old message in again, and never holds up the writer for long."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain, repeat
 from threading import Barrier
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import insert
@@ -39,7 +39,8 @@ from receiver.storage import queries
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import DeadTable
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
+from receiver.writer.executor import R, WriterCommand
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import DEADLINE_SECONDS, read_rows, wait_until
@@ -59,18 +60,18 @@ class Shop:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.database = store.database
-        self._writer_commands = WriterCommands(store.database)
+        self.do = store.executor.do
 
-    def do(self, name: str, *arguments: Any) -> Any:
-        return self.store.transactions.run(lambda connection: getattr(self._writer_commands, name)(connection, *arguments))
+    def prune_step(self, mark: str, now: int, kind: str, size: int = 50) -> PruneBatch:
+        return self.do(Prune(mark, now, PruneStep(kind, LATER, size)))
 
     def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
         """Prune to the end, as the service does."""
-        self.do("claim_pruning", "mark", now)
+        self.do(ClaimPruning("mark", now))
         run = Run(edges)
         while (order := run.next_order()) is not None:
-            run.note(self.do("prune", "mark", now, order.kind, order.edge, size or order.size))
-        self.do("release_pruning", "mark")
+            run.note(self.do(Prune("mark", now, order._replace(size=size or order.size))))
+        self.do(ReleasePruning("mark"))
         return run.removed
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -267,12 +268,12 @@ def test_a_slice_is_bounded_by_rows_and_by_bytes(shop: Shop) -> None:
     for _ in range(6):
         shop.store.keep(ship24.single())
     shop.keep_late(b"[" + b" " * 40_000 + b"]")
-    shop.do("claim_pruning", "mark", LATER)
-    first = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    shop.do(ClaimPruning("mark", LATER))
+    first = shop.prune_step("mark", LATER, "bodies", 4)
     assert (first.rows, first.units, first.more) == (4, 4, True)
-    second = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    second = shop.prune_step("mark", LATER, "bodies", 4)
     assert (second.rows, second.units, second.more) == (2, 2, True)  # the large one does not fit any more
-    third = shop.do("prune", "mark", LATER, "bodies", LATER, 4)
+    third = shop.prune_step("mark", LATER, "bodies", 4)
     assert (third.rows, third.units, third.more) == (1, 10, False)  # but alone it has to
 
 
@@ -280,8 +281,8 @@ def test_what_was_reached_is_not_looked_at_again(shop: Shop) -> None:
     for _ in range(3):
         shop.refuse(outcome="unreadable")
     shop.prune({"refused": LATER})
-    shop.do("claim_pruning", "mark", LATER)
-    assert shop.do("prune", "mark", LATER, "refused", LATER, 50) == PruneBatch(0, 0, 0, more=False)
+    shop.do(ClaimPruning("mark", LATER))
+    assert shop.prune_step("mark", LATER, "refused") == PruneBatch(0, 0, 0, more=False)
 
 
 def test_what_would_go_is_what_goes(shop: Shop) -> None:
@@ -299,28 +300,28 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
 
 def test_one_prunes_at_a_time(shop: Shop) -> None:
     shop.store.keep(ship24.single())
-    shop.do("claim_pruning", "first", LATER)
+    shop.do(ClaimPruning("first", LATER))
     with pytest.raises(Underway):
-        shop.do("claim_pruning", "second", LATER)
+        shop.do(ClaimPruning("second", LATER))
     with pytest.raises(Underway):
-        shop.do("prune", "second", LATER, "bodies", LATER, 50)
+        shop.prune_step("second", LATER, "bodies")
     assert shop.count("bodies") == 1
-    shop.do("release_pruning", "second")  # not theirs to release
-    assert shop.do("prune", "first", LATER, "bodies", LATER, 50).rows == 1
-    shop.do("release_pruning", "first")
-    shop.do("claim_pruning", "second", LATER)
+    shop.do(ReleasePruning("second"))  # not theirs to release
+    assert shop.prune_step("first", LATER, "bodies").rows == 1
+    shop.do(ReleasePruning("first"))
+    shop.do(ClaimPruning("second", LATER))
 
 
 def test_a_claim_ends_with_its_lease_and_each_slice_makes_that_longer(shop: Shop) -> None:
     shop.store.keep(ship24.single())
-    shop.do("claim_pruning", "first", LATER)
+    shop.do(ClaimPruning("first", LATER))
     soon = LATER + LEASE_MICROS
-    shop.do("prune", "first", soon, "dead_changes", LATER, 50)
+    shop.prune_step("first", soon, "dead_changes")
     with pytest.raises(Underway):
-        shop.do("claim_pruning", "second", soon + LEASE_MICROS)
-    shop.do("claim_pruning", "second", soon + LEASE_MICROS + 1)
+        shop.do(ClaimPruning("second", soon + LEASE_MICROS))
+    shop.do(ClaimPruning("second", soon + LEASE_MICROS + 1))
     with pytest.raises(Underway):
-        shop.do("prune", "first", soon, "bodies", LATER, 50)
+        shop.prune_step("first", soon, "bodies")
     assert shop.count("bodies") == 1
 
 
@@ -330,7 +331,7 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
     def claim(shop: Shop, at_once: Barrier) -> bool:
         at_once.wait(DEADLINE_SECONDS)
         try:
-            shop.do("claim_pruning", str(id(shop)), LATER)
+            shop.do(ClaimPruning(str(id(shop)), LATER))
         except Underway:
             return False
         return True
@@ -341,24 +342,28 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
             tries = [threads.submit(claim, shop, at_once) for shop in (one, other)]
             assert sorted(each.result(DEADLINE_SECONDS) for each in tries) == [False, True]
             for shop in (one, other):
-                shop.do("release_pruning", str(id(shop)))
+                shop.do(ReleasePruning(str(id(shop))))
 
 
 # By schedule
 
 
-def rounds(do: Callable[..., Any], number: int, leads: Iterable[float] = repeat(0.0), **seconds: float) -> None:
+class DoHere(Protocol):
+    def __call__(self, command: WriterCommand[R]) -> R: ...
+
+
+def rounds(do: DoHere, number: int, leads: Iterable[float] = repeat(0.0), **seconds: float) -> None:
     """Let a pruner run until it has begun so many rounds; `leads` is how far ahead the clock is each time that it looks."""
     begun = asyncio.Event()
     left = [number]
 
-    async def counted(name: str, *arguments: Any) -> Any:
-        if name == "claim_pruning":
+    async def counted(command: WriterCommand[R]) -> R:
+        if isinstance(command, ClaimPruning):
             left[0] -= 1
             if left[0] == 0:
                 begun.set()
                 await asyncio.sleep(3600)  # until this is cancelled
-        return await asyncio.to_thread(do, name, *arguments)
+        return await asyncio.to_thread(do, command)
 
     async def run() -> None:
         times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
@@ -387,13 +392,13 @@ def test_a_round_that_fails_is_told_and_the_next_one_comes(shop: Shop) -> None:
     shop.store.keep(ship24.single())
     faults = iter([StorageUnavailable("The database is away."), ZeroDivisionError("a bug")])
 
-    def do(name: str, *arguments: Any) -> Any:
-        if name == "prune":
+    def do(command: WriterCommand[R]) -> R:
+        if isinstance(command, Prune):
             fault = next(faults, None)
             if fault is not None:
-                shop.do("release_pruning", arguments[0])
+                shop.do(ReleasePruning(command.mark))
                 raise fault
-        return shop.do(name, *arguments)
+        return shop.do(command)
 
     with capture_logs() as logs:
         rounds(do, 4)
@@ -411,7 +416,7 @@ def test_nothing_is_pruned_right_after_the_clock_was_turned(shop: Shop) -> None:
 
 def test_where_somebody_else_prunes_the_next_try_comes_sooner(shop: Shop) -> None:
     now = to_micros(clock.now())
-    shop.do("claim_pruning", "somebody", now)
+    shop.do(ClaimPruning("somebody", now))
     with capture_logs() as logs:
         rounds(shop.do, 3, every_seconds=3600)
     assert logs == []

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from receiver.clock import to_micros
 from receiver.domain.records import Answer, Message, Submission
+from receiver.domain.retention import PruneStep
 from receiver.errors import StorageUnavailable, Unauthorized
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
@@ -21,8 +22,9 @@ from receiver.storage.faults import Fault, LostRace, find_fault
 from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import read_kept
 from receiver.storage.transactions import Transactions
-from receiver.writer import commands
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands import deliveries
+from receiver.writer.commands.deliveries import TrimRefused, TryTables
+from receiver.writer.commands.removal import ClaimPruning, Prune
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
@@ -186,14 +188,13 @@ def test_a_batch_that_the_database_refuses_for_no_value_is_not_kept_and_nothing_
 
 
 def test_whether_the_tables_take_writes_is_found_out_without_writing(store: Store) -> None:
-    writes = WriterCommands(store.database)
     store.keep(ship24.single("one"))
-    store.transactions.run(writes.try_tables)
+    store.executor.do(TryTables())
     url = store.database.url.render_as_string()
     assert [row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")] == ["one"]
     change(url, "ALTER TABLE terms RENAME TO elsewhere")
     with pytest.raises(StorageUnavailable):
-        store.transactions.run(writes.try_tables)
+        store.executor.do(TryTables())
     change(url, "ALTER TABLE elsewhere RENAME TO terms")
 
 
@@ -252,15 +253,14 @@ def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(st
 
 
 def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "MAX_REFUSED", 1)
+    monkeypatch.setattr(deliveries, "MAX_REFUSED", 1)
     url = store.database.url.render_as_string()
     failing = replace(SHIP24, split=fail_to_read)
     refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]
     store.inbox.keep([intake.take(failing, delivery(b"[]")), *refused], NOW)
-    writes = WriterCommands(store.database)
-    store.transactions.run(writes.trim_refused)
+    store.executor.do(TrimRefused())
     assert sorted(row["status"] for row in read_rows(url, "SELECT status FROM deliveries")) == [401, 500]
     now = to_micros(NOW + timedelta(days=365))
-    store.transactions.run(lambda connection: writes.claim_pruning(connection, "me", now))
-    store.transactions.run(lambda connection: writes.prune(connection, "me", now, "refused", now, 100))
+    store.executor.do(ClaimPruning("me", now))
+    store.executor.do(Prune("me", now, PruneStep("refused", now, 100)))
     assert [row["status"] for row in read_rows(url, "SELECT status FROM deliveries")] == [500]

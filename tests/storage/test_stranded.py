@@ -13,7 +13,8 @@ from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.changes import ResumeTarget, StopTarget
+from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from tests.harness.service import environment, run_command
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened
@@ -55,9 +56,9 @@ NEXT = (waits("removed", "a", 3, EDGE, BLOCKED), waits("stopped", "a", 2, EDGE, 
 
 
 def put(store: Store, rows: Collection[DispatchRow]) -> None:
-    insert, outbox = Insert(store.database, table_of(DispatchTable)), WriterCommands(store.database)
+    insert = Insert(store.database, table_of(DispatchTable))
     store.transactions.run(lambda connection: insert.execute(connection, [*rows]))
-    store.transactions.run(lambda connection: outbox.stop_target(connection, "stopped", OLD, "410"))
+    store.executor.do(StopTarget("stopped", OLD, "410"))
 
 
 def left(store: Store) -> dict[DispatchRow, int]:
@@ -68,15 +69,14 @@ def left(store: Store) -> dict[DispatchRow, int]:
 
 def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, int]:
     """Prune to the end; return what went, and the most rows that one step took."""
-    writer_commands, most = WriterCommands(store.database), 0
-    store.transactions.run(lambda connection: writer_commands.claim_pruning(connection, "mark", NOW))
+    most = 0
+    store.executor.do(ClaimPruning("mark", NOW))
     run = Run({"dead_changes": EDGE}, running)
     while (order := run.next_order()) is not None:
-        ordered = order._replace(size=size)
-        done = store.transactions.run(lambda connection, o=ordered: writer_commands.prune(connection, "mark", NOW, *o))  # type: ignore[misc]
+        done = store.executor.do(Prune("mark", NOW, order._replace(size=size)))
         most = max(most, done.units)
         run.note(done)
-    store.transactions.run(lambda connection: writer_commands.release_pruning(connection, "mark"))
+    store.executor.do(ReleasePruning("mark"))
     return run.removed["dead_changes"], most
 
 
@@ -110,8 +110,7 @@ def test_what_waits_for_a_target_that_only_another_process_knows_stays(store: St
 
 def test_a_target_that_is_served_again_keeps_what_waits(store: Store) -> None:
     put(store, [*GO, *STAY])
-    writer_commands = WriterCommands(store.database)
-    store.transactions.run(lambda connection: writer_commands.resume_target(connection, "stopped"))
+    store.executor.do(ResumeTarget("stopped"))
     prune(store, 2, ["shop", "stopped", "removed", "zz removed too"])
     assert len(left(store)) == len(GO) + len(STAY)
 

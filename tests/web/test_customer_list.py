@@ -20,7 +20,8 @@ from sqlalchemy import Connection
 from receiver.clock import new_id
 from receiver.storage.customers import latest_list, read_page
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import WriterCommands
+from receiver.writer.commands.operators import ReplaceCustomers
+from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import head_of
@@ -186,11 +187,11 @@ def test_neither_time_nor_order_of_a_list_is_the_callers(plain: Service) -> None
 def test_the_list_that_was_imported_last_is_served_whatever_the_clocks_say(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
-        writer_commands, served = WriterCommands(store.database), ""
+        served = ""
         names = [new_id(NOW + timedelta(days=days)) for days in (400, 0, -5, 0, 1)]
         for list_id in ("zzz from a caller", *names):
             rows = [(f"C{number}", list_id) for number in range(3)]
-            store.transactions.run(lambda writing, n=list_id, r=rows: writer_commands.replace_customers(writing, n, 1, r))  # type: ignore[misc]
+            store.executor.do(ReplaceCustomers(list_id, 1, rows))
             latest = latest_list(store.database)
             assert latest is not None
             assert (latest.id, read_page(store.database, list_id, "")) == (list_id, rows)
@@ -202,11 +203,11 @@ def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgr
     make_tables(postgresql_url)
     early, late = new_id(NOW), new_id(NOW + timedelta(days=1))
     with opened(postgresql_url) as store, closing(Transactions(store.database)) as other, ThreadPoolExecutor() as threads:
-        writer_commands = WriterCommands(store.database)
+        elsewhere = CommandExecutor(store.database, other)
 
         def import_slowly(writing: Connection) -> Future[int]:
-            writer_commands.replace_customers(writing, late, 1, [("A", "late")])
-            second = threads.submit(other.run, lambda also: writer_commands.replace_customers(also, early, 1, [("B", "early")]))
+            ReplaceCustomers(late, 1, [("A", "late")]).write(store.executor, writing)
+            second = threads.submit(elsewhere.do, ReplaceCustomers(early, 1, [("B", "early")]))
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second import waits")
             return second
 
@@ -214,9 +215,7 @@ def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgr
         latest = latest_list(store.database)
         assert latest is not None
         assert (latest.id, read_page(store.database, latest.id, "")) == (early, [("B", "early")])
-        other.run(
-            lambda writing: writer_commands.replace_customers(writing, early, 1, [("B", "again")])
-        )  # a transaction that is repeated
+        elsewhere.do(ReplaceCustomers(early, 1, [("B", "again")]))  # a transaction that is repeated
         assert read_page(store.database, early, "") == [("B", "early")]
 
 

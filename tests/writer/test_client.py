@@ -7,6 +7,7 @@ import pytest
 
 from receiver.errors import StorageUnavailable
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.deliveries import TrimRefused
 from receiver.writer.counters import Counters
 from receiver.writer.wire import Replies, pack
 from tests.harness import ship24
@@ -30,7 +31,7 @@ async def _use_and_close() -> tuple[int, str]:
     call = submission(ship24.single())
     answer = await asyncio.wait_for(writer_client.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
     with pytest.raises(StorageUnavailable) as refused:
-        await asyncio.wait_for(writer_client.do("tidy"), DEADLINE_SECONDS)
+        await asyncio.wait_for(writer_client.do(TrimRefused()), DEADLINE_SECONDS)
     await asyncio.wait_for(writer_client.close(), DEADLINE_SECONDS)  # there is a refused call to count, and nobody to tell
     return answer.status, refused.value.message
 
@@ -42,7 +43,7 @@ async def _fail_to_read_one() -> dict[str, bool]:
     with pytest.raises(ZeroDivisionError):
         await writer_client.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(StorageUnavailable):
-        await writer_client.do("tidy")  # nobody replies: it ends when the call before it would have been late
+        await writer_client.do(TrimRefused())  # nobody replies: it ends when the call before it would have been late
     health = writer_client.health()
     await writer_client.close()
     theirs.close()
@@ -64,7 +65,7 @@ async def _take_reply(replies: Replies) -> Counters:
     counters = Counters()
     writer_client = WriterClient(10, _FOR_EVER, lambda: None, counters)
     await writer_client.open(ours)
-    order = asyncio.create_task(writer_client.do("tidy"))
+    order = asyncio.create_task(writer_client.do(TrimRefused()))
     theirs.sendall(b"".join(pack(replies)))
     await asyncio.wait_for(order, DEADLINE_SECONDS)
     await writer_client.close()

@@ -31,8 +31,10 @@ from receiver.web.console.guard import Visit
 from receiver.web.console.replays import ReplayPages
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, WebhookEndpoint
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.operators import Audited
 from receiver.writer.counters import Counters
-from receiver.writer.wire import Do, Keep, Read, Unpacker
+from receiver.writer.wire import Execute, Keep, Read, Unpacker
 from tests.conftest import StartService
 from tests.harness.load import until_taken
 from tests.harness.service import PATIENT, SHIP24, TOKEN, Reply, Service, serving
@@ -174,7 +176,7 @@ class Ordering:
     def __init__(self) -> None:
         self.writer_client = WriterClient(1000, 60, lambda: None, Counters())
 
-    async def see(self, order: Callable[[], Awaitable[object]]) -> Do:
+    async def see(self, order: Callable[[], Awaitable[object]]) -> Execute:
         """Return the first message that an order causes."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
@@ -185,7 +187,7 @@ class Ordering:
             while not handed:
                 handed = unpacker.feed(await asyncio.get_running_loop().sock_recv(theirs, 1 << 20))
         await asyncio.gather(call, return_exceptions=True)  # the writing process is gone
-        assert isinstance(handed[0], Do)
+        assert isinstance(handed[0], Execute)
         return handed[0]
 
 
@@ -201,9 +203,10 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
     order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
     done = asyncio.run(ordering.see(order))
     database.close()
-    arguments = done.arguments if dry_run else done.arguments[2]
-    assert isinstance(arguments[0], Unread)
-    assert arguments[0].delivery.body == content
+    command = done.command.command if isinstance(done.command, Audited) else done.command
+    assert isinstance(command, Replay)
+    assert isinstance(command.delivery, Unread)
+    assert command.delivery.delivery.body == content
 
 
 class Threads:

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 
 from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
-from receiver.writer.wire import Do, Keep, Read, Replies, Unpacker, pack
+from receiver.storage.replay import ReplayOptions
+from receiver.writer.commands.deliveries import CountUnrecorded, Replay, TrimRefused
+from receiver.writer.wire import Execute, Keep, Read, Replies, Unpacker, pack
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
 MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot("AB", None, None, "{}"), events=(EVENT,))
-TALK: list[Keep | Read | Do | Replies] = [
+TALK: list[Keep | Read | Execute | Replies] = [
     Keep(1, Submission(DELIVERY, (MESSAGE,))),
-    Do(2, "trim_refused", ()),
+    Execute(2, TrimRefused()),
     Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
-    Do(4, "count_unrecorded", ({("ship24", "failed", "busy"): 3}, 60_000_000)),
+    Execute(4, CountUnrecorded({("ship24", "failed", "busy"): 3}, 60_000_000)),
     Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
     Replies(healthy=False, replies=[], lines_dropped=3),
     Read(5, Unread(DELIVERY, ("gzip",))),
@@ -63,7 +65,7 @@ def test_records_arrive_with_their_classes() -> None:
     (message,) = keep.submission.messages
     assert [type(record) for record in (keep, keep.submission, keep.submission.delivery)] == [Keep, Submission, Delivery]
     assert [type(record) for record in (message, message.snapshot, *message.events)] == [Message, Snapshot, Event]
-    assert [type(record) for record in (do, replies, replies.replies[0][1])] == [Do, Replies, Answer]
+    assert [type(record) for record in (do, replies, replies.replies[0][1])] == [Execute, Replies, Answer]
 
 
 def test_a_message_without_a_snapshot_arrives_without_one() -> None:
@@ -77,12 +79,11 @@ def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None
     assert (number, type(arrived), arrived.message) == (9, type(error), error.message)
 
 
-@pytest.mark.parametrize(
-    "message", [lambda body: Read(5, Unread(DELIVERY._replace(body=body))), lambda body: Do(6, "x", (body,))]
-)
-def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[bytes], Read | Do]) -> None:
+@pytest.mark.parametrize("message", [lambda unread: Read(5, unread), lambda unread: Execute(6, Replay(unread, ReplayOptions(1)))])
+def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[Unread], Read | Execute]) -> None:
     body = b"x" * 5_000_000
-    pieces = pack(message(body))
+    sent = message(Unread(DELIVERY._replace(body=body)))
+    pieces = pack(sent)
     assert any(piece is body for piece in pieces)
     assert sum(map(len, pieces)) < len(body) + 1000
-    assert receive(Unpacker(), *pieces) == [message(body)]
+    assert receive(Unpacker(), *pieces) == [sent]

@@ -14,7 +14,6 @@ from receiver import clock
 from receiver.access.operators import OperatorAuth
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, new_id, to_micros
-from receiver.domain.rows import AuditRow
 from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
 from receiver.storage import queries
@@ -32,6 +31,8 @@ from receiver.web.api.parameters import (
 )
 from receiver.web.api.questions import ReadEndpoint
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
+from receiver.writer.commands.operators import Audited, ImportCustomers, OpenWindow, ReplaceCustomers
 
 PREFIX = "/ops/api"
 _DROP_SECONDS = 2.0  # for which one request works: whoever asked asks again while there is more
@@ -96,7 +97,7 @@ class Api:
         closing = ordered.closes_at <= to_micros(now)
         action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(ordered.closes_at)}")
         entry = operator.entry(now, action, ordered.source, detail)
-        await self._order(entry, "open_window", ordered.source, ordered.closes_at)
+        await self._writer_client.do(Audited(entry, OpenWindow(ordered.source, ordered.closes_at)))
         self._windows.put(ordered.source, ordered.closes_at)
         return _respond({"source": ordered.source, "closes_at": iso(ordered.closes_at)})
 
@@ -106,7 +107,7 @@ class Api:
         rows = partial(read_customers, await request.body())  # called in the writing process
         now = clock.now()
         entry = operator.entry(now, "customers import", "customers", None)
-        served = await self._writer_client.do("import_customers", entry, new_id(now), to_micros(now), rows)
+        served = await self._writer_client.do(ImportCustomers(entry, ReplaceCustomers(new_id(now), to_micros(now), rows)))
         return _respond({"customers": served})
 
     async def _drop_target(self, request: Request) -> Response:
@@ -116,9 +117,10 @@ class Api:
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         entry = operator.entry(clock.now(), "targets drop", ordered.target, None)
         deadline = monotonic() + _DROP_SECONDS
-        done = piece = await self._order(entry, "drop_target", ordered.target)
+        drop = DropTarget(ordered.target)
+        done = piece = await self._writer_client.do(Audited(entry, drop))
         while any(piece) and monotonic() < deadline:
-            piece = await self._writer_client.do("drop_target", ordered.target)
+            piece = await self._writer_client.do(drop)
             done = done.add(piece)
         return _respond({"target": ordered.target, **done._asdict(), "more": any(piece)})
 
@@ -127,7 +129,8 @@ class Api:
         ordered = await read_order(ResumeBody, request)
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         entry = operator.entry(clock.now(), "targets resume", ordered.target, None)
-        return _respond({"target": ordered.target, "resumed": await self._order(entry, "resume_target", ordered.target)})
+        resumed = await self._writer_client.do(Audited(entry, ResumeTarget(ordered.target)))
+        return _respond({"target": ordered.target, "resumed": resumed})
 
     async def _retry_dead(self, request: Request) -> Response:
         operator = self._operators.identify(request)
@@ -135,14 +138,12 @@ class Api:
         await self._reader.read(queries.check_target, self._database, self._targets, ordered.target)
         now = clock.now()
         entry = operator.entry(now, "targets retry", ordered.target, None)
-        changes = moved = await self._order(entry, "retry_dead", ordered.target, to_micros(now))
+        retry = RetryDead(ordered.target, to_micros(now))
+        changes = moved = await self._writer_client.do(Audited(entry, retry))
         while moved:  # piece by piece, so that no transaction grows with what is dead
-            moved = await self._writer_client.do("retry_dead", ordered.target, to_micros(now))
+            moved = await self._writer_client.do(retry)
             changes += moved
         return _respond({"target": ordered.target, "changes": changes})
-
-    async def _order(self, entry: AuditRow, name: str, *arguments: Any) -> Any:
-        return await self._writer_client.do("audited", entry, name, arguments)
 
 
 def _respond(answer: dict[str, Any]) -> Response:

@@ -21,6 +21,9 @@ from receiver.web.api.endpoints import PREFIX
 from receiver.web.api.orders import read_order
 from receiver.web.api.parameters import CommandBody, SourceName, Text
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.deliveries import Checkpoint
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import Erase, ForgetTracker, RenewPruning
 
 _LOG_TRIES = 30
 _LOG_PAUSE_SECONDS = 0.1
@@ -78,7 +81,7 @@ class RetentionApi:
             periods = periods._replace(bodies_days=ordered.bodies_days)
         entry = operator.entry(clock.now(), "prune", "database", periods.describe())
         if ordered.run is not None and periods != begun_with:
-            await self._writer_client.do("audited", entry, "renew_pruning", (ordered.run, clock.to_micros(clock.now())))
+            await self._writer_client.do(Audited(entry, RenewPruning(ordered.run, clock.to_micros(clock.now()))))
         mark = ordered.run or await self._pruner.begin(periods, entry)
         run, more = await self._pruner.work(mark, periods, _STEP_SECONDS)
         removed = {kind: gone._asdict() for kind, gone in run.removed.items()}
@@ -89,14 +92,13 @@ class RetentionApi:
         ordered = await read_order(ForgetBody, request)
         trail = await self._reader.read(follow_trail, self._database, ordered.source, ordered.tracker_id)
         entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
-        place = (ordered.source, ordered.tracker_id, trail.failures)
-        await self._writer_client.do("audited", entry, "forget_tracker", place)
+        await self._writer_client.do(Audited(entry, ForgetTracker(ordered.source, ordered.tracker_id, trail.failures)))
         splits = {source.kind: source.split for source in self._sources if source.name == ordered.source}
         done = Forgotten()
         for delivery_id, places in trail.calls.items():
             while planned := await self._reader.read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
                 call, erasure = planned
-                if await self._writer_client.do("erase", call, erasure):  # else it was changed meanwhile: read it again
+                if await self._writer_client.do(Erase(call, erasure)):  # else it was changed meanwhile: read it again
                     done = done.add(erasure)
                     break
         answer = {**ordered.model_dump(), **done._asdict(), "log_emptied": await self._empty_log()}
@@ -105,7 +107,7 @@ class RetentionApi:
     async def _empty_log(self) -> bool:
         """Overwrite what was removed in the log of a file, too; somebody who reads may be in the way for a moment."""
         for _ in range(_LOG_TRIES):
-            if await self._writer_client.do("fold_log"):
+            if await self._writer_client.do(Checkpoint()):
                 return True
             await asyncio.sleep(_LOG_PAUSE_SECONDS)
         return False

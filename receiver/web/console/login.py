@@ -17,6 +17,7 @@ from receiver.web.console.forms import Form, read_form
 from receiver.web.console.guard import COOKIE, SessionGuard, Visit
 from receiver.web.console.rendering import Renderer, redirect
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.operators import Audited, BeginSession, EndSession
 
 _VISIT = "receiver_visit"
 _VISIT_SECONDS = 3600
@@ -73,7 +74,7 @@ class Login:
         """End the session; the cookie counts no more, wherever it may be kept, on no receiver."""
         entry = visit.operator.entry(visit.now, "console sign-out", "console", None)
         try:
-            await self._writer_client.do("audited", entry, "end_session", (visit.session.digest,))
+            await self._writer_client.do(Audited(entry, EndSession(visit.session.digest)))
         except StorageUnavailable as error:
             raise StorageUnavailable(f"You are still signed in. {error.message}") from None
         response = redirect(links.SIGN_IN)
@@ -91,7 +92,8 @@ class Login:
         now = clock.now()
         began_at = to_micros(now)
         row = SessionRow(session.digest, session.actor, began_at, began_at + SESSION_SECONDS * 1_000_000)
-        await self._writer_client.do("audited", operator.entry(now, "console sign-in", "console", None), "begin_session", (row,))
+        entry = operator.entry(now, "console sign-in", "console", None)
+        await self._writer_client.do(Audited(entry, BeginSession(row)))
 
     def _refuse(self, request: Request, wanted: str, error: ReceiverError) -> Response:
         """Show the form again, with what is wrong and what to do."""

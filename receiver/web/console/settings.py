@@ -19,6 +19,7 @@ from receiver.web.console.guard import Visit
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
 from receiver.writer.client import WriterClient
+from receiver.writer.commands.operators import Audited, OpenWindow
 
 PAGE = "/ops/settings"
 _MINUTES = (5, 15, 30, 60)
@@ -82,7 +83,7 @@ class SettingsView:
         else:
             raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
         entry = visit.operator.entry(visit.now, action, source, detail)
-        await self._writer_client.do("audited", entry, "open_window", (source, closes_at))
+        await self._writer_client.do(Audited(entry, OpenWindow(source, closes_at)))
         self._windows.put(source, closes_at)
         return redirect(PAGE)
 

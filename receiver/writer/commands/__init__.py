@@ -1,0 +1,1 @@
+"""The commands to the writing process: one frozen record each."""

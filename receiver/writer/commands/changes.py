@@ -1,0 +1,129 @@
+"""Commands about changes and their targets: of relays, of those who supervise them, and of operators."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from receiver.domain.rows import ProcessRow
+from receiver.storage.dropping import Dropped, drop_target
+from receiver.storage.outbox import Exchanged, Outcome, Probe
+from receiver.storage.processes import note_processes, remove_process
+from receiver.storage.suspects import has_suspects, release
+from receiver.writer.executor import CommandExecutor, TransactionCommand
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeChanges(TransactionCommand[Exchanged]):
+    """Store how tries ended, and claim up to `limit` changes for a target: see `Outbox.exchange`."""
+
+    target: str
+    mark: str
+    now: int
+    leased_until: int
+    limit: int
+    outcomes: Sequence[Outcome] = ()
+    probe: Probe | None = None
+    suspects: bool | None = None
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> Exchanged:
+        return executor.outbox.exchange(
+            connection,
+            self.target,
+            self.mark,
+            self.now,
+            self.leased_until,
+            self.limit,
+            self.outcomes,
+            self.probe,
+            self.suspects,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChanges(TransactionCommand[int]):
+    """Give back what a relay that is gone has claimed; return how many of these changes are suspects from now on.
+
+    `owner` is the beginning of its marks; None means all relays.
+    """
+
+    owner: str | None
+    now: int
+    handlers: Sequence[str] = ()
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        return release(connection, self.owner, self.now, self.handlers)
+
+
+@dataclass(frozen=True, slots=True)
+class HasSuspects(TransactionCommand[bool]):
+    """Tell whether suspects are due among the changes of these handlers."""
+
+    handlers: Sequence[str]
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> bool:
+        return has_suspects(connection, self.handlers, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class StopTarget(TransactionCommand[None]):
+    """Claim nothing more for a target until it is resumed."""
+
+    target: str
+    now: int
+    reason: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        executor.outbox.stop(connection, self.target, self.now, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTarget(TransactionCommand[bool]):
+    """Resume a target; return whether it was stopped."""
+
+    target: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> bool:
+        return executor.outbox.resume(connection, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDead(TransactionCommand[int]):
+    """Let dead changes of a target wait again, as many as one transaction takes; return how many. 0: none are left."""
+
+    target: str
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        return executor.outbox.retry_dead(connection, self.target, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class DropTarget(TransactionCommand[Dropped]):
+    """Remove changes of a target, as many as one transaction takes; return how many. Zeros: none are left."""
+
+    target: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> Dropped:
+        return drop_target(connection, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteProcesses(TransactionCommand[None]):
+    """Store the heartbeat of a process: one row for each of its roles."""
+
+    rows: Sequence[ProcessRow]
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        note_processes(executor.database, connection, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveProcess(TransactionCommand[None]):
+    """Remove the rows of a process that ends."""
+
+    process_id: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        remove_process(connection, self.process_id)

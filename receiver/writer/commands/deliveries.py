@@ -1,0 +1,137 @@
+"""Commands about stored deliveries and counts, and the chores of the writing process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, and_, delete, false, insert, select, update
+
+from receiver.domain.records import Answer, Submission, Unread
+from receiver.domain.rows import DeliveryRow
+from receiver.domain.storable import make_storable
+from receiver.errors import ReceiverError
+from receiver.storage.counters import Counts, trim_tallies, write_tallies
+from receiver.storage.replay import Replayed, ReplayOptions
+from receiver.storage.sessions import trim_sessions
+from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content, table_of
+from receiver.storage.tables.metadata import METADATA
+from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
+
+MAX_REFUSED = 10_000
+"""Refused and failed deliveries that are kept one by one; older ones go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(TransactionCommand[Replayed]):
+    """Decide a stored delivery again; return what changes. Raises NotFound, UnexpectedShape, Underway."""
+
+    delivery: Unread | Submission
+    options: ReplayOptions
+
+    def prepare(self, executor: CommandExecutor) -> "Replay":
+        if isinstance(self.delivery, Submission):
+            return self
+        assert executor.read is not None
+        return replace(self, delivery=executor.read(self.delivery))
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> Replayed:
+        assert executor.replays is not None
+        assert isinstance(self.delivery, Submission)
+        return executor.replays.replay(connection, self.delivery, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectAnswer(TransactionCommand[tuple[DeliveryRow, DeliveryRow] | None]):
+    """Store the answer that the sender really got, where a commit came too late; return the row as it was and is.
+
+    None: the delivery is not stored.
+    """
+
+    delivery_id: str
+    error: ReceiverError
+    answer: Answer
+
+    def execute(self, executor: CommandExecutor) -> tuple[DeliveryRow, DeliveryRow] | None:
+        """Correct the row and, after the commit, the counts."""
+        corrected = executor.transact(self)
+        if corrected is not None:
+            executor.counts.correct(*corrected)
+        return corrected
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> tuple[DeliveryRow, DeliveryRow] | None:
+        deliveries, bodies, error = table_of(DeliveryTable), table_of(BodyTable), self.error
+        kept = connection.execute(select(deliveries).where(deliveries.c.id == self.delivery_id)).first()
+        if kept is None:
+            return None
+        before = DeliveryRow(*kept)
+        told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
+        connection.execute(update(deliveries).where(deliveries.c.id == self.delivery_id).values(told))
+        connection.execute(update(bodies).where(bodies.c.delivery_id == self.delivery_id).values(answer=self.answer.body))
+        return before, DeliveryRow(**{**before._asdict(), **told})
+
+
+@dataclass(frozen=True, slots=True)
+class CountUnrecorded(WriterCommand[None]):
+    """Count deliveries of about one moment that are not stored one by one, by source, outcome and code.
+
+    It changes memory only, as all counting does, and so it works while the database is away.
+    """
+
+    deliveries: Mapping[tuple[str, str, str], int]
+    at: int
+
+    def execute(self, executor: CommandExecutor) -> None:
+        executor.counts.add_unrecorded(self.deliveries, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy(TransactionCommand[None]):
+    """Write what was counted, remove what has been kept for long enough, and look for changes that wait for nothing."""
+
+    counts: Counts
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        write_tallies(connection, executor.database.insert, self.counts)
+        trim_tallies(connection, self.now)
+        trim_sessions(connection, self.now)
+        TrimRefused().write(executor, connection)
+        executor.orphans.unblock(connection, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class TrimRefused(TransactionCommand[int]):
+    """Remove the oldest refused and failed deliveries beyond MAX_REFUSED; return how many."""
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+        refused = and_(NOT_ACCEPTED, is_without_content())
+        oldest_kept = select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
+        edge = connection.execute(oldest_kept).scalar()
+        if edge is None:
+            return 0
+        gone = select(deliveries.c.id).where(refused, deliveries.c.id < edge)
+        connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(gone)))
+        return int(connection.execute(delete(deliveries).where(and_(refused, deliveries.c.id < edge))).rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class TryTables(TransactionCommand[None]):
+    """Write to every table as deliveries and operators do, but no row: whatever the database refuses, it raises."""
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        for table in METADATA.sorted_tables:
+            names = table.columns.keys()
+            connection.execute(insert(table).from_select(names, select(table).where(false())))
+            connection.execute(update(table).where(false()).values({names[0]: table.c[names[0]]}))
+            connection.execute(delete(table).where(false()))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(WriterCommand[bool]):
+    """Empty SQLite's WAL into the database file; return whether that is done: a reader may be in the way."""
+
+    patience_ms: int = 0
+
+    def execute(self, executor: CommandExecutor) -> bool:
+        """Run a checkpoint, which no transaction may enclose."""
+        return executor.transactions.checkpoint(self.patience_ms)

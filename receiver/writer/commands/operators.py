@@ -1,0 +1,171 @@
+"""Commands of operators, and what is put on record about them: audit, sessions, tokens, setup windows, customers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, and_, delete, insert, select
+
+from receiver import clock
+from receiver.domain.rows import AuditRow, SessionRow
+from receiver.domain.storable import make_storable
+from receiver.errors import UnexpectedShape
+from receiver.storage.customers import replace_list
+from receiver.storage.sessions import begin_session, end_session
+from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.writer.executor import CommandExecutor, R, TransactionCommand
+
+WRONG_TOKEN = "wrong ops token"  # noqa: S105  the action of an audit entry
+MAX_WRONG_TOKENS = 1000
+"""Audit entries that strangers can cause: the newest are kept."""
+
+CustomerRows = Sequence[tuple[str, str]]
+"""Customer code and document of each customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddAuditEntry(TransactionCommand[None]):
+    """Put on record what an operator did."""
+
+    entry: AuditRow
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        connection.execute(insert(table_of(AuditTable)).values(_make_storable(self.entry)._asdict()))
+
+
+@dataclass(frozen=True, slots=True)
+class Audited(TransactionCommand[R]):
+    """Execute a command and put on record who ordered it, in one transaction; return its result."""
+
+    entry: AuditRow
+    command: TransactionCommand[R]
+
+    def prepare(self, executor: CommandExecutor) -> TransactionCommand[R]:
+        return replace(self, command=self.command.prepare(executor))
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> R:
+        result = self.command.write(executor, connection)
+        AddAuditEntry(self.entry).write(executor, connection)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class NoteWrongToken(TransactionCommand[None]):
+    """Put wrong ops tokens on record; the oldest such entries beyond MAX_WRONG_TOKENS go."""
+
+    entry: AuditRow
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        """Insert the entry, which may be there already, and delete the oldest ones."""
+        table = table_of(AuditTable)
+        insertion = executor.database.insert(table).values(_make_storable(self.entry)._asdict())
+        connection.execute(insertion.on_conflict_do_nothing())
+        oldest_kept = select(table.c.id).where(table.c.action == WRONG_TOKEN).order_by(table.c.id.desc())
+        edge = connection.execute(oldest_kept.offset(MAX_WRONG_TOKENS - 1).limit(1)).scalar()
+        if edge is not None:
+            connection.execute(delete(table).where(and_(table.c.action == WRONG_TOKEN, table.c.id < edge)))
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTokenUses(TransactionCommand[None]):
+    """Set when tokens were last used: source and name of each, and the time in microseconds. A time never goes back."""
+
+    uses: Mapping[tuple[str, str], int]
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        """Insert or update one row a token, in one order, so that no two processes wait for each other."""
+        table = table_of(TokenUseTable)
+        for (source, token), last_used_at in sorted(self.uses.items()):
+            statement = executor.database.insert(table).values(source=source, token=token, last_used_at=last_used_at)
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key.columns),
+                set_={"last_used_at": last_used_at},
+                where=table.c.last_used_at < last_used_at,
+            )
+            connection.execute(statement)
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSession(TransactionCommand[None]):
+    """Begin a session of the console; that is a use of its ops token."""
+
+    session: SessionRow
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        begin_session(connection, self.session)
+        NoteTokenUses({("ops", self.session.actor): self.session.began_at}).write(executor, connection)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession(TransactionCommand[None]):
+    """End a session of the console, on all receivers."""
+
+    digest: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        end_session(connection, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWindow(TransactionCommand[None]):
+    """Let a source call from any address from now until `closes_at`; a time in the past closes the window now.
+
+    Raises UnexpectedShape for more than 24 hours.
+    """
+
+    source: str
+    closes_at: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        """Insert or update the window. Its beginning is the clock of this process, not of the one that asks."""
+        opened_at = clock.to_micros(clock.now())
+        if self.closes_at > opened_at + MAX_WINDOW_MICROS:
+            raise UnexpectedShape("A setup window is open for at most 24 hours. Nothing was changed.")
+        table = table_of(SetupWindowTable)
+        times = {"opened_at": opened_at, "closes_at": self.closes_at}
+        statement = executor.database.insert(table).values(source=self.source, **times)
+        keys = list(table.primary_key.columns)
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=times))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceCustomers(TransactionCommand[int]):
+    """Serve this list of customers from now on; return how many it has. A function reads the rows when its turn comes."""
+
+    list_id: str
+    imported_at: int
+    rows: CustomerRows | Callable[[], CustomerRows]
+
+    def prepare(self, executor: CommandExecutor) -> "ReplaceCustomers":
+        return replace(self, rows=self.rows()) if callable(self.rows) else self
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        assert not callable(self.rows)
+        return replace_list(connection, executor.database, self.list_id, self.imported_at, self.rows).customers
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCustomers(TransactionCommand[int]):
+    """Serve a list of customers, and put on record who imported it and how many customers it has; return that number."""
+
+    entry: AuditRow
+    customers: ReplaceCustomers
+
+    def prepare(self, executor: CommandExecutor) -> "ImportCustomers":
+        return replace(self, customers=self.customers.prepare(executor))
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        served = self.customers.write(executor, connection)
+        AddAuditEntry(self.entry._replace(detail=f"{served} customers")).write(executor, connection)
+        return served
+
+
+def _make_storable(entry: AuditRow) -> AuditRow:
+    """Return an entry that can be stored: names, addresses and words in it come from outside."""
+    return entry._replace(
+        actor=make_storable(entry.actor),
+        address=make_storable(entry.address),
+        action=make_storable(entry.action),
+        subject=make_storable(entry.subject),
+        detail=make_storable(entry.detail),
+    )

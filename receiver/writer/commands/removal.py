@@ -1,0 +1,83 @@
+"""Commands that prune by age and erase what is personal."""
+
+from dataclasses import dataclass
+from time import monotonic
+
+from sqlalchemy import Connection
+
+from receiver.domain.erasure import Erasure, StoredBody
+from receiver.domain.retention import PruneBatch, PruneStep
+from receiver.storage.erasure import erase, forget_tracker
+from receiver.writer.executor import CommandExecutor, TransactionCommand
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPruning(TransactionCommand[None]):
+    """Claim the pruning of this database for one lease. Raises Underway if another run has it."""
+
+    mark: str
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        executor.retention.claim_pruning(connection, self.mark, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RenewPruning(TransactionCommand[None]):
+    """Extend the lease of a run. Raises Underway if its claim is lost."""
+
+    mark: str
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        executor.retention.renew_pruning(connection, self.mark, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePruning(TransactionCommand[None]):
+    """Give up the claim of a run."""
+
+    mark: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        executor.retention.release_pruning(connection, self.mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(TransactionCommand[PruneBatch]):
+    """Prune one step of a run. Raises Underway if its claim is lost."""
+
+    mark: str
+    now: int
+    step: PruneStep
+
+    def execute(self, executor: CommandExecutor) -> PruneBatch:
+        """Prune, and measure how long deliveries had to wait for it, the commit included."""
+        began = monotonic()
+        return executor.transact(self)._replace(seconds=monotonic() - began)
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> PruneBatch:
+        return executor.retention.prune(connection, self.mark, self.now, *self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTracker(TransactionCommand[None]):
+    """Erase the shipment block of a tracker, and the errors of its `failures`: target and number of the change."""
+
+    source: str
+    tracker_id: str
+    failures: tuple[tuple[str, int], ...]
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> None:
+        forget_tracker(connection, self.source, self.tracker_id, self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Erase(TransactionCommand[bool]):
+    """Erase from a delivery what was planned; return False if the delivery has changed since it was read."""
+
+    as_read: StoredBody
+    erasure: Erasure
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> bool:
+        return erase(connection, executor.database, self.as_read, self.erasure)

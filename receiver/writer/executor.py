@@ -1,0 +1,87 @@
+"""The executor of commands: it runs each in a transaction, on the one connection that writes."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from receiver.domain.records import Submission, Unread
+from receiver.storage.blocking import OrphanSearch
+from receiver.storage.counters import HourlyCounts
+from receiver.storage.database import Database
+from receiver.storage.outbox import Outbox
+from receiver.storage.replay import ReplayDecider
+from receiver.storage.retention import Retention
+from receiver.storage.transactions import Transactions
+
+R = TypeVar("R")
+"""The result of a command."""
+
+ReadBody = Callable[[Unread], Submission]
+
+
+class WriterCommand(Generic[R]):
+    """Something for the writing process to do; R is what it returns."""
+
+    __slots__ = ()
+
+    def execute(self, executor: "CommandExecutor") -> R:
+        """Do it, and return the result. Raises ReceiverError."""
+        raise NotImplementedError
+
+
+class TransactionCommand(WriterCommand[R]):
+    """A command that is one transaction."""
+
+    __slots__ = ()
+
+    def execute(self, executor: "CommandExecutor") -> R:
+        """Run `write` in a transaction and commit it."""
+        return executor.transact(self)
+
+    def prepare(self, executor: "CommandExecutor") -> "TransactionCommand[R]":
+        """Return the command with its body read: the transaction must not wait for that."""
+        return self
+
+    def write(self, executor: "CommandExecutor", connection: Connection) -> R:
+        """Do it, inside a transaction of the caller."""
+        raise NotImplementedError
+
+
+class Do(Protocol):
+    """Has a command executed, here or in another process. Returns its result and raises its error."""
+
+    def __call__(self, command: WriterCommand[R]) -> Awaitable[R]:
+        """Execute the command."""
+
+
+class CommandExecutor:
+    """Executes commands on one connection, for one thread; holds what they write with.
+
+    `read` reads bodies that arrive unread. Without `replays` there is no Replay.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        transactions: Transactions,
+        read: ReadBody | None = None,
+        replays: ReplayDecider | None = None,
+    ) -> None:
+        self.database = database
+        self.transactions = transactions
+        self.read = read
+        self.replays = replays
+        self.outbox = Outbox(database)
+        self.retention = Retention(database)
+        self.orphans = OrphanSearch()
+        self.counts = HourlyCounts()
+
+    def do(self, command: WriterCommand[R]) -> R:
+        """Execute a command. Raises ReceiverError: StorageUnavailable if the database is at fault, or what the command raises."""
+        return command.execute(self)
+
+    def transact(self, command: TransactionCommand[R]) -> R:
+        """Run a command in a transaction and commit it."""
+        return self.transactions.run(partial(command.prepare(self).write, self))
