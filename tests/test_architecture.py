@@ -47,6 +47,7 @@ ONLY_IN = {
     "pydantic": "settings web",
     "pydantic_settings": "settings",
     "dotenv": "settings",
+    "msgspec": "writer",
     "click": "cli",
     "rich": "cli",
     "standardwebhooks": "relay",

@@ -20,7 +20,7 @@ from receiver.processes.repeating import repeat
 from receiver.writer.commands.deliveries import CorrectAnswer, CountUnrecorded
 from receiver.writer.counters import Counters
 from receiver.writer.executor import R, WriterCommand
-from receiver.writer.wire import Execute, Keep, Read, Replies, Unpacker, pack
+from receiver.writer.wire import Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 _COUNT_SECONDS = 5.0
 _MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
@@ -149,7 +149,10 @@ class WriterClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the replies of a batch to those who wait for them."""
         for message in self._unpacker.feed(data):
-            self._take_replies(message)
+            if isinstance(message, Result):
+                self._settle(message.number, message.value)
+            else:
+                self._take_replies(message)
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -199,7 +202,7 @@ class WriterClient(asyncio.Protocol):
         self._commands[number] = future
         self._put(message)
 
-    def _put(self, message: Keep | Read | Execute) -> None:
+    def _put(self, message: Request) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         pieces = pack(message)
@@ -226,9 +229,9 @@ class WriterClient(asyncio.Protocol):
             self._counters.take(message.batch)
             if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
                 self._tell_change()
-        for number, reply in message.replies:
-            if not self._settle(number, reply):
-                self._correct(number, reply)
+        for number, answer in message.answers:
+            if not self._settle(number, answer):
+                self._correct(number, answer)
 
     def _settle(self, number: int, reply: Any) -> bool:
         future = self._waiting.pop(number, None) or self._commands.pop(number, None)
@@ -243,10 +246,10 @@ class WriterClient(asyncio.Protocol):
             self._unread[number] = delivery, partial(Submission, delivery, error=self._too_late())
         self._settle(number, answers.for_error(self._too_late(), delivery_id))
 
-    def _correct(self, number: int, reply: Any) -> None:
+    def _correct(self, number: int, answer: Answer) -> None:
         """A call was kept after all, but its sender was told otherwise: the record says what the sender got."""
         delivery_id = self._late.pop(number, None)
-        if delivery_id is not None and isinstance(reply, Answer) and reply.status < 500:
+        if delivery_id is not None and answer.status < 500:
             told = answers.for_error(self._too_late(), delivery_id)
             self.tell(CorrectAnswer(delivery_id, self._too_late(), told))
 

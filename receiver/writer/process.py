@@ -35,7 +35,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Checkpoint, Tidy, TryTables
 from receiver.writer.executor import CommandExecutor, ReadBody, WriterCommand
 from receiver.writer.inbox import Inbox
-from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Unpacker, pack
+from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 _MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
 _MESSAGE_BYTES = 1024  # of a body that is not read yet, taken for one message
@@ -118,7 +118,7 @@ class Writer:
         self._executor = CommandExecutor(database, self._transactions, read, replays)
         self._inbox = Inbox(self._executor, max_future, subscriptions)
         self._unpacker = Unpacker()
-        self._waiting: deque[Keep | Read | Execute] = deque()
+        self._waiting: deque[Request] = deque()
         self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
         self._outage = Outage()
         self._batch: Batch | None = None
@@ -156,12 +156,10 @@ class Writer:
     def _work(self) -> None:
         """Do what waits, as far as one batch goes; one pass of the loop."""
         batch, rest = self._take_batch()
-        replies: list[tuple[int, Any]] = []
-        if batch or (self._owed and not self._outage.lasts):
-            replies += self._keep(batch)
-        replies += [(request.number, self._do(request.command)) for request in rest]
-        if replies:
-            self._reply(replies)
+        answers = self._keep(batch) if batch or (self._owed and not self._outage.lasts) else []
+        results = [Result(request.number, self._do(request.command)) for request in rest]
+        if answers or results:
+            self._reply(answers, results)
         if monotonic() >= self._next_chores:
             self._do_chores()
         self._shorten_log()
@@ -182,7 +180,7 @@ class Writer:
                 rest.append(request)
         return batch, rest
 
-    def _keep(self, batch: list[Keep]) -> list[tuple[int, Any]]:
+    def _keep(self, batch: list[Keep]) -> list[tuple[int, Answer]]:
         """Keep a batch, and with it what could not be put on record while the database was away."""
         owed = [] if self._outage.lasts else self._take_owed()
         kept = self._store([*(request.submission for request in batch), *owed])
@@ -228,7 +226,7 @@ class Writer:
         elif lasted and None not in self._store(self._take_owed()):
             self._note_end()
         if self._outage.lasts != lasted:
-            self._reply([])
+            self._reply([], [])
 
     def _try_tables(self) -> str | None:
         """Return why a table takes no writes, or None if every one does."""
@@ -268,10 +266,12 @@ class Writer:
             return result.message
         return None
 
-    def _reply(self, replies: list[tuple[int, Any]]) -> None:
+    def _reply(self, answers: list[tuple[int, Answer]], results: list[Result]) -> None:
         batch, self._batch = self._batch, None
-        message = Replies(not self._outage.lasts, replies, batch, setup.count_dropped())
-        self._channel.sendall(b"".join(pack(message)))
+        pieces = pack(Replies(not self._outage.lasts, answers, batch, setup.count_dropped()))
+        for result in results:
+            pieces += pack(result)
+        self._channel.sendall(b"".join(pieces))
 
 
 def _refuse(request: Keep) -> Answer:
@@ -285,7 +285,7 @@ def _name_failure(error: Exception) -> ReceiverError:
     return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
 
 
-def _weight(request: Keep | Read | Execute) -> int:
+def _weight(request: Request) -> int:
     if isinstance(request, Read):
         return 1 + len(request.unread.delivery.body) // _MESSAGE_BYTES
     return 1 + len(request.submission.messages) if isinstance(request, Keep) else 1

@@ -9,7 +9,7 @@ from receiver.errors import StorageUnavailable
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.deliveries import TrimRefused
 from receiver.writer.counters import Counters
-from receiver.writer.wire import Replies, pack
+from receiver.writer.wire import Replies, Result, pack
 from tests.harness import ship24
 from tests.harness.service import DEADLINE_SECONDS
 from tests.harness.store import submission
@@ -66,7 +66,7 @@ async def _take_reply(replies: Replies) -> Counters:
     writer_client = WriterClient(10, _FOR_EVER, lambda: None, counters)
     await writer_client.open(ours)
     order = asyncio.create_task(writer_client.do(TrimRefused()))
-    theirs.sendall(b"".join(pack(replies)))
+    theirs.sendall(b"".join([*pack(replies), *pack(Result(1, None))]))
     await asyncio.wait_for(order, DEADLINE_SECONDS)
     await writer_client.close()
     theirs.close()
@@ -74,5 +74,5 @@ async def _take_reply(replies: Replies) -> Counters:
 
 
 def test_the_log_lines_that_the_writing_process_has_dropped_are_known_here() -> None:
-    replies = Replies(healthy=True, replies=[(1, None)], lines_dropped=3)
+    replies = Replies(healthy=True, answers=[], lines_dropped=3)
     assert asyncio.run(_take_reply(replies)).writer_lines_dropped == 3

@@ -12,18 +12,21 @@ from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, 
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
 from receiver.storage.replay import ReplayOptions
 from receiver.writer.commands.deliveries import CountUnrecorded, Replay, TrimRefused
-from receiver.writer.wire import Execute, Keep, Read, Replies, Unpacker, pack
+from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
 MESSAGE = Message(0, b"{}", "x", "m", "t", snapshot=Snapshot("AB", None, None, "{}"), events=(EVENT,))
-TALK: list[Keep | Read | Execute | Replies] = [
+TALK: list[Request | Replies | Result] = [
     Keep(1, Submission(DELIVERY, (MESSAGE,))),
     Execute(2, TrimRefused()),
     Keep(3, Submission(DELIVERY._replace(body=b"x" * 1000))),
     Execute(4, CountUnrecorded({("ship24", "failed", "busy"): 3}, 60_000_000)),
-    Replies(healthy=True, replies=[(1, Answer(200, b"{}", ((b"a", b"b"),))), (2, 7)]),
-    Replies(healthy=False, replies=[], lines_dropped=3),
+    Replies(
+        healthy=True, answers=[(1, Answer(200, b"{}", ((b"a", b"b"),)))], batch=Batch(1, 0.5, {("ship24", "applied"): 2}, {})
+    ),
+    Result(2, 7),
+    Replies(healthy=False, answers=[], batch=Batch(1, 0.5, {("ship24", "applied"): 2}, {"shiipp": 1}), lines_dropped=3),
     Read(5, Unread(DELIVERY, ("gzip",))),
 ]
 STREAM = b"".join(piece for message in TALK for piece in pack(message))
@@ -65,7 +68,7 @@ def test_records_arrive_with_their_classes() -> None:
     (message,) = keep.submission.messages
     assert [type(record) for record in (keep, keep.submission, keep.submission.delivery)] == [Keep, Submission, Delivery]
     assert [type(record) for record in (message, message.snapshot, *message.events)] == [Message, Snapshot, Event]
-    assert [type(record) for record in (do, replies, replies.replies[0][1])] == [Execute, Replies, Answer]
+    assert [type(record) for record in (do, replies, replies.answers[0][1])] == [Execute, Replies, Answer]
 
 
 def test_a_message_without_a_snapshot_arrives_without_one() -> None:
@@ -73,10 +76,17 @@ def test_a_message_without_a_snapshot_arrives_without_one() -> None:
     assert receive(Unpacker(), *pack(bare)) == [bare]
 
 
+@pytest.mark.parametrize("event", [EVENT._replace(status="\ud83d"), EVENT._replace(order=2**70)], ids=["surrogate", "integer"])
+def test_what_no_packed_message_can_hold_arrives_too(event: Event) -> None:
+    odd = Keep(1, Submission(DELIVERY, (MESSAGE._replace(events=(event,)),)))
+    assert receive(Unpacker(), *pack(odd)) == [odd]
+
+
 @pytest.mark.parametrize("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
 def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None:
-    ((number, arrived),) = receive(Unpacker(), *pack(Replies(healthy=False, replies=[(9, error)])))[0].replies
-    assert (number, type(arrived), arrived.message) == (9, type(error), error.message)
+    (result, keep) = receive(Unpacker(), *pack(Result(9, error)), *pack(Keep(9, Submission(DELIVERY, error=error))))
+    for arrived in (result.value, keep.submission.error):
+        assert (type(arrived), arrived.message) == (type(error), error.message)
 
 
 @pytest.mark.parametrize("message", [lambda unread: Read(5, unread), lambda unread: Execute(6, Replay(unread, ReplayOptions(1)))])
