@@ -17,8 +17,8 @@ from receiver.storage.tables.ledger import (
     RepeatedMessageTable,
     SearchTermTable,
     TrackerTable,
-    table_of,
 )
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
 
 _COMPARED = (

@@ -12,15 +12,8 @@ from receiver.domain.identities import remember
 from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
 from receiver.domain.tracker_state import advance, keep_change
 from receiver.storage.statements import chunks
-from receiver.storage.tables.ledger import (
-    EventTable,
-    MessageTable,
-    QuarantineTable,
-    RepeatedMessageTable,
-    Table,
-    TrackerTable,
-    table_of,
-)
+from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, RepeatedMessageTable, TrackerTable
+from receiver.storage.tables.metadata import Table, table_of
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
 
 _K = TypeVar("_K")

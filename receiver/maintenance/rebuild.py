@@ -32,9 +32,8 @@ from receiver.storage.tables.ledger import (
     RepeatedMessageTable,
     SearchTermTable,
     TrackerTable,
-    table_of,
 )
-from receiver.storage.tables.metadata import METADATA
+from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.storage.tables.operations import AuditTable, ProcessTable, TableVersionTable
 from receiver.storage.tables.outbox import DeadTable, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable

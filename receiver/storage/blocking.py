@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, select, tuple_, update
 
 from receiver.storage.notifications import note_changes
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, IS_OF_TRACKER, IS_ROW, DispatchTable, first_move, row_keys
 
 _LOOKED_AT = 2_000

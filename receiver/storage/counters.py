@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete
 
 from receiver.domain.records import OUTCOMES
 from receiver.domain.rows import DeliveryRow
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
 
 MINUTE_SECONDS = 60

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, insert, select
 
 from receiver.storage.database import Database
-from receiver.storage.tables.ledger import DeliveryTable, table_of
-from receiver.storage.tables.operations import CustomerImportTable, CustomerTable
+from receiver.storage.tables.customers import CustomerImportTable, CustomerTable
+from receiver.storage.tables.ledger import DeliveryTable
+from receiver.storage.tables.metadata import table_of
 
 _PAGE = 1000
 

@@ -25,8 +25,8 @@ from receiver.storage.tables.ledger import (
     QuarantineTable,
     RepeatedMessageTable,
     TrackerTable,
-    table_of,
 )
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DeadTable, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED
 

@@ -26,8 +26,8 @@ from receiver.storage.tables.ledger import (
     RepeatedMessageTable,
     SearchTermTable,
     TrackerTable,
-    table_of,
 )
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 

@@ -30,7 +30,7 @@ from receiver.storage.blocking import unblock
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes
 from receiver.storage.statements import Lookup
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import (
     BLOCKED,
     IS_ROW,

@@ -9,7 +9,7 @@ from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes
 from receiver.domain.rows import ProcessRow
 from receiver.domain.storable import make_storable
 from receiver.storage.database import Database
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import ProcessTable
 
 KEPT_MICROS = 3600 * 1_000_000

@@ -21,7 +21,8 @@ from receiver.errors import NotFound, Underway, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.stored_deliveries import PRUNED, fingerprint
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable, table_of
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable
+from receiver.storage.tables.metadata import table_of
 
 _FORCED = "force"
 ACTION = "replay"

@@ -9,52 +9,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    CursorResult,
-    Text,
-    and_,
-    delete,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-    update,
-)
-from sqlmodel import Field
+from sqlalchemy import ColumnElement, Connection, CursorResult, and_, delete, func, literal, or_, select, true, update
 
 from receiver.clock import first_id
 from receiver.domain.retention import KINDS, PruneBatch, Removed, units_of
 from receiver.errors import Underway
 from receiver.storage.database import Database
 from receiver.storage.stranded import find_stranded, prune_stranded
-from receiver.storage.tables.ledger import (
-    NOT_ACCEPTED,
-    BodyTable,
-    DeliveryTable,
-    QuarantineTable,
-    Table,
-    is_without_content,
-    key,
-    table_of,
-)
+from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, is_without_content
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DeadTable, DispatchTable
+from receiver.storage.tables.retention import PruningTable
 
 LEASE_MICROS = 60_000_000
-
-
-class PruningTable(Table, table=True):
-    """How far each kind was pruned (`reached`, an id; empty: not at all), and who is at it."""
-
-    __tablename__ = "prunings"
-
-    kind: str = key()
-    claim: str | None = Field(sa_type=Text)
-    leased_until: int = Field(sa_type=BigInteger)
-    reached: str = Field(sa_type=Text)
 
 
 class _PruneRule(NamedTuple):

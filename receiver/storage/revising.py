@@ -7,7 +7,8 @@ from sqlalchemy import Connection, bindparam, select, tuple_, update
 
 from receiver.domain.rows import EventRow, MessageRow
 from receiver.domain.timelines import Identity, Key, Timelines, Version
-from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, table_of
+from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED
 
 _T = TypeVar("_T")

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from receiver.domain.rows import SessionRow
 from receiver.storage.database import Database
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import SessionTable
 
 MAX_SESSIONS = 100

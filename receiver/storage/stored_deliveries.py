@@ -10,7 +10,8 @@ from receiver.domain.rows import DeliveryRow
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import is_keepable
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable
+from receiver.storage.tables.metadata import table_of
 
 PRUNED = "The body of this call is no longer kept, so there is nothing to decide again."
 _NEVER_KEPT = "Nothing of this call was kept that could be decided: it was not let in, or not stored."

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from receiver.domain.retention import PruneBatch
 from receiver.storage.blocking import unblock
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.tables.outbox import IS_ROW, DispatchTable, StoppedTable, row_keys
 

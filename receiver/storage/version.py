@@ -12,7 +12,7 @@ from receiver import __version__
 from receiver.errors import NoDatabase, SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
 from receiver.storage.missing import explain_replaced
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import TableVersionTable
 
 VERSION = "0015"

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import and_, case, literal, select
 
 from receiver.domain.changes import SHIPMENT_MOVES
-from receiver.storage.tables.ledger import EventTable, MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import EventTable, MessageTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DispatchTable
 from receiver.storage.tables.revisions import ChangeTable, ShipmentChangeTable
 

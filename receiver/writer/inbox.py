@@ -18,7 +18,8 @@ from receiver.domain.storable import make_storable
 from receiver.errors import ReadingFailed, ReceiverError, name_error
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, table_of
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable
+from receiver.storage.tables.metadata import table_of
 from receiver.writer.commands.operators import NoteTokenUses
 from receiver.writer.executor import CommandExecutor
 

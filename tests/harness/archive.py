@@ -8,7 +8,7 @@ from sqlalchemy import Table, insert
 
 from receiver.storage.database import Database
 from receiver.storage.queries import ResultPage
-from receiver.storage.tables.ledger import METADATA
+from receiver.storage.tables.metadata import METADATA
 from tests.harness.storage import make_tables
 
 _MAX_PAGES = 1000

@@ -5,9 +5,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from receiver.storage import outbox  # noqa: F401  their tables belong to the metadata
 from receiver.storage.database import Database
-from receiver.storage.tables.ledger import METADATA
+from receiver.storage.tables.metadata import METADATA
 from tests.harness.service import read_rows
 
 BACKGROUND_TABLES = frozenset({"alarms", "prunings", "tallies", "token_uses"})

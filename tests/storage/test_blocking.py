@@ -7,7 +7,7 @@ import pytest
 from receiver.domain.rows import DispatchRow
 from receiver.storage.blocking import OrphanSearch
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.writer.commands.deliveries import Tidy
 from tests.harness.storage import make_tables

@@ -25,7 +25,8 @@ from receiver.sources import NAMES, ship24
 from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
-from receiver.storage.tables.ledger import QuarantineTable, table_of
+from receiver.storage.tables.ledger import QuarantineTable
+from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.store import NOW, delivery, opened

@@ -11,7 +11,7 @@ from receiver.domain.rows import DispatchRow
 from receiver.storage.database import Database
 from receiver.storage.outbox import Exchanged, Outbox, Outcome
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.transactions import Transactions
 from tests.harness.storage import make_tables

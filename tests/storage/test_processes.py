@@ -23,7 +23,7 @@ from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import RelayState
 from receiver.storage.database import Database
 from receiver.storage.processes import KEPT_MICROS, note_processes, read_processes, remove_process
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, R, WriterCommand

@@ -6,7 +6,8 @@ from receiver.domain.rows import MessageRow
 from receiver.maintenance.pruned import read_history
 from receiver.storage.database import Database
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import MessageTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.transactions import Transactions
 from tests.harness.storage import make_tables
 

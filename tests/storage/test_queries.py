@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.tables.ledger import EventTable, SearchTermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import EventTable, SearchTermTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.ship24 import event, single
 from tests.harness.store import opened

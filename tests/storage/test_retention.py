@@ -37,7 +37,7 @@ from receiver.settings import load
 from receiver.sources import intake, make_sources
 from receiver.storage import queries
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DeadTable
 from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from receiver.writer.executor import R, WriterCommand

@@ -18,7 +18,8 @@ from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import is_next
 from receiver.storage.statements import Insert, Lookup
-from receiver.storage.tables.ledger import MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import MessageTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.transactions import Transactions
 from tests.harness import ship24
 from tests.harness.service import read_rows, wait_until

@@ -11,7 +11,7 @@ from receiver.domain.rows import DispatchRow, ProcessRow
 from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.writer.commands.changes import ResumeTarget, StopTarget
 from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning

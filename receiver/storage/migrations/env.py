@@ -7,8 +7,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import insert, inspect
 
 from receiver import __version__, clock
-from receiver.storage.tables.ledger import table_of
-from receiver.storage.tables.metadata import METADATA
+from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.storage.tables.operations import TableVersionTable
 
 

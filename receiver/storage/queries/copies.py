@@ -7,7 +7,8 @@ from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import public
-from receiver.storage.tables.ledger import WITHOUT_EVENTS, MessageTable, RepeatedMessageTable, table_of
+from receiver.storage.tables.ledger import WITHOUT_EVENTS, MessageTable, RepeatedMessageTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 500

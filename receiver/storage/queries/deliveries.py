@@ -22,8 +22,8 @@ from receiver.storage.tables.ledger import (
     MessageTable,
     RepeatedMessageTable,
     SearchTermTable,
-    table_of,
 )
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED
 
 _MAX_MESSAGES = 2000  # of one parcel, the last ones

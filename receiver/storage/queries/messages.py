@@ -15,8 +15,8 @@ from receiver.storage.tables.ledger import (
     QuarantineTable,
     RepeatedMessageTable,
     TrackerTable,
-    table_of,
 )
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 200

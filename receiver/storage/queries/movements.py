@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
-from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable, table_of
+from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.tables.metadata import table_of
 
 
 class _Group(NamedTuple):

@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextC
 
 from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
-from receiver.storage.tables.ledger import SearchTermTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import SearchTermTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 
 _SEEN_TERMS = 1000  # what one page looks at when there are other filters; without, as many as fill it
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")

@@ -9,7 +9,8 @@ from receiver.clock import first_id
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, public, read_newest
-from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable, table_of
+from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 
 MAX_UNDECIDABLE = 1000

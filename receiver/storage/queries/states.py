@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, or_, select
 
-from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable, table_of
+from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.tables.metadata import table_of
 
 FINAL_MILESTONES = ("delivered", "completed")
 """Where nothing more is expected: Ship24's parcels, Shiipp's manifests (domain vocabularies of the two)."""

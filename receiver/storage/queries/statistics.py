@@ -9,7 +9,8 @@ from receiver.clock import first_id, iso
 from receiver.domain.occurrence import rank
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
-from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
 
 _SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken

@@ -14,7 +14,7 @@ from receiver.storage.database import Database
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.pages import ResultPage, is_keepable, public, read_cursor, write_cursor
 from receiver.storage.stranded import list_names
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 
 MAX_COUNTED = 10_000

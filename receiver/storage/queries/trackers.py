@@ -14,7 +14,8 @@ from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.pages import ResultPage, in_range, is_keepable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
-from receiver.storage.tables.ledger import LinkTable, TrackerTable, table_of
+from receiver.storage.tables.ledger import LinkTable, TrackerTable
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
 
 MAX_EVENTS = 1000

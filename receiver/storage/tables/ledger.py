@@ -4,19 +4,10 @@ Moments of our own are microseconds since 1970, UTC (`clock.from_micros`). A cou
 Every key is made by the sender or by us, never by the database, so that nothing has to be asked or counted centrally.
 """
 
-from typing import Any
+from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, Text, and_, text
+from sqlmodel import Field
 
-import sqlalchemy
-from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, MetaData, Text, and_, text
-from sqlmodel import Field, SQLModel
-
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
+from receiver.storage.tables.metadata import Table, key, table_of
 
 NOT_ACCEPTED = text("outcome <> 'accepted'")
 """The condition of a partial index; SQLite uses that only where a query has the same words."""
@@ -28,17 +19,6 @@ WITHOUT_EVENTS = text("outcome NOT IN ('applied', 'stale')")
 
 MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
 """The trackers of which the sender's own view is another than that of their newest event; a partial index has them alone."""
-
-
-class Table(SQLModel):
-    """The root of our tables, with their own metadata."""
-
-    metadata = METADATA
-
-
-def key() -> Any:
-    """Return a column of the primary key."""
-    return Field(primary_key=True, sa_type=Text)
 
 
 class DeliveryTable(Table, table=True):
@@ -260,8 +240,3 @@ def is_without_content() -> ColumnElement[bool]:
     """Return what is so of refused and failed calls without content. Where our own code failed (500), the bytes are kept."""
     deliveries = table_of(DeliveryTable)
     return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)
-
-
-def table_of(model: type[Table]) -> sqlalchemy.Table:
-    """Return the Core table behind a model, for statements of the hot path."""
-    return METADATA.tables[str(model.__tablename__)]

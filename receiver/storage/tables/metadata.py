@@ -1,9 +1,30 @@
-"""All tables. Take METADATA from here where every table is needed: a module of tables that nobody imports is not in it."""
+"""The metadata of all tables, and what their classes are built from."""
 
-from receiver.storage import retention
-from receiver.storage.tables import ledger, operations, outbox, revisions
+from typing import Any
 
-MODULES = (ledger, revisions, outbox, operations, retention)
-"""Where tables are defined."""
+import sqlalchemy
+from sqlalchemy import MetaData, Text
+from sqlmodel import Field, SQLModel
 
-METADATA = ledger.METADATA
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Table(SQLModel):
+    """The base of our tables, with their own metadata."""
+
+    metadata = METADATA
+
+
+def key() -> Any:
+    """Return a text column of the primary key."""
+    return Field(primary_key=True, sa_type=Text)
+
+
+def table_of(model: type[Table]) -> sqlalchemy.Table:
+    """Return the SQLAlchemy Core table behind a model."""
+    return METADATA.tables[str(model.__tablename__)]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Index, ScalarSelect, Select, Text, and_, bindparam, select, text
 from sqlmodel import Field
 
-from receiver.storage.tables.ledger import Table, key, table_of
+from receiver.storage.tables.metadata import Table, key, table_of
 
 BLOCKED = 1 << 62
 """`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""

@@ -1,13 +1,14 @@
 """The tables of versions of events that do not stand, and of changes that no event tells."""
 
-from sqlalchemy import BigInteger, Column, Subquery, Table, Text, literal, select
+import sqlalchemy
+from sqlalchemy import BigInteger, Column, Subquery, Text, literal, select
 from sqlmodel import Field
 
-from receiver.storage.tables import ledger
-from receiver.storage.tables.ledger import METADATA, EventTable, key, table_of
+from receiver.storage.tables.ledger import EventTable
+from receiver.storage.tables.metadata import METADATA, Table, key, table_of
 
 
-class ChangeTable(ledger.Table, table=True):
+class ChangeTable(Table, table=True):
     """The changes that the rows of their events do not tell (`rows.ChangeRow`): a target may still wait for them."""
 
     __tablename__ = "kept_changes"
@@ -31,7 +32,7 @@ class ChangeTable(ledger.Table, table=True):
     shipment_milestone: str | None = Field(sa_type=Text)
 
 
-class ShipmentChangeTable(ledger.Table, table=True):
+class ShipmentChangeTable(Table, table=True):
     """The changes of senders' own milestones that targets want (`rows.ShipmentChangeRow`)."""
 
     __tablename__ = "shipment_changes"
@@ -57,7 +58,7 @@ class ShipmentChangeTable(ledger.Table, table=True):
 
 _VERSION_KEY = ("source", "tracker_id", "event_id", "message_id", "digest")
 
-SUPERSEDED = Table(
+SUPERSEDED = sqlalchemy.Table(
     "superseded_events",
     METADATA,
     *(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, update
 
 from receiver.domain.storable import MAX_KEY_CHARACTERS, make_storable
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import AlarmTable
 from receiver.writer.executor import CommandExecutor, TransactionCommand
 

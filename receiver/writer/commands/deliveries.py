@@ -12,8 +12,8 @@ from receiver.errors import ReceiverError
 from receiver.storage.counters import Counts, trim_tallies, write_tallies
 from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.sessions import trim_sessions
-from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content, table_of
-from receiver.storage.tables.metadata import METADATA
+from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content
+from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
 
 MAX_REFUSED = 10_000

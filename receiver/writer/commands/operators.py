@@ -11,7 +11,7 @@ from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
 from receiver.storage.customers import replace_list
 from receiver.storage.sessions import begin_session, end_session
-from receiver.storage.tables.ledger import table_of
+from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AuditTable, SetupWindowTable, TokenUseTable
 from receiver.writer.executor import CommandExecutor, R, TransactionCommand
 
