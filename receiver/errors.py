@@ -155,7 +155,7 @@ class ReadingFailed(ReceiverError):
         self.cause = cause
 
 
-class Underway(ReceiverError):
+class AlreadyRunning(ReceiverError):
     """Somebody else is doing this just now."""
 
     status = 409
@@ -169,7 +169,7 @@ class TargetInUse(ReceiverError):
     code = "target_in_use"
 
 
-class CallerGone(ReceiverError):
+class ClientGone(ReceiverError):
     """The caller hung up before it had our whole answer; the status is only for the record."""
 
     status = 499

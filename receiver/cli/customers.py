@@ -15,7 +15,7 @@ from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
 from receiver.settings import load
 from receiver.settings.files import read_named_file
-from receiver.storage.customers import last_syncs, latest_list, read_page
+from receiver.storage.customers import last_syncs, latest_customer_list, read_customer_page
 from receiver.storage.database import Database
 from receiver.writer.commands.operators import ReplaceCustomers
 
@@ -84,17 +84,17 @@ def list_customers(*, syncs: bool, as_json: bool) -> None:
 
 
 def _read_all(database: Database) -> Iterator[tuple[str, str]]:
-    latest = latest_list(database)
+    latest = latest_customer_list(database)
     if latest is None:
         raise NotFound("No customer list was imported yet. Run `receiver customers import FILE` first.")
-    page = read_page(database, latest.id, "")
+    page = read_customer_page(database, latest.id, "")
     while page:
         yield from page
-        page = read_page(database, latest.id, page[-1][0])
+        page = read_customer_page(database, latest.id, page[-1][0])
 
 
 def _show_syncs(database: Database, *, as_json: bool) -> None:
-    latest = latest_list(database)
+    latest = latest_customer_list(database)
     found: list[dict[str, Any]] = [{**row, "received_at": clock.iso(row["received_at"])} for row in last_syncs(database, _SYNCS)]
     served: dict[str, Any] | None = (
         None if latest is None else {"customers": latest.customers, "imported_at": clock.iso(latest.imported_at)}

@@ -25,7 +25,7 @@ from receiver.cli.output import (
 )
 from receiver.cli.remote import reading
 from receiver.cli.replay import replay
-from receiver.domain.records import OUTCOMES
+from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
 from receiver.monitoring.explain import explain_delivery
 from receiver.settings import Settings, load

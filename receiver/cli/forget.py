@@ -9,7 +9,7 @@ from receiver.cli.confirming import confirm
 from receiver.cli.options import Text, as_json
 from receiver.cli.output import show_json, show_pairs
 from receiver.cli.remote import audit_entry, post, reading, writing
-from receiver.domain.erasure import Forgotten
+from receiver.domain.erasure import ErasureCounts
 from receiver.domain.trimming import trim
 from receiver.errors import NotFound, WriterTaken
 from receiver.settings import Settings, load
@@ -84,9 +84,9 @@ def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
 
 
-def _forget_here(settings: Settings, executor: CommandExecutor, source: str, tracker_id: str) -> Forgotten:
+def _forget_here(settings: Settings, executor: CommandExecutor, source: str, tracker_id: str) -> ErasureCounts:
     splits = {each.kind: each.split for each in settings.sources() if each.name == source}
-    done = Forgotten()
+    done = ErasureCounts()
     with reading(settings) as database:
         trail = follow_trail(database, source, tracker_id)
         entry = audit_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)

@@ -7,7 +7,7 @@ from receiver.cli.remote import base_url
 from receiver.errors import DatabaseLost, NoDatabase, StorageUnavailable
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
-from receiver.storage.missing import restore
+from receiver.storage.missing import explain_restore
 
 _SECONDS = 2.0
 _CHECKS = ("database", "schema")
@@ -19,7 +19,7 @@ def explain_no_database(error: NoDatabase, settings: Settings | None = None) -> 
     if not _has_lost_database(settings):
         return error
     database = Database(settings.database_url)
-    advice = f"Restore a copy to {database}." if database.path is None else restore(database.path)
+    advice = f"Restore a copy to {database}." if database.path is None else explain_restore(database.path)
     return DatabaseLost(f"The service at {base_url(settings)} runs, but {database} is gone. {advice}")
 
 

@@ -9,7 +9,7 @@ from receiver import clock
 from receiver.cli.options import WindowParam, as_json, paged, read_span
 from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli.remote import reading
-from receiver.domain.records import OUTCOMES
+from receiver.domain.verdicts import OUTCOMES
 from receiver.sources import NAMES
 from receiver.storage import queries
 

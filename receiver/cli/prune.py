@@ -11,7 +11,7 @@ from receiver import clock
 from receiver.cli.options import as_json
 from receiver.cli.output import show_json, show_table
 from receiver.cli.remote import audit_entry, post, reading, writing
-from receiver.domain.retention import Periods, Removed, Run
+from receiver.domain.retention import PruneRun, Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
@@ -60,7 +60,9 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
         _show(before, removed, after)
 
 
-def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) -> tuple[dict[str, Any], dict[str, Removed]]:
+def _count(
+    settings: Settings, periods: RetentionPeriods | None, running: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Removed]]:
     """Return sizes and rows, and what would go by these periods."""
     with reading(settings) as database:
         edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
@@ -73,7 +75,7 @@ def _count(settings: Settings, periods: Periods | None, running: Sequence[str]) 
 
 
 def _prune(
-    settings: Settings, periods: Periods, running: Sequence[str], bodies_days: int | None, rows: int
+    settings: Settings, periods: RetentionPeriods, running: Sequence[str], bodies_days: int | None, rows: int
 ) -> dict[str, Removed]:
     """Prune here, or have the service that holds the database do it; show how it goes."""
     alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
@@ -97,15 +99,15 @@ def _add_up(steps: Iterator[dict[str, Removed]], rows: int) -> dict[str, Removed
 
 
 def _prune_here(
-    executor: CommandExecutor, periods: Periods, running: Sequence[str], *, alone: bool
+    executor: CommandExecutor, periods: RetentionPeriods, running: Sequence[str], *, alone: bool
 ) -> Iterator[dict[str, Removed]]:
     now = clock.now()
     mark = clock.new_id(now)
     entry = audit_entry(now, "prune", "database", periods.describe())
     executor.do(Audited(entry, ClaimPruning(mark, clock.to_micros(now))))
     try:
-        run = Run(periods.edges(clock.to_micros(now)), running)
-        while (order := run.next_order()) is not None:
+        run = PruneRun(periods.edges(clock.to_micros(now)), running)
+        while (order := run.next_step()) is not None:
             done = executor.do(Prune(mark, clock.to_micros(clock.now()), order))
             pause = run.note(done)
             yield {order.kind: Removed(done.rows, done.content_bytes)}

@@ -10,14 +10,14 @@ import orjson
 
 from receiver import clock
 from receiver.cli.remote import ask_service, audit_entry, refused
-from receiver.errors import NotFound, ReceiverError, Underway, UnexpectedShape, WriterTaken
+from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, WriterTaken
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
 from receiver.sources.intake import take_again
 from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
-from receiver.storage.stored_deliveries import fingerprint, read_kept
+from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.operators import Audited
@@ -69,13 +69,13 @@ class _Here:
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
         now = clock.now()
         try:
-            delivery = read_kept(self._database, delivery_id)
+            delivery = read_delivery(self._database, delivery_id)
             submission = take_again(self._sources, delivery)
             order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
             entry = audit_entry(now, ACTION, delivery_id, order.detail)
             command = Replay(submission, order)
             replayed = self._executor.do(command if dry_run else Audited(entry, command))
-        except (UnexpectedShape, Underway) as error:
+        except (UnexpectedShape, AlreadyRunning) as error:
             raise LeftOut(error.message) from None
         return {**replayed.as_json(), "dry_run": dry_run, "force": force}
 

@@ -18,16 +18,16 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-STORM = 5 * MINUTE
+REFUSED_WINDOW = 5 * MINUTE
 """In this span refused calls are counted; verdicts in the last hour."""
 
-STORM_CODES = frozenset({"unauthorized", "address_not_allowed"})
+REFUSED_CODES = frozenset({"unauthorized", "address_not_allowed"})
 """The refusals that make a storm: 401 and 403."""
 
-LEARNED_FROM = 14 * DAY
+LEARNING_WINDOW = 14 * DAY
 """From this span the usual pauses of a source are learned: a weekend lies whole in it, whenever it is asked."""
 
-RELAY_LOST = 5 * MINUTE
+RELAY_GRACE = 5 * MINUTE
 """For so long no relay may run, and processes may know different targets, before it is an alarm: a restart takes less."""
 
 _LEARNED_AFTER = 8 * DAY  # before a week has come round, a source that rests at weekends would be called silent on its first one
@@ -47,7 +47,7 @@ _MEANS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AlarmThresholds:
     """The thresholds, as set by the operator.
 
     `silence_hours` has the sources that are watched for silence: None means a learned time. `token_ends` are pairs of subject
@@ -86,7 +86,7 @@ class Disk(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AlarmFacts:
     """What was read. `started_at` is since when this process serves; `disk` is None where it is a database server's; `oldest_due`
     has for each target with waiting changes when the oldest of them first became due; `running` are all processes that run.
     """
@@ -98,7 +98,7 @@ class Facts:
     running: Processes = field(default_factory=Processes)
 
 
-class Key(NamedTuple):
+class AlarmKey(NamedTuple):
     """One thing that is watched: a fixed word, and what it is about (a source, a token, the database)."""
 
     name: str
@@ -113,12 +113,12 @@ class Alarm(NamedTuple):
     message: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AlarmKey:
         """Return what names it; there is one alarm at a time for each."""
-        return Key(self.name, self.subject)
+        return AlarmKey(self.name, self.subject)
 
 
-def judge(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> list[Alarm]:
+def find_alarms(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]) -> list[Alarm]:
     """Return the alarms that should be on now, sorted; `on` are those that are."""
     return sorted(Alarm(*key, f"{finding}: {_MEANS[key.name]}.") for key, finding in _find(facts, rules, now, on))
 
@@ -131,29 +131,29 @@ def learn_gap(hours: Iterable[int], now: int) -> int | None:
     return max((later - earlier for earlier, later in pairwise(begun)), default=HOUR)
 
 
-def _find(facts: Facts, rules: Rules, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     for source, traffic in facts.traffic.items():
-        silence = Key("silence", source)
+        silence = AlarmKey("silence", source)
         if source in rules.silence_hours:
             yield from _find_silence(silence, traffic, rules.silence_hours[source], facts.started_at, now, is_on=silence in on)
-        yield from _find_storm(Key("refused", source), traffic, rules.refused, on)
-        yield from _find_quarantine(Key("quarantine", source), traffic, rules.quarantined, on)
-        yield from _find_undecidable(Key("undecidable", source), traffic)
-        yield from _find_stale(Key("stale", source), traffic, rules.stale_percent, on)
+        yield from _find_refused(AlarmKey("refused", source), traffic, rules.refused, on)
+        yield from _find_quarantine(AlarmKey("quarantine", source), traffic, rules.quarantined, on)
+        yield from _find_undecidable(AlarmKey("undecidable", source), traffic)
+        yield from _find_stale(AlarmKey("stale", source), traffic, rules.stale_percent, on)
     if facts.disk is not None:
-        yield from _find_disk(Key("disk", "database"), facts.disk, rules.disk_percent, on)
+        yield from _find_disk(AlarmKey("disk", "database"), facts.disk, rules.disk_percent, on)
     for target, oldest_due_at in facts.oldest_due.items():
-        yield from _find_target(Key("target", target), oldest_due_at, rules.target_minutes, now, on)
+        yield from _find_target(AlarmKey("target", target), oldest_due_at, rules.target_minutes, now, on)
     if rules.target_minutes:
-        yield from _find_lost_relay(Key("relay", ""), facts, round(rules.target_minutes * MINUTE), now, on)
+        yield from _find_lost_relay(AlarmKey("relay", ""), facts, round(rules.target_minutes * MINUTE), now, on)
         yield from _find_differing_settings(facts.running, now, on)
     for subject, ends in rules.token_ends:
-        yield from _find_token(Key("token", subject), ends, rules.token_days, from_micros(now).date())
+        yield from _find_token(AlarmKey("token", subject), ends, rules.token_days, from_micros(now).date())
 
 
 def _find_silence(
-    key: Key, traffic: Traffic, hours: float | None, started_at: int, now: int, *, is_on: bool
-) -> Iterator[tuple[Key, str]]:
+    key: AlarmKey, traffic: Traffic, hours: float | None, started_at: int, now: int, *, is_on: bool
+) -> Iterator[tuple[AlarmKey, str]]:
     """A source that never called counts from the start of the service; one that is known to be silent stays so until it calls.
 
     In the first hour after a start nothing new is said: while the service was down, nobody could call it.
@@ -180,25 +180,25 @@ def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int
     return HOUR if is_on else None  # what was learned is forgotten by and by; the alarm still ends with the next call
 
 
-def _find_storm(key: Key, traffic: Traffic, limit: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_refused(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     if _reaches(traffic.refused, limit, is_on=key in on):
         wrong = "with a wrong token or from an address that is not listed"
         yield key, f"{traffic.refused:,} calls to {key.subject} in the last 5 minutes {wrong} (limit {limit:,})"
 
 
-def _find_quarantine(key: Key, traffic: Traffic, limit: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_quarantine(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     if _reaches(traffic.quarantined, limit, is_on=key in on):
         yield key, f"{traffic.quarantined:,} messages of {key.subject} went to quarantine in the last hour (limit {limit:,})"
 
 
-def _find_undecidable(key: Key, traffic: Traffic) -> Iterator[tuple[Key, str]]:
+def _find_undecidable(key: AlarmKey, traffic: Traffic) -> Iterator[tuple[AlarmKey, str]]:
     """The first one counts: it is a fault of this service."""
     if traffic.undecidable:
         failed = f"{traffic.undecidable:,} of the messages and deliveries of {key.subject}"
         yield key, f"This service failed on {failed} in the last 24 hours"
 
 
-def _find_stale(key: Key, traffic: Traffic, limit: float, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_stale(key: AlarmKey, traffic: Traffic, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     messages = traffic.applied + traffic.stale
     share = 100 * traffic.stale / messages if messages else 0.0
     is_on = key in on
@@ -206,7 +206,7 @@ def _find_stale(key: Key, traffic: Traffic, limit: float, on: Set[Key]) -> Itera
         yield key, f"{share:.0f} % of {messages:,} messages of {key.subject} in the last hour were stale (limit {limit:g} %)"
 
 
-def _find_disk(key: Key, disk: Disk, limit: float, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     """Free room runs the other way: an alarm that is on ends at half as much again, or half way to an empty disk."""
     free = 100 * disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
     if free < (min(1.5 * limit, (limit + 100) / 2) if key in on else limit):
@@ -214,28 +214,28 @@ def _find_disk(key: Key, disk: Disk, limit: float, on: Set[Key]) -> Iterator[tup
         yield key, f"{free:.1f} % of the disk under the database is free ({room}, limit {limit:g} %)"
 
 
-def _find_target(key: Key, oldest_due_at: int, limit: float, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_target(key: AlarmKey, oldest_due_at: int, limit: float, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     if _reaches((now - oldest_due_at) / MINUTE, limit, is_on=key in on):
         yield key, f"Changes for {key.subject} have been waiting since {_minute(oldest_due_at)} (limit {limit:g} minutes)"
 
 
-def _find_lost_relay(key: Key, facts: Facts, limit: int, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_lost_relay(key: AlarmKey, facts: AlarmFacts, limit: int, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     """Changes wait that a receiver makes, and no relay runs. In the first minutes after a start nothing new is said."""
-    wanted = facts.running.received_targets() if facts.running.receivers else facts.oldest_due.keys() if key in on else ()
+    wanted = facts.running.receiver_targets() if facts.running.receivers else facts.oldest_due.keys() if key in on else ()
     waiting_since = min((at for name, at in facts.oldest_due.items() if name in wanted), default=None)
     if facts.running.relays or waiting_since is None:
         return
-    if key in on or now - max(waiting_since, facts.started_at) >= min(limit, RELAY_LOST):
+    if key in on or now - max(waiting_since, facts.started_at) >= min(limit, RELAY_GRACE):
         yield key, f"Changes have been waiting since {_minute(waiting_since)}, and no relay is running to deliver them"
 
 
-def _find_differing_settings(running: Processes, now: int, on: Set[Key]) -> Iterator[tuple[Key, str]]:
+def _find_differing_settings(running: Processes, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     known = {key.subject for key in on if key.name == "settings"}
-    for target, finding in find_mismatches(running, known, now - RELAY_LOST).items():
-        yield Key("settings", target), f"{finding[0].upper()}{finding[1:]}"
+    for target, finding in find_mismatches(running, known, now - RELAY_GRACE).items():
+        yield AlarmKey("settings", target), f"{finding[0].upper()}{finding[1:]}"
 
 
-def _find_token(key: Key, ends: date, days: int, today: date) -> Iterator[tuple[Key, str]]:
+def _find_token(key: AlarmKey, ends: date, days: int, today: date) -> Iterator[tuple[AlarmKey, str]]:
     if (ends - today).days <= days:
         source, _, name = key.subject.partition(":")
         yield key, f"The token {name} of {source} ends on {ends.isoformat()}"

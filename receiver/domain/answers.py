@@ -9,15 +9,16 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.records import OUTCOMES, Answer, Receipt
+from receiver.domain.records import Answer, Receipt
 from receiver.domain.storable import make_storable
+from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import ReceiverError
 
 MAX_SHOWN = 100
 """Messages named in an answer; the counts are always whole."""
 
 
-def count(receipt: Receipt) -> dict[str, int]:
+def count_outcomes(receipt: Receipt) -> dict[str, int]:
     """Return how many messages had each outcome."""
     counts = dict.fromkeys(OUTCOMES, 0)
     for _, verdict in receipt.messages:

@@ -9,19 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from receiver.clock import from_micros, iso, new_id, to_micros
-from receiver.domain.identities import Identities, better, make_message_row, rank
-from receiver.domain.occurrence import Moment, Occurrence, is_implausible, read_occurrence
-from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot, Verdict
+from receiver.domain.batch_messages import BatchMessages, make_message_row
+from receiver.domain.newer import EventTime
+from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
+from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot
 from receiver.domain.revisions import BatchTrackers, PendingMessage
 from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, RepeatedMessageRow
 from receiver.domain.timelines import Version
-from receiver.domain.tracker_state import new_tracker, take_snapshot, terms_of
+from receiver.domain.tracker_state import new_tracker, search_terms_of, take_snapshot
+from receiver.domain.verdicts import APPLIED, CONTENT_DIFFERS, DUPLICATE, RECORDED, Verdict, better_verdict, rank_verdict
 
-_APPLIED = Verdict("applied")
-_RECORDED = Verdict("recorded")
-_DUPLICATE = Verdict("duplicate")
-_DIFFERS = Verdict("duplicate", "content_differs")
-_IMPLAUSIBLE = "implausible_future"
+_IMPLAUSIBLE_FUTURE = "implausible_future"
 _MICROSECOND = timedelta(microseconds=1)
 
 _DETAILS = {
@@ -36,15 +34,15 @@ _DETAILS = {
 class BatchState(BatchTrackers):
     """What is known of one batch's keys, and what deciding it makes of them.
 
-    `sightings`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
+    `repeated`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
     `now` is when the batch is decided. With `force` no event is too far ahead.
     """
 
     max_future: timedelta
     now: datetime
     force: bool = False
-    messages: Identities = field(default_factory=Identities)
-    sightings: list[RepeatedMessageRow] = field(default_factory=list)
+    messages: BatchMessages = field(default_factory=BatchMessages)
+    repeated: list[RepeatedMessageRow] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[tuple[str, str, str]] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
@@ -58,27 +56,27 @@ class BatchState(BatchTrackers):
         return self._decide_content(delivery, message._replace(message_id=message_id), message_id)
 
     def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
-        if message.by_state:
+        if message.is_anonymous:
             message = self._identify(delivery, message)
         if message.message_id is None:
-            verdict = self._set_apart(delivery, message, None, message.flaw or "missing_message_id", message.detail)
-            self._sight(delivery, message, verdict)
+            verdict = self._quarantine_item(delivery, message, None, message.flaw or "missing_message_id", message.detail)
+            self._note_repeated(delivery, message, verdict)
             return None, verdict
         key = (delivery.source, message.message_id)
         kept = self.messages.known.get(key)
-        if kept is not None and not self.messages.is_mended(kept, message):
+        if kept is not None and not self.messages.is_repaired(kept, message):
             verdict = self._decide_copy(delivery, message, kept)
-            self._sight(delivery, message, verdict)
+            self._note_repeated(delivery, message, verdict)
             return message.message_id, verdict
         parts = len(self.quarantined)
-        verdict = self._decide_content(delivery, message, message.message_id, is_mended=kept is not None)
+        verdict = self._decide_content(delivery, message, message.message_id, is_repaired=kept is not None)
         row, partly = make_message_row(delivery, message, message.message_id, verdict), len(self.quarantined) > parts
         if kept is None:
             self.messages.add(row, partly=partly)
         else:
-            final = better(Verdict(kept.outcome, kept.reason), verdict)
+            final = better_verdict(Verdict(kept.outcome, kept.reason), verdict)
             row = row._replace(outcome=final.outcome, reason=final.reason)
-            self.sightings.append(self.messages.mend(kept, row, partly=partly))
+            self.repeated.append(self.messages.repair(kept, row, partly=partly))
         return message.message_id, verdict
 
     def _decide_copy(self, delivery: Delivery, message: Message, kept: MessageRow) -> Verdict:
@@ -86,29 +84,29 @@ class BatchState(BatchTrackers):
         details. Of those the later arrival stands.
         """
         if kept.digest == message.digest:
-            return _DUPLICATE
+            return DUPLICATE
         if message.generated_at is None and message.snapshot is not None and message.tracker_id == kept.tracker_id:
             key = (delivery.source, message.tracker_id or "")
             item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
             plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
             if plausible and self._take_details(item, message.snapshot):
                 self.messages.rewrite(kept, kept._replace(digest=message.digest))
-        return _DIFFERS
+        return CONTENT_DIFFERS
 
     def _identify(self, delivery: Delivery, message: Message) -> Message:
         """Name a message that names itself by nothing: by the one that set the present state, if its content is equal."""
         tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
         if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
-            row = make_message_row(delivery, message, tracker.latest_message_id, _APPLIED)
+            row = make_message_row(delivery, message, tracker.latest_message_id, APPLIED)
             self.messages.known.setdefault((delivery.source, tracker.latest_message_id), row)
             return message._replace(message_id=tracker.latest_message_id)
-        return name_by_state(message, f"{delivery.id}:{message.position}")
+        return name_anonymous(message, f"{delivery.id}:{message.position}")
 
-    def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_mended: bool = False) -> Verdict:
+    def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_repaired: bool = False) -> Verdict:
         if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
-            return self._set_apart(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
+            return self._quarantine_item(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
         key = (delivery.source, message.tracker_id)
-        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_mended)
+        item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_repaired)
         before = self.trackers.get(key)
         times = [self._read_time(item, event) for event in message.events]
         details = _choose_details(message.snapshot, times)
@@ -117,10 +115,10 @@ class BatchState(BatchTrackers):
         best: Verdict | None = None
         for position, (event, time) in enumerate(zip(message.events, times, strict=True)):
             verdict = self._decide_event(item, position, event, time)
-            if best is None or rank(verdict) < rank(best):
+            if best is None or rank_verdict(verdict) < rank_verdict(best):
                 best = verdict
         self.note_view(item, before)
-        return best or _RECORDED
+        return best or RECORDED
 
     def _read_clock(self, delivery: Delivery, message: Message) -> int:
         """Return when the sender built a message: 0 if it does not say, or says what cannot be; without a clock its arrival."""
@@ -144,15 +142,15 @@ class BatchState(BatchTrackers):
             self._take_link(LinkRow(item.delivery.source, *link, item.delivery.received_at))
         if tracker is None:
             self.move(item.key, None, new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id))
-            self.terms |= terms_of(item.key, (item.key[1], *names))
+            self.terms |= search_terms_of(item.key, (item.key[1], *names))
             return True
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
-            self.terms |= terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
+            self.terms |= search_terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
         stands_at = tracker.snapshot_generated_at
         if self._is_from_version_0_1(stands_at, item.message):
             stands_at = 0
-        clock, standing = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
-        if clock < standing or (clock == standing and not item.is_mended):
+        clock, current = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
+        if clock < current or (clock == current and not item.is_repaired):
             return False
         self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
         return True
@@ -169,19 +167,19 @@ class BatchState(BatchTrackers):
 
     def _decide_event(self, item: PendingMessage, position: int, event: Event, time: Occurrence | str | None) -> Verdict:
         identity = (*item.key, event.event_id)
-        standing = self.timelines.standing.get(identity)
-        if time is None or (standing is not None and standing.digest == event.digest):
+        current = self.timelines.current.get(identity)
+        if time is None or (current is not None and current.digest == event.digest):
             self.timelines.refresh(identity, Version(event.digest, item.clock, item.message_id))
-            return _DUPLICATE
+            return DUPLICATE
         if isinstance(time, str):
-            return self._set_apart(item.delivery, item.message, position, time, item.message.detail)
-        order = item.delivery.received_at + item.message.position if event.by_arrival else event.order
-        return self._apply(item, event, Moment(time, order))
+            return self._quarantine_item(item.delivery, item.message, position, time, item.message.detail)
+        order = item.delivery.received_at + item.message.position if event.ordered_by_arrival else event.order
+        return self._apply(item, event, EventTime(time, order))
 
     def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
         """Return the event's time, or what is wrong; None where the event is known with this content."""
-        standing = self.timelines.standing.get((*item.key, event.event_id))
-        if standing is not None and standing.digest == event.digest:
+        current = self.timelines.current.get((*item.key, event.event_id))
+        if current is not None and current.digest == event.digest:
             return None
         return self._read_occurrence(item.delivery, event)
 
@@ -194,10 +192,12 @@ class BatchState(BatchTrackers):
         except ValueError:
             return "bad_occurrence"
         if not self.force and is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
-            return _IMPLAUSIBLE
+            return _IMPLAUSIBLE_FUTURE
         return occurrence
 
-    def _set_apart(self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None) -> Verdict:
+    def _quarantine_item(
+        self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None
+    ) -> Verdict:
         raw = message.raw if position is None else message.events[position].raw
         detail = detail or _DETAILS.get(reason)
         self.quarantined.append(
@@ -217,8 +217,8 @@ class BatchState(BatchTrackers):
         )
         return Verdict("quarantined", reason, detail)
 
-    def _sight(self, delivery: Delivery, message: Message, verdict: Verdict) -> None:
-        self.sightings.append(
+    def _note_repeated(self, delivery: Delivery, message: Message, verdict: Verdict) -> None:
+        self.repeated.append(
             RepeatedMessageRow(
                 delivery.id,
                 message.position,
@@ -231,7 +231,7 @@ class BatchState(BatchTrackers):
         )
 
 
-def name_by_state(message: Message, message_id: str) -> Message:
+def name_anonymous(message: Message, message_id: str) -> Message:
     """Return a message that names itself by nothing, and its events, under this id."""
     return message._replace(
         message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
@@ -244,7 +244,7 @@ def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]
     Details that came with an implausible event are not taken. Where another event of the message is, its names are, as long as
     no other message has a block: a tracker must be found.
     """
-    if _IMPLAUSIBLE not in times:
+    if _IMPLAUSIBLE_FUTURE not in times:
         return snapshot
     if all(isinstance(time, str) for time in times):
         return None

@@ -15,11 +15,9 @@ The text is kept as it came. A time without a zone is never given one.
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import TypeVar
 
 from receiver.clock import to_micros
 
-_Comparable = TypeVar("_Comparable", date, datetime, int)
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)"  # a local day
     r"(?:[Tt ]((?:[01]\d|2[0-3]):\d\d)(?:(:\d\d)(?:[.,](\d{1,9}))?)?"  # its wall clock; some write seven digits of fraction
@@ -40,17 +38,6 @@ class Occurrence:
     day: date
     wall: datetime | None
     instant: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What decides between two events of a tracker: the time and the vendor's own sequence number.
-
-    `order` is lower for older events; Ship24 renumbers nothing that was sent, so it is only used between equal times.
-    """
-
-    occurrence: Occurrence
-    order: int | None
 
 
 def read_occurrence(text: str) -> Occurrence:
@@ -80,37 +67,13 @@ def _read_zone(zone: str) -> timezone:
     return timezone(-offset if zone[0] == "-" else offset)  # ValueError from 24 hours on
 
 
-def rank(text: str) -> int | None:
+def to_sortable_micros(text: str) -> int | None:
     """Return a time as microseconds for sorting what one sender wrote, or None if it cannot be read; no zone is read as UTC."""
     try:
         occurrence = read_occurrence(text)
     except ValueError:
         return None
     return to_micros(_as_if_utc(occurrence))
-
-
-def compare(candidate: Moment, latest: Moment) -> int:
-    """Return 1 if `candidate` is newer than `latest`, -1 if it is older, 0 if neither can be said.
-
-    1. Both carry a time of day: with a zone on both, the instants decide; else the wall clocks as written.
-    2. Either is a bare date: the dates as written decide.
-    3. Still equal: the larger `order`, if both have one.
-    """
-    one, other = candidate.occurrence, latest.occurrence
-    if one.wall is None or other.wall is None:
-        by_time = _sign(one.day, other.day)
-    elif one.instant is not None and other.instant is not None:
-        by_time = _sign(one.instant, other.instant)
-    else:
-        by_time = _sign(one.wall, other.wall)
-    if by_time or candidate.order is None or latest.order is None:
-        return by_time
-    return _sign(candidate.order, latest.order)
-
-
-def is_newer(candidate: Moment, latest: Moment | None) -> bool:
-    """Tell whether `candidate` moves a tracker whose latest event is `latest` (None: it has none yet)."""
-    return latest is None or compare(candidate, latest) > 0
 
 
 def is_implausible(occurrence: Occurrence, received: datetime, max_future: timedelta) -> bool:
@@ -127,7 +90,3 @@ def _as_if_utc(occurrence: Occurrence) -> datetime:
         return occurrence.instant
     wall = occurrence.wall or datetime.combine(occurrence.day, datetime.min.time())
     return wall.replace(tzinfo=UTC)
-
-
-def _sign(one: _Comparable, other: _Comparable) -> int:
-    return (one > other) - (one < other)

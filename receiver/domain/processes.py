@@ -23,7 +23,7 @@ class Processes(NamedTuple):
         """Return the targets that any process knows."""
         return {name for row in (*self.receivers, *self.relays) for name in row.targets}
 
-    def received_targets(self) -> set[str]:
+    def receiver_targets(self) -> set[str]:
         """Return the targets that changes are made for."""
         return {name for row in self.receivers for name in row.targets}
 

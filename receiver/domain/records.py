@@ -11,18 +11,8 @@ Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's time
 
 from typing import NamedTuple
 
+from receiver.domain.verdicts import Verdict
 from receiver.errors import ReceiverError
-
-OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
-"""What becomes of a message or an event; in the order in which the best of several is chosen."""
-
-
-class Verdict(NamedTuple):
-    """What became of a message or an event (one of OUTCOMES), and why: `reason` is a word, `detail` a sentence for the sender."""
-
-    outcome: str
-    reason: str | None = None
-    detail: str | None = None
 
 
 class Delivery(NamedTuple):
@@ -69,7 +59,7 @@ class Event(NamedTuple):
     raw: bytes
     digest: str
     flaw: str | None = None
-    by_arrival: bool = False
+    ordered_by_arrival: bool = False
 
 
 class Snapshot(NamedTuple):
@@ -116,7 +106,7 @@ class Message(NamedTuple):
     snapshot: Snapshot | None = None
     events: tuple[Event, ...] = ()
     links: tuple[Link, ...] = ()
-    by_state: bool = False
+    is_anonymous: bool = False
     flaw: str | None = None
     detail: str | None = None
     generated_at: int | None = None
@@ -143,7 +133,7 @@ class Submission(NamedTuple):
     served: int | None = None
 
 
-class Unread(NamedTuple):
+class UnreadDelivery(NamedTuple):
     """A delivery whose body the writing process reads: it is large, or compressed.
 
     `codings` are those of its Content-Encoding, in the order in which they were applied.

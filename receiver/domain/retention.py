@@ -22,7 +22,7 @@ _MIN_PAUSE_SECONDS = 0.02
 _UNIT_BYTES = 4096
 
 
-class Periods(NamedTuple):
+class RetentionPeriods(NamedTuple):
     """For how many days things are kept; 0 is for ever. The bytes in quarantine go with the bodies."""
 
     bodies_days: int
@@ -38,7 +38,7 @@ class Periods(NamedTuple):
         """Return the mark of a run: its id, and for how many days it keeps bodies."""
         return f"{run_id}.{self.bodies_days}"
 
-    def of_run(self, mark: str) -> "Periods":
+    def of_run(self, mark: str) -> "RetentionPeriods":
         """Return the periods with which a run was begun; these, if the mark is none of ours: nothing is pruned under that."""
         days = mark.rpartition(".")[2]
         return self._replace(bodies_days=int(days)) if days.isascii() and days.isdigit() and len(days) < 6 else self
@@ -78,7 +78,7 @@ class Removed(NamedTuple):
     content_bytes: int = 0
 
 
-class Run:
+class PruneRun:
     """One round of pruning: says what to do next, and learns from what was done."""
 
     def __init__(self, edges: dict[str, int], running: Sequence[str] | None = None) -> None:
@@ -89,7 +89,7 @@ class Run:
         self.slices = 0
         self.longest_seconds = 0.0
 
-    def next_order(self) -> PruneStep | None:
+    def next_step(self) -> PruneStep | None:
         """Return the next slice to prune; None: all is done."""
         return PruneStep(*self._left[0], self._size, self._running) if self._left else None
 

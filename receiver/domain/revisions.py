@@ -7,17 +7,14 @@ the newest remaining one.
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from receiver.domain.occurrence import Moment, compare, is_newer, read_occurrence
-from receiver.domain.records import Delivery, Event, Message, Verdict
+from receiver.domain.newer import EventTime, compare_times, is_newer
+from receiver.domain.occurrence import read_occurrence
+from receiver.domain.records import Delivery, Event, Message
 from receiver.domain.rows import ChangeRow, EventRow, TrackerRow
 from receiver.domain.timelines import Timelines, Version
-from receiver.domain.tracker_state import advance, keep_change, make_event_row, tells_the_same, with_change
+from receiver.domain.tracker_state import advance, make_change_row, make_event_row, makes_same_change, with_change
+from receiver.domain.verdicts import APPLIED, DUPLICATE, OLDER, REVISED, SUPERSEDED, TIE, Verdict
 
-_APPLIED = Verdict("applied")
-_DUPLICATE = Verdict("duplicate")
-_OLDER = Verdict("stale", "older")
-_REVISED = Verdict("applied", "revised")
-_SUPERSEDED = Verdict("stale", "superseded")
 _CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_milestone")
 
 
@@ -32,7 +29,7 @@ class PendingMessage(NamedTuple):
     message_id: str
     key: tuple[str, str]
     clock: int
-    is_mended: bool = False
+    is_repaired: bool = False
 
 
 class ViewChange(NamedTuple):
@@ -72,41 +69,41 @@ class BatchTrackers:
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
             self.view_changes.append(ViewChange(item, before, after))
 
-    def _apply(self, item: PendingMessage, event: Event, moment: Moment) -> Verdict:
+    def _apply(self, item: PendingMessage, event: Event, moment: EventTime) -> Verdict:
         """Decide an event of a tracker that is known; its time can be read."""
-        standing = self.timelines.standing.get((*item.key, event.event_id))
-        if standing is not None:
-            return self._revise(item, event, moment, standing)
+        current = self.timelines.current.get((*item.key, event.event_id))
+        if current is not None:
+            return self._revise(item, event, moment, current)
         before = self.trackers[item.key]
         verdict = _weigh(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
-        if verdict is _APPLIED:
+        if verdict is APPLIED:
             row = with_change(row, before)
-            self._come_to(item, row)
+            self._move_to(item, row)
         self.timelines.add(row)
         return verdict
 
-    def _revise(self, item: PendingMessage, event: Event, moment: Moment, standing: Version) -> Verdict:
+    def _revise(self, item: PendingMessage, event: Event, moment: EventTime, current: Version) -> Verdict:
         """Decide another version of an event that is known."""
         before, timelines = self.trackers[item.key], self.timelines
         is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
-        if not Version(event.digest, item.clock, item.message_id).is_later(standing):
+        if not Version(event.digest, item.clock, item.message_id).is_later(current):
             if is_known:
-                return _DUPLICATE
-            timelines.supersede(_make_row(item, event, moment, _SUPERSEDED, before.latest_event_id))
-            return _SUPERSEDED
+                return DUPLICATE
+            timelines.supersede(_make_row(item, event, moment, SUPERSEDED, before.latest_event_id))
+            return SUPERSEDED
         cause = (item.message_id,) if is_known else ()
         if before.latest_event_id == event.event_id:
-            return self._revise_latest(item, _make_row(item, event, moment, _REVISED, None), cause)
+            return self._revise_latest(item, _make_row(item, event, moment, REVISED, None), cause)
         verdict = _weigh(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
-        if verdict is _APPLIED:
-            row = with_change(row._replace(reason=_REVISED.reason), before, *cause)
+        if verdict is APPLIED:
+            row = with_change(row._replace(reason=REVISED.reason), before, *cause)
         self._keep_change_of(timelines.replace(row))
-        if verdict is not _APPLIED:
+        if verdict is not APPLIED:
             return verdict
-        self._come_to(item, row)
-        return _REVISED
+        self._move_to(item, row)
+        return REVISED
 
     def _revise_latest(self, item: PendingMessage, row: EventRow, cause: tuple[str, ...]) -> Verdict:
         """Let another version of a tracker's latest event stand, and the tracker at the newest of its events as they are then.
@@ -117,24 +114,24 @@ class BatchTrackers:
         old = timelines.timeline(item.key)[row.event_id]
         newest = timelines.newest(row)
         if newest is not row:
-            row = row._replace(outcome=_OLDER.outcome, reason=_OLDER.reason, against=newest.event_id)
+            row = row._replace(outcome=OLDER.outcome, reason=OLDER.reason, against=newest.event_id)
             self._keep_change_of(timelines.replace(row))
             back = with_change(newest, before, row.event_id, row.digest, item.message_id)
             back = back._replace(received_at=item.delivery.received_at)
-            self.kept_changes.append(keep_change(back, item.message_id))
-            self._come_to(item, back)
-            return _OLDER
-        if tells_the_same(old, row):
+            self.kept_changes.append(make_change_row(back, item.message_id))
+            self._move_to(item, back)
+            return OLDER
+        if makes_same_change(old, row):
             row = row._replace(**{name: getattr(old, name) for name in _CHANGE})
             self._keep_change_of(timelines.replace(row))
             self.move(item.key, before, advance(before, row, item.delivery.received_at, before.moves))
-            return _REVISED
+            return REVISED
         row = with_change(row, before, *cause)
         self._keep_change_of(timelines.replace(row))
-        self._come_to(item, row)
-        return _REVISED
+        self._move_to(item, row)
+        return REVISED
 
-    def _come_to(self, item: PendingMessage, row: EventRow) -> None:
+    def _move_to(self, item: PendingMessage, row: EventRow) -> None:
         """Let the tracker stand at an event: a change."""
         before = self.trackers[item.key]
         self.move(item.key, before, advance(before, row, row.received_at, row.move or 0))
@@ -143,16 +140,16 @@ class BatchTrackers:
     def _keep_change_of(self, old: EventRow) -> None:
         """Keep the change of an event whose row now tells another version: it may still wait for a target."""
         if old.change_id is not None:
-            self.kept_changes.append(keep_change(old))
+            self.kept_changes.append(make_change_row(old))
 
 
-def _make_row(item: PendingMessage, event: Event, moment: Moment, verdict: Verdict, against: str | None) -> EventRow:
+def _make_row(item: PendingMessage, event: Event, moment: EventTime, verdict: Verdict, against: str | None) -> EventRow:
     return make_event_row(item.key, item.delivery, item.message_id, event, moment, verdict, against, item.clock)
 
 
-def _weigh(candidate: Moment, tracker: TrackerRow) -> Verdict:
+def _weigh(candidate: EventTime, tracker: TrackerRow) -> Verdict:
     text = tracker.latest_occurrence
-    latest = None if text is None else Moment(read_occurrence(text), tracker.latest_order)
+    latest = None if text is None else EventTime(read_occurrence(text), tracker.latest_order)
     if latest is None or is_newer(candidate, latest):
-        return _APPLIED
-    return Verdict("stale", "older" if compare(candidate, latest) < 0 else "tie")
+        return APPLIED
+    return OLDER if compare_times(candidate, latest) < 0 else TIE

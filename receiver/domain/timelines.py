@@ -7,13 +7,14 @@ An event that comes again in another message with other content is a revision. T
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from receiver.domain.occurrence import Moment, is_newer, read_occurrence
+from receiver.domain.newer import EventTime, is_newer
+from receiver.domain.occurrence import read_occurrence
 from receiver.domain.rows import EventRow
 
-Key: TypeAlias = tuple[str, str]
+TrackerKey: TypeAlias = tuple[str, str]
 """A tracker: source and tracker id."""
 
-Identity: TypeAlias = tuple[str, str, str]
+EventKey: TypeAlias = tuple[str, str, str]
 """An event: source, tracker id and event id."""
 
 
@@ -34,42 +35,42 @@ def version_of(row: EventRow) -> Version:
     return Version(row.digest, row.generated_at or 0, row.stands_by or row.message_id)
 
 
-def moment_of(row: EventRow) -> Moment:
+def event_time_of(row: EventRow) -> EventTime:
     """Return what decides whether an event is newer."""
-    return Moment(read_occurrence(row.occurrence), row.order)
+    return EventTime(read_occurrence(row.occurrence), row.order)
 
 
 @dataclass(slots=True)
 class Timelines:
     """What is known of the events of one batch, and what to write.
 
-    `standing` is filled by storage for the events that the batch names. `rows` holds the whole timeline, as it stands, of each
+    `current` is filled by storage for the events that the batch names. `rows` holds the whole timeline, as it stands, of each
     tracker with a revision in the batch, by event id; `contents` are the superseded contents (identity and digest) of those.
     The other fields are what to write: `new` and `revised` rows, rows that are `superseded`, and `refreshed` versions: the same
     content, from a later message.
     """
 
-    standing: dict[Identity, Version] = field(default_factory=dict)
-    rows: dict[Key, dict[str, EventRow]] = field(default_factory=dict)
-    contents: set[tuple[Identity, str]] = field(default_factory=set)
-    new: dict[Identity, EventRow] = field(default_factory=dict)
-    revised: dict[Identity, EventRow] = field(default_factory=dict)
+    current: dict[EventKey, Version] = field(default_factory=dict)
+    rows: dict[TrackerKey, dict[str, EventRow]] = field(default_factory=dict)
+    contents: set[tuple[EventKey, str]] = field(default_factory=set)
+    new: dict[EventKey, EventRow] = field(default_factory=dict)
+    revised: dict[EventKey, EventRow] = field(default_factory=dict)
     superseded: list[EventRow] = field(default_factory=list)
-    refreshed: dict[Identity, Version] = field(default_factory=dict)
+    refreshed: dict[EventKey, Version] = field(default_factory=dict)
 
     def add(self, row: EventRow) -> None:
         """Take an event that was not known."""
         identity = row[:3]
-        self.standing[identity] = version_of(row)
+        self.current[identity] = version_of(row)
         self.new[identity] = row
         if row[:2] in self.rows:
             self.rows[row[:2]][row.event_id] = row
 
-    def refresh(self, identity: Identity, version: Version) -> None:
+    def refresh(self, identity: EventKey, version: Version) -> None:
         """Note that the content that stands came again, in a message that may be later."""
-        standing = self.standing[identity]
-        if version.digest == standing.digest and version.is_later(standing):
-            self.standing[identity] = self.refreshed[identity] = version
+        current = self.current[identity]
+        if version.digest == current.digest and version.is_later(current):
+            self.current[identity] = self.refreshed[identity] = version
 
     def supersede(self, row: EventRow) -> None:
         """Take a version that does not stand."""
@@ -82,12 +83,12 @@ class Timelines:
         old = self._as_it_stands(timeline[row.event_id])
         self.supersede(old)
         self.refreshed.pop(identity, None)
-        self.standing[identity] = version_of(row)
+        self.current[identity] = version_of(row)
         timeline[row.event_id] = row
         (self.new if identity in self.new else self.revised)[identity] = row
         return old
 
-    def timeline(self, key: Key) -> dict[str, EventRow]:
+    def timeline(self, key: TrackerKey) -> dict[str, EventRow]:
         """Return the events of a tracker as they stand; of one that storage does not know, those of this batch."""
         if key not in self.rows:
             self.rows[key] = {row.event_id: row for row in self.new.values() if row[:2] == key}
@@ -97,7 +98,7 @@ class Timelines:
         """Return the newest event of a tracker; of several that cannot be told apart this one, or the one that came first."""
         newest = row
         for other in sorted(self.timeline(row[:2]).values(), key=lambda other: (other.received_at, other.event_id)):
-            if other.event_id != row.event_id and is_newer(moment_of(other), moment_of(newest)):
+            if other.event_id != row.event_id and is_newer(event_time_of(other), event_time_of(newest)):
                 newest = other
         return newest
 
@@ -109,7 +110,7 @@ class Timelines:
                 del self.refreshed[identity]
 
     def _as_it_stands(self, row: EventRow) -> EventRow:
-        version = self.standing[row[:3]]
+        version = self.current[row[:3]]
         return row._replace(generated_at=version.generated_at, stands_by=_other(version.message_id, row.message_id))
 
 

@@ -5,9 +5,10 @@ from hashlib import blake2b
 from uuid import UUID
 
 from receiver.domain.changes import SHIPMENT_MOVES
-from receiver.domain.occurrence import Moment
-from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.domain.newer import EventTime
+from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import ChangeRow, EventRow, ShipmentChangeRow, TrackerRow
+from receiver.domain.verdicts import Verdict
 
 _TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
 
@@ -17,7 +18,7 @@ def make_event_row(
     delivery: Delivery,
     message_id: str,
     event: Event,
-    moment: Moment,
+    moment: EventTime,
     verdict: Verdict,
     against: str | None,
     clock: int,
@@ -72,7 +73,7 @@ def _make_id(*names: str) -> str:
     return str(UUID(int=number))
 
 
-def keep_change(event: EventRow, cause: str | None = None) -> ChangeRow:
+def make_change_row(event: EventRow, cause: str | None = None) -> ChangeRow:
     """Return the change that an event's row tells, to be kept beside it."""
     return ChangeRow(
         event.source,
@@ -122,7 +123,7 @@ def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, af
     )
 
 
-def tells_the_same(one: EventRow, other: EventRow) -> bool:
+def makes_same_change(one: EventRow, other: EventRow) -> bool:
     """Tell whether two versions of an event differ only in what no change carries."""
     return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
 
@@ -149,7 +150,7 @@ def new_tracker(
     )
 
 
-def terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
+def search_terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
     """Return the terms by which a tracker with these names is found, without case."""
     return {(name.casefold(), *key) for name in names if name}
 

@@ -7,9 +7,9 @@ from time import monotonic
 import structlog
 
 from receiver import clock
-from receiver.domain.retention import Periods, Run
+from receiver.domain.retention import PruneRun, RetentionPeriods
 from receiver.domain.rows import AuditRow
-from receiver.errors import Underway
+from receiver.errors import AlreadyRunning
 from receiver.processes.repeating import repeat
 from receiver.writer.commands.operators import Audited
 from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
@@ -37,7 +37,7 @@ class Pruner:
 
     def __init__(
         self,
-        periods: Periods,
+        periods: RetentionPeriods,
         do: Do,
         targets: Sequence[str] | None = None,
         first_seconds: float = FIRST_SECONDS,
@@ -58,18 +58,18 @@ class Pruner:
         """Prune again and again; a round that fails is logged, and the next one comes in its time."""
         await repeat("pruning_failed", self._try, first_seconds=self._first_seconds, again_seconds=self._every_seconds)
 
-    async def begin(self, periods: Periods, entry: AuditRow | None = None) -> str:
+    async def begin(self, periods: RetentionPeriods, entry: AuditRow | None = None) -> str:
         """Become the one that prunes; return the mark to work under. Raises Underway if somebody else is."""
         now = clock.now()
         claim = ClaimPruning(periods.name_run(clock.new_id(now)), clock.to_micros(now))
         await self._do(claim if entry is None else Audited(entry, claim))
         return claim.mark
 
-    async def work(self, mark: str, periods: Periods, seconds: float = float("inf")) -> tuple[Run, bool]:
+    async def work(self, mark: str, periods: RetentionPeriods, seconds: float = float("inf")) -> tuple[PruneRun, bool]:
         """Prune under a mark until all is done, or for so many seconds; return what went, and whether there is more."""
         deadline = monotonic() + seconds
-        run = Run(periods.edges(clock.to_micros(clock.now())), self._targets)
-        while (order := run.next_order()) is not None and monotonic() < deadline:
+        run = PruneRun(periods.edges(clock.to_micros(clock.now())), self._targets)
+        while (order := run.next_step()) is not None and monotonic() < deadline:
             done = await self._do(Prune(mark, clock.to_micros(clock.now()), order))
             await asyncio.sleep(run.note(done))
         if order is None:
@@ -85,11 +85,11 @@ class Pruner:
             return self._every_seconds
         try:
             await self.work(await self.begin(self.periods), self.periods)
-        except Underway:
+        except AlreadyRunning:
             return self._again_seconds
         return self._every_seconds
 
-    def _report(self, run: Run) -> None:
+    def _report(self, run: PruneRun) -> None:
         removed = {kind: gone.rows for kind, gone in run.removed.items() if gone.rows}
         if removed:
             content_bytes = sum(gone.content_bytes for gone in run.removed.values())

@@ -8,9 +8,9 @@ import sqlalchemy
 from sqlalchemy import Connection, select
 
 from receiver.domain.batch import BatchState
-from receiver.domain.identities import remember
+from receiver.domain.batch_messages import make_repeated_row
 from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
-from receiver.domain.tracker_state import advance, keep_change
+from receiver.domain.tracker_state import advance, make_change_row
 from receiver.storage.statements import chunks
 from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, RepeatedMessageTable, TrackerTable
 from receiver.storage.tables.metadata import Table, table_of
@@ -32,7 +32,7 @@ class PrunedHistory(NamedTuple):
     """
 
     messages: dict[str, list[MessageRow]]
-    sightings: dict[str, list[RepeatedMessageRow]]
+    repeated: dict[str, list[RepeatedMessageRow]]
     apart: dict[str, list[QuarantineRow]]
     events: dict[tuple[str, str], list[EventRow]]
     changes: dict[tuple[str, str], list[ChangeRow]]
@@ -41,7 +41,7 @@ class PrunedHistory(NamedTuple):
     def positions(self, delivery_id: str) -> set[int]:
         """Return the positions of a delivery's items that are on record."""
         found = {row.position for row in self.messages.get(delivery_id, ())}
-        found |= {row.position for row in self.sightings.get(delivery_id, ())}
+        found |= {row.position for row in self.repeated.get(delivery_id, ())}
         return found | {row.position for row in self.apart.get(delivery_id, ())}
 
     def message_keys(self) -> dict[tuple[str, str], set[str]]:
@@ -58,15 +58,15 @@ def read_history(connection: Connection, delivery_ids: Collection[str]) -> Prune
     messages: dict[str, list[MessageRow]] = {}
     for row in _of_calls(connection, MessageTable, delivery_ids):
         messages.setdefault(row.delivery_id, []).append(MessageRow(*row))
-    sightings: dict[str, list[RepeatedMessageRow]] = {}
+    repeated: dict[str, list[RepeatedMessageRow]] = {}
     for row in _of_calls(connection, RepeatedMessageTable, delivery_ids):
-        sightings.setdefault(row.delivery_id, []).append(RepeatedMessageRow(*row))
+        repeated.setdefault(row.delivery_id, []).append(RepeatedMessageRow(*row))
     apart: dict[str, list[QuarantineRow]] = {}
     for row in _of_calls(connection, QuarantineTable, delivery_ids):
         apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
     kept = list(chain.from_iterable(messages.values()))
     events, changes = _read_events(connection, kept), _read_changes(connection, kept)
-    return PrunedHistory(messages, sightings, apart, events, changes, _read_trackers(connection, kept))
+    return PrunedHistory(messages, repeated, apart, events, changes, _read_trackers(connection, kept))
 
 
 def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
@@ -82,7 +82,7 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
             batch_state.messages.add(message, partly=False)
         elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
             batch_state.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
-            batch_state.sightings.append(remember(known))
+            batch_state.repeated.append(make_repeated_row(known))
         else:
             continue
         if message.tracker_id is not None:
@@ -91,7 +91,7 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
             _take_event(batch_state, event)
         for change in history.changes.get(key, ()):
             _take_change(batch_state, change)
-    batch_state.sightings += filter(is_meant, history.sightings.get(delivery_id, ()))
+    batch_state.repeated += filter(is_meant, history.repeated.get(delivery_id, ()))
     batch_state.quarantined += filter(is_meant, history.apart.get(delivery_id, ()))
 
 
@@ -108,17 +108,17 @@ def _take_tracker(batch_state: BatchState, history: PrunedHistory, key: tuple[st
 
 def _take_event(batch_state: BatchState, event: EventRow) -> None:
     key, timelines = (event.source, event.tracker_id), batch_state.timelines
-    standing = timelines.standing.get(event[:3])
-    if key not in batch_state.trackers or (standing is not None and standing.digest == event.digest):
+    current = timelines.current.get(event[:3])
+    if key not in batch_state.trackers or (current is not None and current.digest == event.digest):
         return
     if event.reason == "superseded":
         timelines.supersede(event)
         return
-    if standing is None:
+    if current is None:
         timelines.add(event)
     else:
         old = timelines.replace(event)
-        batch_state.kept_changes += [] if old.change_id is None else [keep_change(old)]
+        batch_state.kept_changes += [] if old.change_id is None else [make_change_row(old)]
     if event.outcome == "applied":
         before = batch_state.trackers[key]
         batch_state.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))

@@ -21,7 +21,7 @@ from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
 from receiver.storage.statements import Insert
-from receiver.storage.stored_deliveries import has_bytes, make_delivery, was_kept
+from receiver.storage.stored_deliveries import can_be_decided, has_body, make_delivery
 from receiver.storage.tables.ledger import (
     BodyTable,
     DeliveryTable,
@@ -146,7 +146,7 @@ class Rebuild:
         return [self._understand(row, found.get(row.id)) for row in rows]
 
     def _understand(self, row: DeliveryRow, stored: tuple[str, str, bytes, bytes] | None) -> RebuildCounts:
-        if stored is None or not was_kept(row) or not has_bytes(row, stored[2]):
+        if stored is None or not can_be_decided(row) or not has_body(row, stored[2]):
             return RebuildCounts(row, stored, None)
         try:
             return RebuildCounts(row, stored, self._take(make_delivery(row, stored[1], bytes(stored[2]))))

@@ -5,12 +5,12 @@ from datetime import datetime
 
 from receiver import clock
 from receiver.access.operators import Operator
-from receiver.domain.records import Unread
-from receiver.errors import Underway
+from receiver.domain.records import UnreadDelivery
+from receiver.errors import AlreadyRunning
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.storage.replay import ACTION, Replayed, ReplayOptions
-from receiver.storage.stored_deliveries import fingerprint, read_kept
+from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.operators import Audited
@@ -32,16 +32,16 @@ class StoredReplay:
         Raises NotFound, UnexpectedShape (its bytes are no longer kept) or StorageUnavailable.
         """
         for _ in range(_TRIES - 1):
-            with suppress(Underway):  # an erasure came between reading and deciding
+            with suppress(AlreadyRunning):  # an erasure came between reading and deciding
                 return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
         return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
 
     async def _replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
-        delivery = await self._reader.read(read_kept, self._database, delivery_id)
+        delivery = await self._reader.read(read_delivery, self._database, delivery_id)
         order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
         if dry_run:
-            return await self._writer_client.do(Replay(Unread(delivery), order))
+            return await self._writer_client.do(Replay(UnreadDelivery(delivery), order))
         entry = operator.entry(now, ACTION, delivery.id, order.detail)
-        replayed = await self._writer_client.do(Audited(entry, Replay(Unread(delivery), order)))
+        replayed = await self._writer_client.do(Audited(entry, Replay(UnreadDelivery(delivery), order)))
         self._writer_client.tell_change()
         return replayed

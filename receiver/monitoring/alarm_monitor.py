@@ -19,17 +19,17 @@ from receiver import clock
 from receiver.domain.alarms import (
     DAY,
     HOUR,
-    LEARNED_FROM,
+    LEARNING_WINDOW,
     MINUTE,
-    STORM,
-    STORM_CODES,
+    REFUSED_CODES,
+    REFUSED_WINDOW,
     Alarm,
+    AlarmFacts,
+    AlarmKey,
+    AlarmThresholds,
     Disk,
-    Facts,
-    Key,
-    Rules,
     Traffic,
-    judge,
+    find_alarms,
     learn_gap,
 )
 from receiver.errors import ReceiverError
@@ -62,7 +62,7 @@ class AlarmMonitor:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: AlarmThresholds,
         database: Database,
         do: Do,
         tell: Callable[[Notice], None],
@@ -121,8 +121,8 @@ class AlarmMonitor:
     async def step(self, now: int) -> None:
         """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""
         facts, rows = await asyncio.to_thread(self._read, now)
-        before = {Key(row["name"], row["subject"]): row for row in rows}
-        wanted = {alarm.key: alarm for alarm in judge(facts, self._rules, now, before.keys())}
+        before = {AlarmKey(row["name"], row["subject"]): row for row in rows}
+        wanted = {alarm.key: alarm for alarm in find_alarms(facts, self._rules, now, before.keys())}
         for key, alarm in wanted.items():
             if key not in before:
                 await self._begin(alarm, now)
@@ -159,15 +159,15 @@ class AlarmMonitor:
             state = "began" if row["ended_at"] is None else "ended"
             self._send(Notice(row["name"], row["subject"], state, row["message"], row["began_at"], row["ended_at"]), now)
 
-    def _read(self, now: int) -> tuple[Facts, list[dict[str, Any]]]:
+    def _read(self, now: int) -> tuple[AlarmFacts, list[dict[str, Any]]]:
         recent = queries.read_tallies(self._database, now - HOUR, now)
-        history = queries.read_tallies(self._database, now - LEARNED_FROM, now)
+        history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now)
         last_calls = _find_last_calls(queries.token_uses(self._database))
         traffic = {source: _sum_up(source, recent, history, last_calls.get(source), now) for source in NAMES}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         disk, running = _look_at_disk(self._database), queries.read_processes(self._database, now)
-        facts = Facts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
+        facts = AlarmFacts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
         return facts, queries.list_alarms(self._database, only_on=True)
 
 
@@ -187,7 +187,7 @@ def _sum_up(
     source: str, recent: Iterable[queries.Cell], history: Iterable[queries.Cell], last_call_at: int | None, now: int
 ) -> Traffic:
     cells = [cell for cell in recent if cell.source == source]
-    storm = [cell for cell in cells if cell.code in STORM_CODES and now - cell.begins_at < STORM + MINUTE]
+    storm = [cell for cell in cells if cell.code in REFUSED_CODES and now - cell.begins_at < REFUSED_WINDOW + MINUTE]
     busy = [cell.begins_at for cell in history if cell.source == source and cell.numbers["received"]]
     return Traffic(
         last_call_at,

@@ -7,8 +7,8 @@ from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from receiver.access.bearer import AccessPolicy, AddressPolicy
-from receiver.domain.alarms import Rules
-from receiver.domain.retention import Periods
+from receiver.domain.alarms import AlarmThresholds
+from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
 from receiver.settings.values import (
     Command,
@@ -137,10 +137,10 @@ class Settings(BaseSettings):
         """Return the paths that senders post to, with what reads their bodies."""
         return make_sources(self.shiipp_new_package, self.shiipp_manifest_status)
 
-    def alarm_rules(self) -> Rules:
+    def alarm_rules(self) -> AlarmThresholds:
         """Return the thresholds of the alarms; sources without a token are off and not watched for silence."""
         on = [name for name in NAMES if self.access_policy(name).tokens]
-        return Rules(
+        return AlarmThresholds(
             silence_hours={name: getattr(self, f"{name}_silence_hours") for name in on},
             refused=self.alarm_refused,
             quarantined=self.alarm_quarantined,
@@ -151,9 +151,9 @@ class Settings(BaseSettings):
             target_minutes=self.alarm_target_minutes,
         )
 
-    def periods(self) -> Periods:
+    def periods(self) -> RetentionPeriods:
         """Return for how long what can be pruned is kept."""
-        return Periods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
+        return RetentionPeriods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
 
     def secrets(self) -> tuple[str, ...]:
         """Return everything that must not be written anywhere, the database's password and the URL of alarms included."""

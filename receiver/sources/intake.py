@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from receiver.domain.records import Delivery, Submission, Unread
+from receiver.domain.records import Delivery, Submission, UnreadDelivery
 from receiver.errors import BodyTooLarge, ReadingFailed, UnexpectedShape, Unreadable, name_error
 from receiver.sources import Source
 from receiver.sources.codings import inflate
@@ -23,7 +23,7 @@ def take(source: Source, delivery: Delivery) -> Submission:
         return Submission(delivery, error=ReadingFailed(name_error(error)))
 
 
-def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: Unread) -> Submission:
+def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDelivery) -> Submission:
     """Read a delivery whose body may be compressed. It is stored inflated, so that all that reads stored bodies can.
 
     What cannot be inflated is handed on with its bytes as they came; of a body that is too large, none.

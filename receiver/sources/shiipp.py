@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.occurrence import rank
+from receiver.domain.occurrence import to_sortable_micros
 from receiver.domain.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
 from receiver.domain.records import Event, Link, Message, Snapshot
 from receiver.errors import UnexpectedShape
@@ -191,7 +191,7 @@ def _package(position: int, raw: bytes, content: str, mapped: Mapped, found: Ide
         ),
         events=(_event(found, RECEIVED, "received_at_warehouse", time, raw, content),),
         links=(Link(found.tracker_id, _join("manifest:", manifest)),) if manifest else (),
-        by_state=found.message_id is None,
+        is_anonymous=found.message_id is None,
     )
 
 
@@ -213,7 +213,7 @@ def _manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Id
         ),
         events=(_event(found, status, status.casefold(), time, raw, content),),
         links=tuple(Link(package, found.tracker_id) for package in _packages(mapped.values.get("packages"))),
-        by_state=found.message_id is None,
+        is_anonymous=found.message_id is None,
     )
 
 
@@ -223,7 +223,7 @@ def _event(found: Identity, status: str, milestone: str, time: str | None, raw: 
     """
     return Event(
         event_id=found.message_id or "",  # named when the message is
-        occurrence=time if time and rank(time) is not None else None,
+        occurrence=time if time and to_sortable_micros(time) is not None else None,
         order=None,
         status=status,
         status_code=None,
@@ -233,7 +233,7 @@ def _event(found: Identity, status: str, milestone: str, time: str | None, raw: 
         courier_code=None,
         raw=raw,
         digest=content,
-        by_arrival=True,
+        ordered_by_arrival=True,
     )
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete
 
-from receiver.domain.records import OUTCOMES
 from receiver.domain.rows import DeliveryRow
+from receiver.domain.verdicts import OUTCOMES
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
 
@@ -32,7 +32,7 @@ _RECEIVED = DeliveryRow._fields.index("received")  # and behind it the numbers b
 _MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
 
 
-class HourlyCount(NamedTuple):
+class CountKey(NamedTuple):
     """What is counted together: the calls of a span with one source, outcome and code (empty: no error), by who counted."""
 
     span_seconds: int
@@ -43,7 +43,7 @@ class HourlyCount(NamedTuple):
     code: str
 
 
-Counts = dict[HourlyCount, tuple[int, ...]]
+Counts = dict[CountKey, tuple[int, ...]]
 """Totals in the order of NUMBERS."""
 
 
@@ -54,7 +54,7 @@ class HourlyCounts:
         self._max_totals = max_totals
         self._writer = token_hex(4)
         self._totals: Counts = {}
-        self._changed: set[HourlyCount] = set()
+        self._changed: set[CountKey] = set()
 
     def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
         """Count calls that are on record; return how many messages of each source had each outcome.
@@ -99,7 +99,7 @@ class HourlyCounts:
 
     def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
         for seconds in KEPT_SECONDS:
-            counters = HourlyCount(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            counters = CountKey(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
             total = self._totals.get(counters)
             self._totals[counters] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
             self._changed.add(counters)
@@ -109,7 +109,7 @@ def _numbers(row: DeliveryRow) -> tuple[int, ...]:
     return 1, 0, row.received, row.applied, row.stale, row.duplicate, row.recorded, row.quarantined
 
 
-def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
+def write_counts(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
     """Set totals; `insert` makes the database's own INSERT."""
     table = table_of(HourlyCountTable)
     for counters, numbers in sorted(counts.items()):
@@ -119,7 +119,7 @@ def write_tallies(connection: Connection, insert: Callable[..., Any], counts: Co
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=totals))
 
 
-def trim_tallies(connection: Connection, now: int) -> None:
+def trim_counts(connection: Connection, now: int) -> None:
     """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
     table = table_of(HourlyCountTable)
     for seconds, kept in KEPT_SECONDS.items():

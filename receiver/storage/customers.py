@@ -22,7 +22,7 @@ class CustomerList(NamedTuple):
     body_bytes: int
 
 
-def replace_list(
+def replace_customer_list(
     connection: Connection, database: Database, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]
 ) -> CustomerList:
     """Serve a list of (customer code, document): all of it or nothing. A repeated import with the same id changes nothing.
@@ -51,7 +51,7 @@ def replace_list(
     return made
 
 
-def latest_list(database: Database) -> CustomerList | None:
+def latest_customer_list(database: Database) -> CustomerList | None:
     """Return the list that is served, or None if none was ever imported."""
     table = table_of(CustomerImportTable)
     with database.read() as connection:
@@ -59,7 +59,7 @@ def latest_list(database: Database) -> CustomerList | None:
     return None if row is None else CustomerList(row.id, row.imported_at, row.customers, row.body_bytes)
 
 
-def read_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:
+def read_customer_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:
     """Return the next (user code, document) pairs of a list, by user code; none is the end."""
     table = table_of(CustomerTable)
     statement = (

@@ -27,7 +27,7 @@ from receiver.storage.damage import find_damage
 from receiver.storage.engines import (
     connect_listener,
     is_sqlite,
-    keep_scratch_in_memory,
+    keep_journal_in_memory,
     make_reading_engine,
     make_writing_engine,
     read_url,
@@ -37,7 +37,7 @@ from receiver.storage.engines import (
 from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
 from receiver.storage.notifications import CHANGES_CHANNEL
-from receiver.storage.reads import Reads
+from receiver.storage.reads import ActiveReads
 
 _log = structlog.get_logger()
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
@@ -56,7 +56,7 @@ class Database:
         self._file = None if self.path is None else DatabaseFile(self.path)
         self._writing: Engine | None = None
         self._reading: Engine | None = None
-        self._reads = Reads()
+        self._reads = ActiveReads()
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
@@ -83,7 +83,7 @@ class Database:
         """Return the files of a SQLite database that was taken; a server has its own."""
         return None if self._file is None else self._file.opened()
 
-    def connect_writer(self, *, scratch_in_memory: bool = False) -> Connection:
+    def connect_writer(self, *, journal_in_memory: bool = False) -> Connection:
         """Open the writing connection; each transaction on it locks at its start. Call `take` first.
 
         With `scratch_in_memory` SQLite puts into memory what it notes down to undo one statement of several rows; that is for
@@ -94,8 +94,8 @@ class Database:
             self._writing = make_writing_engine(self.url)
         try:
             connection = self._writing.connect()
-            if scratch_in_memory:
-                keep_scratch_in_memory(connection)
+            if journal_in_memory:
+                keep_journal_in_memory(connection)
         except DATABASE_ERRORS as error:
             raise StorageUnavailable(self.explain(error)) from None
         return connection

@@ -215,7 +215,7 @@ def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
     return not busy
 
 
-def keep_scratch_in_memory(connection: Connection) -> None:
+def keep_journal_in_memory(connection: Connection) -> None:
     """Keep what a file's connection notes down to undo one statement in memory. In a transaction it cannot be set."""
     if is_sqlite(connection.engine.url):
         driver: Any = connection.connection.driver_connection

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, delete, select, union, update
 
-from receiver.domain.erasure import Erasure, Part, Split, StoredBody, Tracked, plan
+from receiver.domain.erasure import Erasure, ErasureSubject, ReadItems, StoredBody, StoredPart, plan_erasure
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
@@ -39,7 +39,7 @@ class Trail(NamedTuple):
     What may have been kept under no tracker's name, or under another's, is among the calls without a place.
     """
 
-    tracked: Tracked
+    tracked: ErasureSubject
     calls: dict[str, frozenset[int]]
     failures: tuple[tuple[str, int], ...]
 
@@ -65,17 +65,17 @@ def follow_trail(database: Database, source: str, tracker_id: str) -> Trail:
             calls[delivery_id].update()
         failures = tuple(_read_failures(connection, source, tracker_id))
     names = (tracker_id, *(number or ()))
-    tracked = Tracked(source, tracker_id, tuple(name for name in names if name))
+    tracked = ErasureSubject(source, tracker_id, tuple(name for name in names if name))
     return Trail(tracked, {delivery_id: frozenset(calls[delivery_id]) for delivery_id in sorted(calls)}, failures)
 
 
 def plan_call(
-    database: Database, tracked: Tracked, splits: Mapping[str, Split], delivery_id: str, places: frozenset[int]
+    database: Database, tracked: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, places: frozenset[int]
 ) -> tuple[StoredBody, Erasure] | None:
     """Return a delivery as it was read, and what has to be done to it. `splits` read bodies of the tracker's source by kind."""
     with database.read() as connection:
         call = _read_call(connection, delivery_id, places)
-    erasure = plan(tracked, call, splits.get(call.kind))
+    erasure = plan_erasure(tracked, call, splits.get(call.kind))
     return None if erasure is None else (call, erasure)
 
 
@@ -83,11 +83,11 @@ def _read_call(connection: Connection, delivery_id: str, places: frozenset[int])
     deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
     stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
     stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
-    columns = (quarantine.c[name] for name in Part._fields)
+    columns = (quarantine.c[name] for name in StoredPart._fields)
     row = connection.execute(stored).first()
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     body = None if row is None or row.body is None else bytes(row.body)
-    kept = tuple(Part(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
+    kept = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
     return StoredBody(delivery_id, "" if row is None else row.kind, body, places, kept)
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from receiver.errors import StorageUnavailable, WriterTaken
 from receiver.storage.lock import WriterLock
-from receiver.storage.missing import explain_left_log, explain_missing
-from receiver.storage.wal import Mark, check_log, mark_log, read_file_mark, read_salt, wal_of
+from receiver.storage.missing import explain_left_wal, explain_missing
+from receiver.storage.wal import Mark, check_wal, mark_wal, read_file_mark, read_salt, wal_of
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -72,11 +72,11 @@ class OpenFiles:
         """Tell whether the path does not lead to the database file now, or somebody else has written to that."""
         return self._is_damaged or _identify(self._path) != self._identities[0]
 
-    def mark_log(self, connection: Connection) -> None:
+    def mark_wal(self, connection: Connection) -> None:
         """Mark the write-ahead log as belonging to the file if SQLite has begun it again (`wal.py`)."""
         salt = read_salt(self._path)
         if salt is not None and salt != self._salt and self._descriptor >= 0:
-            self._mark = mark_log(connection, self._path)
+            self._mark = mark_wal(connection, self._path)
             self._salt = self._mark.current
 
     def is_replaced(self) -> bool:
@@ -103,11 +103,11 @@ class DatabaseFile:
         if self._lock is None:
             if not create and not self._path.exists():
                 raise explain_missing(self._path)
-            if lost := explain_left_log(self._path):
+            if lost := explain_left_wal(self._path):
                 raise lost
             lock = WriterLock(self._path, create=create)
             try:
-                check_log(self._path, lock.descriptor)
+                check_wal(self._path, lock.descriptor)
             except BaseException:
                 lock.close()
                 raise
@@ -126,7 +126,7 @@ class DatabaseFile:
             raise StorageUnavailable(error.message) from None
         if os.pread(self._lock.descriptor, len(_MAGIC), 0) != _MAGIC:
             raise StorageUnavailable(f"{self._path} is not a SQLite database.")
-        check_log(self._path, self._lock.descriptor)
+        check_wal(self._path, self._lock.descriptor)
 
     def opened(self) -> OpenFiles:
         """Return the files that were opened since the file was taken."""
@@ -145,7 +145,7 @@ class DatabaseFile:
             )
         if self._read is not None and not self._read.has_changed():
             return False
-        if lost := explain_left_log(self._path):
+        if lost := explain_left_wal(self._path):
             raise lost  # to open an empty file, even to read it, removes the log beside it
         self._read = OpenFiles(self._path)
         return True

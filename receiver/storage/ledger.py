@@ -16,7 +16,7 @@ from receiver.domain.tracker_state import make_shipment_change
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
-from receiver.storage.revising import find_partly, read_timelines, refresh_versions, rewrite_messages
+from receiver.storage.revisions import find_partly, read_timelines, refresh_versions, rewrite_messages
 from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables.ledger import (
     EventTable,
@@ -57,7 +57,7 @@ class Ledger:
         self._add_superseded = Insert(database, SUPERSEDED)
         self._add_kept_changes = Insert(database, table_of(ChangeTable))
         self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable))
-        self._add_sightings = Insert(database, table_of(RepeatedMessageTable))
+        self._add_repeated = Insert(database, table_of(RepeatedMessageTable))
         self._add_quarantine = Insert(database, table_of(QuarantineTable))
         self._add_terms = Insert(database, table_of(SearchTermTable))
         self._add_dispatches = Insert(database, table_of(DispatchTable))
@@ -75,7 +75,7 @@ class Ledger:
                     messages[source, message.message_id].add(message.digest)
                 if message.tracker_id is not None:
                     trackers.add((source, message.tracker_id))
-                    if not message.by_state:  # what names itself by nothing is no version of anything
+                    if not message.is_anonymous:  # what names itself by nothing is no version of anything
                         for event in message.events:
                             events[source, message.tracker_id, event.event_id].add(event.digest)
         self.read_keys(connection, batch_state, trackers, messages, events)
@@ -99,7 +99,7 @@ class Ledger:
             batch_state.messages.known[row[0], row[1]] = MessageRow(*row)
         for row in self._find_events.execute(connection, sorted(events)):
             clock = _bound_clock(batch_state.trackers.get((row[0], row[1])), row[7]) if row[4] is None else row[4]
-            batch_state.timelines.standing[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
+            batch_state.timelines.current[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
         other = [kept for key, kept in batch_state.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
         if other:
             batch_state.messages.partly |= find_partly(connection, other)
@@ -119,7 +119,7 @@ class Ledger:
             raise LostRace
         self._add_terms.execute(connection, sorted(batch_state.terms))
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
-        self._add_sightings.execute(connection, batch_state.sightings)
+        self._add_repeated.execute(connection, batch_state.repeated)
         self._add_quarantine.execute(connection, batch_state.quarantined)
         self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
 
@@ -171,8 +171,8 @@ class Ledger:
 
 
 def _is_revised(batch_state: BatchState, identity: tuple[str, str, str], digests: set[str]) -> bool:
-    standing = batch_state.timelines.standing.get(identity)
-    return len(digests) > 1 or (standing is not None and standing.digest not in digests)
+    current = batch_state.timelines.current.get(identity)
+    return len(digests) > 1 or (current is not None and current.digest not in digests)
 
 
 def _bound_clock(tracker: TrackerRow | None, received_at: int) -> int:

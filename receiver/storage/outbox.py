@@ -44,7 +44,7 @@ from receiver.storage.tables.outbox import (
     is_row,
     row_keys,
 )
-from receiver.storage.waiting import read_changes
+from receiver.storage.waiting import select_changes
 
 _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
@@ -170,7 +170,7 @@ class Outbox:
         unsettled = rows.c.unsettled + case((rows.c.claim != SUSPECT, 1), else_=0)
         ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
         connection.execute(ours, places)
-        read = connection.execute(read_changes().where(rows.c.claim == mark)).mappings()
+        read = connection.execute(select_changes().where(rows.c.claim == mark)).mappings()
         made = ((Change(**{name: row[name] for name in Change._fields}), row) for row in read)
         return [Claimed(mark, change, row["attempts"] + 1, row["unsettled"]) for change, row in made]
 

@@ -7,7 +7,7 @@ from threading import Condition
 from receiver.errors import StorageUnavailable
 
 
-class Reads:
+class ActiveReads:
     """Counts the reads of all threads, until they are ended."""
 
     def __init__(self) -> None:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from receiver.clock import from_micros
-from receiver.domain.batch import BatchState, name_by_state
+from receiver.domain.batch import BatchState, name_anonymous
 from receiver.domain.changes import Subscription
 from receiver.domain.erasure import BLANK
-from receiver.domain.identities import better
-from receiver.domain.records import OUTCOMES, Delivery, Message, Submission, Verdict
+from receiver.domain.records import Delivery, Message, Submission
 from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
-from receiver.errors import NotFound, Underway, UnexpectedShape
+from receiver.domain.verdicts import OUTCOMES, Verdict, better_verdict
+from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.stored_deliveries import PRUNED, fingerprint
@@ -167,21 +167,21 @@ class ReplayDecider:
         if stored is None:
             raise UnexpectedShape(PRUNED)
         if as_read not in (None, fingerprint(bytes(stored.body))):
-            raise Underway("This delivery was changed just now. Try again.")
+            raise AlreadyRunning("This delivery was changed just now. Try again.")
         return DeliveryRow(*row)
 
 
 class _Record(NamedTuple):
-    """What is on record of a call's items, by their positions: rows of their own, or sightings; and what was set apart."""
+    """What is on record of a call's items, by their positions: rows of their own, or repeated; and what was set apart."""
 
     messages: dict[int, MessageRow]
-    sightings: dict[int, RepeatedMessageRow]
+    repeated: dict[int, RepeatedMessageRow]
     apart: dict[int, list[QuarantineRow]]
 
     def is_open(self, message: Message, *, force: bool) -> bool:
         """Tell whether an item is to be decided. One that was erased keeps the verdict that it had: what it said is gone."""
         position = message.position
-        kept, seen = self.messages.get(position), self.sightings.get(position)
+        kept, seen = self.messages.get(position), self.repeated.get(position)
         if message.raw == BLANK and (kept is not None or seen is not None):
             return False
         if kept is not None:
@@ -191,14 +191,14 @@ class _Record(NamedTuple):
     def name(self, message: Message) -> Message:
         """Return a message under the id that it has on record, where it names itself by nothing."""
         kept = self.messages.get(message.position)
-        return message if kept is None or not message.by_state else name_by_state(message, kept.message_id)
+        return message if kept is None or not message.is_anonymous else name_anonymous(message, kept.message_id)
 
 
 def _read_record(connection: Connection, delivery_id: str) -> _Record:
-    messages, sightings, quarantine = table_of(MessageTable), table_of(RepeatedMessageTable), table_of(QuarantineTable)
+    messages, repeated, quarantine = table_of(MessageTable), table_of(RepeatedMessageTable), table_of(QuarantineTable)
     rows = connection.execute(select(messages).where(messages.c.delivery_id == delivery_id))
     kept = {row.position: MessageRow(*row) for row in rows}
-    rows = connection.execute(select(sightings).where(sightings.c.delivery_id == delivery_id))
+    rows = connection.execute(select(repeated).where(repeated.c.delivery_id == delivery_id))
     seen = {row.position: RepeatedMessageRow(*row) for row in rows}
     apart: dict[int, list[QuarantineRow]] = {}
     rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
@@ -219,12 +219,12 @@ def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Messag
             (decided[message.position],) = batch_state.decide(delivery, [message]).messages
         else:
             verdict = batch_state.decide_again(delivery, message, kept.message_id)
-            decided[message.position] = kept.message_id, better(Verdict(kept.outcome, kept.reason), verdict)
+            decided[message.position] = kept.message_id, better_verdict(Verdict(kept.outcome, kept.reason), verdict)
     return decided
 
 
 def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
-    rows: list[MessageRow | RepeatedMessageRow] = [*record.messages.values(), *record.sightings.values()]
+    rows: list[MessageRow | RepeatedMessageRow] = [*record.messages.values(), *record.repeated.values()]
     before: _Decided = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
     after = before | decided
     return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
@@ -244,14 +244,14 @@ def _take_away(connection: Connection, batch_state: BatchState, delivery_id: str
 
     Returns whether anything is otherwise.
     """
-    seen = {row.position: row for row in batch_state.sightings if row.delivery_id == delivery_id}
-    elsewhere = [row for row in batch_state.sightings if row.delivery_id != delivery_id]  # copies whose place a mended one took
+    seen = {row.position: row for row in batch_state.repeated if row.delivery_id == delivery_id}
+    elsewhere = [row for row in batch_state.repeated if row.delivery_id != delivery_id]  # copies whose place a mended one took
     apart: dict[int, list[QuarantineRow]] = {}
     for row in batch_state.quarantined:
         apart.setdefault(row.position, []).append(row)
-    seen_otherwise = [place for place in decided if record.sightings.get(place) != seen.get(place)]
+    seen_otherwise = [place for place in decided if record.repeated.get(place) != seen.get(place)]
     apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
-    batch_state.sightings = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
+    batch_state.repeated = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
     batch_state.quarantined = [row for row in batch_state.quarantined if row.position in apart_otherwise]
     for table, places in ((table_of(RepeatedMessageTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
         if places:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, and_, delete, fu
 
 from receiver.clock import first_id
 from receiver.domain.retention import KINDS, PruneBatch, Removed, units_of
-from receiver.errors import Underway
+from receiver.errors import AlreadyRunning
 from receiver.storage.database import Database
 from receiver.storage.stranded import find_stranded, prune_stranded
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, is_without_content
@@ -53,14 +53,14 @@ class Retention:
         free = or_(rows.c.claim.is_(None), rows.c.leased_until < now)
         claimed = connection.execute(update(rows).where(free).values(claim=mark, leased_until=now + LEASE_MICROS)).rowcount
         if claimed < len(KINDS):
-            raise Underway("Something is being pruned already; try again when that is done.")
+            raise AlreadyRunning("Something is being pruned already; try again when that is done.")
 
     def renew_pruning(self, connection: Connection, mark: str, now: int) -> None:
         """Extend the lease of a run. Raises Underway if the claim is lost."""
         rows = table_of(PruningTable)
         lease = now + LEASE_MICROS
         if not connection.execute(update(rows).where(rows.c.claim == mark).values(leased_until=lease)).rowcount:
-            raise Underway("Somebody else prunes now.")
+            raise AlreadyRunning("Somebody else prunes now.")
 
     def release_pruning(self, connection: Connection, mark: str) -> None:
         """Let others prune."""
@@ -85,7 +85,7 @@ class Retention:
         ours = and_(rows.c.kind == kind, rows.c.claim == mark)
         reached = connection.execute(select(rows.c.reached).where(ours)).scalar()
         if reached is None:
-            raise Underway("Somebody else prunes now.")
+            raise AlreadyRunning("Somebody else prunes now.")
         if kind == "dead_changes":
             done = _prune_dead(connection, edge, size)
             if not done.more and running is not None:
@@ -95,7 +95,7 @@ class Retention:
             done, reached = _prune_rule(connection, self._shelves[kind], reached, first_id(edge), size)
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
         if not kept:
-            raise Underway("Somebody else prunes now.")
+            raise AlreadyRunning("Somebody else prunes now.")
         self.renew_pruning(connection, mark, now)
         return done
 

@@ -17,7 +17,7 @@ PRUNED = "The body of this call is no longer kept, so there is nothing to decide
 _NEVER_KEPT = "Nothing of this call was kept that could be decided: it was not let in, or not stored."
 
 
-def read_kept(database: Database, delivery_id: str) -> Delivery:
+def read_delivery(database: Database, delivery_id: str) -> Delivery:
     """Return a call as it came. Raises NotFound, or UnexpectedShape where its body is not kept."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
     if not is_keepable(delivery_id):
@@ -28,19 +28,19 @@ def read_kept(database: Database, delivery_id: str) -> Delivery:
     if found is None:
         raise NotFound(f"There is no delivery {delivery_id}.")
     row = DeliveryRow(*found)
-    if not was_kept(row):
+    if not can_be_decided(row):
         raise UnexpectedShape(_NEVER_KEPT)
-    if stored is None or not has_bytes(row, stored.body):
+    if stored is None or not has_body(row, stored.body):
         raise UnexpectedShape(PRUNED)
     return make_delivery(row, stored.headers, bytes(stored.body))
 
 
-def was_kept(row: DeliveryRow) -> bool:
+def can_be_decided(row: DeliveryRow) -> bool:
     """Tell whether a call was let in and stored; of others no body is ever decided."""
     return row.outcome != "refused" and (row.outcome != "failed" or row.body_bytes > 0)
 
 
-def has_bytes(row: DeliveryRow, body: bytes | None) -> bool:
+def has_body(row: DeliveryRow, body: bytes | None) -> bool:
     """Tell whether the body is stored; an erasure makes it another one, with `null` for the items that are erased."""
     return bool(body) or row.body_bytes == 0
 

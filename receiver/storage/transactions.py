@@ -68,7 +68,7 @@ class Transactions:
             raise StorageUnavailable(f"{self._database}: {warning}")
         self._check_files()  # a commit into a file that has no name is kept by nobody
         if self._files is not None:
-            self._files.mark_log(connection)
+            self._files.mark_wal(connection)
         return result
 
     def _ready(self) -> Connection:
@@ -83,7 +83,7 @@ class Transactions:
 
     def _open(self) -> None:
         self._database.take_again()
-        connection = self._connection = self._database.connect_writer(scratch_in_memory=True)
+        connection = self._connection = self._database.connect_writer(journal_in_memory=True)
         self._secure_log(connection)
         self._files = self._database.open_files()
 

@@ -17,7 +17,7 @@ _OF_EVENT = (
 )
 
 
-def read_changes() -> Any:
+def select_changes() -> Any:
     """Return the statement that puts changes together again from where their parts are kept.
 
     The row of an event tells the change that it made, unless the change was kept beside it: the row may tell a revision by now,

@@ -49,7 +49,7 @@ def read_salt(path: Path) -> int | None:
     return (int.from_bytes(header[20:24], "big") & _POSITIVE) or 1 if len(header) == _WAL_HEADER_BYTES else None
 
 
-def mark_log(connection: Connection, path: Path) -> Mark:
+def mark_wal(connection: Connection, path: Path) -> Mark:
     """Mark the log that was begun last, outside of transactions, unless it is; return the mark. Raises what SQLite raises."""
     driver: Any = connection.connection.driver_connection
     mark = _read_mark(driver)
@@ -63,7 +63,7 @@ def mark_log(connection: Connection, path: Path) -> Mark:
     return mark
 
 
-def check_log(path: Path, descriptor: int) -> None:
+def check_wal(path: Path, descriptor: int) -> None:
     """Raise StorageUnavailable unless the log beside an open file, if there is one, belongs to the file."""
     log = wal_of(path)
     if read_salt(path) is None:

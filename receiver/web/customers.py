@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.access.guard import NOT_ADMITTED, RequestGuard
 from receiver.domain.records import Answer, Delivery, Submission
-from receiver.errors import CallerGone, NoCustomerList, ReceiverError, StorageUnavailable
-from receiver.storage.customers import CustomerList, latest_list, read_page
+from receiver.errors import ClientGone, NoCustomerList, ReceiverError, StorageUnavailable
+from receiver.storage.customers import CustomerList, latest_customer_list, read_customer_page
 from receiver.storage.database import Database
 from receiver.web.responses import send_answer
 from receiver.writer.client import WriterClient
@@ -51,10 +51,10 @@ class CustomerEndpoint:
 
     def _find_list(self) -> tuple[CustomerList, list[tuple[str, str]]]:
         """Return the list and its first page: what can fail should fail before the 200."""
-        latest = latest_list(self._database)
+        latest = latest_customer_list(self._database)
         if latest is None:
             raise NoCustomerList("No customer list was imported yet. Run `receiver customers import FILE` first.")
-        page = read_page(self._database, latest.id, "")
+        page = read_customer_page(self._database, latest.id, "")
         if not page and latest.customers:
             raise StorageUnavailable("The customer list cannot be read.")
         return latest, page
@@ -82,9 +82,9 @@ class CustomerEndpoint:
                 body = (("," if served else "[") + text).encode()
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 served += len(page)
-                page = await asyncio.to_thread(read_page, self._database, latest.id, page[-1][0])
+                page = await asyncio.to_thread(read_customer_page, self._database, latest.id, page[-1][0])
             if hung_up.done():
-                raise CallerGone(f"The caller hung up after {served} of {latest.customers} customers.")
+                raise ClientGone(f"The caller hung up after {served} of {latest.customers} customers.")
             if served < latest.customers:
                 raise StorageUnavailable(f"The list ended after {served} of {latest.customers} customers.")
         except ReceiverError as error:  # the connection is closed before the declared length: no short list looks whole

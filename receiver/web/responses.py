@@ -14,7 +14,7 @@ from receiver.errors import (
     BadRequest,
     BodyTooLarge,
     Busy,
-    CallerGone,
+    ClientGone,
     HeadersTooLarge,
     ReceiverError,
     TooManyAttempts,
@@ -59,7 +59,7 @@ async def on_receiver_error(_request: Request, error: Exception) -> Response:
 
 async def on_client_gone(_request: Request, _error: Exception) -> Response:
     """Return the answer that nobody waits for: a client that hangs up is no fault of this service, and no line of its log."""
-    return to_response(answers.for_error(CallerGone("The caller hung up before its request was complete."), None))
+    return to_response(answers.for_error(ClientGone("The caller hung up before its request was complete."), None))
 
 
 def make_fault() -> ReceiverError:

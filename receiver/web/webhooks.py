@@ -12,7 +12,7 @@ from receiver.access import probe
 from receiver.access.bearer import Secret
 from receiver.access.guard import NOT_ADMITTED, Client, RequestGuard
 from receiver.domain import answers
-from receiver.domain.records import Answer, Delivery, Submission, Unread
+from receiver.domain.records import Answer, Delivery, Submission, UnreadDelivery
 from receiver.errors import Busy, Refused, UnexpectedShape
 from receiver.sources import Source, intake
 from receiver.web.body import BodyReader
@@ -86,8 +86,8 @@ class WebhookEndpoint:
             return answers.for_error(UnexpectedShape(f"Expected the body {expected}: nothing of a test request is stored."), None)
         return answers.for_probe()
 
-    def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | Unread:
+    def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | UnreadDelivery:
         """Read a small body. To inflate, or to parse a large one, would hold up the event loop."""
         if codings or len(delivery.body) > MAX_READ_HERE_BYTES:
-            return Unread(delivery, codings)
+            return UnreadDelivery(delivery, codings)
         return intake.take(self._source, delivery)

@@ -14,7 +14,7 @@ import structlog
 from receiver import clock
 from receiver.access.rate_limit import TokenBucket
 from receiver.domain import answers
-from receiver.domain.records import Answer, Delivery, Submission, Unread
+from receiver.domain.records import Answer, Delivery, Submission, UnreadDelivery
 from receiver.errors import Busy, ReceiverError, StorageUnavailable
 from receiver.processes.repeating import repeat
 from receiver.writer.commands.deliveries import CorrectAnswer, CountUnrecorded
@@ -27,7 +27,7 @@ _MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; 
 
 _MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: some five milliseconds
 
-_Read = Callable[[], Submission | Unread]
+_Read = Callable[[], Submission | UnreadDelivery]
 
 _log = structlog.get_logger()
 

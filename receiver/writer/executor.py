@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.domain.records import Submission, Unread
+from receiver.domain.records import Submission, UnreadDelivery
 from receiver.storage.blocking import OrphanSearch
 from receiver.storage.counters import HourlyCounts
 from receiver.storage.database import Database
@@ -18,7 +18,7 @@ from receiver.storage.transactions import Transactions
 R = TypeVar("R")
 """The result of a command."""
 
-ReadBody = Callable[[Unread], Submission]
+ReadBody = Callable[[UnreadDelivery], Submission]
 
 
 class WriterCommand(Generic[R]):

@@ -12,9 +12,10 @@ from receiver.clock import to_micros
 from receiver.domain import answers
 from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
-from receiver.domain.records import OUTCOMES, Answer, Delivery, Message, Submission
+from receiver.domain.records import Answer, Delivery, Message, Submission
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
+from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import ReadingFailed, ReceiverError, name_error
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
@@ -124,7 +125,7 @@ class Inbox:
                 results.append((submission, answer, _NONE))
             else:
                 receipt = batch_state.decide(submission.delivery, submission.messages)
-                counts = answers.count(receipt)
+                counts = answers.count_outcomes(receipt)
                 results.append((submission, answers.for_receipt(receipt, counts), counts))
         self._ledger.write(connection, batch_state)
         self._write_deliveries(connection, results, to_micros(now))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec.msgpack import Decoder, Encoder
 
-from receiver.domain.records import Answer, Submission, Unread
+from receiver.domain.records import Answer, Submission, UnreadDelivery
 from receiver.writer.executor import WriterCommand
 
 _HEADER = struct.Struct("!IB")
@@ -29,7 +29,7 @@ class Read(NamedTuple):
     """Read this delivery and store it; the reply to `number` is its Answer."""
 
     number: int
-    unread: Unread
+    unread: UnreadDelivery
 
 
 class Execute(NamedTuple):

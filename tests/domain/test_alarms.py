@@ -8,13 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
-from receiver.domain.alarms import HOUR, LEARNED_FROM, MINUTE, Disk, Facts, Key, Rules, Traffic, judge, learn_gap
+from receiver.domain.alarms import (
+    HOUR,
+    LEARNING_WINDOW,
+    MINUTE,
+    AlarmFacts,
+    AlarmKey,
+    AlarmThresholds,
+    Disk,
+    Traffic,
+    find_alarms,
+    learn_gap,
+)
 
 NOON = to_micros(datetime(2026, 11, 20, 12, tzinfo=UTC))  # a Friday
 GIB = 2**30
 
 
-def rules(**given: Any) -> Rules:
+def rules(**given: Any) -> AlarmThresholds:
     """Return rules that watch nothing but what is given."""
     off: dict[str, Any] = {
         "silence_hours": {},
@@ -25,18 +36,18 @@ def rules(**given: Any) -> Rules:
         "token_days": 0,
         "target_minutes": 0,
     }
-    return Rules(**(off | given))
+    return AlarmThresholds(**(off | given))
 
 
 def names(
-    traffic: Traffic, wanted: Rules, on: set[Key] | None = None, started_at: int = 0, disk: Disk | None = None
+    traffic: Traffic, wanted: AlarmThresholds, on: set[AlarmKey] | None = None, started_at: int = 0, disk: Disk | None = None
 ) -> list[str]:
     """Return the alarms of ship24 by name."""
-    return [alarm.name for alarm in judge(Facts(started_at, {"ship24": traffic}, disk), wanted, NOON, on or set())]
+    return [alarm.name for alarm in find_alarms(AlarmFacts(started_at, {"ship24": traffic}, disk), wanted, NOON, on or set())]
 
 
-def on(name: str, subject: str = "ship24") -> set[Key]:
-    return {Key(name, subject)}
+def on(name: str, subject: str = "ship24") -> set[AlarmKey]:
+    return {AlarmKey(name, subject)}
 
 
 def hours_ago(hours: float) -> int:
@@ -151,9 +162,9 @@ def test_the_longest_pause_is_learned_once_a_week_is_known(hours: list[int], gap
 def test_a_source_that_keeps_office_hours_is_never_silent_from_its_first_day_on(first_day: int) -> None:
     calls = [hour for hour in hours_of(6, 5, 4, 3, 2, 1) if hour >= hours_of(6)[9 * first_day]]
     for now in range(calls[0] + HOUR, calls[-1], HOUR):
-        known = [at for at in calls if now - LEARNED_FROM <= at < now]
-        facts = Facts(0, {"ship24": Traffic(known[-1], learn_gap(known, now))})
-        assert judge(facts, LEARNED, now, set()) == []
+        known = [at for at in calls if now - LEARNING_WINDOW <= at < now]
+        facts = AlarmFacts(0, {"ship24": Traffic(known[-1], learn_gap(known, now))})
+        assert find_alarms(facts, LEARNED, now, set()) == []
 
 
 @pytest.mark.parametrize(
@@ -238,20 +249,20 @@ def test_the_disk_of_a_server_is_the_servers() -> None:
     ],
 )
 def test_a_token_near_its_last_day_is_said(ends: date, days: int, expected: bool) -> None:
-    found = judge(Facts(0, {}), rules(token_days=days, token_ends=(("ship24:old", ends),)), NOON, set())
-    assert [alarm.key for alarm in found] == ([Key("token", "ship24:old")] if expected else [])
+    found = find_alarms(AlarmFacts(0, {}), rules(token_days=days, token_ends=(("ship24:old", ends),)), NOON, set())
+    assert [alarm.key for alarm in found] == ([AlarmKey("token", "ship24:old")] if expected else [])
 
 
 def test_everything_off_says_nothing_whatever_happens() -> None:
     worst = Traffic(0, HOUR, 10**9, 10**9, 0, 10**9)
-    every = {Key(name, "ship24") for name in ("silence", "refused", "quarantine", "stale")} | on("disk", "database")
+    every = {AlarmKey(name, "ship24") for name in ("silence", "refused", "quarantine", "stale")} | on("disk", "database")
     assert names(worst, rules(), every, disk=Disk(0, 0)) == []
 
 
 def test_each_alarm_is_a_sentence_with_the_figures_and_what_to_look_at() -> None:
     traffic = Traffic(hours_ago(30), None, 1312, 12, 29, 71)
-    wanted = Rules({"ship24": 26}, 100, 10, 50, 10, 14, (("ship24:old", date(2026, 11, 30)),))
-    found = judge(Facts(0, {"ship24": traffic}, Disk(4 * GIB, 100 * GIB)), wanted, NOON, set())
+    wanted = AlarmThresholds({"ship24": 26}, 100, 10, 50, 10, 14, (("ship24:old", date(2026, 11, 30)),))
+    found = find_alarms(AlarmFacts(0, {"ship24": traffic}, Disk(4 * GIB, 100 * GIB)), wanted, NOON, set())
     assert {alarm.name: alarm.message for alarm in found} == {
         "silence": "No call of ship24 was let in since 2026-11-19T06:00Z, for longer than 26 hours: "
         "look whether its webhook is still set, and whether its calls are refused.",
@@ -269,19 +280,22 @@ def test_each_alarm_is_a_sentence_with_the_figures_and_what_to_look_at() -> None
 
 
 def test_a_learned_silence_says_where_its_time_is_from() -> None:
-    (alarm,) = judge(Facts(0, {"ship24": Traffic(hours_ago(30), 13 * HOUR)}), LEARNED, NOON, set())
+    (alarm,) = find_alarms(AlarmFacts(0, {"ship24": Traffic(hours_ago(30), 13 * HOUR)}), LEARNED, NOON, set())
     assert "for longer than 26 hours, twice its longest pause of the last 14 days: look" in alarm.message
 
 
 def test_a_source_that_never_called_is_said_to_be_silent_since_the_start() -> None:
-    (alarm,) = judge(Facts(hours_ago(30), {"ship24": Traffic()}), WATCHED, NOON, set())
+    (alarm,) = find_alarms(AlarmFacts(hours_ago(30), {"ship24": Traffic()}), WATCHED, NOON, set())
     assert alarm.message.startswith("No call of ship24 was let in since the start, for longer than 24 hours: look")
 
 
 def test_sources_are_judged_apart() -> None:
-    facts = Facts(0, {"ship24": Traffic(refused=10), "shiipp": Traffic(refused=9)})
-    assert [alarm.subject for alarm in judge(facts, rules(refused=10), NOON, set())] == ["ship24"]
-    assert [alarm.subject for alarm in judge(facts, rules(refused=10), NOON, on("refused", "shiipp"))] == ["shiipp", "ship24"]
+    facts = AlarmFacts(0, {"ship24": Traffic(refused=10), "shiipp": Traffic(refused=9)})
+    assert [alarm.subject for alarm in find_alarms(facts, rules(refused=10), NOON, set())] == ["ship24"]
+    assert [alarm.subject for alarm in find_alarms(facts, rules(refused=10), NOON, on("refused", "shiipp"))] == [
+        "shiipp",
+        "ship24",
+    ]
 
 
 COUNTS = st.integers(0, 300)
@@ -297,10 +311,10 @@ DISK = st.none() | st.builds(Disk, st.integers(0, 100), st.integers(100, 200))
 def test_what_begins_does_not_end_while_nothing_changes(
     traffic: Traffic, disk: Disk | None, started_at: int, hours: int | None, refused: int, quarantined: int, stale: int, free: int
 ) -> None:
-    wanted = Rules({"ship24": hours}, refused, quarantined, stale, free, 0)
-    facts = Facts(started_at, {"ship24": traffic}, disk)
-    begun = {alarm.key for alarm in judge(facts, wanted, NOON, set())}
-    assert {alarm.key for alarm in judge(facts, wanted, NOON, begun)} == begun
+    wanted = AlarmThresholds({"ship24": hours}, refused, quarantined, stale, free, 0)
+    facts = AlarmFacts(started_at, {"ship24": traffic}, disk)
+    begun = {alarm.key for alarm in find_alarms(facts, wanted, NOON, set())}
+    assert {alarm.key for alarm in find_alarms(facts, wanted, NOON, begun)} == begun
 
 
 @pytest.mark.parametrize(
@@ -317,13 +331,13 @@ def test_what_begins_does_not_end_while_nothing_changes(
 def test_a_target_whose_oldest_change_waits_for_too_long_is_an_alarm(
     minutes: float, limit: float, is_on: bool, begun: bool
 ) -> None:
-    facts = Facts(0, {}, None, {"shop": NOON - round(minutes * MINUTE)})
-    found = judge(facts, rules(target_minutes=limit), NOON, on("target", "shop") if is_on else set())
-    assert [alarm.key for alarm in found] == ([Key("target", "shop")] if begun else [])
+    facts = AlarmFacts(0, {}, None, {"shop": NOON - round(minutes * MINUTE)})
+    found = find_alarms(facts, rules(target_minutes=limit), NOON, on("target", "shop") if is_on else set())
+    assert [alarm.key for alarm in found] == ([AlarmKey("target", "shop")] if begun else [])
 
 
 def test_the_alarm_of_a_target_says_since_when_and_where_to_look() -> None:
-    facts = Facts(0, {}, None, {"shop": NOON - 2 * HOUR})
-    (alarm,) = judge(facts, rules(target_minutes=60), NOON, set())
+    facts = AlarmFacts(0, {}, None, {"shop": NOON - 2 * HOUR})
+    (alarm,) = find_alarms(facts, rules(target_minutes=60), NOON, set())
     waits = "Changes for shop have been waiting since 2026-11-20T10:00Z (limit 60 minutes)"
     assert alarm.message == f"{waits}: run `receiver targets list` to see the last error."

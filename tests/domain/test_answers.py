@@ -4,8 +4,9 @@ import orjson
 import pytest
 
 from receiver import errors
-from receiver.domain.answers import MAX_SHOWN, count, for_error, for_receipt
-from receiver.domain.records import OUTCOMES, Answer, Receipt, Verdict
+from receiver.domain.answers import MAX_SHOWN, count_outcomes, for_error, for_receipt
+from receiver.domain.records import Answer, Receipt
+from receiver.domain.verdicts import OUTCOMES, Verdict
 from receiver.errors import ReceiverError
 
 DELIVERY_ID = "0192f3a1-7c42-7d10-8f6e-3b1c5d9a2e47"
@@ -13,7 +14,7 @@ DELIVERY_ID = "0192f3a1-7c42-7d10-8f6e-3b1c5d9a2e47"
 
 def answer(*messages: tuple[str | None, Verdict]) -> Answer:
     receipt = Receipt(DELIVERY_ID, messages)
-    return for_receipt(receipt, count(receipt))
+    return for_receipt(receipt, count_outcomes(receipt))
 
 
 def test_the_answer_is_that_of_the_contract() -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from receiver.clock import from_micros, to_micros
 from receiver.domain.batch import BatchState
 from receiver.domain.reading import digest
-from receiver.domain.records import Delivery, Event, Message, Snapshot, Verdict
+from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import EventRow, MessageRow, TrackerRow
+from receiver.domain.verdicts import Verdict
 from receiver.sources.ship24 import split
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "ship24"
@@ -123,7 +124,7 @@ def test_a_message_id_has_an_effect_once(copy: Message, verdict: str) -> None:
         1,
         1,
     )
-    assert [(row.delivery_id, row.position) for row in batch_state.sightings] == [("delivery-1", 1), ("delivery-2", 0)]
+    assert [(row.delivery_id, row.position) for row in batch_state.repeated] == [("delivery-1", 1), ("delivery-2", 0)]
     assert batch_state.trackers.keys() == {KEY}
 
 
@@ -167,7 +168,7 @@ def test_a_flawed_message_is_kept_apart_and_the_rest_goes_on(flawed: Message, re
     assert verdicts[1].detail == "What was expected."
     (row,) = batch_state.quarantined
     assert (row.raw, row.reason, row.position, row.event_position) == (flawed.raw, reason, 1, None)
-    assert len(batch_state.messages.new) + len(batch_state.sightings) == 3
+    assert len(batch_state.messages.new) + len(batch_state.repeated) == 3
 
 
 def test_a_flawed_event_is_kept_apart_with_its_own_bytes() -> None:
@@ -302,7 +303,7 @@ def test_a_tracker_is_found_by_all_its_names_without_case() -> None:
 @freeze_time("1999-01-01")
 def test_the_time_of_arrival_counts_and_not_the_clock() -> None:
     batch_state = make_batch_state()
-    one, two = (event(name, None)._replace(by_arrival=True) for name in "ab")
+    one, two = (event(name, None)._replace(ordered_by_arrival=True) for name in "ab")
     deliver(batch_state, message("m1", one), message("m2", two), message("m3", event("c", "1999-01-01")))
     found = [(row.event_id, row.basis, row.occurrence, row.order, row.outcome) for row in rows(batch_state)]
     assert found == [

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.occurrence import Moment, Occurrence, compare, is_implausible, is_newer, read_occurrence
+from receiver.domain.newer import EventTime, compare_times, is_newer
+from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
 
 DAY = date(2022, 10, 23)
 WALL = datetime(2022, 10, 23, 15, 13, 37)  # noqa: DTZ001  a wall clock has no zone
@@ -28,8 +29,8 @@ EXTREMES = (
 )
 
 
-def moment(text: str, order: int | None = None) -> Moment:
-    return Moment(read_occurrence(text), order)
+def moment(text: str, order: int | None = None) -> EventTime:
+    return EventTime(read_occurrence(text), order)
 
 
 def utc(hour: int, minute: int, second: int, micro: int = 0) -> datetime:
@@ -161,20 +162,20 @@ OLDER, NEWER = "2022-10-23T10:00:00", "2022-10-23T11:00:00"
         pytest.param(moment("0001-01-01"), None, True, id="nothing is stored yet"),
     ],
 )
-def test_newer_by_the_three_rules(candidate: Moment, latest: Moment | None, newer: bool) -> None:
+def test_newer_by_the_three_rules(candidate: EventTime, latest: EventTime | None, newer: bool) -> None:
     assert is_newer(candidate, latest) is newer
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(EXTREMES, EXTREMES)))
 def test_the_ends_of_the_calendar_compare_without_overflow(one: str, other: str) -> None:
-    difference = compare(moment(one), moment(other))
-    assert difference == -compare(moment(other), moment(one))
+    difference = compare_times(moment(one), moment(other))
+    assert difference == -compare_times(moment(other), moment(one))
     assert is_newer(moment(one), moment(other)) is (difference > 0)
 
 
 def test_the_ends_of_the_calendar_are_in_order() -> None:
-    assert compare(moment("9999-12-31T23:59:59-23:59"), moment("9999-12-31T23:59:59+23:59")) == 1
-    assert compare(moment("0001-01-01T00:00:00+23:59"), moment("0001-01-01T00:00:00-23:59")) == -1
+    assert compare_times(moment("9999-12-31T23:59:59-23:59"), moment("9999-12-31T23:59:59+23:59")) == 1
+    assert compare_times(moment("0001-01-01T00:00:00+23:59"), moment("0001-01-01T00:00:00-23:59")) == -1
 
 
 @pytest.mark.parametrize("text", EXTREMES)
@@ -187,17 +188,17 @@ DAYS = st.dates().map(str)
 CLOCKS = st.times().map(lambda clock: clock.isoformat())
 ZONES = st.sampled_from(["", "Z", "+00:00", "+02:00", "-0930", "+23:59", "-23:59"])
 OCCURRENCES = st.one_of(DAYS, st.builds("{}T{}{}".format, DAYS, CLOCKS, ZONES)).map(read_occurrence)
-MOMENTS = st.builds(Moment, OCCURRENCES, st.none() | st.integers(-3, 3))
+MOMENTS = st.builds(EventTime, OCCURRENCES, st.none() | st.integers(-3, 3))
 
 
 @given(MOMENTS, MOMENTS)
-def test_comparing_the_other_way_round_gives_the_opposite(one: Moment, other: Moment) -> None:
-    assert compare(one, other) == -compare(other, one)
+def test_comparing_the_other_way_round_gives_the_opposite(one: EventTime, other: EventTime) -> None:
+    assert compare_times(one, other) == -compare_times(other, one)
 
 
 @given(MOMENTS)
-def test_nothing_is_newer_than_itself(one: Moment) -> None:
-    assert compare(one, one) == 0
+def test_nothing_is_newer_than_itself(one: EventTime) -> None:
+    assert compare_times(one, one) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from math import inf
 from threading import Lock
 from typing import Any
 
-from receiver.domain.occurrence import Moment, is_newer, read_occurrence
+from receiver.domain.newer import EventTime, is_newer
+from receiver.domain.occurrence import read_occurrence
 from tests.harness.endpoint import TAKE, Answer, Call, say
 
 Item = dict[str, Any]
@@ -34,7 +35,7 @@ class FakeReceiver:
         self.seen.add(message_id)
 
     def is_newer(self, event: Item, latest: Item) -> bool:
-        return is_newer(*(Moment(read_occurrence(each["occurrenceDatetime"]), each["order"]) for each in (event, latest)))
+        return is_newer(*(EventTime(read_occurrence(each["occurrenceDatetime"]), each["order"]) for each in (event, latest)))
 
     def _tell(self, item: Item) -> Item:
         message_id = item["metadata"]["messageId"]

@@ -13,15 +13,24 @@ import orjson
 import pytest
 from sqlalchemy import Connection, inspect
 
-from receiver.domain.erasure import Erasure, Forgotten, Part, StoredBody, Tracked, blank, mentions, plan
+from receiver.domain.erasure import (
+    Erasure,
+    ErasureCounts,
+    ErasureSubject,
+    StoredBody,
+    StoredPart,
+    blank_items,
+    mentions,
+    plan_erasure,
+)
 from receiver.domain.records import Message
-from receiver.errors import Underway, UnexpectedShape
+from receiver.errors import AlreadyRunning, UnexpectedShape
 from receiver.sources import make_sources
 from receiver.sources.intake import take_again
 from receiver.storage.database import Database
 from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import ReplayDecider, ReplayOptions
-from receiver.storage.stored_deliveries import fingerprint, read_kept
+from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
@@ -43,7 +52,7 @@ PLANTED = (b"planted", "Wïlhelmina".encode())
 
 SOURCES = make_sources({}, {})
 SPLITS = {source.kind: source.split for source in SOURCES}
-TRACKED = Tracked("ship24", "forgotten", ("forgotten", "TN-FORGOTTEN"))
+TRACKED = ErasureSubject("ship24", "forgotten", ("forgotten", "TN-FORGOTTEN"))
 
 
 def person(tracker_id: str, message_id: str | None = None, *built: Any, **fields: Any) -> Item:
@@ -53,7 +62,7 @@ def person(tracker_id: str, message_id: str | None = None, *built: Any, **fields
     return item(message_id, tracker_id, *built, **{"shipment": shipment, **fields})
 
 
-def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[Part] = ()) -> StoredBody:
+def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[StoredPart] = ()) -> StoredBody:
     return StoredBody("d", kind, content, frozenset(places), tuple(parts))
 
 
@@ -62,14 +71,14 @@ def call(content: bytes, *places: int, kind: str = "tracking", parts: Sequence[P
 
 def test_a_body_of_this_tracker_alone_goes_whole() -> None:
     content = body(person("forgotten"), person("forgotten"))
-    planned = plan(TRACKED, call(content), SPLITS["tracking"])
+    planned = plan_erasure(TRACKED, call(content), SPLITS["tracking"])
     assert planned is not None
     assert (planned.removed, planned.body) == (True, None)
 
 
 def test_of_a_body_with_others_only_its_items_become_null() -> None:
     items = [item(tracker_id="other"), person("forgotten"), "odd", item(tracker_id="third")]
-    planned = plan(TRACKED, call(body(*items), 1), SPLITS["tracking"])
+    planned = plan_erasure(TRACKED, call(body(*items), 1), SPLITS["tracking"])
     assert planned is not None
     assert planned.body is not None
     assert not planned.removed
@@ -80,26 +89,26 @@ def test_of_a_body_with_others_only_its_items_become_null() -> None:
 
 def test_what_stands_beside_the_items_stays_as_it_was() -> None:
     root = {"version": 3, "trackings": [person("forgotten"), item()], "note": ["é", 1.10, None]}
-    blanked = blank(json.dumps(root).encode(), SPLITS["tracking"], {0})
+    blanked = blank_items(json.dumps(root).encode(), SPLITS["tracking"], {0})
     assert blanked is not None
     assert {**json.loads(blanked), "trackings": None} == {**root, "trackings": None}
 
 
 def test_a_body_that_would_be_read_otherwise_goes_whole() -> None:
     long_number = body(person("forgotten"), item(weight=12345678901234567890123))
-    assert blank(long_number, SPLITS["tracking"], {0}) is None
-    planned = plan(TRACKED, call(long_number), SPLITS["tracking"])
+    assert blank_items(long_number, SPLITS["tracking"], {0}) is None
+    planned = plan_erasure(TRACKED, call(long_number), SPLITS["tracking"])
     assert planned is not None
     assert planned.removed
     deep = b'{"trackings": [' + b"[" * 300 + b"]" * 300 + b',{"tracker": {"trackerId": "forgotten"}}]}'
-    planned = plan(TRACKED, call(deep), SPLITS["tracking"])
+    planned = plan_erasure(TRACKED, call(deep), SPLITS["tracking"])
     assert planned is not None
     assert planned.removed
 
 
 def test_what_is_hidden_behind_a_key_that_stands_twice_does_not_survive() -> None:
     hidden = b'{"trackings": [{"name": "planted"}], "trackings": ' + body(person("forgotten"), item())[14:-1] + b"}"
-    blanked = blank(hidden, SPLITS["tracking"], {0})
+    blanked = blank_items(hidden, SPLITS["tracking"], {0})
     assert blanked is not None
     assert b"planted" not in blanked
 
@@ -113,7 +122,7 @@ def test_what_is_hidden_behind_a_key_that_stands_twice_does_not_survive() -> Non
     ],
 )
 def test_an_unreadable_body_goes_if_it_names_the_tracker(content: bytes, goes: bool) -> None:
-    planned = plan(TRACKED, call(content), SPLITS["tracking"])
+    planned = plan_erasure(TRACKED, call(content), SPLITS["tracking"])
     assert (planned is not None and planned.removed) == goes
 
 
@@ -125,8 +134,8 @@ def test_a_short_number_is_no_name() -> None:
 
 def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
     nameless = {"metadata": {}, "tracker": {"trackingNumber": "TN-FORGOTTEN"}, "shipment": {"name": NAME}}
-    part = Part("q", 1, None, orjson.dumps(nameless))
-    planned = plan(TRACKED, call(body(item(), nameless), parts=[part]), SPLITS["tracking"])
+    part = StoredPart("q", 1, None, orjson.dumps(nameless))
+    planned = plan_erasure(TRACKED, call(body(item(), nameless), parts=[part]), SPLITS["tracking"])
     assert planned is not None
     assert planned.parts == ("q",)
     assert planned.body is not None
@@ -136,25 +145,25 @@ def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
 def test_what_is_on_record_counts_where_the_body_says_nothing_any_more() -> None:
     """The places of Shiipp's fields may have been set otherwise when the call came."""
     content = b'[{"ref": "forgotten", "who": "planted"}, {"trackingNumber": "2"}]'
-    planned = plan(TRACKED, call(content, 0, kind="new-package"), SPLITS["new-package"])
+    planned = plan_erasure(TRACKED, call(content, 0, kind="new-package"), SPLITS["new-package"])
     assert planned is not None
     assert planned.body is not None
     assert b"planted" not in planned.body
     for gone in (call(content, 7, kind="new-package"), call(b"[", 0, kind="new-package")):
-        planned = plan(TRACKED, gone, SPLITS["new-package"])
+        planned = plan_erasure(TRACKED, gone, SPLITS["new-package"])
         assert planned is not None
         assert planned.removed
-    unknown = plan(TRACKED, call(content, 0, kind="gone"), None)
+    unknown = plan_erasure(TRACKED, call(content, 0, kind="gone"), None)
     assert unknown is not None
     assert unknown.removed
 
 
 def test_what_was_forgotten_needs_nothing_more() -> None:
-    planned = plan(TRACKED, call(body(person("forgotten"), item()), 0), SPLITS["tracking"])
+    planned = plan_erasure(TRACKED, call(body(person("forgotten"), item()), 0), SPLITS["tracking"])
     assert planned is not None
     assert planned.body is not None
-    assert plan(TRACKED, call(planned.body, 0), SPLITS["tracking"]) is None
-    assert plan(TRACKED, call(body(item()), parts=[Part("q", 0, "forgotten", b"")]), SPLITS["tracking"]) is None
+    assert plan_erasure(TRACKED, call(planned.body, 0), SPLITS["tracking"]) is None
+    assert plan_erasure(TRACKED, call(body(item()), parts=[StoredPart("q", 0, "forgotten", b"")]), SPLITS["tracking"]) is None
 
 
 def test_a_reader_that_raises_for_what_was_written_is_believed() -> None:
@@ -163,7 +172,7 @@ def test_a_reader_that_raises_for_what_was_written_is_believed() -> None:
             raise UnexpectedShape("No.")
         return SPLITS["tracking"](content)
 
-    assert blank(body(person("forgotten"), item()), split, {0}) is None
+    assert blank_items(body(person("forgotten"), item()), split, {0}) is None
 
 
 # In storage
@@ -235,11 +244,11 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
     with opened(database_url) as store:
         store.keep(body(person("first", "m-1", [event("e", "9999-01-01")]), item("o-1", "other")))
         planned = planned_for(store, "first")
-        delivery = read_kept(store.database, planned[0].delivery_id)
+        delivery = read_delivery(store.database, planned[0].delivery_id)
         order = ReplayOptions(0, force=True, as_read=fingerprint(delivery.body))
         assert erase(store, store.transactions, planned)
         replays = ReplayDecider(store.database, timedelta(hours=48))
-        with pytest.raises(Underway):
+        with pytest.raises(AlreadyRunning):
             store.transactions.run(lambda connection: replays.replay(connection, take_again(SOURCES, delivery), order))
         assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]
         assert len(read_rows(database_url, "SELECT * FROM events")) == 1
@@ -261,9 +270,9 @@ class Case:
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
-    def forgotten(self, tracker: str) -> Forgotten:
+    def forgotten(self, tracker: str) -> ErasureCounts:
         done = json.loads(self.forget(tracker, "--yes", "--json"))
-        return Forgotten(**{name: done[name] for name in Forgotten._fields})
+        return ErasureCounts(**{name: done[name] for name in ErasureCounts._fields})
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in read_rows(self.url, query)]
@@ -344,7 +353,7 @@ def test_nothing_personal_is_left_and_no_verdict_changes(case: Case) -> None:
     assert case.verdicts() == before
     # Three of its own, its id with another's content (on record as its own), another's id with its content, an unreadable one;
     # three shared ones; an event and two items in quarantine.
-    assert done == Forgotten(removed=6, rewritten=3, emptied=3)
+    assert done == ErasureCounts(removed=6, rewritten=3, emptied=3)
     assert [len(json.loads(kept)["trackings"]) for kept in case.bodies()] == [2, 2, 2]
     assert case.find_planted() == []
     for each in bodies[:3]:
@@ -366,7 +375,7 @@ def test_the_rest_of_a_shared_call_is_still_told(case: Case) -> None:
 def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
     tell(case)
     case.forgotten("ship24/person")
-    assert case.forgotten("TN-PERSON") == Forgotten()
+    assert case.forgotten("TN-PERSON") == ErasureCounts()
     entries = case.rows("SELECT actor, action, subject FROM audit ORDER BY id")
     actor = "token-1" if case.url.startswith("sqlite") else "command line"
     assert entries == [(actor, "forget", "ship24/person")] * 2
@@ -407,7 +416,7 @@ def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(cas
         assert case.running.post(body(each)).status == 200
     before = case.verdicts()
     assert (len(before["superseded_events"]), len(before["kept_changes"])) == (2, 2)
-    assert case.forgotten("ship24/person") == Forgotten(removed=6, emptied=1)
+    assert case.forgotten("ship24/person") == ErasureCounts(removed=6, emptied=1)
     assert case.verdicts() == before
     assert case.find_planted() == []
     assert {outcome for each in sent for outcome in case.running.post(body(each)).outcomes()} == {"duplicate"}

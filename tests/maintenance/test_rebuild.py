@@ -26,7 +26,7 @@ from receiver.sources.intake import take, take_again
 from receiver.storage.database import Database
 from receiver.storage.erasure import follow_trail, plan_call
 from receiver.storage.replay import ReplayDecider, ReplayOptions
-from receiver.storage.stored_deliveries import read_kept
+from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.operators import Audited
@@ -81,7 +81,7 @@ class Post:
         """Have a call decided again, as an operator does."""
         now = self._now()
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
-        submission = take_again(SOURCES, read_kept(self.database, delivery_id))
+        submission = take_again(SOURCES, read_delivery(self.database, delivery_id))
         self._executor.do(Audited(entry, Replay(submission, ReplayOptions(to_micros(now), force))))
 
     def erase(self, call: StoredBody, erasure: Erasure) -> bool:

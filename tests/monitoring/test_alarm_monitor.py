@@ -14,12 +14,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.clock import iso, to_micros
-from receiver.domain.alarms import DAY, HOUR, MINUTE, SECOND, Rules
+from receiver.domain.alarms import DAY, HOUR, MINUTE, SECOND, AlarmThresholds
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, AlarmMonitor
 from receiver.monitoring.notifier import Notice
 from receiver.storage import queries
-from receiver.storage.counters import KEPT_SECONDS, NUMBERS, HourlyCount
+from receiver.storage.counters import KEPT_SECONDS, NUMBERS, CountKey
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Tidy
@@ -32,13 +32,15 @@ from tests.harness.service import Service, wait_until
 from tests.harness.storage import change, make_tables
 
 NOW = to_micros(datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC))
-RULES = Rules({"ship24": 24, "shiipp": None}, refused=10, quarantined=5, stale_percent=50, disk_percent=0, token_days=14)
+RULES = AlarmThresholds(
+    {"ship24": 24, "shiipp": None}, refused=10, quarantined=5, stale_percent=50, disk_percent=0, token_days=14
+)
 
 
 class Watcher:
     """One process that watches, with a writing connection of its own."""
 
-    def __init__(self, url: str, rules: Rules) -> None:
+    def __init__(self, url: str, rules: AlarmThresholds) -> None:
         self.database = Database(url)
         self.told: list[Notice] = []
         self.before_write: Callable[[], Any] | None = None
@@ -66,7 +68,7 @@ class Watcher:
         """Count as the writing process does every few seconds."""
         totals = tuple((dict.fromkeys(NUMBERS, 0) | {"calls": 1} | numbers).values())
         writer = f"writer {next(self._writers)}"
-        spans = {HourlyCount(span, at - at % (span * SECOND), writer, source, outcome, code): totals for span in KEPT_SECONDS}
+        spans = {CountKey(span, at - at % (span * SECOND), writer, source, outcome, code): totals for span in KEPT_SECONDS}
         self._executor.do(Tidy(spans, NOW))
 
     def call(self, at: int, source: str = "ship24") -> None:
@@ -83,7 +85,7 @@ class Watcher:
 
 
 @contextmanager
-def watching(url: str, rules: Rules = RULES) -> Iterator[Watcher]:
+def watching(url: str, rules: AlarmThresholds = RULES) -> Iterator[Watcher]:
     watcher = Watcher(url, rules)
     try:
         yield watcher
@@ -195,7 +197,7 @@ def test_the_time_of_a_silence_is_learned_from_the_hours_in_which_messages_came(
 
 def test_the_disk_is_looked_at_where_the_database_is_a_file(database_url: str) -> None:
     make_tables(database_url)
-    with watching(database_url, Rules({}, 0, 0, 0, 100, 0)) as watcher:
+    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 100, 0)) as watcher:
         expected = [("disk", "database")] if watcher.database.is_sqlite else []
         assert [(notice.alarm, notice.subject) for notice in watcher.step()] == expected
 
@@ -206,7 +208,7 @@ def test_a_target_that_takes_nothing_is_an_alarm_until_its_oldest_change_is_take
     failed = f"'shop', 'ship24', 't', 1, 'e', {NOW + HOUR}, 5, {NOW - 2 * HOUR}, 'shop answered 500.'"
     blocked = f"'shop', 'ship24', 't', 2, 'e', {1 << 62}, 0, {NOW - HOUR}, NULL"
     change(database_url, *(f"INSERT INTO dispatches ({columns}) VALUES ({row})" for row in (failed, blocked)))
-    with watching(database_url, Rules({}, 0, 0, 0, 0, 0, target_minutes=60)) as watcher:
+    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 0, target_minutes=60)) as watcher:
         assert [(notice.alarm, notice.subject, notice.state) for notice in watcher.step()] == [("target", "shop", "began")]
         change(database_url, "DELETE FROM dispatches WHERE move = 1", f"UPDATE dispatches SET due_at = {NOW}")
         assert [notice.state for notice in watcher.step(NOW + MINUTE)] == ["ended"]
@@ -214,9 +216,9 @@ def test_a_target_that_takes_nothing_is_an_alarm_until_its_oldest_change_is_take
 
 def test_an_alarm_ends_when_it_is_no_longer_watched_for(database_url: str) -> None:
     make_tables(database_url)
-    with watching(database_url, Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))) as before:
+    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))) as before:
         assert [notice.state for notice in before.step()] == ["began"]
-    with watching(database_url, Rules({}, 0, 0, 0, 0, 14)) as after:
+    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 14)) as after:
         assert [(notice.state, notice.subject) for notice in after.step()] == [("ended", "ship24:old")]
 
 
@@ -250,7 +252,7 @@ def look_together(watchers: Sequence[Watcher], now: int) -> list[Notice]:
 
 def test_a_notice_that_was_left_by_a_process_that_died_is_sent_by_the_next_one(database_url: str) -> None:
     make_tables(database_url)
-    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
     with watching(database_url, wanted) as died:
         (left,) = died.step()
     later = NOW + NOTICE_OVERDUE
@@ -266,7 +268,7 @@ def test_a_notice_that_was_left_by_a_process_that_died_is_sent_by_the_next_one(d
 
 def test_a_notice_of_another_process_that_is_alive_is_left_to_it(postgresql_url: str) -> None:
     make_tables(postgresql_url)
-    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
     with watching(postgresql_url, wanted) as one, watching(postgresql_url, wanted) as other:
         assert len(one.step()) == 1
         assert other.step(NOW + MINUTE) == []
@@ -274,7 +276,7 @@ def test_a_notice_of_another_process_that_is_alive_is_left_to_it(postgresql_url:
 
 def test_a_notice_is_not_sent_when_a_day_has_passed(database_url: str) -> None:
     make_tables(database_url)
-    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
     with watching(database_url, wanted) as died:
         died.step()
     with watching(database_url, wanted) as after:
@@ -283,10 +285,10 @@ def test_a_notice_is_not_sent_when_a_day_has_passed(database_url: str) -> None:
 
 def test_the_end_of_an_alarm_is_sent_though_its_start_was_settled_late(database_url: str) -> None:
     make_tables(database_url)
-    wanted = Rules({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
+    wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
     with watching(database_url, wanted) as died:
         (began,) = died.step()
-        died.watch._rules = Rules({}, 0, 0, 0, 0, 14)
+        died.watch._rules = AlarmThresholds({}, 0, 0, 0, 0, 14)
         (ended,) = died.step(NOW + MINUTE)
         died.watch.note_settled(began)
         asyncio.run(died.watch.settle())
@@ -327,7 +329,7 @@ def test_a_step_that_fails_is_logged_and_does_not_end_the_watch(sqlite_url: str,
         running.cancel()
         await asyncio.wait([running])
 
-    with watching(sqlite_url, Rules({}, 0, 0, 0, 100, 0)) as watcher, capture_logs() as logs:
+    with watching(sqlite_url, AlarmThresholds({}, 0, 0, 0, 100, 0)) as watcher, capture_logs() as logs:
         watcher.before_write = fail_twice
         asyncio.run(run(watcher))
     assert [line["event"] for line in logs] == ["watch_failed", "alarm_began"]

@@ -58,7 +58,7 @@ FOUND = {  # tracker id, message id (None: by state), time of the event
 def test_who_and_when_is_found_in_every_body(name: str, expected: list[tuple[str, str | None, str | None]]) -> None:
     messages = read(name)
     assert [(m.tracker_id, m.message_id, m.events[0].occurrence) for m in messages] == expected
-    assert [m.by_state for m in messages] == [message_id is None for _, message_id, _ in expected]
+    assert [m.is_anonymous for m in messages] == [message_id is None for _, message_id, _ in expected]
     assert {m.flaw for m in messages} == {None}
     assert [m.position for m in messages] == list(range(len(expected)))
 
@@ -131,18 +131,18 @@ def test_what_names_a_message(kind: str, item: dict[str, Any], expected: tuple[s
     assert (None if found is None else (found.tracker_id, found.message_id)) == expected
     message = read_one(kind, item)
     assert message.flaw == ("unmapped" if expected is None else None)
-    assert message.by_state == (expected is not None and expected[1] is None)
+    assert message.is_anonymous == (expected is not None and expected[1] is None)
 
 
 def test_the_date_of_something_else_is_not_the_time_of_a_status() -> None:
     for other in ({"flight": {"date": "2025-03-03"}}, {"flight_date": "2025-03-03"}):
         message = read_one(MANIFEST, {"manifest_id": "i", "status": "shipped", **other})
-        assert (message.by_state, message.events[0].occurrence) == (True, None)
+        assert (message.is_anonymous, message.events[0].occurrence) == (True, None)
 
 
 def test_a_bare_date_cannot_tell_two_changes_of_a_day_apart_so_it_names_no_message() -> None:
     message = read_one(MANIFEST, {"manifest_id": "i", "status": "shipped", "status_date": "2025-03-03"})
-    assert message.by_state
+    assert message.is_anonymous
 
 
 def test_identities_of_any_length_stay_short_enough_for_an_index() -> None:
@@ -224,7 +224,7 @@ def test_a_time_is_kept_as_it_was_written(time: str) -> None:
 @pytest.mark.parametrize("time", ["01/03/2025 10:00", "yesterday", 1_740_823_200, "2025-02-30", "2025-03-01T25:00:00"])
 def test_a_time_that_cannot_be_read_gives_way_to_arrival_and_is_kept(time: object) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "entry_time": time})
-    assert (package.flaw, package.events[0].occurrence, package.events[0].by_arrival) == (None, None, True)
+    assert (package.flaw, package.events[0].occurrence, package.events[0].ordered_by_arrival) == (None, None, True)
     assert details(package)["entry_time"] == time
 
 

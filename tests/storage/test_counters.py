@@ -16,7 +16,7 @@ from receiver.domain.records import Submission
 from receiver.errors import AddressNotAllowed, Busy, InvalidJson, Unauthorized
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries, schema
-from receiver.storage.counters import NUMBERS, HourlyCounts, trim_tallies, write_tallies
+from receiver.storage.counters import NUMBERS, HourlyCounts, trim_counts, write_counts
 from receiver.storage.database import Database
 from receiver.storage.queries import statistics
 from tests.conftest import StartService
@@ -61,7 +61,7 @@ def are_equal(url: str) -> bool:
 
 def write(store: Store, tallies: HourlyCounts) -> None:
     counts = tallies.take()
-    store.transactions.run(lambda connection: write_tallies(connection, store.database.insert, counts))
+    store.transactions.run(lambda connection: write_counts(connection, store.database.insert, counts))
 
 
 _calls = st.lists(
@@ -138,7 +138,7 @@ def test_what_was_written_and_is_written_again_counts_once(empty: Archive) -> No
         store.keep(single(), single())
         counts = store.executor.counts.take()
         for _ in range(2):  # the answer to the first commit was lost
-            store.transactions.run(lambda connection: write_tallies(connection, store.database.insert, counts))
+            store.transactions.run(lambda connection: write_counts(connection, store.database.insert, counts))
             store.executor.counts.give_back(counts)
         store.keep(single())
         write(store, store.executor.counts)
@@ -168,7 +168,7 @@ def test_minutes_are_kept_for_days_and_hours_for_a_year(empty: Archive) -> None:
         tallies.add_unrecorded({("ship24", "refused", "x"): 1}, _BEGIN - hours * _HOUR)
     with opened(empty.url) as store:
         write(store, tallies)
-        store.transactions.run(lambda connection: trim_tallies(connection, _BEGIN))
+        store.transactions.run(lambda connection: trim_counts(connection, _BEGIN))
     rows = read_rows(empty.url, "SELECT span_seconds, count(*) AS n FROM tallies GROUP BY 1 ORDER BY 1")
     assert [(row["span_seconds"], row["n"]) for row in rows] == [(60, 2), (3600, 4)]
     assert len(queries.read_tallies(empty.database, _BEGIN - 24 * _HOUR, _BEGIN + 1)) == 2

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.domain.alarms import HOUR, MINUTE, SECOND, Rules
+from receiver.domain.alarms import HOUR, MINUTE, SECOND, AlarmThresholds
 from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, find_mismatches
 from receiver.domain.rows import ProcessRow
 from receiver.errors import StorageUnavailable
@@ -116,7 +116,7 @@ class Store:
     def ids(self) -> list[str]:
         return [str(row["id"]) for row in read_rows(self.url, "SELECT DISTINCT id FROM processes ORDER BY id")]
 
-    def watch(self, rules: Rules, started_at: int = 0) -> AlarmMonitor:
+    def watch(self, rules: AlarmThresholds, started_at: int = 0) -> AlarmMonitor:
         return AlarmMonitor(rules, self.database, self.do, lambda _notice: None, started_at)
 
     def close(self) -> None:
@@ -208,8 +208,8 @@ def test_a_sign_of_life_that_fails_is_logged_once_and_the_next_one_comes(
 # What is watched
 
 
-def rules(target_minutes: float = 60) -> Rules:
-    return Rules({}, 0, 0, 0, 0, 0, target_minutes=target_minutes)
+def rules(target_minutes: float = 60) -> AlarmThresholds:
+    return AlarmThresholds({}, 0, 0, 0, 0, 0, target_minutes=target_minutes)
 
 
 def wait_for_target(store: Store, since: int, target: str = "shop") -> None:

@@ -15,7 +15,7 @@ from receiver.errors import NotFound, UnexpectedShape
 from receiver.sources import Source, make_sources
 from receiver.sources.intake import take, take_again
 from receiver.storage.replay import Replayed, ReplayOptions
-from receiver.storage.stored_deliveries import read_kept
+from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
 from tests.harness import ship24
 from tests.harness.database_contents import contents, differing
@@ -55,7 +55,7 @@ class WriterClient(Store):
     def replay(
         self, delivery_id: str, *, force: bool = False, dry_run: bool = False, sources: tuple[Source, ...] = SOURCES
     ) -> Replayed:
-        submission = take_again(sources, read_kept(self.database, delivery_id))
+        submission = take_again(sources, read_delivery(self.database, delivery_id))
         order = ReplayOptions(MICROS + 3_600_000_000, force, dry_run)
         return self.executor.do(Replay(submission, order))
 
@@ -286,7 +286,7 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
 
 def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: WriterClient) -> None:
     lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
-    submission = take_again(SOURCES, read_kept(writer_client.database, lost))
+    submission = take_again(SOURCES, read_delivery(writer_client.database, lost))
     change(writer_client.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="no longer kept"):
         writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
@@ -301,7 +301,7 @@ def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_
         ThreadPoolExecutor(1) as thread,
     ):
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
-        submission = take_again(SOURCES, read_kept(one.database, early))
+        submission = take_again(SOURCES, read_delivery(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
             first = Replay(submission, ReplayOptions(MICROS, force=True)).write(one.executor, connection)
             second = thread.submit(other.replay, early, force=True)

@@ -22,16 +22,16 @@ from receiver.domain.retention import (
     MAX_SIZE,
     MIN_SIZE,
     TARGET_SECONDS,
-    Periods,
     PruneBatch,
+    PruneRun,
     PruneStep,
     Removed,
-    Run,
+    RetentionPeriods,
     next_size,
     pause_seconds,
     units_of,
 )
-from receiver.errors import ConfigurationError, StorageUnavailable, Unauthorized, Underway, UnexpectedShape
+from receiver.errors import AlreadyRunning, ConfigurationError, StorageUnavailable, Unauthorized, UnexpectedShape
 from receiver.maintenance.prune import Pruner
 from receiver.settings import load
 from receiver.sources import intake, make_sources
@@ -51,7 +51,7 @@ THEN = to_micros(NOW)
 LATER = THEN + 1_000_000
 """A second after everything that these tests keep: all of it is older than that."""
 
-PERIODS = Periods(bodies_days=90, refused_days=30, changes_days=20)
+PERIODS = RetentionPeriods(bodies_days=90, refused_days=30, changes_days=20)
 
 
 class Shop:
@@ -68,8 +68,8 @@ class Shop:
     def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
         """Prune to the end, as the service does."""
         self.do(ClaimPruning("mark", now))
-        run = Run(edges)
-        while (order := run.next_order()) is not None:
+        run = PruneRun(edges)
+        while (order := run.next_step()) is not None:
             run.note(self.do(Prune("mark", now, order._replace(size=size or order.size))))
         self.do(ReleasePruning("mark"))
         return run.removed
@@ -124,12 +124,12 @@ def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
         "refused": 970 * DAY,
         "dead_changes": 980 * DAY,
     }
-    assert Periods(0, 30, 0).edges(now) == {"refused": 970 * DAY}
-    assert Periods(10**9, 30, 0).edges(now)["bodies"] == 0  # older than 1970 is nothing
+    assert RetentionPeriods(0, 30, 0).edges(now) == {"refused": 970 * DAY}
+    assert RetentionPeriods(10**9, 30, 0).edges(now)["bodies"] == 0  # older than 1970 is nothing
 
 
 def test_the_days_are_told_in_words() -> None:
-    assert Periods(90, 0, 20).describe() == "bodies 90 days, refused calls for ever, dead changes 20 days"
+    assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, refused calls for ever, dead changes 20 days"
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_a_row_costs_by_its_content_too() -> None:
 
 
 def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
-    run = Run({"bodies": 5, "refused": 7})
-    first = run.next_order()
+    run = PruneRun({"bodies": 5, "refused": 7})
+    first = run.next_step()
     assert first is not None
     assert (first.kind, first.edge) == ("bodies", 5)
     run.note(PruneBatch(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
-    assert run.next_order() == PruneStep("bodies", 5, 200)
+    assert run.next_step() == PruneStep("bodies", 5, 200)
     run.note(PruneBatch(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
-    assert run.next_order() == PruneStep("refused", 7, 20)
+    assert run.next_step() == PruneStep("refused", 7, 20)
     run.note(PruneBatch(0, 0, 0, more=False))
-    assert run.next_order() is None
+    assert run.next_step() is None
     assert run.removed == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
     assert (run.slices, run.longest_seconds) == (3, TARGET_SECONDS * 2)
 
@@ -301,9 +301,9 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
 def test_one_prunes_at_a_time(shop: Shop) -> None:
     shop.store.keep(ship24.single())
     shop.do(ClaimPruning("first", LATER))
-    with pytest.raises(Underway):
+    with pytest.raises(AlreadyRunning):
         shop.do(ClaimPruning("second", LATER))
-    with pytest.raises(Underway):
+    with pytest.raises(AlreadyRunning):
         shop.prune_step("second", LATER, "bodies")
     assert shop.count("bodies") == 1
     shop.do(ReleasePruning("second"))  # not theirs to release
@@ -317,10 +317,10 @@ def test_a_claim_ends_with_its_lease_and_each_slice_makes_that_longer(shop: Shop
     shop.do(ClaimPruning("first", LATER))
     soon = LATER + LEASE_MICROS
     shop.prune_step("first", soon, "dead_changes")
-    with pytest.raises(Underway):
+    with pytest.raises(AlreadyRunning):
         shop.do(ClaimPruning("second", soon + LEASE_MICROS))
     shop.do(ClaimPruning("second", soon + LEASE_MICROS + 1))
-    with pytest.raises(Underway):
+    with pytest.raises(AlreadyRunning):
         shop.prune_step("first", soon, "bodies")
     assert shop.count("bodies") == 1
 
@@ -332,7 +332,7 @@ def test_of_two_processes_that_begin_at_once_one_prunes(postgresql_url: str) -> 
         at_once.wait(DEADLINE_SECONDS)
         try:
             shop.do(ClaimPruning(str(id(shop)), LATER))
-        except Underway:
+        except AlreadyRunning:
             return False
         return True
 
@@ -448,8 +448,10 @@ def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
 
 
 def test_the_days_are_settings() -> None:
-    assert load({}).periods() == Periods(90, 30, 30)
+    assert load({}).periods() == RetentionPeriods(90, 30, 30)
     given = {"BODY": "0", "REFUSED": "7", "CHANGE": "400"}
-    assert load({f"RECEIVER_{name}_RETENTION_DAYS": days for name, days in given.items()}).periods() == Periods(0, 7, 400)
+    assert load({f"RECEIVER_{name}_RETENTION_DAYS": days for name, days in given.items()}).periods() == RetentionPeriods(
+        0, 7, 400
+    )
     with pytest.raises(ConfigurationError, match="RECEIVER_REFUSED_RETENTION_DAYS"):
         load({"RECEIVER_REFUSED_RETENTION_DAYS": "-1"})

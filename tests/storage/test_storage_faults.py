@@ -20,7 +20,7 @@ from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, LostRace, find_fault
 from receiver.storage.replay import ReplayDecider, ReplayOptions
-from receiver.storage.stored_deliveries import read_kept
+from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands import deliveries
 from receiver.writer.commands.deliveries import TrimRefused, TryTables
@@ -244,10 +244,10 @@ def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(st
     assert (row["status"], row["outcome"], row["code"], bytes(row["body"])) == (500, "failed", "internal", body)
     assert "private-content" not in f"{answer.body!r} {row['reason']}"
     replays = ReplayDecider(store.database, timedelta(hours=48))
-    again = intake.take_again([failing], read_kept(store.database, row["id"]))
+    again = intake.take_again([failing], read_delivery(store.database, row["id"]))
     stuck = store.transactions.run(lambda connection: replays.replay(connection, again, ReplayOptions(to_micros(NOW))))
     assert (stuck.items, stuck.problem is None) == ((), False)
-    mended = intake.take_again([SHIP24], read_kept(store.database, row["id"]))
+    mended = intake.take_again([SHIP24], read_delivery(store.database, row["id"]))
     done = store.transactions.run(lambda connection: replays.replay(connection, mended, ReplayOptions(to_micros(NOW))))
     assert [item.after.outcome for item in done.items] == ["applied"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.retention import Removed, Run
+from receiver.domain.retention import PruneRun, Removed
 from receiver.domain.rows import DispatchRow, ProcessRow
 from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
@@ -71,8 +71,8 @@ def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, 
     """Prune to the end; return what went, and the most rows that one step took."""
     most = 0
     store.executor.do(ClaimPruning("mark", NOW))
-    run = Run({"dead_changes": EDGE}, running)
-    while (order := run.next_order()) is not None:
+    run = PruneRun({"dead_changes": EDGE}, running)
+    while (order := run.next_step()) is not None:
         done = store.executor.do(Prune("mark", NOW, order._replace(size=size)))
         most = max(most, done.units)
         run.note(done)

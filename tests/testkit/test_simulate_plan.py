@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from receiver.clock import to_micros
 from receiver.domain.batch import BatchState
-from receiver.domain.occurrence import Moment, compare, read_occurrence
+from receiver.domain.newer import EventTime, compare_times
+from receiver.domain.occurrence import read_occurrence
 from receiver.domain.records import Delivery
 from receiver.sources import make_sources
 from receiver.testkit.simulate.planning import make_plan
@@ -62,7 +63,7 @@ def known(batch_state: BatchState, expected: ExpectedState) -> ExpectedState:
     state = batch_state.trackers[expected.source, expected.tracker_id]
     kept = frozenset(
         event
-        for source, tracker, event in batch_state.timelines.standing
+        for source, tracker, event in batch_state.timelines.current
         if (source, tracker) == (expected.source, expected.tracker_id)
     )
     latest = (state.status, state.status_milestone, str(state.latest_occurrence), str(state.latest_event_id))
@@ -107,8 +108,8 @@ def test_times_come_in_all_four_forms() -> None:
 def test_an_item_has_nine_events_newest_first() -> None:
     counts = [item["events"] for item in items_of(make_plan("ship24", 1, RUN, SMALL)) if len(item.get("events", ())) == 9]
     assert counts
-    moments = [Moment(read_occurrence(event["occurrenceDatetime"]), event["order"]) for event in counts[0]]
-    assert all(compare(newer, older) == 1 for newer, older in pairwise(moments))
+    moments = [EventTime(read_occurrence(event["occurrenceDatetime"]), event["order"]) for event in counts[0]]
+    assert all(compare_times(newer, older) == 1 for newer, older in pairwise(moments))
 
 
 def test_it_is_odd_in_all_that_is_documented() -> None:
@@ -193,13 +194,13 @@ def test_shiipps_keys_are_spelt_in_two_ways_and_its_root_is_an_object_or_an_arra
 @given(seed=st.integers(), form=st.sampled_from(FORMS))
 def test_times_of_a_life_stand_in_one_order_without_a_circle(seed: int, form: str) -> None:
     times = draw_times(Random(seed), 11, form)
-    moments = [Moment(read_occurrence(time.text), time.order) for time in times]
+    moments = [EventTime(read_occurrence(time.text), time.order) for time in times]
     for older, newer in permutations(range(len(times)), 2):
-        assert compare(moments[older], moments[newer]) == (-1 if older < newer else 1)
+        assert compare_times(moments[older], moments[newer]) == (-1 if older < newer else 1)
     last = times[-1]
     for steps in (-1, 1):
         asked = last.moved(steps)
-        assert compare(Moment(read_occurrence(asked.text), asked.order), moments[-1]) == steps
+        assert compare_times(EventTime(read_occurrence(asked.text), asked.order), moments[-1]) == steps
 
 
 @both_sources

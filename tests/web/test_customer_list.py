@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Connection
 
 from receiver.clock import new_id
-from receiver.storage.customers import latest_list, read_page
+from receiver.storage.customers import latest_customer_list, read_customer_page
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.operators import ReplaceCustomers
 from receiver.writer.executor import CommandExecutor
@@ -192,10 +192,10 @@ def test_the_list_that_was_imported_last_is_served_whatever_the_clocks_say(datab
         for list_id in ("zzz from a caller", *names):
             rows = [(f"C{number}", list_id) for number in range(3)]
             store.executor.do(ReplaceCustomers(list_id, 1, rows))
-            latest = latest_list(store.database)
+            latest = latest_customer_list(store.database)
             assert latest is not None
-            assert (latest.id, read_page(store.database, list_id, "")) == (list_id, rows)
-            assert not served or len(read_page(store.database, served, "")) == 3  # a client may still be reading it
+            assert (latest.id, read_customer_page(store.database, list_id, "")) == (list_id, rows)
+            assert not served or len(read_customer_page(store.database, served, "")) == 3  # a client may still be reading it
             served = list_id
 
 
@@ -212,11 +212,11 @@ def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgr
             return second
 
         store.transactions.run(import_slowly).result()
-        latest = latest_list(store.database)
+        latest = latest_customer_list(store.database)
         assert latest is not None
-        assert (latest.id, read_page(store.database, latest.id, "")) == (early, [("B", "early")])
+        assert (latest.id, read_customer_page(store.database, latest.id, "")) == (early, [("B", "early")])
         elsewhere.do(ReplaceCustomers(early, 1, [("B", "again")]))  # a transaction that is repeated
-        assert read_page(store.database, early, "") == [("B", "early")]
+        assert read_customer_page(store.database, early, "") == [("B", "early")]
 
 
 def test_a_list_that_lost_its_customers_is_503_or_breaks_off_but_is_never_short(running: Service) -> None:

@@ -20,7 +20,7 @@ from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
-from receiver.domain.records import Delivery, Message, Submission, Unread
+from receiver.domain.records import Delivery, Message, Submission, UnreadDelivery
 from receiver.maintenance.replay import StoredReplay
 from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
@@ -205,7 +205,7 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
     database.close()
     command = done.command.command if isinstance(done.command, Audited) else done.command
     assert isinstance(command, Replay)
-    assert isinstance(command.delivery, Unread)
+    assert isinstance(command.delivery, UnreadDelivery)
     assert command.delivery.delivery.body == content
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, Unread
+from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, UnreadDelivery
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
 from receiver.storage.replay import ReplayOptions
 from receiver.writer.commands.deliveries import CountUnrecorded, Replay, TrimRefused
@@ -27,7 +27,7 @@ TALK: list[Request | Replies | Result] = [
     ),
     Result(2, 7),
     Replies(healthy=False, answers=[], batch=Batch(1, 0.5, {("ship24", "applied"): 2}, {"shiipp": 1}), lines_dropped=3),
-    Read(5, Unread(DELIVERY, ("gzip",))),
+    Read(5, UnreadDelivery(DELIVERY, ("gzip",))),
 ]
 STREAM = b"".join(piece for message in TALK for piece in pack(message))
 
@@ -90,9 +90,9 @@ def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None
 
 
 @pytest.mark.parametrize("message", [lambda unread: Read(5, unread), lambda unread: Execute(6, Replay(unread, ReplayOptions(1)))])
-def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[Unread], Read | Execute]) -> None:
+def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[UnreadDelivery], Read | Execute]) -> None:
     body = b"x" * 5_000_000
-    sent = message(Unread(DELIVERY._replace(body=body)))
+    sent = message(UnreadDelivery(DELIVERY._replace(body=body)))
     pieces = pack(sent)
     assert any(piece is body for piece in pieces)
     assert sum(map(len, pieces)) < len(body) + 1000

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, select
 
 from receiver.clock import first_id, iso
-from receiver.domain.occurrence import rank
+from receiver.domain.occurrence import to_sortable_micros
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
@@ -105,7 +105,7 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     )
     statement = select(events.c.occurrence, events.c.received_at).select_from(named).join(trackers, of_tracker)
     statement = statement.join(events, latest).where(events.c.basis == "courier", events.c.received_at < until)
-    times = [(rank(row.occurrence), row.received_at) for row in connection.execute(statement)]
+    times = [(to_sortable_micros(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
     return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
 

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, select
 
-from receiver.domain.occurrence import Moment, compare, rank, read_occurrence
+from receiver.domain.newer import EventTime, compare_times
+from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
@@ -87,14 +88,14 @@ def _newest_first(events: Sequence[RowMapping]) -> list[RowMapping]:
     their instants first, as far as these are known.
     """
 
-    def moment(row: RowMapping) -> Moment:
-        return Moment(read_occurrence(row["occurrence"]), row["order"])
+    def moment(row: RowMapping) -> EventTime:
+        return EventTime(read_occurrence(row["occurrence"]), row["order"])
 
     def newer_first(one: RowMapping, other: RowMapping) -> int:
-        return compare(moment(other), moment(one))
+        return compare_times(moment(other), moment(one))
 
     def place(row: RowMapping) -> tuple[int, int, str]:
-        return rank(row["occurrence"]) or 0, row["received_at"], row["event_id"]
+        return to_sortable_micros(row["occurrence"]) or 0, row["received_at"], row["event_id"]
 
     by_instant: list[RowMapping] = sorted(events, key=place, reverse=True)
     return sorted(by_instant, key=cmp_to_key(newer_first))

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from receiver import clock
 from receiver.access.operators import OperatorAuth
-from receiver.domain.erasure import Forgotten
+from receiver.domain.erasure import ErasureCounts
 from receiver.maintenance.prune import Pruner
 from receiver.sources import Source
 from receiver.storage.database import Database
@@ -94,7 +94,7 @@ class RetentionApi:
         entry = operator.entry(clock.now(), "forget", f"{ordered.source}/{ordered.tracker_id}", None)
         await self._writer_client.do(Audited(entry, ForgetTracker(ordered.source, ordered.tracker_id, trail.failures)))
         splits = {source.kind: source.split for source in self._sources if source.name == ordered.source}
-        done = Forgotten()
+        done = ErasureCounts()
         for delivery_id, places in trail.calls.items():
             while planned := await self._reader.read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
                 call, erasure = planned

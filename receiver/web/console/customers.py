@@ -2,7 +2,7 @@
 
 from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
-from receiver.storage.customers import find_customer, last_syncs, latest_list
+from receiver.storage.customers import find_customer, last_syncs, latest_customer_list
 from receiver.storage.database import Database
 from receiver.web.console.guard import Visit
 from receiver.web.console.json_tree import fold
@@ -20,7 +20,7 @@ class CustomerPages:
     def show(self, visit: Visit) -> Page:
         """Show the state of the list, and the customer with the user code that was searched for."""
         wanted = make_storable(trim(dict(visit.query).get("user_code", "")))
-        served = latest_list(self._database)
+        served = latest_customer_list(self._database)
         document = find_customer(self._database, served.id, wanted) if served is not None and wanted else None
         found = None if document is None else fold(document.encode())
         syncs = last_syncs(self._database, _SYNCS)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from receiver.clock import to_micros
-from receiver.domain.records import OUTCOMES
+from receiver.domain.verdicts import OUTCOMES
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from receiver.clock import to_micros
-from receiver.domain.occurrence import rank, read_occurrence
+from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.web.console.charts import Weave, weave
 
 LATE_SECONDS = 86_400
@@ -56,7 +56,7 @@ def read_timeline(events: Sequence[Mapping[str, Any]], copies: Iterable[Mapping[
 
 def _read_lag(event: Mapping[str, Any]) -> tuple[float | None, str]:
     """Return the delay in seconds, a time without a zone being read as UTC, and what the time lacks."""
-    occurred = rank(event["occurrence"])
+    occurred = to_sortable_micros(event["occurrence"])
     if event["basis"] != "courier" or occurred is None:
         return None, "arrival"
     occurrence = read_occurrence(event["occurrence"])

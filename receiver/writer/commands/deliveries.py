@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, delete, false, insert, select, update
 
-from receiver.domain.records import Answer, Submission, Unread
+from receiver.domain.records import Answer, Submission, UnreadDelivery
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
-from receiver.storage.counters import Counts, trim_tallies, write_tallies
+from receiver.storage.counters import Counts, trim_counts, write_counts
 from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.sessions import trim_sessions
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content
@@ -24,7 +24,7 @@ MAX_REFUSED = 10_000
 class Replay(TransactionCommand[Replayed]):
     """Decide a stored delivery again; return what changes. Raises NotFound, UnexpectedShape, Underway."""
 
-    delivery: Unread | Submission
+    delivery: UnreadDelivery | Submission
     options: ReplayOptions
 
     def prepare(self, executor: CommandExecutor) -> "Replay":
@@ -91,8 +91,8 @@ class Tidy(TransactionCommand[None]):
     now: int
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        write_tallies(connection, executor.database.insert, self.counts)
-        trim_tallies(connection, self.now)
+        write_counts(connection, executor.database.insert, self.counts)
+        trim_counts(connection, self.now)
         trim_sessions(connection, self.now)
         TrimRefused().write(executor, connection)
         executor.orphans.unblock(connection, self.now)

@@ -9,7 +9,7 @@ from receiver import clock
 from receiver.domain.rows import AuditRow, SessionRow
 from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
-from receiver.storage.customers import replace_list
+from receiver.storage.customers import replace_customer_list
 from receiver.storage.sessions import begin_session, end_session
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AuditTable, SetupWindowTable, TokenUseTable
@@ -141,7 +141,7 @@ class ReplaceCustomers(TransactionCommand[int]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
         assert not callable(self.rows)
-        return replace_list(connection, executor.database, self.list_id, self.imported_at, self.rows).customers
+        return replace_customer_list(connection, executor.database, self.list_id, self.imported_at, self.rows).customers
 
 
 @dataclass(frozen=True, slots=True)

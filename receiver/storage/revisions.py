@@ -6,7 +6,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, bindparam, select, tuple_, update
 
 from receiver.domain.rows import EventRow, MessageRow
-from receiver.domain.timelines import Identity, Key, Timelines, Version
+from receiver.domain.timelines import EventKey, Timelines, TrackerKey, Version
 from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED
@@ -27,7 +27,7 @@ def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[t
     return found
 
 
-def read_timelines(connection: Connection, timelines: Timelines, keys: Collection[Key]) -> None:
+def read_timelines(connection: Connection, timelines: Timelines, keys: Collection[TrackerKey]) -> None:
     """Read the whole timelines of trackers, and the contents of their events that are superseded. The trackers are locked."""
     events = table_of(EventTable)
     for some in _cut(sorted(keys)):
@@ -40,7 +40,7 @@ def read_timelines(connection: Connection, timelines: Timelines, keys: Collectio
             timelines.contents.add(((row.source, row.tracker_id, row.event_id), row.digest))
 
 
-def refresh_versions(connection: Connection, versions: Mapping[Identity, Version]) -> None:
+def refresh_versions(connection: Connection, versions: Mapping[EventKey, Version]) -> None:
     """Note that what stands came again in later messages. The trackers are locked, or new."""
     if not versions:
         return

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from receiver.domain.records import OUTCOMES, Delivery, Message, Verdict
+from receiver.domain.records import Delivery, Message
 from receiver.domain.rows import MessageRow, RepeatedMessageRow
-
-_RANK = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
+from receiver.domain.verdicts import Verdict
 
 
 @dataclass(slots=True)
-class Identities:
+class BatchMessages:
     """What is known of the messages that a batch names, by source and message id, and what to write.
 
     `known` and `partly` (the messages of which a part is in quarantine) are filled by storage and grow with every item. `new` are
@@ -21,7 +20,7 @@ class Identities:
     new: dict[tuple[str, str], MessageRow] = field(default_factory=dict)
     rewritten: dict[tuple[str, str], tuple[MessageRow, MessageRow]] = field(default_factory=dict)
 
-    def is_mended(self, kept: MessageRow, message: Message) -> bool:
+    def is_repaired(self, kept: MessageRow, message: Message) -> bool:
         """Tell whether a known message comes mended: with other content, where it is in quarantine or a part of it is."""
         if kept.digest == message.digest:
             return False
@@ -37,12 +36,12 @@ class Identities:
         if partly:
             self.partly.add(key)
 
-    def mend(self, kept: MessageRow, row: MessageRow, *, partly: bool) -> RepeatedMessageRow:
+    def repair(self, kept: MessageRow, row: MessageRow, *, partly: bool) -> RepeatedMessageRow:
         """Let a mended copy take the place of a message; return what keeps the earlier copy on record with its own delivery."""
         self.rewrite(kept, row)
         key = (row.source, row.message_id)
         (self.partly.add if partly else self.partly.discard)(key)
-        return remember(kept)
+        return make_repeated_row(kept)
 
     def rewrite(self, kept: MessageRow, row: MessageRow) -> None:
         """Change the row of a message that is known."""
@@ -71,17 +70,7 @@ def make_message_row(delivery: Delivery, message: Message, message_id: str, verd
     )
 
 
-def remember(row: MessageRow) -> RepeatedMessageRow:
+def make_repeated_row(row: MessageRow) -> RepeatedMessageRow:
     """Return what keeps a copy of a message on record whose row in the ledger is another copy's."""
     place = (row.delivery_id, row.position, row.source, row.message_id)
     return RepeatedMessageRow(*place, row.outcome, row.reason, row.received_at)
-
-
-def better(before: Verdict, after: Verdict) -> Verdict:
-    """Return what becomes of a message that is decided again: its events that were known are duplicates of themselves then."""
-    return after if before.outcome == "quarantined" else min(before, after, key=rank)
-
-
-def rank(verdict: Verdict) -> int:
-    """Return the place of an outcome: the best of several is the least."""
-    return _RANK[verdict.outcome]
