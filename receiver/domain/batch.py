@@ -14,7 +14,7 @@ from receiver.domain.newer import EventTime
 from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
 from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot
 from receiver.domain.revisions import BatchTrackers, PendingMessage
-from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, RepeatedMessageRow
+from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, RepeatedMessageRow, SearchTermRow
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import new_tracker, search_terms_of, take_snapshot
 from receiver.domain.verdicts import APPLIED, CONTENT_DIFFERS, DUPLICATE, RECORDED, Verdict, better_verdict, rank_verdict
@@ -44,7 +44,7 @@ class BatchState(BatchTrackers):
     messages: BatchMessages = field(default_factory=BatchMessages)
     repeated: list[RepeatedMessageRow] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
-    terms: set[tuple[str, str, str]] = field(default_factory=set)
+    terms: set[SearchTermRow] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:

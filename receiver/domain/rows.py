@@ -3,7 +3,9 @@
 Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's times are the text that came.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+_Record = TypeVar("_Record", bound=NamedTuple)
 
 
 class DeliveryRow(NamedTuple):
@@ -31,6 +33,15 @@ class DeliveryRow(NamedTuple):
     duplicate: int = 0
     recorded: int = 0
     quarantined: int = 0
+
+
+class BodyRow(NamedTuple):
+    """The bytes of a delivery: its headers without secrets (JSON pairs), its body, and our answer."""
+
+    delivery_id: str
+    headers: str
+    body: bytes
+    answer: bytes
 
 
 class MessageRow(NamedTuple):
@@ -187,6 +198,14 @@ class TrackerRow(NamedTuple):
     shipment_moves: int = 0
 
 
+class SearchTermRow(NamedTuple):
+    """A term that finds a tracker, without case: a number, an id or a reference."""
+
+    term: str
+    source: str
+    tracker_id: str
+
+
 class LinkRow(NamedTuple):
     """Which manifest a package travels with, by the latest call that said so."""
 
@@ -269,3 +288,10 @@ class ProcessRow(NamedTuple):
     started_at: int
     seen_at: int
     targets: tuple[str, ...]
+
+
+def derive(record: type[_Record], source: NamedTuple, **fields: Any) -> _Record:
+    """Return a record with the fields that it shares by name with `source`, and the given ones."""
+    shared = {name: getattr(source, name) for name in record._fields if name in source._fields}
+    made: _Record = record(**{**shared, **fields})  # type: ignore[call-overload]  # mypy checks the call of NamedTuple itself
+    return made

@@ -7,7 +7,7 @@ from uuid import UUID
 from receiver.domain.changes import SHIPMENT_MOVES
 from receiver.domain.newer import EventTime
 from receiver.domain.records import Delivery, Event, Message, Snapshot
-from receiver.domain.rows import ChangeRow, EventRow, ShipmentChangeRow, TrackerRow
+from receiver.domain.rows import ChangeRow, EventRow, SearchTermRow, ShipmentChangeRow, TrackerRow, derive
 from receiver.domain.verdicts import Verdict
 
 _TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
@@ -25,23 +25,24 @@ def make_event_row(
 ) -> EventRow:
     """Return an event as it stands in the timeline; `clock` is that of its message."""
     return EventRow(
-        *key,
-        event.event_id,
-        message_id,
-        moment.occurrence.text,
-        "courier" if event.occurrence else "arrival",
-        moment.order,
-        event.status,
-        event.status_code,
-        event.status_category,
-        event.status_milestone,
-        event.location,
-        event.courier_code,
-        verdict.outcome,
-        verdict.reason,
-        against,
-        event.digest,
-        delivery.received_at,
+        source=key[0],
+        tracker_id=key[1],
+        event_id=event.event_id,
+        message_id=message_id,
+        occurrence=moment.occurrence.text,
+        basis="courier" if event.occurrence else "arrival",
+        order=moment.order,
+        status=event.status,
+        status_code=event.status_code,
+        status_category=event.status_category,
+        status_milestone=event.status_milestone,
+        location=event.location,
+        courier_code=event.courier_code,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        against=against,
+        digest=event.digest,
+        received_at=delivery.received_at,
         generated_at=clock,
     )
 
@@ -75,25 +76,7 @@ def _make_id(*names: str) -> str:
 
 def make_change_row(event: EventRow, cause: str | None = None) -> ChangeRow:
     """Return the change that an event's row tells, to be kept beside it."""
-    return ChangeRow(
-        event.source,
-        event.tracker_id,
-        event.move or 0,
-        event.change_id or "",
-        event.event_id,
-        event.message_id,
-        event.occurrence,
-        event.old_status,
-        event.old_status_milestone,
-        event.status,
-        event.status_code,
-        event.status_category,
-        event.status_milestone,
-        event.location,
-        event.received_at,
-        cause,
-        event.shipment_milestone,
-    )
+    return derive(ChangeRow, event, move=event.move or 0, change_id=event.change_id or "", cause=cause)
 
 
 def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, after: TrackerRow) -> ShipmentChangeRow:
@@ -102,24 +85,19 @@ def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, af
     Its id is made of source, tracker, the milestone before and after, and the message.
     """
     old = None if before is None else before.shipment_milestone
-    key = (after.source, after.tracker_id)
-    return ShipmentChangeRow(
-        *key,
-        SHIPMENT_MOVES + after.shipment_moves,
-        _make_id("shipment", *key, old or "", after.shipment_milestone or "", message_id),
-        after.latest_event_id,
-        message_id,
-        after.latest_occurrence,
-        None if before is None else before.status,
-        None if before is None else before.status_milestone,
-        after.status,
-        after.status_code,
-        after.status_category,
-        after.status_milestone,
-        after.location,
-        at,
-        old,
-        after.shipment_milestone,
+    names = (after.source, after.tracker_id, old or "", after.shipment_milestone or "", message_id)
+    return derive(
+        ShipmentChangeRow,
+        after,
+        move=SHIPMENT_MOVES + after.shipment_moves,
+        change_id=_make_id("shipment", *names),
+        event_id=after.latest_event_id,
+        message_id=message_id,
+        occurrence=after.latest_occurrence,
+        old_status=None if before is None else before.status,
+        old_status_milestone=None if before is None else before.status_milestone,
+        received_at=at,
+        old_shipment_milestone=old,
     )
 
 
@@ -137,34 +115,26 @@ def new_tracker(
         tracker_id=key[1],
         version=1,
         subject=message.subject,
-        tracking_number=snapshot.tracking_number,
-        client_tracker_id=snapshot.client_tracker_id,
-        shipment_reference=snapshot.shipment_reference,
-        shipment=snapshot.shipment,
+        **snapshot._asdict(),
         snapshot_generated_at=generated_at,
         snapshot_message_id=message_id,
         created_at=delivery.received_at,
         moved_at=delivery.received_at,
-        shipment_milestone=snapshot.shipment_milestone,
         shipment_moves=int(snapshot.shipment_milestone is not None),
     )
 
 
-def search_terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[tuple[str, str, str]]:
-    """Return the terms by which a tracker with these names is found, without case."""
-    return {(name.casefold(), *key) for name in names if name}
+def search_terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[SearchTermRow]:
+    """Return the terms that find a tracker with these names, without case."""
+    return {SearchTermRow(name.casefold(), *key) for name in names if name}
 
 
 def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, message_id: str) -> TrackerRow:
     """Return the tracker with the fields of a later snapshot."""
     return tracker._replace(
-        tracking_number=snapshot.tracking_number,
-        client_tracker_id=snapshot.client_tracker_id,
-        shipment_reference=snapshot.shipment_reference,
-        shipment=snapshot.shipment,
+        **snapshot._asdict(),
         snapshot_generated_at=generated_at,
         snapshot_message_id=message_id,
-        shipment_milestone=snapshot.shipment_milestone,
         shipment_moves=tracker.shipment_moves + int(snapshot.shipment_milestone != tracker.shipment_milestone),
     )
 

@@ -14,7 +14,7 @@ from receiver.clock import from_micros
 from receiver.domain.batch import BatchState
 from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Submission
-from receiver.domain.rows import AuditRow, DeliveryRow
+from receiver.domain.rows import AuditRow, BodyRow, DeliveryRow, LinkRow, SearchTermRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.database import Database
@@ -59,7 +59,7 @@ class RebuildCounts(NamedTuple):
     """A call with its headers and bytes (None: not kept), and what it says, if it can be decided."""
 
     row: DeliveryRow
-    stored: tuple[str, str, bytes, bytes] | None
+    stored: BodyRow | None
     submission: Submission | None
 
     @property
@@ -79,10 +79,10 @@ class Rebuild:
         self._transactions = Transactions(target)
         self._ledger = Ledger(target)
         self._replays = ReplayDecider(target, max_future)
-        self._add_deliveries = Insert(target, table_of(DeliveryTable))
-        self._add_bodies = Insert(target, table_of(BodyTable))
-        self._add_terms = Insert(target, table_of(SearchTermTable))
-        self._add_links = Insert(target, table_of(LinkTable))
+        self._add_deliveries = Insert(target, table_of(DeliveryTable), DeliveryRow)
+        self._add_bodies = Insert(target, table_of(BodyTable), BodyRow)
+        self._add_terms = Insert(target, table_of(SearchTermTable), SearchTermRow)
+        self._add_links = Insert(target, table_of(LinkTable), LinkRow)
         self._has_history = False
 
     def count_calls(self) -> int:
@@ -142,14 +142,14 @@ class Rebuild:
     def _read(self, rows: Sequence[DeliveryRow]) -> list[RebuildCounts]:
         bodies = table_of(BodyTable)
         stored = select(bodies).where(bodies.c.delivery_id.in_([row.id for row in rows]))
-        found = {row.delivery_id: (row.delivery_id, row.headers, row.body, row.answer) for row in self._source.execute(stored)}
+        found = {row.delivery_id: BodyRow._make(row) for row in self._source.execute(stored)}
         return [self._understand(row, found.get(row.id)) for row in rows]
 
-    def _understand(self, row: DeliveryRow, stored: tuple[str, str, bytes, bytes] | None) -> RebuildCounts:
-        if stored is None or not can_be_decided(row) or not has_body(row, stored[2]):
+    def _understand(self, row: DeliveryRow, stored: BodyRow | None) -> RebuildCounts:
+        if stored is None or not can_be_decided(row) or not has_body(row, stored.body):
             return RebuildCounts(row, stored, None)
         try:
-            return RebuildCounts(row, stored, self._take(make_delivery(row, stored[1], bytes(stored[2]))))
+            return RebuildCounts(row, stored, self._take(make_delivery(row, stored.headers, bytes(stored.body))))
         except ReceiverError:
             return RebuildCounts(row, stored, None)
 

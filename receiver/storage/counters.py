@@ -106,7 +106,8 @@ class HourlyCounts:
 
 
 def _numbers(row: DeliveryRow) -> tuple[int, ...]:
-    return 1, 0, row.received, row.applied, row.stale, row.duplicate, row.recorded, row.quarantined
+    numbers: tuple[Any, ...] = row[_RECEIVED:]
+    return 1, 0, *numbers
 
 
 def write_counts(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:

@@ -56,7 +56,7 @@ def latest_customer_list(database: Database) -> CustomerList | None:
     table = table_of(CustomerImportTable)
     with database.read() as connection:
         row = connection.execute(select(table).order_by(table.c.id.desc()).limit(1)).first()
-    return None if row is None else CustomerList(row.id, row.imported_at, row.customers, row.body_bytes)
+    return None if row is None else CustomerList(*row)
 
 
 def read_customer_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:

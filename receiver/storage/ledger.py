@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, literal_column, null
 
@@ -10,14 +10,25 @@ from receiver.clock import to_micros
 from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Submission
-from receiver.domain.rows import DispatchRow, EventRow, MessageRow, ShipmentChangeRow, TrackerRow
+from receiver.domain.rows import (
+    ChangeRow,
+    DispatchRow,
+    EventRow,
+    LinkRow,
+    MessageRow,
+    QuarantineRow,
+    RepeatedMessageRow,
+    SearchTermRow,
+    ShipmentChangeRow,
+    TrackerRow,
+)
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import make_shipment_change
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
 from receiver.storage.revisions import find_partly, read_timelines, refresh_versions, rewrite_messages
-from receiver.storage.statements import Insert, Lookup
+from receiver.storage.statements import Insert, Lookup, columns_of
 from receiver.storage.tables.ledger import (
     EventTable,
     LinkTable,
@@ -31,10 +42,21 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 
-_VERSION = ("source", "tracker_id", "event_id", "digest", "generated_at", "stands_by", "message_id", "received_at")
-
 Contents: TypeAlias = Mapping[tuple[str, str, str], set[str]]
 """The events that a batch names: identity to the digests under which it has them."""
+
+
+class _StoredVersion(NamedTuple):
+    """What is read of an event to tell its current version."""
+
+    source: str
+    tracker_id: str
+    event_id: str
+    digest: str
+    generated_at: int | None
+    stands_by: str | None
+    message_id: str
+    received_at: int
 
 
 class Ledger:
@@ -45,23 +67,23 @@ class Ledger:
         self._on_shipments = [one for one in subscriptions if one.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
         # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
-        state = [null() if column.name == "shipment" else column for column in trackers.columns]
+        state = [null() if column.name == "shipment" else column for column in columns_of(trackers, TrackerRow)]
         self._find_trackers = Lookup(database, trackers, state, lock="wait")
-        self._find_messages = Lookup(database, messages, list(messages.columns))
-        self._find_events = Lookup(database, events, [events.c[name] for name in _VERSION])
-        self._add_trackers = Insert(database, trackers)
-        self._put_trackers = Insert(database, trackers, replace_if=is_next, kept=["shipment"])
-        self._add_messages = Insert(database, messages)
-        self._add_events = Insert(database, events)
-        self._put_events = Insert(database, events, replace_if=is_same_event)
-        self._add_superseded = Insert(database, SUPERSEDED)
-        self._add_kept_changes = Insert(database, table_of(ChangeTable))
-        self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable))
-        self._add_repeated = Insert(database, table_of(RepeatedMessageTable))
-        self._add_quarantine = Insert(database, table_of(QuarantineTable))
-        self._add_terms = Insert(database, table_of(SearchTermTable))
-        self._add_dispatches = Insert(database, table_of(DispatchTable))
-        self._put_links = Insert(database, table_of(LinkTable), replace_if=is_later)
+        self._find_messages = Lookup(database, messages, columns_of(messages, MessageRow))
+        self._find_events = Lookup(database, events, columns_of(events, _StoredVersion))
+        self._add_trackers = Insert(database, trackers, TrackerRow)
+        self._put_trackers = Insert(database, trackers, TrackerRow, replace_if=is_next, kept=["shipment"])
+        self._add_messages = Insert(database, messages, MessageRow)
+        self._add_events = Insert(database, events, EventRow)
+        self._put_events = Insert(database, events, EventRow, replace_if=is_same_event)
+        self._add_superseded = Insert(database, SUPERSEDED, EventRow)
+        self._add_kept_changes = Insert(database, table_of(ChangeTable), ChangeRow)
+        self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable), ShipmentChangeRow)
+        self._add_repeated = Insert(database, table_of(RepeatedMessageTable), RepeatedMessageRow)
+        self._add_quarantine = Insert(database, table_of(QuarantineTable), QuarantineRow)
+        self._add_terms = Insert(database, table_of(SearchTermTable), SearchTermRow)
+        self._add_dispatches = Insert(database, table_of(DispatchTable), DispatchRow)
+        self._put_links = Insert(database, table_of(LinkTable), LinkRow, replace_if=is_later)
 
     def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
         """Give the batch all that is known of what these deliveries name, and lock the existing trackers."""
@@ -93,13 +115,16 @@ class Ledger:
         Only where an event, or a message, comes with other content than is known, more is read: the timeline of the tracker, and
         whether a part of the message is in quarantine.
         """
-        for row in self._find_trackers.execute(connection, sorted(trackers)):
-            batch_state.trackers[row[0], row[1]] = TrackerRow(*row)
-        for row in self._find_messages.execute(connection, sorted(messages)):
-            batch_state.messages.known[row[0], row[1]] = MessageRow(*row)
-        for row in self._find_events.execute(connection, sorted(events)):
-            clock = _bound_clock(batch_state.trackers.get((row[0], row[1])), row[7]) if row[4] is None else row[4]
-            batch_state.timelines.current[row[0], row[1], row[2]] = Version(row[3], clock, row[5] or row[6])
+        for tracker in map(TrackerRow._make, self._find_trackers.execute(connection, sorted(trackers))):
+            batch_state.trackers[tracker.source, tracker.tracker_id] = tracker
+        for message in map(MessageRow._make, self._find_messages.execute(connection, sorted(messages))):
+            batch_state.messages.known[message.source, message.message_id] = message
+        for event in map(_StoredVersion._make, self._find_events.execute(connection, sorted(events))):
+            clock = event.generated_at
+            if clock is None:
+                clock = _bound_clock(batch_state.trackers.get((event.source, event.tracker_id)), event.received_at)
+            version = Version(event.digest, clock, event.stands_by or event.message_id)
+            batch_state.timelines.current[event.source, event.tracker_id, event.event_id] = version
         other = [kept for key, kept in batch_state.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
         if other:
             batch_state.messages.partly |= find_partly(connection, other)

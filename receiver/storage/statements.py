@@ -7,7 +7,7 @@ group after VALUES; each N up to 32 has its own text, which the driver prepares 
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, select, values
 from sqlalchemy.sql import ClauseElement
@@ -16,33 +16,40 @@ from receiver.storage.arrays import write_array
 from receiver.storage.database import Database
 
 _T = TypeVar("_T")
+_Record = TypeVar("_Record", bound=NamedTuple)
 Condition: TypeAlias = Callable[[Any, Any], Any]
 _MAX_REPEATED = 32
 _MAX_ROWS = 1000
 
 
-class Insert:
-    """`INSERT … ON CONFLICT DO NOTHING` for rows given as tuples in the order of the table's columns.
+class Insert(Generic[_Record]):
+    """`INSERT … ON CONFLICT DO NOTHING` for records: each field is the column of its name.
 
     With `replace_if`, a row that exists is replaced where that condition on the old and the new one holds, and left alone
     otherwise; the columns in `kept` then keep what they hold where ours is NULL. No key may come twice in one call.
     """
 
     def __init__(
-        self, database: Database, table: Table, *, replace_if: Condition | None = None, kept: Sequence[str] = ()
+        self,
+        database: Database,
+        table: Table,
+        record: type[_Record],
+        *,
+        replace_if: Condition | None = None,
+        kept: Sequence[str] = (),
     ) -> None:
-        names = table.columns.keys()
+        columns = columns_of(table, record)
         if database.takes_arrays:
-            new = database.insert(table).from_select(names, select(*_unnest(table.columns.values())))
+            new = database.insert(table).from_select(record._fields, select(*_unnest(columns)))
         else:
-            new = database.insert(table).values(dict.fromkeys(names))
+            new = database.insert(table).values(dict.fromkeys(record._fields))
         if replace_if is not None:
             keys = table.primary_key.columns
             statement = new.on_conflict_do_update(
                 index_elements=list(keys),
                 set_={
                     c.name: func.coalesce(new.excluded[c.name], c) if c.name in kept else new.excluded[c.name]
-                    for c in table.columns
+                    for c in columns
                     if c.name not in keys
                 },
                 where=replace_if(table.c, new.excluded),
@@ -51,12 +58,17 @@ class Insert:
             statement = new.on_conflict_do_nothing()
         self._statement = _Statement(database, statement)
 
-    def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
-        """Insert, and tell whether every row was written: False means that somebody else was first."""
+    def execute(self, connection: Connection, rows: Sequence[_Record]) -> bool:
+        """Insert the rows; return whether every row was written. False: another process was first."""
         if not rows:
             return True
         written = sum(int(result.rowcount) for result in self._statement.execute(connection, rows))
         return written == len(rows)
+
+
+def columns_of(table: Table, record: type[NamedTuple]) -> list[ColumnElement[Any]]:
+    """Return the columns of a table that hold the fields of a record, in the order of the fields."""
+    return [table.c[name] for name in record._fields]
 
 
 class Lookup:

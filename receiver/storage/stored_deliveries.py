@@ -6,7 +6,7 @@ import orjson
 from sqlalchemy import select
 
 from receiver.domain.records import Delivery
-from receiver.domain.rows import DeliveryRow
+from receiver.domain.rows import DeliveryRow, derive
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import is_keepable
@@ -53,17 +53,4 @@ def fingerprint(body: bytes) -> str:
 def make_delivery(row: DeliveryRow, headers: str, body: bytes) -> Delivery:
     """Return a call as it came, from what is kept of it."""
     pairs = tuple((name, value) for name, value in orjson.loads(headers))
-    return Delivery(
-        row.id,
-        row.source,
-        row.kind,
-        row.method,
-        row.path,
-        row.received_at,
-        row.peer,
-        row.client,
-        row.token,
-        row.note,
-        pairs,
-        body,
-    )
+    return derive(Delivery, row, headers=pairs, body=body)

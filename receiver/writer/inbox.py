@@ -13,7 +13,7 @@ from receiver.domain import answers
 from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Message, Submission
-from receiver.domain.rows import DeliveryRow
+from receiver.domain.rows import BodyRow, DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import ReadingFailed, ReceiverError, name_error
@@ -46,8 +46,8 @@ class Inbox:
         self._fault: str | None = None
         self._max_future = max_future
         self._ledger = Ledger(executor.database, subscriptions)
-        self._add_deliveries = Insert(executor.database, table_of(DeliveryTable))
-        self._add_bodies = Insert(executor.database, table_of(BodyTable))
+        self._add_deliveries = Insert(executor.database, table_of(DeliveryTable), DeliveryRow)
+        self._add_bodies = Insert(executor.database, table_of(BodyTable), BodyRow)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
@@ -139,7 +139,7 @@ class Inbox:
             delivery = submission.delivery
             deliveries.append(_make_row(submission, answer, counts, now))
             headers = orjson.dumps(delivery.headers).decode()
-            bodies.append((delivery.id, headers, delivery.body, answer.body))
+            bodies.append(BodyRow(delivery.id, headers, delivery.body, answer.body))
         self._written = deliveries
         self._add_deliveries.execute(connection, deliveries)
         self._add_bodies.execute(connection, bodies)
@@ -173,11 +173,7 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
         make_storable(error.message) if error else None,
         len(delivery.body),
         len(submission.messages) if submission.served is None else submission.served,
-        counts["applied"],
-        counts["stale"],
-        counts["duplicate"],
-        counts["recorded"],
-        counts["quarantined"],
+        **counts,
     )
 
 

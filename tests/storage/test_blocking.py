@@ -33,7 +33,7 @@ def waits(
 
 
 def put(store: Store, rows: Sequence[DispatchRow]) -> None:
-    insert = Insert(store.database, table_of(DispatchTable))
+    insert = Insert(store.database, table_of(DispatchTable), DispatchRow)
     store.transactions.run(lambda connection: insert.execute(connection, rows))
 
 

@@ -73,7 +73,7 @@ def transactions(request: pytest.FixtureRequest, database_url: str) -> Iterator[
     database = Database(database_url)
     database.take()
     running = Transactions(database)
-    insert = Insert(database, table_of(DispatchTable))
+    insert = Insert(database, table_of(DispatchTable), DispatchRow)
     rows = [*request.param(), *(row(f"good{number}", 1, NOW - 5) for number in range(100))]
     running.run(lambda connection: insert.execute(connection, rows))
     yield database, running

@@ -22,7 +22,7 @@ def test_groups_of_any_size_are_taken_over(database_url: str) -> None:
     rows = [MessageRow("ship24", f"m-{n}", f"t-{n}", "", "recorded", None, "delivery", 0, "digest", 0) for n in names]
     state = {"source": "ship24", "version": 1, "subject": "parcel", "snapshot_generated_at": 0, "snapshot_message_id": ""}
     trackers = [{**state, "tracker_id": f"t-{names[n]}", "created_at": 0, "moved_at": 0, "moves": 0} for n in (0, -1)]
-    transactions.run(lambda connection: Insert(database, table_of(MessageTable)).execute(connection, rows))
+    transactions.run(lambda connection: Insert(database, table_of(MessageTable), MessageRow).execute(connection, rows))
     transactions.run(lambda connection: connection.execute(insert(table_of(TrackerTable)), trackers))
     with database.read() as connection:
         found = read_history(connection, ["delivery"])

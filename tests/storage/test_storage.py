@@ -12,12 +12,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.domain.records import Answer
-from receiver.domain.rows import MessageRow
+from receiver.domain.rows import MessageRow, TrackerRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, WriterTaken
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import is_next
-from receiver.storage.statements import Insert, Lookup
+from receiver.storage.statements import Insert, Lookup, columns_of
 from receiver.storage.tables.ledger import MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.transactions import Transactions
@@ -61,7 +61,7 @@ def message_row(message_id: str) -> MessageRow:
 @pytest.mark.parametrize("number", [0, 1, 31, 32, 33, 100])
 def test_an_insert_writes_any_number_of_rows_and_a_lookup_finds_them(store: Store, number: int) -> None:
     table = table_of(MessageTable)
-    insert = Insert(store.database, table)
+    insert = Insert(store.database, table, MessageRow)
     lookup = Lookup(store.database, table, [table.c.message_id, table.c.position])
     names = [f"m-{place:03}" for place in range(number)]
 
@@ -73,7 +73,7 @@ def test_an_insert_writes_any_number_of_rows_and_a_lookup_finds_them(store: Stor
 
 
 def test_an_insert_tells_when_somebody_else_was_first(store: Store) -> None:
-    insert = Insert(store.database, table_of(MessageTable))
+    insert = Insert(store.database, table_of(MessageTable), MessageRow)
     assert store.transactions.run(lambda connection: insert.execute(connection, [message_row("one")]))
     both = [message_row("one")._replace(digest="other"), message_row("two")]
     assert not store.transactions.run(lambda connection: insert.execute(connection, both))
@@ -84,14 +84,14 @@ def test_an_insert_tells_when_somebody_else_was_first(store: Store) -> None:
 def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Store) -> None:
     store.keep(ship24.single(tracker_id="moving"))
     table = table_of(TrackerTable)
-    find = Lookup(store.database, table, list(table.columns), lock="wait")
-    put = Insert(store.database, table, replace_if=is_next, kept=["shipment"])
+    find = Lookup(store.database, table, columns_of(table, TrackerRow), lock="wait")
+    put = Insert(store.database, table, TrackerRow, replace_if=is_next, kept=["shipment"])
 
     def move(version: int, status: str) -> Callable[[Connection], bool]:
         def work(connection: Connection) -> bool:
             (row,) = find.execute(connection, [("ship24", "moving")])
-            changed = dict(zip(table.columns.keys(), row, strict=True)) | {"version": version, "status": status, "shipment": None}
-            return put.execute(connection, [tuple(changed.values())])
+            changed = TrackerRow._make(row)._replace(version=version, status=status, shipment=None)
+            return put.execute(connection, [changed])
 
         return work
 
@@ -107,7 +107,7 @@ def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Stor
 
 
 def test_work_that_fails_leaves_nothing_and_the_next_goes_on(store: Store) -> None:
-    insert = Insert(store.database, table_of(MessageTable))
+    insert = Insert(store.database, table_of(MessageTable), MessageRow)
 
     def fail(connection: Connection) -> None:
         insert.execute(connection, [message_row("lost")])
@@ -171,7 +171,7 @@ def test_two_inboxes_that_decide_the_same_message_keep_it_once(postgresql_url: s
     make_tables(postgresql_url)
     with opened(postgresql_url) as one, opened(postgresql_url) as other, ThreadPoolExecutor(1) as threads:
         other.keep(ship24.single("warm-up"))
-        insert = Insert(one.database, table_of(MessageTable))
+        insert = Insert(one.database, table_of(MessageTable), MessageRow)
         decided: list[Future[list[Answer]]] = []
 
         def interleave(connection: Connection) -> str:

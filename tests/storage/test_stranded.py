@@ -56,7 +56,7 @@ NEXT = (waits("removed", "a", 3, EDGE, BLOCKED), waits("stopped", "a", 2, EDGE, 
 
 
 def put(store: Store, rows: Collection[DispatchRow]) -> None:
-    insert = Insert(store.database, table_of(DispatchTable))
+    insert = Insert(store.database, table_of(DispatchTable), DispatchRow)
     store.transactions.run(lambda connection: insert.execute(connection, [*rows]))
     store.executor.do(StopTarget("stopped", OLD, "410"))
 
