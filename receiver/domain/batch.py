@@ -1,7 +1,7 @@
-"""The verdicts: what a message changes, given what is known. Pure: no clock, no database, no log.
+"""Verdicts for the messages of one batch of deliveries. Pure: no clock, no database, no log.
 
-A `BatchState` holds what storage knew of the keys of one batch. It decides deliveries in their order, each item against the state
-that the one before it left, and collects the rows to write. Storage reads before and writes after.
+Storage fills a `BatchState` with the stored rows of all keys in the batch. It then decides the deliveries in their order, each
+item against the state after the one before it, and collects the rows to write. Storage writes them afterwards.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _DETAILS = {
     "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
-    "implausible_future": "The event's time lies too far after its receipt.",
+    "implausible_future": "The event's time is too far in the future.",
     "missing_occurrence": "The event has no time.",
     "not_an_object": "An event must be an object.",
 }
@@ -32,10 +32,10 @@ _DETAILS = {
 
 @dataclass(slots=True)
 class BatchState(BatchTrackers):
-    """What is known of one batch's keys, and what deciding it makes of them.
+    """The known state of one batch's keys, and the rows that its decisions add.
 
-    `repeated`, `quarantined`, `terms` and `links` are what to write, besides what the messages, trackers and timelines say.
-    `now` is when the batch is decided. With `force` no event is too far ahead.
+    `repeated`, `quarantined`, `terms` and `links` are rows to write, beside those in `messages`, `trackers` and `timelines`.
+    `now` is the time of the decision. With `force` no event is too far in the future.
     """
 
     max_future: timedelta
@@ -48,11 +48,11 @@ class BatchState(BatchTrackers):
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
-        """Decide the items of one delivery, in body order."""
+        """Decide the messages of one delivery, in body order."""
         return Receipt(delivery.id, tuple([self._decide_message(delivery, message) for message in messages]))
 
     def decide_again(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
-        """Decide what a message says as if its identity were not kept. Its row in the ledger is the caller's to change."""
+        """Decide the content of a message as if its id were unknown. The caller updates its row."""
         return self._decide_content(delivery, message._replace(message_id=message_id), message_id)
 
     def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
@@ -80,8 +80,8 @@ class BatchState(BatchTrackers):
         return message.message_id, verdict
 
     def _decide_copy(self, delivery: Delivery, message: Message, kept: MessageRow) -> Verdict:
-        """Decide a copy of a message that is known: it has no effect, but that of a sender without a clock may bring other
-        details. Of those the later arrival stands.
+        """Decide a copy of a known message. It has no effect, with one exception: a copy with other details from a sender without
+        a clock. Of those details the later arrival is kept.
         """
         if kept.digest == message.digest:
             return DUPLICATE
@@ -94,7 +94,7 @@ class BatchState(BatchTrackers):
         return CONTENT_DIFFERS
 
     def _identify(self, delivery: Delivery, message: Message) -> Message:
-        """Name a message that names itself by nothing: by the one that set the present state, if its content is equal."""
+        """Return an anonymous message with an id: that of the message that set the current state if the content is equal."""
         tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
         if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
             row = make_message_row(delivery, message, tracker.latest_message_id, APPLIED)
@@ -121,7 +121,8 @@ class BatchState(BatchTrackers):
         return best or RECORDED
 
     def _read_clock(self, delivery: Delivery, message: Message) -> int:
-        """Return when the sender built a message: 0 if it does not say, or says what cannot be; without a clock its arrival."""
+        """Return the time when the sender built a message. 0: not given, or implausible. Without a sender's clock: its
+        arrival."""
         if message.generated_at is None:
             return delivery.received_at + message.position
         return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
@@ -130,10 +131,10 @@ class BatchState(BatchTrackers):
         return clock > at + self.max_future // _MICROSECOND
 
     def _take_details(self, item: PendingMessage, snapshot: Snapshot) -> bool:
-        """Take the details of a message if they are later than those that we have; return whether they are.
+        """Apply the details of a message if they are later than the known ones; return whether they are.
 
-        Of two that were built in the same millisecond the larger message id stays, so that the order of arrival cannot matter.
-        Those of a mended copy replace those of the copy whose place it takes.
+        Of two messages that were built in the same millisecond the larger message id wins, so that the order of arrival does not
+        matter. The details of a repaired copy replace those of the copy before it.
         """
         tracker = self.trackers.get(item.key)
         generated_at = -1 if snapshot.shipment is None else item.clock
@@ -145,7 +146,7 @@ class BatchState(BatchTrackers):
             self.terms |= search_terms_of(item.key, (item.key[1], *names))
             return True
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
-            self.terms |= search_terms_of(item.key, names)  # an older snapshot's too: it is found by every name that it ever had
+            self.terms |= search_terms_of(item.key, names)  # older snapshots too: every past name finds it
         stands_at = tracker.snapshot_generated_at
         if self._is_from_version_0_1(stands_at, item.message):
             stands_at = 0
@@ -156,7 +157,7 @@ class BatchState(BatchTrackers):
         return True
 
     def _is_from_version_0_1(self, stands_at: int, message: Message) -> bool:
-        """Tell whether a clock of details cannot be ours: 0.1 took any that is ahead, and a local time where there is none."""
+        """Tell whether version 0.1 wrote this clock of details: it accepted any future time, and used local time for none."""
         now = to_micros(self.now)
         return self._is_far_ahead(stands_at, now) or (message.generated_at is None and stands_at > now)
 
@@ -177,14 +178,14 @@ class BatchState(BatchTrackers):
         return self._apply(item, event, EventTime(time, order))
 
     def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
-        """Return the event's time, or what is wrong; None where the event is known with this content."""
+        """Return the event's time, or the reason for quarantine; None if the event is known with this content."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None and current.digest == event.digest:
             return None
         return self._read_occurrence(item.delivery, event)
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
-        """Return the event's time (that of its arrival, where it has none and its source orders by arrival), or what is wrong."""
+        """Return the event's time, or the reason for quarantine. An event without a time that is no flaw has its arrival time."""
         if event.flaw is not None:
             return event.flaw
         try:
@@ -232,17 +233,17 @@ class BatchState(BatchTrackers):
 
 
 def name_anonymous(message: Message, message_id: str) -> Message:
-    """Return a message that names itself by nothing, and its events, under this id."""
+    """Return an anonymous message and its events with this id."""
     return message._replace(
         message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
     )
 
 
 def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]) -> Snapshot | None:
-    """Return the details that a message brings; None: nothing of it has an effect.
+    """Return the details of a message that may be applied; None if there are none.
 
-    Details that came with an implausible event are not taken. Where another event of the message is, its names are, as long as
-    no other message has a block: a tracker must be found.
+    Details beside an implausible event are not applied. If another event of the message can be applied, the names are used
+    without the shipment block, so that the tracker can be found; they never replace details with a block.
     """
     if _IMPLAUSIBLE_FUTURE not in times:
         return snapshot

@@ -1,4 +1,8 @@
-"""The messages of one batch by their identities: which are known, and which of these come mended. Pure."""
+"""The messages of one batch by id: known ones, new ones, and repaired copies of quarantined ones. Pure.
+
+A message in quarantine, or with a quarantined event, may be sent again with other content. Such a repaired copy is decided and
+replaces the row of the earlier copy.
+"""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +13,10 @@ from receiver.domain.verdicts import Verdict
 
 @dataclass(slots=True)
 class BatchMessages:
-    """What is known of the messages that a batch names, by source and message id, and what to write.
+    """The messages that a batch names, by source and message id, and the rows to write.
 
-    `known` and `partly` (the messages of which a part is in quarantine) are filled by storage and grow with every item. `new` are
-    rows to add, `rewritten` rows that were known: each as it was read and as it is now.
+    Storage fills `known` and `partly` (messages of which a part is in quarantine), and every item adds to them. `new` are rows to
+    insert, `rewritten` pairs of a known row as it was read and as it is now.
     """
 
     known: dict[tuple[str, str], MessageRow] = field(default_factory=dict)
@@ -21,7 +25,8 @@ class BatchMessages:
     rewritten: dict[tuple[str, str], tuple[MessageRow, MessageRow]] = field(default_factory=dict)
 
     def is_repaired(self, kept: MessageRow, message: Message) -> bool:
-        """Tell whether a known message comes mended: with other content, where it is in quarantine or a part of it is."""
+        """Tell whether a message is a repaired copy of a known one: other content, and the known one is wholly or partly
+        quarantined."""
         if kept.digest == message.digest:
             return False
         if kept.outcome == "quarantined":
@@ -30,21 +35,21 @@ class BatchMessages:
         return key in self.partly and message.flaw is None and message.tracker_id == kept.tracker_id
 
     def add(self, row: MessageRow, *, partly: bool) -> None:
-        """Take a message that was not known; `partly`: something of it was set apart."""
+        """Add a new message. `partly`: a part of it is in quarantine."""
         key = (row.source, row.message_id)
         self.known[key] = self.new[key] = row
         if partly:
             self.partly.add(key)
 
     def repair(self, kept: MessageRow, row: MessageRow, *, partly: bool) -> RepeatedMessageRow:
-        """Let a mended copy take the place of a message; return what keeps the earlier copy on record with its own delivery."""
+        """Replace the row of a message by that of a repaired copy; return a row that keeps the earlier copy with its delivery."""
         self.rewrite(kept, row)
         key = (row.source, row.message_id)
         (self.partly.add if partly else self.partly.discard)(key)
         return make_repeated_row(kept)
 
     def rewrite(self, kept: MessageRow, row: MessageRow) -> None:
-        """Change the row of a message that is known."""
+        """Change the row of a known message."""
         key = (row.source, row.message_id)
         self.known[key] = row
         if key in self.new:
@@ -55,7 +60,7 @@ class BatchMessages:
 
 
 def make_message_row(delivery: Delivery, message: Message, message_id: str, verdict: Verdict) -> MessageRow:
-    """Return the row of a message that this delivery brought."""
+    """Return the row of a message of this delivery."""
     return MessageRow(
         delivery.source,
         message_id,
@@ -71,6 +76,6 @@ def make_message_row(delivery: Delivery, message: Message, message_id: str, verd
 
 
 def make_repeated_row(row: MessageRow) -> RepeatedMessageRow:
-    """Return what keeps a copy of a message on record whose row in the ledger is another copy's."""
+    """Return the row of a copy that no longer has a row among the messages: another copy replaced it."""
     place = (row.delivery_id, row.position, row.source, row.message_id)
     return RepeatedMessageRow(*place, row.outcome, row.reason, row.received_at)

@@ -14,9 +14,9 @@ _Comparable = TypeVar("_Comparable", date, datetime, int)
 
 @dataclass(frozen=True, slots=True)
 class EventTime:
-    """What decides between two events of a tracker: the time and the vendor's own sequence number.
+    """The time of an event and the vendor's own sequence number, which together decide between two events of a tracker.
 
-    `order` is lower for older events; Ship24 renumbers nothing that was sent, so it is only used between equal times.
+    `order` is lower for older events. Ship24 does not renumber events that it has sent, so it only decides between equal times.
     """
 
     occurrence: Occurrence
@@ -24,7 +24,7 @@ class EventTime:
 
 
 def compare_times(candidate: EventTime, latest: EventTime) -> int:
-    """Return 1 if `candidate` is newer than `latest`, -1 if it is older, 0 if neither can be said.
+    """Return 1 if `candidate` is newer than `latest`, -1 if it is older, 0 for a tie.
 
     1. Both carry a time of day: with a zone on both, the instants decide; else the wall clocks as written.
     2. Either is a bare date: the dates as written decide.
@@ -43,7 +43,7 @@ def compare_times(candidate: EventTime, latest: EventTime) -> int:
 
 
 def is_newer(candidate: EventTime, latest: EventTime | None) -> bool:
-    """Tell whether `candidate` moves a tracker whose latest event is `latest` (None: it has none yet)."""
+    """Tell whether `candidate` is newer than the latest event of its tracker (None: there is no event yet)."""
     return latest is None or compare_times(candidate, latest) > 0
 
 

@@ -1,6 +1,6 @@
-"""When a courier says that something happened, and which of two such times is newer.
+"""The time of an event as a courier writes it. `newer` compares two of them.
 
-Source: Ship24 documentation, "Data format" and "Webhooks ordering". A time comes in one of four forms:
+Source: Ship24 documentation, "Data format". A time has one of four forms:
 
 | form | meaning |
 |---|---|
@@ -9,7 +9,7 @@ Source: Ship24 documentation, "Data format" and "Webhooks ordering". A time come
 | `2022-09-03T23:58:12Z` | UTC; the local zone is unknown |
 | `2022-08-14` | some time on that local day |
 
-The text is kept as it came. A time without a zone is never given one.
+The text is stored as written. A time without a zone is never given one.
 """
 
 import re
@@ -28,10 +28,10 @@ _FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """A courier's time, read but not interpreted.
+    """A courier's time, parsed but not interpreted.
 
-    `text` is what came. `day` is the date as written. `wall` is the clock as written, without a zone, or None for a bare date.
-    `instant` is the aware moment, or None where no zone was given.
+    `text` is the time as written, `day` its date. `wall` is the wall clock without a zone, None for a bare date. `instant` is the
+    moment in time with its zone, None where no zone is given.
     """
 
     text: str
@@ -68,7 +68,7 @@ def _read_zone(zone: str) -> timezone:
 
 
 def to_sortable_micros(text: str) -> int | None:
-    """Return a time as microseconds for sorting what one sender wrote, or None if it cannot be read; no zone is read as UTC."""
+    """Return a time as microseconds, for sorting the times of one sender only; None if it cannot be read. No zone means UTC."""
     try:
         occurrence = read_occurrence(text)
     except ValueError:
@@ -77,10 +77,10 @@ def to_sortable_micros(text: str) -> int | None:
 
 
 def is_implausible(occurrence: Occurrence, received: datetime, max_future: timedelta) -> bool:
-    """Tell whether a time lies further ahead of its receipt than a courier's clock can.
+    """Tell whether a time is further in the future, as of its receipt, than a wrong clock explains.
 
-    Only for this check a time without a zone is read as UTC, and a bare date as its first moment: the limit of two days is wider
-    than all zones together.
+    For this check only, a time without a zone is read as UTC and a bare date as its first moment. The default limit of two
+    days is wider than all time zones together.
     """
     return _as_if_utc(occurrence) - received > max_future
 

@@ -1,12 +1,12 @@
-"""What crosses the boundaries between modules: records that cannot change, nothing else.
+"""Records of what arrives and of our answers.
 
-A *delivery* is one HTTP call. It carries *messages* (items of `trackings`), each of which tells *events* of one *tracker*.
-A *verdict* says what became of a message or an event.
+A *delivery* is one HTTP request of a sender. It contains *messages* (items of `trackings`), and each message contains *events* of
+one *tracker*. A *verdict* (`verdicts`) is the result for a message or an event.
 
-All of them are named tuples: as frozen as frozen dataclasses, made in a fifth of the time (a call makes eight), and a row goes
-into its statement as it is.
+The records are named tuples: they cannot change, as frozen dataclasses, and are made in a fifth of the time. A delivery makes
+about eight.
 
-Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's times are the text that came.
+Our own times (`…_at`) are microseconds since 1970, UTC. A courier's times are the text that was sent.
 """
 
 from typing import NamedTuple
@@ -16,11 +16,12 @@ from receiver.errors import ReceiverError
 
 
 class Delivery(NamedTuple):
-    """One HTTP call as it came. The Authorization header never gets this far.
+    """One HTTP request as it arrived, without its Authorization header.
 
-    `id` is a UUID of version 7, made at arrival; a redelivery is another delivery with another id.
-    `peer` is the address of the connection, `client` the address that the door resolved (None: not resolvable).
-    `token` is the *name* of the token that matched. `note`: what the policy would have refused, or the window that let it in.
+    `id` is a UUID of version 7, made at arrival. A redelivery is another delivery with another id.
+    `peer` is the address of the connection, `client` the resolved address of the sender (None: it could not be resolved).
+    `token` is the *name* of the token that matched. `note` says that the address policy only reports this address, or that a
+    setup window was open.
     `headers` are pairs of lower-case names and values, without secrets.
     """
 
@@ -39,12 +40,13 @@ class Delivery(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One thing that a courier says happened to a parcel.
+    """One thing that happened to a parcel, as reported by a courier.
 
-    `event_id` is the sender's, kept across redeliveries and regroupings, or else derived from the content.
-    `occurrence` is the courier's time as written. `by_arrival`: arrival decides between equal times, and where there is none.
-    `raw` is its whole content as canonical JSON; equal digests are equal events.
-    `flaw` is the reason for which it cannot be applied and goes to quarantine.
+    `event_id` is the sender's id, which survives redelivery and regrouping; where there is none it is derived from the content.
+    `occurrence` is the courier's time as written. With `ordered_by_arrival` the time of arrival decides between equal times, and
+    stands in for a missing one.
+    `raw` is the whole content as canonical JSON. Equal digests mean equal events.
+    `flaw` is the reason for quarantine (`verdicts.QUARANTINE_REASONS`); None for an event that can be applied.
     """
 
     event_id: str
@@ -63,10 +65,10 @@ class Event(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The details of a tracker as the sender knew them when it built the message: of two the later one stands.
+    """The details of a tracker as the sender knew them when it built the message. Of two snapshots the later one is kept.
 
-    `shipment` is the block as compact JSON; it may hold personal data. None means that there is no block: such details never
-    replace others that have one. `shipment_milestone` is the sender's own view in that block.
+    `shipment` is the shipment block as compact JSON. It may contain personal data. None: the message has no block; it never
+    replaces a snapshot that has one. `shipment_milestone` is the milestone that this block gives: the sender's own view.
     """
 
     tracking_number: str | None
@@ -77,23 +79,24 @@ class Snapshot(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A package travels with a manifest; both are trackers of one source."""
+    """A package that travels with a manifest. Both are trackers of one source."""
 
     package: str
     manifest: str
 
 
 class Message(NamedTuple):
-    """One item of a delivery, in the words of this service.
+    """One item of a delivery, in this service's own terms.
 
-    `message_id` is the identity of the item, not of the request: it survives redelivery and regrouping.
-    Where the sender gives no identity and no time, `by_state` is set and `message_id` is None: equal to what set the tracker's
-    present state it is a duplicate, else a new message, named by its delivery and position.
-    `subject` is what the tracker stands for: `parcel`, `package` or `manifest`.
-    `flaw` is the reason for which the whole message goes to quarantine, `detail` what was expected, in a sentence.
-    `raw` is the item as canonical JSON; equal digests are equal items.
-    `generated_at` is when the sender built the item, on its clock, in microseconds since 1970, UTC; 0 where it does not say; None
-    where the sender has no such clock: then arrival counts. It decides between details and between versions of one event.
+    `message_id` identifies the item, not the request: it survives redelivery and regrouping.
+    `is_anonymous`: the sender gives the item no id and no time, and `message_id` is None. If its content equals the message
+    that set the tracker's current state, it is a duplicate. Otherwise it is a new message, and its delivery and position name
+    it.
+    `subject` is the kind of the tracker: `parcel`, `package` or `manifest`.
+    `flaw` is the reason to quarantine the whole message, `detail` a sentence about what was expected.
+    `raw` is the item as canonical JSON. Equal digests mean equal items.
+    `generated_at` is when the sender built the item, by the sender's clock, in microseconds since 1970, UTC. 0: the item does not
+    say; None: the sender has no such clock, and arrival counts. It decides between snapshots and between versions of one event.
     """
 
     position: int
@@ -113,7 +116,7 @@ class Message(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What we answer to a call: an HTTP status, JSON bytes and further headers."""
+    """Our answer to a delivery: the HTTP status, the JSON body and further headers."""
 
     status: int
     body: bytes
@@ -121,9 +124,9 @@ class Answer(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """A delivery on its way to storage: read into messages, or with the error that is its answer.
+    """A delivery on its way to storage, with its messages or with the error that answers it.
 
-    A call that fetched something comes with the answer that it got already, and with the number that was `served`.
+    A download of the customer list has its `answer` already, and the number of customers that it was `served`.
     """
 
     delivery: Delivery
@@ -134,9 +137,9 @@ class Submission(NamedTuple):
 
 
 class UnreadDelivery(NamedTuple):
-    """A delivery whose body the writing process reads: it is large, or compressed.
+    """A delivery whose body is large or compressed, so that the writing process reads it.
 
-    `codings` are those of its Content-Encoding, in the order in which they were applied.
+    `codings` are the codings of its Content-Encoding, in the order in which they were applied.
     """
 
     delivery: Delivery
@@ -144,7 +147,7 @@ class UnreadDelivery(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What became of a delivery: one verdict a message, in body order. The answer to the sender is made from it."""
+    """The verdict of each message of a delivery, in body order. The answer to the sender is made from it."""
 
     delivery_id: str
     messages: tuple[tuple[str | None, Verdict], ...]

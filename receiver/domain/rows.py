@@ -1,6 +1,6 @@
-"""What storage keeps, a record for each row: its fields are the columns of its table, in their order.
+"""Rows of the database as records: the fields of each record are the columns of its table, in the same order.
 
-Moments of our own (`…_at`) are microseconds since 1970, UTC; a courier's times are the text that came.
+Our own times (`…_at`) are microseconds since 1970, UTC. A courier's times are the text that was sent.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -9,7 +9,7 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery on record, without its bytes: what came, what we answered and why. The last six are numbers of messages."""
+    """A delivery without its bytes: the request, our answer and the reason. The last six fields count its messages."""
 
     id: str
     source: str
@@ -45,7 +45,7 @@ class BodyRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """A message that was kept: its identity and its verdict. Never removed; a mended copy takes its place."""
+    """A message: its identity and its verdict. The row is never removed; a repaired copy replaces it (`batch_messages`)."""
 
     source: str
     message_id: str
@@ -60,7 +60,7 @@ class MessageRow(NamedTuple):
 
 
 class RepeatedMessageRow(NamedTuple):
-    """An item that left no row of its own among the messages: a further copy of one, or one without an identity."""
+    """An item without a row among the messages: another copy of a known message, or an item without an id."""
 
     delivery_id: str
     position: int
@@ -72,14 +72,15 @@ class RepeatedMessageRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """An event in a tracker's timeline: its identity, what it said and its verdict. A superseded version has the same fields.
+    """An event in a tracker's timeline: its identity, content and verdict. A superseded version has the same fields.
 
-    `against` is the event that was the tracker's latest when this one was decided.
-    `basis` tells whose time `occurrence` is: `courier`, or `arrival` where the sender gives none.
-    The fields from `change_id` to `old_status_milestone` are those of the change that an applied event made: its id, its number
-    within the tracker, and the status that it replaced; so is `shipment_milestone`, the sender's own view at that change.
-    `message_id` brought this content first. `stands_by` is the latest message with this content, where that is another one, and
-    `generated_at` the clock of that message (`timelines.Version`); None in rows that version 0.1 wrote.
+    `against` is the tracker's latest event at the time of the verdict.
+    `basis` is the origin of `occurrence`: `courier`, or `arrival` where the sender gives no time.
+    The fields from `change_id` to `old_status_milestone`, and `shipment_milestone`, belong to the change that an applied
+    event made: its id, its number within the tracker (`move`), the status that it replaced, and the sender's own milestone at
+    that time.
+    `message_id` is the first message with this content. `stands_by` is the latest message with it, if that is another one, and
+    `generated_at` is the clock of the latest message (`timelines.Version`); None in rows that version 0.1 wrote.
     """
 
     source: str
@@ -110,10 +111,10 @@ class EventRow(NamedTuple):
 
 
 class ChangeRow(NamedTuple):
-    """A change that the row of its event does not tell: the event was revised since, or the tracker moved back to it.
+    """A change that is no longer in the row of its event: the event was revised later, or the tracker moved back to it.
 
     `move` is its number within the tracker. `cause` is the message that took a newer event back; None where a revision
-    overwrote the change.
+    replaced the event.
     """
 
     source: str
@@ -136,10 +137,10 @@ class ChangeRow(NamedTuple):
 
 
 class ShipmentChangeRow(NamedTuple):
-    """A change of the sender's own milestone that a target wants, with the tracker's latest event as it was then, if any.
+    """A change of the sender's own milestone that a target wants, with the tracker's latest event at that time, if any.
 
-    `move` is its number within the tracker's changes of this kind, from `changes.SHIPMENT_MOVES` on: a number of its own beside
-    those of the other kind, should a target wait for both.
+    `move` is `changes.SHIPMENT_MOVES` plus its number within the tracker's changes of this kind, so that it cannot equal the
+    number of a change to another event.
     """
 
     source: str
@@ -162,12 +163,14 @@ class ShipmentChangeRow(NamedTuple):
 
 
 class TrackerRow(NamedTuple):
-    """The state of one tracker. `version` grows by one with every batch that changes it and guards the write.
+    """The state of one tracker.
 
-    The fields from `status` to `applied_at` are those of the latest event; those from `tracking_number` to `snapshot_message_id`
-    and `shipment_milestone` are of the latest snapshot; `shipment` None means: as it was. `moved_at` is `applied_at`, or
-    `created_at` before any event. `moves` counts the changes, `shipment_moves` those of
-    `shipment_milestone`.
+    `version` grows by one with every batch that changes the row, and an update checks it.
+    The fields from `status` to `applied_at` come from the latest event; those from `tracking_number` to
+    `snapshot_message_id`, and
+    `shipment_milestone`, from the latest snapshot. `shipment` None leaves the stored block as it is.
+    `moved_at` is `applied_at`, or `created_at` before the first event. `moves` counts the changes to another event,
+    `shipment_moves` the changes of `shipment_milestone`.
     """
 
     source: str
@@ -207,7 +210,7 @@ class SearchTermRow(NamedTuple):
 
 
 class LinkRow(NamedTuple):
-    """Which manifest a package travels with, by the latest call that said so."""
+    """The manifest of a package, from the latest delivery that names one."""
 
     source: str
     package: str
@@ -216,7 +219,7 @@ class LinkRow(NamedTuple):
 
 
 class QuarantineRow(NamedTuple):
-    """A message or an event kept apart with its bytes. `event_position` None means the whole message."""
+    """A quarantined message or event with its bytes. `event_position` None: the whole message."""
 
     id: str
     delivery_id: str
@@ -232,7 +235,7 @@ class QuarantineRow(NamedTuple):
 
 
 class AuditRow(NamedTuple):
-    """Something that an operator changed: `actor` is the name of the ops token or `command line`, `address` where they were."""
+    """An entry of the audit log: `actor` is the name of the ops token or `command line`, `address` the client's IP address."""
 
     id: str
     done_at: int
@@ -244,11 +247,11 @@ class AuditRow(NamedTuple):
 
 
 class DispatchRow(NamedTuple):
-    """A change that a target has not taken yet: `due_at` is when it may be tried next, `claim` the mark of the relay that tries.
+    """A change that waits for a target. `due_at` is the time of the next attempt, `claim` the mark of the relay that attempts it.
 
-    A tracker's changes are tried in the order of `move`: one waits as long as an earlier one of the same target is there.
-    `error` says how the last try ended. `attempts` counts tries that had an outcome, `unsettled` the claims since the last of
-    these that had none.
+    The changes of a tracker go to a target in the order of `move`: each one waits for the one before it.
+    `error` is the result of the last failed attempt. `attempts` counts the attempts with a result, `unsettled` the claims
+    since then that ended without one.
     """
 
     target: str
@@ -265,7 +268,7 @@ class DispatchRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """Somebody who is signed in to the console: `digest` is that of the session's id, `actor` the name of the ops token."""
+    """A session of the console: `digest` is the digest of the session id, `actor` the name of the ops token."""
 
     digest: str
     actor: str
@@ -274,10 +277,10 @@ class SessionRow(NamedTuple):
 
 
 class ProcessRow(NamedTuple):
-    """A process that runs, in one role: `receiver` (makes changes) or `relay` (hands them on). A service has both.
+    """A running process in one role: `receiver` (makes changes) or `relay` (delivers them to targets). A service has both.
 
-    `targets` are the names of the targets and handlers that it knows in this role; a JSON list in the table. `id` is new at each
-    start, `program` the version of the code, `seen_at` when the process was last known to run.
+    `id` is new at each start, `program` the version of the code, `seen_at` when the process last reported that it runs.
+    `targets` are the names of the targets and handlers that it knows in this role; a JSON list in the table.
     """
 
     id: str
