@@ -16,7 +16,7 @@ import click
 from click.shell_completion import shell_complete
 
 from receiver import __version__
-from receiver.cli.complaints import complain, end_line
+from receiver.cli._errors import complain, end_line
 from receiver.errors import ConfigurationError, NoDatabase, ReceiverError, SchemaOutdated, WriterTaken
 
 _NAME = "receiver"
@@ -26,7 +26,7 @@ _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 _MODULES = {
     "init": "serve",
-    "migrate": "migrate",
+    "migrate": "database",
     "serve": "serve",
     "relay": "relay",
     "doctor": "doctor",
@@ -34,14 +34,14 @@ _MODULES = {
     "explain": "explain",
     "trackers": "trackers",
     "deliveries": "deliveries",
-    "quarantine": "quarantine",
-    "stats": "operations",
-    "alarms": "operations",
-    "audit": "operations",
+    "quarantine": "status",
+    "stats": "status",
+    "alarms": "status",
+    "audit": "status",
     "customers": "customers",
     "targets": "targets",
-    "rebuild": "rebuild",
-    "setup-window": "window",
+    "rebuild": "database",
+    "setup-window": "setup_window",
     "prune": "prune",
     "forget": "forget",
     "simulate": "simulate",
@@ -152,7 +152,7 @@ def _explain(error: Exception) -> int:
 
 def _ask_service(error: NoDatabase) -> ReceiverError:
     """Ask the running service whether it had the database that is not there."""
-    explained = import_module("receiver.cli.missing").explain_no_database(error)  # few commands end here
+    explained = import_module("receiver.cli._remote").explain_no_database(error)  # few commands end here
     assert isinstance(explained, ReceiverError)
     return explained
 

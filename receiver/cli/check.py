@@ -11,9 +11,8 @@ import click
 from receiver import clock
 from receiver.access.addresses import is_loopback
 from receiver.access.bearer import Secret
-from receiver.cli.options import NumberParam, Text, as_json
-from receiver.cli.output import show_heading, show_json, show_pairs, show_table
-from receiver.cli.progress import advancing
+from receiver.cli._options import NumberParam, Text, as_json
+from receiver.cli._output import advancing, show_heading, show_json, show_pairs, show_table
 from receiver.domain.trimming import trim
 from receiver.errors import ReceiverError
 from receiver.settings import Settings, load

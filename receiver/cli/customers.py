@@ -8,8 +8,8 @@ import click
 import orjson
 
 from receiver import clock
-from receiver.cli.output import brief, show_json, show_pairs, show_table
-from receiver.cli.remote import OperatorChange, audit_entry, perform, reading
+from receiver.cli._output import brief, show_json, show_pairs, show_table
+from receiver.cli._remote import OperatorChange, audit_entry, perform, reading
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, NotFound, UnexpectedShape

@@ -8,10 +8,10 @@ import click
 import orjson
 
 from receiver import clock
-from receiver.cli.complaints import complain
-from receiver.cli.follow import Follower, follow, wait_for_more
-from receiver.cli.options import OneOf, Text, TimeParam, as_json, of_source, paged
-from receiver.cli.output import (
+from receiver.cli._errors import complain
+from receiver.cli._follow import Follower, follow, wait_for_more
+from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source, paged
+from receiver.cli._output import (
     brief,
     coloured,
     show_heading,
@@ -23,7 +23,7 @@ from receiver.cli.output import (
     show_table,
     terminal_width,
 )
-from receiver.cli.remote import reading
+from receiver.cli._remote import reading
 from receiver.cli.replay import replay
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound

@@ -3,47 +3,33 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import click
-import urllib3
 
 from receiver import clock
-from receiver.access import probe
-from receiver.access.addresses import is_listed, read_address
-from receiver.access.bearer import AccessPolicy, AddressPolicy
-from receiver.cli.missing import explain_no_database
-from receiver.cli.options import OneOf
-from receiver.cli.output import brief, show_json, show_table
-from receiver.cli.remote import base_url
-from receiver.cli.sample import show_sample
-from receiver.cli.target_checks import check_targets
-from receiver.errors import NoDatabase, ReceiverError, WriterTaken
+from receiver.cli._doctor_endpoints import Finding, check_sources, check_targets, try_server
+from receiver.cli._options import OneOf, as_json
+from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
+from receiver.cli._remote import explain_no_database
+from receiver.domain.reading import read_json
+from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
 from receiver.monitoring.health import has_room
 from receiver.settings import Settings, load
-from receiver.sources import NAMES, Source
-from receiver.sources.shiipp import FIELDS
+from receiver.settings.files import read_named_text_file
+from receiver.sources import NAMES
+from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version
 from receiver.storage.database import Database
 
-_MIN_TOKEN_LETTERS = 16
 _MAX_SKEW_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
-_LOOPBACK = read_address("127.0.0.1")
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at: `verdict` is `ok`, `warn` or `fail`."""
-
-    verdict: str
-    subject: str
-    finding: str
 
 
 @click.command()
 @click.option("--sample", type=click.Path(path_type=Path), help="Only show how this body is mapped.")
 @click.option("--kind", type=OneOf(sorted(FIELDS)), help="Of the sample.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     """Check configuration, database and server.
 
@@ -53,9 +39,9 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     if sample is not None:
         if kind is None:
             raise click.UsageError("--sample needs --kind: " + " or ".join(sorted(FIELDS)))
-        show_sample(settings, sample, kind, as_json=as_json)
+        _show_sample(settings, sample, kind, as_json=as_json)
         return
-    findings = [Finding("ok", "configuration", "readable, every name known"), *_look(settings)]
+    findings = [Finding("ok", "configuration", "readable, every name known"), *_check(settings)]
     if as_json:
         show_json([finding._asdict() for finding in findings])
     else:
@@ -64,34 +50,34 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _look(settings: Settings) -> Iterator[Finding]:
+def _check(settings: Settings) -> Iterator[Finding]:
     """Give the findings; of a database that cannot be read as it should be nothing more is asked."""
     database = Database(settings.database_url)
     try:
-        found = list(_look_at_database(settings, database))
+        found = list(_check_database(settings, database))
         yield from found
         readable = all(finding.subject != "database" or finding.verdict == "ok" for finding in found)
         if readable:
-            yield from _look_at_clock(database)
-            yield from _look_at_alarms(database)
-            yield from _look_at_undecidable(database)
-            yield from (Finding(*found) for found in check_targets(settings, database))
-        yield from _look_at_sources(settings, database if readable else None)
+            yield from _check_clock(database)
+            yield from _check_alarms(database)
+            yield from _check_undecidable(database)
+            yield from check_targets(settings, database)
+        yield from check_sources(settings, database if readable else None)
     except ReceiverError as error:
         yield Finding("fail", "database", error.message)
     finally:
         database.close()
-    yield from _try_server(settings)
+    yield from try_server(settings)
 
 
-def _look_at_database(settings: Settings, database: Database) -> Iterator[Finding]:
+def _check_database(settings: Settings, database: Database) -> Iterator[Finding]:
     try:
         version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
-        yield _look_at_durability(database)
+        yield _check_durability(database)
         if database.path is not None:
-            yield _look_for_damage(database)
-            yield from _look_at_permissions(database.path)
+            yield _check_integrity(database)
+            yield from _check_permissions(database.path)
     except NoDatabase as error:
         yield Finding("fail", "database", explain_no_database(error, settings).message)
     except ReceiverError as error:
@@ -102,7 +88,7 @@ def _look_at_database(settings: Settings, database: Database) -> Iterator[Findin
         yield Finding("fail", "disk", "nearly full")
 
 
-def _look_at_durability(database: Database) -> Finding:
+def _check_durability(database: Database) -> Finding:
     try:
         database.take()
     except WriterTaken:
@@ -113,7 +99,7 @@ def _look_at_durability(database: Database) -> Finding:
     return Finding("fail" if weak else "ok", "durability", f"{found['version']}: {shown}")
 
 
-def _look_for_damage(database: Database) -> Finding:
+def _check_integrity(database: Database) -> Finding:
     """Let SQLite check its file, for a bounded time: while it reads, the write-ahead log of the service grows."""
     size = f"{database.size_bytes() / 2**20:.0f} MiB"
     if sys.stderr.isatty():
@@ -127,13 +113,13 @@ def _look_for_damage(database: Database) -> Finding:
     return Finding("ok", "integrity", f"quick_check found nothing wrong in {size}")
 
 
-def _look_at_permissions(database: Path) -> Iterator[Finding]:
+def _check_permissions(database: Path) -> Iterator[Finding]:
     for file in (Path(".env"), database, Path(f"{database}-wal"), Path(f"{database}-shm")):
         if file.exists() and file.stat().st_mode & 0o077:
             yield Finding("warn", "permissions", f"other users may open {file}: run `chmod 600 {file}`")
 
 
-def _look_at_clock(database: Database) -> Iterator[Finding]:
+def _check_clock(database: Database) -> Iterator[Finding]:
     newest = queries.list_deliveries(database, queries.DeliveryFilter(), NAMES, limit=1).items
     skew = database.clock_skew_seconds()
     now = clock.iso(clock.to_micros(clock.now()))
@@ -145,13 +131,13 @@ def _look_at_clock(database: Database) -> Iterator[Finding]:
         yield Finding("ok", "clock", now)
 
 
-def _look_at_alarms(database: Database) -> Iterator[Finding]:
+def _check_alarms(database: Database) -> Iterator[Finding]:
     for alarm in queries.list_alarms(database, only_on=True):
         subject = f"alarm {alarm['name']}" + (f" {alarm['subject']}" if alarm["subject"] else "")
         yield Finding("warn", subject, f"since {brief(alarm['began_at'])}: {alarm['message']}")
 
 
-def _look_at_undecidable(database: Database) -> Iterator[Finding]:
+def _check_undecidable(database: Database) -> Iterator[Finding]:
     """Say what waits for a replay because our own code failed on it."""
     for source, moments in sorted(queries.find_undecidable(database).items()):
         command = f"receiver deliveries replay --source {source} --since {clock.iso(min(moments))}"
@@ -159,92 +145,46 @@ def _look_at_undecidable(database: Database) -> Iterator[Finding]:
         yield Finding("warn", f"{source} undecidable", f"{waiting}: update it, then run `{command}`")
 
 
-def _look_at_sources(settings: Settings, database: Database | None) -> Iterator[Finding]:
-    windows = {} if database is None else queries.setup_windows(database)
-    for name in NAMES:
-        access_policy = settings.access_policy(name)
-        if not access_policy.tokens:
-            yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
-            continue
-        if database is not None:
-            with database.read() as connection:
-                last = queries.read_last_call(connection, name)
-            yield Finding("ok", f"{name} calls", f"last call {brief(last)}" if last else "never called")
-        yield from _look_at_tokens(name, access_policy, database)
-        yield _look_at_addresses(name, access_policy)
-        if windows.get(name, 0) > clock.to_micros(clock.now()):
-            yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
-
-
-def _look_at_tokens(source: str, access_policy: AccessPolicy, database: Database | None) -> Iterator[Finding]:
-    uses = {} if database is None else queries.token_uses(database)
-    for token in access_policy.tokens:
-        used = uses.get((source, token.name))
-        short = len(token.reveal()) < _MIN_TOKEN_LETTERS
-        when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
-        text = f"{token.name}, {when}" + (": short, could be guessed" if short else "")
-        yield Finding("warn" if short else "ok", f"{source} token", text)
-
-
-def _look_at_addresses(source: str, access_policy: AccessPolicy) -> Finding:
-    listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in access_policy.networks) or "none"
-    open_policy = access_policy.policy is not AddressPolicy.ENFORCE
-    near = is_listed(_LOOPBACK, access_policy.networks)
-    remark = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
-    verdict = "warn" if near or (open_policy and access_policy.networks) else "ok"
-    return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{remark}")
-
-
-def _try_server(settings: Settings) -> Iterator[Finding]:
-    for source in settings.sources():
-        url = f"{base_url(settings)}{source.path}"
-        try:
-            yield from _try_path(settings, source, url)
-        except urllib3.exceptions.HTTPError as error:
-            yield Finding("fail", f"HEAD {source.path}", f"no answer at {url} ({type(error).__name__})")
-
-
-def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]:
-    """Try HEAD, then POST. Only a probe (`receiver/access/probe.py`) is posted: what the service would record is not."""
-    headers = _make_headers(settings, source)
-    head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
-    yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
-    if not settings.access_policy(source.name).tokens:
-        return
-    if not settings.ops_tokens:
-        yield Finding(
-            "warn", f"POST {source.path}", "not tried: it needs RECEIVER_OPS_TOKENS, or it would be recorded as a delivery"
-        )
-    elif head.headers.get(probe.HEADER) != probe.ACCEPTED:
-        other = "the running service has other tokens than these settings, or is an older version. Restart it"
-        yield Finding("warn", f"POST {source.path}", f"not tried: {other}")
+def _show_sample(settings: Settings, file: Path, kind: str, *, as_json: bool) -> None:
+    """Print, for each item, our fields with the values found, the identities and the rule behind them. Exit code 1 if one has
+    none.
+    """
+    places = settings.shiipp_new_package if kind == "new-package" else settings.shiipp_manifest_status
+    root = _read_body(file)
+    found = [_describe(kind, places, item) for item in (root if isinstance(root, list) else [root])]
+    if as_json:
+        show_json({"items": found})
     else:
-        answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
-        yield Finding(
-            "ok" if answer.status in {200, 403} else "fail", f"POST {source.path}", _explain_answer(answer.status, source)
-        )
+        for number, item in enumerate(found, 1):
+            show_heading(f"Item {number}")
+            ours = [(name, item[name]) for name in ("tracker", "message", "rule", "problem")]
+            show_pairs([*ours, *item["fields"].items()])
+    if any(item["problem"] for item in found):
+        raise click.exceptions.Exit(1)
 
 
-def _make_headers(settings: Settings, source: Source) -> dict[str, str]:
-    headers = {"user-agent": "receiver doctor"}
-    tokens = settings.access_policy(source.name).tokens
-    if tokens and settings.ops_tokens:
-        headers["authorization"] = f"Bearer {tokens[0].reveal()}"
-        sent = headers["authorization"].encode()
-        headers[probe.HEADER] = probe.sign_probe(settings.ops_tokens[0], source.path, [sent], clock.now())
-    return headers
+def _read_body(file: Path) -> Any:
+    """Return the body in a file. Raises ConfigurationError that names the file."""
+    text = read_named_text_file(file)
+    try:
+        return read_json(text.encode(), exact=True)
+    except InvalidJson as error:
+        raise ConfigurationError(f"{file}: {error.message}") from None
 
 
-def _explain_answer(status: int, source: Source) -> str:
-    """Return what an answer to a probe means, and what to do."""
-    setting = f"RECEIVER_{source.name.upper()}"
-    if status == 403:
-        return (
-            f"403: the token is right, but this address is not in {setting}_ALLOWED_IPS. Senders on that list are let in. To try "
-            f"it from here, run `receiver setup-window {source.name}` first"
-        )
-    meanings = {
-        401: f"the running service does not know the first token of {setting}_TOKENS. Restart it with these settings",
-        404: f"{source.name} is off in the running service. Restart it with these settings",
+def _describe(kind: str, places: Any, item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        return {"tracker": None, "message": None, "rule": None, "problem": "not an object", "fields": {}}
+    mapped = map_item(kind, places, item)
+    identity = identify(kind, mapped)
+    if identity is None:
+        problem = explain_unmapped(kind, places, mapped)
+        return {"tracker": None, "message": None, "rule": None, "problem": problem, "fields": dict(mapped.values)}
+    message = identity.message_id or "named when it arrives"
+    return {
+        "tracker": identity.tracker_id,
+        "message": message,
+        "rule": identity.rule,
+        "problem": None,
+        "fields": dict(mapped.values),
     }
-    return f"{status}: {meanings[status]}" if status in meanings else f"{status}, expected 200"

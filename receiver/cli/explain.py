@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from receiver.cli.options import Text, as_json
-from receiver.cli.output import brief, show_heading, show_json, show_sentences, show_table
-from receiver.cli.remote import reading
+from receiver.cli._options import Text, as_json
+from receiver.cli._output import brief, show_heading, show_json, show_sentences, show_table
+from receiver.cli._remote import reading
 from receiver.monitoring.explain import explain as tell
 from receiver.settings import load
 

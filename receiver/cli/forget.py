@@ -5,10 +5,9 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.confirming import confirm
-from receiver.cli.options import Text, as_json
-from receiver.cli.output import show_json, show_pairs
-from receiver.cli.remote import audit_entry, post, reading, writing
+from receiver.cli._options import Text, as_json
+from receiver.cli._output import confirm, show_json, show_pairs
+from receiver.cli._remote import audit_entry, post, reading, writing
 from receiver.domain.erasure import ErasureCounts
 from receiver.domain.trimming import trim
 from receiver.errors import NotFound, WriterTaken

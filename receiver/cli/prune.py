@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import as_json
-from receiver.cli.output import show_json, show_table
-from receiver.cli.remote import audit_entry, post, reading, writing
+from receiver.cli._options import as_json
+from receiver.cli._output import show_json, show_table
+from receiver.cli._remote import audit_entry, post, reading, writing
 from receiver.domain.retention import PruneRun, Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.relay.assembly import find_targets

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from receiver import clock
-from receiver.cli.remote import ask_service, audit_entry, refused
+from receiver.cli._remote import ask_service, audit_entry, refused
 from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, WriterTaken
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings

@@ -1,30 +1,107 @@
 """A sender to try a receiver with: it behaves as the vendors do, and knows what has to come of it."""
 
 import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import click
+from rich.console import Console
+from rich.text import Text
 
-from receiver.access.addresses import is_loopback
-from receiver.cli.options import NumberParam, OneOf, as_json
-from receiver.cli.output import show_json
-from receiver.cli.sending import Digits, Elsewhere, Token, WebhookUrlParam, find_token
-from receiver.cli.simulated import show_report, telling
+from receiver.access.addresses import is_loopback, read_address
+from receiver.cli._options import NumberParam, OneOf, as_json
+from receiver.cli._output import coloured, show_heading, show_json, show_pairs, show_table
+from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
+from receiver.settings.files import read_first_line
 from receiver.sources import NAMES
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import TrafficShape
-from receiver.testkit.simulate.report import Report, make_report
+from receiver.testkit.simulate.report import Figure, Report, make_report
 from receiver.testkit.simulate.run import NotLetIn, SimulationOptions, run
-from receiver.testkit.simulate.sender import SimulationTarget, retry_steps
+from receiver.testkit.simulate.sender import Progress, SimulationTarget, retry_steps
 from receiver.testkit.simulate.truth import OpsRefused
 
 _ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
 _MAX_CALLS = 200_000
 _MAX_SECONDS = 1_000_000
 _MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
+_PHASES = {"resend": "again", "ops": "ops API", "older": "questions 1", "newer": "questions 2"}
+_TEST_CALL = {"200": "let in", "403": "refused: not on the list", "connection": "it could not be made from there"}
+_PROBLEMS = {"connection": "no answer", "timeout": "not in time"}
+
+
+class Token(click.ParamType[str]):
+    """A token; never shown."""
+
+    name = "token"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that a header can carry it."""
+        text = trim(str(value))
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            self.fail("expected a token of printable ASCII letters without blanks.", param, ctx)
+        return text
+
+
+def find_token(given: str | None, file: Path | None) -> str:
+    """Return the token that was given, or that stands in the first line of a file. Raises UsageError."""
+    context = click.get_current_context()
+    if given is not None and file is not None:
+        raise click.UsageError("Expected --token or --token-file, not both.", context)
+    if file is not None:
+        return Token().convert(read_first_line(file), None, context)
+    if given is None:
+        raise click.UsageError("Expected --token, --token-file or the variable SIMULATE_TOKEN.", context)
+    return given
+
+
+class WebhookUrlParam(click.ParamType[str]):
+    """An http or https URL with a host and without a user."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it; it is not quoted, since it may carry a secret."""
+        url = trim(str(value))
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not url.isascii() or not url.isprintable() or " " in url:
+            self.fail("expected an http or https URL without a user, such as http://127.0.0.1:8080/webhooks/ship24.", param, ctx)
+        return url
+
+
+class Digits(click.ParamType[str]):
+    """Up to eight hexadecimal digits; the commands get eight."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the digits."""
+        text = trim(str(value)).lower()
+        if not 1 <= len(text) <= 8 or set(text) - set("0123456789abcdef"):
+            self.fail(f"{value!r}: expected up to eight hexadecimal digits.", param, ctx)
+        return text.zfill(8)
+
+
+class Elsewhere(click.ParamType[str]):
+    """An address of this machine."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form."""
+        try:
+            return str(read_address(trim(str(value))))
+        except ValueError:
+            self.fail(f"{value!r}: expected an address.", param, ctx)
 
 
 @click.command()
@@ -119,3 +196,78 @@ def _beside(url: str) -> str:
 def _is_here(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return is_loopback(host) and ":" not in host
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[Progress], None]]:
+    """Show a line on standard error that follows the run, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _progress: None
+        return
+    with Console(stderr=True).status("first calls") as status:
+        yield lambda progress: status.update(Text(describe(progress)))
+
+
+def describe(progress: Progress) -> str:
+    """Return where a run is, in one line of less than 80 letters."""
+    line = f"{_PHASES.get(progress.phase, progress.phase)}: {progress.done:,} of {progress.total:,}, {progress.retries:,} retries"
+    return line + (f", {progress.waiting:,} waiting ({_name(progress.failure)})" if progress.waiting else "")
+
+
+def show_report(source: str, seed: int, run: str, report: Report) -> None:
+    """Print a report for people."""
+    show_pairs(_sent(source, seed, run, report))
+    show_heading("What became of it")
+    show_table(("", "count", "how it is known"), _figures(report), wrapped=["how it is known"], numbers=["count"])
+    show_heading("Latency from the due moment")
+    show_pairs(_times(report))
+    if report.examples:
+        show_heading("Examples")
+        rows = [(each["what"], each["id"], each["why"]) for each in report.examples]
+        show_table(("", "id", "why"), rows, wrapped=["why"])
+    if report.messages["outcomes"].keys() == {"duplicate"}:
+        click.echo("Not one message was new: was this --run sent to this receiver before?")
+    if report.interrupted:
+        click.echo("Interrupted: what was lost, doubled or wrong is not known.")
+
+
+def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[str, str]]:
+    calls, messages = report.calls, report.messages
+    yield "run", f"{run} of {source}, seed {seed}"
+    yield "HEAD", _name(report.head) + ("" if report.head == "200" else " (the vendor may not save this URL: it wants 200)")
+    if report.test_call is not None:
+        meaning = _TEST_CALL.get(report.test_call, "neither 200 nor 403")
+        yield "test call", f"{_name(report.test_call)} from another address ({meaning})"
+    part = f" of {calls['planned']:,}" if report.interrupted else ""
+    yield "traffic", f"{calls['made']:,}{part} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"
+    yield "messages", f"{messages['sent']:,} ({messages['with_copies']:,} with copies) of {messages['trackers']:,} trackers"
+    yield "attempts", f"{calls['attempts']:,} with the resend and the questions, {calls['retries']:,} of them retries"
+    yield "answers", ", ".join(f"{_name(answer)}: {count:,}" for answer, count in report.answers.items())
+    yield "verdicts", ", ".join(f"{name}: {count:,}" for name, count in messages["outcomes"].items())
+
+
+def _name(answer: str) -> str:
+    return _PROBLEMS.get(answer, answer)
+
+
+def _figures(report: Report) -> Iterator[tuple[Any, ...]]:
+    calls = report.calls
+    refused = coloured("refused", "warn" if calls["refused"] else "ok")
+    yield "accepted", f"{calls['accepted']:,}", "attempts answered 2xx in time"
+    yield refused, f"{calls['refused']:,}", f"attempts that failed; {calls['given_up']:,} calls were given up"
+    yield from (_figure(name, getattr(report, name)) for name in ("lost", "doubled", "wrong"))
+
+
+def _figure(name: str, figure: Figure) -> tuple[Any, ...]:
+    outcome = "warn" if figure.value is None else "fail" if figure.value else "ok"
+    count = "?" if figure.value is None else f"{figure.value:,}"
+    return coloured(name, outcome), coloured(count, outcome), figure.how
+
+
+def _times(report: Report) -> Iterator[tuple[str, str | None]]:
+    for name, value in report.latency_ms.items():
+        yield name.replace("_", "."), None if value is None else f"{value:,.1f} ms"
+    if report.behind_ms >= 10:
+        yield "late start", f"{report.behind_ms:,.1f} ms at most: all connections, or this machine, were busy"
+    if report.recovery_seconds:
+        yield "recovery", f"{report.recovery_seconds:,.1f} s at most from the first failure of a call to its success"

@@ -6,10 +6,9 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.confirming import confirm
-from receiver.cli.options import Text, as_json, paged
-from receiver.cli.output import brief, show_json, show_page, show_table
-from receiver.cli.remote import OperatorChange, audit_entry, perform, post, reading, writing
+from receiver.cli._options import Text, as_json, paged
+from receiver.cli._output import brief, confirm, show_json, show_page, show_table
+from receiver.cli._remote import OperatorChange, audit_entry, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
 from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load

@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import NumberParam, Text, TimeParam, as_json, of_source, paged
-from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
-from receiver.cli.remote import reading
+from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, paged
+from receiver.cli._output import brief, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli._remote import reading
 from receiver.errors import NotFound
 from receiver.storage import queries
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from receiver.cli.follow import Follower, follow
+from receiver.cli._follow import Follower, follow
 from receiver.clock import new_id, to_micros
 from receiver.domain.records import Submission
 from receiver.errors import Unauthorized

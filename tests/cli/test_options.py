@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from receiver.cli.options import NumberParam, read_moment, read_span
+from receiver.cli._options import NumberParam, read_moment, read_span
 from receiver.clock import from_micros
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from receiver import cli
-from receiver.cli.output import show_end
+from receiver.cli._output import show_end
 from receiver.storage.queries import ResultPage
 from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item

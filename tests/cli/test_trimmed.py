@@ -7,9 +7,9 @@ import click
 import pytest
 
 from receiver.cli import commands
+from receiver.cli._options import OneOf, Text, TimeParam, WindowParam
 from receiver.cli.check import Url
-from receiver.cli.options import OneOf, Text, TimeParam, WindowParam
-from receiver.cli.sending import Digits, Elsewhere, Token, WebhookUrlParam
+from receiver.cli.simulate import Digits, Elsewhere, Token, WebhookUrlParam
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.service import run_command

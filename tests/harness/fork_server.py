@@ -23,7 +23,7 @@ from typing import IO
 
 import orjson
 
-import receiver.cli.output  # noqa: F401  what each command would have to import
+import receiver.cli._output  # noqa: F401  what each command would have to import
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = struct.Struct("!i")

@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from receiver import cli
-from receiver.cli.simulated import describe
+from receiver.cli.simulate import describe
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import TrafficShape
 from receiver.testkit.simulate.report import Report, make_report

@@ -1,18 +1,23 @@
 """How commands show things: tables for people, JSON for programs. Nothing from outside is taken for markup or for control."""
 
 import os
+import signal
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal
 
 import click
 import orjson
 from rich import box
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from receiver.cli.complaints import printable
+from receiver.cli._errors import printable
+from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
 
 _GAP = 2  # between columns
@@ -160,3 +165,55 @@ def _show(what: RenderableType) -> None:
     with console.capture() as capture:
         console.print(what, soft_wrap=isinstance(what, Text))
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+@contextmanager
+def advancing(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error, where that is a terminal; give what moves it on by so many steps."""
+    if not sys.stderr.isatty() or not total:
+        yield lambda _steps: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda steps: progress.advance(task, steps)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Give what tells whether Ctrl-C was pressed: the step under way is finished. A second time it ends at once."""
+    pressed: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Declined(ReceiverError):
+    """The operator said no."""
+
+
+def confirm(question: str) -> None:
+    """Return if the operator says yes, on the terminal or through a pipe. Raises Declined, or UsageError if nobody answers."""
+    on_terminal = sys.stdin.isatty()
+    shown = f"{printable(question)} [y/N]: "
+    while True:
+        if on_terminal:
+            click.echo(shown, nl=False, err=True)
+        line = sys.stdin.buffer.readline().decode(errors="replace")
+        if not line and not on_terminal:
+            raise click.UsageError("No terminal to confirm on. Add --yes.")
+        answer = line.strip().lower()
+        if not on_terminal:
+            click.echo(f"{shown}{printable(answer)}", err=True)
+        if answer in {"y", "yes"}:
+            return
+        if answer in {"", "n", "no"}:
+            raise Declined("Nothing was changed.")
+        click.echo("Answer y or n.", err=True)

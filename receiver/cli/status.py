@@ -1,4 +1,4 @@
-"""How the service does: how much came, what is wrong, who changed what."""
+"""Commands that show how the service is doing: statistics, alarms, quarantine, audit log."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.options import WindowParam, as_json, paged, read_span
-from receiver.cli.output import brief, show_heading, show_json, show_page, show_pairs, show_table
-from receiver.cli.remote import reading
+from receiver.cli._options import Text, WindowParam, as_json, of_source, paged, read_span
+from receiver.cli._output import brief, show_end, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli._remote import reading
 from receiver.domain.verdicts import OUTCOMES
 from receiver.sources import NAMES
 from receiver.storage import queries
 
+_SHOWN_CHARACTERS = 300
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -78,6 +79,27 @@ def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
     show_page(found, "change", columns, map(_change, found.items), wrapped=["by", "of", "detail"])
 
 
+@click.group()
+def quarantine() -> None:
+    """List what could not be applied."""
+
+
+@quarantine.command("list")
+@of_source
+@click.option("--reason", type=Text(), help="Only what was set apart for this reason, such as bad_occurrence.")
+@paged
+def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """List messages and events that were set apart, newest first, with the beginning of their content."""
+    with reading() as database:
+        found = queries.list_quarantine(database, source, reason, limit, cursor)
+    if as_json:
+        show_json(found.as_json())
+        return
+    for item in found.items:
+        _show_quarantined(item)
+    show_end(found, "item")
+
+
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     yield ("calls", *(f"{source['calls']:,}" for source in sources))
     for outcome in sources[0]["outcomes"]:
@@ -108,3 +130,18 @@ def _alarm(row: dict[str, Any]) -> tuple[object, ...]:
 def _change(row: dict[str, Any]) -> tuple[object, ...]:
     by = row["actor"] + (f" ({row['address']})" if row["address"] else "")
     return brief(row["done_at"]), by, row["action"], row["subject"], row["detail"]
+
+
+def _show_quarantined(item: dict[str, Any]) -> None:
+    of_event = "" if item["event_position"] is None else f", event {item['event_position'] + 1}"
+    left = item["raw_bytes"] - len(item["raw"][:_SHOWN_CHARACTERS].encode())
+    show_heading(f"{brief(item['received_at'])}  {item['source']}  {item['reason']}")
+    show_pairs(
+        {
+            "delivery": f"{item['delivery_id']}, item {item['position'] + 1}{of_event}",
+            "message": item["message_id"],
+            "tracker": item["tracker_id"],
+            "detail": item["detail"],
+            "content": item["raw"][:_SHOWN_CHARACTERS] + (f" … {left} more bytes" if left > 0 else ""),
+        }.items()
+    )

@@ -5,8 +5,8 @@ from datetime import timedelta
 import click
 
 from receiver import clock
-from receiver.cli.options import OneOf
-from receiver.cli.remote import OperatorChange, audit_entry, perform
+from receiver.cli._options import OneOf
+from receiver.cli._remote import OperatorChange, audit_entry, perform
 from receiver.settings import load
 from receiver.sources import NAMES
 from receiver.writer.commands.operators import OpenWindow

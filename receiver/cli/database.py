@@ -1,4 +1,4 @@
-"""Making the whole state again, elsewhere, from what is kept."""
+"""Commands on a whole database: upgrade its schema, rebuild it from stored deliveries."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -6,12 +6,12 @@ from functools import partial
 
 import click
 
-from receiver.cli.complaints import complain
-from receiver.cli.options import Text
-from receiver.cli.output import show_table
-from receiver.cli.progress import advancing, until_interrupted
-from receiver.cli.remote import reading
+from receiver.cli._errors import complain
+from receiver.cli._options import Text
+from receiver.cli._output import advancing, show_table, until_interrupted
+from receiver.cli._remote import reading, refuse_beside_service
 from receiver.errors import ConfigurationError, ReceiverError
+from receiver.logs import setup
 from receiver.maintenance.comparison import compare
 from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.settings import Settings, load
@@ -20,6 +20,20 @@ from receiver.storage import schema
 from receiver.storage.database import Database
 
 _NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
+
+
+@click.command()
+def migrate() -> None:
+    """Upgrade the database schema (safe to repeat)."""
+    settings = load()
+    setup.configure(settings.log_format, settings.secrets())
+    database = Database(settings.database_url)
+    refuse_beside_service(settings, database)
+    database.take(create=True)
+    try:
+        click.echo(f"{database} is at version {schema.migrate(database)}")
+    finally:
+        database.close()
 
 
 @click.command()

@@ -1,0 +1,186 @@
+"""The checks of `receiver doctor` on what is outside of this process: senders, the running service, targets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+import urllib3
+
+from receiver import clock
+from receiver.access import probe
+from receiver.access.addresses import is_listed, read_address
+from receiver.access.bearer import AccessPolicy, AddressPolicy
+from receiver.cli._output import brief
+from receiver.cli._remote import base_url
+from receiver.domain.processes import describe_process
+from receiver.errors import ConfigurationError
+from receiver.relay.assembly import describe_targets, find_targets
+from receiver.settings import Settings
+from receiver.sources import NAMES, Source
+from receiver.storage import queries
+from receiver.storage.database import Database
+
+_MIN_TOKEN_LETTERS = 16
+_READY_SECONDS = 6.0
+_MAX_SHOWN = 3
+_LOOPBACK = read_address("127.0.0.1")
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: `verdict` is `ok`, `warn` or `fail`."""
+
+    verdict: str
+    subject: str
+    finding: str
+
+
+def check_sources(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    windows = {} if database is None else queries.setup_windows(database)
+    for name in NAMES:
+        access_policy = settings.access_policy(name)
+        if not access_policy.tokens:
+            yield Finding("warn", name, f"off: RECEIVER_{name.upper()}_TOKENS is not set")
+            continue
+        if database is not None:
+            with database.read() as connection:
+                last = queries.read_last_call(connection, name)
+            yield Finding("ok", f"{name} calls", f"last call {brief(last)}" if last else "never called")
+        yield from _check_tokens(name, access_policy, database)
+        yield _check_addresses(name, access_policy)
+        if windows.get(name, 0) > clock.to_micros(clock.now()):
+            yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
+
+
+def _check_tokens(source: str, access_policy: AccessPolicy, database: Database | None) -> Iterator[Finding]:
+    uses = {} if database is None else queries.token_uses(database)
+    for token in access_policy.tokens:
+        used = uses.get((source, token.name))
+        short = len(token.reveal()) < _MIN_TOKEN_LETTERS
+        when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
+        text = f"{token.name}, {when}" + (": short, could be guessed" if short else "")
+        yield Finding("warn" if short else "ok", f"{source} token", text)
+
+
+def _check_addresses(source: str, access_policy: AccessPolicy) -> Finding:
+    listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in access_policy.networks) or "none"
+    open_policy = access_policy.policy is not AddressPolicy.ENFORCE
+    near = is_listed(_LOOPBACK, access_policy.networks)
+    remark = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
+    verdict = "warn" if near or (open_policy and access_policy.networks) else "ok"
+    return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{remark}")
+
+
+def try_server(settings: Settings) -> Iterator[Finding]:
+    for source in settings.sources():
+        url = f"{base_url(settings)}{source.path}"
+        try:
+            yield from _try_path(settings, source, url)
+        except urllib3.exceptions.HTTPError as error:
+            yield Finding("fail", f"HEAD {source.path}", f"no answer at {url} ({type(error).__name__})")
+
+
+def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]:
+    """Try HEAD, then POST. Only a probe (`receiver/access/probe.py`) is posted: what the service would record is not."""
+    headers = _make_headers(settings, source)
+    head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
+    yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
+    if not settings.access_policy(source.name).tokens:
+        return
+    if not settings.ops_tokens:
+        yield Finding(
+            "warn", f"POST {source.path}", "not tried: it needs RECEIVER_OPS_TOKENS, or it would be recorded as a delivery"
+        )
+    elif head.headers.get(probe.HEADER) != probe.ACCEPTED:
+        other = "the running service has other tokens than these settings, or is an older version. Restart it"
+        yield Finding("warn", f"POST {source.path}", f"not tried: {other}")
+    else:
+        answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
+        yield Finding(
+            "ok" if answer.status in {200, 403} else "fail", f"POST {source.path}", _explain_answer(answer.status, source)
+        )
+
+
+def _make_headers(settings: Settings, source: Source) -> dict[str, str]:
+    headers = {"user-agent": "receiver doctor"}
+    tokens = settings.access_policy(source.name).tokens
+    if tokens and settings.ops_tokens:
+        headers["authorization"] = f"Bearer {tokens[0].reveal()}"
+        sent = headers["authorization"].encode()
+        headers[probe.HEADER] = probe.sign_probe(settings.ops_tokens[0], source.path, [sent], clock.now())
+    return headers
+
+
+def _explain_answer(status: int, source: Source) -> str:
+    """Return what an answer to a probe means, and what to do."""
+    setting = f"RECEIVER_{source.name.upper()}"
+    if status == 403:
+        return (
+            f"403: the token is right, but this address is not in {setting}_ALLOWED_IPS. Senders on that list are let in. To try "
+            f"it from here, run `receiver setup-window {source.name}` first"
+        )
+    meanings = {
+        401: f"the running service does not know the first token of {setting}_TOKENS. Restart it with these settings",
+        404: f"{source.name} is off in the running service. Restart it with these settings",
+    }
+    return f"{status}: {meanings[status]}" if status in meanings else f"{status}, expected 200"
+
+
+def check_targets(settings: Settings, database: Database) -> Iterator[Finding]:
+    """Give verdict, subject and finding for each target, and for the relay where something waits."""
+    try:
+        known = find_targets(settings)
+    except ConfigurationError as error:
+        yield Finding("fail", "targets", error.message)
+        return
+    described = describe_targets(database, known)
+    for item in described:
+        verdict, finding = _judge(item)
+        yield Finding(verdict, f"target {item['name']}", finding + _count(item))
+    if any(item["waiting"] for item in described):
+        yield _check_relay(settings, database)
+
+
+def _judge(item: Mapping[str, Any]) -> tuple[str, str]:
+    name = item["name"]
+    if item["mismatch"] is not None:
+        return "warn", f"settings differ, {item['mismatch']}: "
+    if item["kind"] is None:
+        return "warn", f"not in the settings; to remove its changes, run `receiver targets drop {name}`: "
+    if item["stopped_at"] is not None:
+        return "warn", f"stopped since {brief(item['stopped_at'])}; to resume it, run `receiver targets resume {name}`: "
+    if item["failing_since"] is not None:
+        error = (item["last_error"].strip().splitlines() or [""])[-1]
+        return "warn", f"failing since {brief(item['failing_since'])} ({error}): "
+    if item["dead"]:
+        return "warn", f"to retry failed changes, run `receiver targets retry {name}`: "
+    return "ok", ""
+
+
+def _count(item: Mapping[str, Any]) -> str:
+    waiting, dead = (f"{item[name]:,}" + ("+" if item[f"{name}_capped"] else "") for name in ("waiting", "dead"))
+    oldest = f", the oldest since {brief(item['oldest_due_at'])}" if item["oldest_due_at"] else ""
+    return f"{waiting} waiting{oldest}; {dead} failed"
+
+
+def _check_relay(settings: Settings, database: Database) -> Finding:
+    """Look for a relay that was seen, and ask the service on this machine, whose readiness warns of one that does not run."""
+    now = clock.to_micros(clock.now())
+    relays = queries.read_processes(database, now).relays
+    warnings = _ask_warnings(settings)
+    if warnings is not None and "relay" in warnings:
+        return Finding("warn", "relay", "changes wait, and the relay does not run; look for relay_ended in the log")
+    if not relays or (warnings is None and database.has_one_writer):
+        return Finding(
+            "warn", "relay", "changes wait, and no relay is running to deliver them; start the service with `receiver serve`"
+        )
+    seen = ", ".join(f"{describe_process(row)}, seen {(now - row.seen_at) / 1e6:.0f} s ago" for row in relays[:_MAX_SHOWN])
+    return Finding("ok", "relay", f"{len(relays)} running: {seen}")
+
+
+def _ask_warnings(settings: Settings) -> list[str] | None:
+    """Return the warnings of the service on this machine; None: it does not answer."""
+    try:
+        answer = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=_READY_SECONDS)
+        return list(orjson.loads(answer.data)["warnings"])
+    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, KeyError, TypeError):
+        return None
