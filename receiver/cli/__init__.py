@@ -1,10 +1,9 @@
-"""The `receiver` command: one file a noun, one function an action.
+"""The `receiver` command: the list of commands, their groups, and how a command ends.
 
-Exit codes: 0 done; 1 the answer is no (not found, unhealthy, storage away, operator said no, output not written); 2 wrong use or
-configuration; 130 interrupted. A reader who closes the pipe ends a command quietly.
+Exit codes: 0 done; 1 the answer is no (not found, unhealthy, database unavailable, operator said no, output not written); 2 wrong
+use or configuration; 130 interrupted. A command ends quietly when the reader of its output closes the pipe.
 """
 
-import errno
 import io
 import os
 import signal
@@ -16,70 +15,92 @@ import click
 from click.shell_completion import shell_complete
 
 from receiver import __version__
-from receiver.cli._errors import complain, end_line
-from receiver.errors import ConfigurationError, NoDatabase, ReceiverError, SchemaOutdated, WriterTaken
+from receiver.cli._errors import end_line, report
+from receiver.errors import ReceiverError
 
 _NAME = "receiver"
-_WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
-_INTERRUPTED = 128 + signal.SIGINT  # what shells say of a command that Ctrl-C has ended
-_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells give a command ended by Ctrl-C
 
-_MODULES = {
-    "init": "serve",
-    "migrate": "database",
-    "serve": "serve",
-    "relay": "relay",
-    "doctor": "doctor",
-    "check": "check",
-    "explain": "explain",
-    "trackers": "trackers",
-    "deliveries": "deliveries",
-    "quarantine": "status",
-    "stats": "status",
-    "alarms": "status",
-    "audit": "status",
-    "customers": "customers",
-    "targets": "targets",
-    "rebuild": "database",
-    "setup-window": "setup_window",
-    "prune": "prune",
-    "forget": "forget",
-    "simulate": "simulate",
+_GROUPS = {
+    "Serve": {
+        "init": ("serve", "Create .env if there is none, and print the URLs."),
+        "migrate": ("database", "Upgrade the database schema (safe to repeat)."),
+        "serve": ("serve", "Run the service until SIGTERM or Ctrl-C."),
+        "relay": ("relay", "Deliver changes to targets in a separate process."),
+    },
+    "Look": {
+        "doctor": ("doctor", "Check configuration, database and server."),
+        "explain": ("explain", "Explain what happened to a message or a delivery."),
+        "trackers": ("trackers", "List trackers and show their timelines."),
+        "deliveries": ("deliveries", "List, show and reprocess deliveries."),
+        "quarantine": ("status", "List messages and events that could not be applied."),
+        "stats": ("status", "Show traffic statistics."),
+        "alarms": ("status", "List alarms."),
+        "audit": ("status", "List changes made by operators."),
+        "targets": ("targets", "List targets, and retry or remove their changes."),
+        "customers": ("customers", "List, import and export the customers that Shiipp gets."),
+    },
+    "Change": {
+        "setup-window": ("setup_window", "Temporarily accept SOURCE from any IP address."),
+        "prune": ("prune", "Delete data past its retention period."),
+        "forget": ("forget", "Delete the personal data of one tracker."),
+    },
+    "Recover": {
+        "rebuild": ("database", "Rebuild the database from stored deliveries."),
+    },
+    "Test": {
+        "simulate": ("simulate", "Simulate Ship24 or Shiipp, and report the results."),
+        "check": ("check", "Check a receiver of Ship24 webhooks, this one or any other."),
+    },
 }
-"""Which file has a command, as a function of the command's name. The others need not be in memory while one runs."""
+"""Module and summary of each command. Written down here, so that `--help` and a command need not import the other commands."""
+
+_COMMANDS = {name: entry for group in _GROUPS.values() for name, entry in group.items()}
+_NAME_WIDTH = max(map(len, _COMMANDS))
 
 
 class _Commands(click.Group):
-    """All commands, each imported when it is asked for."""
+    """All commands, each imported when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted(_MODULES)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by its name, or None."""
-        if cmd_name not in _MODULES:
+        """Import and return a command, or return None."""
+        if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"receiver.cli.{_MODULES[cmd_name]}"), cmd_name.replace("-", "_"))
+        module, _ = _COMMANDS[cmd_name]
+        command = getattr(import_module(f"receiver.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant, or name the nearest one."""
+        """Find the command to run, or name the most similar ones."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=_MODULES, ctx=ctx) from None
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=_COMMANDS, ctx=ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by group."""
+        for group, commands_of_group in _GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(_NAME_WIDTH), summary) for name, (_, summary) in commands_of_group.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`receiver COMMAND --help` lists the options of a command.",
+)
 @click.version_option(__version__)
 def commands() -> None:
-    """Receive parcel-tracking webhooks from Ship24 and Shiipp: kept, once, forward only."""
+    """Receive parcel-tracking webhooks from Ship24 and Shiipp."""
 
 
 def main() -> None:
-    """Run a command and end the process; whatever ends a command is told here, never by a traceback."""
+    """Run a command and end the process. Print an error in one line, never as a traceback."""
     try:
         _open_standard_files()
         code = _run()
@@ -90,15 +111,15 @@ def main() -> None:
         end_line()
         code = _INTERRUPTED
     except (click.ClickException, ReceiverError, UnicodeEncodeError, OSError) as error:
-        code = _explain(error)
+        code = report(error)
     _drop_unwritten()
     sys.exit(code)
 
 
 def _run() -> int:
-    """Run the command that the arguments name, and return its exit code once everything is written."""
+    """Run the command that the arguments name. Return its exit code once all output is written."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal with few characters is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")  # escape characters that the terminal cannot show
     if instruction := os.environ.get("_RECEIVER_COMPLETE"):
         return shell_complete(commands, {}, _NAME, "_RECEIVER_COMPLETE", instruction)
     code = 0
@@ -115,50 +136,18 @@ def _run() -> int:
 
 
 def _open_standard_files() -> None:
-    """Open standard files that were closed (`2>&-`) to nowhere: otherwise the database gets their numbers, and their text."""
+    """Open closed standard files (`2>&-`) to nowhere. Otherwise the database gets their numbers, and their text."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  as long as the process
-
-
-def _explain(error: Exception) -> int:
-    """Say in one line what is wrong, and return the exit code for it."""
-    if isinstance(error, NoDatabase):
-        error = _ask_service(error)
-    if isinstance(error, ReceiverError):
-        complain(error.message)
-        return 2 if isinstance(error, _WRONG_USE) else 1
-    if isinstance(error, click.ClickException):
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        words = error.format_message()
-        end = "" if words.endswith((".", "?")) else "."
-        complain(f"{words}{end}" + (f" See `{context.command_path} --help`." if context else ""))
-        return error.exit_code
-    if isinstance(error, UnicodeEncodeError):
-        complain("An argument is not UTF-8 text.")
-        return 2
-    assert isinstance(error, OSError)
-    reason = error.strerror or str(error)
-    if error.filename is not None:
-        complain(f"{error.filename}: {reason}")
-        return 2
-    complain(f"Cannot write the output: {reason}." if error.errno in _NOT_WRITTEN else f"{reason}.")
-    return 1
-
-
-def _ask_service(error: NoDatabase) -> ReceiverError:
-    """Ask the running service whether it had the database that is not there."""
-    explained = import_module("receiver.cli._remote").explain_no_database(error)  # few commands end here
-    assert isinstance(explained, ReceiverError)
-    return explained
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  open until the process ends
 
 
 def _drop_unwritten() -> None:
-    """Let what a standard file did not take go nowhere; otherwise the interpreter tries again at its end, and fails."""
+    """Drop output that a standard file did not take. Otherwise the interpreter tries again at its end, and fails."""
     for number, file in ((1, sys.stdout), (2, sys.stderr)):
         try:
             file.flush()

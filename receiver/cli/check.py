@@ -78,7 +78,7 @@ def check(
     whole: bool,
     as_json: bool,
 ) -> None:
-    """Check a receiver of Ship24's webhooks, this one or any other.
+    """Check a receiver of Ship24 webhooks, this one or any other.
 
     It posts updates of parcels that exist nowhere; their numbers begin with CHECK, and they stay in the receiver.
     """

@@ -24,7 +24,7 @@ _SYNCS = 10
 
 @click.group()
 def customers() -> None:
-    """Import, export and list the customers that Shiipp fetches."""
+    """List, import and export the customers that Shiipp gets."""
 
 
 @customers.command("import")

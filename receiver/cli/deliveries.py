@@ -39,7 +39,7 @@ _CLIENT_FROM_WIDTH = 120  # in a narrower terminal its address has no room
 
 @click.group()
 def deliveries() -> None:
-    """List deliveries and show one in full."""
+    """List, show and reprocess deliveries."""
 
 
 @deliveries.command("list")

@@ -15,9 +15,9 @@ from receiver.settings import load
 @click.argument("some_id", type=Text(), metavar="ID")
 @as_json
 def explain(some_id: str, *, as_json: bool) -> None:
-    """Explain what happened to a message or a delivery, and why.
+    """Explain what happened to a message or a delivery.
 
-    ID is that of the message or of the delivery.
+    ID is a message ID or a delivery ID.
     """
     settings = load()
     with reading(settings) as database:

@@ -35,7 +35,7 @@ _VACUUM = "PostgreSQL keeps what was removed in its files until its vacuum has b
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
 def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
-    """Remove the personal data of one tracker.
+    """Delete the personal data of one tracker.
 
     The shipment block, bodies and answers, and bytes in quarantine, as far as they are of this tracker.
     """

@@ -1,4 +1,4 @@
-"""Handing changes on, as a process of its own."""
+"""The relay as a process of its own. Not in serve.py: it need not import the web application."""
 
 import click
 
@@ -9,7 +9,10 @@ from receiver.settings import find_ignored, load
 
 @click.command()
 def relay() -> None:
-    """Deliver changes to targets and handlers until SIGTERM or Ctrl-C (PostgreSQL: run one or more)."""
+    """Deliver changes to targets in a separate process.
+
+    Runs until SIGTERM or Ctrl-C. Only with PostgreSQL; you can run several.
+    """
     settings = load()
     setup.configure(settings.log_format, settings.secrets())
     setup.warn_of_ignored(find_ignored())

@@ -45,9 +45,9 @@ def init() -> None:
 
 @click.command()
 def serve() -> None:
-    """Serve until SIGTERM or Ctrl-C.
+    """Run the service until SIGTERM or Ctrl-C.
 
-    Calls under way are finished first.
+    Requests in progress are finished first.
     """
     settings = load()
     setup.configure(settings.log_format, settings.secrets())

@@ -44,7 +44,7 @@ def stats(window: str, *, as_json: bool) -> None:
 
 @click.group()
 def alarms() -> None:
-    """List what is wrong."""
+    """List alarms."""
 
 
 @alarms.command("list")
@@ -63,7 +63,7 @@ def list_alarms(*, only_on: bool, as_json: bool) -> None:
 
 @click.group()
 def audit() -> None:
-    """List what operators changed."""
+    """List changes made by operators."""
 
 
 @audit.command("list")
@@ -81,7 +81,7 @@ def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
 
 @click.group()
 def quarantine() -> None:
-    """List what could not be applied."""
+    """List messages and events that could not be applied."""
 
 
 @quarantine.command("list")

@@ -22,7 +22,7 @@ _TIMEOUT_SECONDS = 600.0  # the service moves what may be millions of changes
 
 @click.group()
 def targets() -> None:
-    """Show targets, and retry or remove their changes."""
+    """List targets, and retry or remove their changes."""
 
 
 @targets.command("list")

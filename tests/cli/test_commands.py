@@ -1,12 +1,15 @@
 """The commands, run as an operator runs them."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from receiver.cli import commands
 from tests.conftest import StartService
 from tests.harness.service import SHIP24, TOKEN, Service, environment, run_command, wait_until
 from tests.harness.ship24 import body, event, item, single
@@ -165,11 +168,15 @@ def test_doctor_says_no_when_the_service_or_the_tables_are_missing(service: Star
     assert "receiver migrate" in " ".join(run(stopped, "doctor", code=1).split())
 
 
-def test_every_command_says_what_it_does(tmp_path: Path) -> None:
-    listed = run_command("--help", cwd=tmp_path, env={})
-    names = [line.split()[0] for line in listed.stdout.partition("Commands:\n")[2].splitlines()]
-    assert {"serve", "migrate", "doctor", "deliveries", "setup-window"} <= set(names)
-    assert names == sorted(names)
+def test_the_help_lists_every_command_by_group_and_cuts_nothing(tmp_path: Path) -> None:
+    shown = run_command("--help", cwd=tmp_path, env={"COLUMNS": "80"}).stdout
+    groups = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert groups == ["Options", "Serve", "Look", "Change", "Recover", "Test"]
+    assert [line for line in shown.splitlines() if len(line) > 80 or "..." in line.removesuffix(" [ARGS]...")] == []
+    listed = dict(re.findall(r"^  ([a-z-]+) {2,}(.+)$", shown.partition("Serve:")[2], re.MULTILINE))
+    context = click.Context(commands)
+    summaries = {name: commands.get_command(context, name) for name in commands.list_commands(context)}
+    assert listed == {name: command and (command.help or "").partition("\n\n")[0] for name, command in summaries.items()}
 
 
 def test_an_unknown_command_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
