@@ -45,7 +45,6 @@ ONLY_IN = {
     "markupsafe": "web",
     "uvicorn": "web service",
     "pydantic": "settings web",
-    "pydantic_settings": "settings",
     "dotenv": "settings",
     "msgspec": "writer",
     "click": "cli",

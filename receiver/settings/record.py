@@ -3,8 +3,7 @@
 from difflib import get_close_matches
 from typing import Literal
 
-from pydantic import AliasChoices, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.domain.alarms import AlarmThresholds
@@ -29,24 +28,20 @@ from receiver.sources import NAMES, Source, make_sources
 PREFIX = "RECEIVER_"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings. Names are those of the variables without `RECEIVER_`, in lower case."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+    model_config = ConfigDict(
         frozen=True,
-        extra="ignore",
+        extra="forbid",
+        validate_default=True,
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
     )
 
-    database_url: str = Field(
-        "sqlite:///data/receiver.db",
-        repr=False,
-        validation_alias=AliasChoices("RECEIVER_DATABASE_URL", "DATABASE_URL", "database_url"),
-    )
+    database_url: str = Field("sqlite:///data/receiver.db", repr=False)
     host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535, validation_alias=AliasChoices("RECEIVER_PORT", "PORT", "port"))
+    port: int = Field(8080, ge=0, le=65535)
     ship24_tokens: Tokens = ()
     ship24_allowed_ips: Networks = values.read_networks("3.222.254.223,54.161.7.2")
     ship24_ip_policy: AddressPolicy = AddressPolicy.ENFORCE
@@ -81,18 +76,6 @@ class Settings(BaseSettings):
     handler_timeout_seconds: float = Field(60, gt=0, le=600)
     targets: Targets = Field((), repr=False)  # a URL may carry a token
     target_secrets: TargetSecrets = ()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what `load` hands over, already in order of precedence."""
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":

@@ -10,7 +10,6 @@ from typing import Annotated
 from urllib.parse import unquote, unquote_plus
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 from urllib3.util import parse_url
 
 from receiver.access.addresses import Network, has_host_bits, read_network
@@ -168,29 +167,22 @@ def _read_places(kind: str) -> Callable[[object], dict[str, tuple[str, ...]]]:
 
 Tokens = Annotated[
     tuple[Secret, ...],
-    NoDecode,
     BeforeValidator(lambda value: value if isinstance(value, tuple) else read_tokens(value)),
 ]
 Networks = Annotated[
     tuple[Network, ...],
-    NoDecode,
     BeforeValidator(lambda value: value if isinstance(value, tuple) else read_networks(value)),
 ]
-PackagePlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("new-package"))]
-ManifestPlaces = Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_read_places("manifest-status"))]
-Modules = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(lambda value: value if isinstance(value, tuple) else read_modules(value))
-]
-Targets = Annotated[
-    tuple[TargetSettings, ...], NoDecode, BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())
-]
+PackagePlaces = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_places("new-package"))]
+ManifestPlaces = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_places("manifest-status"))]
+Modules = Annotated[tuple[str, ...], BeforeValidator(lambda value: value if isinstance(value, tuple) else read_modules(value))]
+Targets = Annotated[tuple[TargetSettings, ...], BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())]
 TargetSecrets = Annotated[
     tuple[Secret, ...],
-    NoDecode,
     BeforeValidator(lambda value: value if isinstance(value, tuple) else read_target_secrets(value)),
 ]
-Url = Annotated[Secret | None, NoDecode, BeforeValidator(read_url)]
-Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_command)]
-Ends = Annotated[dict[str, date], NoDecode, BeforeValidator(read_ends)]
+Url = Annotated[Secret | None, BeforeValidator(read_url)]
+Command = Annotated[tuple[str, ...], BeforeValidator(read_command)]
+Ends = Annotated[dict[str, date], BeforeValidator(read_ends)]
 Hours = Annotated[float, Field(ge=0, le=8760, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)]
