@@ -1,6 +1,6 @@
-"""Every setting, read once into a frozen record: environment, then `.env`, then the file, then defaults.
+"""The settings: read once into a frozen record, from the environment, `.env`, the file and the defaults, in this order.
 
-A wrong value, an unknown name or a contradiction is a ConfigurationError that names the variable.
+A wrong value, an unknown name or a contradiction raises a ConfigurationError that names the variable.
 """
 
 from receiver.settings.loading import find_ignored, load

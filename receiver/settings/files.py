@@ -1,4 +1,4 @@
-"""Files that an operator names: read whole, or refused in one line that names the file and what is expected."""
+"""Text files that an operator names. An error is one line with the name of the file and what was expected."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ from receiver.errors import ConfigurationError
 
 
 def read_file(path: Path, name: str | None = None) -> bytes:
-    """Return the bytes of a file. Raises FileNotFoundError, or ConfigurationError that names the file (`name`: otherwise)."""
+    """Return the bytes of a file. Raises FileNotFoundError, or ConfigurationError that names the file (or `name` instead)."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:  # a ValueError: NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: the path contains NUL
         raise ConfigurationError(f"{name or path}: expected a readable text file: {_explain(error)}.") from None
 
 
@@ -50,10 +50,10 @@ def _decode(content: bytes, name: str) -> str:
         raise ConfigurationError(f"{name}, line {line}: expected UTF-8. Save the file as UTF-8.") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ConfigurationError(f"{name}, line {line}: expected text in UTF-8; there is a NUL character.")
+        raise ConfigurationError(f"{name}, line {line}: expected text in UTF-8, found a NUL character.")
     return text
 
 
 def _explain(error: OSError | ValueError) -> str:
-    words = getattr(error, "strerror", None) or str(error)
-    return words[:1].lower() + words[1:]
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason[:1].lower() + reason[1:]

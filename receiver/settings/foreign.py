@@ -1,4 +1,4 @@
-"""Variables that Kubernetes or Docker make for a service or container named `receiver`: they look like settings and are none.
+"""Variables that Kubernetes or Docker set for a service or container named `receiver`. They look like settings.
 
 Sources: kubernetes.io, "Service", "Environment variables"; docs.docker.com, "Legacy container links", "Environment variables".
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 _LINK = re.compile(
-    r"RECEIVER_(?:[A-Z0-9_]+_)?"  # a service named receiver-db makes RECEIVER_DB_…
+    r"RECEIVER_(?:[A-Z0-9_]+_)?"  # a service named receiver-db sets RECEIVER_DB_…
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR|START|END))?)"
     r"|RECEIVER_ENV_.+",
     re.ASCII,
@@ -18,7 +18,7 @@ _NAME = re.compile(r"RECEIVER_(?:[A-Z0-9_]+_)?NAME", re.ASCII)
 
 
 def is_service_link(name: str, value: str) -> bool:
-    """Tell whether a variable was made for a service and is no setting."""
+    """Tell whether Kubernetes or Docker set this variable."""
     if _LINK.fullmatch(name):
         return True
     if _PORT.fullmatch(name):
@@ -27,5 +27,5 @@ def is_service_link(name: str, value: str) -> bool:
 
 
 def find_service_links(variables: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables that are ignored."""
+    """Return the names of the variables to ignore, sorted."""
     return sorted(name for name, value in variables.items() if is_service_link(name, value))

@@ -1,6 +1,6 @@
-"""Reading the settings: environment, then `.env`, then the file, then defaults.
+"""Loader of the settings: the environment comes before `.env`, `.env` before the file, the file before the defaults.
 
-Unknown names are refused with the nearest one. Values are never quoted in errors: one might be a secret in the wrong place.
+An error about an unknown name suggests the nearest one. Errors never quote a value: it could be a secret.
 """
 
 import os
@@ -24,12 +24,12 @@ from receiver.settings.record import PREFIX, Settings
 _NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*_NEVER_IN_FILE, "database_url"}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
-_OUTSIDE = {"config"}  # read here, not a field
+_NO_FIELDS = {"config"}  # RECEIVER_CONFIG is the path of the file
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
-    """Read the settings. Raises ConfigurationError naming the variable or the key that is wrong."""
+    """Return the settings. Raises ConfigurationError that names the wrong variable or key."""
     written, present = _read_dotenv(dotenv), dict(os.environ) if environment is None else dict(environment)
     values = _read_file(written | present) | _read_variables(written) | _read_variables(present)
     try:
@@ -40,7 +40,7 @@ def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env
 
 
 def find_ignored(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> list[str]:
-    """Return the variables that `load` ignores, because Kubernetes or Docker make them for a service named receiver."""
+    """Return the names of the variables that `load` ignores: those of Kubernetes and Docker."""
     return find_service_links(_read_dotenv(dotenv) | dict(os.environ if environment is None else environment))
 
 
@@ -56,7 +56,7 @@ def _read_dotenv(path: Path) -> dict[str, str]:
             blank = content[: len(content) - len(content.lstrip())]
             line = binding.original.line + len(_NEWLINE.findall(blank))
             raise ConfigurationError(
-                f"{path}, line {line}: expected NAME=VALUE. Put quotes around a value with quotes or several lines."
+                f"{path}, line {line}: expected NAME=VALUE. Put quotes around a value that contains quotes or several lines."
             )
         if binding.key is not None and binding.value is not None:
             written[binding.key] = binding.value
@@ -64,7 +64,7 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
-    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_OUTSIDE)}
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_NO_FIELDS)}
     files = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
     values: dict[str, Any] = {field: trim(variables[name]) for name, field in _FOREIGN.items() if variables.get(name)}
     for name, value in variables.items():
@@ -77,16 +77,16 @@ def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
             values[field.removesuffix("_file")] = _read_secret_file(name, value, variables)
         elif f"{name}_FILE" not in variables:
             values[field] = trim(value)
-    return {field: value for field, value in values.items() if field not in _OUTSIDE}
+    return {field: value for field, value in values.items() if field not in _NO_FIELDS}
 
 
 def _read_secret_file(name: str, path: str, variables: Mapping[str, str]) -> str:
     if name.removesuffix("_FILE") in variables:
-        raise ConfigurationError(f"{name} and {name.removesuffix('_FILE')} are both set; expected one of them.")
+        raise ConfigurationError(f"{name} and {name.removesuffix('_FILE')} are both set. Remove one of them.")
     try:
         return trim(read_text_file(Path(path), name))
     except FileNotFoundError:
-        raise ConfigurationError(f"{name}: expected a readable text file; there is none at this path.") from None
+        raise ConfigurationError(f"{name}: expected a readable text file; there is no file at this path.") from None
 
 
 def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:

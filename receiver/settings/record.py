@@ -1,4 +1,4 @@
-"""The settings: their defaults, their bounds, and which of them contradict each other."""
+"""The settings: names, defaults, bounds, and the combinations that contradict each other."""
 
 from difflib import get_close_matches
 from typing import Literal
@@ -13,10 +13,10 @@ from receiver.settings.values import (
     Command,
     Ends,
     Hours,
-    ManifestPlaces,
+    ManifestPaths,
     Modules,
     Networks,
-    PackagePlaces,
+    PackagePaths,
     Percent,
     Targets,
     TargetSecrets,
@@ -29,7 +29,7 @@ PREFIX = "RECEIVER_"
 
 
 class Settings(BaseModel):
-    """All settings. Names are those of the variables without `RECEIVER_`, in lower case."""
+    """All settings. A field is named like its variable, in lower case and without `RECEIVER_`."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -50,8 +50,8 @@ class Settings(BaseModel):
     shiipp_allowed_ips: Networks = ()
     shiipp_ip_policy: AddressPolicy = AddressPolicy.OFF
     shiipp_silence_hours: Hours | None = None
-    shiipp_new_package: PackagePlaces = Field(default_factory=dict)
-    shiipp_manifest_status: ManifestPlaces = Field(default_factory=dict)
+    shiipp_new_package: PackagePaths = Field(default_factory=dict)
+    shiipp_manifest_status: ManifestPaths = Field(default_factory=dict)
     ops_tokens: Tokens = ()
     trusted_proxies: Networks = ()
     max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600)
@@ -84,19 +84,19 @@ class Settings(BaseModel):
             if access_policy.tokens and access_policy.policy is not AddressPolicy.OFF and not access_policy.networks:
                 raise ValueError(
                     f"{PREFIX}{source.upper()}_ALLOWED_IPS: empty while {PREFIX}{source.upper()}_IP_POLICY is "
-                    f"{access_policy.policy}; no call could ever come in. List the addresses, or set the policy to off"
+                    f"{access_policy.policy}; every delivery would be rejected. List the addresses, or set the policy to off"
                 )
             shared = {secret.reveal() for secret in access_policy.tokens} & {secret.reveal() for secret in self.ops_tokens}
             if shared:
                 raise ValueError(
                     f"{PREFIX}OPS_TOKENS: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
-                    "whoever may send webhooks could then read everything"
+                    "a sender of webhooks could use the console and the API"
                 )
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
         known = self._token_names()
         for place, token in enumerate(self.token_ends, 1):
-            if token not in known:  # it is not quoted: it might be a token in the place of its name
+            if token not in known:  # not quoted: it could be the token itself
                 near = get_close_matches(token, sorted(known), n=1, cutoff=0)
                 hint = f"; the nearest one is {near[0]}" if near else ": there are no tokens"
                 raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {place} is not the source and name of a token{hint}")
@@ -109,7 +109,7 @@ class Settings(BaseModel):
         return self
 
     def access_policy(self, source: str) -> AccessPolicy:
-        """Return the rules of one source."""
+        """Return the tokens, networks and address policy of one source."""
         return AccessPolicy(
             getattr(self, f"{source}_tokens"),
             getattr(self, f"{source}_allowed_ips"),
@@ -117,11 +117,11 @@ class Settings(BaseModel):
         )
 
     def sources(self) -> tuple[Source, ...]:
-        """Return the paths that senders post to, with what reads their bodies."""
+        """Return the sources: webhook paths with their parsers."""
         return make_sources(self.shiipp_new_package, self.shiipp_manifest_status)
 
     def alarm_rules(self) -> AlarmThresholds:
-        """Return the thresholds of the alarms; sources without a token are off and not watched for silence."""
+        """Return the thresholds of the alarms. A source without a token is off; its silence is no alarm."""
         on = [name for name in NAMES if self.access_policy(name).tokens]
         return AlarmThresholds(
             silence_hours={name: getattr(self, f"{name}_silence_hours") for name in on},
@@ -135,16 +135,16 @@ class Settings(BaseModel):
         )
 
     def periods(self) -> RetentionPeriods:
-        """Return for how long what can be pruned is kept."""
+        """Return the retention periods."""
         return RetentionPeriods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
 
     def secrets(self) -> tuple[str, ...]:
-        """Return everything that must not be written anywhere, the database's password and the URL of alarms included."""
+        """Return all secrets that logs must not contain, with the password of the database and the URL of alarms."""
         tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens, *self.target_secrets)
-        told = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
-        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *told)
+        of_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
+        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *of_url)
 
     def _token_names(self) -> set[str]:
-        """Return `source:name` of every token; `ops` counts as a source."""
+        """Return `source:name` of every token; the source of operators' tokens is `ops`."""
         kinds = {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": self.ops_tokens}
         return {f"{kind}:{token.name}" for kind, tokens in kinds.items() for token in tokens}

@@ -1,4 +1,4 @@
-"""Who is told of changes, as the settings say it. Pure: read and checked, nothing is connected."""
+"""The `[[targets]]` of the settings file, read and checked. Nothing here opens a connection."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,7 @@ _MAX_TIMEOUT_SECONDS = 60.0
 
 
 class TargetSettings(NamedTuple):
-    """One `[[targets]]` of the file. `subject` is where a broker puts the changes; `allow_private` lets a URL lead into a
-    private network.
-    """
+    """One target. `subject` is the NATS subject of its changes; `allow_private` permits a URL in a private network."""
 
     subscription: Subscription
     url: str
@@ -27,17 +25,17 @@ class TargetSettings(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the target is called, everywhere."""
+        """Name of the target."""
         return self.subscription.target
 
     @property
     def kind(self) -> str:
-        """What speaks to it: `http` or `nats`."""
+        """Protocol: `http` or `nats`."""
         return _KINDS[urlsplit(self.url).scheme]
 
 
 def read_targets(value: object, sources: Sequence[str]) -> tuple[TargetSettings, ...]:
-    """Read the list of tables. Raises ValueError that names the target and what was expected."""
+    """Return the targets in a list of tables. Raises ValueError that names the target and what was expected."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
         raise ValueError("expected tables in the file, each headed [[targets]]")
     targets = tuple(_read_target(item, sources) for item in value)
@@ -52,14 +50,16 @@ def _read_target(item: Mapping[str, Any], sources: Sequence[str]) -> TargetSetti
         raise ValueError("a target needs a name of up to 40 letters, digits, - and _")
     for key in item:
         if key not in _KEYS:
-            raise ValueError(f"{name}: {key} is not known; the nearest one is {get_close_matches(key, _KEYS, n=1, cutoff=0)[0]}")
+            raise ValueError(
+                f"{name}: {key} is not a key of a target; the nearest one is {get_close_matches(key, _KEYS, n=1, cutoff=0)[0]}"
+            )
     url = _read_url(item, name)
     timeout = item.get("timeout_seconds", 15.0)
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= _MAX_TIMEOUT_SECONDS:
         raise ValueError(f"{name}: timeout_seconds: expected a number up to {_MAX_TIMEOUT_SECONDS:g}")
     subject = item.get("subject", "receiver.changes")
-    if not isinstance(subject, str) or not subject or any(letter.isspace() or letter in "*>" for letter in subject):
-        raise ValueError(f"{name}: subject: expected words joined by dots, without blanks and wildcards")
+    if not isinstance(subject, str) or not subject or any(character.isspace() or character in "*>" for character in subject):
+        raise ValueError(f"{name}: subject: expected words joined by dots, without spaces and wildcards")
     subscription = Subscription(
         name,
         _read_words(item, name, "sources", sources),
@@ -76,13 +76,13 @@ def _read_url(item: Mapping[str, Any], name: str) -> str:
         parts = urlsplit(
             url if isinstance(url, str) and url.isascii() and url.isprintable() and not set(url) & {" ", "\\"} else ""
         )
-        whole = parts.scheme in _KINDS and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in _KINDS and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        whole = False
-    if not whole:
-        raise ValueError(f"{name}: url: expected https://…, http://… or nats://…, in ASCII and without blanks")
+        valid = False
+    if not valid:
+        raise ValueError(f"{name}: url: expected https://…, http://… or nats://…, in ASCII and without spaces")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{name}: url: a secret does not belong into the file; set RECEIVER_TARGET_SECRETS")
+        raise ValueError(f"{name}: url: remove the user and password; set RECEIVER_TARGET_SECRETS instead")
     return str(url)
 
 
@@ -108,5 +108,5 @@ def _read_basis(item: Mapping[str, Any], name: str) -> str:
 def _read_flag(item: Mapping[str, Any], name: str, key: str) -> bool:
     value = item.get(key, False)
     if not isinstance(value, bool):
-        raise ValueError(f"{name}: {key}: expected true or false")  # noqa: TRY004  a ValueError is what becomes a message
+        raise ValueError(f"{name}: {key}: expected true or false")  # noqa: TRY004  pydantic makes a message of a ValueError only
     return value

@@ -1,4 +1,7 @@
-"""What the text of a setting means. A ValueError says what was expected; it never quotes what was given: that may be a secret."""
+"""Parsers and types of the values of settings.
+
+A ValueError says what was expected. It never quotes the value, which could be a secret.
+"""
 
 import re
 import shlex
@@ -23,11 +26,11 @@ from receiver.sources.shiipp import FIELDS
 _QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _PASSWORD = re.compile(r"://[^:/]*:([^@]+)@|[?&](?:ssl)?password=([^&#]+)")
-_TELLING_LETTERS = 16  # a part of a URL that is as long may be a token; a shorter one is a word that stands elsewhere too
+_MIN_SECRET_CHARACTERS = 16  # a shorter part of a URL is a word that logs may contain
 
 
 def read_tokens(value: object) -> tuple[Secret, ...]:
-    """Read `token,name:token`; a token without a name is called by its place, `token-1`."""
+    """Return the tokens in `token,name:token`. The first token is named `token-1` if it has no name, and so on."""
     secrets = []
     for place, item in enumerate(_items(value), 1):
         name, colon, token = item.partition(":")
@@ -35,7 +38,7 @@ def read_tokens(value: object) -> tuple[Secret, ...]:
             name, token = f"token-{place}", item
         name, token = trim(name), trim(token)
         if flaw := _flaw_of(token) or (None if _NAME.fullmatch(name) else _flaw_of(item)):
-            raise ValueError(f"entry {place} can be sent in no bearer header: {flaw}")
+            raise ValueError(f"entry {place} cannot be sent in a bearer header: {flaw}")
         if not _NAME.fullmatch(name):
             raise ValueError("expected comma-separated tokens, each as `token` or `name:token`")
         secrets.append(Secret(name, token))
@@ -45,10 +48,10 @@ def read_tokens(value: object) -> tuple[Secret, ...]:
 
 
 def _flaw_of(token: str) -> str | None:
-    """Return why no sender can send a token as `Authorization: Bearer <token>`; None: it can.
+    """Return why a sender cannot send the token as `Authorization: Bearer <token>`, or None if it can.
 
     RFC 6750, 2.1, allows letters, digits and `-._~+/=`. Senders, proxies and servers pass any visible ASCII (RFC 9110, 5.5), and
-    people use it; quotes are refused since they are left over from the place that the token was copied from.
+    people use it. Quotes are refused: they were copied along with the token by mistake.
     """
     if not token:
         return "it is empty"
@@ -57,12 +60,12 @@ def _flaw_of(token: str) -> str | None:
     if any(quote in token for quote in _QUOTES):
         return "remove the quotes"
     if any(character.isspace() for character in token):
-        return "it has a space in it"
-    return None if token.isascii() and token.isprintable() else "it has a character that is not ASCII, or that does not print"
+        return "it contains a space"
+    return None if token.isascii() and token.isprintable() else "it contains a character that is not printable ASCII"
 
 
 def read_target_secrets(value: object) -> tuple[Secret, ...]:
-    """Read `target:secret,target:secret`; a target may have several, the first signs first."""
+    """Return the secrets in `target:secret,target:secret`. A target may have several; they sign in this order."""
     secrets = []
     for item in _items(value):
         name, colon, secret = item.partition(":")
@@ -73,7 +76,7 @@ def read_target_secrets(value: object) -> tuple[Secret, ...]:
 
 
 def read_modules(value: object) -> tuple[str, ...]:
-    """Read names of Python modules."""
+    """Return the names of Python modules in a comma-separated list."""
     names = tuple(_items(value))
     if not all(part.isidentifier() for name in names for part in name.split(".")):
         raise ValueError("expected comma-separated names of modules, such as shop.parcels")
@@ -81,7 +84,7 @@ def read_modules(value: object) -> tuple[str, ...]:
 
 
 def read_networks(value: object) -> tuple[Network, ...]:
-    """Read addresses and networks."""
+    """Return the networks in a comma-separated list of addresses and networks."""
     return tuple(_read_network(place, item) for place, item in enumerate(_items(value), 1))
 
 
@@ -96,7 +99,7 @@ def _read_network(place: int, item: str) -> Network:
 
 
 def read_url(value: object) -> Secret | None:
-    """Read the URL of somebody who is told; it may carry a token, so it hides itself. Empty: nobody."""
+    """Return a URL as a Secret, since it may contain a token, or None if the value is empty."""
     if value is None or isinstance(value, Secret):
         return value
     text = str(value).strip()
@@ -104,41 +107,41 @@ def read_url(value: object) -> Secret | None:
         return None
     try:
         parts = parse_url(text)
-        whole = parts.scheme in {"http", "https"} and bool(parts.host)
+        valid = parts.scheme in {"http", "https"} and bool(parts.host)
     except ValueError:
-        whole = False
-    if not whole or not text.isascii() or not text.isprintable() or " " in text:
+        valid = False
+    if not valid or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("expected a URL that begins with http:// or https:// and names a host")
     return Secret("url", text)
 
 
 def read_command(value: object) -> tuple[str, ...]:
-    """Read a command and its arguments, quoted as for a shell, or as a list. Empty: none."""
+    """Return a command and its arguments, given as a list or quoted as for a shell. An empty value means no command."""
     try:
         words = tuple(map(str, value)) if isinstance(value, list | tuple) else tuple(shlex.split(str(value)))
     except ValueError:
-        raise ValueError("expected a command and its arguments, every quote closed") from None
+        raise ValueError("expected a command and its arguments, with every quote closed") from None
     if words and ("\0" in "".join(words) or shutil.which(words[0]) is None):
-        raise ValueError("expected a command that can be run here; its first word is no program")
+        raise ValueError("expected a command; its first word is not a program on this machine")
     return words
 
 
 def read_ends(value: object) -> dict[str, date]:
-    """Read on which day each token ends, by `source:name`."""
-    if not isinstance(value, dict) or not all(type(ends) is date for ends in value.values()):  # a datetime is a date, too
+    """Return the last day of each token, by `source:name`."""
+    if not isinstance(value, dict) or not all(type(ends) is date for ends in value.values()):  # a datetime is a date too
         raise ValueError('expected a table in the file: a token and its last day, such as "ship24:old" = 2026-12-31')
     return {str(token): ends for token, ends in value.items()}
 
 
 def find_secrets(url: str) -> set[str]:
-    """Return what must not be written of a URL that carries a token: the whole, and each part behind its host that may be one."""
+    """Return the secrets in a URL with a token: the whole URL, its passwords, and each long part of its path and query."""
     address, _, path = url.partition("://")[2].partition("/")
     pieces = [path, *re.split(r"[/?&=#;]", path), *re.split(r"[:@]", address.rpartition("@")[0])]
-    return {url, *find_passwords(url), *(piece for piece in pieces if len(piece) >= _TELLING_LETTERS)}
+    return {url, *find_passwords(url), *(piece for piece in pieces if len(piece) >= _MIN_SECRET_CHARACTERS)}
 
 
 def find_passwords(url: str) -> set[str]:
-    """Return the passwords in a URL, as written and as meant."""
+    """Return the passwords in a URL, as written and decoded."""
     found = [one or other for one, other in _PASSWORD.findall(url)]
     return {*found, *map(unquote_plus, found), *map(unquote, found)}
 
@@ -148,19 +151,19 @@ def _items(value: object) -> list[str]:
     return [trimmed for part in parts if (trimmed := trim(str(part)))]
 
 
-def _read_places(kind: str) -> Callable[[object], dict[str, tuple[str, ...]]]:
+def _read_field_paths(kind: str) -> Callable[[object], dict[str, tuple[str, ...]]]:
     def read(value: object) -> dict[str, tuple[str, ...]]:
-        if not isinstance(value, dict):  # a ValueError is what pydantic turns into a message
-            raise ValueError("expected a table in the file: a field of ours, and a list of places to look for it")  # noqa: TRY004
-        for field, places in value.items():
+        if not isinstance(value, dict):  # pydantic makes a message of a ValueError only
+            raise ValueError("expected a table in the file: for each field a list of field paths")  # noqa: TRY004
+        for field, paths in value.items():
             if field not in FIELDS[kind]:
                 near = get_close_matches(str(field), sorted(FIELDS[kind]), n=1, cutoff=0)[0]
                 raise ValueError(f"{field} is not a field; the nearest one is {near}")
-            if not isinstance(places, list | tuple) or not places or not all(isinstance(place, str) for place in places):
-                raise ValueError(f'{field}: expected a list of places, such as ["data.id", "/parcels/0/id"]')
-            for place in places:
-                check_place(place)
-        return {str(field): tuple(places) for field, places in value.items()}
+            if not isinstance(paths, list | tuple) or not paths or not all(isinstance(path, str) for path in paths):
+                raise ValueError(f'{field}: expected a list of field paths, such as ["data.id", "/parcels/0/id"]')
+            for path in paths:
+                check_place(path)
+        return {str(field): tuple(paths) for field, paths in value.items()}
 
     return read
 
@@ -173,8 +176,8 @@ Networks = Annotated[
     tuple[Network, ...],
     BeforeValidator(lambda value: value if isinstance(value, tuple) else read_networks(value)),
 ]
-PackagePlaces = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_places("new-package"))]
-ManifestPlaces = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_places("manifest-status"))]
+PackagePaths = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_field_paths("new-package"))]
+ManifestPaths = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_field_paths("manifest-status"))]
 Modules = Annotated[tuple[str, ...], BeforeValidator(lambda value: value if isinstance(value, tuple) else read_modules(value))]
 Targets = Annotated[tuple[TargetSettings, ...], BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())]
 TargetSecrets = Annotated[

@@ -474,7 +474,7 @@ def test_a_variable_that_is_only_like_one_of_a_service_is_still_an_error(name: s
 def test_a_token_that_no_bearer_header_can_carry_is_refused_and_not_shown(name: str, token: str) -> None:
     for given in (token, f"name:{token}"):
         words = refuse({f"RECEIVER_{name}": given})
-        assert words.startswith(f"RECEIVER_{name}: entry 1 can be sent in no bearer header")
+        assert words.startswith(f"RECEIVER_{name}: entry 1 cannot be sent in a bearer header")
         assert GIVEN not in words
 
 
