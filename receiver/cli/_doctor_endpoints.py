@@ -1,4 +1,4 @@
-"""The checks of `receiver doctor` on what is outside of this process: senders, the running service, targets."""
+"""The checks of `doctor` on senders, the running service and targets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_MIN_TOKEN_LETTERS = 16
+_MIN_TOKEN_CHARACTERS = 16
 _READY_SECONDS = 6.0
 _MAX_SHOWN = 3
 _LOOPBACK = read_address("127.0.0.1")
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: `verdict` is `ok`, `warn` or `fail`."""
+    """Result of a check: `verdict` is `ok`, `warn` or `fail`."""
 
     verdict: str
     subject: str
@@ -44,20 +44,22 @@ def check_sources(settings: Settings, database: Database | None) -> Iterator[Fin
         if database is not None:
             with database.read() as connection:
                 last = queries.read_last_call(connection, name)
-            yield Finding("ok", f"{name} calls", f"last call {brief(last)}" if last else "never called")
+            yield Finding("ok", f"{name} deliveries", f"last delivery {brief(last)}" if last else "no delivery yet")
         yield from _check_tokens(name, access_policy, database)
         yield _check_addresses(name, access_policy)
         if windows.get(name, 0) > clock.to_micros(clock.now()):
-            yield Finding("warn", f"{name} window", f"any address may call until {clock.iso(windows[name])}")
+            yield Finding(
+                "warn", f"{name} window", f"deliveries from any IP address are accepted until {clock.iso(windows[name])}"
+            )
 
 
 def _check_tokens(source: str, access_policy: AccessPolicy, database: Database | None) -> Iterator[Finding]:
     uses = {} if database is None else queries.token_uses(database)
     for token in access_policy.tokens:
         used = uses.get((source, token.name))
-        short = len(token.reveal()) < _MIN_TOKEN_LETTERS
+        short = len(token.reveal()) < _MIN_TOKEN_CHARACTERS
         when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
-        text = f"{token.name}, {when}" + (": short, could be guessed" if short else "")
+        text = f"{token.name}, {when}" + (": too short, could be guessed" if short else "")
         yield Finding("warn" if short else "ok", f"{source} token", text)
 
 
@@ -80,7 +82,7 @@ def try_server(settings: Settings) -> Iterator[Finding]:
 
 
 def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]:
-    """Try HEAD, then POST. Only a probe (`receiver/access/probe.py`) is posted: what the service would record is not."""
+    """Try HEAD, then POST. The POST is a probe (`receiver/access/probe.py`), which the service does not store."""
     headers = _make_headers(settings, source)
     head = urllib3.request("HEAD", url, headers=headers, retries=False, timeout=5.0)
     yield Finding("ok" if head.status == 200 else "fail", f"HEAD {source.path}", f"{head.status}, expected 200")
@@ -88,15 +90,17 @@ def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]
         return
     if not settings.ops_tokens:
         yield Finding(
-            "warn", f"POST {source.path}", "not tried: it needs RECEIVER_OPS_TOKENS, or it would be recorded as a delivery"
+            "warn",
+            f"POST {source.path}",
+            "not tried: set RECEIVER_OPS_TOKENS; without it the request would be stored as a delivery",
         )
     elif head.headers.get(probe.HEADER) != probe.ACCEPTED:
-        other = "the running service has other tokens than these settings, or is an older version. Restart it"
+        other = "the running service has other tokens than these settings or is an older version; restart it"
         yield Finding("warn", f"POST {source.path}", f"not tried: {other}")
     else:
-        answer = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
+        response = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
         yield Finding(
-            "ok" if answer.status in {200, 403} else "fail", f"POST {source.path}", _explain_answer(answer.status, source)
+            "ok" if response.status in {200, 403} else "fail", f"POST {source.path}", _explain_status(response.status, source)
         )
 
 
@@ -110,23 +114,23 @@ def _make_headers(settings: Settings, source: Source) -> dict[str, str]:
     return headers
 
 
-def _explain_answer(status: int, source: Source) -> str:
-    """Return what an answer to a probe means, and what to do."""
+def _explain_status(status: int, source: Source) -> str:
+    """Return the meaning of a response to a probe, and what to do."""
     setting = f"RECEIVER_{source.name.upper()}"
     if status == 403:
         return (
-            f"403: the token is right, but this address is not in {setting}_ALLOWED_IPS. Senders on that list are let in. To try "
-            f"it from here, run `receiver setup-window {source.name}` first"
+            f"403: the token is valid; this IP address is not in {setting}_ALLOWED_IPS. To test from here, run `receiver "
+            f"setup-window {source.name}` first"
         )
     meanings = {
-        401: f"the running service does not know the first token of {setting}_TOKENS. Restart it with these settings",
-        404: f"{source.name} is off in the running service. Restart it with these settings",
+        401: f"the running service does not know the first token of {setting}_TOKENS; restart it with these settings",
+        404: f"{source.name} is off in the running service; restart it with these settings",
     }
     return f"{status}: {meanings[status]}" if status in meanings else f"{status}, expected 200"
 
 
 def check_targets(settings: Settings, database: Database) -> Iterator[Finding]:
-    """Give verdict, subject and finding for each target, and for the relay where something waits."""
+    """Give a finding for each target, and one for the relay if changes wait."""
     try:
         known = find_targets(settings)
     except ConfigurationError as error:
@@ -163,22 +167,20 @@ def _count(item: Mapping[str, Any]) -> str:
 
 
 def _check_relay(settings: Settings, database: Database) -> Finding:
-    """Look for a relay that was seen, and ask the service on this machine, whose readiness warns of one that does not run."""
+    """Look for a running relay in the database, and in the readiness of the service on this machine."""
     now = clock.to_micros(clock.now())
     relays = queries.read_processes(database, now).relays
     warnings = _ask_warnings(settings)
     if warnings is not None and "relay" in warnings:
-        return Finding("warn", "relay", "changes wait, and the relay does not run; look for relay_ended in the log")
+        return Finding("warn", "relay", "changes are waiting, but the relay does not run; look for relay_ended in the log")
     if not relays or (warnings is None and database.has_one_writer):
-        return Finding(
-            "warn", "relay", "changes wait, and no relay is running to deliver them; start the service with `receiver serve`"
-        )
+        return Finding("warn", "relay", "changes are waiting, but no relay is running; start the service with `receiver serve`")
     seen = ", ".join(f"{describe_process(row)}, seen {(now - row.seen_at) / 1e6:.0f} s ago" for row in relays[:_MAX_SHOWN])
     return Finding("ok", "relay", f"{len(relays)} running: {seen}")
 
 
 def _ask_warnings(settings: Settings) -> list[str] | None:
-    """Return the warnings of the service on this machine; None: it does not answer."""
+    """Return the warnings of the service on this machine, or None if it does not answer."""
     try:
         answer = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=_READY_SECONDS)
         return list(orjson.loads(answer.data)["warnings"])

@@ -1,4 +1,4 @@
-"""New calls as they come: which they are, and when to look for them."""
+"""New deliveries, for `deliveries list --follow`: each matching delivery once, as soon as it is committed."""
 
 import select
 import sys
@@ -12,45 +12,45 @@ from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, ResultPage
 
 _SECOND = 1_000_000
 _POLL_SECONDS = 1.0
-_APART_SECONDS = 20  # by which the clocks of several machines may differ, and a commit be later than its time allows
+_SKEW_SECONDS = 20  # difference between the clocks of several machines, and delay of a commit beyond its time-out
 
 Row = dict[str, Any]
 Ask = Callable[[DeliveryFilter, int, str | None], ResultPage]
-"""Returns a page of calls, newest first."""
+"""Returns a page of deliveries, newest first."""
 
 
 class Follower:
-    """Gives each call that matches once.
+    """Reader that gives each matching delivery once.
 
-    A call has its id from its arrival, but is seen from its commit on, and of several processes one commits later than another.
-    So each step reads again from some seconds before the newest call, and leaves out what was given before.
+    A delivery gets its ID when it arrives and becomes visible when it is committed, so a later ID may become visible first. Each
+    step therefore reads again from some seconds before the newest delivery, and leaves out those that it gave before.
     """
 
     def __init__(self, ask: Ask, wanted: DeliveryFilter, commit_timeout_seconds: float) -> None:
         self._ask = ask
         self._wanted = wanted
-        self._look_back = int((commit_timeout_seconds + _APART_SECONDS) * _SECOND)
+        self._look_back = int((commit_timeout_seconds + _SKEW_SECONDS) * _SECOND)
         self._since = 0
         self._given: set[str] = set()
 
     def begin(self, now: int, limit: int) -> list[Row]:
-        """Return the last calls that there are, oldest first."""
+        """Return the latest deliveries, oldest first."""
         since = self._edge(now)
-        known = self._read_since(since)  # before the last ones are read: what comes in between is either shown or new
+        known = self._read_since(since)  # before reading the latest: one committed in between is either among them or new
         last = self._ask(self._wanted, limit, None).items
         self._remember(since, [*known, *last])
         return last[::-1]
 
     def step(self, now: int) -> list[Row]:
-        """Return the calls that are new since the last time, oldest first. Raises StorageUnavailable; then ask again later."""
-        since = self._edge(now)  # before reading, so that nothing stands between the newest call and what is read
+        """Return the new deliveries, oldest first. Raises StorageUnavailable; call it again later."""
+        since = self._edge(now)  # before reading, so that no delivery is missed between the two
         found = self._read_since(self._since)
         new = [row for row in found if row["id"] not in self._given]
         self._remember(max(since, self._since), found)
         return new[::-1]
 
     def _edge(self, now: int) -> int:
-        """Return from where on a call may still be committed: before the newest one of all, and before the present."""
+        """Return the earliest arrival of a delivery that may still become visible."""
         newest = self._ask(DeliveryFilter(), 1, None).items
         if not newest:
             return 0
@@ -79,27 +79,27 @@ def follow(
     now: Callable[[], datetime],
     wait: Callable[[float], object],
 ) -> Iterator[Row]:
-    """Give the last calls, then each new one, for ever. A database that is away is waited for, and said to be so once."""
+    """Give the latest deliveries, then each new one, without end. While the database is unavailable, complain once and wait."""
     yield from follower.begin(clock.to_micros(now()), limit)
-    away = False
+    is_away = False
     while True:
         wait(_POLL_SECONDS)
         try:
             rows = follower.step(clock.to_micros(now()))
         except StorageUnavailable as error:
-            if not away:
-                complain(f"{error.message}. Waiting for it.")
-            away = True
+            if not is_away:
+                complain(f"{error.message.rstrip('.')}. Waiting for the database.")
+            is_away = True
             continue
-        if away:
-            complain("The database is there again.")
-        away = False
+        if is_away:
+            complain("The database is available again.")
+        is_away = False
         yield from rows
 
 
 def wait_for_more(seconds: float) -> None:
-    """Wait. Raises BrokenPipeError as soon as nobody reads any more what is printed."""
+    """Wait. Raises BrokenPipeError as soon as the reader of standard output closes the pipe."""
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # no event is asked for: that the other end is gone is always told
+    reader.register(sys.stdout.fileno(), 0)  # asks for no event; poll always reports a closed pipe
     if reader.poll(seconds * 1000):
         raise BrokenPipeError

@@ -1,4 +1,4 @@
-"""Types and options that several commands share. White space around what is typed is removed."""
+"""Parameter types and options that several commands share. White space around a value is removed."""
 
 import re
 from collections.abc import Callable
@@ -18,18 +18,18 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _SPAN = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_WINDOW = timedelta(days=400)
-_FORMS = "a time with its zone (2026-01-31T12:00:00Z), a date (2026-01-31, in UTC), or how long ago (90m, 24h, 7d)"
+_FORMS = "a time with a zone (2026-01-31T12:00:00Z), a date (2026-01-31, in UTC) or an age (90m, 24h, 7d)"
 
 
 def read_moment(text: str, now: datetime) -> int:
-    """Return a moment as microseconds: a time with zone, a date alone in UTC, or an age. Raises ValueError naming the forms."""
+    """Return a time in microseconds, from a time with a zone, a date in UTC or an age. Raises ValueError with these forms."""
     try:
         moment = _read_moment(text, now)
     except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueError(f"expected {_FORMS}")
-    return max(0, clock.to_micros(moment))  # before 1970 nothing was received
+    return max(0, clock.to_micros(moment))  # nothing was received before 1970
 
 
 def _read_moment(text: str, now: datetime) -> datetime:
@@ -40,41 +40,41 @@ def _read_moment(text: str, now: datetime) -> datetime:
 
 
 def read_span(text: str) -> timedelta:
-    """Return a span such as `24h`. Raises ValueError or OverflowError."""
+    """Return the time span of a text such as `24h`. Raises ValueError or OverflowError."""
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise ValueError("expected a span such as 90m, 24h or 7d")
+        raise ValueError("expected a time span such as 90m, 24h or 7d")
     return timedelta(seconds=int(found[1]) * _UNIT_SECONDS[found[2]])
 
 
 class Text(click.ParamType[str]):
-    """An id, a search term or a name; the commands get it trimmed, and never empty."""
+    """An ID, a search term or a name: trimmed and not empty."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Trim the text."""
+        """Trim the text. Refuse white space only."""
         text = trim(str(value))
         if not text:
-            self.fail("expected text, not only white space.", param, ctx)
+            self.fail("expected text, found only white space.", param, ctx)
         return text
 
 
 class OneOf(click.Choice[str]):
-    """One of some words."""
+    """A choice, trimmed."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Trim the word and check it."""
+        """Trim the word and look it up."""
         return super().convert(trim(str(value)), param, ctx)
 
 
 class TimeParam(click.ParamType[int]):
-    """A moment on the command line; the commands get microseconds."""
+    """A point in time, converted to microseconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text."""
+        """Parse the text."""
         try:
             return read_moment(trim(value), clock.now())
         except ValueError as error:
@@ -82,7 +82,7 @@ class TimeParam(click.ParamType[int]):
 
 
 class NumberParam(click.FloatRange):
-    """A number in a range; `nan` is in every one for click."""
+    """A number in a range. `nan` is refused; click accepts it in every range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Check the number."""
@@ -93,7 +93,7 @@ class NumberParam(click.FloatRange):
 
 
 class WindowParam(click.ParamType[str]):
-    """A span up to now, at most 400 days; the commands get its text."""
+    """A time span of at most 400 days that ends now. The value stays text."""
 
     name = "span"
 
@@ -105,7 +105,7 @@ class WindowParam(click.ParamType[str]):
         except (ValueError, OverflowError):
             fits = False
         if not fits:
-            self.fail(f"{value!r}: expected a span of at most {_MAX_WINDOW.days} days, such as 90m, 24h or 7d.", param, ctx)
+            self.fail(f"{value!r}: expected a time span of at most {_MAX_WINDOW.days} days, such as 90m, 24h or 7d.", param, ctx)
         return text
 
 
@@ -114,7 +114,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def paged(command: _F) -> _F:
-    """Give a command the options of every list: --limit, --cursor and --json."""
-    limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
+    """Add the options of a list to a command: --limit, --cursor and --json."""
+    limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True, help="Rows in a page.")
     cursor = click.option("--cursor", type=Text(), help="Continue from this cursor, printed after `more:`.")
     return limit(cursor(as_json(command)))

@@ -1,4 +1,7 @@
-"""How commands show things: tables for people, JSON for programs. Nothing from outside is taken for markup or for control."""
+"""Output of commands: tables for people, JSON for programs, progress and questions on standard error.
+
+Text from senders is printed as it is: markup has no effect, and control characters are replaced.
+"""
 
 import os
 import signal
@@ -21,7 +24,7 @@ from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
 
 _GAP = 2  # between columns
-_NARROWEST = 8  # to which a wrapped column goes before the others are wrapped too
+_MIN_WRAPPED = 8  # the width of a wrapped column below which the other columns are wrapped too
 
 _COLOURS = {
     "applied": "green",
@@ -31,7 +34,7 @@ _COLOURS = {
     "duplicate": "cyan",
     "recorded": "blue",
     "warn": "yellow",
-    "on": "red",
+    "active": "red",
     "quarantined": "red",
     "refused": "red",
     "unreadable": "red",
@@ -41,7 +44,7 @@ _COLOURS = {
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON, indented; in UTF-8 whatever the terminal's letters."""
+    """Print a value as indented JSON, in UTF-8 on any terminal."""
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
@@ -51,7 +54,7 @@ def show_json_line(value: Any) -> None:
 
 
 def brief(moment: str | None) -> str:
-    """Return an ISO moment to the second, without its T."""
+    """Return an ISO time up to the second, with a space instead of the T."""
     return (moment or "")[:19].replace("T", " ")
 
 
@@ -61,15 +64,15 @@ def show_table(
     wrapped: Collection[str] = (),
     numbers: Collection[str] = (),
 ) -> None:
-    """Print rows under their column names; outcomes in their colour.
+    """Print a table, with outcomes in colour.
 
-    The columns in `wrapped` give way where the terminal is narrow; the others stay whole as long as there is room for them.
-    Those in `numbers` stand at the right.
+    Where the terminal is too narrow, the columns in `wrapped` are wrapped first, then the others. The columns in `numbers` are
+    aligned to the right.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(map(Text, columns), *cells, strict=True)]
     wide = {column: width + _GAP for column, width in zip(columns, widths, strict=True) if column not in wrapped}
-    fits = sum(wide.values()) + _NARROWEST * len(wrapped) <= Console().width
+    fits = sum(wide.values()) + _MIN_WRAPPED * len(wrapped) <= Console().width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in numbers else "left"
@@ -82,24 +85,24 @@ def show_table(
 def show_page(
     page: ResultPage, what: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
 ) -> None:
-    """Print a page of a list of `what`, and how to see more of it."""
+    """Print a page of a list, and how to see the next page. `what` names one row."""
     if page.items:
         show_table(columns, rows, wrapped)
     show_end(page, what)
 
 
 def show_end(page: ResultPage, what: str) -> None:
-    """Print what stands below a page: how to see more, or that there is nothing."""
+    """Print how to see the next page, or that nothing was found."""
     if page.next is not None and not page.items:
-        click.echo(f"no {what}s found so far: a page looks at a bounded number of rows, and there are more")
+        click.echo(f"No {what}s found so far. Each page searches a limited number of rows; continue with:")
     elif not page.items:
-        click.echo(f"no {what}s found")
+        click.echo(f"No {what}s found.")
     if page.next is not None:
         click.echo(f"more: --cursor {page.next}")
 
 
 def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print names and values, one pair a line; empty ones are left out."""
+    """Print names and values, one pair a line. Leave out empty values."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")
@@ -110,7 +113,7 @@ def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def show_sentences(sentences: Iterable[str]) -> None:
-    """Print sentences, each beginning on a line of its own, wrapped between words."""
+    """Print sentences as a list, wrapped between words."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -120,16 +123,13 @@ def show_sentences(sentences: Iterable[str]) -> None:
 
 
 def show_heading(text: str) -> None:
-    """Print a line above a part of the output."""
+    """Print the heading of a part of the output."""
     click.echo()
     click.secho(printable(text), bold=True)
 
 
 def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
-    """Print one line of a table that grows: cells in columns of fixed width, then the rest of the line.
-
-    It is cut at the terminal's edge; where there is no terminal it stays whole.
-    """
+    """Print one line of a growing table: cells in columns of fixed width, then `last`. Cut it to the width of a terminal."""
     line = Text()
     for value, width in cells:
         cell = _cell(value)
@@ -143,7 +143,7 @@ def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal, or of the variable COLUMNS; None where there is neither."""
+    """Return the width of the terminal or the value of COLUMNS, or None without either."""
     return Console().width if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
@@ -160,7 +160,7 @@ def _cell(value: object) -> Text:
 
 
 def _show(what: RenderableType) -> None:
-    """Print through click, which alone has to know about closed pipes and what is no terminal."""
+    """Print through click, which handles closed pipes and drops colours where there is no terminal."""
     console = Console(highlight=False)
     with console.capture() as capture:
         console.print(what, soft_wrap=isinstance(what, Text))
@@ -169,7 +169,7 @@ def _show(what: RenderableType) -> None:
 
 @contextmanager
 def advancing(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, where that is a terminal; give what moves it on by so many steps."""
+    """Show a progress bar if standard error is a terminal. Give a function that advances it by a number of steps."""
     if not sys.stderr.isatty() or not total:
         yield lambda _steps: None
         return
@@ -181,14 +181,14 @@ def advancing(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Give what tells whether Ctrl-C was pressed: the step under way is finished. A second time it ends at once."""
+    """Give a function that tells whether Ctrl-C was pressed. The current step can finish; a second Ctrl-C ends at once."""
     pressed: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def remember(number: int, _frame: FrameType | None) -> None:
         pressed.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(signal.SIGINT, remember)
     try:
         yield lambda: bool(pressed)
     finally:
@@ -196,11 +196,11 @@ def until_interrupted() -> Iterator[Callable[[], bool]]:
 
 
 class Declined(ReceiverError):
-    """The operator said no."""
+    """The operator answered no."""
 
 
 def confirm(question: str) -> None:
-    """Return if the operator says yes, on the terminal or through a pipe. Raises Declined, or UsageError if nobody answers."""
+    """Ask the operator, on the terminal or through a pipe. Raises Declined for no, and UsageError if there is no answer."""
     on_terminal = sys.stdin.isatty()
     shown = f"{printable(question)} [y/N]: "
     while True:

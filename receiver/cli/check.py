@@ -1,4 +1,4 @@
-"""Does a receiver of Ship24's webhooks do what Ship24 expects? A table for people; the answer is no if it must and does not."""
+"""The command `check`: test whether a receiver meets the rules of Ship24. Exit code 1 if it breaks one that it must meet."""
 
 import secrets
 from collections import Counter
@@ -27,17 +27,17 @@ _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits
 
 
-class NobodyAnswers(ReceiverError):
-    """There is no receiver to check; the message says where it was looked for and what happened."""
+class NoReceiver(ReceiverError):
+    """No receiver answers at the URL."""
 
 
 class Url(click.ParamType[CheckTarget]):
-    """The address of a receiver."""
+    """The URL of a receiver."""
 
     name = "url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CheckTarget:
-        """Read it; it is not quoted, it may hold a secret."""
+        """Parse the URL. An error does not quote it: it may contain a secret."""
         if isinstance(value, CheckTarget):
             return value
         try:
@@ -48,22 +48,22 @@ class Url(click.ParamType[CheckTarget]):
 
 @click.command()
 @click.argument("url", type=Url())
-@click.option("--token", type=Text(), envvar="CHECK_TOKEN", help="The receiver's token; better as the variable CHECK_TOKEN.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
-@click.option("--expect-ops", is_flag=True, help="It is this service: look at verdicts and end states, too.")
+@click.option("--token", type=Text(), envvar="CHECK_TOKEN", help="The receiver's token. Safer in the variable CHECK_TOKEN.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token, or - for standard input.")
+@click.option("--expect-ops", is_flag=True, help="The receiver is this service: check verdicts and final states too.")
 @click.option(
-    "--ops-token", type=Text(), envvar="CHECK_OPS_TOKEN", help="For its ops API; better as the variable CHECK_OPS_TOKEN."
+    "--ops-token", type=Text(), envvar="CHECK_OPS_TOKEN", help="Token for its ops API. Safer in the variable CHECK_OPS_TOKEN."
 )
-@click.option("--ops-url", type=Url(), help="Where its ops API stands, without /ops; else beside the URL.")
-@click.option("--token-in-query", is_flag=True, help="Send it in the URL once, too: access logs will have it.")
+@click.option("--ops-url", type=Url(), help="Base URL of its ops API, without /ops. Default: from the URL.")
+@click.option("--token-in-query", is_flag=True, help="Also send the token in the URL once. It will appear in access logs.")
 @click.option(
     "--timeout",
     type=NumberParam(0.1, _MAX_SECONDS),
     default=_VENDOR_SECONDS,
     show_default=True,
-    help="Seconds for an answer; Ship24 waits 15.",
+    help="Seconds to wait for a response. Ship24 waits 15.",
 )
-@click.option("--all", "whole", is_flag=True, help="Tell of each case what Ship24 does and its page, not of failures only.")
+@click.option("--all", "whole", is_flag=True, help="Show details of all cases, not only of failures.")
 @as_json
 def check(
     url: CheckTarget,
@@ -80,7 +80,7 @@ def check(
 ) -> None:
     """Check a receiver of Ship24 webhooks, this one or any other.
 
-    It posts updates of parcels that exist nowhere; their numbers begin with CHECK, and they stay in the receiver.
+    Posts events of invented parcels. Their tracking numbers start with CHECK, and they stay in the receiver.
     """
     parcels = Parcels(secrets.token_hex(4), clock.now())
     if ops_url is not None and not expect_ops:
@@ -92,7 +92,7 @@ def check(
         with advancing("checking", len(plan)) as advance:
             results = checking.run(plan, lambda: advance(1))
     except Unreachable as error:
-        raise NobodyAnswers(f"Nobody answers at {url}: {error}.") from None
+        raise NoReceiver(f"No receiver answers at {url}: {error}.") from None
     passed = not any(result.rule.severity == "must" and result.verdict in {"fail", "unknown"} for result in results)
     if as_json:
         show_json(_as_json(url, parcels, results, passed=passed))
@@ -103,7 +103,7 @@ def check(
 
 
 def _find_token(url: CheckTarget, given: str | None, file: Path | None) -> Secret:
-    """Return the token that was given; for a receiver on this machine else the first one of the settings."""
+    """Return the given token. Without one, use the first token of the settings for a receiver on this machine."""
     if given is not None and file is not None:
         raise click.UsageError("Expected --token (or CHECK_TOKEN) or --token-file, not both.", click.get_current_context())
     text = read_first_line(file) if file is not None else given
@@ -117,7 +117,7 @@ def _find_token(url: CheckTarget, given: str | None, file: Path | None) -> Secre
 
 
 def _find_ops(url: CheckTarget, ops_url: CheckTarget | None, given: str | None) -> OpsAccess:
-    """Return where our ops API stands and the token for it, found as the other one is."""
+    """Return the URL of the ops API and its token, which is found in the same way."""
     target = url.service() if ops_url is None else ops_url._replace(path=ops_url.path.rstrip("/"), query=None)
     if given is not None:
         return OpsAccess(target, _read_token(given, "the ops token"))
@@ -128,14 +128,14 @@ def _find_ops(url: CheckTarget, ops_url: CheckTarget | None, given: str | None) 
 
 
 def _settings_for(url: CheckTarget) -> Settings | None:
-    """Return our own settings, for a receiver on this machine only: no other may get our tokens unasked."""
+    """Return the settings for a receiver on this machine. Other machines must not get our tokens."""
     return load() if is_loopback(url.host) else None
 
 
 def _read_token(text: str, what: str) -> Secret:
     token = trim(text)
     if not token or not token.isprintable():
-        raise click.UsageError(f"Expected {what} as printable text on one line.", click.get_current_context())
+        raise click.UsageError(f"Expected {what} as one line of printable text.", click.get_current_context())
     return Secret("given", token)
 
 
@@ -160,8 +160,8 @@ def _show(url: CheckTarget, parcels: Parcels, results: Sequence[CheckResult], *,
         if whole or result.verdict in {"fail", "warn"}:
             show_heading(f"{result.verdict}: {result.rule.name}")
             rule = result.rule
-            pairs = (("done", rule.does), ("expected", rule.expected), ("seen", result.seen), ("Ship24", rule.vendor))
+            pairs = (("request", rule.does), ("expected", rule.expected), ("seen", result.seen), ("Ship24", rule.vendor))
             show_pairs([*pairs, ("page", rule.page)])
     counts = ", ".join(f"{count} {verdict}" for verdict, count in _count(results).items() if count)
     show_heading(f"{url}: {counts}")
-    show_pairs([("left behind", f"trackers whose numbers begin with {parcels.prefix}")])
+    show_pairs([("left behind", f"trackers with numbers that start with {parcels.prefix}")])

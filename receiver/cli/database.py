@@ -19,7 +19,7 @@ from receiver.sources.intake import take_again
 from receiver.storage import schema
 from receiver.storage.database import Database
 
-_NOT_WHOLE = "stopped: {target} is not whole; empty it and begin again"
+_INCOMPLETE = "Stopped: {target} is incomplete. Empty it and start again."
 
 
 @click.command()
@@ -31,18 +31,18 @@ def migrate() -> None:
     refuse_beside_service(settings, database)
     database.take(create=True)
     try:
-        click.echo(f"{database} is at version {schema.migrate(database)}")
+        click.echo(f"{database}: schema version {schema.migrate(database)}")
     finally:
         database.close()
 
 
 @click.command()
-@click.option("--into", "url", type=Text(), required=True, metavar="URL", help="An empty database; its tables are created.")
+@click.option("--into", "url", type=Text(), required=True, metavar="URL", help="An empty database. Its tables are created.")
 def rebuild(url: str) -> None:
     """Rebuild the database from stored deliveries.
 
-    All stored deliveries are reprocessed in their original order with the current settings; targets get no changes. What comes
-    from deliveries whose bodies are pruned is copied as it is, and so is everything that does not come from deliveries.
+    Reprocesses all stored deliveries in their original order, with the current settings. Targets get no changes. Results of
+    deliveries whose bodies are pruned are copied, as is all data that does not come from deliveries.
     """
     settings = load()
     target = _open(url, settings)
@@ -63,7 +63,7 @@ def _open(url: str, settings: Settings) -> Database:
         raise ConfigurationError(error.message.replace("RECEIVER_DATABASE_URL", "--into")) from None
     database = Database(settings.database_url)
     if target.url == database.url or (target.path and database.path and target.path.resolve() == database.path.resolve()):
-        raise ConfigurationError("--into: this is the database to be read; name another, empty one.")
+        raise ConfigurationError("--into: expected another, empty database; this is the one to read from.")
     return target
 
 
@@ -72,17 +72,17 @@ def _rebuild(settings: Settings, database: Database, target: Database) -> None:
     with database.read_snapshot() as source, closing(Rebuild(source, target, take, max_future)) as work:
         with advancing("rebuilding", work.count_calls()) as advance, until_interrupted() as interrupted:
             try:
-                for calls in work.run():
-                    advance(calls)
+                for deliveries in work.run():
+                    advance(deliveries)
                     if interrupted():
                         raise KeyboardInterrupt
                 work.copy_rest()
             except (ReceiverError, KeyboardInterrupt):
-                complain(_NOT_WHOLE.format(target=target))
+                complain(_INCOMPLETE.format(target=target))
                 raise
         found = list(compare(source, target))
-        target.close_readers()  # before the writing connection: only that one empties the WAL, and only as the last
+        target.close_readers()  # SQLite empties the WAL only when the writing connection closes last
     columns = ("table", "before", "after", "differing")
     show_table(columns, ((*row[:3], "-" if row.differing is None else row.differing) for row in found), numbers=columns[1:])
     differing = sum(row.differing or abs(row.after - row.before) for row in found)
-    click.echo(f"{target} holds the same" if not differing else f"{differing} rows of {target} differ")
+    click.echo(f"{target} has the same content." if not differing else f"{differing} rows of {target} differ.")

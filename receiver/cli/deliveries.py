@@ -1,4 +1,4 @@
-"""What was called, by whom, and what we answered."""
+"""The commands `deliveries list` and `deliveries show`."""
 
 import sys
 from collections.abc import Iterable
@@ -32,9 +32,9 @@ from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 
-_SHOWN_LETTERS = 4000
+_SHOWN_CHARACTERS = 4000
 _WIDTHS = {"received (UTC)": 14, "source": 6, "id": 36, "client": 39}
-_CLIENT_FROM_WIDTH = 120  # in a narrower terminal its address has no room
+_CLIENT_FROM_WIDTH = 120  # a narrower terminal has no room for the address
 
 
 @click.group()
@@ -44,21 +44,21 @@ def deliveries() -> None:
 
 @deliveries.command("list")
 @of_source
-@click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]))
+@click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]), help="Only deliveries with this outcome.")
 @click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
 @click.option("--client", type=Text(), help="Only deliveries from this IP address.")
 @click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
 @click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
 @click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
-@click.option("--follow", "on_and_on", is_flag=True, help="Show the last deliveries, then print each new one.")
+@click.option("--follow", "is_following", is_flag=True, help="Show the last deliveries, then print each new one.")
 @paged
-def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
+def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
     """List deliveries, newest first."""
     wanted = queries.DeliveryFilter(**filters)
-    if on_and_on:
+    if is_following:
         if cursor is not None or wanted.until is not None:
-            raise click.UsageError("--follow goes on for ever: leave --cursor and --until out.")
+            raise click.UsageError("--follow cannot be combined with --cursor or --until.")
         _follow(load(), wanted, limit, as_json=as_json)
         return
     with reading() as database:
@@ -71,15 +71,15 @@ def list_deliveries(on_and_on: bool, limit: int, cursor: str | None, *, as_json:
 
 @deliveries.command()
 @click.argument("delivery_id", type=Text())
-@click.option("--body", "body_only", is_flag=True, help="Write the exact bytes of the body and nothing else.")
+@click.option("--body", "body_only", is_flag=True, help="Write the body only, byte for byte.")
 @as_json
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
-    """Show one delivery: headers without secrets, body, our answer, verdicts."""
+    """Show one delivery: headers without secrets, body, response and verdicts."""
     with reading() as database:
         found = queries.show_delivery(database, delivery_id)
     if body_only:
         if found.body is None:
-            raise NotFound(f"The bytes of delivery {delivery_id} are no longer kept.")
+            raise NotFound(f"The body of delivery {delivery_id} is not stored (rejected, pruned or erased).")
         sys.stdout.buffer.write(found.body)
     elif as_json:
         show_json(explain_delivery(found))
@@ -88,13 +88,13 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
 
 
 def _show_page(page: queries.ResultPage) -> None:
-    """Print a table; where it is narrow and all calls are of one year, that stands at the top."""
+    """Print a page. In a narrow table of one year only, the year is in the column name."""
     names = _columns(terminal_width() or 0)
     years = {row["received_at"][:4] for row in page.items}
     short = len(years) == 1 and "client" not in names
     first = f"in {min(years)} (UTC)" if short else names[0]
     lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
-    show_page(page, "call", [first, *names[1:], "answer"], lines, wrapped=["answer"])
+    show_page(page, "delivery", [first, *names[1:], "response"], lines, wrapped=["response"])
 
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:
@@ -102,22 +102,22 @@ def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, a
         follower = Follower(
             lambda *asked: queries.list_deliveries(database, asked[0], NAMES, *asked[1:]), wanted, settings.commit_timeout_seconds
         )
-        calls = follow(follower, limit, complain, clock.now, wait_for_more)
+        new = follow(follower, limit, complain, clock.now, wait_for_more)
         if as_json:
-            for row in calls:
+            for row in new:
                 show_json_line(row)
         else:
-            _show_lines(calls)
+            _show_lines(new)
 
 
-def _show_lines(calls: Iterable[dict[str, Any]]) -> None:
-    """Print a table that grows at its end: no year, and columns that stay as they are."""
+def _show_lines(rows: Iterable[dict[str, Any]]) -> None:
+    """Print deliveries as they arrive, in columns of fixed width and without the year."""
     names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
     widths = [_WIDTHS[name] for name in names]
-    show_line(list(zip(names, widths, strict=True)), "answer")
-    for row in calls:
-        received, *cells, answer = _line(row, names)
-        show_line(list(zip([received[5:], *cells], widths, strict=True)), answer)
+    show_line(list(zip(names, widths, strict=True)), "response")
+    for row in rows:
+        received, *cells, response = _line(row, names)
+        show_line(list(zip([received[5:], *cells], widths, strict=True)), response)
 
 
 def _columns(width: int) -> list[str]:
@@ -125,8 +125,8 @@ def _columns(width: int) -> list[str]:
 
 
 def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
-    nothing = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
-    what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or nothing
+    without_messages = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
+    what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or without_messages
     cells = {"received (UTC)": brief(row["received_at"]), "client": row["client"] or "-"}
     shown = [cells.get(name, row.get(name)) for name in names]
     return [*shown, coloured(f"{row['status']} {what}", row["outcome"])]
@@ -138,13 +138,13 @@ def _show(found: queries.StoredDelivery) -> None:
     show_pairs(
         {
             "delivery": row["id"],
-            "call": f"{row['method']} {row['path']}",
+            "request": f"{row['method']} {row['path']}",
             "received": row["received_at"],
-            "decided": row["decided_at"],
-            "from": f"{row['client'] or 'unknown'} (connection {row['peer']})",
+            "responded": row["decided_at"],
+            "client IP": f"{row['client'] or 'unknown'} (connection from {row['peer']})",
             "token": row["token"],
             "note": row["note"],
-            "answer": f"{row['status']} {row['outcome']}",
+            "response": f"{row['status']} {row['outcome']}",
             "reason": reason,
         }.items()
     )
@@ -152,27 +152,32 @@ def _show(found: queries.StoredDelivery) -> None:
         show_heading("Messages")
         names = ("outcome", "reason", "message_id")
         rows = [[item["position"] + 1, *(item[name] for name in names)] for item in found.items]
-        show_table(("#", "outcome", "reason", "message id"), rows, wrapped=["message id"], numbers=["#"])
+        show_table(("#", "outcome", "reason", "message ID"), rows, wrapped=["message ID"], numbers=["#"])
     show_heading("Headers")
     show_pairs(found.headers)
     show_heading(f"Body ({row['body_bytes']} bytes)")
     click.echo(_readable(found.body))
-    show_heading("Our answer")
+    show_heading("Response")
     click.echo(_readable(found.answer))
 
 
 def _readable(body: bytes | None) -> str:
-    """Return JSON indented, other bytes escaped, both cut; control characters never reach the terminal."""
+    """Return indented JSON, or other bytes as text, both cut. Control characters are escaped."""
     if body is None:
-        return "(no longer kept)"
+        return "(not stored)"
     try:
         text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "backslashreplace")
     shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN_LETTERS]
+        character if character.isprintable() or character == "\n" else f"\\u{ord(character):04x}"
+        for character in text[:_SHOWN_CHARACTERS]
     )
-    return shown + (f"\n… {len(text) - _SHOWN_LETTERS} more characters; --body writes all" if len(text) > _SHOWN_LETTERS else "")
+    return shown + (
+        f"\n… {len(text) - _SHOWN_CHARACTERS} more characters; --body writes the whole body"
+        if len(text) > _SHOWN_CHARACTERS
+        else ""
+    )
 
 
 deliveries.add_command(replay)

@@ -1,4 +1,4 @@
-"""Is everything in order? One line a finding; exit code 1 if one of them is not."""
+"""The command `doctor`: one line for each finding, exit code 1 if a check fails."""
 
 import sys
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ _CHECK_SECONDS = 60.0
 
 
 @click.command()
-@click.option("--sample", type=click.Path(path_type=Path), help="Only show how this body is mapped.")
-@click.option("--kind", type=OneOf(sorted(FIELDS)), help="Of the sample.")
+@click.option("--sample", type=click.Path(path_type=Path), help="A file with a Shiipp body; only show how its fields are mapped.")
+@click.option("--kind", type=OneOf(sorted(FIELDS)), help="Kind of the body in --sample.")
 @as_json
 def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     """Check configuration, database and server.
 
-    Also clock, alarms, targets and address policies. With --sample: show how a body from Shiipp is mapped.
+    Checks the clock, alarms, targets and address policies too. With --sample: show how a Shiipp body is mapped.
     """
     settings = load()
     if sample is not None:
@@ -41,17 +41,17 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
             raise click.UsageError("--sample needs --kind: " + " or ".join(sorted(FIELDS)))
         _show_sample(settings, sample, kind, as_json=as_json)
         return
-    findings = [Finding("ok", "configuration", "readable, every name known"), *_check(settings)]
+    findings = [Finding("ok", "configuration", "no errors"), *_check(settings)]
     if as_json:
         show_json([finding._asdict() for finding in findings])
     else:
-        show_table(("", "what", "finding"), findings, wrapped=["finding"])
+        show_table(("", "subject", "finding"), findings, wrapped=["finding"])
     if any(finding.verdict == "fail" for finding in findings):
         raise click.exceptions.Exit(1)
 
 
 def _check(settings: Settings) -> Iterator[Finding]:
-    """Give the findings; of a database that cannot be read as it should be nothing more is asked."""
+    """Give the findings. Skip the checks that need a readable database if it is not."""
     database = Database(settings.database_url)
     try:
         found = list(_check_database(settings, database))
@@ -92,7 +92,7 @@ def _check_durability(database: Database) -> Finding:
     try:
         database.take()
     except WriterTaken:
-        return Finding("ok", "durability", "held by the running service, which syncs every commit (WAL, synchronous=FULL)")
+        return Finding("ok", "durability", "the running service syncs every commit (WAL, synchronous=FULL)")
     found = database.durability()
     shown = ", ".join(f"{name}={value}" for name, value in found.items() if name != "version")
     weak = found.get("fsync") == "off" or found.get("synchronous_commit") == "off" or found.get("full_page_writes") == "off"
@@ -100,23 +100,23 @@ def _check_durability(database: Database) -> Finding:
 
 
 def _check_integrity(database: Database) -> Finding:
-    """Let SQLite check its file, for a bounded time: while it reads, the write-ahead log of the service grows."""
+    """Let SQLite check its file, for a limited time, because the WAL of the service grows meanwhile."""
     size = f"{database.size_bytes() / 2**20:.0f} MiB"
     if sys.stderr.isatty():
-        click.echo(f"checking {size} …", err=True)
+        click.echo(f"Checking {size} …", err=True)
     try:
         damage = database.find_damage(_CHECK_SECONDS)
     except TimeoutError:
-        return Finding("warn", "integrity", f"unknown: {size} were not checked within {_CHECK_SECONDS:g} s; check a copy")
+        return Finding("warn", "integrity", f"unknown: checking {size} takes longer than {_CHECK_SECONDS:g} s; check a copy")
     if damage is not None:
-        return Finding("fail", "integrity", f"the file is damaged, restore a copy: {damage}")
-    return Finding("ok", "integrity", f"quick_check found nothing wrong in {size}")
+        return Finding("fail", "integrity", f"the file is damaged; restore a copy: {damage}")
+    return Finding("ok", "integrity", f"quick_check found no damage in {size}")
 
 
 def _check_permissions(database: Path) -> Iterator[Finding]:
     for file in (Path(".env"), database, Path(f"{database}-wal"), Path(f"{database}-shm")):
         if file.exists() and file.stat().st_mode & 0o077:
-            yield Finding("warn", "permissions", f"other users may open {file}: run `chmod 600 {file}`")
+            yield Finding("warn", "permissions", f"other users can read {file}; run `chmod 600 {file}`")
 
 
 def _check_clock(database: Database) -> Iterator[Finding]:
@@ -124,9 +124,9 @@ def _check_clock(database: Database) -> Iterator[Finding]:
     skew = database.clock_skew_seconds()
     now = clock.iso(clock.to_micros(clock.now()))
     if newest and newest[0]["received_at"] > now:
-        yield Finding("fail", "clock", f"it is {now} here, before the last call on record: the clock went back")
+        yield Finding("fail", "clock", f"{now} is before the last delivery: the clock was set back")
     elif skew > _MAX_SKEW_SECONDS:
-        yield Finding("fail", "clock", f"{skew:.1f} s away from the database's")
+        yield Finding("fail", "clock", f"{skew:.1f} s apart from the clock of the database")
     else:
         yield Finding("ok", "clock", now)
 
@@ -138,25 +138,23 @@ def _check_alarms(database: Database) -> Iterator[Finding]:
 
 
 def _check_undecidable(database: Database) -> Iterator[Finding]:
-    """Say what waits for a replay because our own code failed on it."""
+    """Give what this service failed to process, with the command that reprocesses it."""
     for source, moments in sorted(queries.find_undecidable(database).items()):
         command = f"receiver deliveries replay --source {source} --since {clock.iso(min(moments))}"
-        waiting = f"{len(moments)} of its messages and deliveries wait for a fix of this service"
-        yield Finding("warn", f"{source} undecidable", f"{waiting}: update it, then run `{command}`")
+        failed = f"this service failed to process {len(moments)} of its messages and deliveries"
+        yield Finding("warn", f"{source} undecidable", f"{failed}; after an update run `{command}`")
 
 
 def _show_sample(settings: Settings, file: Path, kind: str, *, as_json: bool) -> None:
-    """Print, for each item, our fields with the values found, the identities and the rule behind them. Exit code 1 if one has
-    none.
-    """
-    places = settings.shiipp_new_package if kind == "new-package" else settings.shiipp_manifest_status
+    """Print the fields and the identity of each item in a body. Exit with 1 if an item has no identity."""
+    paths = settings.shiipp_new_package if kind == "new-package" else settings.shiipp_manifest_status
     root = _read_body(file)
-    found = [_describe(kind, places, item) for item in (root if isinstance(root, list) else [root])]
+    found = [_describe(kind, paths, item) for item in (root if isinstance(root, list) else [root])]
     if as_json:
         show_json({"items": found})
     else:
         for number, item in enumerate(found, 1):
-            show_heading(f"Item {number}")
+            show_heading(f"Message {number}")
             ours = [(name, item[name]) for name in ("tracker", "message", "rule", "problem")]
             show_pairs([*ours, *item["fields"].items()])
     if any(item["problem"] for item in found):
@@ -172,15 +170,15 @@ def _read_body(file: Path) -> Any:
         raise ConfigurationError(f"{file}: {error.message}") from None
 
 
-def _describe(kind: str, places: Any, item: object) -> dict[str, Any]:
+def _describe(kind: str, paths: Any, item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"tracker": None, "message": None, "rule": None, "problem": "not an object", "fields": {}}
-    mapped = map_item(kind, places, item)
+    mapped = map_item(kind, paths, item)
     identity = identify(kind, mapped)
     if identity is None:
-        problem = explain_unmapped(kind, places, mapped)
+        problem = explain_unmapped(kind, paths, mapped)
         return {"tracker": None, "message": None, "rule": None, "problem": problem, "fields": dict(mapped.values)}
-    message = identity.message_id or "named when it arrives"
+    message = identity.message_id or "assigned on arrival"
     return {
         "tracker": identity.tracker_id,
         "message": message,

@@ -1,4 +1,4 @@
-"""Why did it happen?"""
+"""The command `explain`."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import click
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import brief, show_heading, show_json, show_sentences, show_table
 from receiver.cli._remote import reading
-from receiver.monitoring.explain import explain as tell
+from receiver.monitoring.explain import explain as explain_id
 from receiver.settings import load
 
 
@@ -21,7 +21,7 @@ def explain(some_id: str, *, as_json: bool) -> None:
     """
     settings = load()
     with reading(settings) as database:
-        found = tell(database, settings.sources(), some_id)
+        found = explain_id(database, settings.sources(), some_id)
     if as_json:
         show_json(found)
         return
@@ -34,11 +34,11 @@ def _show_tables(found: dict[str, Any]) -> None:
     if found["events"]:
         show_heading("Events")
         rows = [(event["occurrence"], _verdict(event), event["status"], event["event_id"]) for event in found["events"]]
-        show_table(("occurred", "outcome", "status", "event"), rows, wrapped=["status", "event"])
-    show_heading("Calls")
-    calls = [(brief(each["call"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
-    show_table(("received (UTC)", "delivery", "outcome"), calls, wrapped=["outcome"])
+        show_table(("event time", "outcome", "status", "event"), rows, wrapped=["status", "event"])
+    show_heading("Deliveries")
+    deliveries = [(brief(each["call"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
+    show_table(("received (UTC)", "delivery", "outcome"), deliveries, wrapped=["outcome"])
 
 
-def _verdict(judged: dict[str, Any]) -> str:
-    return str(judged["outcome"]) + (f" ({judged['reason']})" if judged["reason"] else "")
+def _verdict(row: dict[str, Any]) -> str:
+    return str(row["outcome"]) + (f" ({row['reason']})" if row["reason"] else "")

@@ -1,4 +1,4 @@
-"""Deciding kept calls again."""
+"""The command `deliveries replay`: reprocess stored deliveries."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +15,14 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_SHOWN = 20  # rows of each table
+_SHOWN = 20  # rows in each table
 
 
 class Effects:
-    """What some calls change. `changing` are the ids of those that change anything; `left_out` says why others cannot be decided.
+    """Effects of reprocessing deliveries, added one by one, printed as two tables and a total.
 
-    Every answer is kept only where all of it is wanted (`whole`): there may be very many.
+    `changing` are the IDs of the deliveries that change anything, `left_out` the reasons why others were skipped. All details are
+    kept only for JSON (`whole`), as there may be very many.
     """
 
     def __init__(self, *, whole: bool) -> None:
@@ -30,7 +31,7 @@ class Effects:
         self.is_interrupted = False
         self._whole = whole
         self._answers: list[dict[str, Any]] = []
-        self._calls = 0
+        self._deliveries = 0
         self._unreadable = 0
         self._messages = 0
         self._trackers = 0
@@ -38,8 +39,8 @@ class Effects:
         self._tracker_rows: list[tuple[object, ...]] = []
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Take what one call changes, as the API tells it."""
-        self._calls += 1
+        """Add the effects of one delivery, in the shape of the API."""
+        self._deliveries += 1
         self._unreadable += answer["problem"] is not None
         if not answer["changed"]:
             return
@@ -52,39 +53,39 @@ class Effects:
         for item in items[: _SHOWN - len(self._message_rows)]:
             verdicts = _verdict(item["before"]), _verdict(item["after"])
             self._message_rows.append((answer["delivery_id"], item["position"] + 1, item["message_id"], *verdicts))
-        for moved in answer["trackers"][: _SHOWN - len(self._tracker_rows)]:
-            self._tracker_rows.append((moved["tracker_id"], _standing(moved["before"]), _standing(moved["after"])))
+        for tracker in answer["trackers"][: _SHOWN - len(self._tracker_rows)]:
+            self._tracker_rows.append((tracker["tracker_id"], _status(tracker["before"]), _status(tracker["after"])))
 
     def show(self) -> None:
-        """Print what would change."""
+        """Print the effects before they happen."""
         if self._message_rows:
-            columns = ("delivery", "#", "message", "now", "then")
-            show_table(columns, self._message_rows, wrapped=["message", "now", "then"], numbers=["#"])
+            columns = ("delivery", "#", "message", "now", "after")
+            show_table(columns, self._message_rows, wrapped=["message", "now", "after"], numbers=["#"])
             _show_rest(self._messages - len(self._message_rows), "message")
         if self._tracker_rows:
             show_heading("Trackers")
-            show_table(("tracker", "now", "then"), self._tracker_rows, wrapped=["tracker", "now", "then"])
+            show_table(("tracker", "now", "after"), self._tracker_rows, wrapped=["tracker", "now", "after"])
             _show_rest(self._trackers - len(self._tracker_rows), "tracker")
         if self._message_rows or self._tracker_rows:
             click.echo()
-        self.show_total("would change", "would move", "would stay")
+        self.show_total("would change", "would be updated", "would stay")
 
-    def show_total(self, changed: str, moved: str, stayed: str) -> None:
-        """Print how many calls, messages and trackers there were, in these words."""
+    def show_total(self, changed: str, updated: str, stayed: str) -> None:
+        """Print the numbers of deliveries, messages and trackers, with these verbs."""
         messages, deliveries = _count(self._messages, "message"), _deliveries(len(self.changing))
         trackers = _count(self._trackers, "tracker")
-        click.echo(f"{messages} of {deliveries} {changed}, {trackers} {moved}" if self.changing else f"nothing {changed}")
-        if self._calls > len(self.changing):
-            click.echo(f"{_deliveries(self._calls - len(self.changing))} {stayed} as before")
+        click.echo(f"{messages} of {deliveries} {changed}, {trackers} {updated}." if self.changing else f"Nothing {changed}.")
+        if self._deliveries > len(self.changing):
+            click.echo(f"{_deliveries(self._deliveries - len(self.changing))} {stayed} as before.")
         if self._unreadable:
-            click.echo(f"{_deliveries(self._unreadable)} with an invalid body: `receiver explain ID` says why")
+            click.echo(f"{_deliveries(self._unreadable)} with an invalid body. Run `receiver explain ID` for the reason.")
         for reason, number in Counter(reason for _, reason in self.left_out).items():
             click.echo(f"Skipped: {_deliveries(number)}. {printable(reason)}")
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the effects in the shape of `--json`."""
         return {
-            "calls": self._calls,
+            "calls": self._deliveries,
             "changed": len(self.changing),
             "items": self._answers,
             "left_out": [{"delivery_id": delivery_id, "reason": reason} for delivery_id, reason in self.left_out],
@@ -107,16 +108,16 @@ def _count(number: int, what: str) -> str:
 
 def _verdict(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
-        return "not decided"
+        return "none"
     return str(verdict["outcome"]) + (f" ({verdict['reason']})" if verdict["reason"] else "")
 
 
-def _standing(standing: dict[str, Any] | None) -> str:
-    if standing is None:
-        return "not known"
-    if standing["latest_occurrence"] is None:
-        return "no event yet"
-    return f"{standing['status_milestone'] or standing['status'] or '-'} {standing['latest_occurrence']}"
+def _status(tracker: dict[str, Any] | None) -> str:
+    if tracker is None:
+        return "unknown"
+    if tracker["latest_occurrence"] is None:
+        return "no events"
+    return f"{tracker['status_milestone'] or tracker['status'] or '-'} {tracker['latest_occurrence']}"
 
 
 @click.command()
@@ -129,15 +130,15 @@ def _standing(standing: dict[str, Any] | None) -> str:
 @click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
 @click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
 @click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
-@click.option("--force", is_flag=True, help="Also what is in quarantine, as if it had not come yet; no time is too far ahead.")
+@click.option("--force", is_flag=True, help="Also quarantined messages, and event times too far in the future.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
     """Reprocess stored deliveries, oldest first.
 
-    Name them by ID or by filters. A message without a verdict, or in quarantine and now readable, gets its verdict; others keep
-    theirs. First shows what each delivery by itself would change, then asks.
+    Name them by ID or by filters. A message gets a verdict if it has none, or if it was quarantined and can be read now. Others
+    keep theirs. Shows first what each delivery would change by itself, then asks for confirmation.
     """
     if bool(ids) == any(value is not None for value in filters.values()):
         raise click.UsageError("Name deliveries by ID, or by filters such as --since 24h; not both.")
@@ -153,7 +154,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
             effects.left_out += foreseen.left_out
             _run(replayer, foreseen.changing, effects, force=force, dry_run=False)
             if not as_json:
-                effects.show_total("changed", "moved", "stayed")
+                effects.show_total("changed", "updated", "stayed")
     if as_json:
         show_json({"dry_run": dry_run, "force": force, **effects.as_json()})
     if effects.is_interrupted:
@@ -163,7 +164,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
 
 
 def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
-    """Return the ids of the calls that are wanted, oldest first."""
+    """Return the IDs of the matching deliveries, oldest first."""
     found: list[str] = []
     page = queries.list_deliveries(database, wanted, NAMES, queries.MAX_LIMIT)
     found += [row["id"] for row in page.items]
@@ -174,11 +175,11 @@ def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
 
 
 def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
-    """Decide calls again, each in a transaction of its own, until all are done or Ctrl-C is pressed; return `effects`."""
+    """Reprocess deliveries, each in its own transaction, until Ctrl-C is pressed. Return `effects`."""
     done = 0
-    with advancing("looking" if dry_run else "replaying", len(ids)) as advance, until_interrupted() as interrupted:
+    with advancing("checking" if dry_run else "reprocessing", len(ids)) as advance, until_interrupted() as interrupted:
         try:
-            for done, delivery_id in enumerate(ids):  # noqa: B007  it is what is told of the end
+            for done, delivery_id in enumerate(ids):  # noqa: B007  used in `finally`
                 if interrupted():
                     effects.is_interrupted = True
                     break
@@ -191,5 +192,5 @@ def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force:
                 done = len(ids)
         finally:
             if done < len(ids) and not dry_run:
-                complain(f"stopped: {done} of {len(ids)} deliveries were reprocessed, the others are unchanged")
+                complain(f"Stopped: {done} of {len(ids)} deliveries were reprocessed, the others are unchanged.")
     return effects

@@ -1,4 +1,4 @@
-"""Commands that bring the service up."""
+"""The commands `init` and `serve`."""
 
 import secrets
 from pathlib import Path
@@ -12,11 +12,11 @@ from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"
 _ENV = """\
-# Written once by `receiver init`; never committed. The environment has precedence over this file.
+# Created by `receiver init`. Do not commit it. Environment variables take precedence over this file.
 RECEIVER_SHIP24_TOKENS={ship24}
 RECEIVER_SHIIPP_TOKENS={shiipp}
 RECEIVER_OPS_TOKENS={ops}
-# Ship24's two addresses, and this machine for trying it out: take 127.0.0.1 out where strangers can reach the port.
+# The two addresses of Ship24, and this machine for tests. Remove 127.0.0.1 if a reverse proxy runs on this machine.
 RECEIVER_SHIP24_ALLOWED_IPS=3.222.254.223,54.161.7.2,127.0.0.1
 RECEIVER_LOG_FORMAT=console
 """
@@ -26,14 +26,14 @@ RECEIVER_LOG_FORMAT=console
 def init() -> None:
     """Create .env if there is none, and print the URLs.
 
-    The new file has fresh secrets in it.
+    The new file contains random secrets.
     """
     path = Path(".env")
     if not path.exists():
         path.touch(mode=0o600)
         fresh = {name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")}
         path.write_text(_ENV.format(**fresh), encoding="utf-8")
-        click.echo(f"wrote {path} with fresh secrets")
+        click.echo(f"Created {path} with random secrets.")
     settings = load()
     for source in settings.sources():
         click.echo(f"{f'webhook {source.name}':16} {_base_url(settings)}{source.path}")

@@ -1,4 +1,4 @@
-"""A sender to try a receiver with: it behaves as the vendors do, and knows what has to come of it."""
+"""The command `simulate`: send what Ship24 or Shiipp would send, and compare the results with the expected ones."""
 
 import secrets
 import sys
@@ -26,25 +26,25 @@ from receiver.testkit.simulate.run import NotLetIn, SimulationOptions, run
 from receiver.testkit.simulate.sender import Progress, SimulationTarget, retry_steps
 from receiver.testkit.simulate.truth import OpsRefused
 
-_ELSEWHERE = "127.0.0.2"  # the test call of the dashboard comes from another address; loopback has many
+_ELSEWHERE = "127.0.0.2"  # Ship24's dashboard sends its test delivery from another address; loopback has many
 _MAX_CALLS = 200_000
 _MAX_SECONDS = 1_000_000
-_MAX_MESSAGES = 200_000  # all are planned before the first one is sent, and take about two thousand bytes each
-_PHASES = {"resend": "again", "ops": "ops API", "older": "questions 1", "newer": "questions 2"}
-_TEST_CALL = {"200": "let in", "403": "refused: not on the list", "connection": "it could not be made from there"}
-_PROBLEMS = {"connection": "no answer", "timeout": "not in time"}
+_MAX_MESSAGES = 200_000  # all are planned before the first is sent, at about 2,000 bytes each
+_PHASES = {"resend": "resend", "ops": "ops API", "older": "probes 1", "newer": "probes 2"}
+_TEST_DELIVERY = {"200": "accepted", "403": "rejected: not on the allow list", "connection": "cannot connect from there"}
+_PROBLEMS = {"connection": "no response", "timeout": "too late"}
 
 
 class Token(click.ParamType[str]):
-    """A token; never shown."""
+    """A bearer token. Errors do not quote it."""
 
     name = "token"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that a header can carry it."""
+        """Check that a header can carry the token."""
         text = trim(str(value))
         if not text or not text.isascii() or not text.isprintable() or " " in text:
-            self.fail("expected a token of printable ASCII letters without blanks.", param, ctx)
+            self.fail("expected a token of printable ASCII characters without spaces.", param, ctx)
         return text
 
 
@@ -61,25 +61,25 @@ def find_token(given: str | None, file: Path | None) -> str:
 
 
 class WebhookUrlParam(click.ParamType[str]):
-    """An http or https URL with a host and without a user."""
+    """An HTTP URL with a host and without a user."""
 
     name = "url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it; it is not quoted, since it may carry a secret."""
+        """Check the URL. An error does not quote it: it may contain a secret."""
         url = trim(str(value))
         try:
             parts = urlsplit(url)
-            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
         except ValueError:
-            good = False
-        if not good or not url.isascii() or not url.isprintable() or " " in url:
+            valid = False
+        if not valid or not url.isascii() or not url.isprintable() or " " in url:
             self.fail("expected an http or https URL without a user, such as http://127.0.0.1:8080/webhooks/ship24.", param, ctx)
         return url
 
 
 class Digits(click.ParamType[str]):
-    """Up to eight hexadecimal digits; the commands get eight."""
+    """Up to eight hexadecimal digits, padded to eight."""
 
     name = "run"
 
@@ -92,58 +92,72 @@ class Digits(click.ParamType[str]):
 
 
 class Elsewhere(click.ParamType[str]):
-    """An address of this machine."""
+    """An IP address of this machine."""
 
     name = "address"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the form."""
+        """Check the address."""
         try:
             return str(read_address(trim(str(value))))
         except ValueError:
-            self.fail(f"{value!r}: expected an address.", param, ctx)
+            self.fail(f"{value!r}: expected an IP address.", param, ctx)
 
 
 @click.command()
 @click.argument("url", type=WebhookUrlParam())
-@click.option("--token", type=Token(), envvar="SIMULATE_TOKEN", help="Of the webhook; better as the variable SIMULATE_TOKEN.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; - is standard input.")
+@click.option(
+    "--token", type=Token(), envvar="SIMULATE_TOKEN", help="Token of the webhook. Safer in the variable SIMULATE_TOKEN."
+)
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token, or - for standard input.")
 @click.option("--source", type=OneOf(NAMES), help="Sender to simulate (default: from the URL).")
-@click.option("--manifest-url", type=WebhookUrlParam(), help="Shiipp: of manifests, if not `manifest-status` beside the URL.")
-@click.option("--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="To make, copies included.")
-@click.option("--seconds", type=NumberParam(0, _MAX_SECONDS, min_open=True), help="For so long, in the place of --calls.")
-@click.option("--rate", type=NumberParam(0.1, 10_000), default=50, show_default=True, help="Calls a second.")
-@click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Messages in a call, at most.")
+@click.option("--manifest-url", type=WebhookUrlParam(), help="Shiipp: URL of manifests. Default: `manifest-status` beside URL.")
+@click.option(
+    "--calls", type=click.IntRange(1, _MAX_CALLS), default=1000, show_default=True, help="Deliveries to send, with copies."
+)
+@click.option("--seconds", type=NumberParam(0, _MAX_SECONDS, min_open=True), help="Duration, instead of --calls.")
+@click.option("--rate", type=NumberParam(0.1, 10_000), default=50, show_default=True, help="Deliveries per second.")
+@click.option("--group", type=click.IntRange(1, 100), default=10, show_default=True, help="Most messages in a delivery.")
 @click.option(
     "--duplicates",
     type=NumberParam(0, 50),
     default=10,
     show_default=True,
-    help="Percent of the calls that are copies; half of them parallel.",
+    help="Percentage of deliveries that are copies. Half of them are sent in parallel.",
 )
 @click.option(
-    "--reorder", type=NumberParam(0, 100), default=20, show_default=True, help="Percent of the messages that come late."
+    "--reorder", type=NumberParam(0, 100), default=20, show_default=True, help="Percentage of messages that are sent late."
 )
-@click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="Open at a time, at most.")
+@click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True, help="Most connections at a time.")
 @click.option(
     "--time-scale",
     type=NumberParam(0.0001, 1),
     default=0.001,
     show_default=True,
-    help="Of the waits before retries; 1 is as the vendors do.",
+    help="Factor for the delays before retries. 1: the delays of the vendors.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Decides every byte but the digits of the run.")
-@click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that keep runs apart; else random.")
 @click.option(
-    "--ops-token", type=Token(), envvar="SIMULATE_OPS_TOKEN", help="To compare with the ops API; or SIMULATE_OPS_TOKEN."
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Seed of the content. The same seed sends the same bytes, except for --run.",
 )
-@click.option("--test-call-from", type=Elsewhere(), help="Address for Ship24's test call; on loopback 127.0.0.2.")
+@click.option("--run", "digits", type=Digits(), help="Hexadecimal digits that distinguish runs. Default: random.")
+@click.option(
+    "--ops-token",
+    type=Token(),
+    envvar="SIMULATE_OPS_TOKEN",
+    help="Compare with the ops API. Safer in the variable SIMULATE_OPS_TOKEN.",
+)
+@click.option("--test-call-from", type=Elsewhere(), help="IP address that sends Ship24's test delivery. On loopback: 127.0.0.2.")
 @as_json
 def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: bool, **options: Any) -> None:
     """Simulate Ship24 or Shiipp, and report the results.
 
-    Groups, copies, late messages, all forms of times, retries; at the end everything again. Each call is due at its moment,
-    whether the one before it was answered or not. Exit code 1 if anything was lost, doubled or ended wrong.
+    Sends groups, copies, late messages and all forms of times, retries what fails, and sends everything again at the end. Each
+    delivery is sent on time, even if there is no response to the one before. Exit code 1 if a message was lost, applied twice
+    or ended in a wrong state.
     """
     source = options["source"] or ("shiipp" if "shiipp" in urlsplit(url).path else "ship24")
     digits = options["digits"] or secrets.token_hex(4)
@@ -159,13 +173,13 @@ def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: b
 
 
 def _run(source: str, digits: str, target: SimulationTarget, options: dict[str, Any]) -> Report:
-    """Plan, send and judge. Raises NobodyThere; ConfigurationError for what would make every call fail."""
+    """Plan, send and report. Raises ConfigurationError if every delivery would fail, and NobodyThere."""
     plan = make_plan(source, options["seed"], digits, _shape(options))
     usual = _ELSEWHERE if source == "ship24" and _is_here(target.urls["tracking"]) else None
-    order = SimulationOptions(options["ops_token"], options["test_call_from"] or usual)
+    chosen = SimulationOptions(options["ops_token"], options["test_call_from"] or usual)
     try:
-        with telling() as tell:
-            return make_report(plan, run(plan, target, order, tell))
+        with showing_progress() as show:
+            return make_report(plan, run(plan, target, chosen, show))
     except (NotLetIn, OpsRefused) as error:
         raise ConfigurationError(error.message) from None
 
@@ -175,7 +189,7 @@ def _shape(options: dict[str, Any]) -> TrafficShape:
     if options["seconds"] is not None:
         calls = max(1, round(options["seconds"] * options["rate"]))
     if calls * (options["group"] + 1) / 2 > _MAX_MESSAGES:
-        raise click.UsageError(f"Too much to plan: at most {_MAX_MESSAGES:,} messages.", click.get_current_context())
+        raise click.UsageError(f"Too many messages: at most {_MAX_MESSAGES:,} can be planned.", click.get_current_context())
     return TrafficShape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
 
 
@@ -186,7 +200,7 @@ def _target(source: str, url: str, token: str, options: dict[str, Any]) -> Simul
 
 
 def _beside(url: str) -> str:
-    """Return the URL of manifests that stands beside that of packages."""
+    """Return the URL of manifests that belongs to a URL of packages."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     slash = "/" if parts.path.endswith("/") else ""
@@ -199,17 +213,17 @@ def _is_here(url: str) -> bool:
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[Progress], None]]:
-    """Show a line on standard error that follows the run, where that is a terminal."""
+def showing_progress() -> Iterator[Callable[[Progress], None]]:
+    """Show the progress in one line if standard error is a terminal. Give a function that updates it."""
     if not sys.stderr.isatty():
         yield lambda _progress: None
         return
-    with Console(stderr=True).status("first calls") as status:
+    with Console(stderr=True).status("starting") as status:
         yield lambda progress: status.update(Text(describe(progress)))
 
 
 def describe(progress: Progress) -> str:
-    """Return where a run is, in one line of less than 80 letters."""
+    """Return the progress of a run in fewer than 80 characters."""
     line = f"{_PHASES.get(progress.phase, progress.phase)}: {progress.done:,} of {progress.total:,}, {progress.retries:,} retries"
     return line + (f", {progress.waiting:,} waiting ({_name(progress.failure)})" if progress.waiting else "")
 
@@ -217,32 +231,32 @@ def describe(progress: Progress) -> str:
 def show_report(source: str, seed: int, run: str, report: Report) -> None:
     """Print a report for people."""
     show_pairs(_sent(source, seed, run, report))
-    show_heading("What became of it")
-    show_table(("", "count", "how it is known"), _figures(report), wrapped=["how it is known"], numbers=["count"])
-    show_heading("Latency from the due moment")
+    show_heading("Results")
+    show_table(("", "count", "evidence"), _figures(report), wrapped=["evidence"], numbers=["count"])
+    show_heading("Latency, from the planned time")
     show_pairs(_times(report))
     if report.examples:
         show_heading("Examples")
         rows = [(each["what"], each["id"], each["why"]) for each in report.examples]
-        show_table(("", "id", "why"), rows, wrapped=["why"])
+        show_table(("", "ID", "reason"), rows, wrapped=["reason"])
     if report.messages["outcomes"].keys() == {"duplicate"}:
-        click.echo("Not one message was new: was this --run sent to this receiver before?")
+        click.echo("All messages were duplicates. This --run was probably sent to this receiver before.")
     if report.interrupted:
-        click.echo("Interrupted: what was lost, doubled or wrong is not known.")
+        click.echo("Interrupted, so lost, doubled and wrong messages are unknown.")
 
 
 def _sent(source: str, seed: int, run: str, report: Report) -> Iterator[tuple[str, str]]:
     calls, messages = report.calls, report.messages
     yield "run", f"{run} of {source}, seed {seed}"
-    yield "HEAD", _name(report.head) + ("" if report.head == "200" else " (the vendor may not save this URL: it wants 200)")
+    yield "HEAD", _name(report.head) + ("" if report.head == "200" else " (expected 200; the vendor may refuse to save this URL)")
     if report.test_call is not None:
-        meaning = _TEST_CALL.get(report.test_call, "neither 200 nor 403")
-        yield "test call", f"{_name(report.test_call)} from another address ({meaning})"
+        meaning = _TEST_DELIVERY.get(report.test_call, "neither 200 nor 403")
+        yield "test delivery", f"{_name(report.test_call)} from another IP address ({meaning})"
     part = f" of {calls['planned']:,}" if report.interrupted else ""
-    yield "traffic", f"{calls['made']:,}{part} calls in {report.seconds:.1f} s ({report.rate:.1f} a second)"
+    yield "traffic", f"{calls['made']:,}{part} deliveries in {report.seconds:.1f} s ({report.rate:.1f} per second)"
     yield "messages", f"{messages['sent']:,} ({messages['with_copies']:,} with copies) of {messages['trackers']:,} trackers"
-    yield "attempts", f"{calls['attempts']:,} with the resend and the questions, {calls['retries']:,} of them retries"
-    yield "answers", ", ".join(f"{_name(answer)}: {count:,}" for answer, count in report.answers.items())
+    yield "attempts", f"{calls['attempts']:,} with resend and probes, {calls['retries']:,} of them retries"
+    yield "responses", ", ".join(f"{_name(answer)}: {count:,}" for answer, count in report.answers.items())
     yield "verdicts", ", ".join(f"{name}: {count:,}" for name, count in messages["outcomes"].items())
 
 
@@ -252,9 +266,9 @@ def _name(answer: str) -> str:
 
 def _figures(report: Report) -> Iterator[tuple[Any, ...]]:
     calls = report.calls
-    refused = coloured("refused", "warn" if calls["refused"] else "ok")
-    yield "accepted", f"{calls['accepted']:,}", "attempts answered 2xx in time"
-    yield refused, f"{calls['refused']:,}", f"attempts that failed; {calls['given_up']:,} calls were given up"
+    failed = coloured("failed", "warn" if calls["refused"] else "ok")
+    yield "accepted", f"{calls['accepted']:,}", "requests with a 2xx response in time"
+    yield failed, f"{calls['refused']:,}", f"requests that failed; {calls['given_up']:,} deliveries failed after all retries"
     yield from (_figure(name, getattr(report, name)) for name in ("lost", "doubled", "wrong"))
 
 
@@ -268,6 +282,6 @@ def _times(report: Report) -> Iterator[tuple[str, str | None]]:
     for name, value in report.latency_ms.items():
         yield name.replace("_", "."), None if value is None else f"{value:,.1f} ms"
     if report.behind_ms >= 10:
-        yield "late start", f"{report.behind_ms:,.1f} ms at most: all connections, or this machine, were busy"
+        yield "late start", f"{report.behind_ms:,.1f} ms at most: all connections or this machine were busy"
     if report.recovery_seconds:
-        yield "recovery", f"{report.recovery_seconds:,.1f} s at most from the first failure of a call to its success"
+        yield "recovery", f"{report.recovery_seconds:,.1f} s at most from the first failure of a delivery to its success"

@@ -13,17 +13,18 @@ from receiver.domain.verdicts import OUTCOMES
 from receiver.sources import NAMES
 from receiver.storage import queries
 
+_SHARES = {50: "median", 90: "90th percentile", 99: "99th percentile"}
 _SHOWN_CHARACTERS = 300
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 @click.command()
-@click.option("--window", type=WindowParam(), default="24h", show_default=True, help="The last 90m, 24h, 7d …")
+@click.option("--window", type=WindowParam(), default="24h", show_default=True, help="How far to look back: 90m, 24h, 7d.")
 @as_json
 def stats(window: str, *, as_json: bool) -> None:
     """Show traffic statistics.
 
-    By source, with the delay between event and arrival, and the size of the database.
+    Deliveries and messages by source, the delay between event and arrival, and the size of the database.
     """
     now = clock.now()
     with reading() as database:
@@ -33,7 +34,7 @@ def stats(window: str, *, as_json: bool) -> None:
         show_json(found)
         return
     show_table((f"last {window}", *NAMES), _lines(list(found["sources"].values())), numbers=NAMES)
-    show_heading("Kept")
+    show_heading("Stored")
     show_pairs(
         [
             *((name, f"{rows:,}" + (" (about)" if name != "deliveries" else "")) for name, rows in found["rows"].items()),
@@ -48,17 +49,17 @@ def alarms() -> None:
 
 
 @alarms.command("list")
-@click.option("--on", "only_on", is_flag=True, help="Only those that are on now.")
+@click.option("--on", "only_on", is_flag=True, help="Only active alarms.")
 @as_json
 def list_alarms(*, only_on: bool, as_json: bool) -> None:
-    """List the alarms that are on, and those that were, what began last first."""
+    """List alarms, active and past, newest first."""
     with reading() as database:
         found = queries.ResultPage(queries.list_alarms(database, only_on=only_on), None)
     if as_json:
         show_json(found.as_json())
         return
-    columns = ("", "alarm", "of", "began (UTC)", "message")
-    show_page(found, "alarm", columns, map(_alarm, found.items), wrapped=["of", "message"])
+    columns = ("", "alarm", "subject", "began (UTC)", "message")
+    show_page(found, "alarm", columns, map(_alarm, found.items), wrapped=["subject", "message"])
 
 
 @click.group()
@@ -69,14 +70,14 @@ def audit() -> None:
 @audit.command("list")
 @paged
 def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
-    """List what operators changed, newest first."""
+    """List changes made by operators, newest first."""
     with reading() as database:
         found = queries.list_audit(database, limit, cursor)
     if as_json:
         show_json(found.as_json())
         return
-    columns = ("done (UTC)", "by", "what", "of", "detail")
-    show_page(found, "change", columns, map(_change, found.items), wrapped=["by", "of", "detail"])
+    columns = ("done (UTC)", "by", "action", "subject", "detail")
+    show_page(found, "change", columns, map(_change, found.items), wrapped=["by", "subject", "detail"])
 
 
 @click.group()
@@ -86,10 +87,10 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @of_source
-@click.option("--reason", type=Text(), help="Only what was set apart for this reason, such as bad_occurrence.")
+@click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
 @paged
 def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
-    """List messages and events that were set apart, newest first, with the beginning of their content."""
+    """List quarantined messages and events, newest first, with the start of their content."""
     with reading() as database:
         found = queries.list_quarantine(database, source, reason, limit, cursor)
     if as_json:
@@ -97,23 +98,23 @@ def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: 
         return
     for item in found.items:
         _show_quarantined(item)
-    show_end(found, "item")
+    show_end(found, "quarantined message")
 
 
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    yield ("calls", *(f"{source['calls']:,}" for source in sources))
+    yield ("deliveries", *(f"{source['calls']:,}" for source in sources))
     for outcome in sources[0]["outcomes"]:
         yield (f"  {outcome}", *(f"{source['outcomes'][outcome]:,}" for source in sources))
     for code in sorted({code for source in sources for code in source["codes"]}):
         yield (f"    {code}", *(f"{source['codes'].get(code, 0):,}" for source in sources))
-    yield ("  only counted", *(f"{source['unrecorded']:,}" for source in sources))
-    yield ("calls a second", *(f"{source['calls_per_second']:,g}" for source in sources))
+    yield ("  counted only", *(f"{source['unrecorded']:,}" for source in sources))
+    yield ("deliveries per second", *(f"{source['calls_per_second']:,g}" for source in sources))
     yield ("messages", *(f"{source['received']:,}" for source in sources))
     for outcome in OUTCOMES:
         yield (f"  {outcome}", *(f"{source[outcome]:,}" for source in sources))
-    for share in (50, 90, 99):
-        yield (f"lag, {share} % within", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
-    yield ("last call (UTC)", *(brief(source["last_call_at"]) or "never" for source in sources))
+    for share, name in _SHARES.items():
+        yield (f"delay, {name}", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
+    yield ("last delivery (UTC)", *(brief(source["last_call_at"]) or "never" for source in sources))
 
 
 def _span(seconds: float | None) -> str:
@@ -124,7 +125,13 @@ def _span(seconds: float | None) -> str:
 
 def _alarm(row: dict[str, Any]) -> tuple[object, ...]:
     until = f" (until {brief(row['ended_at'])})" if row["ended_at"] else ""
-    return "off" if row["ended_at"] else "on", row["name"], row["subject"], brief(row["began_at"]), f"{row['message']}{until}"
+    return (
+        "ended" if row["ended_at"] else "active",
+        row["name"],
+        row["subject"],
+        brief(row["began_at"]),
+        f"{row['message']}{until}",
+    )
 
 
 def _change(row: dict[str, Any]) -> tuple[object, ...]:
@@ -138,8 +145,8 @@ def _show_quarantined(item: dict[str, Any]) -> None:
     show_heading(f"{brief(item['received_at'])}  {item['source']}  {item['reason']}")
     show_pairs(
         {
-            "delivery": f"{item['delivery_id']}, item {item['position'] + 1}{of_event}",
-            "message": item["message_id"],
+            "delivery": f"{item['delivery_id']}, message {item['position'] + 1}{of_event}",
+            "message ID": item["message_id"],
             "tracker": item["tracker_id"],
             "detail": item["detail"],
             "content": item["raw"][:_SHOWN_CHARACTERS] + (f" … {left} more bytes" if left > 0 else ""),

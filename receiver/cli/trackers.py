@@ -1,4 +1,4 @@
-"""What we know of a parcel."""
+"""The commands `trackers list` and `trackers show`."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,15 +21,17 @@ def trackers() -> None:
 
 
 @trackers.command("list")
-@click.option("--q", "search", type=Text(), help="Tracking number, tracker id, client tracker id or reference; without case.")
+@click.option("--q", "search", type=Text(), help="Start of a tracking number, ID or reference; upper or lower case.")
 @of_source
 @click.option("--milestone", type=Text(), help="Only trackers at this milestone, such as delivered.")
-@click.option("--updated-before", type=TimeParam(), help="Only trackers that have not moved since, such as 24h.")
-@click.option("--updated-after", type=TimeParam(), help="Only trackers that have moved since.")
+@click.option("--updated-before", type=TimeParam(), help="Only trackers without an update since, such as 24h.")
+@click.option("--updated-after", type=TimeParam(), help="Only trackers with an update since.")
 @click.option(
-    "--stuck-days", type=NumberParam(0, 36_500, min_open=True), help="Only what is not final and has not moved for so long."
+    "--stuck-days",
+    type=NumberParam(0, 36_500, min_open=True),
+    help="Only trackers in transit without an update for this many days.",
 )
-@click.option("--milestone-differs", is_flag=True, help="Only trackers of which the sender's own view is another milestone.")
+@click.option("--milestone-differs", is_flag=True, help="Only trackers whose newest event and sender's status differ.")
 @paged
 def list_trackers(
     search: str | None,
@@ -44,7 +46,10 @@ def list_trackers(
     milestone_differs: bool,
     as_json: bool,
 ) -> None:
-    """List trackers, last moved first; with --q in the order of what matches."""
+    """List trackers, most recent update first.
+
+    With --q: in the order of the numbers, IDs or references that match.
+    """
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
     wanted = wanted._replace(milestone_differs=milestone_differs or None)
@@ -53,7 +58,7 @@ def list_trackers(
     if as_json:
         show_json(found.as_json())
         return
-    columns = ("tracker", "milestone", "occurred", "status")
+    columns = ("tracker", "milestone", "event time", "status")
     show_page(found, "tracker", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"])
 
 
@@ -62,11 +67,14 @@ def list_trackers(
 @of_source
 @as_json
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:
-    """Show a tracker, by its number, id or reference, with its timeline: newest occurrence first."""
+    """Show a tracker and its timeline, newest event first.
+
+    TRACKER is a tracking number, an ID or a reference.
+    """
     with reading() as database:
         found = queries.list_trackers(database, queries.TrackerFilter(tracker, source, exact=True)).items
         if len(found) != 1:
-            raise NotFound(_name_several(tracker, found) if found else f"No tracker has the number, id or reference {tracker}.")
+            raise NotFound(_name_several(tracker, found) if found else f"No tracker has the number, ID or reference {tracker}.")
         answer = queries.show_tracker(database, found[0]["source"], found[0]["tracker_id"])
     if as_json:
         show_json(answer)
@@ -99,27 +107,26 @@ def _show(answer: dict[str, Any]) -> None:
         {
             "tracker": f"{state['source']} {state['tracker_id']}",
             "tracking number": state["tracking_number"],
-            "client tracker": state["client_tracker_id"],
+            "your reference": state["client_tracker_id"],
             "reference": state["shipment_reference"],
-            "status": status if state["latest_occurrence"] else "no event yet",
+            "status": status if state["latest_occurrence"] else "no events",
             "sender's status": f"{state['shipment_milestone']} (differs from the newest event)"
             if state["milestone_differs"]
             else None,
             "location": state["location"],
-            "occurred": state["latest_occurrence"],
-            "applied": state["applied_at"],
-            "manifest": manifest
-            and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status yet'}",
+            "event time": state["latest_occurrence"],
+            "last update": state["applied_at"],
+            "manifest": manifest and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status'}",
             "packages": ", ".join(state["packages"]),
         }.items()
     )
     show_heading("Timeline")
-    columns = ("occurred", "outcome", "status", "milestone", "received (UTC)")
+    columns = ("event time", "outcome", "status", "milestone", "received (UTC)")
     show_table(columns, map(_event, answer["events"]), wrapped=["outcome", "status", "milestone"])
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:
     outcome = event["outcome"] + (f" ({event['reason']})" if event["reason"] else "")
     if event["superseded"]:
-        outcome = f"superseded, from message {event['message_id']}"
+        outcome = f"superseded (message {event['message_id']})"
     return event["occurrence"], outcome, event["status"], event["status_milestone"], brief(event["received_at"])

@@ -147,7 +147,7 @@ def test_doctor_counts_nowhere(service: StartService, database_url: str) -> None
     for _ in range(2):
         found = findings(watched)
         assert [found[f"POST {path}"] for path in NOTHING] == [("ok", "200, expected 200")] * 3
-        assert found["ship24 calls"] == ("ok", "never called")
+        assert found["ship24 deliveries"] == ("ok", "no delivery yet")
     assert watched.post(ship24.single()).status == 200
     assert found["ship24 token"][1].endswith("never used")
     assert calls(watched) == {labelled("receiver_calls_total", source="ship24", status="200"): 1}

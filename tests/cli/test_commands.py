@@ -153,7 +153,7 @@ def test_doctor_finds_a_running_service_in_order(running: Service) -> None:
     findings = ask(running, "doctor")
     assert [finding for finding in findings if finding["verdict"] == "fail"] == []
     assert any("last used" in finding["finding"] for finding in findings)
-    assert any(finding["subject"] == "ship24 calls" and "last call 20" in finding["finding"] for finding in findings)
+    assert any(finding["subject"] == "ship24 deliveries" and "last delivery 20" in finding["finding"] for finding in findings)
     assert {f"HEAD {SHIP24}", f"POST {SHIP24}"} <= {finding["subject"] for finding in findings}
 
 

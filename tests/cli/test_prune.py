@@ -145,8 +145,8 @@ def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, databas
     assert (shown["body"], shown["body_base64"], shown["answer"], shown["headers"]) == (None, None, None, [])
     assert shown["status"] == 200
     assert any("no longer kept" in sentence for sentence in shown["story"])
-    assert "no longer kept" in operator.run("deliveries", "show", call)
-    assert "no longer kept" in operator.run("deliveries", "show", call, "--body", code=1)
+    assert "not stored" in operator.run("deliveries", "show", call)
+    assert "not stored" in operator.run("deliveries", "show", call, "--body", code=1)
     message = running.scalar("SELECT message_id FROM messages")
     assert message in operator.run("explain", message)
     (odd,) = running.get("/ops/api/quarantine", token=OPS).json()["items"]

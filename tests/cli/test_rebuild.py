@@ -30,7 +30,7 @@ def test_the_command_rebuilds_beside_a_running_service_and_says_what_there_is(
     assert running.post(body).outcomes() == ["applied", "quarantined"]
     assert running.post(b"{").status == 400
     shown = run(tmp_path, database_url, "--into", into)
-    assert "holds the same" in shown
+    assert "has the same content." in shown
     assert [line.split() for line in shown.splitlines() if line.startswith("trackers")] == [["trackers", "1", "1", "0"]]
     assert list(tmp_path.glob("another.db-*")) == []  # no WAL: who moves the file has all of it
     rebuilt = service(into)
@@ -82,5 +82,5 @@ def test_ctrl_c_leaves_a_database_of_which_is_said_that_it_is_not_whole(
             running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
-    assert "is not whole; empty it and begin again" in told
+    assert "is incomplete. Empty it and start again." in told
     assert "is not empty" in run(tmp_path, sqlite_url, "--into", postgresql_url, code=2)

@@ -90,7 +90,7 @@ def ids(place: Place) -> list[str]:
 def test_a_replay_shows_asks_and_does(place: Place) -> None:
     before = contents(place.url, without=BACKGROUND_TABLES)
     shown = place.run("--since", "3650d", "--force", "--dry-run")
-    assert "3 messages of 3 deliveries would change, 3 trackers would move\n2 deliveries would stay as before\n" in shown
+    assert "3 messages of 3 deliveries would change, 3 trackers would be updated.\n2 deliveries would stay as before.\n" in shown
     assert "1 delivery with an invalid body" in shown
     assert "quarantined" in shown
     assert "in_transit" in shown
@@ -100,12 +100,12 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     assert differing(before, contents(place.url, without=BACKGROUND_TABLES)) == set()
     done = place.run("--since", "3650d", "--force", answer="y\n")
     assert "would change" in done
-    assert "3 messages of 3 deliveries changed, 3 trackers moved\n" in done
+    assert "3 messages of 3 deliveries changed, 3 trackers updated.\n" in done
     assert place.rows("SELECT * FROM quarantine") == []
     audit = place.rows("SELECT actor, action, detail FROM audit")
     actor = "anna" if "RECEIVER_PORT" in place.env and place.url.startswith("sqlite") else "command line"
     assert [tuple(row.values()) for row in audit] == [(actor, "replay", "force")] * 3
-    assert "nothing would change" in place.run("--since", "3650d", "--force", "--yes")
+    assert "Nothing would change." in place.run("--since", "3650d", "--force", "--yes")
     assert len(place.rows("SELECT id FROM audit")) == 3
 
 
@@ -195,7 +195,7 @@ def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(postgresql_url: s
             running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
-    assert f"receiver: stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
+    assert f"receiver: Stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
     assert len(many.rows("SELECT id FROM audit")) == 1
     applied = many.rows("SELECT * FROM messages WHERE outcome = 'applied' AND message_id LIKE 'early%'")
     assert (len(applied), len(many.rows("SELECT * FROM quarantine"))) == (1, MANY - 1)

@@ -124,8 +124,8 @@ def test_an_id_is_whole_in_a_terminal_too_narrow_for_it(filled: Run, monkeypatch
     monkeypatch.setenv("COLUMNS", "40")
     ids = [row["id"] for row in json.loads(filled("deliveries", "list", "--json").out)["items"]]
     shown = lines(filled("deliveries", "list"))
-    header = next(line for line in shown if "answer" in line)
-    column = slice(header.index("id"), header.index("answer"))
+    header = next(line for line in shown if "response" in line)
+    column = slice(header.index("id"), header.index("response"))
     assert "".join(line[column].strip() for line in shown[shown.index(header) + 2 :]) == "".join(ids)
 
 
@@ -150,9 +150,9 @@ def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> No
 
 def test_an_empty_page_says_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
     show_end(ResultPage([], None), "call")
-    assert capsys.readouterr().out == "no calls found\n"
+    assert capsys.readouterr().out == "No calls found.\n"
     show_end(ResultPage([], "abc"), "call")
-    assert "bounded number of rows" in (shown := capsys.readouterr().out)
+    assert "limited number of rows" in (shown := capsys.readouterr().out)
     assert shown.endswith("\nmore: --cursor abc\n")
 
 
@@ -251,4 +251,4 @@ def test_stats_count_what_came_in_the_window(filled: Run) -> None:
     found = json.loads(filled("stats", "--window", "7d", "--json").out)
     assert (found["window"], sorted(found["sources"])) == ("7d", ["shiipp", "ship24"])
     assert found["rows"]["trackers"] >= 0
-    assert any(line.startswith("last call (UTC)") and "2025-06-01 12:00:00" in line for line in lines(filled("stats")))
+    assert any(line.startswith("last delivery (UTC)") and "2025-06-01 12:00:00" in line for line in lines(filled("stats")))

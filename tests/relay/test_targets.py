@@ -175,7 +175,7 @@ def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(st
             (dead,) = json.loads(run(running, "targets", "dead", "--json"))["items"]
             assert (dead["target"], dead["tracker_id"], dead["move"], dead["attempts"]) == ("shop", "t", 1, 13)
             assert "shop answered 500." in run(running, "targets", "dead", "--target", "shop")
-            assert "no dead changes found" in run(running, "targets", "dead", "--target", "other")
+            assert "No failed changes found." in run(running, "targets", "dead", "--target", "other")
             wait_until(lambda: 2 in shop.moves("t"), "the next one goes on")
             assert told(running)["dead"] == 1
             released.append(True)

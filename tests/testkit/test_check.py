@@ -270,7 +270,7 @@ def test_ctrl_c_does_not_wait_for_calls_that_are_under_way_at_once() -> None:
 def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:
     port = free_port()
     done = check(f"http://127.0.0.1:{port}/told?secret=in-the-url")
-    assert done == (1, "", f"receiver: Nobody answers at http://127.0.0.1:{port}/told: nobody listens there.\n")
+    assert done == (1, "", f"receiver: No receiver answers at http://127.0.0.1:{port}/told: nobody listens there.\n")
     assert "its name leads nowhere" in check(f"http://{'a' * 70}/").err
 
 

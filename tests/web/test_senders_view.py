@@ -110,7 +110,7 @@ def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running
         "version-2": ("Out for delivery", False, "revised"),
     }
     shown = run(running, "trackers", "show", "corrected")
-    assert "superseded, from message version-1" in shown
+    assert "superseded (message version-1)" in shown
     assert "applied (revised)" in shown
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
