@@ -166,7 +166,7 @@ def test_doctor_posts_nothing_that_would_be_recorded(service: StartService, sqli
     elif changed == "RECEIVER_SHIP24_TOKENS":
         assert verdict == "fail"
         assert "RECEIVER_SHIP24_TOKENS" in text
-        assert "Restart it" in text
+        assert "restart it" in text
     else:
         assert verdict == "ok"
     assert watched.scalar("SELECT count(*) FROM deliveries") == 0
