@@ -1,4 +1,4 @@
-"""The running service: forks the relay's process and the writing one, serves until told to stop."""
+"""The service: it forks the relay process and the writing process, and serves until it is asked to stop."""
 
 import resource
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ _log = structlog.get_logger()
 
 
 def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds: float = STOP_SECONDS) -> int:
-    """Serve. Returns the exit code: 0 after a signal, 1 if the writing process was lost or had to be killed.
+    """Serve, and return the exit code: 0 after a signal, 1 if the writing process was lost or had to be killed.
 
-    Raises WriterTaken, SchemaOutdated, StorageUnavailable or ConfigurationError before anything is served. A signal stops the
-    listening, then every call under way is answered, then the writing process ends and with it the last connection to the
-    database. All that takes `stop_seconds` at most; a second signal ends it at once.
+    Raises WriterTaken, SchemaOutdated, StorageUnavailable or ConfigurationError before it serves. After a signal it stops
+    listening, answers every delivery under way, and ends the writing process and with it the last connection to the database.
+    That takes `stop_seconds` at most; a second signal ends everything at once.
     """
     allow_connections()
     stopping = Stopping(stop_seconds)
@@ -43,7 +43,7 @@ def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds
     relay: FirstRelay | None = None
     try:
         with stopping.interrupting():
-            relay = start_relay(settings) if has_targets(settings) else None  # first: what comes next is not for it
+            relay = start_relay(settings) if has_targets(settings) else None  # first, so that it inherits no connection
             database.take()
             version.check(database)
         return _serve(settings, database, relay, stopping, extra_routes)
@@ -59,7 +59,7 @@ def _serve(
     settings: Settings, database: Database, relay: FirstRelay | None, stopping: Stopping, extra_routes: Sequence[BaseRoute]
 ) -> int:
     subscriptions = tuple(known.subscription for known in relay.targets) if relay is not None else ()
-    database.close_readers()  # nothing that is open may cross the fork
+    database.close_readers()  # no open connection may cross the fork
     read = partial(intake.take_unread, settings.sources(), settings.max_body_bytes)
     others = () if relay is None else (relay.socket, relay.forker.control)
     writer, channel = process.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
@@ -87,7 +87,7 @@ def _serve(
 
 
 def _has_ended(process: BaseProcess, seconds: float) -> bool:
-    """Wait for the writing process, and kill it if it hangs: what it has not committed was not answered 2xx."""
+    """Wait for the writing process, and kill it if it hangs: nothing uncommitted was answered 2xx."""
     process.join(seconds)
     if process.exitcode is not None:
         return True
@@ -98,7 +98,7 @@ def _has_ended(process: BaseProcess, seconds: float) -> bool:
 
 
 def allow_connections() -> None:
-    """Let this process open as many files as it may: a connection is one, and many systems begin with 1,024."""
+    """Raise the limit of open files to the most allowed: each connection is one, and many systems begin with 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a system may name a limit and not grant it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

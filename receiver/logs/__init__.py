@@ -1,1 +1,1 @@
-"""Log lines: how they are made, limited and written."""
+"""Log lines: formatting, limits and output."""

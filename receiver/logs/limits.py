@@ -1,23 +1,23 @@
-"""How many lines of one kind are logged: a flood of them cannot fill the disk, and what is left out is counted."""
+"""Limits for log lines of one kind, so that a flood cannot fill the disk. Suppressed lines are counted."""
 
 from collections.abc import Callable
 from logging import LogRecord
 
-_LINES = (50, 1.0)  # at once, then a second
+_LINES = (50, 1.0)  # at once, then per second
 _TRACEBACKS = (5, 0.1)
-_MAX_KINDS = 256  # kinds are our event names; of what libraries make up, the rest shares one
+_MAX_KINDS = 256  # our event names; libraries may log any text, and texts beyond this number share one kind
 _OTHERS = "others"
 
 
 class LineLimits:
-    """A filter for a log handler: one bucket of lines for each event name, one for each event with a traceback."""
+    """A log filter with one token bucket for each event name, and another for its lines with a traceback."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
 
     def filter(self, record: LogRecord) -> bool:
-        """Tell whether a record is logged; one that is says how many before it were not (`suppressed`)."""
+        """Tell whether to log a record. Add to it the number of lines suppressed before it (`suppressed`)."""
         pairs = record.msg if isinstance(record.msg, dict) else None
         event = str(pairs.get("event") if pairs is not None else record.msg).partition("\n")[0]
         has_traceback = bool(record.exc_info) or (pairs is not None and "exception" in pairs)
@@ -32,13 +32,13 @@ class LineLimits:
         return True
 
     def take_suppressed(self) -> dict[str, int]:
-        """Return how many lines of each event were left out and are not reported yet."""
-        left_out: dict[str, int] = {}
+        """Return the number of suppressed lines by event that are not reported yet."""
+        counts: dict[str, int] = {}
         for bucket in list(self._buckets.values()):
             if bucket.suppressed:
-                left_out[bucket.event] = left_out.get(bucket.event, 0) + bucket.suppressed
+                counts[bucket.event] = counts.get(bucket.event, 0) + bucket.suppressed
                 bucket.suppressed = 0
-        return left_out
+        return counts
 
     def _find(self, event: str, *, has_traceback: bool) -> "_Bucket":
         if event not in self._buckets and len(self._buckets) >= _MAX_KINDS:
@@ -48,7 +48,7 @@ class LineLimits:
 
 
 class _Bucket:
-    """Lines of one kind: `burst` of them, and one more each time it has filled again."""
+    """A token bucket for lines: `burst` at once, then `per_second`."""
 
     def __init__(self, event: str, burst: int, per_second: float, now: float) -> None:
         self.event = event

@@ -1,4 +1,4 @@
-"""Lines on their way to standard error: written by a thread, from a bounded queue, so that nobody waits for who reads them."""
+"""Output of lines to standard error by a thread, from a bounded queue, so that a slow reader holds up nothing."""
 
 import io
 import os
@@ -10,18 +10,18 @@ from time import monotonic
 
 _MAX_BYTES = 1 << 20
 _MAX_LINE_BYTES = 64 << 10
-_REPORT_SECONDS = 5.0  # after which what was left out is reported although nothing else is logged
+_REPORT_SECONDS = 5.0  # between two reports of lines that were dropped or suppressed
 
 
 class LineWriter:
-    """A bounded queue of lines, and the thread that writes them to a descriptor. `dropped` counts those that were not written.
+    """A bounded queue of lines, and the thread that writes them to a descriptor.
 
-    Lines that do not fit are dropped and counted, and so are those that cannot be written (closed pipe, full disk). A fork begins
-    with an empty queue and a thread of its own.
+    `dropped` counts lines that did not fit, or could not be written (closed pipe, full disk). A forked process begins with an
+    empty queue and its own thread.
     """
 
     def __init__(self, descriptor: int, report: Callable[[], None]) -> None:
-        """`report` is called by the thread every few seconds, when there is room; it may put lines."""
+        """The thread calls `report` every few seconds, when there is room; `report` may put lines."""
         self._descriptor = descriptor
         self._report = report
         self._begin()
@@ -36,7 +36,7 @@ class LineWriter:
         self._thread: Thread | None = None
 
     def put(self, line: bytes) -> None:
-        """Take a line that ends with a line feed; never wait for it to be written."""
+        """Queue a line that ends with a line feed. Never waits."""
         line = line if len(line) <= _MAX_LINE_BYTES else line[: _MAX_LINE_BYTES - 4] + b"...\n"
         with self._changed:
             if self._waiting_bytes + len(line) > _MAX_BYTES or not self._start():
@@ -47,23 +47,23 @@ class LineWriter:
             self._changed.notify_all()
 
     def take_dropped(self) -> int:
-        """Return how many lines were dropped since this was asked last."""
+        """Return the number of lines dropped since the last call of this method."""
         with self._changed:
             new, self._reported = self.dropped - self._reported, self.dropped
         return new
 
     def drain(self, seconds: float) -> None:
-        """Wait until all is written, at most for so long."""
+        """Wait until all lines are written, for at most so long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._lines, seconds)
 
     def _start(self) -> bool:
-        """Start the thread with the first line; return whether there is one."""
+        """Start the thread, if it does not run; return whether it runs."""
         if self._thread is None:
             thread = Thread(target=self._run, name="log", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter ends, or the system has no thread left
+            except RuntimeError:  # the interpreter ends, or the system has no more threads
                 return False
             self._thread = thread
         return True
@@ -88,12 +88,12 @@ class LineWriter:
             self._changed.notify_all()
 
     def _write(self, line: bytes) -> bool:
-        """Write a line, however long that takes; return whether it could be written."""
+        """Write a line, however long that takes; return whether it is written."""
         left = memoryview(line)
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # another process with this file has made it non-blocking
+            except BlockingIOError:  # another process that shares the file has made it non-blocking
                 select.select([], [self._descriptor], [])
             except OSError:
                 return False
@@ -101,7 +101,7 @@ class LineWriter:
 
 
 class QueuedStderr(io.TextIOBase):
-    """Stands for `sys.stderr`: what is printed there, tracebacks too, goes the way of the log."""
+    """A replacement for `sys.stderr`: printed text, tracebacks too, goes through the queue of the log."""
 
     def __init__(self, lines: LineWriter, encoding: str, *, is_terminal: bool) -> None:
         self._lines = lines
@@ -111,30 +111,30 @@ class QueuedStderr(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # read-only here
-        """The encoding of the real one."""
+        """The encoding of the original."""
         return self._encoding
 
     def writable(self) -> bool:
-        """Tell that it can be written to."""
+        """Return True."""
         return True
 
     def isatty(self) -> bool:
-        """Tell whether a person looks at it."""
+        """Tell whether the original is a terminal."""
         return self._is_terminal
 
     def fileno(self) -> int:
-        """Return the descriptor, for what writes to it directly."""
+        """Return the descriptor, for code that writes to it directly."""
         return 2
 
     def write(self, text: str) -> int:
-        """Take text; whole lines are passed on."""
+        """Take text; queue the complete lines."""
         *lines, self._begun = (self._begun + text).split("\n")
         if lines:
             self._put("\n".join(lines))
         return len(text)
 
     def flush(self) -> None:
-        """Pass on a line that has not ended; wait for nobody."""
+        """Queue an incomplete line. Does not wait until it is written."""
         begun, self._begun = self._begun, ""
         if begun:
             self._put(begun)
@@ -144,7 +144,7 @@ class QueuedStderr(io.TextIOBase):
 
 
 def encode_line(text: str, encoding: str) -> bytes:
-    """Return a line in an encoding, whatever characters it has and whatever encoding that is."""
+    """Encode a line. What the encoding cannot express is escaped; an unknown encoding means UTF-8."""
     try:
         return (text + "\n").encode(encoding, "backslashreplace")
     except LookupError:

@@ -1,4 +1,4 @@
-"""Logs: one line an event, a fixed name plus pairs; never a body or a secret. Who logs never waits for who reads."""
+"""The set-up of logs: one line an event, a fixed name plus pairs; never a body or a secret. Logging never waits for a reader."""
 
 import atexit
 import logging
@@ -13,21 +13,21 @@ from receiver.logs.limits import LineLimits
 from receiver.logs.lines import LineWriter, QueuedStderr, encode_line
 
 _STDERR = 2
-_LAST_SECONDS = 2.0  # which a process that ends waits for its last lines
+_LAST_SECONDS = 2.0  # that an ending process waits for its last lines
 
 _log = structlog.get_logger()
 
 
 def configure(log_format: Literal["json", "console"], secrets: Iterable[str]) -> None:
-    """Send everything, the libraries' lines too, to standard error in one format, with known secrets struck out.
+    """Send all log lines, those of libraries too, to standard error in one format, without known secrets.
 
-    What else is printed there, such as the traceback of a crash, goes through the same queue. Call it once, in a process that
-    serves; its forks log too, each through a queue of its own.
+    Other output there, such as the traceback of a crash, goes through the same queue. Call this once, in a process that serves;
+    each process forked from it has its own queue.
     """
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     limits = LineLimits(monotonic)
-    lines = LineWriter(_STDERR, lambda: _report_left_out(lines, limits))
+    lines = LineWriter(_STDERR, lambda: _report_missing(lines, limits))
     sys.stderr = QueuedStderr(lines, encoding, is_terminal=is_terminal)
     atexit.register(drain)
     handler = _QueueHandler(lines, encoding)
@@ -37,13 +37,13 @@ def configure(log_format: Literal["json", "console"], secrets: Iterable[str]) ->
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     for library in ("alembic", "uvicorn"):
-        logging.getLogger(library).setLevel(logging.WARNING)  # what they do, we say in our own events
+        logging.getLogger(library).setLevel(logging.WARNING)  # our own events report the same
     for library in ("urllib3", "nats"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # they quote whole URLs, and what servers say
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # they quote whole URLs, and texts of servers
 
 
 def _configure_structlog(log_format: str, secrets: Iterable[str], *, colors: bool) -> logging.Formatter:
-    """Have our own events logged as the libraries' are; return what formats both."""
+    """Send our own events through the logging module; return the formatter for them and for lines of libraries."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
@@ -67,7 +67,7 @@ def _configure_structlog(log_format: str, secrets: Iterable[str], *, colors: boo
 
 
 def drain() -> None:
-    """Wait a moment for the last lines of this process. What ends without Python's own ending (`os._exit`) calls it."""
+    """Wait a moment for the last lines of this process. Call this before `os._exit`, which runs no exit handlers."""
     sys.stderr.flush()
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _QueueHandler):
@@ -75,12 +75,12 @@ def drain() -> None:
 
 
 def count_dropped() -> int:
-    """Return how many lines this process has dropped: nobody read them, or they could not be written."""
+    """Return the number of lines that this process has dropped: nobody read them, or they could not be written."""
     return sum(handler.lines.dropped for handler in logging.getLogger().handlers if isinstance(handler, _QueueHandler))
 
 
 class _QueueHandler(logging.Handler):
-    """Formats a record and leaves the line to the thread that writes."""
+    """Formats a record and queues the line."""
 
     def __init__(self, lines: LineWriter, encoding: str) -> None:
         super().__init__()
@@ -88,15 +88,15 @@ class _QueueHandler(logging.Handler):
         self._encoding = encoding
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on; one that cannot be formatted is reported in its place."""
+        """Queue a record. If it cannot be formatted, report that instead."""
         try:
             self.lines.put(encode_line(self.format(record), self._encoding))
         except Exception:
             self.handleError(record)
 
 
-def _report_left_out(lines: LineWriter, limits: LineLimits) -> None:
-    """Log how many lines were dropped because nobody read, and how many of an event because there were too many."""
+def _report_missing(lines: LineWriter, limits: LineLimits) -> None:
+    """Log the number of dropped lines, and the number of suppressed lines of each event."""
     dropped = lines.take_dropped()
     if dropped:
         _log.warning("log_lines_dropped", lines=dropped)
@@ -105,22 +105,22 @@ def _report_left_out(lines: LineWriter, limits: LineLimits) -> None:
 
 
 def warn_of_ignored(variables: list[str]) -> None:
-    """Log the variables that are no settings although they look like some, if there are any."""
+    """Log the environment variables that look like settings and are none, if there are any."""
     if variables:
         cause = "Kubernetes or Docker makes them for a service named receiver."
         structlog.get_logger().warning("variables_ignored", names=", ".join(variables), cause=cause)
 
 
 class _Redactor:
-    """Replaces every known secret in a line: the last net, for what a library may quote."""
+    """Replaces every known secret in a line, in case a library quotes one."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secret for secret in secrets if secret)
 
     def __call__(self, _logger: object, _method: str, pairs: dict[str, Any]) -> dict[str, Any]:
-        return {name: self._strike(value) if isinstance(value, str) else value for name, value in pairs.items()}
+        return {name: self._redact(value) if isinstance(value, str) else value for name, value in pairs.items()}
 
-    def _strike(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return text

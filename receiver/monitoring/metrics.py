@@ -89,7 +89,7 @@ class Metrics(Collector):
         """Give what was counted, and what is known; the registry asks."""
         counters = self._counters
         yield _gauge("receiver_info", "Which version this is", {(__version__,): 1}, "version")
-        yield _counter("receiver_calls", "Calls by our answer", counters.calls, "source", "status")
+        yield _counter("receiver_calls", "Calls by our answer", counters.deliveries, "source", "status")
         yield _counter("receiver_refused", "Calls that were not let in, or not understood", counters.refused, "source", "code")
         yield _counter("receiver_ops_refused", "Requests with a wrong ops token", counters.ops_refused, "area", "code")
         yield _counter("receiver_messages", "Messages by verdict", counters.messages, "source", "outcome")

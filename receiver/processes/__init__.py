@@ -1,1 +1,1 @@
-"""What each process of the service needs: signals, a bounded stop, background work that goes on."""
+"""The needs of every process: signals, a stop in bounded time, repeated background work."""

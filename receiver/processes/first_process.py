@@ -1,7 +1,7 @@
-"""Being process 1 of a container: reap what others leave behind, pass signals on, end with the command.
+"""The duties of process 1 in a container: reap orphans, pass signals on, end with the command.
 
-The kernel shows process 1 no signal that it has no handler for, and makes it the parent of every orphan. So where we are process
-1 the command runs in a child, from its first moment on. This module imports nothing that takes time.
+The kernel gives process 1 only signals that it has a handler for, and makes it the parent of every orphan. So if this is process
+1, the command runs in a child from the start. This module imports nothing that takes time.
 """
 
 import os
@@ -12,7 +12,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def leave_first_place() -> None:
-    """Return at once in any process but the first one; there, return in a child, and end when that has ended."""
+    """Return at once, unless this is process 1. There, return in a child, and end process 1 when the child has ended."""
     if os.getpid() != 1:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
@@ -32,7 +32,7 @@ def leave_first_place() -> None:
 
 
 def _reap_until(child: int) -> int:
-    """Take the exit codes of all who end; return that of the child, as a shell names it. Whoever is left ends with us."""
+    """Reap all processes that end, until the child does; return its exit code as a shell does. The kernel ends those left."""
     while True:
         process_id, status = os.wait()
         if process_id == child:

@@ -1,4 +1,4 @@
-"""Background work that goes on, whatever happens to one step of it."""
+"""Repeated background work that survives a failed step."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,10 +16,10 @@ _log = structlog.get_logger()
 async def repeat(
     failure: str, step: Callable[[], Awaitable[float]], *, first_seconds: float = 0.0, again_seconds: float = 30.0
 ) -> None:
-    """Run `step` until this task is cancelled. A step returns for how many seconds to wait for the next one.
+    """Run `step` until this task is cancelled. A step returns the seconds to wait before the next one.
 
-    After a step that raises the next one comes after `again_seconds`. Each cause is logged once under the name `failure`, until
-    a step does not raise.
+    After a step that raises, the next one comes after `again_seconds`. Each cause is logged once, as the event `failure`, until a
+    step succeeds.
     """
     seconds = first_seconds
     outage = Outage()
@@ -30,7 +30,7 @@ async def repeat(
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            _report(failure, error, outage)  # something inside the step was cancelled, not this task
+            _report(failure, error, outage)  # cancelled inside the step; this task was not
             seconds = again_seconds
         except Exception as error:
             _report(failure, error, outage)
@@ -46,7 +46,7 @@ def _is_cancelled() -> bool:
 
 
 def _report(failure: str, error: BaseException, outage: Outage) -> None:
-    with suppress(Exception):  # a log that cannot be written is no reason to end either
+    with suppress(Exception):  # a failing log must not end the work
         known = isinstance(error, ReceiverError)
         cause = error.message if isinstance(error, ReceiverError) else name_error(error)
         if outage.begin(cause):

@@ -1,4 +1,4 @@
-"""Stopping in bounded time: the first SIGTERM or SIGINT asks for it, a second one ends everything at once."""
+"""A stop in bounded time: the first SIGTERM or SIGINT begins it, a second one ends everything at once."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import structlog
 from receiver.logs import setup
 
 STOP_SECONDS = 30.0
-"""After the first signal nothing of ours is left, whatever hangs."""
+"""From the first signal to the end of all our processes, whatever hangs."""
 
 _FORCED_SHARE = 0.9
 
@@ -21,11 +21,11 @@ _log = structlog.get_logger()
 
 
 class StopAsked(BaseException):
-    """A signal came while nothing was served yet: whatever is waited for, stop."""
+    """A signal that came before the service was up."""
 
 
 class Stopping:
-    """Knows whether the service was asked to stop, and how much of the time for it is left."""
+    """Whether the service was asked to stop, and the time that is left for it."""
 
     def __init__(self, seconds: float = STOP_SECONDS) -> None:
         self._seconds = seconds
@@ -35,31 +35,31 @@ class Stopping:
         self._on_forced: list[Callable[[], None]] = []
 
     def listen(self) -> None:
-        """Take the signals, in the main thread."""
+        """Handle the signals. Call this in the main thread."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def is_asked(self) -> bool:
-        """Tell whether it is time to stop."""
+        """Tell whether the service was asked to stop."""
         return self._asked_at is not None
 
     def left(self, share: float) -> float:
-        """Return the seconds until this share of the time is over; all of it while nobody has asked."""
+        """Return the seconds until this share of the time is over; before the request to stop, the whole share."""
         begun = monotonic() if self._asked_at is None else self._asked_at
         return max(0.1, begun + share * self._seconds - monotonic())
 
     def when_asked(self, call: Callable[[], None]) -> None:
-        """Have something called when it is time to stop; at once if it is. It may run inside a signal handler."""
+        """Call a function when the service is asked to stop, or at once if it was. It may run inside a signal handler."""
         self._on_asked.append(call)
         if self.is_asked():
             call()
 
     def when_forced(self, call: Callable[[], None]) -> None:
-        """Have something called before this process ends without waiting for anything."""
+        """Call a function just before this process ends without waiting."""
         self._on_forced.append(call)
 
     def ask(self) -> None:
-        """Begin to stop: from now on the time counts."""
+        """Begin the stop: the time runs from now on."""
         if self._asked_at is not None:
             return
         self._asked_at = monotonic()
@@ -69,7 +69,7 @@ class Stopping:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let a signal end what the block waits for. Raises StopAsked."""
+        """Let a signal interrupt the block. Raises StopAsked."""
         self._interrupts = True
         try:
             if self.is_asked():

@@ -1,4 +1,4 @@
-"""The one writing connection, and what happens when a transaction on it fails."""
+"""Transactions on the one connection that writes, with what follows when one fails."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,11 +16,11 @@ from receiver.storage.version import VersionCheck
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
-_LONG_LOG_BYTES = 64 << 20  # SQLite begins to empty it at 16 MiB; a large batch adds 30
+_LONG_WAL_BYTES = 64 << 20  # SQLite begins to empty the WAL at 16 MiB; a large batch adds 30
 
 
 class Transactions:
-    """Runs work in transactions on one connection, which it opens when needed and drops after a fault. For one thread."""
+    """Runs transactions on one connection, which it opens when needed and drops after a fault. For one thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,11 +32,11 @@ class Transactions:
         self._committing = False
 
     def run(self, work: Callable[[Connection], _T]) -> _T:
-        """Run `work` in a transaction and commit it; when this returns, it is on disk.
+        """Run `work` in a transaction and commit it; when this returns, the result is on disk.
 
-        `work` runs again if another process was first with a key, and once more, on a new connection, after a fault of the
-        database; but not after a commit that failed, which may have been done. Raises StorageUnavailable if the database is
-        at fault, and whatever `work` raises for another cause; in both cases nothing of it is kept.
+        `work` runs again if another process was first with a key. It runs once more, on a new connection, after a fault of the
+        database, unless the commit failed: that may have been done. Raises StorageUnavailable if the database is at fault, and
+        any other error of `work`; in both cases nothing is stored.
         """
         repeated = False
         for _ in range(_MAX_ATTEMPTS):
@@ -63,16 +63,16 @@ class Transactions:
             result = work(connection)
             take_warning(connection)
             self._committing = True
-        # All that a server says when somebody has it no longer wait for its standby: after a failover this may not be there
+        # PostgreSQL only warns if its wait for the standby was cancelled: after a failover the commit may be missing
         if warning := take_warning(connection):
             raise StorageUnavailable(f"{self._database}: {warning}")
-        self._check_files()  # a commit into a file that has no name is kept by nobody
+        self._check_files()  # a commit into a deleted file is lost
         if self._files is not None:
             self._files.mark_wal(connection)
         return result
 
     def _ready(self) -> Connection:
-        """Return the connection to the file to which the path leads now."""
+        """Return the connection to the file that is at the path now."""
         if self._files is not None and self._files.is_replaced():
             self._abandoned.append(self._take_connection())
         if self._connection is None:
@@ -84,7 +84,7 @@ class Transactions:
     def _open(self) -> None:
         self._database.take_again()
         connection = self._connection = self._database.connect_writer(journal_in_memory=True)
-        self._secure_log(connection)
+        self._secure_wal(connection)
         self._files = self._database.open_files()
 
     def _check_files(self) -> None:
@@ -92,9 +92,9 @@ class Transactions:
             self._files.check()
 
     def _drop(self, error: Exception) -> None:
-        """Drop the connection after a fault, unless it alone leads to what is committed.
+        """Drop the connection after a fault, unless committed rows can be reached through it alone.
 
-        A database file that is not at its path may be put back. What a removed write-ahead log holds is put into the file first,
+        A database file that is not at its path may be put back. The content of a removed WAL is checkpointed into the file first,
         for which old readers may have to end.
         """
         if isinstance(error, DatabaseFileLost):
@@ -107,11 +107,11 @@ class Transactions:
         connection, self._connection, self._files = self._connection, None, None
         return connection
 
-    def _secure_log(self, connection: Connection) -> None:
-        """Write what the log holds a second time, into the file, before anything is said about it.
+    def _secure_wal(self, connection: Connection) -> None:
+        """Checkpoint the WAL into the file before anything is answered from it.
 
-        After a sync that failed, what was written before it may be gone and yet be seen, and the next sync finds nothing wrong: a
-        message that came with it would be answered as a duplicate, and be on no disk.
+        After a sync that failed, earlier writes may be lost and yet be visible, and the next sync reports no error. A redelivered
+        message would then be answered as a duplicate, and be on no disk.
         """
         if checkpoint_passive(connection):
             self._lost_sync = False
@@ -119,20 +119,20 @@ class Transactions:
             raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
 
     def checkpoint(self, patience_ms: int = 0) -> bool:
-        """Put what a file's log holds into the file and empty it; return whether that is done: a reader may be in the way."""
+        """Checkpoint the WAL of a file and empty it; return whether that is done: a reader may be in the way."""
         self.run(lambda _: None)  # opens the connection, if there is none
         return self._connection is not None and checkpoint(self._connection, patience_ms)
 
-    def log_is_long(self) -> bool:
-        """Tell whether a file's log is longer than it gets where there are moments at which nobody reads."""
-        return self._database.wal_bytes() > _LONG_LOG_BYTES
+    def has_long_wal(self) -> bool:
+        """Tell whether the WAL of a file is longer than it gets if there are moments without readers."""
+        return self._database.wal_bytes() > _LONG_WAL_BYTES
 
     def has_changes(self) -> bool:
-        """Tell whether changes were committed that relays elsewhere were not told of. Beside the one writer there are none."""
+        """Tell whether changes were committed that relays of other processes do not know. With one writer there are none."""
         return not self._database.has_one_writer and self._connection is not None and has_noted(self._connection)
 
     def wake_relays(self) -> None:
-        """Tell relays elsewhere of changes that were committed. Where that fails, they find them when they look next."""
+        """Notify relays of other processes about committed changes. If that fails, they find the changes at their next poll."""
         if self._connection is None or not self.has_changes():
             return
         try:
@@ -142,14 +142,14 @@ class Transactions:
                 self._close()
 
     def close(self) -> None:
-        """Tell relays of what is new, and drop the connection; the next transaction opens another one."""
+        """Notify relays about new changes, and drop the connection; the next transaction opens another one."""
         self.wake_relays()
         self._close()
 
     def _close(self) -> None:
         """Drop the connection.
 
-        One whose file is no longer at its path is never closed: SQLite would remove the write-ahead log of the file that is.
+        One whose file is no longer at its path is never closed: SQLite would remove the WAL of the file that is there now.
         """
         is_lost = self._files is not None and self._files.is_database_lost()
         connection = self._take_connection()

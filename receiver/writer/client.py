@@ -1,4 +1,4 @@
-"""Between the event loop and the writing process: hands deliveries over and waits for their answers."""
+"""The client of the writing process: it sends deliveries and commands from the event loop, and waits for the replies."""
 
 import asyncio
 import math
@@ -23,9 +23,9 @@ from receiver.writer.executor import R, WriterCommand
 from receiver.writer.wire import Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 _COUNT_SECONDS = 5.0
-_MAX_UNDER_WAY_BYTES = 4 * 2**20  # to the writing process: two of its batches; what is read takes many times its bytes
+_MAX_UNDER_WAY_BYTES = 4 * 2**20  # sent, not yet received: two batches; a delivery that was read takes many times its bytes
 
-_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: some five milliseconds
+_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: a few milliseconds
 
 _Read = Callable[[], Submission | UnreadDelivery]
 
@@ -33,7 +33,10 @@ _log = structlog.get_logger()
 
 
 class WriterClient(asyncio.Protocol):
-    """Where calls wait for their commit, for a bounded time, and in a bounded number."""
+    """Sends deliveries and commands to the writing process. At most `max_waiting` deliveries wait, each for `timeout_seconds`.
+
+    `on_lost` is called if the writing process is lost.
+    """
 
     def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], counters: Counters) -> None:
         self._max_waiting = max_waiting
@@ -43,10 +46,10 @@ class WriterClient(asyncio.Protocol):
         self._bucket = TokenBucket()
         self._unpacker = Unpacker()
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._commands: dict[int, asyncio.Future[Any]] = {}
         self._late: dict[int, str] = {}
-        self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in the order in which they came
+        self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in order of arrival
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
@@ -57,16 +60,16 @@ class WriterClient(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     async def open(self, channel: socket.socket) -> None:
-        """Begin to work, on the running loop, with the writing process at the other end of a socket."""
+        """Connect to the writing process at the other end of a socket, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._transport, _ = await self._loop.create_connection(lambda: self, sock=channel)
 
     async def run(self) -> None:
-        """Write down every few seconds how many calls were only counted."""
+        """Send the counts of deliveries that are not recorded one by one, every few seconds."""
         await repeat("counts_not_written", self._count, first_seconds=_COUNT_SECONDS, again_seconds=_COUNT_SECONDS)
 
     async def close(self, seconds: float = math.inf) -> None:
-        """Wait for what is under way, for at most so long, then let the writing process end."""
+        """Wait for everything under way, for at most so long, then let the writing process end."""
         self._write_counts()
         self._closing = True
         if under_way := [*self._waiting.values(), *self._commands.values()]:
@@ -74,34 +77,34 @@ class WriterClient(asyncio.Protocol):
         self._transport.close()
 
     def health(self) -> dict[str, bool]:
-        """Return what `/readyz` asks: the writer lives, its last transaction went well, none is late; there is room to wait."""
+        """Return two checks of `/readyz`. `writer`: it lives, its database works, no answer is late. `queue`: there is room."""
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy and not self._late, "queue": self._has_room()}
 
     def watch_changes(self, tell: Callable[[], None]) -> None:
-        """Call `tell` after every commit in which a tracker moved."""
+        """Call `tell` after every commit with a change."""
         self._tell_change = tell
 
     def tell_change(self) -> None:
-        """Say that an order moved a tracker."""
+        """Announce a change that a command has made."""
         self._tell_change()
 
     def waiting(self) -> int:
-        """Return how many calls and orders wait for the writing process."""
+        """Return the number of deliveries and commands that wait for the writing process."""
         return len(self._waiting) + len(self._commands)
 
     async def keep(self, delivery: Delivery, read: _Read) -> Answer:
-        """Return the answer to a call once it is kept; 503 if that is not possible now.
+        """Store a delivery and return its answer; 503 if it cannot be stored now.
 
-        `read` is called when its turn comes; what it leaves unread is read by the writing process.
+        `read` is called when its turn comes; an Unread is read by the writing process.
         """
         answer = await self._hand_over(delivery, read)
-        self._counters.calls[delivery.source, answer.status] += 1
+        self._counters.deliveries[delivery.source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
-        """Return the answer to a call that was not let in, and record it as far as the allowance goes; beyond, it is counted."""
-        self._counters.calls[delivery.source, error.status] += 1
+        """Return the answer to a refused delivery. It is recorded while the rate limit allows that, and counted beyond."""
+        self._counters.deliveries[delivery.source, error.status] += 1
         self._counters.refused[delivery.source, error.code] += 1
         if self._bucket.take(self._loop.time()):
             await self._hand_over(delivery, partial(Submission, delivery, error=error))
@@ -110,7 +113,7 @@ class WriterClient(asyncio.Protocol):
         return answers.for_error(error, delivery.id)
 
     async def _hand_over(self, delivery: Delivery, read: _Read) -> Answer:
-        """Let a call wait for its turn and its commit; return the answer. Raises what `read` raises."""
+        """Wait until a delivery is read and committed, and return its answer. Raises what `read` raises."""
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._has_room() and not self._transport.is_closing():
@@ -119,11 +122,11 @@ class WriterClient(asyncio.Protocol):
             self._advance()
         else:
             self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
-            future.set_result(answers.for_error(Busy("Too many calls wait to be stored. Send it again later."), delivery.id))
+            future.set_result(answers.for_error(Busy("Too many deliveries wait to be stored. Send it again later."), delivery.id))
         timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
         try:
             return await future
-        finally:  # however it ended: a call that nobody waits for any more cannot be late
+        finally:  # in any case: a delivery that nobody waits for cannot be late
             timer.cancel()
 
     async def do(self, command: WriterCommand[R]) -> R:
@@ -135,8 +138,6 @@ class WriterClient(asyncio.Protocol):
             result: R = await asyncio.wait_for(future, self._timeout_seconds)
         except TimeoutError:
             raise self._too_late() from None
-        if isinstance(result, Answer):  # the writing process was lost
-            raise StorageUnavailable("The service restarts. Try again.")
         if isinstance(result, ReceiverError):
             raise result
         return result
@@ -147,19 +148,21 @@ class WriterClient(asyncio.Protocol):
         self._send(number, self._loop.create_future(), Execute(number, command))
 
     def data_received(self, data: bytes) -> None:
-        """Hand the replies of a batch to those who wait for them."""
+        """Receive replies, and hand them to those that wait for them."""
         for message in self._unpacker.feed(data):
             if isinstance(message, Result):
-                self._settle(message.number, message.value)
+                _settle(self._commands, message.number, message.value)
             else:
                 self._take_replies(message)
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Answer 503 to all who wait if the writing process is gone; the service ends and its supervisor starts it again."""
+        """Answer 503 to all that wait; if the writing process is lost, the service ends, and its supervisor starts it again."""
         self._unread.clear()
-        for number in (*self._waiting, *self._commands):
-            self._settle(number, _say_lost())
+        for number in list(self._waiting):
+            _settle(self._waiting, number, _answer_lost())
+        for number in list(self._commands):
+            _settle(self._commands, number, _command_lost())
         if not self._closing:
             _log.error("writer_lost")
             self._on_lost()
@@ -173,9 +176,9 @@ class WriterClient(asyncio.Protocol):
         return len(self._waiting) + len(self._late) < self._max_waiting
 
     def _advance(self) -> None:
-        """Read calls and send them as long as little is under way to the writing process; the others wait as bytes.
+        """Read deliveries and send them while little is under way to the writing process; the others wait as bytes.
 
-        No turn of the loop reads many: `_flush` goes on in the next one.
+        One turn of the loop reads few; `_flush` continues in the next one.
         """
         while self._unread and self._may_read():
             number = next(iter(self._unread))
@@ -183,7 +186,7 @@ class WriterClient(asyncio.Protocol):
             try:
                 found = read()
                 self._put(Keep(number, found) if isinstance(found, Submission) else Read(number, found))
-            except Exception as error:  # of that call, not of the one whose turn has led here
+            except Exception as error:  # of that delivery, not of the one that this turn of the loop serves
                 self._fail(number, error)
 
     def _may_read(self) -> bool:
@@ -196,8 +199,8 @@ class WriterClient(asyncio.Protocol):
             future.set_exception(error)
 
     def _send(self, number: int, future: asyncio.Future[Any], message: Execute) -> None:
-        if self._transport.is_closing():  # nobody would ever reply
-            future.set_result(_say_lost())
+        if self._transport.is_closing():  # there will be no reply
+            future.set_result(_command_lost())
             return
         self._commands[number] = future
         self._put(message)
@@ -210,9 +213,9 @@ class WriterClient(asyncio.Protocol):
         self._outgoing_bytes += sum(map(len, pieces))
 
     def _flush(self) -> None:
-        """Send what this turn of the loop has collected in one piece: the other end makes one batch of it.
+        """Send the messages of this turn of the loop together, so that the other end makes one batch of them.
 
-        Large bodies are not copied for it.
+        Large bodies are not copied.
         """
         if self._outgoing_bytes > _MAX_TURN_BYTES:
             self._transport.writelines(self._outgoing)
@@ -230,31 +233,25 @@ class WriterClient(asyncio.Protocol):
             if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
                 self._tell_change()
         for number, answer in message.answers:
-            if not self._settle(number, answer):
+            if not _settle(self._waiting, number, answer):
                 self._correct(number, answer)
-
-    def _settle(self, number: int, reply: Any) -> bool:
-        future = self._waiting.pop(number, None) or self._commands.pop(number, None)
-        if future is not None and not future.done():
-            future.set_result(reply)
-        return future is not None
 
     def _give_up(self, number: int, delivery_id: str) -> None:
         self._late[number] = delivery_id
-        if number in self._unread:  # what goes on record has no body: its memory is no longer reserved
+        if number in self._unread:  # it is recorded without its body, whose memory is no longer reserved
             delivery = self._unread[number][0]._replace(body=b"")
             self._unread[number] = delivery, partial(Submission, delivery, error=self._too_late())
-        self._settle(number, answers.for_error(self._too_late(), delivery_id))
+        _settle(self._waiting, number, answers.for_error(self._too_late(), delivery_id))
 
     def _correct(self, number: int, answer: Answer) -> None:
-        """A call was kept after all, but its sender was told otherwise: the record says what the sender got."""
+        """Correct the record of a delivery that was stored after its sender had been answered 503."""
         delivery_id = self._late.pop(number, None)
         if delivery_id is not None and answer.status < 500:
             told = answers.for_error(self._too_late(), delivery_id)
             self.tell(CorrectAnswer(delivery_id, self._too_late(), told))
 
     def _too_late(self) -> StorageUnavailable:
-        return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send the call again.")
+        return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send it again.")
 
     async def _count(self) -> float:
         self._write_counts()
@@ -267,10 +264,23 @@ class WriterClient(asyncio.Protocol):
             self._unrecorded.clear()
 
 
-def _say_lost() -> Answer:
-    """Return the answer to those who wait for a writing process that is gone."""
-    return answers.for_error(StorageUnavailable("The service restarts. Send the call again."), None)
+def _settle(waiting: dict[int, asyncio.Future[Any]], number: int, reply: Any) -> bool:
+    """Hand a reply over; return False if nothing waits for it."""
+    future = waiting.pop(number, None)
+    if future is not None and not future.done():
+        future.set_result(reply)
+    return future is not None
+
+
+def _answer_lost() -> Answer:
+    """Return the answer to deliveries whose writing process is lost."""
+    return answers.for_error(StorageUnavailable("The service restarts. Send it again."), None)
+
+
+def _command_lost() -> StorageUnavailable:
+    """Return the error of commands whose writing process is lost."""
+    return StorageUnavailable("The service restarts. Try again.")
 
 
 def _nothing() -> None:
-    """What is told of changes where nobody wants to know."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""What this process counts for `/metrics`: plain numbers on the way of a call, histograms once a commit."""
+"""Counters of this process for `/metrics`: plain numbers for each delivery, histograms for each commit."""
 
 from collections import Counter
 
@@ -11,17 +11,17 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 
 
 
 class Counters:
-    """What this process has counted since it started."""
+    """Counts since this process started."""
 
     def __init__(self) -> None:
-        self.calls: Counter[tuple[str, int]] = Counter()
+        self.deliveries: Counter[tuple[str, int]] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
         self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
         self.undecidable: Counter[tuple[str]] = Counter()
         self.writer_lines_dropped = 0
         self.registry = CollectorRegistry()
-        self._sizes = Histogram("receiver_batch_deliveries", "Calls in one commit", registry=self.registry, buckets=_SIZES)
+        self._sizes = Histogram("receiver_batch_deliveries", "Deliveries in one commit", registry=self.registry, buckets=_SIZES)
         self._seconds = Histogram("receiver_commit_seconds", "Time of one commit", registry=self.registry, buckets=_SECONDS)
 
     def take(self, batch: Batch) -> None:

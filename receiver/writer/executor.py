@@ -22,12 +22,12 @@ ReadBody = Callable[[UnreadDelivery], Submission]
 
 
 class WriterCommand(Generic[R]):
-    """Something for the writing process to do; R is what it returns."""
+    """A command to the writing process; R is its result."""
 
     __slots__ = ()
 
     def execute(self, executor: "CommandExecutor") -> R:
-        """Do it, and return the result. Raises ReceiverError."""
+        """Execute the command and return its result. Raises ReceiverError."""
         raise NotImplementedError
 
 
@@ -45,21 +45,22 @@ class TransactionCommand(WriterCommand[R]):
         return self
 
     def write(self, executor: "CommandExecutor", connection: Connection) -> R:
-        """Do it, inside a transaction of the caller."""
+        """Execute the command inside a transaction of the caller."""
         raise NotImplementedError
 
 
 class Do(Protocol):
-    """Has a command executed, here or in another process. Returns its result and raises its error."""
+    """A function that has a command executed, here or in another process; it returns the result and raises the error."""
 
     def __call__(self, command: WriterCommand[R]) -> Awaitable[R]:
         """Execute the command."""
 
 
 class CommandExecutor:
-    """Executes commands on one connection, for one thread; holds what they write with.
+    """Executes commands on one connection, for one thread.
 
-    `read` reads bodies that arrive unread. Without `replays` there is no Replay.
+    `read` reads bodies that arrive unread, `replays` decides deliveries again; without them there is no Replay. `counts` are
+    those of this process.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class CommandExecutor:
         self.counts = HourlyCounts()
 
     def do(self, command: WriterCommand[R]) -> R:
-        """Execute a command. Raises ReceiverError: StorageUnavailable if the database is at fault, or what the command raises."""
+        """Execute a command. Raises its ReceiverError, or StorageUnavailable if the database is at fault."""
         return command.execute(self)
 
     def transact(self, command: TransactionCommand[R]) -> R:

@@ -1,4 +1,4 @@
-"""Keeps deliveries: one transaction a batch, decided between its reads and its writes."""
+"""The inbox: it stores deliveries, one transaction a batch, and decides them between the reads and the writes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ _TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
 
 
 class Inbox:
-    """Where deliveries are kept. Used by the writing process alone."""
+    """Stores batches of deliveries. Only the writing process uses it."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Inbox:
         self._add_bodies = Insert(executor.database, table_of(BodyTable), BodyRow)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
-        """Keep a batch and return the answers, in its order. An answer means: committed and synced; None: not kept.
+        """Store a batch and return the answers, in its order. An answer means: committed and synced; None: not stored.
 
         A batch that fails for its content, or because our own code failed to decide it, is decided again one delivery at a time,
-        so that a poison body harms no other; one that fails alone is kept with all its items in quarantine. An error of the
-        database is never content: then nothing is kept. Never raises.
+        so that a poison body harms no other. A delivery that fails alone is stored with all its messages in quarantine. An error
+        of the database is not a matter of content: then nothing is stored. Never raises.
         """
         try:
             return [*self._run(batch, now)]
@@ -77,17 +77,17 @@ class Inbox:
         return kept
 
     def take_verdicts(self) -> dict[tuple[str, str], int]:
-        """Return how many messages of each source had each outcome since the last time."""
+        """Return the number of messages by source and outcome since the last call of this method."""
         verdicts, self._verdicts = self._verdicts, Counter()
         return dict(verdicts)
 
     def take_fault(self) -> str | None:
-        """Return why the database did not keep what was to be kept since the last time, or None."""
+        """Return why the database stored nothing since the last call of this method, or None."""
         fault, self._fault = self._fault, None
         return fault
 
     def take_undecidable(self) -> dict[str, int]:
-        """Return how many messages and deliveries of each source our own code failed on since the last time."""
+        """Return the number of messages and deliveries by source that our own code failed on since the last call of this."""
         undecidable, self._undecidable = self._undecidable, Counter()
         return dict(undecidable)
 
@@ -107,12 +107,12 @@ class Inbox:
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
         """Read, decide and write one batch, inside its transaction.
 
-        The race: another process keeps one of our messages, or the first event of one of our trackers, between our reads and our
-        writes. Locked rows close it for trackers that exist; for keys that do not exist yet the insert is the check: if it
-        does not write every row, somebody was first, and the batch is decided again.
+        The race: another process stores one of our messages, or the first event of one of our trackers, between our reads and our
+        writes. Locked rows close it for trackers that exist. For keys that do not exist yet the insert is the check: if it does
+        not write every row, another process was first, and the batch is decided again.
 
-        No two batches can wait for each other: rows that exist are locked first, sorted, and after that a batch waits only for
-        keys that another is inserting, again sorted, trackers before messages; an insert never waits for a row that exists.
+        No two batches can wait for each other: rows that exist are locked first, sorted. After that a batch waits only for keys
+        that another is inserting, again sorted, trackers before messages. An insert never waits for a row that exists.
         """
         batch_state = BatchState(self._max_future, now)
         self._ledger.read(connection, batch_state, batch)
@@ -178,6 +178,6 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
 
 
 def make_harmless(message: Message) -> Message:
-    """Return the message without anything that has to be decided: its bytes, set apart."""
+    """Return a message for quarantine: only its bytes, nothing to decide."""
     detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)

@@ -1,10 +1,10 @@
-"""The writing process: stores everything that waits in one transaction, then replies. It also parses large bodies, which would
+"""The writing process: it stores all waiting deliveries in one transaction, then replies. It also reads large bodies, which would
 hold up the event loop.
 
-A batch never waits to be filled: it is what came in during the commit before it. This is a process, not a thread, because a
+A batch is what arrived during the previous commit; it never waits to be filled. This is a process and not a thread, because a
 thread would compete with the event loop for the interpreter: two processes do 1.7 times as much.
 
-It ends when its socket does, so it outlives the service by one commit at most, whatever killed that.
+It ends when its socket is closed. So it outlives the service by one commit at most, however the service ends.
 """
 
 import gc
@@ -38,14 +38,14 @@ from receiver.writer.inbox import Inbox
 from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 _MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
-_MESSAGE_BYTES = 1024  # of a body that is not read yet, taken for one message
-_MAX_OWED = 500  # failed calls remembered until the database is back
+_MESSAGE_BYTES = 1024  # of an unread body count as one message
+_MAX_OWED = 500  # failed deliveries, recorded when the database works again
 _MAX_OWED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
-_FOLD_MILLISECONDS = 20  # for which calls may wait for a reader
-_FOLD_PAUSE_SECONDS = 0.5
-_WAKE_PAUSE_SECONDS = 0.02  # between two notifications: many commits are told of together
+_CHECKPOINT_MILLISECONDS = 20  # for which deliveries may wait for a reader
+_CHECKPOINT_PAUSE_SECONDS = 0.5
+_WAKE_PAUSE_SECONDS = 0.02  # between two notifications: one is for many commits
 
 _log = structlog.get_logger()
 
@@ -57,9 +57,9 @@ def start(
     subscriptions: Sequence[Subscription] = (),
     others: Sequence[socket.socket] = (),
 ) -> tuple[BaseProcess, socket.socket]:
-    """Fork the writing process and return it with our end of the socket. Call it before there are threads.
+    """Fork the writing process; return it with our end of the socket. Call this before there are threads.
 
-    `others` are sockets that are not for it.
+    `others` are sockets that the writing process closes.
     """
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ_BYTES)
@@ -81,7 +81,7 @@ def _run(
     for other in others:
         other.close()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the service decides when this ends: after its last call
+        signal.signal(number, signal.SIG_IGN)  # the service ends it by closing the socket, after the last delivery
     code = 0
     try:
         Writer(channel, database, max_future, read, subscriptions).serve()
@@ -94,14 +94,14 @@ def _run(
 
 
 def tune_gc() -> None:
-    """Look for cycles seldom: what one call makes is freed by reference counts. Before the fork: a look touches every page."""
+    """Collect cycles seldom: reference counts free a delivery. Before the fork, because a collection touches all pages."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
 class Writer:
-    """Serves one socket until its other end is closed."""
+    """Serves one socket until the other end is closed."""
 
     def __init__(
         self,
@@ -123,23 +123,23 @@ class Writer:
         self._outage = Outage()
         self._batch: Batch | None = None
         self._next_chores = monotonic()
-        self._next_fold = monotonic()
+        self._next_checkpoint = monotonic()
         self._next_wake = monotonic()
 
     def serve(self) -> None:
-        """Keep what comes until there is nobody to reply to, then close the database."""
+        """Serve until the other end is closed, then close the database."""
         try:
             while self._listen():
                 self._work()
             while self._waiting:
                 self._work()
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the service is gone; its senders repeat what was not answered
+            pass  # the service is gone; senders repeat unanswered deliveries
         self._tidy()
         self._transactions.close()
 
     def _listen(self) -> bool:
-        """Take what has arrived; wait for it only if nothing waits. Returns whether there may be more."""
+        """Receive requests; wait for one only if none is waiting. Return False at the end of the stream."""
         self._channel.settimeout(_WAKE_PAUSE_SECONDS if self._transactions.has_changes() else 1.0)
         while sum(_weight(request) for request in self._waiting) < _MAX_MESSAGES:
             try:
@@ -154,7 +154,7 @@ class Writer:
         return True
 
     def _work(self) -> None:
-        """Do what waits, as far as one batch goes; one pass of the loop."""
+        """Process one batch of the waiting requests."""
         batch, rest = self._take_batch()
         answers = self._keep(batch) if batch or (self._owed and not self._outage.lasts) else []
         results = [Result(request.number, self._do(request.command)) for request in rest]
@@ -162,7 +162,7 @@ class Writer:
             self._reply(answers, results)
         if monotonic() >= self._next_chores:
             self._do_chores()
-        self._shorten_log()
+        self._checkpoint_wal()
         self._wake_relays()
 
     def _take_batch(self) -> tuple[list[Keep], list[Execute]]:
@@ -171,7 +171,7 @@ class Writer:
         weight = 0
         while self._waiting and weight < _MAX_MESSAGES:
             request = self._waiting.popleft()
-            if isinstance(request, Read):  # now and no sooner: read, it takes many times its bytes
+            if isinstance(request, Read):  # not earlier: once read it takes many times its bytes
                 request = Keep(request.number, self._read(request.unread))
             weight += _weight(request)
             if isinstance(request, Keep):
@@ -181,23 +181,23 @@ class Writer:
         return batch, rest
 
     def _keep(self, batch: list[Keep]) -> list[tuple[int, Answer]]:
-        """Keep a batch, and with it what could not be put on record while the database was away."""
+        """Store a batch, together with failed deliveries that could not be recorded while the database was away."""
         owed = [] if self._outage.lasts else self._take_owed()
         kept = self._store([*(request.submission for request in batch), *owed])
         return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
 
     def _store(self, submissions: list[Submission]) -> list[Answer | None]:
-        """Store submissions together; what failed is owed to the record. Only one with messages proves that messages can be."""
+        """Store submissions together; record those that fail later. Only one with messages proves that the fault is over."""
         began = monotonic()
         kept = self._inbox.keep(submissions, clock.now())
         self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts(), self._inbox.take_undecidable())
         failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
         if failed:
-            self._note_fault(self._inbox.take_fault() or "a delivery could not be kept")
+            self._note_fault(self._inbox.take_fault() or "a delivery could not be stored")
         elif any(submission.messages for submission in submissions):
             self._note_end()
         for submission in failed:
-            error = submission.error or StorageUnavailable("The database could not keep it.")
+            error = submission.error or StorageUnavailable("The database could not store it.")
             self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
         return kept
 
@@ -210,12 +210,12 @@ class Writer:
             return self._executor.do(command)
         except ReceiverError as error:
             return error
-        except Exception as error:  # what one operator sends must not end the process that writes for all
+        except Exception as error:  # no command may end the process that writes for all
             _log.error("command_failed", command=type(command).__name__, error=name_error(error))
             return _name_failure(error)
 
     def _do_chores(self) -> None:
-        """Tidy up, and find out whether the database is back."""
+        """Tidy up, and find out whether the database works again."""
         self._next_chores = monotonic() + _CHORE_SECONDS
         lasted = self._outage.lasts
         fault = self._tidy()
@@ -229,7 +229,7 @@ class Writer:
             self._reply([], [])
 
     def _try_tables(self) -> str | None:
-        """Return why a table takes no writes, or None if every one does."""
+        """Return why a table takes no writes, or None if all do."""
         result = self._do(TryTables())
         return result.message if isinstance(result, ReceiverError) else None
 
@@ -241,24 +241,24 @@ class Writer:
         if self._outage.end():
             _log.info("storage_back")
 
-    def _shorten_log(self) -> None:
-        """Empty a log that has grown: SQLite does it unasked when nobody reads, and where many ask somebody always does.
+    def _checkpoint_wal(self) -> None:
+        """Checkpoint a WAL that has grown. SQLite does that by itself only while nobody reads; with many readers somebody does.
 
-        Otherwise it grows without bound, and whatever ends that has all of it to write at once, while calls wait.
+        Otherwise the WAL grows without bound, and the checkpoint that ends that holds up deliveries for long.
         """
-        if monotonic() < self._next_fold or not self._transactions.log_is_long():
+        if monotonic() < self._next_checkpoint or not self._transactions.has_long_wal():
             return
-        if self._do(Checkpoint(_FOLD_MILLISECONDS)) is not True:
-            self._next_fold = monotonic() + _FOLD_PAUSE_SECONDS
+        if self._do(Checkpoint(_CHECKPOINT_MILLISECONDS)) is not True:
+            self._next_checkpoint = monotonic() + _CHECKPOINT_PAUSE_SECONDS
 
     def _wake_relays(self) -> None:
-        """Tell relays elsewhere of what was committed, after the replies: nobody who calls waits for it."""
+        """Notify relays of other processes about commits. This comes after the replies, so that no delivery waits for it."""
         if monotonic() >= self._next_wake and self._transactions.has_changes():
             self._transactions.wake_relays()
             self._next_wake = monotonic() + _WAKE_PAUSE_SECONDS
 
     def _tidy(self) -> str | None:
-        """Write down what was counted and keep everything within its bounds. Return why that failed, or None."""
+        """Write the counts, and trim tables to their bounds. Return why that failed, or None."""
         counts = self._executor.counts.take()
         result = self._do(Tidy(counts, clock.to_micros(clock.now())))
         if isinstance(result, ReceiverError):
@@ -275,7 +275,7 @@ class Writer:
 
 
 def _refuse(request: Keep) -> Answer:
-    error = StorageUnavailable("The call could not be stored and nothing of it was kept. Send it again.")
+    error = StorageUnavailable("The delivery could not be stored. Send it again.")
     return answers.for_error(error, request.submission.delivery.id)
 
 

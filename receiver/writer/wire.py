@@ -42,7 +42,7 @@ class Execute(NamedTuple):
 class Batch(NamedTuple):
     """One commit: the number of deliveries, its duration, and the number of messages by source and outcome.
 
-    `undecidable` counts, by source, what our own code failed to decide or to read.
+    `undecidable` is the number of messages and deliveries by source that our own code failed on.
     """
 
     deliveries: int

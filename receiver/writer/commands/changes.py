@@ -1,4 +1,4 @@
-"""Commands about changes and their targets: of relays, of those who supervise them, and of operators."""
+"""Commands about changes and targets, of relays, their supervisors and operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class ExchangeChanges(TransactionCommand[Exchanged]):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChanges(TransactionCommand[int]):
-    """Give back what a relay that is gone has claimed; return how many of these changes are suspects from now on.
+    """Release the claims of a relay that has ended; return how many of these changes are suspects from now on.
 
     `owner` is the beginning of its marks; None means all relays.
     """

@@ -17,7 +17,7 @@ from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
 
 MAX_REFUSED = 10_000
-"""Refused and failed deliveries that are kept one by one; older ones go."""
+"""The number of refused and failed deliveries that are kept; older ones are removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class CountUnrecorded(WriterCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Tidy(TransactionCommand[None]):
-    """Write what was counted, remove what has been kept for long enough, and look for changes that wait for nothing."""
+    """Write counts, remove rows beyond their time or number, and free changes that wait behind none."""
 
     counts: Counts
     now: int

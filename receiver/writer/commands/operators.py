@@ -1,4 +1,4 @@
-"""Commands of operators, and what is put on record about them: audit, sessions, tokens, setup windows, customers."""
+"""Commands of operators: audit log, sessions, tokens, setup windows, customers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from receiver.writer.executor import CommandExecutor, R, TransactionCommand
 
 WRONG_TOKEN = "wrong ops token"  # noqa: S105  the action of an audit entry
 MAX_WRONG_TOKENS = 1000
-"""Audit entries that strangers can cause: the newest are kept."""
+"""The number of audit entries that strangers can cause; the newest are kept."""
 
 CustomerRows = Sequence[tuple[str, str]]
 """Customer code and document of each customer."""
@@ -25,7 +25,7 @@ CustomerRows = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class AddAuditEntry(TransactionCommand[None]):
-    """Put on record what an operator did."""
+    """Add an entry to the audit log."""
 
     entry: AuditRow
 
@@ -35,7 +35,7 @@ class AddAuditEntry(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Audited(TransactionCommand[R]):
-    """Execute a command and put on record who ordered it, in one transaction; return its result."""
+    """Execute a command and add an entry to the audit log, in one transaction; return the result of the command."""
 
     entry: AuditRow
     command: TransactionCommand[R]
@@ -51,12 +51,12 @@ class Audited(TransactionCommand[R]):
 
 @dataclass(frozen=True, slots=True)
 class NoteWrongToken(TransactionCommand[None]):
-    """Put wrong ops tokens on record; the oldest such entries beyond MAX_WRONG_TOKENS go."""
+    """Add a wrong ops token to the audit log; remove the oldest such entries beyond MAX_WRONG_TOKENS."""
 
     entry: AuditRow
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        """Insert the entry, which may be there already, and delete the oldest ones."""
+        """Insert the entry, which may be there from an earlier try, and delete the oldest ones."""
         table = table_of(AuditTable)
         insertion = executor.database.insert(table).values(_make_storable(self.entry)._asdict())
         connection.execute(insertion.on_conflict_do_nothing())
@@ -108,7 +108,7 @@ class EndSession(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow(TransactionCommand[None]):
-    """Let a source call from any address from now until `closes_at`; a time in the past closes the window now.
+    """Accept a source from any address from now until `closes_at`; a time in the past closes the window now.
 
     Raises UnexpectedShape for more than 24 hours.
     """
@@ -146,7 +146,7 @@ class ReplaceCustomers(TransactionCommand[int]):
 
 @dataclass(frozen=True, slots=True)
 class ImportCustomers(TransactionCommand[int]):
-    """Serve a list of customers, and put on record who imported it and how many customers it has; return that number."""
+    """Serve a list of customers, and add an entry with their number to the audit log; return that number."""
 
     entry: AuditRow
     customers: ReplaceCustomers

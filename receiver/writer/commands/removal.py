@@ -1,4 +1,4 @@
-"""Commands that prune by age and erase what is personal."""
+"""Commands that prune by age, and erase personal data."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -74,7 +74,7 @@ class ForgetTracker(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Erase(TransactionCommand[bool]):
-    """Erase from a delivery what was planned; return False if the delivery has changed since it was read."""
+    """Erase personal data from a delivery as planned; return False if the delivery has changed since it was read."""
 
     as_read: StoredBody
     erasure: Erasure
