@@ -16,18 +16,18 @@ class Change(NamedTuple):
     `basis` is `shipment`: the sender's own milestone of the shipment changed.
 
     `id` is a UUID made of source, tracker, event and content, and of what caused it where a tracker comes to an event again: it
-    is the same after a repeat, a restore, a rebuild or a replay. `move` is the 1-based number of this change within its tracker
+    is the same after a repeat, a restore, a rebuild or a replay. `sequence` is the 1-based number of this change within its tracker
     in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
     `old_status` and `old_status_milestone` are what the event replaced (None:
     nothing was known). `occurrence` is the courier's time as written. `delivery_id` and `position` say in which call, and where
     in its body, the raw piece stands. `shipment_milestone` is the sender's own view after the message that made the
     change (None: not known, or the change is of version 0.1). With the basis `shipment`, `old_shipment_milestone` is what it
-    replaced, `event_id` to `location` are of the tracker's latest event (None: there was none), and `move` numbers the changes of
-    this basis.
+    replaced, `event_id` to `location` are of the tracker's latest event (None: there was none), and `sequence` numbers the
+    changes of this basis.
     """
 
     id: str
-    move: int
+    sequence: int
     source: str
     tracker_id: str
     tracking_number: str | None
@@ -53,7 +53,7 @@ class Change(NamedTuple):
     @property
     def place(self) -> tuple[str, str, int]:
         """Source, tracker and number under which it is stored."""
-        return self.source, self.tracker_id, self.move + (SHIPMENT_MOVES if self.basis == "shipment" else 0)
+        return self.source, self.tracker_id, self.sequence + (SHIPMENT_MOVES if self.basis == "shipment" else 0)
 
     @property
     def milestone_differs(self) -> bool:

@@ -32,7 +32,7 @@ def select_changes() -> Any:
     columns: list[Any] = [*(told[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
     columns += [told["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
     columns += [
-        case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("move"),
+        case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("sequence"),
         case((of_shipment, own_views.c.event_id), else_=rows.c.event_id).label("event_id"),
         case((of_shipment, literal("shipment")), else_=literal("events")).label("basis"),
         own_views.c.old_shipment_milestone,

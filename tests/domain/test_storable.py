@@ -75,7 +75,7 @@ def test_whatever_a_target_says_is_put_down(store: Store, database_url: str) -> 
     store.keep(*(ship24.body(ship24.item(tracker_id=name)) for name in "ab"))
     exchange = ExchangeChanges("shop", "me.1", MICROS, MICROS + 5, 10)
     claimed = store.executor.do(exchange).claimed
-    said = [Outcome("me.1", c.change.source, c.change.tracker_id, c.change.move, HOSTILE) for c in claimed]
+    said = [Outcome("me.1", c.change.source, c.change.tracker_id, c.change.sequence, HOSTILE) for c in claimed]
     store.executor.do(replace(exchange, limit=0, outcomes=[said[0], said[1]._replace(due_at=MICROS)]))
     store.executor.do(StopTarget("shop", MICROS, HOSTILE))
     assert texts(database_url, "SELECT error FROM dispatches") == [STORED]

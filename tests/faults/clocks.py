@@ -53,7 +53,7 @@ def _check_relayed(service: Service, endpoint: Endpoint) -> None:
     wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "all changes are relayed")
     moves: dict[str, list[int]] = {}
     for change in endpoint.changes:
-        moves.setdefault(change["tracker_id"], []).append(change["move"])
+        moves.setdefault(change["tracker_id"], []).append(change["sequence"])
     assert all(one <= other for told in moves.values() for one, other in pairwise(told))
     told = {(tracker, move) for tracker, numbers in moves.items() for move in numbers}
     rows = service.rows("SELECT tracker_id, move FROM events WHERE outcome = 'applied'")

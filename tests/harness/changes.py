@@ -16,7 +16,7 @@ def change(move: int = 1, tracker_id: str = "t") -> Change:
     """Return a change; its id tells it from all others."""
     return Change(
         id=f"01a20032-a684-7968-9b72-{move:012}",
-        move=move,
+        sequence=move,
         source="ship24",
         tracker_id=tracker_id,
         tracking_number="TN-é",

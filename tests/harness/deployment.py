@@ -28,7 +28,7 @@ from receiver.handlers import on_change
 
 @on_change()
 def tell(change):
-    line = json.dumps(["{name}", change.tracker_id, change.move, change.id, change.message_id]) + "\\n"
+    line = json.dumps(["{name}", change.tracker_id, change.sequence, change.id, change.message_id]) + "\\n"
     with open("{told}", "ab", buffering=0) as file:
         file.write(line.encode())
 """

@@ -116,7 +116,7 @@ class Endpoint:
 
     def moves(self, tracker_id: str) -> list[int]:
         """Return the places of a tracker's changes in the order in which they came."""
-        return [change["move"] for change in self.changes if change["tracker_id"] == tracker_id]
+        return [change["sequence"] for change in self.changes if change["tracker_id"] == tracker_id]
 
     def close(self) -> None:
         self._closing.set()

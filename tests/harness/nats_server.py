@@ -33,7 +33,7 @@ class Published(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int]:
-        return self.body["data"]["tracker_id"], self.body["data"]["move"]
+        return self.body["data"]["tracker_id"], self.body["data"]["sequence"]
 
 
 class Broker:

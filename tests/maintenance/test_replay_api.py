@@ -267,7 +267,7 @@ from receiver.handlers import on_change
 @on_change()
 def every(change):
     with pathlib.Path("told").open("a") as file:
-        file.write(f"{change.tracker_id} {change.move}\\n")
+        file.write(f"{change.tracker_id} {change.sequence}\\n")
 """
 
 

@@ -26,7 +26,8 @@ from receiver.handlers import on_change
 
 @on_change()
 def tell(change):
-    line = json.dumps([os.environ["RELAY"], change.tracker_id, change.move, change.id]) + "\\n"
+    number = change.move if hasattr(change, "move") else change.sequence  # version 0.1 calls it move
+    line = json.dumps([os.environ["RELAY"], change.tracker_id, number, change.id]) + "\\n"
     with open("../told", "ab", buffering=0) as file:
         file.write(line.encode())
 """

@@ -230,13 +230,13 @@ def test_connections_are_kept_and_one_that_was_closed_meanwhile_costs_nothing() 
         assert {call.connection for call in endpoint.calls} == {1}
     with answering(TAKE, CLOSE, TAKE) as endpoint:
         assert post(target(endpoint.url), change(1), change(2)) == [None, None]
-        assert [(call.connection, call.change["move"]) for call in endpoint.calls] == [(1, 1), (1, 2), (2, 2)]
+        assert [(call.connection, call.change["sequence"]) for call in endpoint.calls] == [(1, 1), (1, 2), (2, 2)]
 
 
 def test_many_changes_at_once_go_side_by_side() -> None:
     with answering() as endpoint:
         assert post(target(endpoint.url), *(change(move) for move in range(1, 33)), at_once=True) == [None] * 32
-        assert sorted(one["move"] for one in endpoint.changes) == list(range(1, 33))
+        assert sorted(one["sequence"] for one in endpoint.changes) == list(range(1, 33))
 
 
 def test_nobody_there_is_said_without_the_address() -> None:

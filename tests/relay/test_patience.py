@@ -42,7 +42,7 @@ class Shop:
         self.calls[change.tracker_id] += 1
         if (error := self._judge(change)) is not None:
             raise error
-        self.taken.append((change.tracker_id, change.move, asyncio.get_running_loop().time()))
+        self.taken.append((change.tracker_id, change.sequence, asyncio.get_running_loop().time()))
 
     async def close(self) -> None:
         pass

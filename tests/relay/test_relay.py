@@ -20,7 +20,7 @@ import json, pathlib
 from receiver.handlers import on_change
 
 def write(name, change):
-    line = json.dumps([name, change.tracker_id, change.move, change.id, change.status_milestone])
+    line = json.dumps([name, change.tracker_id, change.sequence, change.id, change.status_milestone])
     with pathlib.Path("told").open("a") as file:
         file.write(line + "\\n")
 

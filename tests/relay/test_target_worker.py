@@ -52,7 +52,7 @@ def test_a_failing_target_gets_each_trackers_changes_in_order_and_none_is_lost(u
     def choose(call: Call) -> Answer:
         message_id = call.headers["webhook-id"]
         failed[message_id] = failed.get(message_id, 0) + 1
-        return TAKE if failed[message_id] > call.change["move"] % 3 else say(500)
+        return TAKE if failed[message_id] > call.change["sequence"] % 3 else say(500)
 
     with answering(choose=choose) as endpoint, relaying(url, shop(endpoint)):
         wait_until(lambda: rows(url) == [], "everything was taken")

@@ -135,7 +135,7 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_under_way_comes_again(st
         wait_until(lambda: waiting(running) == 0, "the held ones were taken")
         assert shop.moves("held") == [1, 1, 2]
         assert [shop.moves(f"t{number}") for number in range(10)] == [[1, 2, 3]] * 10
-        first, again = (call for call in shop.calls if call.change["tracker_id"] == "held" and call.change["move"] == 1)
+        first, again = (call for call in shop.calls if call.change["tracker_id"] == "held" and call.change["sequence"] == 1)
         assert first.headers["webhook-id"] == again.headers["webhook-id"]
 
 
@@ -158,7 +158,7 @@ def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start:
 
 def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(start: Start, database_url: str) -> None:
     def choose(call: Call) -> Answer:
-        return say(500) if call.change["move"] == 1 and not released else TAKE
+        return say(500) if call.change["sequence"] == 1 and not released else TAKE
 
     released: list[bool] = []
     with answering(choose=choose) as shop:

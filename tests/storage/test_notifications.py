@@ -80,7 +80,7 @@ def test_no_transaction_that_writes_sends_a_notification(postgresql_url: str) ->
 
         store.keep(ship24.single())
         (claimed,) = run("exchange", "all", "me.1", now, now + 1, 1).claimed
-        place = claimed.change.source, claimed.change.tracker_id, claimed.change.move
+        place = claimed.change.source, claimed.change.tracker_id, claimed.change.sequence
         run("settle", "all", now, [Outcome("me.1", *place, "given up")])
         store.transactions.wake_relays()
         run("stop", "all", now, "gone")

@@ -60,13 +60,13 @@ class Relay:
         """Claim and deliver all that can be had now; return tracker and move."""
         taken = []
         while claimed := self.claim(**given):  # type: ignore[arg-type]
-            taken += [(c.change.tracker_id, c.change.move) for c in claimed]
+            taken += [(c.change.tracker_id, c.change.sequence) for c in claimed]
             assert self.settle(*(done(c) for c in claimed)) == len(claimed)
         return taken
 
 
 def done(claimed: Claimed) -> Outcome:
-    return Outcome(claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.move)
+    return Outcome(claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.sequence)
 
 
 def again(claimed: Claimed, due_at: int) -> Outcome:
@@ -101,7 +101,7 @@ def test_each_applied_event_makes_one_change_and_nothing_else_does(tables: str) 
         store.keep(body, moved("t", 9))
         store.keep(body)
         claimed = Relay(store).claim()
-        assert [(c.change.move, c.change.occurrence, c.attempts) for c in claimed] == [(1, "2025-03-01T10:00:00", 1)]
+        assert [(c.change.sequence, c.change.occurrence, c.attempts) for c in claimed] == [(1, "2025-03-01T10:00:00", 1)]
         change = claimed[0].change
         assert (change.old_status, change.status, change.status_milestone) == (
             None,
@@ -129,11 +129,11 @@ def test_a_trackers_changes_come_one_after_the_other_and_trackers_side_by_side(t
         store.keep(moved("a", 10), moved("b", 10), moved("a", 11), moved("b", 11), moved("a", 12))
         relay = Relay(store)
         first = relay.claim()
-        assert sorted((c.change.tracker_id, c.change.move) for c in first) == [("a", 1), ("b", 1)]
+        assert sorted((c.change.tracker_id, c.change.sequence) for c in first) == [("a", 1), ("b", 1)]
         assert relay.claim() == []
         assert relay.settle(done(first[0])) == 1
         (second,) = relay.claim()
-        assert (second.change.tracker_id, second.change.move) == (first[0].change.tracker_id, 2)
+        assert (second.change.tracker_id, second.change.sequence) == (first[0].change.tracker_id, 2)
 
 
 def test_what_was_dated_by_a_clock_that_was_far_ahead_goes_out_when_the_clock_is_right_again(tables: str) -> None:
@@ -152,7 +152,7 @@ def test_a_failure_holds_up_its_own_tracker_only_and_until_it_is_due(tables: str
         bad, good = sorted(relay.claim(), key=lambda c: c.change.tracker_id)
         later = NOW_MICROS + 5_000_000
         assert relay.settle(again(bad, later), done(good)) == 2
-        assert [(c.change.tracker_id, c.change.move) for c in relay.claim()] == [("good", 2)]
+        assert [(c.change.tracker_id, c.change.sequence) for c in relay.claim()] == [("good", 2)]
         (repeated,) = [c for c in relay.claim(now=later) if c.change.tracker_id == "bad"]
         assert (repeated.change, repeated.attempts) == (bad.change, 2)
 
@@ -177,7 +177,7 @@ def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_
         assert relay.settle(done(claimed)._replace(error="ValueError: no such order")) == 1
         (row,) = read_rows(tables, "SELECT * FROM dead_changes")
         assert (row["move"], row["attempts"], row["error"]) == (1, 1, "ValueError: no such order")
-        assert [c.change.move for c in relay.claim()] == [2]
+        assert [c.change.sequence for c in relay.claim()] == [2]
 
 
 def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:
@@ -224,7 +224,7 @@ def test_a_target_that_is_stopped_gets_nothing_until_it_is_resumed_and_then_ever
         store.transactions.run(lambda connection: outbox.stop(connection, "all", NOW_MICROS, "gone"))
         assert (relay.claim(), len(relay.claim("other"))) == ([], 1)
         assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is True
-        assert [c.change.move for c in relay.claim()] == [1]
+        assert [c.change.sequence for c in relay.claim()] == [1]
         assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is False
 
 
@@ -240,7 +240,7 @@ def test_only_the_first_change_of_a_tracker_comes_due_the_others_as_they_become_
         assert due_at(tables) == {("t", 1): NOW_MICROS, ("t", 2): BLOCKED, ("t", 3): NOW_MICROS}
         relay = Relay(store)
         exchanged = relay.exchange()
-        assert ([c.change.move for c in exchanged.claimed], exchanged.blocked) == ([1], 1)
+        assert ([c.change.sequence for c in exchanged.claimed], exchanged.blocked) == ([1], 1)
         assert due_at(tables) == {("t", 1): NOW_MICROS + LEASE, ("t", 2): BLOCKED, ("t", 3): BLOCKED}
         relay.settle(again(exchanged.claimed[0], NOW_MICROS + 7), now=NOW_MICROS)
         assert due_at(tables) == {("t", 1): NOW_MICROS + 7, ("t", 2): BLOCKED, ("t", 3): BLOCKED}
@@ -258,7 +258,7 @@ def test_one_exchange_puts_down_claims_and_says_when_to_ask_again(tables: str) -
         (one, other) = sorted(first.values(), key=lambda c: c.change.tracker_id)
         later = NOW_MICROS + 5_000_000
         exchanged = relay.exchange(again(one, later), done(other))
-        assert sorted((c.change.tracker_id, c.change.move) for c in exchanged.claimed) == [("b", 2), ("c", 1)]
+        assert sorted((c.change.tracker_id, c.change.sequence) for c in exchanged.claimed) == [("b", 2), ("c", 1)]
         assert exchanged.next_due == later
         assert relay.exchange(*(done(c) for c in exchanged.claimed)) == Exchanged([], later)
         assert relay.exchange(now=later, limit=0) == Exchanged([], later)
@@ -337,7 +337,7 @@ def test_what_comes_in_while_the_change_before_it_is_settled_is_not_left_behind(
 
         meanwhile = store.transactions.run(settle_slowly)
         assert meanwhile == Exchanged([], NOW_MICROS, 0)
-        assert [c.change.move for c in relay.claim()] == [2]
+        assert [c.change.sequence for c in relay.claim()] == [2]
 
 
 def give_up(store: Store, *trackers: str) -> None:

@@ -175,8 +175,8 @@ def take_changes(store: Store) -> list[tuple[str, int, str | None, str | None]]:
     for number in range(20):
         mark = f"relay.{number}"
         found = store.transactions.run(lambda c, m=mark: outbox.exchange(c, "shop", m, now, now + 1, 10)).claimed  # type: ignore[misc]
-        taken += [(one.change.id, one.change.move, one.change.old_status, one.change.status) for one in found]
-        ended = [Outcome(mark, one.change.source, one.change.tracker_id, one.change.move) for one in found]
+        taken += [(one.change.id, one.change.sequence, one.change.old_status, one.change.status) for one in found]
+        ended = [Outcome(mark, one.change.source, one.change.tracker_id, one.change.sequence) for one in found]
         store.transactions.run(lambda c, e=ended: outbox.settle(c, "shop", now, e))  # type: ignore[misc]
     return taken
 

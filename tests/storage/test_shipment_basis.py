@@ -49,7 +49,7 @@ def take(store: Store, target: str) -> list[Change]:
 
 
 def views(changes: list[Change]) -> list[tuple[int, str | None, str | None]]:
-    return [(one.move, one.old_shipment_milestone, one.shipment_milestone) for one in changes]
+    return [(one.sequence, one.old_shipment_milestone, one.shipment_milestone) for one in changes]
 
 
 def item(message_id: str, view: str | None, built: int, events: list[Item] | None = None) -> Item:
@@ -126,7 +126,7 @@ def test_changes_of_both_kinds_may_wait_for_a_target_whose_basis_was_changed(tol
     again = Store(url, [Subscription("shop", basis="shipment")])
     try:
         again.keep(ship24.body(item("m2", "b", 2)))
-        assert [(one.basis, one.move) for one in take(again, "shop")] == [("events", 1), ("shipment", 2)]
+        assert [(one.basis, one.sequence) for one in take(again, "shop")] == [("events", 1), ("shipment", 2)]
     finally:
         again.close()
 
