@@ -11,7 +11,6 @@ from receiver.errors import ConfigurationError
 from receiver.handlers import find_handlers, has_handlers, subscription_of
 from receiver.relay.functions import HandlerTarget
 from receiver.relay.http import HttpTarget
-from receiver.relay.nats import NatsTarget
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
 from receiver.relay.wear import Wear
@@ -20,7 +19,14 @@ from receiver.settings.targets import TargetSettings
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": NatsTarget}
+
+def _make_nats(settings: TargetSettings, secrets: Sequence[Secret]) -> Target:
+    from receiver.relay.nats import NatsTarget  # noqa: PLC0415  it takes 9 MiB, and few services have such a target
+
+    return NatsTarget(settings, secrets)
+
+
+_KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": _make_nats}
 
 HANDLER = "python"
 """The kind of a target that is a function of the user's own."""
