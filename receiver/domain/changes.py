@@ -16,8 +16,8 @@ class Change(NamedTuple):
     `basis` is `shipment`: the sender's own milestone of the shipment changed.
 
     `id` is a UUID made of source, tracker, event and content, and of what caused it where a tracker comes to an event again: it
-    is the same after a repeat, a restore, a rebuild or a replay. `sequence` is the 1-based number of this change within its tracker
-    in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
+    is the same after a repeat, a restore, a rebuild or a replay. `sequence` is the 1-based number of this change within its
+    tracker in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
     `old_status` and `old_status_milestone` are what the event replaced (None:
     nothing was known). `occurrence` is the courier's time as written. `delivery_id` and `position` say in which call, and where
     in its body, the raw piece stands. `shipment_milestone` is the sender's own view after the message that made the

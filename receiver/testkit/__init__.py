@@ -1,1 +1,1 @@
-"""Programs that test a receiver from outside: `simulate` and `check`. They use nothing of the rest."""
+"""Programs that test a receiver from outside: `simulate` and `check`, and what they share."""

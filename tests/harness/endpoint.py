@@ -20,6 +20,7 @@ class Call(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def change(self) -> dict[str, Any]:
@@ -44,9 +45,9 @@ Answer = Callable[[Call, Wire], bool]
 def say(status: int, *lines: str, body: bytes = b"fine") -> Answer:
     """Answer as decent servers do."""
 
-    def answer(_call: Call, wire: Wire) -> bool:
+    def answer(call: Call, wire: Wire) -> bool:
         head = [f"HTTP/1.1 {status} Said", *lines, f"Content-Length: {len(body)}", "", ""]
-        wire.send("\r\n".join(head).encode() + body)
+        wire.send("\r\n".join(head).encode() + (b"" if call.method == "HEAD" else body))
         return True
 
     return answer
@@ -165,8 +166,10 @@ class Endpoint:
             if end:
                 lines = head.decode("latin-1").split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-                if len(body) >= int(headers.get("content-length", "0")):
-                    return Call(to_micros(now()), number, lines[0].split(" ")[1], headers, body)
+                method, path, _ = lines[0].split(" ")
+                is_chunked = "transfer-encoding" in headers
+                if body.endswith(b"0\r\n\r\n") if is_chunked else len(body) >= int(headers.get("content-length", "0")):
+                    return Call(to_micros(now()), number, path, headers, body, method)
             try:
                 piece = connection.recv(65536)
             except TimeoutError:

@@ -1,7 +1,8 @@
 """What `receiver check` sends, and how it judges answers."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any, get_args
@@ -15,19 +16,9 @@ from receiver.testkit.check.checking import Check, OpsAccess
 from receiver.testkit.check.endings import endings
 from receiver.testkit.check.parcels import JOURNEY, Parcels
 from receiver.testkit.check.planning import CheckPlan, make_plan
-from receiver.testkit.check.records import (
-    Answer,
-    Bearer,
-    CheckReply,
-    CheckRequest,
-    CheckResult,
-    Judge,
-    Judgement,
-    Level,
-    NoReply,
-    Severity,
-)
-from receiver.testkit.check.target import CheckTarget, read_target, write_request
+from receiver.testkit.check.records import Bearer, CheckRequest, CheckResult, Judge, Judgement, Level, Severity
+from receiver.testkit.check.target import CheckTarget, PreparedRequest, prepare, read_target
+from receiver.testkit.http import HttpReply, NoReply, Reply
 from tests.harness import endpoint
 from tests.harness.endpoint import Wire, answering, say
 from tests.harness.service import DEADLINE_SECONDS
@@ -36,14 +27,14 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARCELS = Parcels("0a1b2c3d", NOW)
 TOKEN = Secret("right", "the-right-token")
 WRONG = Secret("wrong", "another-token-1")
-CLOSED = NoReply("the connection was closed without an answer", 0.5)
-SILENT = NoReply("no whole answer within 15 s", 15.0)
+CLOSED = NoReply("the connection was closed without a response", 0.5)
+SILENT = NoReply("no complete response within 15 s", 15.0)
 PLAN = make_plan(15.0, expect_ops=True, token_in_query=True)
 
 
-def reply(status: int, body: object = None, *headers: tuple[str, str], **fields: Any) -> CheckReply:
+def reply(status: int, body: object = None, *headers: tuple[str, str], **fields: Any) -> HttpReply:
     said = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    return CheckReply(status, headers, said, fields.pop("seconds", 0.01), **fields)
+    return HttpReply(status, headers, said, fields.pop("seconds", 0.01), **fields)
 
 
 OK = reply(200, {"ok": True})
@@ -53,47 +44,47 @@ OK = reply(200, {"ok": True})
     ("judge", "answers", "expected"),
     [
         (judging.taken, [OK, reply(204)], Judgement("good", "200, 204")),
-        (judging.taken, [OK, reply(500, b"oops")], Judgement("bad", "call 2 of 2: 500 oops")),
-        (judging.taken, [SILENT], Judgement("bad", "no whole answer within 15 s")),
+        (judging.taken, [OK, reply(500, b"oops")], Judgement("bad", "request 2 of 2: 500 oops")),
+        (judging.taken, [SILENT], Judgement("bad", "no complete response within 15 s")),
         (judging.taken, [reply(301, None, ("location", "/x"))], Judgement("bad", "301 to /x")),
         (judging.taken, [reply(304)], Judgement("bad", "304 to nowhere")),
         (judging.taken, [reply(200, {"success": False})], Judgement("bad", "200, but with `success: false` in it")),
         (judging.taken, [reply(200, {"success": "False"})], Judgement("bad", "200, but with `success: false` in it")),
         (judging.taken, [reply(200, {"success": None, "deep": {"success": False}})], Judgement("good", "200")),
-        (judging.taken, [reply(200, b"x" * 2000, is_cut=True)], Judgement("bad", "200, and an answer of more than 2 kB")),
+        (judging.taken, [reply(200, b"x" * 2000, is_cut=True)], Judgement("bad", "200, and a body of more than 2 kB")),
         (judging.refused, [reply(401), reply(403)], Judgement("good", "401, 403")),
         (judging.refused, [reply(404, b"?")], Judgement("weak", "404 ?")),
-        (judging.refused, [SILENT], Judgement("weak", "no whole answer within 15 s")),
+        (judging.refused, [SILENT], Judgement("weak", "no complete response within 15 s")),
         (judging.refused, [reply(401), OK], Judgement("bad", '200 {"ok": true}')),
         (judging.refused, [reply(200, {"success": False})], Judgement("weak", '200 {"success": false}')),
         (judging.not_taken, [reply(422), reply(500)], Judgement("good", "422, 500")),
-        (judging.not_taken, [reply(422), OK], Judgement("bad", 'call 2 of 2: 200 {"ok": true}')),
-        (judging.not_taken, [SILENT], Judgement("bad", "no whole answer within 15 s")),
+        (judging.not_taken, [reply(422), OK], Judgement("bad", 'request 2 of 2: 200 {"ok": true}')),
+        (judging.not_taken, [SILENT], Judgement("bad", "no complete response within 15 s")),
         (judging.not_taken_nor_crashed, [reply(400)], Judgement("good", "400")),
         (judging.not_taken_nor_crashed, [reply(500)], Judgement("bad", "500")),
         (judging.probed, [reply(200)], Judgement("good", "200")),
         (judging.probed, [reply(204)], Judgement("bad", "204")),
-        (judging.kept_open, [reply(200, closes=False)] * 2, Judgement("good", "one connection took all calls")),
-        (judging.kept_open, [OK, OK], Judgement("good", "each answer closes its connection")),
+        (judging.kept_open, [reply(200, closes=False)] * 2, Judgement("good", "one connection served all requests")),
+        (judging.kept_open, [OK, OK], Judgement("good", "every response closes its connection")),
         (
             judging.kept_open,
             [reply(200, closes=False), SILENT],
-            Judgement("bad", "kept open, then: no whole answer within 15 s"),
+            Judgement("bad", "kept open, then: no complete response within 15 s"),
         ),
-        (judging.never_success, [SILENT], Judgement("unknown", "there was no answer")),
-        (judging.never_success, [OK, reply(401, {"success": False})], Judgement("good", "none has it")),
+        (judging.never_success, [SILENT], Judgement("unknown", "no response")),
+        (judging.never_success, [OK, reply(401, {"success": False})], Judgement("good", "none")),
         (judging.never_success, [reply(200, {"success": True})], Judgement("bad", '1 of 1, as 200 {"success": true}')),
-        (judging.never_success, [reply(200, b"[]"), OK], Judgement("good", "none has it")),
+        (judging.never_success, [reply(200, b"[]"), OK], Judgement("good", "none")),
         (judging.never_repeated, [OK, reply(401, repeats_token=True)], Judgement("bad", "1 of 2, as 401")),
-        (judging.never_repeated, [OK], Judgement("good", "none does")),
+        (judging.never_repeated, [OK], Judgement("good", "none")),
         (judging.answered_within(15), [OK, reply(200, seconds=1.25)], Judgement("good", "the slowest took 1.25 s")),
         (judging.answered_within(15), [reply(200, seconds=6)], Judgement("weak", "the slowest took 6.00 s")),
-        (judging.answered_within(15), [OK, SILENT], Judgement("bad", "1 of 2 without: no whole answer within 15 s")),
+        (judging.answered_within(15), [OK, SILENT], Judgement("bad", "1 of 2 without: no complete response within 15 s")),
         (judging.answered_within(15), [OK, CLOSED], Judgement("good", "the slowest took 0.01 s")),
-        (judging.answered_within(15), [CLOSED], Judgement("unknown", "there was no answer")),
+        (judging.answered_within(15), [CLOSED], Judgement("unknown", "no response")),
     ],
 )
-def test_answers_are_judged_by_what_ship24_does_with_them(judge: Judge, answers: Sequence[Answer], expected: Judgement) -> None:
+def test_answers_are_judged_by_what_ship24_does_with_them(judge: Judge, answers: Sequence[Reply], expected: Judgement) -> None:
     assert judge(answers) == expected
 
 
@@ -104,7 +95,7 @@ def test_a_bad_answer_fails_what_must_be_and_warns_of_what_should() -> None:
     assert found == {"good": ["pass"] * 2, "weak": ["warn"] * 2, "bad": ["fail", "warn"], "unknown": ["unknown"] * 2}
 
 
-def ours(*outcomes: str) -> CheckReply:
+def ours(*outcomes: str) -> HttpReply:
     return reply(200, {"delivery_id": "1", "messages": [{"message_id": "m", "outcome": outcome} for outcome in outcomes]})
 
 
@@ -115,7 +106,7 @@ def test_verdicts_are_compared_where_an_answer_has_them_or_has_to() -> None:
     assert judging.decided_as(expected, in_turn[::-1], ours=True, at_once=True) is None
     assert judging.decided_as(expected, [OK, OK], ours=False, at_once=False) is None
     other = judging.decided_as(expected, [OK, OK], ours=True, at_once=False)
-    assert other == Judgement("bad", "no verdicts in the answer: it is not this service's")
+    assert other == Judgement("bad", "no verdicts in the response: not this service")
     twice = judging.decided_as(expected, [ours("applied")] * 2, ours=False, at_once=True)
     assert twice == Judgement("bad", "applied instead of applied | duplicate")
 
@@ -141,43 +132,47 @@ def test_a_url_is_read_as_it_is_sent(url: str, shown: str, other: str, service: 
 HERE = CheckTarget(is_secure=False, host="here", port=8080, path="/hook", query="k=v")
 
 
-def written(call: CheckRequest) -> tuple[list[str], bytes]:
-    head, body = write_request(HERE, call, TOKEN, WRONG)
-    return head.decode().split("\r\n"), body
+def prepared(request: CheckRequest) -> PreparedRequest:
+    return prepare(HERE, request, TOKEN, WRONG)
 
 
 def test_the_token_is_sent_in_the_form_that_the_call_names() -> None:
     forms: tuple[Bearer, ...] = get_args(Bearer)
-    heads = {form: written(CheckRequest(b"{}", bearer=form))[0] for form in forms}
-    sent = {form: [line for line in head if line.startswith("Authorization: ")] for form, head in heads.items()}
-    assert sent == {
-        "right": ["Authorization: Bearer the-right-token"],
-        "none": [],
-        "wrong": ["Authorization: Bearer another-token-1"],
-        "other scheme": ["Authorization: Token the-right-token"],
-        "lower case": ["Authorization: bearer the-right-token"],
-        "in the query": [],
+    requests = {form: prepared(CheckRequest(b"{}", bearer=form)) for form in forms}
+    assert {form: request.headers.get("Authorization") for form, request in requests.items()} == {
+        "right": "Bearer the-right-token",
+        "none": None,
+        "wrong": "Bearer another-token-1",
+        "other scheme": "Token the-right-token",
+        "lower case": "bearer the-right-token",
+        "in the query": None,
     }
-    requested = {form: head[0] for form, head in heads.items()}
-    assert requested.pop("in the query").startswith("POST /hook?k=v&token=the-right-token&")
-    assert set(requested.values()) == {"POST /hook?k=v HTTP/1.1"}
+    urls = {form: request.url for form, request in requests.items()}
+    assert urls.pop("in the query").startswith("http://here:8080/hook?k=v&token=the-right-token&")
+    assert set(urls.values()) == {"http://here:8080/hook?k=v"}
 
 
-def test_a_body_goes_with_its_length_or_in_chunks() -> None:
-    head, body = written(CheckRequest(b"x" * 1001))
-    assert ("Content-Length: 1001" in head, body) == (True, b"x" * 1001)
-    head, body = written(CheckRequest(b"x" * 1001, chunked=True))
-    assert "Transfer-Encoding: chunked" in head
-    assert body == b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
-    head, body = written(CheckRequest(method="HEAD", other_spelling=True))
-    assert (head[0], body, [line for line in head if line.startswith("Content-")]) == ("HEAD /hook/?k=v HTTP/1.1", b"", [])
+def test_a_probe_has_no_body_and_may_spell_the_path_otherwise() -> None:
+    request = prepared(CheckRequest(method="HEAD", other_spelling=True))
+    assert (request.method, request.url, request.body) == ("HEAD", "http://here:8080/hook/?k=v", None)
+
+
+def test_a_body_goes_whole_or_in_chunks() -> None:
+    assert prepared(CheckRequest(b"x" * 1001)).body == b"x" * 1001
+    pieces = prepared(CheckRequest(b"x" * 1001, chunked=True)).body
+    assert isinstance(pieces, AsyncIterator)
+
+    async def collect(pieces: AsyncIterator[bytes]) -> list[bytes]:
+        return [piece async for piece in pieces]
+
+    assert asyncio.run(collect(pieces)) == [b"x" * 1000, b"x"]
 
 
 def test_every_rule_has_a_name_of_its_own_and_a_page() -> None:
     rules = [*(case.rule for case in PLAN.cases), *(each.rule for each in PLAN.endings), *(each.rule for each in PLAN.overall)]
     assert len({rule.name for rule in rules}) == len(rules) == len(PLAN)
     assert {rule.page.partition("/")[0] for rule in rules} == {
-        *("docs.ship24.com", "the README of this service", "none: seen in the vendor's own code, 2026-09"),
+        *("docs.ship24.com", "the documentation of this service", "none: seen in the vendor's own code, 2026-09"),
     }
     assert all(rule.does and rule.expected and rule.vendor for rule in rules)
     cases = {case.rule.name for case in PLAN.cases}
@@ -210,24 +205,24 @@ def items_of(name: str) -> list[dict[str, Any]]:
 
 
 def test_the_calls_are_as_odd_as_their_names_say() -> None:
-    assert [len(call.body) for call in calls_of("1 MB in a call")] == [1_000_000]
-    assert len(items_of("100 items in a call")) == 100
+    assert [len(call.body) for call in calls_of("1 MB in one delivery")] == [1_000_000]
+    assert len(items_of("100 messages in one delivery")) == 100
     assert [call.chunked for call in calls_of("body in chunks")] == [True]
     assert [call.content_type for call in calls_of("charset in Content-Type")] == ["application/json; charset=utf-8"]
-    assert len({call.body for call in calls_of("the same call again")}) == 1
+    assert len({call.body for call in calls_of("the same delivery again")}) == 1
     assert [item.get("shipment", "none") for item in items_of("shipment: null")] == [None, "none"]
     assert [item.get("events", "none") for item in items_of("no events")] == [None, [], "none"]
     assert [item["metadata"].get("topic") for item in items_of("no topic")] == [None]
-    assert [item and item["metadata"].get("messageId") is None for item in items_of("a bad item among good ones")] == [
+    assert [item and item["metadata"].get("messageId") is None for item in items_of("an invalid message among valid ones")] == [
         *(False, True, None, False)
     ]
 
 
 def test_events_and_items_stand_newest_first() -> None:
-    (item,) = items_of("nine events in an item")
+    (item,) = items_of("nine events in one message")
     times = [event["occurrenceDatetime"] for event in item["events"]]
     assert (len(times), times) == (9, sorted(times, reverse=True))
-    newer, older = items_of("two updates in one call")
+    newer, older = items_of("two messages in one delivery")
     assert newer["events"][0]["occurrenceDatetime"] > older["events"][0]["occurrenceDatetime"]
     assert newer["tracker"] == older["tracker"]
 
@@ -257,40 +252,40 @@ WHOLE = [("applied", None, status) for status, _ in reversed(JOURNEY)]
         (
             "older after newer: the tracker",
             tracker(PARCELS.local(48), APPLIED, APPLIED),
-            "it stands at 2026-02-27T12:00:00 instead of 2026-03-01T10:00:00",
+            "the latest event is at 2026-02-27T12:00:00 instead of 2026-03-01T10:00:00",
         ),
         (
             "older after newer: the tracker",
             tracker(PARCELS.local(2), APPLIED),
-            "its timeline is applied instead of applied, stale (older)",
+            "the timeline is applied instead of applied, stale (older)",
         ),
         (
             "time without a zone: the tracker",
             tracker(f"{PARCELS.local(30)}Z", APPLIED),
-            "it stands at 2026-02-28T06:00:00Z instead of 2026-02-28T06:00:00",
+            "the latest event is at 2026-02-28T06:00:00Z instead of 2026-02-28T06:00:00",
         ),
-        ("the same call again: the tracker", {**tracker(PARCELS.local(24), APPLIED, moves=3)}, "it moved 3 times"),
-        ("nine events in an item: the tracker", tracker(PARCELS.local(1), *WHOLE, status_milestone="delivered"), None),
+        ("the same delivery again: the tracker", {**tracker(PARCELS.local(24), APPLIED, moves=3)}, "it changed 3 times"),
+        ("nine events in one message: the tracker", tracker(PARCELS.local(1), *WHOLE, status_milestone="delivered"), None),
         (
-            "nine events in an item: the tracker",
+            "nine events in one message: the tracker",
             tracker(PARCELS.local(1), *WHOLE[:8], status_milestone="delivered"),
-            "it has 8 events instead of 9, or another order",
+            "8 events instead of 9, or another order",
         ),
         (
-            "nine events in an item: the tracker",
+            "nine events in one message: the tracker",
             tracker(PARCELS.local(9), *WHOLE, status_milestone="in_transit"),
-            "it stands at in_transit, 2026-03-01T03:00:00",
+            "the latest event is in_transit at 2026-03-01T03:00:00",
         ),
         ("unknown words: the tracker", tracker("", status_milestone="pending"), "status_milestone is pending"),
-        ("the same call at once: the message", {"outcome": "applied", "deliveries": [1] * 8}, None),
-        ("the same call at once: the message", {"outcome": "applied", "deliveries": [1]}, "applied, brought by 1 call"),
-        ("older after newer: the message", {"outcome": "applied", "deliveries": [1]}, "applied, brought by 1 call"),
+        ("the same delivery in parallel: the message", {"outcome": "applied", "deliveries": [1] * 8}, None),
+        ("the same delivery in parallel: the message", {"outcome": "applied", "deliveries": [1]}, "applied, in 1 delivery"),
+        ("older after newer: the message", {"outcome": "applied", "deliveries": [1]}, "applied, in 1 delivery"),
         (
-            "a bad item among good ones: the quarantine",
+            "an invalid message among valid ones: the quarantine",
             {"items": [{"raw": PARCELS.number("unnamed"), "reason": "missing_message_id"}]},
             None,
         ),
-        ("a bad item among good ones: the quarantine", {"items": []}, "it is not among the last 0"),
+        ("an invalid message among valid ones: the quarantine", {"items": []}, "not among the last 0"),
     ],
 )
 def test_end_states_are_compared_with_what_follows_from_the_calls(name: str, answer: dict[str, Any], fault: str | None) -> None:
@@ -313,13 +308,13 @@ def test_calls_at_once_are_under_way_together() -> None:
         return say(200)(call, wire)
 
     with answering(answer) as told:
-        result = run(told.url, "the same call at once")[0]
+        result = run(told.url, "the same delivery in parallel")[0]
     assert (result.verdict, len(told.calls), len({call.body for call in told.calls})) == ("pass", 8, 1)
 
 
 def test_one_connection_takes_the_calls_that_are_to_share_it() -> None:
     with answering() as told:
-        result = run(told.url, "connection used again")[0]
+        result = run(told.url, "connection reused")[0]
         assert (result.verdict, [call.connection for call in told.calls]) == ("pass", [1, 1, 1])
 
 
@@ -329,8 +324,8 @@ def test_a_connection_that_is_closed_without_a_word_is_noticed() -> None:
         return False
 
     with answering(close_behind) as told:
-        result, *overall = run(told.url, "connection used again")
-    assert (result.verdict, result.seen) == ("warn", "kept open, then: the connection was closed without an answer")
+        result, *overall = run(told.url, "connection reused")
+    assert (result.verdict, result.seen) == ("warn", "kept open, then: the connection was closed without a response")
     assert [each.verdict for each in overall] == ["pass"] * 3
 
 
@@ -364,7 +359,7 @@ def test_a_token_of_odd_letters_is_noticed_as_other_languages_write_it(told: str
 
 def assert_repeated(answer: endpoint.Answer, told: str, token: Secret) -> None:
     with answering(answer) as server:
-        results = run(server.url, "one update", token=token)
+        results = run(server.url, "one message", token=token)
     (repeated,) = [result for result in results if result.rule.name == "no token repeated"]
     assert repeated.verdict == "fail"
     assert "[token]" in results[0].seen
@@ -374,12 +369,12 @@ def assert_repeated(answer: endpoint.Answer, told: str, token: Secret) -> None:
 def test_of_two_tokens_that_begin_alike_nothing_of_the_longer_is_shown() -> None:
     ops = OpsAccess(read_target("http://127.0.0.1:9"), Secret("ops", f"{TOKEN.reveal()}-and-more"))
     with answering(say(500, body=ops.token.reveal().encode())) as server:
-        (result, *_) = run(server.url, "one update", ops=ops)
+        (result, *_) = run(server.url, "one message", ops=ops)
     assert result.seen == "500 [token]"
 
 
 def test_a_short_ops_token_that_stands_in_an_answer_by_chance_is_no_repetition() -> None:
     ops = OpsAccess(read_target("http://127.0.0.1:9"), Secret("ops", "fine"))
     with answering(say(500)) as server:
-        results = run(server.url, "one update", ops=ops)
+        results = run(server.url, "one message", ops=ops)
     assert [result.verdict for result in results if result.rule.name == "no token repeated"] == ["pass"]

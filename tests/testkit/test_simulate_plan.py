@@ -42,7 +42,7 @@ def bytes_of(plan: TrafficPlan) -> bytes:
 
 def items_of(plan: TrafficPlan) -> list[dict[str, Any]]:
     """Return every item of the traffic once."""
-    return [json.loads(plan.messages[number].told.item) for number in sorted({n for call in plan.traffic for n in call.messages})]
+    return [json.loads(plan.messages[number].sent.item) for number in sorted({n for call in plan.traffic for n in call.messages})]
 
 
 def decide(plan: TrafficPlan, calls: Sequence[PlannedDelivery]) -> tuple[BatchState, dict[str, list[str]]]:
@@ -184,8 +184,8 @@ def test_shiipps_keys_are_spelt_in_two_ways_and_its_root_is_an_object_or_an_arra
     statuses: dict[int, list[str]] = {}
     for number in sorted({number for call in plan.traffic for number in call.messages}):
         message = plan.messages[number]
-        if message.told.kind == "manifest-status":
-            item = json.loads(message.told.item)
+        if message.sent.kind == "manifest-status":
+            item = json.loads(message.sent.item)
             statuses.setdefault(message.tracker, []).append(item.get("status") or item["Status"])
     assert ["draft", "ready", "shipped", "ready", "shipped", "completed"] in statuses.values()
 
@@ -216,7 +216,7 @@ def test_in_any_order_our_own_rules_come_to_the_truth(source: str, seed: int, da
     for message in plan.messages:
         told = verdicts.get(message.id, [])
         assert sum(verdict != "duplicate" for verdict in told) <= 1
-        assert message.told.echoed or not told or told[0] != "duplicate"
+        assert message.sent.echoed or not told or told[0] != "duplicate"
 
 
 @both_sources

@@ -1,4 +1,4 @@
-"""Cases: is the address reached, and who gets in? HEAD, redirects, the bearer token."""
+"""Cases: the URL is reachable, and only requests with the right token are accepted."""
 
 from receiver.testkit.check import judging
 from receiver.testkit.check.parcels import Parcels, body
@@ -7,22 +7,22 @@ from receiver.testkit.check.records import Bearer, Case, CheckRequest, Rule, Sev
 AUTHENTICATION = "docs.ship24.com/webhooks/authentication"
 SPECIFICATION = "docs.ship24.com/webhooks/specification"
 DELIVERY = "docs.ship24.com/webhooks/delivery"
-RETRIED = "counts the call as failed and repeats it: 20 tries over about six days, then never again"
-FIRST = "one update"
+RETRIED = "counts the delivery as failed and repeats it: 20 attempts over about six days, then never again"
+FIRST = "one message"
 
-_PROBED = "let no URL be saved that did not answer HEAD with 200; its newest pages no longer speak of it"
-_STRANGERS = "always sends the token and nothing else that could be checked; a call without it is not Ship24's"
-_NO_REDIRECT = "follows no redirect: the call counts as failed, and so do all that follow"
-_IN_PLAIN = "sends the token in the Authorization header only; what stands in a URL stands in access logs"
+_PROBED = "refused to save a URL that did not answer HEAD with 200; its newest pages no longer mention it"
+_STRANGERS = "always sends the token, and nothing else that could be checked; a request without it is not from Ship24"
+_NO_REDIRECT = "follows no redirect: this delivery counts as failed, and so do all others"
+_IN_PLAIN = "sends the token in the Authorization header only; access logs contain URLs"
 
 
 def in_query() -> Case:
-    """Return the case that is left out unless it is asked for: access logs would have the token."""
+    """Return the case that runs only on request: access logs will contain the token."""
     return _access("token in the query only", "POST without the header, the token in the URL", "in the query", vendor=_IN_PLAIN)
 
 
 def access_cases() -> tuple[Case, ...]:
-    """Return the cases, the first one being HEAD."""
+    """Return the cases; the first one is HEAD."""
     return (*_reach(), *_login())
 
 
@@ -31,7 +31,7 @@ def _reach() -> tuple[Case, ...]:
         _probe("HEAD without a token", "none"),
         _probe("HEAD with the token", "right"),
         Case(
-            Rule("reach", FIRST, "POST one new update with the right token", "2xx", RETRIED, DELIVERY),
+            Rule("reach", FIRST, "POST one new message with the right token", "2xx", RETRIED, DELIVERY),
             lambda parcels: [_post(parcels, "first")],
             judging.taken,
             outcomes=("applied",),
@@ -39,8 +39,8 @@ def _reach() -> tuple[Case, ...]:
         Case(
             Rule(
                 "reach",
-                "the other spelling",
-                "POST with the trailing slash that the URL lacks, or without the one it has",
+                "trailing slash",
+                "POST to the URL with a trailing slash added or removed",
                 "2xx, no redirect",
                 _NO_REDIRECT,
                 DELIVERY,
@@ -56,7 +56,7 @@ def _reach() -> tuple[Case, ...]:
 def _login() -> tuple[Case, ...]:
     return (
         _access("no token", "POST without an Authorization header", "none"),
-        _access("wrong token", "POST with a token that was made up", "wrong"),
+        _access("wrong token", "POST with an invented token", "wrong"),
         _access(
             "token under another scheme",
             "POST with `Authorization: Token …`",
@@ -70,7 +70,7 @@ def _login() -> tuple[Case, ...]:
                 "scheme in lower case",
                 "POST with `Authorization: bearer …`",
                 "2xx",
-                "writes `Bearer`; proxies may rewrite it, and HTTP gives the case no meaning",
+                "writes `Bearer`; proxies may rewrite it, and HTTP ignores the case of the scheme",
                 AUTHENTICATION,
                 "should",
             ),
@@ -82,9 +82,9 @@ def _login() -> tuple[Case, ...]:
             Rule(
                 "access",
                 "token before body",
-                "POST something that is not JSON, with a wrong token",
+                "POST invalid JSON with a wrong token",
                 "401 or 403",
-                "does not send such; whoever knows no token should not reach the parser",
+                "never sends this; a client without a token should not reach the parser",
                 AUTHENTICATION,
                 "should",
             ),

@@ -1,4 +1,4 @@
-"""Cases: bodies that Ship24 sends, each odd in one way, and bodies that it never sends."""
+"""Cases: valid bodies, each unusual in one way, and invalid bodies."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,31 +7,32 @@ import orjson
 
 from receiver.testkit.check import judging
 from receiver.testkit.check.access import DELIVERY, RETRIED, SPECIFICATION
-from receiver.testkit.check.parcels import Item, Parcels, body
+from receiver.testkit.check.parcels import Parcels, body
 from receiver.testkit.check.records import Case, CheckRequest, Judge, Rule, Severity
+from receiver.testkit.ship24 import Item
 
 DATA_FORMAT = "docs.ship24.com/data-format"
 PROOF = "docs.ship24.com/webhooks/proof-of-delivery"
 STATUS = "docs.ship24.com/status"
 TRACKERS = "docs.ship24.com/trackers"
 
-_LOST = "takes a 2xx for success, but for `success: false`, and never sends it again: what was not understood is lost in silence"
-_PUSHED_ON = "repeats the whole call, good items and bad one, until its tries are used up"
-_LETTERS = "Zugestellt, 配達済み \U0001f4e6 œuvre"
+_LOST = "takes a 2xx without `success: false` for success and never repeats it: a message that was not understood is lost"
+_PUSHED_ON = "repeats the whole delivery, valid and invalid messages, until its attempts are used up"
+_MANY_SCRIPTS = "Zugestellt, 配達済み \U0001f4e6 œuvre"
 
 Make = Callable[[Parcels], Sequence[bytes]]
 
 
 def body_cases() -> tuple[Case, ...]:
-    """Return all of them."""
+    """Return the cases."""
     return (*_groups(), *_nulls(), *_times(), *_words(), *_frames(), *_wrong())
 
 
 def _groups() -> tuple[Case, ...]:
     return (
         _right(
-            "two updates in one call",
-            "two items of one tracker, the newer first",
+            "two messages in one delivery",
+            "two messages of one tracker, the newer one first",
             DELIVERY,
             lambda p: [
                 body(
@@ -42,20 +43,20 @@ def _groups() -> tuple[Case, ...]:
             outcomes=("applied stale",),
         ),
         _right(
-            "nine events in an item",
-            "an item with nine events, newest first",
+            "nine events in one message",
+            "a message with nine events, newest first",
             SPECIFICATION,
             lambda p: [body(p.item("nine", events=p.journey("nine")))],
         ),
         _right(
             "no topic",
-            "an item as older accounts get it, without `metadata.topic`",
+            "a message without `metadata.topic`, as older accounts get it",
             SPECIFICATION,
             lambda p: [body(_without(p.item("topicless"), "metadata", "topic"))],
         ),
         _right(
             "proof of delivery",
-            "an update, then topic `tracking/pod`: no shipment, no events",
+            "a message, then two with topic `tracking/pod`: no shipment, no events",
             PROOF,
             lambda p: [
                 body(p.item("proved")),
@@ -71,19 +72,19 @@ def _nulls() -> tuple[Case, ...]:
     return (
         _right(
             "shipment: null",
-            "an item whose `shipment` is null, and one without",
+            "a message whose `shipment` is null, and one without it",
             SPECIFICATION,
             lambda p: [body(p.item("bare", shipment=None)), body(_without(p.item("barer"), "shipment"))],
         ),
         _right(
             "recipient: null",
-            "an item whose `shipment.recipient` is null, and all in its `delivery`",
+            "a message whose `shipment.recipient` is null, and every field of `delivery`",
             SPECIFICATION,
             lambda p: [body(p.item("nobody", shipment=p.shipment("nobody", recipient=None, delivery=dict.fromkeys(_DELIVERY))))],
         ),
         _right(
             "no events",
-            "items whose `events` is null, empty and missing",
+            "messages whose `events` is null, empty and missing",
             SPECIFICATION,
             lambda p: [
                 body(p.item("eventless", "1") | {"events": None}),
@@ -115,10 +116,10 @@ def _times() -> tuple[Case, ...]:
         timed("time without a zone", "zoneless", "2022-10-23T15:13:37: the courier's clock, zone unknown", lambda p: p.local(30)),
         timed("time with an offset", "offset", "2022-12-21T17:01:12+02:00", lambda p: p.offset(30)),
         timed("time in UTC", "utc", "2022-09-03T23:58:12.000Z", lambda p: p.utc(30)),
-        timed("a date alone", "dated", "2022-08-14: some time on that day", lambda p: p.day(30)),
+        timed("a date alone", "dated", "2022-08-14: any time on that day", lambda p: p.day(30)),
         _right(
             "dates of delivery",
-            "estimates without a zone, and as an object with `from` and `to`",
+            "estimates without a zone, and as objects with `from` and `to`",
             SPECIFICATION,
             lambda p: [body(p.item("estimated", shipment=p.shipment("estimated", delivery=_estimate(p))))],
         ),
@@ -134,19 +135,19 @@ def _words() -> tuple[Case, ...]:
     return (
         _right(
             "unknown words",
-            "milestone, category and code that stand in no table",
+            "a milestone, a category and a code that are not documented",
             STATUS,
             lambda p: [body(p.item("words", events=[p.event("words", **unknown)], shipment=p.shipment("words", **unknown)))],
         ),
         _right(
-            "ids that are no UUIDs",
+            "IDs that are not UUIDs",
             "an opaque `eventId` and `messageId`",
             SPECIFICATION,
             lambda p: [body(_opaque(p))],
         ),
         _right(
             "letters and digits",
-            "other scripts, an emoji, leading zeros, a number of 40 digits",
+            "other scripts, an emoji, leading zeros, a number with 40 digits",
             TRACKERS,
             lambda p: [body(_many_characters(p))],
         ),
@@ -157,7 +158,7 @@ def _frames() -> tuple[Case, ...]:
     return (
         _right(
             "unknown keys",
-            "keys at every level that are in no specification",
+            "undocumented keys at every level",
             SPECIFICATION,
             lambda p: [orjson.dumps({"trackings": [_extended(p)], "version": 2, "new": {"key": [1, None]}})],
         ),
@@ -170,7 +171,7 @@ def _frames() -> tuple[Case, ...]:
             content_type="application/json; charset=utf-8",
         ),
         _right(
-            "no items",
+            "no messages",
             '{"trackings": []}',
             SPECIFICATION,
             lambda _p: [body()],
@@ -184,14 +185,14 @@ def _wrong() -> tuple[Case, ...]:
     return (
         _refusal(
             "not JSON",
-            "half an object, nothing at all, text",
+            "a truncated object, an empty body, text",
             lambda _p: [b'{"trackings": [{"meta', b"", b"hello"],
-            "4xx, better 400: the fault is not the receiver's",
+            "4xx, preferably 400: the fault is not in the receiver",
             judging.not_taken_nor_crashed,
         ),
         _refusal(
-            "another root",
-            "`trackings` as an object, as text and as null; a list at the root; no `trackings`",
+            "wrong root",
+            "`trackings` as an object, as text and as null; a list as root; no `trackings`",
             lambda p: [
                 *(orjson.dumps({"trackings": value}) for value in (p.item("rootless"), "none", None)),
                 orjson.dumps([p.item("rootless")]),
@@ -200,12 +201,12 @@ def _wrong() -> tuple[Case, ...]:
         ),
         _refusal(
             "the polling API's body",
-            "`data.trackings`, which only Ship24's polling API has",
+            "`data.trackings`, as in responses of Ship24's polling API",
             lambda p: [orjson.dumps({"data": {"trackings": [p.item("polled")]}})],
         ),
         _right(
-            "a bad item among good ones",
-            "an item without a message id and a null, between two good items",
+            "an invalid message among valid ones",
+            "a message without an ID and a null, between two valid messages",
             SPECIFICATION,
             lambda p: [body(p.item("good", "1"), _unnamed(p), None, p.item("better", "1"))],
             severity="should",
@@ -235,21 +236,21 @@ def _right(
     content_type: str = "application/json",
     outcomes: tuple[str, ...] = (),
 ) -> Case:
-    def calls(parcels: Parcels) -> list[CheckRequest]:
+    def make_requests(parcels: Parcels) -> list[CheckRequest]:
         return [CheckRequest(sent, content_type=content_type) for sent in make(parcels)]
 
-    return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), calls, judging.taken, outcomes=outcomes)
+    return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), make_requests, judging.taken, outcomes=outcomes)
 
 
 def _refusal(
-    name: str, does: str, make: Make, expected: str = "4xx or 5xx, better 422", judge: Judge = judging.not_taken
+    name: str, does: str, make: Make, expected: str = "4xx or 5xx, preferably 422", judge: Judge = judging.not_taken
 ) -> Case:
     rule = Rule("bodies", name, does, expected, _LOST, SPECIFICATION, "should")
     return Case(rule, lambda parcels: [CheckRequest(sent) for sent in make(parcels)], judge)
 
 
 def _without(item: Item, *path: str) -> Item:
-    """Return an item without what stands at a path of one or two keys."""
+    """Return a message without the value at a path of one or two keys."""
     first, *rest = path
     if not rest:
         return {key: value for key, value in item.items() if key != first}
@@ -257,7 +258,7 @@ def _without(item: Item, *path: str) -> Item:
 
 
 def _estimate(parcels: Parcels) -> Item:
-    """Return all dates of delivery that there may be; the second is an object, and the third an add-on."""
+    """Return all dates of delivery that exist; two of them are objects."""
     days = {"from": parcels.local(-24), "to": parcels.local(-48)}
     return {**dict.fromkeys(_DELIVERY), "estimatedDeliveryDate": parcels.local(-36), **dict.fromkeys(_SPANS, days)}
 
@@ -269,7 +270,7 @@ def _opaque(parcels: Parcels) -> Item:
 
 
 def _many_characters(parcels: Parcels) -> Item:
-    item = parcels.item("letters", events=[parcels.event("letters", status=_LETTERS, location="東京")])
+    item = parcels.item("letters", events=[parcels.event("letters", status=_MANY_SCRIPTS, location="東京")])
     item["tracker"] |= {"clientTrackerId": "000123", "shipmentReference": f"{'0123456789' * 4}"}
     item["shipment"]["recipient"] |= {"name": "Łukasz Ørsted", "postCode": "00042"}
     return item
@@ -282,5 +283,5 @@ def _extended(parcels: Parcels) -> Item:
 
 
 def _unnamed(parcels: Parcels) -> Item:
-    """Return an item without a message id; the run's number in it tells it from others."""
+    """Return a message without an ID; its tracking number contains that of the run."""
     return _without(parcels.item("unnamed"), "metadata", "messageId")

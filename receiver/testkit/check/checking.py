@@ -1,10 +1,8 @@
-"""Runs the cases against a receiver, one after the other, and never longer than they may take."""
+"""One run of the checks: cases one after the other, then the ops API, then all responses together."""
 
+import asyncio
 import re
-import ssl
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import NamedTuple
 
 import orjson
@@ -14,31 +12,32 @@ from receiver.testkit.check.access import FIRST
 from receiver.testkit.check.judging import decided_as, describe, printable, verdict_of
 from receiver.testkit.check.parcels import Parcels
 from receiver.testkit.check.planning import CheckPlan
-from receiver.testkit.check.records import Answer, Case, CheckReply, CheckRequest, CheckResult, Ending, Judgement, NoReply
-from receiver.testkit.check.target import MIN_TELLING_LETTERS, CheckTarget, spellings, write_request
-from receiver.testkit.check.wire import CheckConnection
+from receiver.testkit.check.records import Case, CheckRequest, CheckResult, Ending, Judgement
+from receiver.testkit.check.target import MIN_DISTINCT_CHARACTERS, CheckTarget, prepare, spellings
+from receiver.testkit.http import HttpClient, HttpConnection, HttpReply, NoReply, Reply
+from receiver.testkit.ops_client import OpsClient
 
-_SILENT_CASES = 3  # after so many without any answer nobody is asked any more
-_NOT_HERE = {*range(300, 400), 401, 403, 404, 405}  # the token is not let in, or the address is not it
+_SILENT_CASES = 3  # after so many in a row without any response, the rest is not tried
+_NOT_HERE = {*range(300, 400), 401, 403, 404, 405}  # the token is not accepted, or the URL is not that of a webhook
 _STRUCK_OUT = b"[token]"
-_SHOWN = 200  # letters of what the ops API says wrong
+_SHOWN = 200  # characters of a fault in the ops API
 
 Advance = Callable[[], None]
 
 
 class Unreachable(Exception):
-    """Nobody answers at the address; the text says why."""
+    """There is no server at the address; the text says why."""
 
 
 class OpsAccess(NamedTuple):
-    """Where our own service tells what became of messages, and the token for it."""
+    """The address of our own service and a token for its ops API."""
 
     target: CheckTarget
     token: Secret
 
 
 class Check:
-    """One run. `seconds` is the time for one answer; `ops` is None for a receiver that may be anybody's."""
+    """One run. `seconds` is the time for one response; `ops` is None unless the receiver is this service."""
 
     def __init__(
         self, target: CheckTarget, token: Secret, parcels: Parcels, seconds: float, ops: OpsAccess | None = None
@@ -49,124 +48,122 @@ class Check:
         self._parcels = parcels
         self._seconds = seconds
         self._ops = ops
-        self._tls = ssl.create_default_context()  # once: to read all certificates of a system takes longer than a call
-        self._answers: list[Answer] = []
+        self._replies: list[Reply] = []
         self._silent = 0
-        self._shut_out: int | None = None  # how the simplest right call is answered, if no body could be
+        self._shut_out: int | None = None  # the status of the simplest valid request, if that rules out all others
         self._shut_out_of_ops: str | None = None  # the same for the ops token
-        secrets = [token, self._wrong, *([] if ops is None else [ops.token])]
-        forms = {form for secret in secrets for form in spellings(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)  # one may be the beginning of another
-        self._striking = re.compile(b"|".join(map(re.escape, self._forms)), re.IGNORECASE)
+        self._struck = StruckTokens([token, self._wrong, *([] if ops is None else [ops.token])])
 
     def run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
-        """Ask everything. Raises Unreachable if there is nobody to ask."""
+        """Run all checks. Raises Unreachable if there is no server."""
+        return asyncio.run(self._run(plan, advance))
+
+    async def _run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
         results: list[CheckResult] = []
-        for case in plan.cases:
-            results.append(self._try(case))
-            advance()
-        passed = {result.rule.name for result in results if result.verdict == "pass"}
-        for ending in plan.endings:
-            results.append(self._look(ending, passed))
-            advance()
+        async with HttpClient(self._seconds) as client:
+            for case in plan.cases:
+                results.append(await self._try(client, case))
+                advance()
+            passed = {result.rule.name for result in results if result.verdict == "pass"}
+            for ending in plan.endings:
+                results.append(await self._look(client, ending, passed))
+                advance()
         for overall in plan.overall:
-            judgement = overall.judge(self._answers)
+            judgement = overall.judge(self._replies)
             results.append(CheckResult(overall.rule, verdict_of(overall.rule.severity, judgement), judgement.seen))
             advance()
         return results
 
-    def _try(self, case: Case) -> CheckResult:
-        calls = case.make(self._parcels)
+    async def _try(self, client: HttpClient, case: Case) -> CheckResult:
+        requests = case.make(self._parcels)
         if self._silent >= _SILENT_CASES:
-            return CheckResult(case.rule, "unknown", f"not tried: nobody answered {_SILENT_CASES} cases in a row")
-        if self._shut_out is not None and any(call.method == "POST" and call.bearer in {"right", "lower case"} for call in calls):
-            return CheckResult(case.rule, "unknown", f"not tried: even one update is answered {self._shut_out}")
-        answers = self._send(calls, case.manner)
-        self._note(case, answers)
-        judgement = case.judge(answers)
+            return CheckResult(case.rule, "unknown", f"not tried: no response to {_SILENT_CASES} cases in a row")
+        if self._shut_out is not None and any(_needs_the_token(request) for request in requests):
+            return CheckResult(case.rule, "unknown", f"not tried: even one message is answered {self._shut_out}")
+        replies = await self._send(client, requests, case.manner)
+        self._note(case, replies)
+        judgement = case.judge(replies)
         if judgement.level == "good" and case.outcomes:
             at_once = case.manner == "at once"
-            judgement = decided_as(case.outcomes, answers, ours=self._ops is not None, at_once=at_once) or judgement
+            judgement = decided_as(case.outcomes, replies, ours=self._ops is not None, at_once=at_once) or judgement
         return CheckResult(case.rule, verdict_of(case.rule.severity, judgement), judgement.seen)
 
-    def _note(self, case: Case, answers: Sequence[Answer]) -> None:
-        first = answers[0]
-        if not self._answers and isinstance(first, NoReply) and not first.connected:
+    def _note(self, case: Case, replies: Sequence[Reply]) -> None:
+        first = replies[0]
+        if not self._replies and isinstance(first, NoReply) and not first.connected:
             raise Unreachable(first.reason)
-        self._answers += answers
-        self._silent = self._silent + 1 if all(isinstance(answer, NoReply) for answer in answers) else 0
-        if case.rule.name == FIRST and isinstance(first, CheckReply) and first.status in _NOT_HERE:
+        self._replies += replies
+        self._silent = self._silent + 1 if all(isinstance(reply, NoReply) for reply in replies) else 0
+        if case.rule.name == FIRST and isinstance(first, HttpReply) and first.status in _NOT_HERE:
             self._shut_out = first.status
 
-    def _send(self, calls: Sequence[CheckRequest], manner: str) -> list[Answer]:
+    async def _send(self, client: HttpClient, requests: Sequence[CheckRequest], manner: str) -> list[Reply]:
         if manner == "at once":
-            return self._send_at_once(calls)
+            return await asyncio.gather(*(self._exchange(client.connect(), request) for request in requests))
         if manner == "on one connection":
-            with closing(CheckConnection(self._target, self._seconds, self._tls)) as line:
-                return [self._exchange(line, call, keep_alive=True) for call in calls]
-        answers = []
-        for call in calls:
-            answers.append(self._send_alone(call))
-            if isinstance(answers[-1], NoReply):
+            connection = client.connect()
+            return [await self._exchange(connection, request, keep_alive=True) for request in requests]
+        replies: list[Reply] = []
+        for request in requests:
+            replies.append(await self._exchange(client.connect(), request))
+            if isinstance(replies[-1], NoReply):
                 break  # the others would only take as long
-        return answers
+        return replies
 
-    def _send_at_once(self, calls: Sequence[CheckRequest]) -> list[Answer]:
-        lines = [CheckConnection(self._target, self._seconds, self._tls) for _ in calls]
-        with ThreadPoolExecutor(len(calls)) as threads:
-            try:
-                return list(threads.map(self._exchange, lines, calls))
-            finally:  # Ctrl-C too: no thread goes on waiting for its answer
-                for line in lines:
-                    line.close()
+    async def _exchange(self, connection: HttpConnection, request: CheckRequest, *, keep_alive: bool = False) -> Reply:
+        prepared = prepare(self._target, request, self._token, self._wrong, keep_alive=keep_alive)
+        return self._struck.strike(await connection.call(*prepared))
 
-    def _send_alone(self, call: CheckRequest) -> Answer:
-        with closing(CheckConnection(self._target, self._seconds, self._tls)) as line:
-            return self._exchange(line, call)
-
-    def _exchange(self, line: CheckConnection, call: CheckRequest, *, keep_alive: bool = False) -> Answer:
-        head, body = write_request(self._target, call, self._token, self._wrong, keep_alive=keep_alive)
-        return self._strike(line.call(call.method, head, body))
-
-    def _look(self, ending: Ending, passed: set[str]) -> CheckResult:
-        """Read our ops API. What stands there is only looked at where the calls before it were answered as they should."""
+    async def _look(self, client: HttpClient, ending: Ending, passed: set[str]) -> CheckResult:
+        """Read an end state from our ops API, if the case before it passed."""
         if self._ops is None or ending.after not in passed:
-            return CheckResult(ending.rule, "unknown", f"not looked at: {ending.after} did not pass")
+            return CheckResult(ending.rule, "unknown", f"not checked: {ending.after} did not pass")
         if self._shut_out_of_ops is not None:
-            return CheckResult(ending.rule, "unknown", f"not looked at: the ops API said {self._shut_out_of_ops}")
-        judgement = self._ask(self._ops, ending)
+            return CheckResult(ending.rule, "unknown", f"not checked: the ops API answered {self._shut_out_of_ops}")
+        judgement = await self._read(client, self._ops, ending)
         return CheckResult(ending.rule, verdict_of(ending.rule.severity, judgement), judgement.seen)
 
-    def _ask(self, ops: OpsAccess, ending: Ending) -> Judgement:
-        path, _, query = ending.path(self._parcels).partition("?")
-        target = ops.target._replace(path=f"{ops.target.path}/ops/api/{path}", query=query or None)
-        with closing(CheckConnection(target, self._seconds, self._tls)) as line:
-            answer = self._strike(line.call("GET", *write_request(target, CheckRequest(method="GET"), ops.token, self._wrong)))
-        if not isinstance(answer, CheckReply) or answer.status in {401, 403}:
-            self._shut_out_of_ops = describe(answer)
-        if not isinstance(answer, CheckReply) or answer.status != 200:
-            return Judgement("bad", describe(answer))
+    async def _read(self, client: HttpClient, ops: OpsAccess, ending: Ending) -> Judgement:
+        reader = OpsClient(str(ops.target), ops.token.reveal(), client.connect())
+        reply = self._struck.strike(await reader.get(ending.path(self._parcels)))
+        if not isinstance(reply, HttpReply) or reply.status in {401, 403}:
+            self._shut_out_of_ops = describe(reply)
+        if not isinstance(reply, HttpReply) or reply.status != 200:
+            return Judgement("bad", describe(reply))
         try:
-            fault = ending.find_fault(self._parcels, orjson.loads(answer.body))
+            fault = ending.find_fault(self._parcels, orjson.loads(reply.body))
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            return Judgement("bad", f"not this service's answer: {describe(answer)}")
-        return Judgement("bad", printable(fault[:_SHOWN])) if fault else Judgement("good", "as it should be")
+            return Judgement("bad", f"not the ops API of this service: {describe(reply)}")
+        return Judgement("bad", printable(fault[:_SHOWN])) if fault else Judgement("good", "as expected")
 
-    def _strike(self, answer: Answer) -> Answer:
-        """Take every token out of an answer before anybody looks at it, and remember that it was there."""
-        if isinstance(answer, NoReply):
-            return answer
-        body, repeats = self._strike_out(answer.body)
+
+class StruckTokens:
+    """Takes tokens out of responses before anything is judged or shown, and marks the responses that repeated one."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        forms = {form for secret in secrets for form in spellings(secret)}
+        self._forms = sorted(forms, key=len, reverse=True)  # one may be the beginning of another
+        self._pattern = re.compile(b"|".join(map(re.escape, self._forms)), re.IGNORECASE)
+
+    def strike(self, reply: Reply) -> Reply:
+        """Return a response without tokens."""
+        if isinstance(reply, NoReply):
+            return reply
+        body, repeats = self._strike_out(reply.body)
         headers = []
-        for name, value in answer.headers:
+        for name, value in reply.headers:
             struck, here = self._strike_out(value.encode("latin-1", "replace"))
             headers.append((name, struck.decode("utf-8", "backslashreplace")))
             repeats |= here
-        return answer._replace(body=body, headers=tuple(headers), repeats_token=repeats)
+        return reply._replace(body=body, headers=tuple(headers), repeats_token=repeats)
 
     def _strike_out(self, data: bytes) -> tuple[bytes, bool]:
         lowered = data.lower()
         if not any(form.lower() in lowered for form in self._forms):  # much faster than to replace nothing in a million bytes
             return data, False
-        telling = any(len(found) >= MIN_TELLING_LETTERS for found in self._striking.findall(data))
-        return self._striking.sub(_STRUCK_OUT, data), telling
+        repeats = any(len(found) >= MIN_DISTINCT_CHARACTERS for found in self._pattern.findall(data))
+        return self._pattern.sub(_STRUCK_OUT, data), repeats
+
+
+def _needs_the_token(request: CheckRequest) -> bool:
+    return request.method == "POST" and request.bearer in {"right", "lower case"}

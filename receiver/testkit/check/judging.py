@@ -1,20 +1,15 @@
-"""What answers show. Pure: answers in, a judgement out.
-
-Ship24 takes any 2xx within 15 s for success, unless the JSON of its body says `success: false`; it follows no redirect
-(docs.ship24.com/webhooks/delivery, and the vendor's own code, 2026-09).
-"""
+"""Judges responses. Pure: responses in, a judgement out."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import orjson
-
-from receiver.testkit.check.records import Answer, CheckReply, Judge, Judgement, NoReply, Severity, Verdict
+from receiver.testkit.check.records import Judge, Judgement, Severity, Verdict
+from receiver.testkit.http import HttpReply, NoReply, Reply, read_object
+from receiver.testkit.ship24 import is_success
 
 _SHOWN = 60
-_SLOW = 1 / 3  # of the time that there is
-_NO_ANSWER = Judgement("unknown", "there was no answer")
+_SLOW = 1 / 3  # of the available time
+_NO_ANSWER = Judgement("unknown", "no response")
 
 
 def verdict_of(severity: Severity, judgement: Judgement) -> Verdict:
@@ -26,12 +21,12 @@ def verdict_of(severity: Severity, judgement: Judgement) -> Verdict:
 
 
 def printable(text: str) -> str:
-    """Return text from outside with every letter that could steer a terminal written out."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    """Return text from outside with an escape for every character that could control a terminal."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def describe(answer: Answer) -> str:
-    """Return an answer in a few words."""
+def describe(answer: Reply) -> str:
+    """Return a response in a few words."""
     if isinstance(answer, NoReply):
         return answer.reason
     if 300 <= answer.status < 400:
@@ -40,33 +35,28 @@ def describe(answer: Answer) -> str:
     return printable(f"{answer.status} {said[:_SHOWN]}{'…' if len(said) > _SHOWN else ''}".strip())
 
 
-def find_fault(answer: Answer) -> str | None:
-    """Return why Ship24 would count a call as failed, or None."""
+def find_fault(answer: Reply) -> str | None:
+    """Return why Ship24 would count a delivery as failed, or None."""
     if isinstance(answer, NoReply) or not 200 <= answer.status < 300:
         return describe(answer)
     if answer.is_cut:
-        return f"{answer.status}, and an answer of more than {len(answer.body) // 1000} kB"
-    if says_failed(answer):
+        return f"{answer.status}, and a body of more than {len(answer.body) // 1000} kB"
+    if not is_success(answer):
         return f"{answer.status}, but with `success: false` in it"
     return None
 
 
-def says_failed(reply: CheckReply) -> bool:
-    """Tell whether an answer has `success: false`, as a boolean or as text."""
-    return str(_read(reply).get("success")).lower() == "false"
-
-
-def read_outcomes(reply: CheckReply) -> str | None:
-    """Return the verdicts of our own service's answer, in body order; None where it is not of that shape."""
-    answer = _read(reply)
+def read_outcomes(reply: HttpReply) -> str | None:
+    """Return the outcomes in a response of this service, in body order; None if the response has another shape."""
+    answer = read_object(reply.body) or {}
     messages = answer.get("messages")
     if not isinstance(messages, list) or "delivery_id" not in answer:
         return None
     return " ".join(str(message.get("outcome")) for message in messages if isinstance(message, dict))
 
 
-def taken(answers: Sequence[Answer]) -> Judgement:
-    """Each call has to count as a success."""
+def taken(answers: Sequence[Reply]) -> Judgement:
+    """Every request has to succeed."""
     faults = [(place, find_fault(answer)) for place, answer in enumerate(answers, 1)]
     for place, fault in faults:
         if fault is not None:
@@ -74,84 +64,86 @@ def taken(answers: Sequence[Answer]) -> Judgement:
     return Judgement("good", _statuses(answers))
 
 
-def refused(answers: Sequence[Answer]) -> Judgement:
-    """Each call has to be answered 401 or 403. Refused in another way is not right, but nobody gets in."""
+def refused(answers: Sequence[Reply]) -> Judgement:
+    """Every response has to be 401 or 403. Another error is weak: the client is rejected all the same."""
     for answer in answers:
         if find_fault(answer) is None:
             return Judgement("bad", describe(answer))
-        if not isinstance(answer, CheckReply) or answer.status not in {401, 403}:
+        if not isinstance(answer, HttpReply) or answer.status not in {401, 403}:
             return Judgement("weak", describe(answer))
     return Judgement("good", _statuses(answers))
 
 
-def not_taken(answers: Sequence[Answer]) -> Judgement:
-    """No call may count as a success: nothing of it can be used, and the sender has to know."""
+def not_taken(answers: Sequence[Reply]) -> Judgement:
+    """No request may succeed: its body is unusable, and the sender has to know."""
     return _all_between(400, 600, answers)
 
 
-def not_taken_nor_crashed(answers: Sequence[Answer]) -> Judgement:
-    """No call may count as a success, and none may look as if the fault were the receiver's."""
+def not_taken_nor_crashed(answers: Sequence[Reply]) -> Judgement:
+    """No request may succeed, and no response may look like a fault of the receiver."""
     return _all_between(400, 500, answers)
 
 
-def _all_between(first: int, end: int, answers: Sequence[Answer]) -> Judgement:
+def _all_between(first: int, end: int, answers: Sequence[Reply]) -> Judgement:
     for place, answer in enumerate(answers, 1):
-        if not isinstance(answer, CheckReply) or not first <= answer.status < end:
+        if not isinstance(answer, HttpReply) or not first <= answer.status < end:
             return Judgement("bad", _place(place, answers) + describe(answer))
     return Judgement("good", _statuses(answers))
 
 
-def _place(place: int, answers: Sequence[Answer]) -> str:
-    return f"call {place} of {len(answers)}: " if len(answers) > 1 else ""
+def _place(place: int, answers: Sequence[Reply]) -> str:
+    return f"request {place} of {len(answers)}: " if len(answers) > 1 else ""
 
 
-def probed(answers: Sequence[Answer]) -> Judgement:
-    """HEAD has to be answered 200."""
+def probed(answers: Sequence[Reply]) -> Judgement:
+    """The response to HEAD has to be 200."""
     for answer in answers:
-        if not isinstance(answer, CheckReply) or answer.status != 200:
+        if not isinstance(answer, HttpReply) or answer.status != 200:
             return Judgement("bad", describe(answer))
     return Judgement("good", _statuses(answers))
 
 
-def kept_open(answers: Sequence[Answer]) -> Judgement:
-    """A connection has to take another call, unless the answer before it said that it would close."""
+def kept_open(answers: Sequence[Reply]) -> Judgement:
+    """A connection has to serve the next request, unless the response before announced its end."""
     for before, answer in pairwise(answers):
-        if isinstance(before, CheckReply) and not before.closes and isinstance(answer, NoReply):
+        if isinstance(before, HttpReply) and not before.closes and isinstance(answer, NoReply):
             return Judgement("bad", f"kept open, then: {answer.reason}")
-    closing = any(isinstance(answer, CheckReply) and answer.closes for answer in answers[:-1])
+    closing = any(isinstance(answer, HttpReply) and answer.closes for answer in answers[:-1])
     judgement = taken(answers)
     if judgement.level != "good":
         return judgement
-    return Judgement("good", "each answer closes its connection" if closing else "one connection took all calls")
+    return Judgement("good", "every response closes its connection" if closing else "one connection served all requests")
 
 
-def decided_as(outcomes: Sequence[str], answers: Sequence[Answer], *, ours: bool, at_once: bool) -> Judgement | None:
-    """Compare with the verdicts that our service gives; None where they are right, or where it is another's and need not be."""
-    found = [read_outcomes(answer) if isinstance(answer, CheckReply) else None for answer in answers]
+def decided_as(outcomes: Sequence[str], answers: Sequence[Reply], *, ours: bool, at_once: bool) -> Judgement | None:
+    """Compare with the outcomes that this service gives. None: they are equal, or the receiver is another one and has none."""
+    found = [read_outcomes(answer) if isinstance(answer, HttpReply) else None for answer in answers]
     if None in found:
-        return Judgement("bad", "no verdicts in the answer: it is not this service's") if ours else None
+        return Judgement("bad", "no verdicts in the response: not this service") if ours else None
     shown = [text or "none" for text in found]
     if sorted(shown) == sorted(outcomes) if at_once else shown == list(outcomes):
         return None
     return Judgement("bad", printable(f"{_list(shown)} instead of {_list(outcomes)}"))
 
 
-def never_success(answers: Sequence[Answer]) -> Judgement:
-    """No 2xx needs a key `success`; where it says `false` to a right call, `taken` has found it."""
-    found = [answer for answer in _replies(answers) if 200 <= answer.status < 300 and "success" in _read(answer)]
-    return _none_of(found, answers, "none has it")
+def never_success(answers: Sequence[Reply]) -> Judgement:
+    """No 2xx should have a key `success`; `taken` finds the value `false`."""
+    found = [
+        answer for answer in _replies(answers) if 200 <= answer.status < 300 and "success" in (read_object(answer.body) or {})
+    ]
+    return _none_of(found, answers, "none")
 
 
-def never_repeated(answers: Sequence[Answer]) -> Judgement:
-    """No answer may repeat a token."""
+def never_repeated(answers: Sequence[Reply]) -> Judgement:
+    """No response may repeat a token."""
     found = [answer for answer in _replies(answers) if answer.repeats_token]
-    return _none_of(found, answers, "none does")
+    return _none_of(found, answers, "none")
 
 
 def answered_within(seconds: float) -> Judge:
-    """Return what judges whether answers came in time, with some to spare."""
+    """Return a judge of response times: all in time, and the slowest in a third of it."""
 
-    def judge(answers: Sequence[Answer]) -> Judgement:
+    def judge(answers: Sequence[Reply]) -> Judgement:
         late = [answer for answer in answers if isinstance(answer, NoReply) and answer.seconds >= seconds]
         if late:
             return Judgement("bad", f"{len(late)} of {len(answers)} without: {late[0].reason}")
@@ -163,7 +155,7 @@ def answered_within(seconds: float) -> Judge:
     return judge
 
 
-def _none_of(found: Sequence[CheckReply], answers: Sequence[Answer], good: str) -> Judgement:
+def _none_of(found: Sequence[HttpReply], answers: Sequence[Reply], good: str) -> Judgement:
     if not _replies(answers):
         return _NO_ANSWER
     if found:
@@ -171,21 +163,13 @@ def _none_of(found: Sequence[CheckReply], answers: Sequence[Answer], good: str) 
     return Judgement("good", good)
 
 
-def _replies(answers: Sequence[Answer]) -> list[CheckReply]:
-    return [answer for answer in answers if isinstance(answer, CheckReply)]
+def _replies(answers: Sequence[Reply]) -> list[HttpReply]:
+    return [answer for answer in answers if isinstance(answer, HttpReply)]
 
 
-def _statuses(answers: Sequence[Answer]) -> str:
+def _statuses(answers: Sequence[Reply]) -> str:
     return ", ".join(dict.fromkeys(str(answer.status) for answer in _replies(answers)))
 
 
 def _list(outcomes: Sequence[str]) -> str:
     return " | ".join(dict.fromkeys(outcome[:_SHOWN] for outcome in outcomes))
-
-
-def _read(reply: CheckReply) -> dict[str, Any]:
-    try:
-        value = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -1,9 +1,10 @@
-"""What is sent, what came back, and what is thought of it. Records that cannot change, nothing else."""
+"""Records of the checks: requests, rules, cases and results."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from receiver.testkit.check.parcels import Parcels
+from receiver.testkit.http import Reply
 
 Bearer = Literal["right", "none", "wrong", "other scheme", "lower case", "in the query"]
 Manner = Literal["in turn", "at once", "on one connection"]
@@ -13,9 +14,7 @@ Verdict = Literal["pass", "fail", "warn", "unknown"]
 
 
 class CheckRequest(NamedTuple):
-    """One request. `bearer` tells how the token is sent. `other_spelling`: with the trailing slash that the URL lacks, or without
-    the one that it has.
-    """
+    """One request. `bearer`: how the token is sent. `other_spelling`: with a trailing slash added to the path, or removed."""
 
     body: bytes = b""
     method: Literal["POST", "HEAD", "GET"] = "POST"
@@ -25,50 +24,20 @@ class CheckRequest(NamedTuple):
     other_spelling: bool = False
 
 
-class CheckReply(NamedTuple):
-    """An answer, without the token wherever it stood in it; `repeats_token` tells that it did.
-
-    `headers` have lower-case names. `is_cut`: it was longer than is read. `closes`: the connection ends with it.
-    """
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    seconds: float
-    is_cut: bool = False
-    closes: bool = True
-    repeats_token: bool = False
-
-    def header(self, name: str) -> str | None:
-        """Return the first header of this name."""
-        return next((value for known, value in self.headers if known == name), None)
-
-
-class NoReply(NamedTuple):
-    """There was no whole answer; `reason` says why, in words of ours. `connected`: somebody was there at all."""
-
-    reason: str
-    seconds: float
-    connected: bool = True
-
-
-Answer = CheckReply | NoReply
-
-
 class Judgement(NamedTuple):
-    """What answers show. `weak`: not as it should be, but nothing is lost by it. `unknown`: they show nothing."""
+    """What responses show. `weak`: not as expected, but harmless. `unknown`: they show nothing."""
 
     level: Level
     seen: str
 
 
-Judge = Callable[[Sequence[Answer]], Judgement]
+Judge = Callable[[Sequence[Reply]], Judgement]
 
 
 class Rule(NamedTuple):
-    """What is asked of a receiver. `must`: or updates are lost or strangers let in. `should`: as good receivers do it.
+    """A rule for receivers. `must`: otherwise messages are lost or strangers accepted. `should`: good practice.
 
-    `vendor` is what Ship24 does otherwise (or always, where that is the reason), `page` is where it says so.
+    `vendor` completes the sentence "Ship24 …": what it does if the rule is broken, or always. `page` is the source.
     """
 
     group: str
@@ -81,7 +50,7 @@ class Rule(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Calls, and what is thought of their answers. `outcomes` are the verdicts that our own service gives, one text a call."""
+    """Requests and the judge of their responses. `outcomes` are those that this service gives, one text for each request."""
 
     rule: Rule
     make: Callable[[Parcels], Sequence[CheckRequest]]
@@ -91,16 +60,16 @@ class Case(NamedTuple):
 
 
 class Overall(NamedTuple):
-    """What is thought of the answers of all cases together."""
+    """A rule for the responses of all cases together."""
 
     rule: Rule
     judge: Judge
 
 
 class Ending(NamedTuple):
-    """What our ops API has to show afterwards, if the case called `after` passed.
+    """An end state that the ops API has to show afterwards, if the case named `after` passed.
 
-    `path` is under `/ops/api`; `find_fault` says what is wrong with the answer, or returns nothing.
+    `path` is below `/ops/api/`; `find_fault` returns what is wrong with the response, or None.
     """
 
     rule: Rule
@@ -110,7 +79,7 @@ class Ending(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What came of a rule; `seen` holds text from outside, made printable."""
+    """The verdict on a rule. `seen` may contain text from the receiver; it is printable."""
 
     rule: Rule
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""Cases: what comes twice, together, late, in bulk, in pieces."""
+"""Cases: repeated, parallel, late, large and chunked deliveries."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,30 +12,30 @@ ITEMS = 100
 _TRACKERS = 10
 _LARGE_BYTES = 1_000_000
 
-_REPEATS = "repeats what it saw fail or late, and at a word of the user every message of a tracker; a refusal makes it go on"
-_DISORDER = "promises no order; a refusal makes it repeat the call: 20 tries over about six days"
-_GROUPS = "collects as many updates as the account allows; a refusal loses all of them together after 20 tries"
+_REPEATS = "repeats failed and late deliveries, and all messages of a tracker when a user asks; after an error it goes on"
+_DISORDER = "promises no order; after an error it repeats the delivery: 20 attempts over about six days"
+_GROUPS = "groups as many messages as the account allows; after 20 failed attempts all of them are lost"
 
 Make = Callable[[Parcels], Sequence[CheckRequest]]
 
 
 def repeat_cases() -> tuple[Case, ...]:
-    """Return all of them."""
+    """Return the cases."""
     return (*_again(), *_in_bulk(), _kept_open())
 
 
 def _again() -> tuple[Case, ...]:
     return (
         _case(
-            "the same call again",
-            "three equal calls, one after the other",
+            "the same delivery again",
+            "three equal deliveries, one after the other",
             _REPEATS,
             lambda p: [CheckRequest(body(p.item("again")))] * 3,
             outcomes=("applied", "duplicate", "duplicate"),
         ),
         _case(
-            "the same call at once",
-            f"{COPIES} equal calls at the same time",
+            "the same delivery in parallel",
+            f"{COPIES} equal deliveries at the same time",
             _REPEATS,
             lambda p: [CheckRequest(body(p.item("copies")))] * COPIES,
             manner="at once",
@@ -43,14 +43,14 @@ def _again() -> tuple[Case, ...]:
         ),
         _case(
             "a known event in a new message",
-            "an event that another message has told before",
+            "an event that an earlier message contained",
             _REPEATS,
-            lambda p: [CheckRequest(body(p.item("told", message))) for message in ("1", "2")],
+            lambda p: [CheckRequest(body(p.item("repeated", message))) for message in ("1", "2")],
             outcomes=("applied", "duplicate"),
         ),
         _case(
             "older after newer",
-            "an update, then another of an older event",
+            "a message, then another one with an older event",
             _DISORDER,
             lambda p: [CheckRequest(body(p.item("late", age, [p.event("late", age, int(age))]))) for age in ("2", "48")],
             outcomes=("applied", "stale"),
@@ -61,14 +61,14 @@ def _again() -> tuple[Case, ...]:
 def _in_bulk() -> tuple[Case, ...]:
     return (
         _case(
-            f"{ITEMS} items in a call",
-            f"{ITEMS} updates of {_TRACKERS} trackers in one call",
+            f"{ITEMS} messages in one delivery",
+            f"{ITEMS} messages of {_TRACKERS} trackers in one delivery",
             _GROUPS,
             lambda p: [CheckRequest(_many(p))],
         ),
         _case(
-            "1 MB in a call",
-            "an update of a million bytes",
+            "1 MB in one delivery",
+            "a message of a million bytes",
             _GROUPS,
             lambda p: [CheckRequest(_large(p))],
             severity="should",
@@ -100,10 +100,10 @@ def _case(
 def _kept_open() -> Case:
     rule = Rule(
         "repeats",
-        "connection used again",
-        "three updates over one connection",
-        "2xx, or an answer that announces the close",
-        "does not say whether it keeps connections; a call that breaks with one counts as failed",
+        "connection reused",
+        "three deliveries over one connection",
+        "2xx, or a response that announces the close",
+        "does not say whether it reuses connections; a delivery that breaks with its connection counts as failed",
         DELIVERY,
         "should",
     )
@@ -117,7 +117,7 @@ def _kept_open() -> Case:
 
 
 def _many(parcels: Parcels) -> bytes:
-    """Return a call whose trackers move forward with each of their updates."""
+    """Return a body whose trackers change with each of their messages."""
     items = []
     for number in range(ITEMS):
         tracker, step = f"many-{number % _TRACKERS}", str(number)

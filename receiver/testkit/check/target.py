@@ -1,9 +1,9 @@
-"""Whom to ask: the URL as it is typed into Ship24's dashboard, and requests to it as bytes."""
+"""The target of the checks: its URL, as entered in Ship24's dashboard, and requests to it."""
 
 import html
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -12,16 +12,16 @@ from urllib3.util import parse_url
 
 from receiver.access.bearer import Secret
 from receiver.testkit.check.records import CheckRequest
+from receiver.testkit.ops_client import find_root
 
-WEBHOOK_PATH = "/webhooks/ship24"
-MIN_TELLING_LETTERS = 8
-"""A token that is shorter stands in answers by chance."""
+MIN_DISTINCT_CHARACTERS = 8
+"""A shorter token may be in a response by chance."""
 
 _PIECE_BYTES = 1000
 
 
 class CheckTarget(NamedTuple):
-    """A receiver's address. `path` and `query` are as they are sent; the query is nothing to show: it may hold a secret."""
+    """The URL of a receiver. `path` and `query` are encoded. The query is never shown: it may contain a secret."""
 
     is_secure: bool
     host: str
@@ -30,26 +30,26 @@ class CheckTarget(NamedTuple):
     query: str | None
 
     def __str__(self) -> str:
-        return f"{'https' if self.is_secure else 'http'}://{self.authority}{self.path}"
+        return f"{self.origin}{self.path}"
 
     @property
-    def authority(self) -> str:
-        """The host as it stands in a URL, with its port where that is not the usual one."""
+    def origin(self) -> str:
+        """The scheme, the host and the port, where that is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.is_secure else 80) else f"{host}:{self.port}"
+        scheme, usual_port = ("https", 443) if self.is_secure else ("http", 80)
+        return f"{scheme}://{host}" if self.port == usual_port else f"{scheme}://{host}:{self.port}"
 
     def other_spelling(self) -> str:
-        """Return the path with the trailing slash that it lacks, or without the one that it has."""
+        """Return the path with a trailing slash added or removed."""
         return self.path.rstrip("/") or "/" if self.path.endswith("/") else f"{self.path}/"
 
     def service(self) -> "CheckTarget":
-        """Return where our service begins: before the path of its webhook, if this is that, else at the root."""
-        path = self.path.rstrip("/")
-        return self._replace(path=path.removesuffix(WEBHOOK_PATH) if path.endswith(WEBHOOK_PATH) else "", query=None)
+        """Return the address of the service: what comes before the path of its webhook, else the root of the host."""
+        return self._replace(path=find_root(str(self)).removeprefix(self.origin), query=None)
 
 
 def read_target(url: str) -> CheckTarget:
-    """Read a URL. Raises ValueError, which never quotes it: it may hold a secret."""
+    """Read a URL. Raises ValueError, whose text never contains the URL: it may contain a secret."""
     try:
         parts = parse_url(url)
     except (HTTPError, UnicodeError, ValueError):
@@ -64,32 +64,38 @@ def read_target(url: str) -> CheckTarget:
     return CheckTarget(is_secure, parts.host.strip("[]"), port, path, parts.query)
 
 
-def write_request(
-    target: CheckTarget, call: CheckRequest, token: Secret, wrong: Secret, *, keep_alive: bool = False
-) -> tuple[bytes, bytes]:
-    """Return the head and the body of a request, as they go over the wire."""
-    lines = [
-        f"{call.method} {_requested(target, call, token)} HTTP/1.1",
-        f"Host: {target.authority}",
-        "User-Agent: receiver-check",
-        "Accept: application/json, */*",
-        f"Connection: {'keep-alive' if keep_alive else 'close'}",
-        *_authorization(call, token, wrong),
-    ]
-    body = b""
-    if call.method == "POST":
-        body = b"".join(_chunks(call.body)) if call.chunked else call.body
-        framing = "Transfer-Encoding: chunked" if call.chunked else f"Content-Length: {len(body)}"
-        lines += [f"Content-Type: {call.content_type}", framing]
-    return "\r\n".join([*lines, "", ""]).encode(), body
+class PreparedRequest(NamedTuple):
+    """A request as the client takes it. A body in pieces goes out in chunks."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | AsyncIterator[bytes] | None
+
+
+def prepare(
+    target: CheckTarget, request: CheckRequest, token: Secret, wrong: Secret, *, keep_alive: bool = False
+) -> PreparedRequest:
+    """Return a request to a target, with the right token, the wrong one or none."""
+    headers = {
+        "User-Agent": "receiver-check",
+        "Accept": "application/json, */*",
+        "Connection": "keep-alive" if keep_alive else "close",
+        **_authorization(request, token, wrong),
+    }
+    url = f"{target.origin}{_requested(target, request, token)}"
+    if request.method != "POST":
+        return PreparedRequest(request.method, url, headers, None)
+    body = _pieces(request.body) if request.chunked else request.body
+    return PreparedRequest("POST", url, {**headers, "Content-Type": request.content_type}, body)
 
 
 def spellings(secret: Secret) -> tuple[bytes, ...]:
-    """Return the forms in which an answer may repeat a secret: as it is, or as it stands in a URL, in JSON (PHP also escapes the
-    slash) or in HTML; of a short one only itself, others would be found by chance.
+    """Return the forms in which a response may repeat a secret: plain, or escaped for a URL, JSON (PHP also escapes the slash) or
+    HTML; of a short secret the plain form only, as others would be found by chance.
     """
     plain = secret.reveal()
-    if len(plain) < MIN_TELLING_LETTERS:
+    if len(plain) < MIN_DISTINCT_CHARACTERS:
         return (plain.encode(),)
     forms = []
     for text in (plain, plain.encode().decode("latin-1")):  # most servers read headers as Latin-1
@@ -99,27 +105,25 @@ def spellings(secret: Secret) -> tuple[bytes, ...]:
     return (*(form.encode() for form in forms), b64encode(plain.encode()).rstrip(b"="))
 
 
-def _requested(target: CheckTarget, call: CheckRequest, token: Secret) -> str:
-    path = target.other_spelling() if call.other_spelling else target.path
+def _requested(target: CheckTarget, request: CheckRequest, token: Secret) -> str:
+    path = target.other_spelling() if request.other_spelling else target.path
     queries = [] if target.query is None else [target.query]
-    if call.bearer == "in the query":
+    if request.bearer == "in the query":
         value = quote(token.reveal(), safe="")
         queries += [f"{name}={value}" for name in ("token", "secret", "access_token")]
     return f"{path}?{'&'.join(queries)}" if queries else path
 
 
-def _authorization(call: CheckRequest, token: Secret, wrong: Secret) -> list[str]:
+def _authorization(request: CheckRequest, token: Secret, wrong: Secret) -> dict[str, str]:
     value = {
         "right": f"Bearer {token.reveal()}",
         "wrong": f"Bearer {wrong.reveal()}",
         "other scheme": f"Token {token.reveal()}",
         "lower case": f"bearer {token.reveal()}",
-    }.get(call.bearer)
-    return [] if value is None else [f"Authorization: {value}"]
+    }.get(request.bearer)
+    return {} if value is None else {"Authorization": value}
 
 
-def _chunks(body: bytes) -> Iterator[bytes]:
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), _PIECE_BYTES):
-        piece = body[start : start + _PIECE_BYTES]
-        yield b"%x\r\n%s\r\n" % (len(piece), piece)
-    yield b"0\r\n\r\n"
+        yield body[start : start + _PIECE_BYTES]

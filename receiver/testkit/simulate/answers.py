@@ -1,49 +1,35 @@
-"""What a sender reads in an answer, and what it takes for a success. Pure; nothing in an answer can make it fail."""
+"""Reads responses as a sender does: whether a delivery was accepted, and the verdicts of its messages. Never fails."""
 
-import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from receiver.testkit.simulate.wire import WireReply
+from receiver.testkit.http import HttpReply, Reply, read_object
+from receiver.testkit.ship24 import is_success
 
 OUTCOMES = ("applied", "stale", "duplicate", "recorded", "quarantined")
 NEW = {"applied", "stale", "recorded", "quarantined"}
-"""What is answered of a message that was not known before."""
+"""The outcomes of a message that the receiver did not know before."""
 
 
 class Reading(NamedTuple):
-    """An answer as a sender takes it. `verdicts` are those of the call's messages in their order, None if it tells none."""
+    """A response as a sender takes it. `verdicts` are those of the delivery's messages in order; None if it contains none."""
 
     taken: bool
     verdicts: tuple[str, ...] | None
 
 
-def read_answer(reply: WireReply, message_ids: Sequence[str]) -> Reading:
-    """Read an answer.
-
-    Source: Ship24 documentation, "Webhooks": any 2xx is a success; a redirect is none. Read from the vendor's own code: nor is a
-    2xx whose JSON says `success: false`, as a boolean or as text.
-    """
-    if reply.status is None or not 200 <= reply.status < 300:
+def read_answer(reply: Reply, message_ids: Sequence[str]) -> Reading:
+    """Read the response to a delivery of these messages."""
+    if not isinstance(reply, HttpReply) or not is_success(reply):
         return Reading(taken=False, verdicts=None)
-    root = _read_object(reply.body)
-    if str(root.get("success")).lower() == "false":
-        return Reading(taken=False, verdicts=None)
-    return Reading(taken=True, verdicts=_read_verdicts(root.get("messages"), message_ids))
+    said = read_object(reply.body) or {}
+    return Reading(taken=True, verdicts=_read_verdicts(said.get("messages"), message_ids))
 
 
-def _read_object(body: bytes | None) -> dict[str, Any]:
-    try:
-        root = json.loads(body or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return root if isinstance(root, dict) else {}
-
-
-def _read_verdicts(told: object, message_ids: Sequence[str]) -> tuple[str, ...] | None:
-    if not isinstance(told, list) or not all(isinstance(each, dict) for each in told):
+def _read_verdicts(messages: object, message_ids: Sequence[str]) -> tuple[str, ...] | None:
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
         return None
-    if [each.get("message_id") for each in told] != list(message_ids):
+    if [each.get("message_id") for each in messages] != list(message_ids):
         return None
-    outcomes = [each.get("outcome") for each in told]
+    outcomes = [each.get("outcome") for each in messages]
     return tuple(str(outcome) for outcome in outcomes) if all(outcome in OUTCOMES for outcome in outcomes) else None

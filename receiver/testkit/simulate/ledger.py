@@ -1,25 +1,29 @@
-"""What happened to each message, and what follows from it. No input or output."""
+"""The log of all attempts, and what was lost, doubled or wrong according to it. Pure."""
 
 from collections import Counter
 from typing import NamedTuple
 
+from receiver.testkit.http import NoReply, Reply
 from receiver.testkit.simulate.answers import NEW, Reading
 from receiver.testkit.simulate.records import Phase, PlannedDelivery, TrafficPlan
-from receiver.testkit.simulate.wire import WireReply
 
 
 class Attempt(NamedTuple):
-    """One attempt at a call; moments are seconds of one clock. `is_last`: none will follow."""
+    """One attempt at a delivery; moments are seconds of one clock. `is_last`: none will follow.
+
+    `is_repeated`: it was sent twice, as its connection had ended.
+    """
 
     number: int
     due_at: float
     started_at: float
     ended_at: float
     is_last: bool
+    is_repeated: bool = False
 
 
 class Findings(NamedTuple):
-    """What is wrong: numbers of messages and places of trackers, each with the reason."""
+    """Faults: numbers of messages and of trackers, each with the reason."""
 
     lost: dict[int, str]
     doubled: dict[int, str]
@@ -27,10 +31,10 @@ class Findings(NamedTuple):
 
 
 class AttemptLog:
-    """Takes every attempt of every phase.
+    """Notes every attempt of every phase.
 
-    A message is *taken* by an answer that does not call it a duplicate. An attempt without a verdict may have counted all the
-    same: then the message is *unsure*, and one that is called a duplicate ever after was not lost.
+    A message is *taken* if its outcome is not `duplicate`. An attempt without a verdict may have taken its messages all the same:
+    they are *unsure*, and one of them that is a duplicate from then on was not lost.
     """
 
     def __init__(self, plan: TrafficPlan) -> None:
@@ -39,61 +43,61 @@ class AttemptLog:
         self._taken = [0] * count
         self._unsure = [0] * count
         self._accepted = [False] * count
-        self._apart = [False] * count
+        self._quarantined = [False] * count
         self._again: dict[int, str | None] = {}
-        self._asked: dict[int, str] = {}
+        self._answers: dict[int, str] = {}
         self.reads_verdicts = False
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
-        self.begun = 0  # calls of the traffic
-        self.carried = 0  # messages in them, copies counted
-        self.messages: set[int] = set()  # their numbers
+        self.made = 0  # deliveries of the traffic
+        self.carried = 0  # messages in them, with copies
+        self.messages: set[int] = set()  # numbers of the messages
         self.sent = 0  # attempts of all phases
         self.accepted = 0
-        self.given_up = 0
-        self.failure = ""  # what came last of an attempt that failed
+        self.failed = 0
+        self.failure = ""  # result of the last failed attempt
         self.retries = 0
         self.latencies: list[float] = []
         self.behind = 0.0
         self.recovery = 0.0
         self._refused_since: dict[tuple[Phase, int], float] = {}
 
-    def note(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply, reading: Reading) -> None:
-        """Take what came of an attempt."""
-        self._count(call, attempt, reply, reading)
+    def note(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply, reading: Reading) -> None:
+        """Note the result of an attempt."""
+        self._count(delivery, attempt, reply, reading)
         self.reads_verdicts |= reading.verdicts is not None
-        for place, number in enumerate(call.messages):
-            self._unsure[number] += reply.repeated
+        for place, number in enumerate(delivery.messages):
+            self._unsure[number] += attempt.is_repeated
             verdict = reading.verdicts[place] if reading.verdicts is not None else None
-            self._judge(call.phase, number, verdict, taken=reading.taken)
+            self._judge(delivery.phase, number, verdict, taken=reading.taken)
 
-    def _count(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply, reading: Reading) -> None:
+    def _count(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply, reading: Reading) -> None:
         self.sent += 1
         self.retries += attempt.number > 1
-        answer = str(reply.status or reply.problem)
+        answer = reply.problem if isinstance(reply, NoReply) else str(reply.status)
         self.statuses[answer] += 1
         self.accepted += reading.taken
-        self.given_up += attempt.is_last and not reading.taken
-        key = (call.phase, call.number)
+        self.failed += attempt.is_last and not reading.taken
+        key = (delivery.phase, delivery.number)
         if not reading.taken:
             self.failure = answer
             self._refused_since.setdefault(key, attempt.due_at)
         elif key in self._refused_since:
             self.recovery = max(self.recovery, attempt.ended_at - self._refused_since.pop(key))
-        if call.phase == "traffic":
+        if delivery.phase == "traffic":
             if attempt.number == 1:
-                self.begun += 1
-                self.carried += len(call.messages)
-                self.messages.update(call.messages)
+                self.made += 1
+                self.carried += len(delivery.messages)
+                self.messages.update(delivery.messages)
             self.behind = max(self.behind, attempt.started_at - attempt.due_at)
-            if reply.status is not None or reply.problem == "timeout":
+            if answer not in {"connection", "certificate"}:
                 self.latencies.append(attempt.ended_at - attempt.due_at)
 
     def _judge(self, phase: Phase, number: int, verdict: str | None, *, taken: bool) -> None:
         if phase == "resend" and (taken or number not in self._again):
             self._again[number] = verdict
         if phase in {"older", "newer"} and verdict is not None and (verdict in NEW or self._unsure[number] == 0):
-            self._asked.setdefault(number, verdict)
+            self._answers.setdefault(number, verdict)
         if phase == "resend":
             return
         self._accepted[number] |= taken
@@ -101,12 +105,12 @@ class AttemptLog:
             self._unsure[number] += 1
         elif verdict in NEW:
             self._taken[number] += 1
-            self._apart[number] |= verdict == "quarantined"
+            self._quarantined[number] |= verdict == "quarantined"
         if phase == "traffic" and verdict is not None:
             self.outcomes[verdict] += 1
 
     def find(self) -> Findings:
-        """Return what is wrong, as far as answers tell."""
+        """Return what is wrong according to the responses."""
         numbers = sorted(self.messages)
         lost = {number: reason for number in numbers if (reason := self._why_lost(number))}
         doubled = {number: f"taken {self._taken[number]} times" for number in numbers if self._taken[number] > 1}
@@ -114,31 +118,31 @@ class AttemptLog:
         return Findings(lost, doubled if self.reads_verdicts else {}, wrong if self.reads_verdicts else {})
 
     def accepted_messages(self) -> int:
-        """Return how many messages of the traffic were in a call that was accepted."""
+        """Return the number of messages of the traffic in accepted deliveries."""
         return sum(self._accepted[number] for number in self.messages)
 
     def asked_trackers(self) -> int:
-        """Return of how many trackers both questions were answered."""
-        return sum({tracker.older, tracker.newer} <= self._asked.keys() for tracker in self._plan.trackers)
+        """Return the number of trackers whose two questions were answered."""
+        return sum({tracker.older, tracker.newer} <= self._answers.keys() for tracker in self._plan.trackers)
 
     def _why_lost(self, number: int) -> str | None:
         if not self._accepted[number] and (self._again.get(number) != "duplicate"):
             return "never accepted"
         if not self.reads_verdicts:
             return None
-        if self._apart[number]:
-            return "set apart"
-        if not (self._taken[number] or self._unsure[number] or self._plan.messages[number].told.echoed):
-            return "called a duplicate the first time it came"
+        if self._quarantined[number]:
+            return "quarantined"
+        if not (self._taken[number] or self._unsure[number] or self._plan.messages[number].sent.echoed):
+            return "a duplicate although it was new"
         again = self._again.get(number)
         if again is None:
-            return "the resend was not answered"
-        return None if again == "duplicate" else f"accepted, but {again} when it was sent again"
+            return "no verdict when sent again"
+        return None if again == "duplicate" else f"accepted, but {again} when sent again"
 
     def _why_wrong(self, place: int) -> str | None:
         tracker = self._plan.trackers[place]
         for number, expected, question in ((tracker.older, "stale", "older"), (tracker.newer, "applied", "newer")):
-            verdict = self._asked.get(number, expected) if number is not None else expected
+            verdict = self._answers.get(number, expected) if number is not None else expected
             if verdict != expected:
-                return f"an event just {question} than its latest was {verdict}"
+                return f"an event just {question} than the latest one was {verdict}"
         return None

@@ -1,6 +1,6 @@
-"""What happens to a parcel: courses of events as Ship24 tells them. Milestones do not only go forward.
+"""The journeys of parcels: courses of events with Ship24's milestones, which also go back.
 
-Source: Ship24 documentation, "Status": the words are tables in prose, and codes may be null while the category is not.
+Source: Ship24 documentation, "Status": codes may be null while the category is not.
 """
 
 from random import Random
@@ -10,7 +10,7 @@ from receiver.testkit.simulate.times import FORMS, WrittenTime, draw_times
 
 
 class Step(NamedTuple):
-    """What an event says: the courier's own words in any language, and the vendor's classes of it."""
+    """The content of an event: the courier's own words in any language, and the vendor's classification."""
 
     status: str
     milestone: str
@@ -46,7 +46,7 @@ _COURSES = tuple(
 
 
 class JourneyEvent(NamedTuple):
-    """One event of a life; `id` is the vendor's, the same in whatever message it comes."""
+    """One event of a journey. `id` is the vendor's, the same in every message."""
 
     id: str
     time: WrittenTime
@@ -54,7 +54,7 @@ class JourneyEvent(NamedTuple):
 
 
 class Journey(NamedTuple):
-    """A parcel's life, oldest event first."""
+    """The journey of a parcel, oldest event first."""
 
     number: int
     tracker_id: str
@@ -63,21 +63,21 @@ class Journey(NamedTuple):
 
 
 class Names:
-    """Makes ids in the shape of UUIDs: the run's eight digits, then digits that only the seed decides."""
+    """Makes IDs in the form of UUIDs: the eight digits of the run, then digits that depend on the seed only."""
 
     def __init__(self, run: str, rng: Random) -> None:
         self.run = run
         self._rng = rng
 
     def draw(self) -> str:
-        """Return a new one."""
+        """Return a new ID."""
         digits = f"{self._rng.getrandbits(88):022x}"
         return f"{self.run}-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"
 
 
 def draw_journey(rng: Random, names: Names, number: int) -> Journey:
-    """Return the life of the parcel with this number: four in a row begin with each form of a time."""
+    """Return the journey of the parcel with this number. Four in a row begin with each form of a time."""
     course = _COURSES[number % len(_COURSES)]
     times = draw_times(rng, len(course), FORMS[number % len(FORMS)])
-    happened = tuple(JourneyEvent(names.draw(), time, _STEPS[step]) for time, step in zip(times, course, strict=True))
-    return Journey(number, names.draw(), f"SIM{names.run.upper()}{number:06}", happened)
+    events = tuple(JourneyEvent(names.draw(), time, _STEPS[step]) for time, step in zip(times, course, strict=True))
+    return Journey(number, names.draw(), f"SIM{names.run.upper()}{number:06}", events)

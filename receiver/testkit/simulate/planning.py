@@ -1,4 +1,4 @@
-"""The plan of a run. Pure: seed, run and shape decide every byte, and of the run only its digits stand in the bytes."""
+"""The plan of a run. Pure: it depends on seed, run and shape only, down to the bytes."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -18,23 +18,23 @@ from receiver.testkit.simulate.shiipp import Shiipp
 from receiver.testkit.simulate.ship24 import Ship24
 from receiver.testkit.simulate.traffic import draw_sizes, lay_again, lay_traffic
 
-_AT_ONCE = 8  # trackers under way at a time
-_PROBES = (900_001, 900_003)  # trackers of their own, of which one message is sent before the traffic
-_NONE = -1  # the place of a tracker that is none of the plan's
+_AT_ONCE = 8  # trackers in progress at a time
+_PROBES = (900_001, 900_003)  # trackers with one message each, sent before the traffic
+_NONE = -1  # the number of a tracker outside the plan
 
 
 def make_plan(source: str, seed: int, run: str, shape: TrafficShape) -> TrafficPlan:
-    """Return what to send; `run` are eight hexadecimal digits that no other run on the same database has."""
+    """Return the plan. `run` is eight hexadecimal digits that no other run on the same database uses."""
     rng = Random(f"{seed}:{source}")  # noqa: S311  it must be the same again
     names = Names(run, rng)
     author = Ship24(rng, names) if source == "ship24" else Shiipp(rng, names)
     sizes = draw_sizes(rng, shape)
-    probes = [PlannedMessage(author.tell(number, 1).told[0], _NONE) for number in _PROBES]
-    stories = list(_draw(author, sum(sizes)))
-    messages = list(_weave(rng, stories))
+    probes = [PlannedMessage(author.write(number, 1).messages[0], _NONE) for number in _PROBES]
+    scripts = list(_draw(author, sum(sizes)))
+    messages = list(_weave(rng, scripts))
     traffic = lay_traffic(rng, messages, sizes, shape)
     resend = lay_again(rng, "resend", messages, range(len(messages)), shape)
-    trackers = [_ask(story, place, messages) for place, story in enumerate(stories)]
+    trackers = [_ask(script, place, messages) for place, script in enumerate(scripts)]
     older = [tracker.older for tracker in trackers if tracker.older is not None]
     newer = [tracker.newer for tracker in trackers if tracker.newer is not None]
     return TrafficPlan(
@@ -51,35 +51,35 @@ def make_plan(source: str, seed: int, run: str, shape: TrafficShape) -> TrafficP
 
 
 def _draw(author: Ship24 | Shiipp, room: int) -> Iterator[TrackerScript]:
-    """Give stories until they have so many messages."""
+    """Yield scripts until they have `room` messages."""
     for number in count():
         if not room:
             return
-        story = author.tell(number, room)
-        room -= len(story.told)
-        yield story
+        script = author.write(number, room)
+        room -= len(script.messages)
+        yield script
 
 
-def _weave(rng: Random, stories: list[TrackerScript]) -> Iterator[PlannedMessage]:
-    """Give the messages of several trackers in turn, those of each in their order."""
-    waiting = [(place, iter(story.told)) for place, story in enumerate(stories)][::-1]
+def _weave(rng: Random, scripts: list[TrackerScript]) -> Iterator[PlannedMessage]:
+    """Yield the messages of several trackers in turn, those of each tracker in order."""
+    waiting = [(place, iter(script.messages)) for place, script in enumerate(scripts)][::-1]
     under_way: list[tuple[int, Iterator[SentMessage]]] = []
     while waiting or under_way:
         while waiting and len(under_way) < _AT_ONCE:
             under_way.append(waiting.pop())
         chosen = rng.randrange(len(under_way))
         place, rest = under_way[chosen]
-        told = next(rest, None)
-        if told is None:
+        message = next(rest, None)
+        if message is None:
             under_way.pop(chosen)
         else:
-            yield PlannedMessage(told, place)
+            yield PlannedMessage(message, place)
 
 
-def _ask(story: TrackerScript, place: int, messages: list[PlannedMessage]) -> PlannedTracker:
-    """Return a tracker with its questions, which join the messages."""
+def _ask(script: TrackerScript, place: int, messages: list[PlannedMessage]) -> PlannedTracker:
+    """Return a tracker with its questions, which are added to the messages."""
     numbers: list[int | None] = []
-    for told in (story.older, story.newer):
-        numbers.append(len(messages) if told is not None else None)
-        messages += [PlannedMessage(told, place)] if told is not None else []
-    return PlannedTracker(story.expected, *numbers)
+    for question in (script.older, script.newer):
+        numbers.append(len(messages) if question is not None else None)
+        messages += [PlannedMessage(question, place)] if question is not None else []
+    return PlannedTracker(script.expected, *numbers)

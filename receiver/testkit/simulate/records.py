@@ -1,4 +1,4 @@
-"""What is planned: messages, the calls that carry them, and what has to be known of each tracker in the end."""
+"""Records of a plan: messages, their deliveries, and the expected state of each tracker."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -10,9 +10,9 @@ Phase = Literal["hello", "test", "traffic", "resend", "older", "newer"]
 
 
 class SentMessage(NamedTuple):
-    """One update: `id` is what our answers name it by, `item` its JSON.
+    """One message: its `id` in responses of this service, and its JSON.
 
-    `echoed`: other messages tell all its events too, so that it may be called a duplicate the first time it comes.
+    `echoed`: other messages contain all its events too, so it may be a duplicate the first time.
     """
 
     id: str
@@ -22,9 +22,9 @@ class SentMessage(NamedTuple):
 
 
 class ExpectedState(NamedTuple):
-    """What a tracker must be once all its messages are in, in whatever order they came.
+    """The state of a tracker after all its messages, in whatever order they arrived.
 
-    `events` are the ids of all its events. Those of Shiipp are made by our rules.
+    `events` are the IDs of all its events. Shiipp has none: this service makes them.
     """
 
     source: str
@@ -37,32 +37,32 @@ class ExpectedState(NamedTuple):
 
 
 class TrackerScript(NamedTuple):
-    """What is told of one tracker, in the order in which it is made, and two questions about the end.
+    """The messages of one tracker, in the order in which they are made, its expected state, and two questions about it.
 
-    Each question is a new message, with an event just older or just newer than the truth. There is no truth of a tracker that no
-    event was told of, and no question about what happens only once.
+    A question is a new message with an event just older or just newer than the latest one. A tracker without events has no
+    expected state; one that can only have one event has no questions.
     """
 
-    told: tuple[SentMessage, ...]
+    messages: tuple[SentMessage, ...]
     expected: ExpectedState | None
     older: SentMessage | None
     newer: SentMessage | None
 
 
 class PlannedMessage(NamedTuple):
-    """An update and the place of its tracker among the plan's."""
+    """A message and the number of its tracker in the plan."""
 
-    told: SentMessage
+    sent: SentMessage
     tracker: int
 
     @property
     def id(self) -> str:
-        """Return what our answers name it by."""
-        return self.told.id
+        """Return its ID in responses of this service."""
+        return self.sent.id
 
 
 class PlannedTracker(NamedTuple):
-    """A tracker's truth, and the numbers of the two messages that ask for it: one just older than it, one just newer."""
+    """The expected state of a tracker, and the numbers of its two questions: one just older, one just newer."""
 
     expected: ExpectedState | None
     older: int | None
@@ -70,7 +70,7 @@ class PlannedTracker(NamedTuple):
 
 
 class PlannedDelivery(NamedTuple):
-    """One call: `due_seconds` after its phase began, with the messages of these numbers."""
+    """One delivery, due `due_seconds` after its phase began, with the messages of these numbers."""
 
     phase: Phase
     number: int
@@ -79,9 +79,9 @@ class PlannedDelivery(NamedTuple):
 
 
 class TrafficShape(NamedTuple):
-    """What the traffic is to be like: so many calls in all, so many a second, up to so many messages in one.
+    """The shape of the traffic: deliveries in all, deliveries a second, maximum number of messages in one.
 
-    `duplicates` is the share of calls that are copies, `reorder` the share of messages that come late, both in percent.
+    `duplicates` is the share of deliveries that are copies, `reorder` the share of messages that are late, both in percent.
     """
 
     calls: int = 1000
@@ -92,7 +92,7 @@ class TrafficShape(NamedTuple):
 
 
 class TrafficPlan(NamedTuple):
-    """All that is sent. Calls name messages by their place in `messages`."""
+    """Everything that is sent. Deliveries name messages by their index in `messages`."""
 
     source: str
     trackers: tuple[PlannedTracker, ...]
@@ -104,18 +104,18 @@ class TrafficPlan(NamedTuple):
     older: tuple[PlannedDelivery, ...]
     newer: tuple[PlannedDelivery, ...]
 
-    def kind(self, call: PlannedDelivery) -> Kind:
-        """Return what a call is about; all its messages are of one kind."""
-        return self.messages[call.messages[0]].told.kind
+    def kind(self, delivery: PlannedDelivery) -> Kind:
+        """Return the kind of a delivery, which is that of all its messages."""
+        return self.messages[delivery.messages[0]].sent.kind
 
-    def body(self, call: PlannedDelivery) -> bytes:
-        """Return the bytes of a call. Shiipp's root is an object or an array, as the administrator likes it."""
-        items = b",".join(self.messages[number].told.item for number in call.messages)
+    def body(self, delivery: PlannedDelivery) -> bytes:
+        """Return the body of a delivery. The root of Shiipp's is an object or an array, as its administrator chooses."""
+        items = b",".join(self.messages[number].sent.item for number in delivery.messages)
         if self.source == "ship24":
             return b'{"trackings":[' + items + b"]}"
-        return b"[" + items + b"]" if len(call.messages) > 1 or call.number % 2 else items
+        return b"[" + items + b"]" if len(delivery.messages) > 1 or delivery.number % 2 else items
 
 
 def write_item(item: Mapping[str, Any]) -> bytes:
-    """Return an item's JSON, in no more room than it needs: the library's own bytes keep eight thousand of it."""
+    """Return the JSON of a message in as little memory as possible: bytes made by orjson keep eight thousand more."""
     return bytes(memoryview(orjson.dumps(item)))

@@ -1,4 +1,4 @@
-"""The figures of a run, and by what each is known. Pure."""
+"""The report of a run: figures, and how each was found. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,23 +8,23 @@ from receiver.testkit.simulate.records import TrafficPlan
 from receiver.testkit.simulate.run import SimulationResult
 
 _EXAMPLES = 20
-_NO_VERDICTS = "not known: its answers tell no verdicts"
-_INTERRUPTED = "not known: the run was interrupted"
+_NO_VERDICTS = "unknown: its responses contain no verdicts"
+_INTERRUPTED = "unknown: the run was interrupted"
 
 
 class Figure(NamedTuple):
-    """A count (None: it cannot be known) and how it was found."""
+    """A count (None: unknown) and how it was found."""
 
     value: int | None
     how: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the report tells it."""
+        """Return it as plain values."""
         return {"count": self.value, "how": self.how}
 
 
 class Report(NamedTuple):
-    """What a run showed. Latencies are milliseconds by their names; `examples` name what is wrong and why."""
+    """The result of a run. `latency_ms` has quantiles by name; `examples` name what is wrong and why."""
 
     calls: dict[str, int]
     messages: dict[str, Any]
@@ -44,7 +44,7 @@ class Report(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Tell whether nothing is known to be lost, doubled or wrong, and the run came to its end."""
+        """Return whether nothing is known to be lost, doubled or wrong, and the run came to its end."""
         return not self.interrupted and not any(figure.value for figure in (self.lost, self.doubled, self.wrong))
 
     def as_json(self) -> dict[str, Any]:
@@ -64,14 +64,14 @@ def make_report(plan: TrafficPlan, result: SimulationResult) -> Report:
     return Report(
         calls={
             "planned": len(plan.traffic),
-            "made": ledger.begun,
+            "made": ledger.made,
             "resent": len(plan.resend),
             "questions": len(plan.older) + len(plan.newer),
             "attempts": ledger.sent,
             "accepted": ledger.accepted,
             "refused": ledger.sent - ledger.accepted,
             "retries": ledger.retries,
-            "given_up": ledger.given_up,
+            "given_up": ledger.failed,
         },
         messages={
             "sent": len(ledger.messages),
@@ -82,7 +82,7 @@ def make_report(plan: TrafficPlan, result: SimulationResult) -> Report:
         },
         answers=dict(sorted(ledger.statuses.items())),
         seconds=result.seconds,
-        rate=ledger.begun / result.seconds if result.seconds else 0.0,
+        rate=ledger.made / result.seconds if result.seconds else 0.0,
         head=result.head,
         test_call=result.test_call,
         lost=lost,
@@ -97,7 +97,7 @@ def make_report(plan: TrafficPlan, result: SimulationResult) -> Report:
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """Return quantiles in milliseconds; each is a time that was measured, and at least its share of all is no longer."""
+    """Return quantiles in milliseconds: the smallest measured time that is not exceeded by at least that share of all."""
     ordered = sorted(seconds)
     shares = {"p50": 500, "p99": 990, "p99_9": 999, "max": 1000}  # in thousandths
     if not ordered:
@@ -106,12 +106,12 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
 
 
 def _figures(result: SimulationResult, found: Findings) -> list[Figure]:
-    """Return what was lost, doubled and wrong."""
+    """Return the figures of lost, doubled and wrong."""
     if result.ledger.reads_verdicts:
-        lost = Figure(len(found.lost), "sent again, each must be called a duplicate")
-        doubled = Figure(len(found.doubled), "of all copies one may be no duplicate")
+        lost = Figure(len(found.lost), "sent again, each must be a duplicate")
+        doubled = Figure(len(found.doubled), "of all copies, only one may be new")
     else:
-        lost = Figure(len(found.lost) or None, "never accepted; more is not known" if found.lost else _NO_VERDICTS)
+        lost = Figure(len(found.lost) or None, "never accepted; nothing else is known" if found.lost else _NO_VERDICTS)
         doubled = Figure(None, _NO_VERDICTS)
     return [lost, doubled, _wrong(result, found)]
 
@@ -120,12 +120,12 @@ def _wrong(result: SimulationResult, found: Findings) -> Figure:
     asked, compared = result.ledger.asked_trackers(), result.compared
     ways = []
     if asked:
-        ways.append(f"{asked:,} trackers asked")
+        ways.append(f"{asked:,} trackers questioned")
     if compared is not None:
         part = f"of {compared.total:,} " if compared.trackers < compared.total else ""
-        ways.append(f"{compared.trackers:,} {part}compared by the ops API")
+        ways.append(f"{compared.trackers:,} {part}compared with the ops API")
     if not ways and not found.wrong:
-        return Figure(None, "not known: no question was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
+        return Figure(None, "unknown: no question was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
     return Figure(len(found.wrong), ", ".join(ways) or "by the questions that were answered")
 
 

@@ -1,39 +1,41 @@
-"""One run: may one come in, the traffic, everything again, and the questions about the end."""
+"""One run: a probe, the traffic, everything again, and the questions about the end."""
 
+import asyncio
 from time import monotonic
 from typing import NamedTuple
 
 from receiver.errors import ReceiverError
+from receiver.testkit.http import HttpClient, HttpReply, NoReply, Problem, Reply
+from receiver.testkit.ops_client import OpsClient, find_root
+from receiver.testkit.ship24 import TIMEOUT_SECONDS
 from receiver.testkit.simulate.ledger import AttemptLog
 from receiver.testkit.simulate.records import TrafficPlan
-from receiver.testkit.simulate.sender import TIMEOUT_SECONDS, Sender, SimulationTarget, Tell, origin_of, path_of, post
+from receiver.testkit.simulate.sender import OnProgress, Sender, SimulationTarget, origin_of, post, probe
 from receiver.testkit.simulate.truth import Compared, StateReader
-from receiver.testkit.simulate.wire import Problem, WirePool, WireReply
 
-_USER_AGENT = {"user-agent": "receiver-simulate"}
 _WORTH_A_RETRY = {408, 425, 429}
 
 
 class NotLetIn(ReceiverError):
-    """The receiver refuses us as such, so that every call would be refused."""
+    """The receiver rejects a valid delivery, so it would reject all of them."""
 
 
 class NobodyThere(ReceiverError):
-    """Nothing answers at the URL."""
+    """There is no server at the URL."""
 
 
 class SimulationOptions(NamedTuple):
-    """What to do besides the plan: compare with the ops API (with this token), and call from another address."""
+    """What to do besides the plan: compare with the ops API, with this token; send a test call from another address."""
 
     ops_token: str | None = None
     test_call_from: str | None = None
 
     def __repr__(self) -> str:
-        return "Order()"
+        return "SimulationOptions()"
 
 
 class SimulationResult(NamedTuple):
-    """What came of a run. `head` and `test_call` are statuses or problems; `compared` is None where nothing was compared."""
+    """The result of a run. `head` and `test_call` are statuses or problems; `compared` is None where nothing was compared."""
 
     ledger: AttemptLog
     head: str
@@ -43,79 +45,85 @@ class SimulationResult(NamedTuple):
     interrupted: bool
 
 
-def run(plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, tell: Tell) -> SimulationResult:
-    """Send it all. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
-    watch, ledger = WirePool(), AttemptLog(plan)
-    try:
-        first = target.urls[plan.kind(plan.hello)]
-        ops = StateReader(first, order.ops_token, watch) if order.ops_token is not None else None
-        head = _ask_in(watch, target, plan)
-        test = _call_from(order.test_call_from, watch, target, plan) if order.test_call_from else None
-        if ops is not None:
-            ops.probe()
-        sender = Sender(plan, target, ledger, watch)
+def run(plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, on_progress: OnProgress) -> SimulationResult:
+    """Send everything. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
+    return asyncio.run(_run(plan, target, order, on_progress))
+
+
+async def _run(
+    plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, on_progress: OnProgress
+) -> SimulationResult:
+    ledger = AttemptLog(plan)
+    async with HttpClient(target.timeout_seconds) as client:
+        head = await _ask_in(client, target, plan)
+        test = await _call_from(order.test_call_from, client, target, plan) if order.test_call_from else None
+        ops = None
+        if order.ops_token is not None:
+            root = find_root(target.urls[plan.kind(plan.hello)])
+            ops = StateReader(OpsClient(root, order.ops_token, client.connect()))
+            await ops.probe()
+        sender = Sender(plan, target, ledger, client)
         try:
-            seconds, compared, interrupted = _send_all(plan, sender, ops, tell)
+            seconds, compared, interrupted = await _send_all(plan, sender, ops, on_progress)
         finally:
-            sender.close()
+            await sender.close()
         return SimulationResult(ledger, head, test, compared, seconds, interrupted)
-    finally:
-        watch.close()
 
 
-def _send_all(plan: TrafficPlan, sender: Sender, ops: StateReader | None, tell: Tell) -> tuple[float, Compared | None, bool]:
-    """Go through the phases; return how long the traffic took, what was compared, and whether Ctrl-C ended it."""
-    begun, seconds, compared = monotonic(), 0.0, None
+async def _send_all(
+    plan: TrafficPlan, sender: Sender, ops: StateReader | None, on_progress: OnProgress
+) -> tuple[float, Compared | None, bool]:
+    """Go through the phases; return the seconds of the traffic, what was compared, and whether Ctrl-C ended it."""
+    began, seconds, compared = monotonic(), 0.0, None
     try:
-        sender.send(plan.traffic, tell)
-        seconds = monotonic() - begun
+        await sender.send(plan.traffic, on_progress)
+        seconds = monotonic() - began
         if not sender.was_accepted():
-            return seconds, None, False  # twenty times each is enough
-        sender.send(plan.resend, tell)
+            return seconds, None, False  # each delivery failed as often as its sender tries
+        await sender.send(plan.resend, on_progress)
         if ops is not None:
-            compared = ops.compare(plan, tell)  # before the questions, which move the trackers
-        sender.send(plan.older, tell)
-        sender.send(plan.newer, tell)
-    except KeyboardInterrupt:
-        return seconds or monotonic() - begun, compared, True
+            compared = await ops.compare(plan, on_progress)  # before the questions, which change the trackers
+        await sender.send(plan.older, on_progress)
+        await sender.send(plan.newer, on_progress)
+    except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C cancels the task
+        return seconds or monotonic() - began, compared, True
     return seconds, compared, False
 
 
-def _ask_in(watch: WirePool, target: SimulationTarget, plan: TrafficPlan) -> str:
-    """Ask with HEAD and without a token, as Ship24 does before it lets a URL be saved; return what came of it. Then send one
-    message: that it is refused is not tried twenty times with each of thousands.
-    """
+async def _ask_in(client: HttpClient, target: SimulationTarget, plan: TrafficPlan) -> str:
+    """Send HEAD and one delivery, so that thousands are not tried in vain; return the result of HEAD."""
     url = target.urls[plan.kind(plan.hello)]
-    wire = watch.wire(url, target.timeout_seconds)
-    head = wire.call("HEAD", path_of(url), _USER_AGENT)
-    hello = post(wire, target, plan, plan.hello)
-    if head.status is None and hello.problem is not None:
-        raise NobodyThere(f"Nobody answers at {origin_of(url)} {_NOBODY[hello.problem]}.")
-    status = hello.status
+    connection = client.connect()
+    head = await probe(connection, url)
+    hello = await post(connection, target, plan, plan.hello)
+    if isinstance(hello, NoReply) and hello.was_kept:
+        hello = await post(connection, target, plan, plan.hello)
+    if isinstance(head, NoReply) and isinstance(hello, NoReply):
+        raise NobodyThere(f"No response from {origin_of(url)} {_NOBODY[hello.problem]}.")
+    status = hello.status if isinstance(hello, HttpReply) else None
     if status is not None and 300 <= status < 500 and status not in _WORTH_A_RETRY:
-        raise NotLetIn(f"The receiver answers {status} to a good call: {_WHY.get(status, 'expected a 2xx')}.")
-    return _say(head)
+        raise NotLetIn(f"The receiver answers {status} to a valid delivery: {_WHY.get(status, 'expected a 2xx')}.")
+    return _describe(head)
 
 
 _NOBODY: dict[Problem, str] = {
     "timeout": f"within {TIMEOUT_SECONDS:g} s",
-    "connection": "(no connection, or it speaks something else)",
-    "certificate": "with a certificate that is trusted here (SSL_CERT_FILE may name others)",
+    "connection": "(no connection, or not HTTP)",
+    "certificate": "with a trusted certificate (SSL_CERT_FILE can name others)",
 }
 _WHY = {
     401: "the token is not one of its own",
-    403: "it does not let this address or this token in",
+    403: "it does not accept this address or this token",
     404: "there is no webhook at this path, or its source is off",
     405: "this path takes no POST",
-    **dict.fromkeys((301, 302, 303, 307, 308), "senders follow no redirect; give the URL it leads to"),
+    **dict.fromkeys((301, 302, 303, 307, 308), "senders follow no redirect; give the URL that it leads to"),
 }
 
 
-def _call_from(address: str, watch: WirePool, target: SimulationTarget, plan: TrafficPlan) -> str:
-    """Make the test call of the dashboard, which comes from another address than the real ones."""
-    url = target.urls[plan.kind(plan.test)]
-    return _say(post(watch.wire(url, target.timeout_seconds, address), target, plan, plan.test))
+async def _call_from(address: str, client: HttpClient, target: SimulationTarget, plan: TrafficPlan) -> str:
+    """Send the test call of the dashboard, which comes from another address than real deliveries."""
+    return _describe(await post(client.connect(address), target, plan, plan.test))
 
 
-def _say(reply: WireReply) -> str:
-    return str(reply.status or reply.problem)
+def _describe(reply: Reply) -> str:
+    return reply.problem if isinstance(reply, NoReply) else str(reply.status)

@@ -1,32 +1,31 @@
-"""Sends calls at the moments at which they are due, whatever became of those before (open loop), and again after a failure.
+"""Sends deliveries when they are due, whatever became of the ones before (open loop), and repeats them after a failure.
 
-A latency counts from the moment at which its call was due, so a receiver that stalls is not spared the calls that it held up.
+A latency counts from the moment at which its delivery was due: a receiver that stalls is charged for all that it held up.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
-from queue import SimpleQueue
-from threading import Condition, Thread
 from time import monotonic
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from receiver.testkit.http import HttpClient, HttpConnection, NoReply, Reply
+from receiver.testkit.ship24 import TIMEOUT_SECONDS
 from receiver.testkit.simulate.answers import read_answer
 from receiver.testkit.simulate.ledger import Attempt, AttemptLog
 from receiver.testkit.simulate.records import Phase, PlannedDelivery, TrafficPlan
-from receiver.testkit.simulate.wire import Wire, WirePool, WireReply
-
-TIMEOUT_SECONDS = 15.0
-"""Within which an answer has to be there. Source: Ship24 documentation, "Webhooks"; Shiipp publishes none."""
 
 _TICK_SECONDS = 0.25
 _MINUTE, _HOUR = 60.0, 3600.0
+_USER_AGENT = "receiver-simulate"
 
 
 class SimulationTarget(NamedTuple):
-    """Where to send, and how: a URL for each kind of call, the token, and so many connections at most.
+    """Where to send: a URL for each kind of delivery, the token, and the maximum number of connections.
 
-    `steps` are the seconds that are waited after each attempt that failed.
+    `steps` are the pauses after each failed attempt, in seconds. Shiipp publishes no time-out; Ship24's is used for both.
     """
 
     urls: Mapping[str, str]
@@ -36,11 +35,11 @@ class SimulationTarget(NamedTuple):
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def __repr__(self) -> str:
-        return "Target()"  # it has a token, and a URL may have one too
+        return "SimulationTarget()"  # it contains a token, and a URL may contain one
 
 
 class Progress(NamedTuple):
-    """How far a phase is; `waiting` are calls that failed and will be made again, `failure` is what came of the last of them."""
+    """The progress of a phase. `waiting` deliveries failed and will be repeated; `failure` is the result of the last one."""
 
     phase: Phase | Literal["ops"]
     total: int
@@ -50,14 +49,23 @@ class Progress(NamedTuple):
     failure: str = ""
 
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
+
+
+class DueDelivery(NamedTuple):
+    """An attempt at a delivery, with the moment at which it is due. `number` decides between equal moments."""
+
+    due_at: float
+    number: int
+    attempt: int
+    delivery: PlannedDelivery
 
 
 def retry_steps(source: str, scale: float) -> tuple[float, ...]:
-    """Return how many seconds are waited after each attempt that failed; `scale` shortens the vendor's own times.
+    """Return the pauses after each failed attempt, in seconds; `scale` shortens the vendor's own.
 
-    Ship24 makes 20 attempts in about six days, the first again after 12 minutes, at most 12 hours apart (read from its code).
-    Shiipp tries up to five times more, ever further apart (its documentation; by how much is not said: ten minutes, doubled).
+    Ship24 makes 20 attempts in about six days, the second after 12 minutes, at most 12 hours apart (the vendor's own code).
+    Shiipp repeats up to five times, ever further apart (its documentation gives no figures: ten minutes, doubled each time).
     """
     if source == "ship24":
         return tuple(min(12 * _MINUTE * 1.5**step, 12 * _HOUR) * scale for step in range(19))
@@ -65,101 +73,107 @@ def retry_steps(source: str, scale: float) -> tuple[float, ...]:
 
 
 class Sender:
-    """Some threads with a connection each. What came of every attempt goes to the ledger."""
+    """Some tasks with a connection each. The result of every attempt goes to the log of attempts."""
 
-    def __init__(self, plan: TrafficPlan, target: SimulationTarget, ledger: AttemptLog, watch: WirePool) -> None:
+    def __init__(self, plan: TrafficPlan, target: SimulationTarget, ledger: AttemptLog, client: HttpClient) -> None:
         self._plan = plan
         self._target = target
         self._ledger = ledger
-        self._changed = Condition()
-        self._due: list[tuple[float, int, int, PlannedDelivery]] = []  # moment, a number that breaks ties, attempt, call
+        self._changed = asyncio.Event()
+        self._due: list[DueDelivery] = []
         self._numbers = 0
         self._left = 0
         self._waiting = 0
-        self._ended = False
-        self._ready: SimpleQueue[tuple[float, int, PlannedDelivery] | None] = SimpleQueue()
-        for _ in range(target.connections):
-            Thread(target=self._work, args=(watch,), name="sender", daemon=True).start()
+        self._ready: asyncio.Queue[DueDelivery] = asyncio.Queue()
+        self._tasks = [asyncio.create_task(self._work(client)) for _ in range(target.connections)]
 
-    def send(self, calls: Sequence[PlannedDelivery], tell: Tell) -> None:
-        """Send the calls of one phase; return when each was accepted or given up."""
-        if not calls:
+    async def send(self, deliveries: Sequence[PlannedDelivery], on_progress: OnProgress) -> None:
+        """Send the deliveries of one phase; return when each was accepted or has failed for the last time."""
+        if not deliveries:
             return
-        begun = told_at = monotonic()
-        self._due = [(begun + call.due_seconds, place, 1, call) for place, call in enumerate(calls)]
+        began = reported_at = monotonic()
+        self._due = [DueDelivery(began + each.due_seconds, number, 1, each) for number, each in enumerate(deliveries)]
         heapify(self._due)
-        self._numbers = self._left = len(calls)
+        self._numbers = self._left = len(deliveries)
         before = self._ledger.retries
-        with self._changed:
-            while self._left:
-                self._changed.wait(self._hand_out())
-                if self._left and monotonic() < told_at:
-                    continue
-                told_at = monotonic() + _TICK_SECONDS
-                done, retries = len(calls) - self._left, self._ledger.retries - before
-                tell(Progress(calls[0].phase, len(calls), done, retries, self._waiting, self._ledger.failure))
+        while self._left:
+            await self._wait(self._hand_out())
+            if self._left and monotonic() < reported_at:
+                continue
+            reported_at = monotonic() + _TICK_SECONDS
+            done, retries = len(deliveries) - self._left, self._ledger.retries - before
+            on_progress(Progress(deliveries[0].phase, len(deliveries), done, retries, self._waiting, self._ledger.failure))
 
     def was_accepted(self) -> bool:
-        """Tell whether any call ever was."""
+        """OnProgress whether any delivery was accepted."""
         return self._ledger.accepted > 0
 
-    def close(self) -> None:
-        """Let the threads end, each after the call that it makes; what is due and not begun is left out."""
-        with self._changed:
-            self._ended = True
-        for _ in range(self._target.connections):
-            self._ready.put(None)
+    async def close(self) -> None:
+        """Cancel what is under way; it does not count."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _hand_out(self) -> float:
-        """Hand out what is due; return for how many seconds there is nothing more to do."""
+        """Hand out what is due; return the seconds until there is more to do."""
         now = monotonic()
-        while self._due and self._due[0][0] <= now:
-            due_at, _, attempt, call = heappop(self._due)
-            self._waiting -= attempt > 1
-            self._ready.put((due_at, attempt, call))
-        return min(_TICK_SECONDS, self._due[0][0] - now) if self._due else _TICK_SECONDS
+        while self._due and self._due[0].due_at <= now:
+            due = heappop(self._due)
+            self._waiting -= due.attempt > 1
+            self._ready.put_nowait(due)
+        return min(_TICK_SECONDS, self._due[0].due_at - now) if self._due else _TICK_SECONDS
 
-    def _work(self, watch: WirePool) -> None:
-        wires: dict[str, Wire] = {}
-        while (job := self._ready.get()) is not None and not self._ended:
-            due_at, attempt, call = job
-            url = self._target.urls[self._plan.kind(call)]
-            host = origin_of(url)
-            if host not in wires:
-                wires[host] = watch.wire(url, self._target.timeout_seconds)
-            started_at = monotonic()
-            reply = post(wires[host], self._target, self._plan, call)
-            self._settle(call, Attempt(attempt, due_at, started_at, monotonic(), attempt > len(self._target.steps)), reply)
+    async def _wait(self, seconds: float) -> None:
+        """Wait for the end of an attempt, for a bounded time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        self._changed.clear()
 
-    def _settle(self, call: PlannedDelivery, attempt: Attempt, reply: WireReply) -> None:
-        reading = read_answer(reply, [self._plan.messages[number].id for number in call.messages])
-        with self._changed:
-            if self._ended:
-                return  # it was cut short by us, which is not the receiver's doing
-            self._ledger.note(call, attempt, reply, reading)
-            if reading.taken or attempt.is_last:
-                self._left -= 1
-            else:
-                self._numbers += 1
-                again_at = attempt.ended_at + self._target.steps[attempt.number - 1]
-                heappush(self._due, (again_at, self._numbers, attempt.number + 1, call))
-                self._waiting += 1
-            self._changed.notify()
+    async def _work(self, client: HttpClient) -> None:
+        connections: dict[str, HttpConnection] = {}
+        while True:
+            due = await self._ready.get()
+            origin = origin_of(self._target.urls[self._plan.kind(due.delivery)])
+            if origin not in connections:
+                connections[origin] = client.connect()
+            await self._try(due, connections[origin])
+
+    async def _try(self, due: DueDelivery, connection: HttpConnection) -> None:
+        started_at = monotonic()
+        reply = await post(connection, self._target, self._plan, due.delivery)
+        is_repeated = isinstance(reply, NoReply) and reply.was_kept and reply.problem == "connection"
+        if is_repeated:  # a kept connection may end at any time, which is no fault of the receiver
+            reply = await post(connection, self._target, self._plan, due.delivery)
+        is_last = due.attempt > len(self._target.steps)
+        attempt = Attempt(due.attempt, due.due_at, started_at, monotonic(), is_last, is_repeated)
+        self._settle(due.delivery, attempt, reply)
+
+    def _settle(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply) -> None:
+        reading = read_answer(reply, [self._plan.messages[number].id for number in delivery.messages])
+        self._ledger.note(delivery, attempt, reply, reading)
+        if reading.taken or attempt.is_last:
+            self._left -= 1
+        else:
+            self._numbers += 1
+            again_at = attempt.ended_at + self._target.steps[attempt.number - 1]
+            heappush(self._due, DueDelivery(again_at, self._numbers, attempt.number + 1, delivery))
+            self._waiting += 1
+        self._changed.set()
 
 
-def post(wire: Wire, target: SimulationTarget, plan: TrafficPlan, call: PlannedDelivery) -> WireReply:
-    """Post a call as both vendors do."""
-    headers = {"authorization": f"Bearer {target.token}", "content-type": "application/json", "user-agent": "receiver-simulate"}
-    return wire.call("POST", path_of(target.urls[plan.kind(call)]), headers, plan.body(call))
+async def probe(connection: HttpConnection, url: str) -> Reply:
+    """Send HEAD without a token, as Ship24 does before a URL can be saved."""
+    return await connection.call("HEAD", url, {"User-Agent": _USER_AGENT})
+
+
+async def post(connection: HttpConnection, target: SimulationTarget, plan: TrafficPlan, delivery: PlannedDelivery) -> Reply:
+    """Post a delivery as both vendors do."""
+    headers = {"Authorization": f"Bearer {target.token}", "Content-Type": "application/json", "User-Agent": _USER_AGENT}
+    return await connection.call("POST", target.urls[plan.kind(delivery)], headers, plan.body(delivery))
 
 
 def origin_of(url: str) -> str:
-    """Return whom a URL calls; unlike its path and its query that is no secret."""
+    """Return scheme and host of a URL; unlike its path and its query they are no secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def path_of(url: str) -> str:
-    """Return what is asked for at a URL's host."""
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -1,8 +1,8 @@
-"""Packages and manifests as Shiipp's messages.
+"""Packages and manifests as messages of Shiipp.
 
 Source: docs.aeoral.com, "Webhook payload builder", "Manifests". The administrator designs the bodies; here the keys are the
-vendor's own variables, in one of two styles. Statuses are set by hand and go back and forth; each comes with its time, so that
-the order of arrival need not be believed.
+vendor's own variables, in one of two styles. Statuses are set by hand and go back and forth; each has its time, so the order of
+arrival does not matter.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from receiver.testkit.simulate.records import ExpectedState, Kind, SentMessage, 
 from receiver.testkit.simulate.times import WrittenTime, draw_times
 
 _STATUSES = ("draft", "ready", "shipped", "ready", "shipped", "completed")
-_RECEIVED = ("received at warehouse", "received_at_warehouse")  # what a receiver of ours makes of a package
-_PACKAGES = 4  # of five calls' subjects; the fifth is a manifest
+_RECEIVED = ("received at warehouse", "received_at_warehouse")  # the status and milestone that this service gives to a package
+_PACKAGES = 4  # of five subjects; the fifth is a manifest
 _PEOPLE = (("K1042", "Ana", "Souza"), ("K7", "", "O'Neill"), ("", "Unknown", "Customer"))
 
 Style = Callable[[str], str]
 
 
 class Subject(NamedTuple):
-    """A package or a manifest; `style` is how its keys are spelt."""
+    """A package or a manifest. `style` spells its keys."""
 
     kind: Kind
     id: str
@@ -32,24 +32,24 @@ class Subject(NamedTuple):
 
 
 def snake(name: str) -> str:
-    """Leave a key as the vendor's variable is written."""
+    """Return the key as the vendor's variable is written."""
     return name
 
 
 def pascal(name: str) -> str:
-    """Spell a key as neighbouring products do, which administrators imitate."""
+    """Return the key as related products spell it, which administrators imitate."""
     return "".join("ID" if word == "id" else word.title() for word in name.split("_"))
 
 
 class Shiipp:
-    """Draws subjects and writes them down."""
+    """Draws packages and manifests and writes their messages."""
 
     def __init__(self, rng: Random, names: Names) -> None:
         self._rng = rng
         self._names = names
 
-    def tell(self, number: int, room: int) -> TrackerScript:
-        """Return what is told of the package or the manifest with this number, in at most `room` messages."""
+    def write(self, number: int, room: int) -> TrackerScript:
+        """Return the script of the package or manifest with this number, in at most `room` messages."""
         rng = self._rng
         kind: Kind = "new-package" if number % (_PACKAGES + 1) < _PACKAGES else "manifest-status"
         subject = Subject(kind, self._names.draw(), number, pascal if number % 2 else snake)
@@ -59,19 +59,19 @@ class Shiipp:
         for place in range(len(statuses)):
             wall += timedelta(seconds=rng.randrange(60, 40_000))
             times.append(WrittenTime(wall, ".1234567-05:00" if number % 2 else "", place))
-        happened = list(zip(times, statuses, strict=True))[:room]
-        told = tuple(self._write(subject, *each) for each in happened)
-        time, status = happened[-1]
+        steps = list(zip(times, statuses, strict=True))[:room]
+        messages = tuple(self._write(subject, *each) for each in steps)
+        time, status = steps[-1]
         if kind == "new-package":
-            expected = ExpectedState("shiipp", subject.id, *_RECEIVED, time.text, told[-1].id, frozenset((told[-1].id,)))
-            return TrackerScript(told, expected, None, None)  # it is logged only once
-        events = frozenset(each.id for each in told)
-        expected = ExpectedState("shiipp", f"manifest:{subject.id}", status, status, time.text, told[-1].id, events)
+            expected = ExpectedState("shiipp", subject.id, *_RECEIVED, time.text, messages[-1].id, frozenset((messages[-1].id,)))
+            return TrackerScript(messages, expected, None, None)  # a package is logged only once
+        events = frozenset(each.id for each in messages)
+        expected = ExpectedState("shiipp", f"manifest:{subject.id}", status, status, time.text, messages[-1].id, events)
         older, newer = self._write(subject, time.moved(-1), "draft"), self._write(subject, time.moved(1), "completed")
-        return TrackerScript(told, expected, older, newer)
+        return TrackerScript(messages, expected, older, newer)
 
     def _write(self, subject: Subject, time: WrittenTime, status: str) -> SentMessage:
-        """Write a message; its id is what our rules name it and its event."""
+        """Return a message; its ID is the one that this service makes for it and its event."""
         if subject.kind == "new-package":
             name, fields = f"package:{subject.id}", self._package(subject, time)
         else:

@@ -1,7 +1,7 @@
-"""Lives as Ship24's messages.
+"""Journeys as messages of Ship24.
 
-Source: Ship24 documentation, "Webhooks" (overview, specification, proof of delivery), and its OpenAPI files; what may be null or
-absent is so at times.
+Source: Ship24 documentation, "Webhooks" (overview, specification, proof of delivery), and its OpenAPI files. Fields that may be
+null or absent sometimes are.
 """
 
 from collections import Counter
@@ -9,72 +9,71 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
+from receiver.testkit.ship24 import make_event, make_message, make_proof, make_recipient, make_shipment
 from receiver.testkit.simulate.lives import Journey, JourneyEvent, Names, draw_journey
 from receiver.testkit.simulate.records import ExpectedState, SentMessage, TrackerScript, write_item
 
-_NINE = 9  # in one item of an official example, newest first
-_RECIPIENT = {"name": "Aina Lindqvist", "address": "Fabriksgatan 7 B", "postCode": "01180", "city": "Turku", "subdivision": None}
+_NINE = 9  # events in one message of an official example, newest first
 _POD_KINDS = ("text/plain", "text/html", "application/pdf", "image/png", "image/jpeg")
 
 
 class _Item(NamedTuple):
-    """A message, and all events that it tells."""
+    """A message and all its events."""
 
-    told: SentMessage
+    message: SentMessage
     events: tuple[JourneyEvent, ...] = ()
 
 
 class Ship24:
-    """Draws lives and writes them down."""
+    """Draws journeys and writes their messages."""
 
     def __init__(self, rng: Random, names: Names) -> None:
         self._rng = rng
         self._names = names
 
-    def tell(self, number: int, room: int) -> TrackerScript:
-        """Return what is told of the parcel with this number, in at most `room` messages."""
+    def write(self, number: int, room: int) -> TrackerScript:
+        """Return the script of the parcel with this number, in at most `room` messages."""
         journey = draw_journey(self._rng, self._names, number)
-        items = list(self._tell(journey))[:room]
+        items = list(self._write_journey(journey))[:room]
         times = Counter(event.id for item in items for event in item.events)
-        told = tuple(item.told._replace(echoed=_is_echoed(item, times)) for item in items)
-        happened = [event for event in journey.events if event.id in times]
-        if not happened:
-            return TrackerScript(told, None, None, None)
-        last = happened[-1]
+        messages = tuple(item.message._replace(echoed=_is_echoed(item, times)) for item in items)
+        events = [event for event in journey.events if event.id in times]
+        if not events:
+            return TrackerScript(messages, None, None, None)
+        last = events[-1]
         expected = ExpectedState("ship24", journey.tracker_id, *last.step[:2], last.time.text, last.id, frozenset(times))
-        return TrackerScript(told, expected, self._ask(journey, last, -1), self._ask(journey, last, 1))
+        return TrackerScript(messages, expected, self._ask(journey, last, -1), self._ask(journey, last, 1))
 
     def _ask(self, journey: Journey, last: JourneyEvent, steps: int) -> SentMessage:
-        """Return a new message with an event of its own, just newer (1) or just older (-1) than the last one."""
-        return self._write(journey, (JourneyEvent(self._names.draw(), last.time.moved(steps), last.step),)).told
+        """Return a new message with a new event, just newer (1) or just older (-1) than the last one."""
+        return self._write_message(journey, (JourneyEvent(self._names.draw(), last.time.moved(steps), last.step),)).message
 
-    def _tell(self, journey: Journey) -> Iterator[_Item]:
+    def _write_journey(self, journey: Journey) -> Iterator[_Item]:
         rng = self._rng
         if rng.random() < 0.15:
-            yield self._write(journey, ())
+            yield self._write_message(journey, ())
         left = list(journey.events)
         if len(left) > _NINE and (journey.number % 2 == 0 or rng.random() < 0.3):
             nine, left = left[:_NINE], left[_NINE:]
-            yield self._write(journey, nine)
+            yield self._write_message(journey, nine)
         while left:
             count = 2 if rng.random() < 0.15 else 1
             some, left = left[:count], left[count:]
             before = journey.events.index(some[0]) - 1
             known = [journey.events[before]] if before >= 0 and rng.random() < 0.15 else []
-            yield self._write(journey, some, known)
+            yield self._write_message(journey, some, known)
         if journey.number % 2 or rng.random() < 0.2:
             yield self._prove(journey)
 
-    def _write(self, journey: Journey, events: Sequence[JourneyEvent], known: Sequence[JourneyEvent] = ()) -> _Item:
-        """Write an item: its events stand newest first, those that are known already too."""
+    def _write_message(self, journey: Journey, events: Sequence[JourneyEvent], known: Sequence[JourneyEvent] = ()) -> _Item:
+        """Return a message with these events, newest first, and with `known` ones of earlier messages."""
         rng, newest = self._rng, events[-1] if events else None
         metadata = self._metadata(newest)
         if rng.random() < 0.8:
-            metadata["topic"] = "tracking/events"  # else it is absent, as in older bodies
-        item: dict[str, Any] = {"metadata": metadata, "tracker": self._tracker(journey)}
-        item["shipment"] = None if rng.random() < 0.1 else self._shipment(journey, newest)
-        item["events"] = [self._event(journey, event) for event in (*reversed(events), *known)]
-        item["statistics"] = {"timestamps": {"infoReceivedDatetime": None, "deliveredDatetime": None}}
+            metadata["topic"] = "tracking/events"  # otherwise absent, as in older bodies
+        shipment = None if rng.random() < 0.1 else self._shipment(journey, newest)
+        written = [self._event(journey, event) for event in (*reversed(events), *known)]
+        item = make_message(metadata, self._tracker(journey), shipment, written)
         return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)), (*events, *known))
 
     def _metadata(self, newest: JourneyEvent | None) -> dict[str, Any]:
@@ -100,48 +99,38 @@ class Ship24:
                 "estimatedDeliveryDate": "2025-04-01",
                 "courierEstimatedDeliveryDate": {"from": "2025-04-01", "to": None},
             }
-        return {
-            "shipmentId": f"shipment-{journey.tracker_id}",
-            "statusCode": step.code if step else None,
-            "statusCategory": step.category if step else None,
-            "statusMilestone": step.milestone if step else "pending",
-            "originCountryCode": None if rng.random() < 0.3 else "FR",
-            "destinationCountryCode": "FI",
-            "delivery": delivery,
-            "trackingNumbers": [{"tn": journey.tracking_number}],
-            "recipient": None if rng.random() < 0.5 else _RECIPIENT,
-        }
+        made = make_shipment(
+            f"shipment-{journey.tracker_id}",
+            journey.tracking_number,
+            code=step.code if step else None,
+            category=step.category if step else None,
+            milestone=step.milestone if step else "pending",
+            origin=None if rng.random() < 0.3 else "SE",
+        )
+        recipient = None if rng.random() < 0.5 else make_recipient("Aina Lindqvist")
+        return {**made, "delivery": delivery, "recipient": recipient}
 
     def _event(self, journey: Journey, event: JourneyEvent) -> dict[str, Any]:
         step = event.step
-        return {
-            "eventId": event.id,
-            "trackingNumber": journey.tracking_number,
-            "eventTrackingNumber": journey.tracking_number,
-            "status": step.status,
-            "occurrenceDatetime": event.time.text,
-            "order": event.time.order,
-            "datetime": f"{event.time.wall.isoformat()}.000Z",  # deprecated, and its Z is false: who reads it is found out
-            "hasNoTime": len(event.time.text) == 10,
-            "utcOffset": None,
-            "location": step.location,
-            "sourceCode": "fr-post",
-            "courierCode": "fr-post",
-            "statusCode": step.code,
-            "statusCategory": step.category,
-            "statusMilestone": step.milestone,
-        }
+        return make_event(
+            event.id,
+            journey.tracking_number,
+            occurrence=event.time.text,
+            clock=event.time.wall.isoformat(),
+            order=event.time.order,
+            **step._asdict(),
+        )
 
     def _prove(self, journey: Journey) -> _Item:
-        """Write a proof of delivery: it may share the URL, and has no shipment, events or statistics."""
-        metadata = self._metadata(journey.events[-1]) | {"topic": "tracking/pod"}
+        """Return a proof of delivery, which arrives at the same URL."""
+        metadata = self._metadata(journey.events[-1])
         data: dict[str, Any] = {"status": "unavailable", "courier": "fr-post"}
         if self._rng.random() < 0.7:
             kind = self._rng.choice(_POD_KINDS)
             words = "Signed by A. Lindqvist" if kind.startswith("text/") else None
             content = {"type": kind, "text": words, "downloadUrl": None if words else "https://pod.invalid/proof"}
             data = {"status": "found", "courier": "fr-post", "content": content}
-        item = {"metadata": metadata, "tracker": self._tracker(journey), "data": data}
+        item = make_proof(metadata, self._tracker(journey), data)
         return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)))
 
 

@@ -1,8 +1,8 @@
-"""Times of events in the four forms of `occurrenceDatetime`, in an order that no receiver can read in two ways.
+"""Times of events in the four forms of `occurrenceDatetime`, in an unambiguous order.
 
-Source: Ship24 documentation, "Data format". Times with and without a zone can stand in a circle (each newer than the next); so
-two days lie between events whose forms differ, more than all zones are apart. Only where all of them have a zone, so that their
-instants decide, they may be near each other in any.
+Source: Ship24 documentation, "Data format". Times with and without a zone can form a circle (each newer than the next). So events
+of different forms are two days apart, which is more than any two zones differ. Where all times have a zone, their instants
+decide, and they may be close together.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ _ZONES = {
     "-11:00": -timedelta(hours=11),
 }
 FORMS = (WALL, "+02:00", "Z", DAY)
-"""One of each of the four; `_ZONES` are the spellings of the second and the third."""
+"""One example of each form; `_ZONES` has all spellings of the second and the third."""
 
 _FIRST = datetime(2025, 3, 3, 8)  # noqa: DTZ001  a courier's wall clock; long enough ago never to be implausible
 _APART = timedelta(days=2)
 
 
 class WrittenTime(NamedTuple):
-    """When an event happened: the courier's wall clock, the form it is written in, and the vendor's sequence number."""
+    """The time of an event: the courier's wall clock, the form in which it is written, and the vendor's `order`."""
 
     wall: datetime
     form: str
@@ -36,17 +36,17 @@ class WrittenTime(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as it is sent."""
+        """Return the time as it is sent."""
         return self.wall.date().isoformat() if self.form == DAY else self.wall.isoformat() + self.form
 
     def moved(self, steps: int) -> "WrittenTime":
-        """Return the next time that differs (1), or the one before (-1), as far as its form can tell."""
+        """Return the next (1) or the previous (-1) time that this form can express."""
         step = timedelta(days=steps) if self.form == DAY else timedelta(seconds=steps)
         return WrittenTime(self.wall + step, self.form, None if self.order is None else self.order + steps)
 
 
 def draw_times(rng: Random, count: int, form: str) -> list[WrittenTime]:
-    """Return times, oldest first; the first one has this form. Where it has a zone all have one, of any offset."""
+    """Return times, oldest first; the first one has this form. If it has a zone all have one, with any offset."""
     begin = _FIRST + timedelta(seconds=rng.randrange(86_400 * 20))
     ordered = rng.random() < 0.7
     draw = _draw_mixed if form in {WALL, DAY} else _draw_zoned
@@ -55,7 +55,7 @@ def draw_times(rng: Random, count: int, form: str) -> list[WrittenTime]:
 
 
 def _draw_mixed(rng: Random, wall: datetime, form: str, *, ordered: bool) -> Iterator[tuple[datetime, str]]:
-    """Give times of all forms, two days apart where the form changes."""
+    """Yield times of all forms, two days apart where the form changes."""
     while True:
         yield wall, form
         if rng.random() < 0.2:
@@ -63,12 +63,12 @@ def _draw_mixed(rng: Random, wall: datetime, form: str, *, ordered: bool) -> Ite
             wall += _APART + timedelta(seconds=rng.randrange(1, 86_400))
         elif form == DAY:
             wall += timedelta(hours=rng.randrange(1, 60) if ordered else rng.randrange(24, 72))
-        elif not ordered or rng.random() < 0.9:  # else only `order` tells the two apart
+        elif not ordered or rng.random() < 0.9:  # otherwise only `order` distinguishes the two
             wall += timedelta(seconds=rng.randrange(60, 72_000))
 
 
 def _draw_zoned(rng: Random, begin: datetime, form: str, *, ordered: bool) -> Iterator[tuple[datetime, str]]:
-    """Give instants in any zone, often a few minutes apart: as they are written, later ones may look earlier."""
+    """Yield instants in any zone, often a few minutes apart; as written, later ones may look earlier."""
     instant = begin
     while True:
         yield instant + _ZONES[form], form

@@ -1,4 +1,4 @@
-"""From messages to calls: late ones, groups, copies, and the moment at which each call is due. Pure."""
+"""Arranges messages in deliveries: late ones, groups, copies, and the moment at which each delivery is due. Pure."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from random import Random
 
 from receiver.testkit.simulate.records import Phase, PlannedDelivery, PlannedMessage, TrafficShape
 
-_LATE_PLACES = 60  # by which a message comes late, on average
-_COPY_SLOTS = 40  # by which a copy comes late, at most
+_LATE_PLACES = 60  # by which a message is late, on average
+_COPY_SLOTS = 40  # by which a copy is late, at most
 
 
 def draw_sizes(rng: Random, shape: TrafficShape) -> list[int]:
-    """Return how many messages each call has that is no copy."""
+    """Return the number of messages in each delivery that is not a copy."""
     return [rng.randint(1, shape.group) for _ in range(shape.calls - int(shape.calls * shape.duplicates / 100))]
 
 
 def lay_traffic(
     rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], shape: TrafficShape
 ) -> tuple[PlannedDelivery, ...]:
-    """Return the calls of the traffic, in the order in which they are due.
+    """Return the deliveries of the traffic, in the order in which they are due.
 
     Half of the copies are due together with their original; the others later, with their messages in another order.
     """
@@ -30,17 +30,17 @@ def lay_traffic(
         behind = 0.25 if together else rng.randint(1, _COPY_SLOTS) + 0.5
         group = groups[place] if together else tuple(rng.sample(groups[place], len(groups[place])))
         slots.append((place + behind, group, together))
-    calls: list[PlannedDelivery] = []
+    deliveries: list[PlannedDelivery] = []
     for number, (_, group, together) in enumerate(sorted(slots, key=lambda slot: slot[0])):
-        due = calls[-1].due_seconds if together and calls else number / shape.rate
-        calls.append(PlannedDelivery("traffic", number, due, group))
-    return tuple(calls)
+        due = deliveries[-1].due_seconds if together and deliveries else number / shape.rate
+        deliveries.append(PlannedDelivery("traffic", number, due, group))
+    return tuple(deliveries)
 
 
 def lay_again(
     rng: Random, phase: Phase, messages: Sequence[PlannedMessage], numbers: Sequence[int], shape: TrafficShape
 ) -> tuple[PlannedDelivery, ...]:
-    """Return calls that carry these messages in any order, in groups of their own."""
+    """Return deliveries of these messages in random order, in new groups."""
     sizes = [shape.group] * len(numbers)
     shuffled = rng.sample(list(numbers), len(numbers))
     groups = _group(rng, messages, sizes, shuffled)
@@ -48,16 +48,16 @@ def lay_again(
 
 
 def _delay(rng: Random, count: int, share: float) -> list[int]:
-    """Return the numbers of all messages in the order of their sending: a share of them comes later than they were made."""
+    """Return the numbers of all messages in the order of sending: a share of them is late."""
     places = [place + (rng.expovariate(1 / _LATE_PLACES) if rng.random() < share else 0.0) for place in range(count)]
     return sorted(range(count), key=places.__getitem__)
 
 
 def _group(rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, ...]]:
-    """Put messages into groups of one kind. In half of the groups newer messages stand before older ones."""
+    """Return groups of messages of one kind. In half of them newer messages are before older ones."""
     waiting: dict[str, deque[int]] = {}
     for number in order:
-        waiting.setdefault(messages[number].told.kind, deque()).append(number)
+        waiting.setdefault(messages[number].sent.kind, deque()).append(number)
     ranks = {number: rank for rank, number in enumerate(order)}
     groups: list[tuple[int, ...]] = []
     while waiting:

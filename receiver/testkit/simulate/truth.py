@@ -1,19 +1,18 @@
-"""Compares what a receiver of ours knows of each tracker (its ops API) with the truth."""
+"""Compares the state of each tracker, read from the ops API of this service, with the plan."""
 
-import json
-from time import sleep
+import asyncio
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from receiver.errors import ReceiverError
+from receiver.testkit.http import HttpReply, NoReply, Reply, read_object
+from receiver.testkit.ops_client import OpsClient
 from receiver.testkit.simulate.records import ExpectedState, TrafficPlan
-from receiver.testkit.simulate.sender import Progress, Tell, path_of
-from receiver.testkit.simulate.wire import WirePool, WireReply
+from receiver.testkit.simulate.sender import OnProgress, Progress
 
-_WAITS = (0.1, 0.5, 2.0, 5.0)  # seconds after each try that failed
-_TIMEOUT_SECONDS = 15.0
-_STEP = 50  # trackers after which it is told how far it is
-_FIELDS = {  # of the answer, and what of the truth each must be
+_WAITS = (0.1, 0.5, 2.0, 5.0)  # pauses after each failed attempt
+_STEP = 50  # trackers between two reports of progress
+_FIELDS = {  # fields of the response, and of the expected state
     "status": "status",
     "status_milestone": "milestone",
     "latest_occurrence": "occurrence",
@@ -22,11 +21,11 @@ _FIELDS = {  # of the answer, and what of the truth each must be
 
 
 class OpsRefused(ReceiverError):
-    """The ops API does not answer as ours does."""
+    """The ops API does not answer as that of this service."""
 
 
 class Compared(NamedTuple):
-    """How many trackers were compared of how many, and what is wrong with which."""
+    """The number of compared trackers, the number of all, and what is wrong with each."""
 
     trackers: int
     total: int
@@ -34,80 +33,77 @@ class Compared(NamedTuple):
 
 
 class StateReader:
-    """The ops API of the receiver behind a webhook URL."""
+    """Reads trackers from the ops API and compares them with the plan."""
 
-    def __init__(self, webhook_url: str, token: str, watch: WirePool) -> None:
-        parts = urlsplit(webhook_url)
-        root = parts.path.partition("/webhooks/")[0] if "/webhooks/" in parts.path else ""
-        self._base = f"{parts.scheme}://{parts.netloc}{root}/ops/api"
-        self._headers = {"authorization": f"Bearer {token}"}
-        self._wire = watch.wire(self._base, _TIMEOUT_SECONDS)
+    def __init__(self, ops: OpsClient) -> None:
+        self._ops = ops
 
-    def probe(self) -> None:
-        """Raise OpsRefused unless the API answers to the token."""
-        self._read(self._call("/trackers?limit=1"))
+    async def probe(self) -> None:
+        """Raise OpsRefused unless the API accepts the token."""
+        _read(await self._ops.get("trackers?limit=1"))
 
-    def compare(self, plan: TrafficPlan, tell: Tell) -> Compared:
-        """Compare every tracker of which something is known, as long as the API answers."""
+    async def compare(self, plan: TrafficPlan, on_progress: OnProgress) -> Compared:
+        """Compare every tracker with a known state, as long as the API answers."""
         wrong: dict[int, str] = {}
-        told = [(place, tracker.expected) for place, tracker in enumerate(plan.trackers) if tracker.expected is not None]
-        for done, (place, expected) in enumerate(told):
-            path = f"/trackers/{quote(expected.source, safe='')}/{quote(expected.tracker_id, safe='')}"
+        known = [(place, tracker.expected) for place, tracker in enumerate(plan.trackers) if tracker.expected is not None]
+        for done, (place, expected) in enumerate(known):
             try:
-                reply = self._ask(path)
-                reason = "not there" if reply.status == 404 else find_difference(expected, self._read(reply))
+                reason = await self._compare_one(expected)
             except OpsRefused:
-                return Compared(done, len(told), wrong)
+                return Compared(done, len(known), wrong)
             if reason is not None:
                 wrong[place] = reason
             if done % _STEP == 0:
-                tell(Progress("ops", len(told), done))
-        return Compared(len(told), len(told), wrong)
+                on_progress(Progress("ops", len(known), done))
+        return Compared(len(known), len(known), wrong)
 
-    def _ask(self, path: str) -> WireReply:
-        """Ask again and again while the receiver is at fault."""
+    async def _compare_one(self, expected: ExpectedState) -> str | None:
+        reply = await self._ask(f"trackers/{quote(expected.source, safe='')}/{quote(expected.tracker_id, safe='')}")
+        if isinstance(reply, HttpReply) and reply.status == 404:
+            return "not found"
+        return find_difference(expected, _read(reply))
+
+    async def _ask(self, path: str) -> Reply:
+        """Read, and repeat while the receiver is at fault."""
         for seconds in _WAITS:
-            reply = self._call(path)
-            if reply.status is not None and reply.status < 500:
+            reply = await self._ops.get(path)
+            if isinstance(reply, HttpReply) and reply.status < 500:
                 return reply
-            sleep(seconds)
-        return self._call(path)
+            await asyncio.sleep(seconds)
+        return await self._ops.get(path)
 
-    def _call(self, path: str) -> WireReply:
-        return self._wire.call("GET", path_of(self._base) + path, self._headers)
 
-    def _read(self, reply: WireReply) -> dict[str, Any]:
-        try:
-            answer = json.loads(reply.body or b"") if reply.status == 200 else None
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise OpsRefused(f"The ops API was asked for trackers and answered {reply.status or reply.problem}.")
-        return answer
+def _read(reply: Reply) -> dict[str, Any]:
+    """Return the object in a response. Raises OpsRefused."""
+    answer = read_object(reply.body) if isinstance(reply, HttpReply) and reply.status == 200 else None
+    if answer is None:
+        said = reply.problem if isinstance(reply, NoReply) else reply.status
+        raise OpsRefused(f"The ops API was asked for trackers and answered {said}.")
+    return answer
 
 
 def find_difference(expected: ExpectedState, answer: dict[str, Any]) -> str | None:
-    """Return in what a tracker differs from the truth, None if in nothing."""
+    """Return how a tracker differs from its expected state; None if it does not."""
     tracker, events = answer.get("tracker"), answer.get("events")
     if not isinstance(tracker, dict) or not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
-        return "not told in the form of our API"
+        return "the response has another shape"
     for field, name in _FIELDS.items():
         if tracker.get(field) != getattr(expected, name):
             return f"{field} is {tracker.get(field)!r:.60}, expected {getattr(expected, name)!r}"
-    standing = [event for event in events if not event.get("superseded")]
-    kept = [str(event.get("event_id")) for event in standing]
-    if len(set(kept)) < len(kept):
-        return "an event is kept twice"
-    if set(kept) != expected.events:
-        missing, foreign = len(expected.events - set(kept)), len(set(kept) - expected.events)
-        return f"{missing} events are missing, {foreign} are not its own"
-    return None if len(standing) < len(events) else _find_miscount(tracker, standing)
+    current = [event for event in events if not event.get("superseded")]
+    stored = [str(event.get("event_id")) for event in current]
+    if len(set(stored)) < len(stored):
+        return "an event is stored twice"
+    if set(stored) != expected.events:
+        missing, foreign = len(expected.events - set(stored)), len(set(stored) - expected.events)
+        return f"{missing} events are missing, {foreign} are unexpected"
+    return None if len(current) < len(events) else _find_miscount(tracker, current)
 
 
 def _find_miscount(tracker: dict[str, Any], events: list[dict[str, Any]]) -> str | None:
-    """Return how the number of changes differs from that of the applied events of a tracker without revisions.
+    """Return how the number of changes differs from that of applied events; None if it does not.
 
-    With revisions it may: a tracker also changes when it moves back, and not when a revision differs in nothing that matters.
+    Only for trackers without revisions: one with revisions also changes when it goes back to an older event.
     """
     applied = sum(event.get("outcome") == "applied" for event in events)
-    return None if tracker.get("moves") == applied else f"it moved {tracker.get('moves')!r} times with {applied} applied events"
+    return None if tracker.get("moves") == applied else f"{tracker.get('moves')!r} changes with {applied} applied events"
