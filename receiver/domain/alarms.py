@@ -1,7 +1,7 @@
-"""What is out of order and should be said: pure. What was read goes in, the alarms that should be on come out.
+"""The rules of the alarms. Pure: facts go in, the alarms that should be on come out.
 
 An alarm that is on ends at half of its threshold, so that a value near the threshold does not switch it on and off. A threshold
-of 0 switches an alarm off. Moments and spans are microseconds, moments since 1970, UTC.
+of 0 disables an alarm. Moments and durations are microseconds; moments count from 1970, UTC.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from receiver.clock import from_micros, iso
+from receiver.domain.labels import count, label
 from receiver.domain.processes import Processes, find_mismatches
 
 SECOND = 1_000_000
@@ -19,39 +20,39 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 REFUSED_WINDOW = 5 * MINUTE
-"""In this span refused calls are counted; verdicts in the last hour."""
+"""Rejected deliveries are counted over this time, verdicts over the last hour."""
 
 REFUSED_CODES = frozenset({"unauthorized", "address_not_allowed"})
-"""The refusals that make a storm: 401 and 403."""
+"""The rejections that count as a storm: 401 and 403."""
 
 LEARNING_WINDOW = 14 * DAY
-"""From this span the usual pauses of a source are learned: a weekend lies whole in it, whenever it is asked."""
+"""The usual pauses of a source are learned from this time: it always contains a whole weekend."""
 
 RELAY_GRACE = 5 * MINUTE
-"""For so long no relay may run, and processes may know different targets, before it is an alarm: a restart takes less."""
+"""The time without a relay, or with differing targets, before it is an alarm. A restart takes less."""
 
-_LEARNED_AFTER = 8 * DAY  # before a week has come round, a source that rests at weekends would be called silent on its first one
+_LEARNED_AFTER = 8 * DAY  # with less than a week, a source that rests at weekends would be silent on its first one
 _STALE_FROM = 100  # messages: a share of fewer says little
-_MEANS = {
-    "silence": "look whether its webhook is still set, and whether its calls are refused",
-    "refused": "look at the refused calls and the addresses they come from",
-    "quarantine": "look at the quarantine for the reasons",
-    "stale": "look whether its messages are sent again, or long after they were made",
-    "undecidable": "update the service, then replay them; `receiver doctor` names the commands",
-    "disk": "make room, or calls will be answered 503",
-    "target": "run `receiver targets list` to see the last error",
-    "relay": "start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
-    "settings": "give all processes the same settings, and restart them",
-    "token": "set a new one beside it, switch the sender over, then take this one out",
+_ADVICE = {
+    "silence": "Check the webhook URL in {source} and the rejected deliveries",
+    "refused": "Check the tokens and client addresses of the rejected deliveries",
+    "quarantine": "Open the quarantine to see why",
+    "stale": "Check whether {source} sends messages late or repeats them",
+    "undecidable": "Update the service, then replay them: `receiver doctor` shows the commands",
+    "disk": "Free disk space now; requests will fail with 503 when it is full",
+    "target": "Run `receiver targets list` to see the last error",
+    "relay": "Start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
+    "settings": "Give all processes the same settings and restart them",
+    "token": "Add a new token, switch the sender, then remove this one",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmThresholds:
-    """The thresholds, as set by the operator.
+    """The thresholds from the settings.
 
-    `silence_hours` has the sources that are watched for silence: None means a learned time. `token_ends` are pairs of subject
-    (`source:name`) and the day on which that token ends; `token_days` before it is said, 0 on the day itself.
+    `silence_hours` names the sources that are watched for silence; None means a learned time. `token_ends` are pairs of subject
+    (`source:name`) and the last day of that token. The alarm begins `token_days` before it.
     """
 
     silence_hours: Mapping[str, float | None]
@@ -65,11 +66,13 @@ class AlarmThresholds:
 
 
 class Traffic(NamedTuple):
-    """What came from one source: when a token of its last let a call in, its longest usual pause (None: not known), refused
-    calls of the last five minutes, and verdicts of the last hour, and what our own code failed on in the last day.
+    """The traffic of one source.
+
+    `last_delivery_at` is the last request with a valid token, `longest_gap` the longest usual pause (None: not known yet).
+    `refused` counts the last five minutes, the verdicts the last hour, `undecidable` our own failures in the last day.
     """
 
-    last_call_at: int | None = None
+    last_delivery_at: int | None = None
     longest_gap: int | None = None
     refused: int = 0
     quarantined: int = 0
@@ -79,7 +82,7 @@ class Traffic(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """The disk under an embedded database."""
+    """The disk of an embedded database."""
 
     free_bytes: int
     total_bytes: int
@@ -87,8 +90,10 @@ class Disk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AlarmFacts:
-    """What was read. `started_at` is since when this process serves; `disk` is None where it is a database server's; `oldest_due`
-    has for each target with waiting changes when the oldest of them first became due; `running` are all processes that run.
+    """The facts that the rules find_alarms.
+
+    `started_at` is the start of this process; `disk` is None with a database server; `oldest_due` has the oldest due time of
+    each target with waiting changes; `running` are all processes on the database.
     """
 
     started_at: int
@@ -99,14 +104,14 @@ class AlarmFacts:
 
 
 class AlarmKey(NamedTuple):
-    """One thing that is watched: a fixed word, and what it is about (a source, a token, the database)."""
+    """The identity of an alarm: a fixed name and its subject (a source, a token, a target, the database)."""
 
     name: str
     subject: str
 
 
 class Alarm(NamedTuple):
-    """One thing that is out of order. `message` is a sentence with the figures and what to look at."""
+    """An alarm that should be on. `message` has the figures and what to do."""
 
     name: str
     subject: str
@@ -114,21 +119,25 @@ class Alarm(NamedTuple):
 
     @property
     def key(self) -> AlarmKey:
-        """Return what names it; there is one alarm at a time for each."""
+        """Return the identity; each is on at most once."""
         return AlarmKey(self.name, self.subject)
 
 
 def find_alarms(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]) -> list[Alarm]:
-    """Return the alarms that should be on now, sorted; `on` are those that are."""
-    return sorted(Alarm(*key, f"{finding}: {_MEANS[key.name]}.") for key, finding in _find(facts, rules, now, on))
+    """Return the alarms that should be on, sorted; `on` are those that are on now."""
+    return sorted(Alarm(*key, _write_message(key, finding)) for key, finding in _find(facts, rules, now, on))
 
 
 def learn_gap(hours: Iterable[int], now: int) -> int | None:
-    """Return the longest pause between hours with messages, by their beginnings; None while no more than a week is known."""
+    """Return the longest pause between the begins of hours with messages, or None while no more than a week is known."""
     begun = sorted(set(hours))
     if not begun or now - begun[0] < _LEARNED_AFTER:
         return None
     return max((later - earlier for earlier, later in pairwise(begun)), default=HOUR)
+
+
+def _write_message(key: AlarmKey, finding: str) -> str:
+    return f"{finding}. {_ADVICE[key.name].format(source=label(key.subject))}."
 
 
 def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -154,22 +163,22 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
 def _find_silence(
     key: AlarmKey, traffic: Traffic, hours: float | None, started_at: int, now: int, *, is_on: bool
 ) -> Iterator[tuple[AlarmKey, str]]:
-    """A source that never called counts from the start of the service; one that is known to be silent stays so until it calls.
+    """Judge the time since the last delivery, or since the start if there was none. A silence lasts until a delivery comes.
 
-    In the first hour after a start nothing new is said: while the service was down, nobody could call it.
+    No silence begins in the first hour after a start, because no delivery could come while the service was down.
     """
     limit = _silence_limit(traffic, hours, is_on=is_on)
     if limit is None:
         return
-    quiet = now - (started_at if traffic.last_call_at is None else traffic.last_call_at)
+    quiet = now - (started_at if traffic.last_delivery_at is None else traffic.last_delivery_at)
     if is_on:
-        silent = traffic.last_call_at is None or quiet >= limit / 2
+        silent = traffic.last_delivery_at is None or quiet >= limit / 2
     else:
         silent = quiet > limit and now - started_at >= min(limit, HOUR)
     if silent:
-        since = "the start" if traffic.last_call_at is None else _minute(traffic.last_call_at)
-        usual = "" if hours is not None else ", twice its longest pause of the last 14 days"
-        yield key, f"No call of {key.subject} was let in since {since}, for longer than {limit / HOUR:.3g} hours{usual}"
+        since = "the start of the service" if traffic.last_delivery_at is None else _minute(traffic.last_delivery_at)
+        learned = "" if hours is not None else ", twice its longest pause of the last 14 days"
+        yield key, f"No accepted delivery from {label(key.subject)} since {since} (limit {limit / HOUR:.3g} hours{learned})"
 
 
 def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int | None:
@@ -177,25 +186,26 @@ def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int
         return round(hours * HOUR) or None
     if traffic.longest_gap is not None:
         return 2 * traffic.longest_gap
-    return HOUR if is_on else None  # what was learned is forgotten by and by; the alarm still ends with the next call
+    return HOUR if is_on else None  # the learned time may be lost; the alarm still ends with the next delivery
 
 
 def _find_refused(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     if _reaches(traffic.refused, limit, is_on=key in on):
-        wrong = "with a wrong token or from an address that is not listed"
-        yield key, f"{traffic.refused:,} calls to {key.subject} in the last 5 minutes {wrong} (limit {limit:,})"
+        rejected = count(traffic.refused, "rejected delivery", "rejected deliveries")
+        yield key, f"{rejected} for {label(key.subject)} in 5 minutes (401/403, limit {limit:,})"
 
 
 def _find_quarantine(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
     if _reaches(traffic.quarantined, limit, is_on=key in on):
-        yield key, f"{traffic.quarantined:,} messages of {key.subject} went to quarantine in the last hour (limit {limit:,})"
+        messages = count(traffic.quarantined, "message")
+        yield key, f"{messages} of {label(key.subject)} quarantined in the last hour (limit {limit:,})"
 
 
 def _find_undecidable(key: AlarmKey, traffic: Traffic) -> Iterator[tuple[AlarmKey, str]]:
-    """The first one counts: it is a fault of this service."""
+    """One is enough: it is a fault of this service."""
     if traffic.undecidable:
-        failed = f"{traffic.undecidable:,} of the messages and deliveries of {key.subject}"
-        yield key, f"This service failed on {failed} in the last 24 hours"
+        failed = count(traffic.undecidable, "message or delivery", "messages or deliveries")
+        yield key, f"This service failed to process {failed} of {label(key.subject)} in the last 24 hours"
 
 
 def _find_stale(key: AlarmKey, traffic: Traffic, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -203,15 +213,16 @@ def _find_stale(key: AlarmKey, traffic: Traffic, limit: float, on: Set[AlarmKey]
     share = 100 * traffic.stale / messages if messages else 0.0
     is_on = key in on
     if _reaches(share, limit, is_on=is_on) and _reaches(messages, _STALE_FROM, is_on=is_on):
-        yield key, f"{share:.0f} % of {messages:,} messages of {key.subject} in the last hour were stale (limit {limit:g} %)"
+        of_all = f"{share:.0f} % of {messages:,} messages of {label(key.subject)}"
+        yield key, f"{of_all} arrived out of date in the last hour (limit {limit:g} %)"
 
 
 def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    """Free room runs the other way: an alarm that is on ends at half as much again, or half way to an empty disk."""
+    """Judge the free space. An alarm that is on ends at 1.5 times the limit, or half way to an empty disk."""
     free = 100 * disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
     if free < (min(1.5 * limit, (limit + 100) / 2) if key in on else limit):
         room = f"{disk.free_bytes / 2**30:.1f} of {disk.total_bytes / 2**30:.1f} GiB"
-        yield key, f"{free:.1f} % of the disk under the database is free ({room}, limit {limit:g} %)"
+        yield key, f"{free:.1f} % of the database disk is free ({room}, limit {limit:g} %)"
 
 
 def _find_target(key: AlarmKey, oldest_due_at: int, limit: float, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -220,13 +231,13 @@ def _find_target(key: AlarmKey, oldest_due_at: int, limit: float, now: int, on: 
 
 
 def _find_lost_relay(key: AlarmKey, facts: AlarmFacts, limit: int, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    """Changes wait that a receiver makes, and no relay runs. In the first minutes after a start nothing new is said."""
+    """Judge whether changes wait while no relay runs. No alarm begins in the first minutes after a start."""
     wanted = facts.running.receiver_targets() if facts.running.receivers else facts.oldest_due.keys() if key in on else ()
     waiting_since = min((at for name, at in facts.oldest_due.items() if name in wanted), default=None)
     if facts.running.relays or waiting_since is None:
         return
     if key in on or now - max(waiting_since, facts.started_at) >= min(limit, RELAY_GRACE):
-        yield key, f"Changes have been waiting since {_minute(waiting_since)}, and no relay is running to deliver them"
+        yield key, f"Changes have been waiting since {_minute(waiting_since)} and no relay is running"
 
 
 def _find_differing_settings(running: Processes, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -238,7 +249,7 @@ def _find_differing_settings(running: Processes, now: int, on: Set[AlarmKey]) ->
 def _find_token(key: AlarmKey, ends: date, days: int, today: date) -> Iterator[tuple[AlarmKey, str]]:
     if (ends - today).days <= days:
         source, _, name = key.subject.partition(":")
-        yield key, f"The token {name} of {source} ends on {ends.isoformat()}"
+        yield key, f"Token {name} of {label(source)} ends on {ends.isoformat()}"
 
 
 def _reaches(number: float, limit: float, *, is_on: bool) -> bool:

@@ -1,1 +1,1 @@
-"""What operators learn of the running service: metrics, health, alarms, explanations."""
+"""Monitoring of the running service: metrics, health, alarms, and explanations of messages and deliveries."""

@@ -1,7 +1,6 @@
-"""Watching for what is out of order: reads, lets the rules judge, puts on record what began and ended, and has it told.
+"""The alarm monitor: it reads facts, applies the rules, records which alarms began and ended, and sends notices.
 
-Several processes may watch one database. Which of them says a thing is settled there: the one whose write switches the alarm on
-or off.
+Several processes may monitor one database. The process whose write switches an alarm on or off sends the notice.
 """
 
 import asyncio
@@ -42,22 +41,22 @@ from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice
 from receiver.writer.executor import Do
 
 STEP_SECONDS = 30.0
-"""From one look to the next."""
+"""The time between two steps."""
 
 NOTICE_OVERDUE = 5 * MINUTE
-"""A notice that waits for longer was left by a process that is gone: others need less for all their tries."""
+"""A notice older than this was left by a process that ended: a running one needs less time for all its attempts."""
 
 NOTICE_KEPT = DAY
-"""A notice that waits for longer is not sent any more."""
+"""A notice older than this is not sent any more."""
 
 _log = structlog.get_logger()
 
 
 class AlarmMonitor:
-    """Knows which alarms are on.
+    """Checks again and again which alarms should be on.
 
-    `do` executes commands, `tell` takes what began or ended and does not wait, `started_at` is since when
-    this process serves.
+    `do` executes a writer command in a transaction. `notify` takes a notice and does not wait. `started_at` is the start of this
+    process, in microseconds.
     """
 
     def __init__(
@@ -65,14 +64,14 @@ class AlarmMonitor:
         rules: AlarmThresholds,
         database: Database,
         do: Do,
-        tell: Callable[[Notice], None],
+        notify: Callable[[Notice], None],
         started_at: int,
         step_seconds: float = STEP_SECONDS,
     ) -> None:
         self._rules = rules
         self._database = database
         self._do = do
-        self._tell = tell
+        self._notify = notify
         self._started_at = started_at
         self._step_seconds = step_seconds
         self._on: Sequence[dict[str, Any]] = ()
@@ -82,25 +81,25 @@ class AlarmMonitor:
         self._is_first = True
 
     def on(self) -> Sequence[dict[str, Any]]:
-        """Return the alarms that are on, as `queries.list_alarms` does, as of the last step: name, subject, began_at, message."""
+        """Return the alarms that were on after the last step, as rows of `queries.list_alarms`."""
         return self._on
 
     async def run(self) -> None:
-        """Look again and again; a step that fails is logged, and the next one comes in its time."""
-        await repeat("watch_failed", self._look, again_seconds=self._step_seconds)
+        """Take a step again and again. A failed step is logged and does not end the loop."""
+        await repeat("alarm_monitor_failed", self._step_now, again_seconds=self._step_seconds)
 
-    async def _look(self) -> float:
+    async def _step_now(self) -> float:
         await self.step(clock.to_micros(clock.now()))
         return self._step_seconds
 
     def note_settled(self, notice: Notice) -> None:
-        """Take from any thread that nobody needs to send a notice any more."""
+        """Note that a notice was sent or given up. Any thread may call this."""
         self._settled.put(notice)
         with suppress(RuntimeError):  # the loop has ended
             self._wake()
 
     async def run_settling(self) -> None:
-        """Put down which notices are settled, as they are."""
+        """Record settled notices as they come."""
         loop, settled = asyncio.get_running_loop(), asyncio.Event()
         self._wake = partial(loop.call_soon_threadsafe, settled.set)
         while True:
@@ -109,7 +108,7 @@ class AlarmMonitor:
             await settled.wait()
 
     async def settle(self) -> None:
-        """Put down which notices are settled; where that fails, another process sends them once more."""
+        """Record settled notices. If that fails, another process sends them again."""
         with suppress(Empty):
             while True:
                 notice = self._settled.get_nowait()
@@ -119,7 +118,7 @@ class AlarmMonitor:
                         await self._do(TakeNotice(notice.alarm, notice.subject, due_at, None))
 
     async def step(self, now: int) -> None:
-        """Look once. Raises ReceiverError if the database cannot be asked; what was settled before that has been told."""
+        """Check once. Raises ReceiverError if the database fails; notices of alarms that were already switched are sent."""
         facts, rows = await asyncio.to_thread(self._read, now)
         before = {AlarmKey(row["name"], row["subject"]): row for row in rows}
         wanted = {alarm.key: alarm for alarm in find_alarms(facts, self._rules, now, before.keys())}
@@ -145,12 +144,12 @@ class AlarmMonitor:
 
     def _send(self, notice: Notice, due_at: int) -> None:
         self._due[notice] = due_at
-        self._tell(notice)
+        self._notify(notice)
 
     async def _send_left(self, now: int) -> None:
-        """Send what other processes left: with one writer all that waits at our start, else what is overdue."""
-        alone, self._is_first = self._is_first and self._database.has_one_writer, False
-        until = now if alone else now - NOTICE_OVERDUE
+        """Send notices of ended processes: at the start of a single writer all that wait, else the overdue ones."""
+        is_alone, self._is_first = self._is_first and self._database.has_one_writer, False
+        until = now if is_alone else now - NOTICE_OVERDUE
         for row in await asyncio.to_thread(queries.find_due_notices, self._database, now - NOTICE_KEPT, until):
             due_at = row["notice_due_at"]
             take = TakeNotice(row["name"], row["subject"], due_at, now)
@@ -162,21 +161,21 @@ class AlarmMonitor:
     def _read(self, now: int) -> tuple[AlarmFacts, list[dict[str, Any]]]:
         recent = queries.read_tallies(self._database, now - HOUR, now)
         history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now)
-        last_calls = _find_last_calls(queries.token_uses(self._database))
-        traffic = {source: _sum_up(source, recent, history, last_calls.get(source), now) for source in NAMES}
+        last_deliveries = _find_last_deliveries(queries.token_uses(self._database))
+        traffic = {source: _sum_up(source, recent, history, last_deliveries.get(source), now) for source in NAMES}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
-        disk, running = _look_at_disk(self._database), queries.read_processes(self._database, now)
+        disk, running = _read_disk(self._database), queries.read_processes(self._database, now)
         facts = AlarmFacts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
         return facts, queries.list_alarms(self._database, only_on=True)
 
 
 def _nothing() -> None:
-    """What is woken before there is a loop."""
+    """Do nothing: there is no loop to wake yet."""
 
 
-def _find_last_calls(uses: dict[tuple[str, str], int]) -> dict[str, int]:
-    """Return when a source last called: a call that was let in, so that a stranger's do not hide its silence."""
+def _find_last_deliveries(uses: dict[tuple[str, str], int]) -> dict[str, int]:
+    """Return the last use of a token of each source. Requests without a valid token must not hide its silence."""
     found: dict[str, int] = defaultdict(int)
     for (source, _), used_at in uses.items():
         found[source] = max(found[source], used_at)
@@ -184,13 +183,13 @@ def _find_last_calls(uses: dict[tuple[str, str], int]) -> dict[str, int]:
 
 
 def _sum_up(
-    source: str, recent: Iterable[queries.Cell], history: Iterable[queries.Cell], last_call_at: int | None, now: int
+    source: str, recent: Iterable[queries.Cell], history: Iterable[queries.Cell], last_delivery_at: int | None, now: int
 ) -> Traffic:
     cells = [cell for cell in recent if cell.source == source]
     storm = [cell for cell in cells if cell.code in REFUSED_CODES and now - cell.begins_at < REFUSED_WINDOW + MINUTE]
     busy = [cell.begins_at for cell in history if cell.source == source and cell.numbers["received"]]
     return Traffic(
-        last_call_at,
+        last_delivery_at,
         learn_gap(busy, now),
         refused=_total(storm, "calls"),
         quarantined=_total(cells, "quarantined"),
@@ -203,12 +202,12 @@ def _total(cells: Iterable[queries.Cell], name: str) -> int:
     return sum(cell.numbers[name] for cell in cells)
 
 
-def _look_at_disk(database: Database) -> Disk | None:
-    """Return the room on the disk of an embedded database; a server's is the server's to watch."""
+def _read_disk(database: Database) -> Disk | None:
+    """Return the disk space of an embedded database. A database server watches its own disk."""
     if database.path is None:
         return None
     try:
         usage = shutil.disk_usage(database.path.parent)
     except OSError:
-        return None  # the folder is gone: deliveries are answered 503, and readiness says so
+        return None  # the folder is gone: deliveries get 503, and readiness fails
     return Disk(usage.free, usage.total)

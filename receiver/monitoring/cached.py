@@ -1,4 +1,4 @@
-"""A result kept for a moment, so that however many ask, it is computed once."""
+"""A result that is computed once for all who ask within a short time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 SHORT_SECONDS = 1.0
-"""For what strangers may ask: a change shows within about this time."""
+"""For results that anybody may request: a change shows within about this time."""
 
 
 class Cached(Generic[_T]):
-    """The result of `compute`, for so many seconds after it is there. Those who ask meanwhile wait for the same one."""
+    """The result of `compute`, valid for a number of seconds. Requests during the computation wait for the same result."""
 
     def __init__(
         self, compute: Callable[[], Awaitable[_T]], seconds: float = SHORT_SECONDS, now: Callable[[], float] = monotonic
@@ -24,7 +24,7 @@ class Cached(Generic[_T]):
         self._kept: tuple[float, _T] | None = None
 
     async def get(self) -> _T:
-        """Return the result. Raises what computing it raises, to the one who waits for that; the next one tries again."""
+        """Return the result. An error of `compute` is raised to the request that started it; the next request tries again."""
         async with self._computing:
             if self._kept is None or self._now() - self._kept[0] >= self._seconds:
                 found = await self._compute()

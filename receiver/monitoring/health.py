@@ -1,4 +1,4 @@
-"""Liveness: the process serves. Readiness: a call would be kept. Neither tells an outsider any detail."""
+"""Liveness (the process serves) and readiness (a delivery would be stored). Neither shows details to outsiders."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ _TIMEOUT_SECONDS = 5
 
 
 class Health:
-    """The two endpoints."""
+    """The endpoints `/healthz` and `/readyz`."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class Health:
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     async def healthz(self, _request: Request) -> Response:
-        """Answer 200 while the process serves."""
+        """Return 200 while the process serves."""
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     async def readyz(self, _request: Request) -> Response:
-        """Answer 200 if every check holds, else 503. What needs attention but loses no call is a warning, by its name only."""
+        """Return 200 if every check passes, else 503. Alarms that lose no delivery are warnings, given by name only."""
         checks = await self._storage.get() | self._writer_client.health()
         ready = all(checks.values())
         answer: dict[str, Any] = {
@@ -74,7 +74,7 @@ class Health:
 
 
 def has_room(database: Database) -> bool:
-    """Tell whether the disk under an embedded database is not nearly full; a server's disk is the server's to watch."""
+    """Return whether the disk of an embedded database has free space. A database server watches its own disk."""
     if database.path is None:
         return True
     try:

@@ -1,5 +1,6 @@
-"""`/metrics`: what this process counted, and what the database knows, for Prometheus. Every label is a word of ours or a name
-from the settings; nothing from outside becomes one.
+"""`/metrics` for Prometheus: counters of this process, and figures from the database.
+
+Every label is a fixed word or a name from the settings. Nothing from outside becomes a label.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,12 @@ from receiver.storage.reader import Reader
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
-_KEPT_SECONDS = 5.0  # for as long one reading of the database serves further scrapes
-_LAG_MICROS = 3600 * 1_000_000  # of which the lag is told
+_DATABASE_SECONDS = 5.0  # one reading of the database serves all scrapes within this time
+_LAG_MICROS = 3600 * 1_000_000  # the lag is that of the last hour
 
 
 class MeasuredState(NamedTuple):
-    """What the database says; moments in microseconds, ages of events in seconds by share."""
+    """Figures from the database. Moments are microseconds; lags are seconds by source and quantile."""
 
     database_bytes: int
     last_calls: dict[str, int]
@@ -46,9 +47,9 @@ class MeasuredState(NamedTuple):
 
 
 class Metrics(Collector):
-    """The endpoint. Open to anybody on this machine where the service is bound to loopback; elsewhere with an ops token.
+    """The endpoint. It needs an ops token, except for clients on this machine if the service is bound to loopback.
 
-    `targets` are the names of those in the settings.
+    `targets` are the names of the targets in the settings.
     """
 
     def __init__(
@@ -68,49 +69,51 @@ class Metrics(Collector):
         self._operators = operators
         self._reader = reader
         self._targets = targets
-        self._known: MeasuredState | None = None
-        self._reading = Cached(self._read, _KEPT_SECONDS)
+        self._state: MeasuredState | None = None
+        self._reading = Cached(self._read, _DATABASE_SECONDS)
         self._page = Cached(self._render)
         counters.registry.register(self)
         ProcessCollector(registry=counters.registry)
 
     async def show(self, request: Request) -> Response:
-        """Answer a scrape. A call that came through a proxy is not from this machine."""
+        """Return all metrics. A request through a proxy does not count as one from this machine."""
         through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded"))
         if not self._open or through_proxy:
             self._operators.identify(request, "metrics")
         return Response(await self._page.get(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _render(self) -> bytes:
-        self._known = await self._reading.get()
+        self._state = await self._reading.get()
         return generate_latest(self._counters.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Give what was counted, and what is known; the registry asks."""
+        """Give all metrics to the registry."""
         counters = self._counters
-        yield _gauge("receiver_info", "Which version this is", {(__version__,): 1}, "version")
-        yield _counter("receiver_calls", "Calls by our answer", counters.deliveries, "source", "status")
-        yield _counter("receiver_refused", "Calls that were not let in, or not understood", counters.refused, "source", "code")
+        yield _gauge("receiver_info", "Version of the service", {(__version__,): 1}, "version")
+        yield _counter("receiver_calls", "Deliveries by response status", counters.deliveries, "source", "status")
+        yield _counter("receiver_refused", "Deliveries that were rejected or invalid", counters.refused, "source", "code")
         yield _counter("receiver_ops_refused", "Requests with a wrong ops token", counters.ops_refused, "area", "code")
-        yield _counter("receiver_messages", "Messages by verdict", counters.messages, "source", "outcome")
+        yield _counter("receiver_messages", "Messages by outcome", counters.messages, "source", "outcome")
         dropped = {(): setup.count_dropped() + counters.writer_lines_dropped}
-        yield _counter("receiver_log_lines_dropped", "Log lines that nobody read or that could not be written", dropped)
-        undecidable = "Messages that this service failed to decide, and deliveries that it failed to read"
+        yield _counter("receiver_log_lines_dropped", "Log lines that could not be written", dropped)
+        undecidable = "Messages and deliveries that this service failed to process"
         yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | counters.undecidable, "source")
-        yield _gauge("receiver_queue_deliveries", "Calls that wait for their commit", {(): self._writer_client.waiting()})
-        yield _gauge("receiver_database_up", "Whether the database answered the last time", {(): float(self._known is not None)})
-        if self._known is not None:
-            yield from _tell(self._known)
+        yield _gauge("receiver_queue_deliveries", "Deliveries waiting for their commit", {(): self._writer_client.waiting()})
+        yield _gauge(
+            "receiver_database_up", "1 if the last query of the database succeeded, else 0", {(): float(self._state is not None)}
+        )
+        if self._state is not None:
+            yield from _describe(self._state)
 
     async def _read(self) -> MeasuredState | None:
         try:
-            return await self._reader.read(read_known, self._database, self._targets, to_micros(clock.now()))
+            return await self._reader.read(read_state, self._database, self._targets, to_micros(clock.now()))
         except ReceiverError:
             return None
 
 
-def read_known(database: Database, targets: Sequence[str], now: int) -> MeasuredState:
-    """Ask the database. `now` in microseconds. Raises StorageUnavailable."""
+def read_state(database: Database, targets: Sequence[str], now: int) -> MeasuredState:
+    """Read the figures. `now` is in microseconds. Raises StorageUnavailable."""
     last_calls: dict[str, int] = {}
     lags: dict[tuple[str, str], float] = {}
     with database.read() as connection:
@@ -128,29 +131,35 @@ def read_known(database: Database, targets: Sequence[str], now: int) -> Measured
     )
 
 
-def _tell(known: MeasuredState) -> Iterator[Metric]:
-    yield _gauge("receiver_database_bytes", "What the database takes on disk", {(): known.database_bytes})
-    last_calls = {(source,): at / 1e6 for source, at in known.last_calls.items()}
-    yield _gauge("receiver_last_call_timestamp_seconds", "When the last accepted call of a source came", last_calls, "source")
-    yield _gauge("receiver_lag_seconds", "From occurrence to arrival, of the last hour", known.lags, "source", "quantile")
-    uses = {key: at / 1e6 for key, at in known.token_uses.items()}
-    yield _gauge("receiver_token_last_use_timestamp_seconds", "When a token last let a call in", uses, "source", "token")
-    yield _gauge("receiver_alarm", "What is wrong now", dict.fromkeys(known.alarms, 1), "alarm", "subject")
-    running = {(RECEIVER,): len(known.running.receivers), (RELAY,): len(known.running.relays)}
-    yield _gauge("receiver_processes", "Processes that run on the database, seen in the last two minutes", running, "role")
-    yield from _tell_targets(known.targets, known.read_at)
+def _describe(state: MeasuredState) -> Iterator[Metric]:
+    yield _gauge("receiver_database_bytes", "Size of the database on disk", {(): state.database_bytes})
+    last_calls = {(source,): at / 1e6 for source, at in state.last_calls.items()}
+    yield _gauge("receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_calls, "source")
+    yield _gauge("receiver_lag_seconds", "Delay between event and arrival in the last hour", state.lags, "source", "quantile")
+    uses = {key: at / 1e6 for key, at in state.token_uses.items()}
+    yield _gauge(
+        "receiver_token_last_use_timestamp_seconds",
+        "Time of the last request authenticated with a token",
+        uses,
+        "source",
+        "token",
+    )
+    yield _gauge("receiver_alarm", "1 for each alarm that is on", dict.fromkeys(state.alarms, 1), "alarm", "subject")
+    running = {(RECEIVER,): len(state.running.receivers), (RELAY,): len(state.running.relays)}
+    yield _gauge("receiver_processes", "Processes on this database, seen in the last two minutes", running, "role")
+    yield from _describe_targets(state.targets, state.read_at)
 
 
-def _tell_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:
-    """Give what waits for each target; numbers beyond the bound of counting stand one above it."""
+def _describe_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:
+    """Give the waiting and failed changes of each target. Counting stops at 10,001."""
     waiting = {(name,): counts.waiting for name, counts in targets.items()}
-    yield _gauge("receiver_target_waiting", "Changes that wait for a target, counted up to 10,001", waiting, "target")
+    yield _gauge("receiver_target_waiting", "Changes waiting for a target, counted up to 10,001", waiting, "target")
     ages = {(name,): 0.0 if c.oldest_due_at is None else max(0, now - c.oldest_due_at) / 1e6 for name, c in targets.items()}
-    yield _gauge("receiver_target_oldest_age_seconds", "Age of the oldest change that waits for a target", ages, "target")
+    yield _gauge("receiver_target_oldest_age_seconds", "Age of the oldest change waiting for a target", ages, "target")
     failed = {(name,): counts.failed for name, counts in targets.items()}
-    yield _gauge("receiver_target_failures", "Waiting changes whose last try failed, counted up to 10,001", failed, "target")
+    yield _gauge("receiver_target_failures", "Waiting changes whose last attempt failed, counted up to 10,001", failed, "target")
     dead = {(name,): counts.dead for name, counts in targets.items()}
-    yield _gauge("receiver_target_dead", "Changes that were given up, counted up to 10,001", dead, "target")
+    yield _gauge("receiver_target_dead", "Dead-lettered changes of a target, counted up to 10,001", dead, "target")
 
 
 def _counter(name: str, help_: str, values: Mapping[Any, int], *labels: str) -> Metric:

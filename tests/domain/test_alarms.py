@@ -71,7 +71,7 @@ LEARNED = rules(silence_hours={"ship24": None})
     ],
 )
 def test_a_source_is_silent_after_the_set_time(quiet_hours: float, is_on: bool, silent: bool) -> None:
-    found = names(Traffic(last_call_at=hours_ago(quiet_hours)), WATCHED, on("silence") if is_on else None)
+    found = names(Traffic(last_delivery_at=hours_ago(quiet_hours)), WATCHED, on("silence") if is_on else None)
     assert found == (["silence"] if silent else [])
 
 
@@ -95,7 +95,7 @@ def test_without_a_set_time_it_is_silent_after_twice_its_longest_pause(
 
 
 def test_zero_hours_and_a_source_without_a_token_are_never_silent() -> None:
-    forgotten = Traffic(last_call_at=hours_ago(9999), longest_gap=HOUR)
+    forgotten = Traffic(last_delivery_at=hours_ago(9999), longest_gap=HOUR)
     assert names(forgotten, rules(silence_hours={"ship24": 0}), on("silence")) == []
     assert names(forgotten, rules(silence_hours={"shiipp": 1}), on("silence")) == []
 
@@ -128,7 +128,7 @@ def test_a_source_that_never_called_counts_from_the_start(
 )
 def test_in_the_first_hour_after_a_start_no_source_becomes_silent(up_minutes: int, hours: float, silent: bool) -> None:
     wanted = rules(silence_hours={"ship24": hours})
-    found = names(Traffic(last_call_at=hours_ago(100)), wanted, started_at=NOON - up_minutes * MINUTE)
+    found = names(Traffic(last_delivery_at=hours_ago(100)), wanted, started_at=NOON - up_minutes * MINUTE)
     assert found == (["silence"] if silent else [])
 
 
@@ -264,29 +264,27 @@ def test_each_alarm_is_a_sentence_with_the_figures_and_what_to_look_at() -> None
     wanted = AlarmThresholds({"ship24": 26}, 100, 10, 50, 10, 14, (("ship24:old", date(2026, 11, 30)),))
     found = find_alarms(AlarmFacts(0, {"ship24": traffic}, Disk(4 * GIB, 100 * GIB)), wanted, NOON, set())
     assert {alarm.name: alarm.message for alarm in found} == {
-        "silence": "No call of ship24 was let in since 2026-11-19T06:00Z, for longer than 26 hours: "
-        "look whether its webhook is still set, and whether its calls are refused.",
-        "refused": "1,312 calls to ship24 in the last 5 minutes with a wrong token or from an address that is not listed "
-        "(limit 100): look at the refused calls and the addresses they come from.",
-        "quarantine": "12 messages of ship24 went to quarantine in the last hour (limit 10): "
-        "look at the quarantine for the reasons.",
-        "stale": "71 % of 100 messages of ship24 in the last hour were stale (limit 50 %): "
-        "look whether its messages are sent again, or long after they were made.",
-        "disk": "4.0 % of the disk under the database is free (4.0 of 100.0 GiB, limit 10 %): "
-        "make room, or calls will be answered 503.",
-        "token": "The token old of ship24 ends on 2026-11-30: "
-        "set a new one beside it, switch the sender over, then take this one out.",
+        "silence": "No accepted delivery from Ship24 since 2026-11-19T06:00Z (limit 26 hours). "
+        "Check the webhook URL in Ship24 and the rejected deliveries.",
+        "refused": "1,312 rejected deliveries for Ship24 in 5 minutes (401/403, limit 100). "
+        "Check the tokens and client addresses of the rejected deliveries.",
+        "quarantine": "12 messages of Ship24 quarantined in the last hour (limit 10). Open the quarantine to see why.",
+        "stale": "71 % of 100 messages of Ship24 arrived out of date in the last hour (limit 50 %). "
+        "Check whether Ship24 sends messages late or repeats them.",
+        "disk": "4.0 % of the database disk is free (4.0 of 100.0 GiB, limit 10 %). "
+        "Free disk space now; requests will fail with 503 when it is full.",
+        "token": "Token old of Ship24 ends on 2026-11-30. Add a new token, switch the sender, then remove this one.",
     }
 
 
 def test_a_learned_silence_says_where_its_time_is_from() -> None:
     (alarm,) = find_alarms(AlarmFacts(0, {"ship24": Traffic(hours_ago(30), 13 * HOUR)}), LEARNED, NOON, set())
-    assert "for longer than 26 hours, twice its longest pause of the last 14 days: look" in alarm.message
+    assert "(limit 26 hours, twice its longest pause of the last 14 days). Check" in alarm.message
 
 
 def test_a_source_that_never_called_is_said_to_be_silent_since_the_start() -> None:
     (alarm,) = find_alarms(AlarmFacts(hours_ago(30), {"ship24": Traffic()}), WATCHED, NOON, set())
-    assert alarm.message.startswith("No call of ship24 was let in since the start, for longer than 24 hours: look")
+    assert alarm.message.startswith("No accepted delivery from Ship24 since the start of the service (limit 24 hours). Check")
 
 
 def test_sources_are_judged_apart() -> None:

@@ -82,7 +82,7 @@ def make_sample_database(url: str, now: datetime, trackers: int = 260) -> None:
     change(
         url,
         "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES "
-        f"('silence', 'shiipp', {began_at}, NULL, 'No call from shiipp for 3 hours; usually one comes every 20 minutes.')",
+        f"('silence', 'shiipp', {began_at}, NULL, 'No accepted delivery from Shiipp for 3 hours (limit 40 minutes).')",
     )
 
 

@@ -116,7 +116,7 @@ def test_a_storm_of_refused_calls_begins_is_said_once_and_ends(watcher: Watcher)
         iso(NOW),
         None,
     )
-    assert began.message.startswith("10 calls to ship24 in the last 5 minutes")
+    assert began.message.startswith("10 rejected deliveries for Ship24 in 5 minutes")
     assert ended == began._replace(state="ended", ended_at=iso(NOW + 10 * MINUTE))
     assert [line["event"] for line in logs] == ["alarm_began", "alarm_ended"]
     assert watcher.on() == []
@@ -332,7 +332,7 @@ def test_a_step_that_fails_is_logged_and_does_not_end_the_watch(sqlite_url: str,
     with watching(sqlite_url, AlarmThresholds({}, 0, 0, 0, 100, 0)) as watcher, capture_logs() as logs:
         watcher.before_write = fail_twice
         asyncio.run(run(watcher))
-    assert [line["event"] for line in logs] == ["watch_failed", "alarm_began"]
+    assert [line["event"] for line in logs] == ["alarm_monitor_failed", "alarm_began"]
     assert [notice.alarm for notice in watcher.told] == ["disk"]
 
 

@@ -1,4 +1,4 @@
-"""Why did it happen? Each verdict and each refusal, told in sentences."""
+"""Explanations: each verdict and each rejection in sentences."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,13 +46,15 @@ def test_an_applied_message_is_told_with_its_call_its_token_and_its_tracker(stor
     found = explain(store, "m")
     assert (found["about"], found["outcome"], found["against"]) == ("message", "applied", None)
     text = told(store, "m")
-    assert "Message m is from ship24 and tells of tracker t (tracking number TN-t)." in text
-    assert f"It came first at 2025-06-01T12:00:00.000Z with delivery {found['delivery_id']}, as item 1, from 127.0.0.1" in text
-    assert "let in by the token token-1: applied." in text
-    assert "Event e, “Arrived at the sorting centre” of 2025-03-01T10:00:00, was applied" in text
+    assert "Message m (Ship24) for tracker t (tracking number TN-t)." in text
+    assert f"First received at 2025-06-01T12:00:00.000Z in delivery {found['delivery_id']}, message 1, from 127.0.0.1" in text
+    assert "with token-1. Applied." in text
+    assert "Event e, “Arrived at the sorting centre” of 2025-03-01T10:00:00: Applied." in text
 
 
-@pytest.mark.parametrize(("occurrence", "reason", "why"), [("2025-03-01", "older", "is newer"), ("2025-03-02", "tie", "as new")])
+@pytest.mark.parametrize(
+    ("occurrence", "reason", "why"), [("2025-03-01", "older", "is newer"), ("2025-03-02", "tie", "has the same time as")]
+)
 def test_a_stale_message_names_the_event_that_it_lost_against(store: Store, occurrence: str, reason: str, why: str) -> None:
     store.keep(single("first", tracker_id="t", events=[event("winner", "2025-03-02", status="Out for delivery")]))
     store.keep(single("late", tracker_id="t", events=[event("loser", occurrence)]))
@@ -61,7 +63,8 @@ def test_a_stale_message_names_the_event_that_it_lost_against(store: Store, occu
     assert (found["against"]["event_id"], found["against"]["occurrence"]) == ("winner", "2025-03-02")
     assert found["against"]["message_id"] == "first"
     text = told(store, "late")
-    assert f"is stale ({reason}): the tracker already stood at “Out for delivery” of 2025-03-02 (event winner, received" in text
+    assert "Not applied." in text
+    assert "“Out for delivery” of 2025-03-02 (event winner)" in text
     assert why in text
 
 
@@ -72,7 +75,7 @@ def test_a_message_that_came_again_is_told_with_every_call_oldest_first(store: S
     verdicts = {(call["outcome"], call["reason"]) for call in found["deliveries"]}
     assert verdicts == {("applied", None), ("duplicate", None), ("duplicate", "content_differs")}
     assert [call["delivery_id"] for call in found["deliveries"]] == sorted(call["delivery_id"] for call in found["deliveries"])
-    assert told(store, "m").count("It came again at") == 2
+    assert told(store, "m").count("Received again at") == 2
 
 
 def test_of_a_message_that_came_very_often_the_first_calls_are_told(store: Store) -> None:
@@ -84,9 +87,9 @@ def test_a_correction_is_told_and_its_earlier_version_too(store: Store) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
     store.keep(single("second", tracker_id="t", events=[event("e", order=1, status="Something else")]))
     store.keep(single("a-third", tracker_id="t", events=[event("e", order=1, status="Yet another")]))
-    assert "was applied: it corrects an earlier version, and the tracker moved to it." in told(store, "second")
+    assert "Applied. This became the current status. It corrects an earlier version." in told(store, "second")
     assert explain(store, "first")["events"][0]["superseded"] is True
-    assert "is stale (superseded)" in told(store, "a-third")
+    assert "Not applied. It is an earlier version of a corrected event." in told(store, "a-third")
 
 
 def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store: Store) -> None:
@@ -95,7 +98,7 @@ def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store
     events = {found["event_id"]: found for found in explain(store, "second")["events"]}
     assert (events["e"]["outcome"], events["e"]["reason"], events["e"]["known_from"]) == ("duplicate", None, "first")
     assert (events["new"]["outcome"], events["new"]["known_from"]) == ("applied", None)
-    assert "was a duplicate: message first had told it before." in told(store, "second")
+    assert "Duplicate. First received in message first." in told(store, "second")
 
 
 def test_a_quarantined_event_is_no_duplicate_of_what_came_later(store: Store) -> None:
@@ -103,8 +106,8 @@ def test_a_quarantined_event_is_no_duplicate_of_what_came_later(store: Store) ->
     store.keep(single("mended", tracker_id="t", events=[event("e", "2025-03-02")]))
     assert [found["event_id"] for found in explain(store, "bad")["events"]] == ["good"]
     text = told(store, "bad")
-    assert "Event 1 of the message was set apart: bad_occurrence. The event's time is not one of the four forms" in text
-    assert "duplicate" not in text
+    assert "Event 1 quarantined: Invalid event time. The event's time is not one of the four forms" in text
+    assert "Duplicate" not in text
 
 
 def test_a_quarantined_message_is_told_with_what_was_expected(store: Store) -> None:
@@ -114,13 +117,13 @@ def test_a_quarantined_message_is_told_with_what_was_expected(store: Store) -> N
     found = explain(store, "m")
     assert (found["outcome"], found["reason"], found["tracker_id"]) == ("quarantined", "missing_tracker_id", None)
     text = told(store, "m")
-    assert "as item 2" in text
-    assert "The whole message was set apart: missing_tracker_id. Expected a string under `tracker.trackerId`." in text
+    assert ", message 2, from" in text
+    assert "Message quarantined: No tracker ID. Expected a string under `tracker.trackerId`." in text
 
 
 def test_a_recorded_message_is_told_to_carry_nothing(store: Store) -> None:
     store.keep(single("m", tracker_id="t", events=[]))
-    assert "It carries no event, so there was nothing to apply; it is kept." in told(store, "m")
+    assert "Contains no event. Stored only." in told(store, "m")
 
 
 def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, database_url: str) -> None:
@@ -129,19 +132,19 @@ def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, da
     change(database_url, "DELETE FROM bodies")
     found = explain(store, "second")
     assert (found["outcome"], found["events"], len(whole["events"])) == ("duplicate", [], 1)
-    assert "no longer kept" in found["story"][-1]
+    assert found["story"][-1] == "The body was deleted, so repeated events cannot be shown."
     assert found["story"][:2] == whole["story"][:2]
     shown = explain(store, found["delivery_id"])
     assert (shown["body"], shown["answer"], shown["headers"]) == (None, None, ())
-    assert "Item 1, message second: duplicate." in shown["story"]
+    assert "Message 1, second: Duplicate." in shown["story"]
 
 
 @pytest.mark.parametrize(
     ("error", "sentences"),
     [
-        (Unauthorized("No such token."), ["It was refused: 401 unauthorized. No such token.", "RECEIVER_SHIP24_TOKENS"]),
+        (Unauthorized("No such token."), ["Rejected: 401 unauthorized. No such token.", "RECEIVER_SHIP24_TOKENS"]),
         (AddressNotAllowed("Not on the list."), ["403 address_not_allowed. Not on the list.", "RECEIVER_SHIP24_ALLOWED_IPS"]),
-        (BodyTooLarge("Too large."), ["It was refused: 413 body_too_large. Too large.", "RECEIVER_MAX_BODY_BYTES"]),
+        (BodyTooLarge("Too large."), ["Rejected: 413 body_too_large. Too large.", "RECEIVER_MAX_BODY_BYTES"]),
     ],
 )
 def test_a_refused_call_is_told_with_the_rule_that_refused_it(store: Store, error: ReceiverError, sentences: list[str]) -> None:
@@ -149,10 +152,10 @@ def test_a_refused_call_is_told_with_the_rule_that_refused_it(store: Store, erro
     found = explain(store, call_id)
     assert (found["about"], found["outcome"], found["code"]) == ("delivery", "refused", error.code)
     text = "\n".join(found["story"])
-    assert f"Delivery {call_id}: POST /webhooks/ship24 came at" in text
-    assert "from 203.0.113.9 through 127.0.0.1." in text
+    assert f"Delivery {call_id}: POST /webhooks/ship24 at" in text
+    assert "from 203.0.113.9 via 127.0.0.1." in text
     assert [sentence for sentence in sentences if sentence not in text] == []
-    assert "let in by the token" not in text
+    assert "Authenticated" not in text
 
 
 def test_a_delivery_is_told_with_the_verdict_of_each_item(store: Store) -> None:
@@ -161,11 +164,11 @@ def test_a_delivery_is_told_with_the_verdict_of_each_item(store: Store) -> None:
     found = explain(store, call_id)
     assert found["about"] == "delivery"
     assert found["story"][-3:] == [
-        "Item 1, message a: applied.",
-        "Item 2, message b: stale (older).",
-        "Item 3, message without an id: quarantined (not_an_object).",
+        "Message 1, a: Applied.",
+        "Message 2, b: Out of date: older than current status.",
+        "Message 3, without an ID: Quarantined: item is not an object.",
     ]
-    assert "It was let in by the token token-1." in found["story"]
+    assert "Authenticated with token-1." in found["story"]
 
 
 def test_two_sources_may_use_the_same_id(store: Store) -> None:
@@ -179,5 +182,5 @@ def test_two_sources_may_use_the_same_id(store: Store) -> None:
 
 
 def test_what_nobody_sent_is_not_found(store: Store) -> None:
-    with pytest.raises(NotFound, match="No message and no delivery nothing is on record"):
+    with pytest.raises(NotFound, match="No message or delivery has the ID nothing"):
         explain(store, "nothing")
