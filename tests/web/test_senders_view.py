@@ -99,8 +99,8 @@ def test_pages_show_where_the_senders_view_differs(running: Service) -> None:
     assert "FIELDEARLY1" in listed
     assert "Ship24 says: <bdi>delivered</bdi>" in listed
     assert "agrees" not in listed
-    assert "own status" in operator.get(to_tracker("ship24", "early1")).body.decode()
-    assert "own status" not in operator.get(to_tracker("ship24", "agrees")).body.decode()
+    assert "own milestone" in operator.get(to_tracker("ship24", "early1")).body.decode()
+    assert "own milestone" not in operator.get(to_tracker("ship24", "agrees")).body.decode()
 
 
 def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running: Service) -> None:
@@ -116,7 +116,7 @@ def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running
     operator.sign_in(OPS)
     page = operator.get(to_tracker("ship24", "corrected")).body.decode()
     assert page.count("is-superseded") == 2  # the event and its chip
-    assert 'brought by message <a href="/ops/messages/version-1">' in page
-    assert "applied: revised" in page
-    assert page.count("stands here now") == 1
-    assert "superseded" in operator.get("/ops/messages/version-1").body.decode()
+    assert 'This version came with message <a href="/ops/messages/version-1">' in page
+    assert "Applied: corrected" in page
+    assert page.count(">Current status</span>") == 1
+    assert "Superseded" in operator.get("/ops/messages/version-1").body.decode()

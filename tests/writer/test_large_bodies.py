@@ -19,6 +19,7 @@ from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
 from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import Operator
+from receiver.access.sessions import Session
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.records import Delivery, Message, Submission, UnreadDelivery
 from receiver.maintenance.replay import StoredReplay
@@ -27,8 +28,9 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.api.replay import ReplayEndpoint
 from receiver.web.body import BodyReader, MemoryBudget
-from receiver.web.console.guard import Visit
-from receiver.web.console.replays import ReplayPages
+from receiver.web.console.login import Visit
+from receiver.web.console.pages import Pages
+from receiver.web.console.replays import replay_delivery
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, WebhookEndpoint
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.deliveries import Replay
@@ -210,7 +212,7 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
 
 
 class Threads:
-    """What replays, its result and what prints it: notes in which thread something is written out."""
+    """Stands for the replay, its result, the session guard, the reader and the renderer; notes the threads that render."""
 
     def __init__(self) -> None:
         self.used_in: list[int] = []
@@ -225,17 +227,35 @@ class Threads:
         self.used_in.append(get_ident())
         return {}
 
-    def print(self, *_: object, **__: object) -> Response:
+    def render(self, *_: object, **__: object) -> Response:
         self.used_in.append(get_ident())
         return Response()
+
+    async def read(self, query: Callable[..., Any], *arguments: object) -> Any:
+        return query(*arguments)
+
+    def has_cookie(self, _request: Request) -> bool:
+        return True
+
+    def admit(self, request: Request, now: Any) -> Visit:
+        session = Session("anna", "digest", "form token")
+        return Visit(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False)
+
+    def check_form(self, *_: object) -> None:
+        """Take every form."""
 
 
 def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     threads: Any = Threads()
-    visit = Visit(Operator("anna", None), None, NOW, {"delivery_id": "id"}, (), "/")  # type: ignore[arg-type]
-    page = ReplayPages(None, threads, threads)  # type: ignore[arg-type]
-    asyncio.run(page.order(visit, Request({"type": "http"}), {"order": "show"}))
-    scope = {"type": "http", "path_params": {"id": "id"}, "query_string": b"", "headers": [], "method": "POST"}
+    scope = {
+        "type": "http",
+        "path_params": {"id": "id", "delivery_id": "id"},
+        "query_string": b"",
+        "headers": [],
+        "method": "POST",
+    }
+    page = Pages(threads, threads, threads).take(partial(replay_delivery, threads))
+    asyncio.run(page(Request(scope, partial(_give, b"order=show"))))
     asyncio.run(ReplayEndpoint(threads, threads).route().endpoint(Request(scope, partial(_give, b"{}"))))
     assert len(threads.used_in) == 2
     assert get_ident() not in threads.used_in

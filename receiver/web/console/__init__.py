@@ -1,1 +1,1 @@
-"""The web console under `/ops`: pages rendered here, usable without a script, signed in to with an ops token."""
+"""The web console under `/ops`: pages rendered on the server that work without a script. Operators sign in with an ops token."""

@@ -1,4 +1,4 @@
-"""Style, script and icon: files of this package, under addresses that change with their content."""
+"""Style, script and icon: files of this package, under URLs that change with their content."""
 
 from hashlib import sha256
 from importlib.resources import files
@@ -19,18 +19,18 @@ _HEADERS = {
 
 
 class Assets:
-    """The files, read once."""
+    """The static files, read once."""
 
     def __init__(self) -> None:
         folder = files("receiver.web.console") / "static"
         self._contents = {name: (folder / name).read_bytes() for name in _TYPES}
 
     def url(self, name: str) -> str:
-        """Return the address of a file as it is now."""
+        """Return the URL of a file with the digest of its content."""
         return f"/ops/static/{sha256(self._contents[name]).hexdigest()[:12]}/{name}"
 
     async def serve(self, request: Request) -> Response:
-        """Answer one file; nothing in it is secret, so it needs no sign-in and may be kept by browsers."""
+        """Return one file. None is secret, so they need no sign-in and browsers may cache them."""
         name = request.path_params["name"]
         if name not in self._contents:
             raise NotFound("Unknown path.")

@@ -1,12 +1,12 @@
-"""Charts as numbers for a template: columns over time, and how late events come. Pure.
+"""Charts as numbers for a template: counts over time, the delay of events, and events that arrived out of order. Pure.
 
-Drawings stretch to the width of the page, so their words stand beside them as text and all lines keep their width.
+A drawing stretches to the width of the page. Its texts stand beside it and its lines keep their width.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from receiver.clock import from_micros, iso
@@ -15,13 +15,14 @@ _SECOND = 1_000_000
 _COLUMN_WIDTH = 10
 _GAP = 2
 _HEIGHT = 100
-_LEAST = 2.5  # what is there can be seen, however small
+_MIN_HEIGHT = 2.5  # of a part with the smallest count: it must be visible
 _TOPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
+_MAX_LINES = 60  # more would not be told apart on a phone
 _MARKS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"))
 
 
 class ChartRange(NamedTuple):
-    """A span of time to look at: what it is called, its length, and the length of one column."""
+    """A time range of the overview: its name in the URL, its words, its length and the length of one column."""
 
     name: str
     words: str
@@ -29,14 +30,14 @@ class ChartRange(NamedTuple):
     step_seconds: int
 
     def edges(self, now: int) -> tuple[int, int]:
-        """Return where it begins and ends, in microseconds, at whole columns."""
+        """Return its begin and end in microseconds, at whole columns; `now` lies in the last one."""
         step = self.step_seconds * _SECOND
         until = now - now % step + step
         return until - self.seconds * _SECOND, until
 
 
-WINDOWS = (
-    ChartRange("1h", "1 hour", 3600, 60),
+RANGES = (
+    ChartRange("1h", "hour", 3600, 60),
     ChartRange("24h", "24 hours", 86_400, 1800),
     ChartRange("7d", "7 days", 7 * 86_400, 3 * 3600),
     ChartRange("30d", "30 days", 30 * 86_400, 12 * 3600),
@@ -44,7 +45,7 @@ WINDOWS = (
 
 
 class Block(NamedTuple):
-    """One part of a column: of which series, and where, in units of the drawing."""
+    """The part of a column that belongs to one series, in units of the drawing."""
 
     name: str
     x: float
@@ -54,7 +55,7 @@ class Block(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One column: when it begins, the counts of its series, and its parts from the bottom up."""
+    """One column: its time range, the counts of its series, and its parts from the bottom up."""
 
     begins_at: str
     ends_at: str
@@ -64,7 +65,7 @@ class Column(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Columns over time, the totals of their series, the number at the top, and words below at equal distances."""
+    """Columns over time. `top` is the number at the upper edge, `marks` are times below at equal distances."""
 
     columns: tuple[Column, ...]
     totals: dict[str, int]
@@ -74,10 +75,10 @@ class Chart(NamedTuple):
     marks: tuple[str, ...]
 
 
-def draw_columns(window: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
-    """Draw what was counted by moment (microseconds) and name of a series."""
-    since, until = window.edges(now)
-    step = window.step_seconds * _SECOND
+def draw_columns(span: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
+    """Draw counts that are given by moment (microseconds) and name of a series."""
+    since, until = span.edges(now)
+    step = span.step_seconds * _SECOND
     counts = [Counter[str]() for _ in range((until - since) // step)]
     for (at, name), number in counted.items():
         if since <= at < until and name in series:
@@ -85,30 +86,30 @@ def draw_columns(window: ChartRange, now: int, series: Sequence[str], counted: M
     top = _round_up(max(count.total() for count in counts))
     columns = tuple(
         Column(
-            iso(since + place * step),
-            iso(since + (place + 1) * step),
+            iso(since + number * step),
+            iso(since + (number + 1) * step),
             {name: count[name] for name in series if count[name]},
             count.total(),
-            _stack(place, count, series, top),
+            _stack(number * _COLUMN_WIDTH, count, series, top),
         )
-        for place, count in enumerate(counts)
+        for number, count in enumerate(counts)
     )
     totals = {name: sum(count[name] for count in counts) for name in series}
     return Chart(columns, totals, sum(totals.values()), top, len(columns) * _COLUMN_WIDTH, _name_times(since, until))
 
 
-def _stack(place: int, count: Counter[str], series: Sequence[str], top: int) -> tuple[Block, ...]:
+def _stack(left: int, count: Counter[str], series: Sequence[str], top: int) -> tuple[Block, ...]:
     blocks, bottom = [], float(_HEIGHT)
     for name in series:
         if count[name]:
-            height = max(_LEAST, count[name] / top * _HEIGHT)
+            height = max(_MIN_HEIGHT, count[name] / top * _HEIGHT)
             bottom = max(0.0, bottom - height)
-            blocks.append(Block(name, place * _COLUMN_WIDTH + _GAP / 2, round(bottom, 2), _COLUMN_WIDTH - _GAP, round(height, 2)))
+            blocks.append(Block(name, left + _GAP / 2, round(bottom, 2), _COLUMN_WIDTH - _GAP, round(height, 2)))
     return tuple(blocks)
 
 
 def _round_up(number: int) -> int:
-    """Return a round number that is not much larger, and even, so that its half is whole."""
+    """Return the next round number that is even, so that half of it is whole."""
     size = max(1, int("1".ljust(len(str(number)) - 1, "0")))
     return next(step * size for step in _TOPS if step * size >= number)
 
@@ -119,57 +120,77 @@ def _name_times(since: int, until: int) -> tuple[str, ...]:
     return tuple(f"{from_micros(since + quarter * part):{form}}" for part in range(5))
 
 
-class Reach(NamedTuple):
-    """How late events come, on a scale from a second to thirty days: places in per mille of the drawing's width."""
+class LagChart(NamedTuple):
+    """Three percentiles of the delay, on a scale from a second to thirty days, in per mille of the drawing's width."""
 
-    typical: int
-    most: int
-    nearly_all: int
+    p50: int
+    p90: int
+    p99: int
 
 
-def draw_lag(p50: float, p90: float, p99: float) -> Reach:
+def draw_lag(p50: float, p90: float, p99: float) -> LagChart:
     """Place three percentiles, in seconds, on the scale of `LAG_MARKS`."""
-    return Reach(*(place_lag(seconds) for seconds in (p50, p90, p99)))
+    return LagChart(*(_place_lag(seconds) for seconds in (p50, p90, p99)))
 
 
-def place_lag(seconds: float) -> int:
-    """Return the place of a delay on the scale, in per mille of its width."""
+def _place_lag(seconds: float) -> int:
     longest = math.log(_MARKS[-1][0])
     return round(1000 * min(1.0, math.log(max(1.0, seconds)) / longest))
 
 
-LAG_MARKS = tuple((place_lag(seconds), words) for seconds, words in _MARKS)
+LAG_MARKS = tuple((_place_lag(seconds), words) for seconds, words in _MARKS)
 """Places and names on the scale of `draw_lag`."""
 
 
-class Thread(NamedTuple):
-    """One event between the line of occurrence and the line of arrival: places in per mille of the drawing's width."""
+class TimedEvent(NamedTuple):
+    """One event for `draw_order`; moments in microseconds."""
+
+    occurred_at: int
+    received_at: int
+    outcome: str
+    is_late: bool
+
+
+class OrderLine(NamedTuple):
+    """One event, from its place in event order to its place in arrival order, in per mille of the drawing's width."""
 
     occurred: int
-    arrived: int
+    received: int
     outcome: str
-    late: bool
+    is_late: bool
 
 
-class Weave(NamedTuple):
-    """All events of a tracker: straight threads came at once, slanted ones later, and where two cross, one overtook."""
+class OrderChart(NamedTuple):
+    """The newest events as lines that cross where one overtook another. Of all `total`, `overtaken` arrived after a newer one."""
 
-    threads: tuple[Thread, ...]
-    first: str
-    last: str
-    length: timedelta
+    lines: tuple[OrderLine, ...]
+    overtaken: int
+    total: int
 
 
-def weave(events: Sequence[tuple[int, int, str, bool]]) -> Weave | None:
-    """Draw events, each as (occurred, arrived, outcome, late), in microseconds; None if there is nothing to compare."""
-    if not events:
-        return None
-    first = min(min(occurred, arrived) for occurred, arrived, _, _ in events)
-    last = max(max(occurred, arrived) for occurred, arrived, _, _ in events)
-    length = max(1, last - first)
+def draw_order(events: Sequence[TimedEvent]) -> OrderChart:
+    """Draw events in the order of their times above and of their arrival below. Equal moments share a place."""
+    drawn = sorted(events)[-_MAX_LINES:]
+    occurred = _spread([event.occurred_at for event in drawn])
+    received = _spread([event.received_at for event in drawn])
+    lines = tuple(
+        OrderLine(occurred[event.occurred_at], received[event.received_at], event.outcome, event.is_late) for event in drawn
+    )
+    return OrderChart(lines, _count_overtaken(events), len(events))
 
-    def place(at: int) -> int:
-        return 15 + round(970 * (at - first) / length)
 
-    threads = tuple(Thread(place(occurred), place(arrived), outcome, late) for occurred, arrived, outcome, late in events)
-    return Weave(threads, iso(first), iso(last), timedelta(microseconds=length))
+def _spread(moments: Sequence[int]) -> dict[int, int]:
+    """Return a place for each moment: in order, at equal distances, equal moments in the middle of theirs."""
+    ordered = sorted(moments)
+    steps = max(1, len(ordered) - 1)
+    return {at: 15 + round(970 * (bisect_left(ordered, at) + bisect_right(ordered, at) - 1) / 2 / steps) for at in ordered}
+
+
+def _count_overtaken(events: Iterable[TimedEvent]) -> int:
+    overtaken, newest = 0, None
+    for event in sorted(events, key=lambda event: (event.received_at, event.occurred_at)):
+        if newest is not None and event.occurred_at < newest:
+            overtaken += 1
+        else:
+            newest = event.occurred_at
+    return overtaken

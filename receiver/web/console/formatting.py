@@ -1,4 +1,4 @@
-"""How values are written for people. Pure. What came from outside is never trusted to look like what it is."""
+"""Values as text for people. Pure. Characters that would hide or reorder text from outside are made visible."""
 
 import unicodedata
 from datetime import datetime
@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 from receiver.clock import from_micros, iso, to_micros
 
-_CONTROL_PICTURES = 0x2400  # U+2400 stands for NUL, and so on to U+241F
+_CONTROL_PICTURES = 0x2400  # U+2400 is the picture of NUL, and so on to U+241F
 _KEPT = {"\n", "\t"}
-_HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}  # control, format (joiners, direction overrides, tags), separators, halves of letters
-_BLANKS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}  # letters that show nothing
+_HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}  # control, format (joiners, direction overrides, tags), separators, halves of characters
+_BLANKS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}  # they look like blanks
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_YEAR_SECONDS = 365.25 * 86_400
 _SIZES = ("B", "kB", "MB", "GB", "TB")
-_SOURCES = {"ship24": "Ship24", "shiipp": "Shiipp"}
 
 
 class Stamp(NamedTuple):
-    """A moment of ours for a page: what machines read, day and time of day (UTC), and how long ago it was."""
+    """A moment for a page: as ISO 8601, its day and time of day (UTC), and how long ago it was."""
 
     iso: str
     day: str
@@ -25,25 +25,25 @@ class Stamp(NamedTuple):
 
 
 def visible(text: str) -> str:
-    """Return a text in which every control and format character shows: `[U+202E]` instead of a direction override."""
+    """Return the text with every control and format character made visible: `[U+202E]` for a direction override."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(letter if _shows(letter) else _picture(letter) for letter in text)
+    return "".join(character if _is_visible(character) else _picture(character) for character in text)
 
 
-def _shows(letter: str) -> bool:
-    return letter in _KEPT or (unicodedata.category(letter) not in _HIDDEN and letter not in _BLANKS)
+def _is_visible(character: str) -> bool:
+    return character in _KEPT or (unicodedata.category(character) not in _HIDDEN and character not in _BLANKS)
 
 
-def _picture(letter: str) -> str:
-    code = ord(letter)
+def _picture(character: str) -> str:
+    code = ord(character)
     if code < 0x20:
         return chr(_CONTROL_PICTURES + code)
     return "\u2421" if code == 0x7F else f"[U+{code:04X}]"
 
 
 def shorten(text: str, characters: int) -> str:
-    """Cut a text to so many letters, with a mark where it was cut."""
+    """Cut a text to a number of characters; `…` marks the cut."""
     return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
 
 
@@ -60,10 +60,10 @@ def write_size(size_bytes: int) -> str:
     return f"{size_bytes / 1000**power:.1f} {_SIZES[power]}"
 
 
-def write_span(seconds: float) -> str:
-    """Return a length of time with its two largest units at most: `45 s`, `3 min`, `2 h 5 min`, `4 d`, or less than none."""
+def write_duration(seconds: float) -> str:
+    """Return a duration in at most two units: `45 s`, `2 h 5 min`, `4 d`, `36 years`, with a minus sign if it is negative."""
     if round(seconds) < 0:
-        return f"\N{MINUS SIGN}{write_span(-seconds)}"
+        return f"\N{MINUS SIGN}{write_duration(-seconds)}"
     total = round(seconds)
     if total < 60:
         return f"{total} s"
@@ -71,11 +71,13 @@ def write_span(seconds: float) -> str:
         return f"{total // 60} min"
     if total < 86_400:
         return _join(total // 3600, "h", total % 3600 // 60, "min")
-    return _join(total // 86_400, "d", total % 86_400 // 3600 if total < 10 * 86_400 else 0, "h")
+    if total < 2 * _YEAR_SECONDS:
+        return _join(total // 86_400, "d", total % 86_400 // 3600 if total < 10 * 86_400 else 0, "h")
+    return f"{total // _YEAR_SECONDS:.0f} years"
 
 
 def write_moment(at: int | str, now: datetime) -> Stamp:
-    """Return a moment, as microseconds or as ISO 8601, for a page that is read at `now`."""
+    """Return a moment, given as microseconds or ISO 8601, for a page that is rendered at `now`."""
     micros = at if isinstance(at, int) else to_micros(datetime.fromisoformat(at))
     moment = from_micros(micros)
     seconds = (now - moment).total_seconds()
@@ -83,13 +85,8 @@ def write_moment(at: int | str, now: datetime) -> Stamp:
 
 
 def write_words(word: str) -> str:
-    """Return a vendor's or our own code word as words: `out_for_delivery` becomes `out for delivery`."""
+    """Return a milestone as words: `out_for_delivery` becomes `out for delivery`."""
     return word.replace("_", " ")
-
-
-def write_source(name: str) -> str:
-    """Return a source's name as it writes itself."""
-    return _SOURCES.get(name, name)
 
 
 def _write_ago(seconds: float) -> str:

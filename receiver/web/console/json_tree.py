@@ -1,32 +1,33 @@
-"""Bytes for the page of a call: JSON as parts that fold, anything else as text. Bounded, whatever the size. Pure."""
+"""A body for a page: JSON as a tree that can be folded, anything else as text. Its size is bounded. Pure."""
 
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-MAX_SHOWN_LETTERS = 20_000
-_MAX_PARTS = 150_000  # of a body that is read for its parts; a longer one is shown as text
+MAX_SHOWN_BYTES = 20_000
+_MAX_PARTS = 150_000  # of a body that is shown as a tree; one with more is shown as text
 _MAX_NODES = 1500
 _MAX_CHILDREN = 100
 _MAX_DEPTH = 24
-_MAX_LETTERS = 400
+_MAX_CHARACTERS = 400
 _OPEN_LEVELS = 2
 _NAMED = 5
-_PREVIEW_LETTERS = 60
+_PREVIEW_CHARACTERS = 60
 
 
 class ScalarText(str):
-    """A number as it was written: `1.0e2` stays that."""
+    """A number as it was written: `1.0e2` stays `1.0e2`."""
 
 
 class Members(list[tuple[str, Any]]):
-    """An object with its members as they came, repeated names too."""
+    """The members of an object in their order, repeated names included."""
 
 
 class Node(NamedTuple):
-    """One value: `kind` is object, array, string, number, word or rest (`size` things that are not shown).
+    """One value of the tree.
 
-    `text` is what is written; of an object the names of its first members.
+    `kind` is object, array, string, number, word (true, false, null) or rest (`size` values that are not shown). `text` is the
+    value as written; for an object it is the names of its first members.
     """
 
     kind: str
@@ -38,43 +39,36 @@ class Node(NamedTuple):
 
 
 class JsonTree(NamedTuple):
-    """A body as it is shown: a tree, or text with the number of bytes that are left out."""
+    """A body for a page: a tree, or text and the number of bytes left out."""
 
     tree: Node | None
     text: str
     left_bytes: int
 
 
-def fold(body: bytes) -> JsonTree:
+def make_tree(body: bytes) -> JsonTree:
     """Return a body for a page."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") <= _MAX_PARTS:
         try:
-            value = json.loads(
-                body.decode("utf-8-sig"),
-                object_pairs_hook=Members,
-                parse_float=ScalarText,
-                parse_int=ScalarText,
-                parse_constant=ScalarText,
-            )
-            return JsonTree(_TreeBuilder().fold(value), "", 0)
+            return JsonTree(_TreeBuilder().build(_read(body.decode("utf-8-sig"))), "", 0)
         except (ValueError, RecursionError):
             pass
-    shown = body[:MAX_SHOWN_LETTERS]
+    shown = body[:MAX_SHOWN_BYTES]
     return JsonTree(None, shown.decode("utf-8", "backslashreplace"), len(body) - len(shown))
 
 
 def _read(text: str) -> Any:
-    """Read JSON with nothing lost: repeated names, and numbers as they are written."""
+    """Read JSON without loss: repeated names stay, and numbers stay as they are written."""
     return json.loads(text, object_pairs_hook=Members, parse_float=ScalarText, parse_int=ScalarText, parse_constant=ScalarText)
 
 
 class _TreeBuilder:
-    """Folds one value within a number of nodes."""
+    """Makes the nodes of one value, up to a bound."""
 
     def __init__(self) -> None:
         self._left = _MAX_NODES
 
-    def fold(self, value: Any, name: str | None = None, depth: int = 0) -> Node:
+    def build(self, value: Any, name: str | None = None, depth: int = 0) -> Node:
         self._left -= 1
         if isinstance(value, Members):
             return self._gather("object", name, [*value], depth)
@@ -86,18 +80,18 @@ class _TreeBuilder:
         return Node("word", name, json.dumps(value), 0, (), open=False)
 
     def _gather(self, kind: str, name: str | None, pairs: list[tuple[str | None, Any]], depth: int) -> Node:
-        children = tuple(self._fold_children(pairs, depth))
+        children = tuple(self._build_children(pairs, depth))
         names = ", ".join(member for member, _ in pairs[:_NAMED] if member is not None)
-        preview = _cut(names, _PREVIEW_LETTERS) + (", …" if names and len(pairs) > _NAMED else "")
+        preview = _cut(names, _PREVIEW_CHARACTERS) + (", …" if names and len(pairs) > _NAMED else "")
         return Node(kind, name, preview, len(pairs), children, open=depth < _OPEN_LEVELS or len(pairs) == 1)
 
-    def _fold_children(self, pairs: list[tuple[str | None, Any]], depth: int) -> Iterator[Node]:
-        for place, (name, value) in enumerate(pairs):
-            if place == _MAX_CHILDREN or self._left <= 0 or depth == _MAX_DEPTH:
-                yield Node("rest", None, "", len(pairs) - place, (), open=False)
+    def _build_children(self, pairs: list[tuple[str | None, Any]], depth: int) -> Iterator[Node]:
+        for number, (name, value) in enumerate(pairs):
+            if number == _MAX_CHILDREN or self._left <= 0 or depth == _MAX_DEPTH:
+                yield Node("rest", None, "", len(pairs) - number, (), open=False)
                 return
-            yield self.fold(value, None if name is None else _cut(name), depth + 1)
+            yield self.build(value, None if name is None else _cut(name), depth + 1)
 
 
-def _cut(text: str, characters: int = _MAX_LETTERS) -> str:
+def _cut(text: str, characters: int = _MAX_CHARACTERS) -> str:
     return text if len(text) <= characters else text[:characters] + "…"

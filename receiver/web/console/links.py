@@ -1,47 +1,47 @@
-"""Addresses of the console's own pages. Pure. A tracker's or message's id may hold slashes, spaces and anything else."""
+"""URLs of the console's own pages. Pure. The ID of a tracker or message may contain slashes, spaces and anything else."""
 
 from collections.abc import Iterable
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 HOME = "/ops"
 SIGN_IN = "/ops/sign-in"
-_NOT_BACK_TO = {SIGN_IN, "/ops/sign-out"}
+_NOT_AFTER_SIGN_IN = {SIGN_IN, "/ops/sign-out"}
 
 
 def to_tracker(source: str, tracker_id: str) -> str:
-    """Return the address of a tracker's page."""
+    """Return the URL of a tracker's page."""
     return f"/ops/trackers/{quote(source, safe='')}/{quote(tracker_id, safe='')}"
 
 
 def to_message(message_id: str) -> str:
-    """Return the address of a message's page."""
+    """Return the URL of a message's page."""
     return f"/ops/messages/{quote(message_id, safe='')}"
 
 
 def to_delivery(delivery_id: str) -> str:
-    """Return the address of a call's page."""
+    """Return the URL of a delivery's page."""
     return f"/ops/deliveries/{quote(delivery_id, safe='')}"
 
 
 def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) -> str:
-    """Return a list's address with its filters, some of them changed; None takes one out."""
+    """Return the URL of a list with its filters, some of them `changed`; None removes a filter."""
     kept = [(name, value) for name, value in pairs if name not in changed and value]
     kept += [(name, value) for name, value in changed.items() if value]
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def to_sign_in(wanted: str) -> str:
-    """Return the address of the sign-in that leads on to another page."""
+    """Return the URL of the sign-in page that then leads to the `wanted` page."""
     return SIGN_IN if read_next(wanted).rstrip("/") == HOME else f"{SIGN_IN}?{urlencode({'next': wanted})}"
 
 
 def read_next(wanted: str | None) -> str:
-    """Return where to go after the sign-in: a page of ours, whatever was asked for."""
+    """Return the page after the sign-in: `wanted` if it is a page of the console, else the overview."""
     if not wanted or not wanted.isascii() or not wanted.isprintable() or "\\" in wanted:
         return HOME
     parts = urlsplit(wanted)
     steps = [unquote(step) for step in parts.path.split("/")]
     inside = parts.path == HOME or parts.path.startswith("/ops/")
-    if parts.scheme or parts.netloc or not inside or {".", ".."} & set(steps) or parts.path.rstrip("/") in _NOT_BACK_TO:
+    if parts.scheme or parts.netloc or not inside or {".", ".."} & set(steps) or parts.path.rstrip("/") in _NOT_AFTER_SIGN_IN:
         return HOME
     return wanted

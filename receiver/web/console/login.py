@@ -1,33 +1,119 @@
-"""Signing in and out. What is wrong with a token is never said; what is wrong with a form, a browser or a proxy is."""
+"""Signing in and out, the session of each request, and the checks of every posted form.
 
+A wrong token is never explained. A refused form is: the form's age, the browser's cookies or a proxy may be the cause.
+
+Sources: Fetch Metadata (w3.org/TR/fetch-metadata), Origin (RFC 6454).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from secrets import token_urlsafe
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
+from receiver.access.addresses import Network, is_listed, read_address
 from receiver.access.operators import Operator, OperatorAuth
-from receiver.access.sessions import SESSION_SECONDS, Session, Sessions
+from receiver.access.sessions import SESSION_SECONDS, Session, Sessions, is_same_token
 from receiver.clock import to_micros
 from receiver.domain.rows import SessionRow
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
 from receiver.errors import FormRefused, ReceiverError, StorageUnavailable, TooManyAttempts, Unauthorized
+from receiver.storage.database import Database
 from receiver.storage.reader import Reader
+from receiver.storage.sessions import is_session
 from receiver.web.console import links
-from receiver.web.console.forms import Form, read_form
-from receiver.web.console.guard import COOKIE, SessionGuard, Visit
 from receiver.web.console.rendering import Renderer, redirect
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
 
-_VISIT = "receiver_visit"
-_VISIT_SECONDS = 3600
-_WRONG = "Sign-in failed. Check the token."
+_SESSION_COOKIE = "receiver_session"
+_FORM_COOKIE = "receiver_visit"  # ties a sign-in form to the browser that asked for it
+_FORM_SECONDS = 3600
+_FAILED = "Sign-in failed. Check the token."
 _NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies for this address and try again."
-_AWAY = "The database does not answer, so nobody can sign in now. Try again in a moment."
+_NO_DATABASE = "The database does not respond, so nobody can sign in. Try again in a moment."
+_EXPIRED = "The form expired. Nothing was changed. Please try again."
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_OTHER_SITES = {
+    "cross-site": "another site",
+    "same-site": "another address of the same site",
+    "none": "outside the console",
+}
+
+Form = dict[str, str]
+
+
+class Visit(NamedTuple):
+    """One request of a signed-in operator. `url` is the path and query as sent; `query` leaves out empty values."""
+
+    operator: Operator
+    session: Session
+    now: datetime
+    path: Mapping[str, str]
+    query: tuple[tuple[str, str], ...]
+    url: str
+    is_https: bool
+
+
+class SessionGuard:
+    """Finds the session of a request and refuses forms that do not come from a page of the console."""
+
+    def __init__(
+        self, sessions: Sessions, database: Database, operators: OperatorAuth, trusted_proxies: tuple[Network, ...]
+    ) -> None:
+        self._sessions = sessions
+        self._database = database
+        self._operators = operators
+        self._trusted_proxies = trusted_proxies
+
+    def has_cookie(self, request: Request) -> bool:
+        """Return whether the request has a session cookie that this service signed. Does not ask the database."""
+        return self._sessions.read(request.cookies.get(_SESSION_COOKIE)) is not None
+
+    def admit(self, request: Request, now: datetime) -> Visit | None:
+        """Return the visit, or None without a session. Reads the database: call it in a thread. Raises StorageUnavailable."""
+        session = self._sessions.read(request.cookies.get(_SESSION_COOKIE))
+        if session is None or not is_session(self._database, session.digest, to_micros(now)):
+            return None
+        operator = Operator(session.actor, self._operators.address_of(request))
+        path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
+        query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
+        return Visit(operator, session, now, path, query, url_of(request), self.is_https(request))
+
+    def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
+        """Raise FormRefused, with the cause, unless the form carries the `expected` token and a page of the console sent it.
+
+        `expired` is the message for another token.
+        """
+        headers = request.headers
+        hosts = headers.getlist("host") + (headers.getlist("x-forwarded-host") if self._is_proxied(request) else [])
+        fault = find_fault(headers.getlist("sec-fetch-site"), headers.getlist("origin"), hosts)
+        if fault is not None:
+            raise FormRefused(f"{fault} Nothing was changed. Open the page again in the console and try again.")
+        if not is_same_token(form.get("form_token"), expected):
+            raise FormRefused(expired)
+
+    def is_https(self, request: Request) -> bool:
+        """Return whether the browser used https. A trusted proxy may say so with `X-Forwarded-Proto`."""
+        if request.scope["scheme"] == "https":
+            return True
+        forwarded = ",".join(request.headers.getlist("x-forwarded-proto")).lower().split(",")
+        return "https" in {word.strip() for word in forwarded} and self._is_proxied(request)
+
+    def _is_proxied(self, request: Request) -> bool:
+        try:
+            return request.client is not None and is_listed(read_address(request.client.host), self._trusted_proxies)
+        except ValueError:
+            return False
 
 
 class Login:
-    """The endpoints of signing in and out."""
+    """The endpoints for signing in and out."""
 
     def __init__(
         self,
@@ -46,16 +132,16 @@ class Login:
         self._reader = reader
 
     async def show(self, request: Request) -> Response:
-        """Show the form, unless somebody is signed in."""
+        """Show the sign-in form, or redirect an operator who is signed in."""
         wanted = links.read_next(request.query_params.get("next"))
         try:
             visit = await self._reader.read(self._guard.admit, request, clock.now())
         except StorageUnavailable:
-            return self._show_form(request, wanted, _AWAY, 503)
+            return self._show_form(request, wanted, _NO_DATABASE, 503)
         return self._show_form(request, wanted) if visit is None else redirect(wanted)
 
     async def sign_in(self, request: Request) -> Response:
-        """Take a token, begin a session."""
+        """Check the token and begin a session."""
         form = await read_form(request)
         wanted = links.read_next(form.get("next"))
         try:
@@ -66,25 +152,25 @@ class Login:
         except ReceiverError as error:
             return self._refuse(request, wanted, error)
         response = redirect(wanted)
-        self._set_cookie(request, response, COOKIE, cookie, SESSION_SECONDS)
-        self._set_cookie(request, response, _VISIT, "", 0)
+        _set_cookie(response, _SESSION_COOKIE, cookie, SESSION_SECONDS, is_https=self._guard.is_https(request))
+        _set_cookie(response, _FORM_COOKIE, "", 0, is_https=self._guard.is_https(request))
         return response
 
-    async def sign_out(self, visit: Visit, request: Request, _form: Form) -> Response:
-        """End the session; the cookie counts no more, wherever it may be kept, on no receiver."""
+    async def sign_out(self, visit: Visit, _form: Form) -> Response:
+        """End the session on every receiver, whoever holds a copy of its cookie."""
         entry = visit.operator.entry(visit.now, "console sign-out", "console", None)
         try:
             await self._writer_client.do(Audited(entry, EndSession(visit.session.digest)))
         except StorageUnavailable as error:
             raise StorageUnavailable(f"You are still signed in. {error.message}") from None
         response = redirect(links.SIGN_IN)
-        self._set_cookie(request, response, COOKIE, "", 0)
+        _set_cookie(response, _SESSION_COOKIE, "", 0, is_https=visit.is_https)
         return response
 
     def _check_form(self, request: Request, form: Form) -> None:
-        visit = request.cookies.get(_VISIT)
-        if visit:
-            self._guard.check_form(request, form, self._sessions.form_token_of_visit(visit))
+        value = request.cookies.get(_FORM_COOKIE)
+        if value:
+            self._guard.check_form(request, form, self._sessions.form_token_of_visit(value))
         else:
             self._guard.check_form(request, form, token_urlsafe(), _NO_COOKIE)
 
@@ -96,23 +182,77 @@ class Login:
         await self._writer_client.do(Audited(entry, BeginSession(row)))
 
     def _refuse(self, request: Request, wanted: str, error: ReceiverError) -> Response:
-        """Show the form again, with what is wrong and what to do."""
+        """Show the form again with the cause."""
         if isinstance(error, Unauthorized):
-            return self._show_form(request, wanted, _WRONG, 403)
+            return self._show_form(request, wanted, _FAILED, 403)
         if isinstance(error, TooManyAttempts):
-            response = self._show_form(request, wanted, f"{_WRONG} {error.message}", error.status)
+            response = self._show_form(request, wanted, f"{_FAILED} {error.message}", error.status)
             response.headers["retry-after"] = str(error.retry_after_seconds)
             return response
-        return self._show_form(request, wanted, error.message if isinstance(error, FormRefused) else _AWAY, error.status)
+        return self._show_form(request, wanted, error.message if isinstance(error, FormRefused) else _NO_DATABASE, error.status)
 
     def _show_form(self, request: Request, wanted: str, problem: str | None = None, status: int = 200) -> Response:
-        visit = request.cookies.get(_VISIT) or token_urlsafe(18)
-        form_token = self._sessions.form_token_of_visit(visit)
-        values = {"form_token": form_token, "wanted": wanted, "problem": problem}
-        response = self._renderer.print("sign_in.html", clock.now(), status, **values)
-        self._set_cookie(request, response, _VISIT, visit, _VISIT_SECONDS)
+        value = request.cookies.get(_FORM_COOKIE) or token_urlsafe(18)
+        values = {"form_token": self._sessions.form_token_of_visit(value), "wanted": wanted, "problem": problem}
+        response = self._renderer.render("sign_in.html", clock.now(), status, **values)
+        _set_cookie(response, _FORM_COOKIE, value, _FORM_SECONDS, is_https=self._guard.is_https(request))
         return response
 
-    def _set_cookie(self, request: Request, response: Response, name: str, value: str, seconds: int) -> None:
-        secure = self._guard.is_https(request)
-        response.set_cookie(name, value, max_age=seconds, path="/ops", secure=secure, httponly=True, samesite="strict")
+
+def url_of(request: Request) -> str:
+    """Return path and query as they were sent."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    query = request.scope["query_string"]
+    return str((raw + b"?" + query if query else raw).decode("latin-1"))
+
+
+async def read_form(request: Request) -> Form:
+    """Return the fields of a posted form; the last of equal names counts. `web/limits.py` bounds its size."""
+    body = await request.body()
+    try:
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return {}
+
+
+def find_fault(sites: Sequence[str], origins: Sequence[str], hosts: Iterable[str]) -> str | None:
+    """Return a sentence that says why a form is refused, or None if it came from a page of the console.
+
+    `sites` and `origins` are the values of the headers Sec-Fetch-Site and Origin, `hosts` the names of this service in the
+    request. Browsers send Sec-Fetch-Site to https and to this machine; it then decides, whatever a proxy made of `Host`.
+    Otherwise the origin must be one of `hosts`. Pages without a referrer, as ours are, may send `Origin: null`: the token of the
+    form then decides alone.
+    """
+    if sites:
+        elsewhere = next((site for site in sites if site != "same-origin"), None)
+        return None if elsewhere is None else f"This form was sent from {_OTHER_SITES.get(elsewhere, 'elsewhere')}."
+    known = [parts for host in hosts if (parts := _split(f"//{host.strip()}"))]
+    for origin in origins:
+        if origin != "null" and not _is_one_of(_split(origin), known):
+            names = " or ".join(parts.netloc[:200] for parts in known[:3]) or "no host"
+            return (
+                f"The browser sent this form to {origin[:200]}, but the request arrived for {names}. "
+                "If a proxy is in front, let it pass on the Host header unchanged (nginx: proxy_set_header Host $http_host)."
+            )
+    return None
+
+
+def _is_one_of(origin: SplitResult | None, known: Sequence[SplitResult]) -> bool:
+    if origin is None or origin.scheme not in _DEFAULT_PORTS:
+        return False
+    default = _DEFAULT_PORTS[origin.scheme]
+    return any((parts.hostname, parts.port or default) == (origin.hostname, origin.port or default) for parts in known)
+
+
+def _split(text: str) -> SplitResult | None:
+    """Return the parts of an address, or None if it has no host or an invalid port."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _set_cookie(response: Response, name: str, value: str, seconds: int, *, is_https: bool) -> None:
+    response.set_cookie(name, value, max_age=seconds, path="/ops", secure=is_https, httponly=True, samesite="strict")

@@ -1,5 +1,6 @@
-"""From a function that makes a page to an endpoint that answers it: signed in, in a thread, with its errors as pages."""
+"""Endpoints from page functions: signed-in operators only, in a reader thread, with errors shown as pages."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -10,31 +11,30 @@ from receiver import clock
 from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.storage.reader import Reader
 from receiver.web.console import links
-from receiver.web.console.forms import Form, read_form
-from receiver.web.console.guard import SessionGuard, Visit, address_bar
+from receiver.web.console.login import Form, SessionGuard, Visit, read_form, url_of
 from receiver.web.console.rendering import Renderer, redirect
 
 
 class Page(NamedTuple):
-    """What a page shows: a template and its values."""
+    """A template and its values. `section` is the entry of the menu."""
 
     template: str
+    section: str
     values: dict[str, Any]
 
 
 MakePage = Callable[[Visit], Page | Response]
-HandleForm = Callable[[Visit, Request, Form], Coroutine[Any, Any, Response]]
+TakeForm = Callable[[Visit, Form], Coroutine[Any, Any, Page | Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
     NotFound: "Not found",
-    UnexpectedShape: "That cannot be shown",
-    StorageUnavailable: "The database does not answer",
+    StorageUnavailable: "The database does not respond",
 }
 
 
 class Pages:
-    """Makes endpoints."""
+    """Makes endpoints from functions that return a page."""
 
     def __init__(self, guard: SessionGuard, renderer: Renderer, reader: Reader) -> None:
         self._guard = guard
@@ -45,68 +45,67 @@ class Pages:
         """Return the endpoint of a page that only reads."""
 
         async def endpoint(request: Request) -> Response:
-            if not self._guard.is_ours(request):
+            if not self._guard.has_cookie(request):
                 return self._send_to_sign_in(request)
             try:
-                return await self._reader.read(self._answer, make, request)
+                return await self._reader.read(self._respond, make, request)
             except StorageUnavailable as error:
-                return self._say_away(error)
+                return self._show_unavailable(error)
 
         return endpoint
 
-    def take(self, handle: HandleForm) -> Endpoint:
-        """Return the endpoint of a form; one that is not ours never gets to `handle`."""
+    def take(self, take_form: TakeForm) -> Endpoint:
+        """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session."""
 
         async def endpoint(request: Request) -> Response:
-            if not self._guard.is_ours(request):
+            if not self._guard.has_cookie(request):
                 return redirect(links.SIGN_IN)
             try:
                 visit = await self._reader.read(self._guard.admit, request, clock.now())
             except StorageUnavailable as error:
-                return self._say_away(error)
+                return self._show_unavailable(error)
             if visit is None:
                 return redirect(links.SIGN_IN)
             form = await read_form(request)
             try:
                 self._guard.check_form(request, form, visit.session.form_token)
-                return await handle(visit, request, form)
+                page = await take_form(visit, form)
             except ReceiverError as error:
-                return self._explain(visit, error)
+                return self._show_error(visit, error)
+            return await asyncio.to_thread(self._render, visit, page)
 
         return endpoint
 
-    def _answer(self, make: MakePage, request: Request) -> Response:
+    def _respond(self, make: MakePage, request: Request) -> Response:
         visit = self._guard.admit(request, clock.now())
         if visit is None:
             return self._send_to_sign_in(request)
         try:
-            return self._print(make, visit)
+            return self._render(visit, make(visit))
         except ReceiverError as error:
-            return self._explain(visit, error)
+            return self._show_error(visit, error)
 
-    def _say_away(self, error: ReceiverError) -> Response:
-        """Answer while it cannot be known who is signed in."""
-        return self._renderer.print("away.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
-
-    def _print(self, make: MakePage, visit: Visit) -> Response:
-        page = make(visit)
+    def _render(self, visit: Visit, page: Page | Response, status: int = 200) -> Response:
         if isinstance(page, Response):
             return page
-        return self._renderer.print(page.template, visit.now, visit=visit, links=links, **page.values)
+        values = {"visit": visit, "links": links, "section": page.section, **page.values}
+        return self._renderer.render(page.template, visit.now, status, **values)
 
-    def _explain(self, visit: Visit, error: ReceiverError) -> Response:
-        title = _TITLES.get(type(error), "That did not work")
-        back = visit.url.partition("?")[0]
-        values = {
-            "section": None,
-            "title": title,
-            "message": error.message,
-            "back": back if isinstance(error, UnexpectedShape) else None,
-        }
-        return self._renderer.print("error.html", visit.now, error.status, visit=visit, links=links, **values)
+    def _show_unavailable(self, error: ReceiverError) -> Response:
+        """Respond while the sessions cannot be read."""
+        return self._renderer.render("unavailable.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
+
+    def _show_error(self, visit: Visit, error: ReceiverError) -> Response:
+        is_filter = isinstance(error, UnexpectedShape) and bool(visit.query)
+        title = "Invalid filter" if is_filter else _TITLES.get(type(error), "Request failed")
+        values = {"title": title, "message": error.message, "back": visit.url.partition("?")[0] if is_filter else None}
+        return self._render(visit, Page("error.html", "", values), error.status)
 
     def _send_to_sign_in(self, request: Request) -> Response:
-        """A link in a mail or a chat comes without the strict cookie; the page asks for itself once more, and then has it."""
+        """Redirect to the sign-in form.
+
+        A link in a mail or a chat comes without the strict cookie. That page first loads itself again, and then has the cookie.
+        """
         if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
-            return self._renderer.print("once_more.html", clock.now(), wanted=links.read_next(address_bar(request)))
-        return redirect(links.to_sign_in(address_bar(request)))
+            return self._renderer.render("reload.html", clock.now(), wanted=links.read_next(url_of(request)))
+        return redirect(links.to_sign_in(url_of(request)))

@@ -1,4 +1,4 @@
-"""Templates to answers: everything escaped, everything visible, and the headers that every page carries."""
+"""Responses from templates: every value escaped and made visible, every page with its security headers."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
 
+from receiver.domain.labels import count, label, label_verdict
 from receiver.web.console import formatting
 from receiver.web.console.assets import Assets
 
@@ -32,15 +33,15 @@ SECURITY_HEADERS = {
     "cache-control": "no-store",
 }
 _QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)")
-_STRUCK_OUT = "[secret]"
-_SHORTEST_SECRET = 8  # a shorter one stands in too many other words
+_REDACTED = "[secret]"
+_MIN_SECRET_CHARACTERS = 8  # a shorter secret is part of too many other words
 
 
 class Renderer:
-    """Renders templates. `secrets` are struck out of everything that is printed, wherever a caller put them."""
+    """Renders templates. Each of the `secrets` is redacted in every value, wherever a sender put it."""
 
     def __init__(self, secrets: Sequence[str], assets: Assets) -> None:
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= _MIN_SECRET_CHARACTERS)
         self._environment = Environment(
             loader=PackageLoader("receiver.web.console"),
             autoescape=True,
@@ -53,40 +54,40 @@ class Renderer:
             "short": formatting.shorten,
             "number": formatting.write_number,
             "size": formatting.write_size,
-            "span": formatting.write_span,
+            "duration": formatting.write_duration,
             "words": formatting.write_words,
-            "source": formatting.write_source,
+            "label": label,
             "isolated": self._isolate,
         }
-        self._environment.globals["asset"] = assets.url
+        self._environment.globals |= {"asset": assets.url, "label_verdict": label_verdict, "count": count}
 
-    def print(self, template: str, now: datetime, status: int = 200, **values: Any) -> Response:
+    def render(self, template: str, now: datetime, status: int = 200, **values: Any) -> Response:
         """Return a page."""
         stamp = partial(formatting.write_moment, now=now)
         body = self._environment.get_template(template).render(values, stamp=stamp, now=now)
         return Response(body, status, SECURITY_HEADERS, media_type="text/html")
 
     def _finalize(self, value: Any) -> Any:
-        """Make what a template prints visible, before it is escaped; macros are printed already."""
+        """Redact a value of a template and make it visible, before it is escaped. Markup comes from a macro, which did so."""
         if isinstance(value, Markup) or not isinstance(value, str):
             return "" if value is None else value
         for secret in self._secrets:
-            value = value.replace(secret, _STRUCK_OUT)
+            value = value.replace(secret, _REDACTED)
         return formatting.visible(value)
 
     def _isolate(self, sentence: str) -> Markup:
-        """Keep what is quoted in a sentence from turning the direction of the rest."""
+        """Return a sentence in which quoted text cannot change the direction of the rest."""
         pieces = [escape(self._finalize(piece)) for piece in _QUOTED.split(sentence)]
         return Markup("").join(Markup("<bdi>{}</bdi>").format(piece) for piece in pieces)
 
 
 def attach(content: bytes, name: str) -> Response:
-    """Return exact bytes to be saved as a file, never shown."""
+    """Return exact bytes as a download, which a browser never shows."""
     headers = SECURITY_HEADERS | {"content-disposition": f'attachment; filename="{name}"'}
     headers["content-security-policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
     return Response(content, 200, headers, media_type="application/octet-stream")
 
 
 def redirect(url: str) -> Response:
-    """Send the browser to a page of ours, with GET."""
+    """Redirect to a page of the console, with GET."""
     return RedirectResponse(url, 303, SECURITY_HEADERS)

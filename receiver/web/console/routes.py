@@ -1,4 +1,6 @@
-"""The console, put together: which address shows which page."""
+"""The routes of the console: one line for each page."""
+
+from functools import partial
 
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
@@ -12,34 +14,31 @@ from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.console.assets import Assets
-from receiver.web.console.customers import CustomerPages
-from receiver.web.console.deliveries import DeliveryPages
-from receiver.web.console.guard import SessionGuard, Visit
-from receiver.web.console.login import Login
-from receiver.web.console.messages import MessagePages
-from receiver.web.console.overview import OverviewPage
-from receiver.web.console.pages import Page, Pages
-from receiver.web.console.quarantine import QuarantinePages
+from receiver.web.console.customers import show_customers
+from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
+from receiver.web.console.login import Login, SessionGuard, Visit
+from receiver.web.console.messages import show_message
+from receiver.web.console.overview import show_overview
+from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
+from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.rendering import Renderer
-from receiver.web.console.replays import ReplayPages
-from receiver.web.console.settings import SettingsView
-from receiver.web.console.trackers import TrackerPages
+from receiver.web.console.replays import ask_to_replay, replay_delivery
+from receiver.web.console.settings import ask_for_window, change_window, show_settings
+from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
+
+_DELIVERY = "/ops/deliveries/{delivery_id}"
+_WINDOW = "/ops/settings/setup-window/{source}"
 
 
 class PageRoute(Route):
-    """Takes what no other route takes, except under `/ops/api`, whose answers are never pages."""
+    """A route that leaves `/ops/api` to the API, whose errors are never pages."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match as all routes do, outside the API."""
+        """Match as every route does, except under `/ops/api`."""
         if f"{scope['path']}/".startswith("/ops/api/"):
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def show_nothing(_visit: Visit) -> Page:
-    """Raise NotFound: there is no such page."""
-    raise NotFound("There is no page at this address.")
 
 
 def make_console(
@@ -51,7 +50,7 @@ def make_console(
     windows: SetupWindows,
     replayer: StoredReplay,
 ) -> list[BaseRoute]:
-    """Return the routes of all pages; none if no ops token is set. They come behind those of the API."""
+    """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     if not settings.ops_tokens:
         return []
     assets = Assets()
@@ -60,38 +59,40 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    settings_view = SettingsView(settings, database, writer_client, windows)
-    replays = ReplayPages(database, renderer, replayer)
+    shown = _pages_by_path(settings, database)
+    taken: dict[str, TakeForm] = {
+        "/ops/sign-out": login.sign_out,
+        _WINDOW: partial(change_window, settings, writer_client, windows),
+        f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
+    }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", login.show),
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
-        Route("/ops/sign-out", pages.take(login.sign_out), methods=["POST"]),
-        *_make_reading_routes(settings, database, pages),
-        Route("/ops/settings", pages.show(settings_view.show)),
-        Route("/ops/settings/setup-window/{source}", pages.show(settings_view.ask)),
-        Route(
-            "/ops/settings/setup-window/{source}",
-            pages.take(settings_view.order),
-            methods=["POST"],
-        ),
-        Route("/ops/deliveries/{delivery_id}/replay", pages.show(replays.ask)),
-        Route("/ops/deliveries/{delivery_id}/replay", pages.take(replays.order), methods=["POST"]),
-        PageRoute("/ops/{rest:path}", pages.show(show_nothing)),
+        *(Route(path, pages.show(make)) for path, make in shown.items()),
+        *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in taken.items()),
+        PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
 
 
-def _make_reading_routes(settings: Settings, database: Database, pages: Pages) -> list[BaseRoute]:
-    trackers, deliveries = TrackerPages(database), DeliveryPages(database)
-    return [
-        Route("/ops", pages.show(OverviewPage(settings, database).show)),
-        Route("/ops/trackers", pages.show(trackers.show_list)),
-        Route("/ops/trackers/{source}/{tracker_id:path}", pages.show(trackers.show_one)),
-        Route("/ops/deliveries", pages.show(deliveries.show_list)),
-        Route("/ops/deliveries/{delivery_id}", pages.show(deliveries.show_one)),
-        Route("/ops/deliveries/{delivery_id}/body", pages.show(deliveries.save_body)),
-        Route("/ops/deliveries/{delivery_id}/answer", pages.show(deliveries.save_answer)),
-        Route("/ops/messages/{message_id:path}", pages.show(MessagePages(settings, database).show_one)),
-        Route("/ops/quarantine", pages.show(QuarantinePages(database).show)),
-        Route("/ops/customers", pages.show(CustomerPages(database).show)),
-    ]
+def show_unknown(_visit: Visit) -> Page:
+    """Raise NotFound: no page has this path."""
+    raise NotFound("There is no page at this address.")
+
+
+def _pages_by_path(settings: Settings, database: Database) -> dict[str, MakePage]:
+    return {
+        "/ops": partial(show_overview, settings, database),
+        "/ops/trackers": partial(list_trackers, database),
+        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database),
+        "/ops/deliveries": partial(list_deliveries, database),
+        _DELIVERY: partial(show_delivery, database),
+        f"{_DELIVERY}/body": partial(download_body, database),
+        f"{_DELIVERY}/answer": partial(download_answer, database),
+        f"{_DELIVERY}/replay": partial(ask_to_replay, database),
+        "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
+        "/ops/quarantine": partial(show_quarantine, database),
+        "/ops/customers": partial(show_customers, database),
+        "/ops/settings": partial(show_settings, settings, database),
+        _WINDOW: partial(ask_for_window, settings, database),
+    }

@@ -198,10 +198,10 @@ def test_everything_works_without_a_script(running: Service, open_tab: OpenTab) 
     page.locator("tbody a").first.click()
     expect(page.locator("ol.timeline > li").first).to_be_visible()
     tab.open("/ops/settings/setup-window/ship24")
-    page.get_by_role("button", name="Open the window").click()
+    page.get_by_role("button", name="Open window").click()
     expect(page.locator("time.countdown")).to_be_visible()
     page.get_by_role("link", name="Close now").click()
-    page.get_by_role("button", name="Close it now").click()
+    page.get_by_role("button", name="Close now").click()
     expect(page.locator("time.countdown")).to_have_count(0)
 
 
@@ -215,7 +215,7 @@ def test_search_and_filters_narrow_the_list(running: Service, open_tab: OpenTab)
     tab.page.get_by_role("button", name="Search").click()
     rows = tab.page.locator("tbody tr")
     expect(rows).to_have_count(50)
-    tab.page.get_by_role("link", name="Older").click()
+    tab.page.get_by_role("link", name="Next").click()
     expect(rows).to_have_count(10)
     tab.open("/ops/trackers")
     tab.page.get_by_text("Filters", exact=True).click()
@@ -230,7 +230,7 @@ def test_a_new_call_appears_by_itself(running: Service, open_tab: OpenTab) -> No
     tab = open_tab()
     tab.open("/ops/deliveries")
     tab.page.evaluate("window.notReloaded = true")
-    expect(tab.page.get_by_text("Updates itself")).to_be_visible()
+    expect(tab.page.get_by_text("Live", exact=True)).to_be_visible()
     call = running.post(ship24.single()).json()["delivery_id"]
     expect(tab.page.locator(f'tr[data-key="{call}"]')).to_be_visible()
     assert tab.page.evaluate("window.notReloaded") is True
@@ -250,7 +250,7 @@ def test_an_update_leaves_focus_scroll_and_what_is_unfolded_alone(running: Servi
     assert tab.page.evaluate("document.activeElement.getAttribute('href')") == focused
     assert abs(tab.page.evaluate("document.activeElement.getBoundingClientRect().top") - before) < 2
     tab.open("/ops/quarantine")
-    tab.page.locator("summary", has_text="Content").first.click()
+    tab.page.locator("summary", has_text="Payload").first.click()
     running.post(ship24.body({"nothing": "of use"}))
     tab.refresh()
     expect(tab.page.locator("article")).not_to_have_count(0)
@@ -287,7 +287,7 @@ def test_a_page_says_quietly_that_the_service_is_gone_and_recovers(
     own.stop()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(tab.page.get_by_role("status")).to_contain_text("The service cannot be reached.")
-    expect(tab.page.get_by_text("Not up to date")).to_be_visible()
+    expect(tab.page.get_by_text("Connection lost")).to_be_visible()
     own.restart()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(tab.page.get_by_role("status")).to_have_text("")
@@ -295,8 +295,8 @@ def test_a_page_says_quietly_that_the_service_is_gone_and_recovers(
     own.env["RECEIVER_OPS_TOKENS"] = "another-token-than-before"
     own.restart()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(tab.page.get_by_role("status")).to_contain_text("You are signed out.")
-    expect(tab.page.get_by_role("link", name="Sign in again")).to_be_visible()
+    expect(tab.page.get_by_role("status")).to_contain_text("Your session has ended.")
+    expect(tab.page.get_by_role("link", name="Sign in")).to_be_visible()
     tab.wrong.clear()  # the browser notes that it could not connect
 
 
@@ -314,15 +314,15 @@ def test_a_timeline_tells_events_apart_by_shape_and_word(running: Service, open_
     expect(entries).to_have_count(3)
     told = [" ".join(entries.nth(place).inner_text().split()) for place in range(3)]
     assert ["day 3" in told[0], "day 2" in told[1], "day 1" in told[2]] == [True] * 3
-    assert ["applied" in told[0], "stale: older" in told[1], "applied" in told[2]] == [True] * 3
-    assert ["told again" in told[0], "stands here now" in told[0], "late:" in told[0]] == [True] * 3
+    assert ["Applied" in told[0], "Out of date: older" in told[1], "Applied" in told[2]] == [True] * 3
+    assert ["Repeated" in told[0], "Current status" in told[0], "Late:" in told[0]] == [True] * 3
     assert "2025-03-02T10:00:00Z" in told[1]
-    shapes = [entries.nth(place).locator(".knot svg").inner_html() for place in range(3)]
+    shapes = [entries.nth(place).locator(".node svg").inner_html() for place in range(3)]
     assert shapes[0] == shapes[2] != shapes[1]
     assert all("<circle" in shape and "<path" in shape for shape in shapes)
-    expect(tab.page.locator(".weave .thread")).to_have_count(3)
-    entries.nth(1).get_by_role("link", name=re.compile("Why")).click()
-    expect(tab.page.get_by_text("the tracker already stood at")).to_be_visible()
+    expect(tab.page.locator(".order-line")).to_have_count(3)
+    entries.nth(1).get_by_role("link", name=re.compile("Details")).click()
+    expect(tab.page.get_by_text("Not applied.")).to_be_visible()
 
 
 def test_a_delivery_shows_request_and_answer_side_by_side_or_below_each_other(
@@ -334,7 +334,7 @@ def test_a_delivery_shows_request_and_answer_side_by_side_or_below_each_other(
     places = []
     for tab in (wide, narrow):
         tab.open(f"/ops/deliveries/{call}")
-        boxes = [tab.page.get_by_role("region", name=name).bounding_box() for name in ("Request", "Answer")]
+        boxes = [tab.page.get_by_role("region", name=name).bounding_box() for name in ("Request", "Response")]
         places.append([(box["x"], box["y"]) for box in boxes if box is not None])
     assert places[0][0][1] == places[0][1][1]
     assert places[0][0][0] < places[0][1][0]
@@ -345,7 +345,7 @@ def test_a_delivery_shows_request_and_answer_side_by_side_or_below_each_other(
     expect(wide.page.get_by_text("a note")).to_be_visible()
     expect(wide.page.get_by_role("link", name="side-1")).to_be_visible()
     with wide.page.expect_download() as download:
-        wide.page.get_by_role("link", name="Exact bytes").first.click()
+        wide.page.get_by_role("link", name="Download").first.click()
     download.value.save_as(tmp_path / "body")
     assert (tmp_path / "body").read_bytes() == body
 
@@ -354,8 +354,8 @@ def test_a_setup_window_asks_once_counts_down_and_closes(running: Service, open_
     tab = open_tab()
     tab.page.get_by_role("link", name="Settings").click()
     tab.page.get_by_role("region", name="Ship24").get_by_role("link", name="Open").click()
-    tab.page.get_by_label("For how long").select_option("5")
-    tab.page.get_by_role("button", name="Open the window").click()
+    tab.page.get_by_label("Duration").select_option("5")
+    tab.page.get_by_role("button", name="Open window").click()
     tab.page.wait_for_url("**/ops/settings")
     countdown = tab.page.locator("time.countdown")
     expect(countdown).to_have_text(re.compile("^4:"))
@@ -363,7 +363,7 @@ def test_a_setup_window_asks_once_counts_down_and_closes(running: Service, open_
     expect(countdown).not_to_have_text(first)
     expect(tab.page.get_by_text("setup-window open").first).to_be_visible()
     tab.page.get_by_role("link", name="Close now").click()
-    tab.page.get_by_role("button", name="Close it now").click()
+    tab.page.get_by_role("button", name="Close now").click()
     expect(countdown).to_have_count(0)
 
 
@@ -400,7 +400,7 @@ def test_five_megabytes_are_shown_in_part_and_quickly_folded(running: Service, o
     tab.open(f"/ops/deliveries/{call}")
     expect(tab.page.get_by_text(re.compile("1,1[0-9]{2} more"))).to_have_count(1)
     assert tab.page.evaluate("document.querySelectorAll('*').length") < 12_000
-    expect(tab.page.get_by_role("link", name=re.compile("Exact bytes, 4.* MB"))).to_be_visible()
+    expect(tab.page.get_by_role("link", name=re.compile(r"Download \(4.* MB\)"))).to_be_visible()
 
 
 def test_a_replay_shows_first_what_would_change_and_asks(running: Service, open_tab: OpenTab) -> None:
@@ -410,12 +410,12 @@ def test_a_replay_shows_first_what_would_change_and_asks(running: Service, open_
     tab = open_tab()
     tab.open(f"/ops/deliveries/{call_id}")
     tab.page.get_by_role("link", name="Replay").click()
-    tab.page.get_by_label("Also what is in quarantine").check()
-    tab.page.get_by_role("button", name="Show what would change").click()
-    expect(tab.page.get_by_role("heading", name="What would change")).to_be_visible()
+    tab.page.get_by_label("Include quarantined messages").check()
+    tab.page.get_by_role("button", name="Show changes first").click()
+    expect(tab.page.get_by_role("heading", name="Changes to expect")).to_be_visible()
     expect(tab.page.get_by_role("main")).to_contain_text("Delivered at last")
     assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "quarantined"
-    tab.page.get_by_role("button", name="Replay it").click()
-    expect(tab.page.get_by_role("heading", name="What changed")).to_be_visible()
+    tab.page.get_by_role("button", name="Replay").click()
+    expect(tab.page.get_by_role("heading", name="Changes made")).to_be_visible()
     assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "applied"
     assert running.scalar("SELECT count(*) FROM audit WHERE action = 'replay' AND actor = 'anna'") == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from receiver.web.console.origin import find_fault
+from receiver.web.console.login import find_fault
 from tests.conftest import StartService, lacking
 from tests.harness.browser import CHROMIUM, Tab, browsing
 from tests.harness.console_client import ConsoleClient, find_form_token

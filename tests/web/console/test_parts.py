@@ -1,4 +1,4 @@
-"""What the console's pages are made of: texts, charts, timelines and folded bodies, each as a pure function."""
+"""The parts of the console's pages: texts, charts, timelines and trees of bodies, each as a pure function."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from receiver.clock import to_micros
 from receiver.storage.counters import NUMBERS
 from receiver.storage.queries import Cell
-from receiver.web.console.charts import LAG_MARKS, WINDOWS, draw_columns, draw_lag, weave
-from receiver.web.console.formatting import shorten, visible, write_moment, write_size, write_span
-from receiver.web.console.json_tree import MAX_SHOWN_LETTERS, Node, fold
+from receiver.web.console.charts import LAG_MARKS, RANGES, TimedEvent, draw_columns, draw_lag, draw_order
+from receiver.web.console.formatting import shorten, visible, write_duration, write_moment, write_size
+from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
 from receiver.web.console.overview import find_concerns, list_concerns
-from receiver.web.console.timeline import read_timeline
+from receiver.web.console.timeline import make_timeline
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
-DAY = WINDOWS[1]
+DAY = RANGES[1]
 
 
 # Texts
@@ -55,11 +55,12 @@ def test_whatever_is_shown_can_be_sent_and_hides_nothing(text: str) -> None:
     ("seconds", "words"),
     [
         *((0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (7500, "2 h 5 min"), (90_000, "1 d 1 h")),
+        *((13_149 * 86_400, "36 years"), (700 * 86_400, "700 d")),
         (-90, "\N{MINUS SIGN}1 min"),
     ],
 )
 def test_a_length_of_time_has_two_units_at_most(seconds: float, words: str) -> None:
-    assert write_span(seconds) == words
+    assert write_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -89,15 +90,15 @@ def test_a_text_is_cut_with_a_mark() -> None:
 # Charts
 
 
-@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
-def test_a_chart_counts_everything_in_its_window_once(window: Any) -> None:
+@pytest.mark.parametrize("span", RANGES, ids=lambda span: span.name)
+def test_a_chart_counts_everything_in_its_window_once(span: Any) -> None:
     now = to_micros(NOW)
-    since, until = window.edges(now)
+    since, until = span.edges(now)
     assert since < now < until
-    assert (until - since) // 1_000_000 == window.seconds
-    step = window.step_seconds * 1_000_000
+    assert (until - since) // 1_000_000 == span.seconds
+    step = span.step_seconds * 1_000_000
     counted = {(since + place * step, "accepted"): 1 for place in range(-1, (until - since) // step + 1)}
-    chart = draw_columns(window, now, ("accepted",), counted)
+    chart = draw_columns(span, now, ("accepted",), counted)
     assert [column.total for column in chart.columns] == [1] * ((until - since) // step)
     assert 40 <= len(chart.columns) <= 60
 
@@ -130,19 +131,45 @@ def test_delays_stand_on_a_scale_that_grows_by_factors() -> None:
     places = [place for place, _ in LAG_MARKS]
     assert places == sorted(places)
     assert (places[0], places[-1]) == (0, 1000)
-    reach = draw_lag(-50, 3600, 10**9)
-    assert reach == (0, {words: place for place, words in LAG_MARKS}["1 h"], 1000)
+    drawn = draw_lag(-50, 3600, 10**9)
+    assert drawn == (0, {words: place for place, words in LAG_MARKS}["1 h"], 1000)
 
 
-def test_threads_run_from_occurrence_to_arrival() -> None:
-    drawn = weave([(0, 10, "applied", False), (5, 100, "stale", True)])
-    assert drawn is not None
-    first, second = drawn.threads
-    assert first.occurred < first.arrived < second.arrived
-    assert first.occurred < second.occurred < second.arrived
-    assert 0 <= first.occurred <= second.arrived <= 1000
-    assert weave([]) is None
-    assert weave([(7, 7, "applied", False)]) is not None
+def timed(*moments: tuple[int, int]) -> list[TimedEvent]:
+    return [TimedEvent(occurred_at, received_at, "applied", is_late=False) for occurred_at, received_at in moments]
+
+
+def test_lines_cross_where_an_event_arrived_after_a_newer_one_however_late_all_are() -> None:
+    days = 86_400 * 1_000_000
+    drawn = draw_order(timed((1, 30 * days), (3, 30 * days + 1), (2, 30 * days + 2), (4, 30 * days + 3)))
+    assert [(line.occurred, line.received) for line in drawn.lines] == [(15, 15), (338, 662), (662, 338), (985, 985)]
+    assert (drawn.overtaken, drawn.total) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("moments", "overtaken"),
+    [
+        ([], 0),
+        ([(7, 7)], 0),
+        ([(1, 5), (2, 6), (3, 7)], 0),
+        ([(3, 5), (2, 5), (1, 5)], 0),  # they arrived together
+        ([(2, 5), (2, 6)], 0),
+        ([(3, 5), (2, 6), (1, 7)], 2),
+    ],
+)
+def test_events_are_overtaken_by_those_that_arrived_before_them(moments: list[tuple[int, int]], overtaken: int) -> None:
+    assert draw_order(timed(*moments)).overtaken == overtaken
+
+
+def test_events_that_arrived_together_share_a_place() -> None:
+    drawn = draw_order(timed((1, 9), (2, 9), (3, 9), (4, 1)))
+    assert [line.received for line in drawn.lines] == [662, 662, 662, 15]
+
+
+def test_only_the_newest_events_are_drawn_and_all_are_counted() -> None:
+    drawn = draw_order(timed(*((at, 1000 - at) for at in range(200))))
+    assert (len(drawn.lines), drawn.overtaken, drawn.total) == (60, 199, 200)
+    assert all(0 <= line.occurred <= 1000 and 0 <= line.received <= 1000 for line in drawn.lines)
 
 
 # Concerns
@@ -159,10 +186,10 @@ def cell(outcome: str, calls: int, code: str = "", quarantined: int = 0) -> Cell
         ([cell("accepted", 1000)], []),
         ([cell("accepted", 100), cell("refused", 19, "unauthorized")], []),
         ([cell("accepted", 1000), cell("refused", 20, "unauthorized")], []),
-        ([cell("accepted", 100), cell("refused", 20, "unauthorized")], ["20 calls refused in the last 24 hours"]),
-        ([cell("failed", 1, "busy")], ["1 call failed in the last 24 hours"]),
-        ([cell("unreadable", 2, "invalid_json")], ["2 calls could not be read in the last 24 hours"]),
-        ([cell("accepted", 2, quarantined=1)], ["1 item was set apart in the last 24 hours"]),
+        ([cell("accepted", 100), cell("refused", 20, "unauthorized")], ["20 deliveries rejected in the last 24 hours"]),
+        ([cell("failed", 1, "busy")], ["1 delivery failed in the last 24 hours"]),
+        ([cell("unreadable", 2, "invalid_json")], ["2 deliveries with an invalid body in the last 24 hours"]),
+        ([cell("accepted", 2, quarantined=1)], ["1 message quarantined in the last 24 hours"]),
     ],
 )
 def test_what_needs_attention_is_said(cells: Sequence[Cell], titles: list[str]) -> None:
@@ -175,7 +202,7 @@ def test_an_alarm_says_it_instead_of_the_counts_and_leads_to_the_place() -> None
     concerns = list_concerns(alarms, cells, DAY, {"ship24": 200, "shiipp": 100}, now=100)
     assert [(concern.weight, concern.title, concern.url) for concern in concerns] == [
         ("alarm", "A storm.", "/ops/deliveries?outcome=refused"),
-        ("warning", "2 items were set apart in the last 24 hours", "/ops/quarantine"),
+        ("warning", "2 messages quarantined in the last 24 hours", "/ops/quarantine"),
         ("note", "The setup window of Ship24 is open", "/ops/settings"),
     ]
 
@@ -193,7 +220,7 @@ def copy(message_id: str, delivery_id: str = "d") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("occurrence", "form", "lag_seconds", "late"),
+    ("occurrence", "precision", "lag_seconds", "is_late"),
     [
         ("2026-03-01T12:00:00Z", "instant", 600, False),
         ("2026-03-01T13:00:00+01:00", "instant", 600, False),
@@ -204,14 +231,16 @@ def copy(message_id: str, delivery_id: str = "d") -> dict[str, Any]:
         ("2026-03-01T12:20:00Z", "instant", -600, False),
     ],
 )
-def test_a_delay_is_from_the_couriers_time_to_the_arrival(occurrence: str, form: str, lag_seconds: int, late: bool) -> None:
-    (entry,) = read_timeline([event("e", occurrence, "2026-03-01T12:10:00Z")], []).entries
-    assert (entry.form, entry.lag_seconds, entry.late) == (form, lag_seconds, late)
+def test_a_delay_is_from_the_couriers_time_to_the_arrival(
+    occurrence: str, precision: str, lag_seconds: int, is_late: bool
+) -> None:
+    (entry,) = make_timeline([event("e", occurrence, "2026-03-01T12:10:00Z")], []).entries
+    assert (entry.precision, entry.lag_seconds, entry.is_late) == (precision, lag_seconds, is_late)
 
 
 def test_a_time_of_arrival_has_no_delay() -> None:
-    (entry,) = read_timeline([event("e", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", basis="arrival")], []).entries
-    assert (entry.form, entry.lag_seconds, entry.late) == ("arrival", None, False)
+    (entry,) = make_timeline([event("e", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", basis="arrival")], []).entries
+    assert (entry.precision, entry.lag_seconds, entry.is_late) == ("arrival", None, False)
 
 
 def test_what_was_told_again_stands_with_its_event_and_the_rest_apart() -> None:
@@ -219,13 +248,13 @@ def test_what_was_told_again_stands_with_its_event_and_the_rest_apart() -> None:
         event("new", "2026-03-01T12:00:00Z", "2026-03-01T12:10:00Z"),
         event("old", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", "stale"),
     ]
-    timeline = read_timeline(events, [copy("of new"), copy("of new", "d2"), copy("another")])
+    timeline = make_timeline(events, [copy("of new"), copy("of new", "d2"), copy("another")])
     assert [len(entry.copies) for entry in timeline.entries] == [2, 0]
-    assert [item["message_id"] for item in timeline.silent] == ["another"]
+    assert [item["message_id"] for item in timeline.eventless] == ["another"]
     assert timeline.numbers == {"applied": 1, "stale": 1, "late": 1, "duplicate": 3}
 
 
-# Folded bodies
+# Trees of bodies
 
 
 def walk(node: Node) -> list[Node]:
@@ -233,9 +262,9 @@ def walk(node: Node) -> list[Node]:
 
 
 def tree(body: bytes) -> Node:
-    folded = fold(body).tree
-    assert folded is not None
-    return folded
+    root = make_tree(body).tree
+    assert root is not None
+    return root
 
 
 def test_json_is_shown_as_it_was_written() -> None:
@@ -250,10 +279,10 @@ def test_json_is_shown_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("body", [b"not JSON", b'{"a":', b"\xff\xfe", b"[" * 100_000, b'{"a": 1}' + b"," * 200_000])
 def test_what_is_no_json_is_text(body: bytes) -> None:
-    content = fold(body)
+    content = make_tree(body)
     assert content.tree is None
     assert content.text.encode().startswith(body[:8].replace(b"\xff", b"\\xff").replace(b"\xfe", b"\\xfe"))
-    assert content.left_bytes == max(0, len(body) - MAX_SHOWN_LETTERS)
+    assert content.left_bytes == max(0, len(body) - MAX_SHOWN_BYTES)
 
 
 @pytest.mark.parametrize(

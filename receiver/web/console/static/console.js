@@ -1,4 +1,4 @@
-// The console works without this. With it, lists update themselves, times tell the local time, and setup windows count down.
+// The console works without this script. With it, lists update, times show the local time, and setup windows count down.
 "use strict";
 
 (() => {
@@ -10,11 +10,11 @@
 
   // Local time on hover.
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-  function tellLocal(event) {
+  function showLocal(event) {
     const time = event.target.closest ? event.target.closest("time[datetime]") : null;
     if (time) time.title = local.format(new Date(time.dateTime));
   }
-  document.addEventListener("pointerover", tellLocal);
+  document.addEventListener("pointerover", showLocal);
 
   // Countdowns.
   function count() {
@@ -26,8 +26,8 @@
   }
   if (document.querySelector("time.countdown") || live().length) { count(); setInterval(count, 1000); }
 
-  // Changing a part of the page into its newer version, node by node: what did not change is not touched, so focus, selection,
-  // open details and scroll positions stay where they are.
+  // Turn a part of the page into its newer version, node by node. Unchanged nodes are not touched, so that focus, selection,
+  // open details and scroll positions stay.
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id || null : null);
 
   function alike(one, other) {
@@ -40,8 +40,8 @@
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
-      const ours = (name === "open" && old.nodeName === "DETAILS") || (name === "title" && old.nodeName === "TIME");
-      if (!ours && !fresh.hasAttribute(name)) old.removeAttribute(name);
+      const kept = (name === "open" && old.nodeName === "DETAILS") || (name === "title" && old.nodeName === "TIME");
+      if (!kept && !fresh.hasAttribute(name)) old.removeAttribute(name);
     }
   }
 
@@ -76,7 +76,7 @@
     }
   }
 
-  // What stands first in view stays where it is, whatever comes in above it.
+  // Keep the first visible row where it is when rows are added above it.
   function keepPlace(work) {
     const seen = scrollY > 0
       ? [...document.querySelectorAll("[data-live] [data-key]")].find((node) => node.getBoundingClientRect().bottom > 0)
@@ -91,38 +91,38 @@
     return !selection.isCollapsed && live().some((region) => selection.containsNode(region, true));
   }
 
-  function say(text, link) {
+  function showState(text, link) {
     state.classList.toggle("is-lost", Boolean(text));
-    words.textContent = text ? "Not up to date" : "Updates itself";
-    if (alert.dataset.said === (text || "")) return;
-    alert.dataset.said = text || "";
+    words.textContent = text ? "Connection lost" : "Live";
+    if (alert.dataset.text === (text || "")) return;
+    alert.dataset.text = text || "";
     alert.textContent = text || "";
     if (link) {
       const anchor = document.createElement("a");
       anchor.href = link;
-      anchor.textContent = "Sign in again";
+      anchor.textContent = "Sign in";
       alert.append(" ", anchor);
     }
   }
 
   async function update() {
     if (document.hidden || isReading()) return;
-    let answer;
+    let response;
     try {
-      answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(15000) });
+      response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(15000) });
     } catch {
-      say("The service cannot be reached. This page is as it was; it goes on by itself.");
+      showState("The service cannot be reached. Showing the last known data. Retrying …");
       return;
     }
-    if (answer.redirected) {
-      say("You are signed out. This page is as it was.", answer.url);
+    if (response.redirected) {
+      showState("Your session has ended. Sign in to continue.", response.url);
       return;
     }
-    if (!answer.ok) {
-      say(`The service answered ${answer.status}. This page is as it was; it goes on by itself.`);
+    if (!response.ok) {
+      showState(`The service responded ${response.status}. Showing the last known data. Retrying …`);
       return;
     }
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (isReading()) return;
     keepPlace(() => {
       for (const region of live()) {
@@ -131,24 +131,24 @@
       }
     });
     count();
-    say("");
+    showState("");
   }
 
-  async function go() {
+  async function repeat() {
     await update();
-    setTimeout(go, EVERY_MS);
+    setTimeout(repeat, EVERY_MS);
   }
   if (live().length && !new URLSearchParams(location.search).has("cursor")) {
     state.hidden = false;
-    setTimeout(go, EVERY_MS);
+    setTimeout(repeat, EVERY_MS);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   }
 
-  // "/" goes to the search field, as its label says.
+  // "/" focuses the search field, as aria-keyshortcuts says.
   document.addEventListener("keydown", (event) => {
     const field = document.getElementById("search");
-    const writing = event.target.closest("input, select, textarea, [contenteditable]");
-    if (event.key === "/" && field && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
+    if (event.key === "/" && field && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       field.focus();
       field.select();
