@@ -123,9 +123,10 @@ def _explain_copy(number: int, copy: dict[str, Any]) -> str:
     received = "Received again" if number else "First received"
     client = delivery["client"] or delivery["peer"] or "an unknown address"
     note = f" ({delivery['note']})" if delivery["note"] else ""
+    token = f"token {delivery['token']}" if delivery["token"] else "an unknown token"
     return (
         f"{received} at {delivery['received_at']} in delivery {copy['delivery_id']}, message {copy['position'] + 1}, "
-        f"from {client} with {delivery['token'] or 'an unknown token'}{note}. {label_verdict(copy['outcome'], copy['reason'])}."
+        f"from {client} with {token}{note}. {label_verdict(copy['outcome'], copy['reason'])}."
     )
 
 
@@ -156,7 +157,7 @@ def _explain_delivery(stored: queries.StoredDelivery) -> list[str]:
     sentences = [f"Delivery {row['id']}: {row['method']} {row['path']} at {row['received_at']} from {client}{via}."]
     if row["token"]:
         note = f" ({row['note']})" if row["note"] else ""
-        sentences.append(f"Authenticated with {row['token']}{note}.")
+        sentences.append(f"Authenticated with token {row['token']}{note}.")
     if row["code"] is None:
         sentences.append(f"Response: {row['status']} {HTTPStatus(row['status']).phrase}.")
     else:

@@ -338,4 +338,4 @@ def test_the_alarm_of_a_target_says_since_when_and_where_to_look() -> None:
     facts = AlarmFacts(0, {}, None, {"shop": NOON - 2 * HOUR})
     (alarm,) = find_alarms(facts, rules(target_minutes=60), NOON, set())
     waits = "Changes for shop have been waiting since 2026-11-20T10:00Z (limit 60 minutes)"
-    assert alarm.message == f"{waits}: run `receiver targets list` to see the last error."
+    assert alarm.message == f"{waits}. Run `receiver targets list` to see the last error."

@@ -48,7 +48,7 @@ def test_an_applied_message_is_told_with_its_call_its_token_and_its_tracker(stor
     text = told(store, "m")
     assert "Message m (Ship24) for tracker t (tracking number TN-t)." in text
     assert f"First received at 2025-06-01T12:00:00.000Z in delivery {found['delivery_id']}, message 1, from 127.0.0.1" in text
-    assert "with token-1. Applied." in text
+    assert "with token token-1. Applied." in text
     assert "Event e, “Arrived at the sorting centre” of 2025-03-01T10:00:00: Applied." in text
 
 
@@ -168,7 +168,7 @@ def test_a_delivery_is_told_with_the_verdict_of_each_item(store: Store) -> None:
         "Message 2, b: Out of date: older than current status.",
         "Message 3, without an ID: Quarantined: item is not an object.",
     ]
-    assert "Authenticated with token-1." in found["story"]
+    assert "Authenticated with token token-1." in found["story"]
 
 
 def test_two_sources_may_use_the_same_id(store: Store) -> None:
