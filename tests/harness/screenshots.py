@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from receiver.web.console.links import to_tracker
 from tests.harness.browser import DESK, PHONE, Tab, browsing
-from tests.harness.scenery import make_scenery
+from tests.harness.sample_database import make_sample_database
 from tests.harness.service import ROOT, Service, serving
 
 IMAGES = ROOT / "docs" / "images"
@@ -52,7 +52,7 @@ def showing() -> Iterator[Service]:
     """Give a service with a week of simulated traffic."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/receiver.db"
-        make_scenery(url, datetime.now(UTC))
+        make_sample_database(url, datetime.now(UTC))
         settings = {"ops_tokens": f"anna:{_OPS_TOKEN}", "shiipp_tokens": "shop:the-shiipp-token", "ship24_ip_policy": "enforce"}
         with serving(Path(folder) / "service", url, ship24_allowed_ips="3.222.254.223,54.161.7.2", **settings) as service:
             yield service
