@@ -2,17 +2,16 @@
 
 import json
 
-import pytest
-
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
 from tests.bench.query_latency import Answers, group, make_goals
 from tests.bench.throughput import Case, Figures, make_cases
 from tests.bench.throughput import make_goals as make_ratios
+from tests.harness.table import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("per_mille", "values", "expected"),
     [
         (500, [7], 7),
@@ -50,7 +49,7 @@ def test_answers_after_the_end_are_no_part_of_the_rate_that_was_reached() -> Non
     assert (paced.reached, paced.latency.calls) == (30, 100)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("measured", "at_least", "reached"),
     [
         (0.2496, True, False),

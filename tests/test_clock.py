@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, iso, new_id, now, to_micros
+from tests.harness.table import each_row
 
 MOMENT = datetime(2024, 5, 17, 12, 0, 0, 123_456, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  the zone stands beside
@@ -19,7 +20,7 @@ def test_now_is_aware_and_utc() -> None:
     assert (now(), now().tzinfo) == (MOMENT, UTC)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("moment", "micros"),
     [
         pytest.param(datetime(1970, 1, 1, tzinfo=UTC), 0, id="1970"),
@@ -39,7 +40,7 @@ def test_a_moment_comes_back_as_it_was(moment: datetime) -> None:
     assert from_micros(to_micros(moment)) == moment
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("micros", "text"),
     [
         (0, "1970-01-01T00:00:00.000Z"),

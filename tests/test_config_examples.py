@@ -17,6 +17,7 @@ from tests.conftest import lacking
 from tests.harness.network import wired
 from tests.harness.nginx import EXAMPLE, Nginx, find_nginx
 from tests.harness.service import ROOT
+from tests.harness.table import each_row
 
 UNITS = ("receiver.service", "receiver-relay.service")
 VENDOR_WAITS_SECONDS = 15  # docs.ship24.com, "Webhooks": a call that is not answered within 15 seconds failed
@@ -99,7 +100,7 @@ def test_systemd_takes_the_unit_without_a_warning(name: str, tmp_path: Path) -> 
     assert (done.returncode, [line for line in done.stderr.splitlines() if name in line]) == (0, [])
 
 
-@pytest.mark.parametrize("name", UNITS)
+@each_row("name", UNITS)
 def test_a_unit_starts_again_whatever_ended_it_and_leaves_time_to_stop(name: str) -> None:
     found = unit(name)
     service = found["Service"]
@@ -124,7 +125,7 @@ def test_the_unit_trusts_the_address_of_nginx_and_listens_where_nginx_calls() ->
 # All
 
 
-@pytest.mark.parametrize("name", ["nginx.conf", "postgresql.conf", *UNITS])
+@each_row("name", ["nginx.conf", "postgresql.conf", *UNITS])
 def test_every_example_says_where_it_goes(name: str) -> None:
     assert re.match(r"#.*(/etc/\S+|conf\.d)", " ".join((ROOT / "config" / name).read_text(encoding="utf-8").splitlines()[:3]))
 

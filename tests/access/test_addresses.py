@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.access.addresses import Address, is_listed, read_address, read_network, resolve
+from tests.harness.table import each_row
 
 SENDER = "54.161.7.2"
 PROXY = "10.0.0.5"
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "address"),
     [
         pytest.param("1.2.3.4", "1.2.3.4", id="IPv4"),
@@ -36,7 +37,7 @@ def test_an_address_is_read_as_proxies_write_it(text: str, address: str) -> None
     assert read_address(text) == ip_address(address)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         pytest.param("", id="nothing"),
@@ -81,7 +82,7 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         return
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "network"),
     [
         pytest.param("54.161.7.2", "54.161.7.2/32", id="address"),
@@ -99,13 +100,13 @@ def test_a_network_is_read_without_its_host_bits(text: str, network: str) -> Non
     assert read_network(text) == ip_network(network)
 
 
-@pytest.mark.parametrize("text", ["", "ship24.com", "1.2.3.4/33", "1.2.3.4-1.2.3.9", "10.*", "fe80::1%eth0", "1.2.3.4,5.6.7.8"])
+@each_row("text", ["", "ship24.com", "1.2.3.4/33", "1.2.3.4-1.2.3.9", "10.*", "fe80::1%eth0", "1.2.3.4,5.6.7.8"])
 def test_what_is_no_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         read_network(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "networks", "listed"),
     [
         pytest.param("54.161.7.2", ["3.222.254.223", "54.161.7.2"], True, id="second entry"),
@@ -123,7 +124,7 @@ def test_an_address_is_listed_if_one_network_holds_it(address: str, networks: li
     assert is_listed(ip_address(address), [read_network(network) for network in networks]) is listed
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "forwarded", "caller"),
     [
         pytest.param(SENDER, [], SENDER, id="no proxy"),
@@ -154,7 +155,7 @@ def test_the_caller_is_the_first_address_from_the_right_that_is_no_trusted_proxy
     assert resolve(peer, forwarded, TRUSTED) == ip_address(caller)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "forwarded"),
     [
         pytest.param(None, [], id="no peer"),

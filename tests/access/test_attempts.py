@@ -2,11 +2,11 @@
 
 from ipaddress import IPv6Address, ip_address
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.access.attempts import BURST, Attempts
+from tests.harness.table import each_row
 
 NOW = 1000.0
 
@@ -18,7 +18,7 @@ def test_ten_are_free_and_then_one_in_ten_seconds() -> None:
     assert [attempts.take(client, NOW + 10.5) for _ in range(2)] == [0, 10]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other", "together"),
     [
         ("192.0.2.1", "192.0.2.2", False),

@@ -11,6 +11,7 @@ import pytest
 from receiver.access.addresses import Address
 from receiver.access.bearer import AccessPolicy, AddressPolicy, Admission, Secret, match_bearer
 from receiver.errors import AddressNotAllowed, Refused, Unauthorized
+from tests.harness.table import each_row
 
 OLD, NEW = Secret("old", "correct-horse-1"), Secret("new", "battery-staple-2")
 LISTED, STRANGER = ip_address("54.161.7.2"), ip_address("6.6.6.6")
@@ -22,7 +23,7 @@ def make_access_policy(policy: AddressPolicy = AddressPolicy.ENFORCE) -> AccessP
     return AccessPolicy((OLD, NEW), (ip_network("54.161.7.2"), ip_network("2001:db8::/32")), policy)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("authorization", "name"),
     [
         pytest.param(b"Bearer correct-horse-1", "old", id="first token"),
@@ -36,7 +37,7 @@ def test_a_right_token_is_told_by_its_name(authorization: bytes, name: str) -> N
     assert match_bearer((OLD, NEW), [authorization]) == name
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authorization",
     [
         pytest.param([], id="no header"),
@@ -66,7 +67,7 @@ def test_everything_else_is_unauthorized(authorization: Sequence[bytes]) -> None
     assert refusal.value.headers == ((b"www-authenticate", b"Bearer"),)
 
 
-@pytest.mark.parametrize("sent", [b"Bearer wrong", b"Bearer correct-horse-", b"Bearer battery-staple-3", b"Bearer \xff"])
+@each_row("sent", [b"Bearer wrong", b"Bearer correct-horse-", b"Bearer battery-staple-3", b"Bearer \xff"])
 def test_every_wrong_token_gets_the_same_words(sent: bytes) -> None:
     with pytest.raises(Unauthorized, match=r"^The bearer token is not one of those set here\.$"):
         match_bearer((OLD, NEW), [sent])
@@ -86,14 +87,14 @@ def test_a_token_of_any_letters_is_compared_as_bytes() -> None:
     assert match_bearer((Secret("snow", "schnee-☃"),), [b"Bearer " + "schnee-☃".encode()]) == "snow"
 
 
-@pytest.mark.parametrize("window_open", [False, True], ids=["window closed", "window open"])
-@pytest.mark.parametrize("policy", list(AddressPolicy))
-@pytest.mark.parametrize("client", [LISTED, ip_address("2001:db8::7")], ids=str)
+@each_row("window_open", [False, True], ids=["window closed", "window open"])
+@each_row("policy", list(AddressPolicy))
+@each_row("client", [LISTED, ip_address("2001:db8::7")], ids=str)
 def test_a_listed_address_comes_in_without_remark(client: Address, policy: AddressPolicy, window_open: bool) -> None:
     assert make_access_policy(policy).admit(RIGHT, client, window_open=window_open) == Admission("old", None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("policy", "client", "window_open", "note"),
     [
         pytest.param("report", STRANGER, False, "would be refused: address not on the list", id="report, stranger"),
@@ -109,7 +110,7 @@ def test_another_address_comes_in_with_a_remark(policy: str, client: Address | s
     assert make_access_policy(AddressPolicy(policy)).admit(RIGHT, client, window_open=window_open) == Admission("old", note)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("client", "words"),
     [
         pytest.param(STRANGER, r"address not on the list \(6\.6\.6\.6\)", id="stranger"),
@@ -123,9 +124,9 @@ def test_enforce_refuses_other_addresses(client: Address | str, words: str) -> N
     assert refusal.value.status == 403
 
 
-@pytest.mark.parametrize("window_open", [False, True], ids=["window closed", "window open"])
-@pytest.mark.parametrize("policy", list(AddressPolicy))
-@pytest.mark.parametrize("client", [LISTED, STRANGER, UNKNOWN], ids=["listed", "stranger", "unresolvable"])
+@each_row("window_open", [False, True], ids=["window closed", "window open"])
+@each_row("policy", list(AddressPolicy))
+@each_row("client", [LISTED, STRANGER, UNKNOWN], ids=["listed", "stranger", "unresolvable"])
 def test_the_token_is_required_under_every_policy(client: Address | str, policy: AddressPolicy, window_open: bool) -> None:
     with pytest.raises(Unauthorized):
         make_access_policy(policy).admit([b"Bearer wrong"], client, window_open=window_open)
@@ -137,7 +138,7 @@ def test_a_stranger_without_a_token_learns_nothing_of_the_list() -> None:
     assert "6.6.6.6" not in refusal.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     "show",
     [
         pytest.param(repr, id="repr"),
@@ -154,7 +155,7 @@ def test_a_secret_shows_its_name_alone(show: Callable[[Secret], str]) -> None:
     assert "horse" not in shown
 
 
-@pytest.mark.parametrize("write", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+@each_row("write", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
 def test_a_secret_is_not_written_down(write: Callable[[Secret], object]) -> None:
     with pytest.raises(TypeError, match="not written down"):
         write(OLD)
@@ -168,7 +169,7 @@ def test_a_secret_is_revealed_only_when_asked() -> None:
     assert OLD.reveal() == "correct-horse-1"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authorization",
     [[], [b"Bearer guess-4711"], [b"Basic guess-4711"], [b"guess-4711", b"guess-4711"]],
     ids=["none", "wrong", "other scheme", "several"],

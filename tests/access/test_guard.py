@@ -9,6 +9,7 @@ import pytest
 from tests.harness import ship24
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
+from tests.harness.table import each_row
 
 Headers = Sequence[tuple[str, str]]
 _MAX_BODY = 100_000
@@ -42,13 +43,13 @@ def last_record(service: Service, code: str) -> dict[str, object]:
 # Methods and paths
 
 
-@pytest.mark.parametrize("path", [SHIP24, f"{SHIP24}/"])
+@each_row("path", [SHIP24, f"{SHIP24}/"])
 def test_head_is_200_and_empty_for_anybody_from_anywhere(guarded: Service, path: str) -> None:
     answer = guarded.call("HEAD", path, headers=[("X-Forwarded-For", "not-an-address")])
     assert (answer.status, answer.body) == (200, b"")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@each_row("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_another_method_is_405_and_told_which_are_allowed(request_guard: Service, method: str) -> None:
     answer = request_guard.call(method, SHIP24)
     assert answer.status == 405
@@ -56,13 +57,13 @@ def test_another_method_is_405_and_told_which_are_allowed(request_guard: Service
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", [SHIP24, f"{SHIP24}/"])
+@each_row("path", [SHIP24, f"{SHIP24}/"])
 def test_both_spellings_of_the_path_take_a_call_without_a_redirect(request_guard: Service, path: str) -> None:
     answer = request_guard.post(ship24.single(), path=path)
     assert (answer.status, answer.outcomes()) == (200, ["applied"])
 
 
-@pytest.mark.parametrize("path", ["/", "/webhooks", "/webhooks/ship25", f"{SHIP24}/more", "/webhooks/SHIP24"])
+@each_row("path", ["/", "/webhooks", "/webhooks/ship25", f"{SHIP24}/more", "/webhooks/SHIP24"])
 def test_an_unknown_path_is_404_in_json(request_guard: Service, path: str) -> None:
     answer = request_guard.post(ship24.single(), path=path)
     assert (answer.status, answer.headers["content-type"], answer.json()["error"]["code"]) == (
@@ -97,7 +98,7 @@ BAD_AUTHORIZATIONS = {
 }
 
 
-@pytest.mark.parametrize("headers", BAD_AUTHORIZATIONS.values(), ids=BAD_AUTHORIZATIONS.keys())
+@each_row("headers", BAD_AUTHORIZATIONS.values(), ids=BAD_AUTHORIZATIONS.keys())
 def test_a_token_that_is_not_there_or_not_right_is_401_with_a_challenge(request_guard: Service, headers: Headers) -> None:
     answer = request_guard.post(ship24.single(), token=None, headers=headers)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -108,7 +109,7 @@ def test_a_token_in_the_query_string_is_no_token(request_guard: Service) -> None
     assert request_guard.post(ship24.single(), path=f"{SHIP24}?token={TOKEN}", token=None).status == 401
 
 
-@pytest.mark.parametrize("value", [f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer   {TOKEN}  "])
+@each_row("value", [f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer   {TOKEN}  "])
 def test_the_name_of_the_scheme_is_without_case_and_spaces_do_not_count(request_guard: Service, value: str) -> None:
     assert request_guard.post(ship24.single(), token=None, headers=[("Authorization", value)]).status == 200
 
@@ -140,7 +141,7 @@ ADDRESSES = {
 }
 
 
-@pytest.mark.parametrize(("forwarded", "status"), ADDRESSES.values(), ids=ADDRESSES.keys())
+@each_row(("forwarded", "status"), ADDRESSES.values(), ids=ADDRESSES.keys())
 def test_only_what_trusted_proxies_wrote_is_believed(guarded: Service, forwarded: list[str], status: int) -> None:
     answer = guarded.post(ship24.single(), headers=[("X-Forwarded-For", line) for line in forwarded])
     assert answer.status == status
@@ -177,7 +178,7 @@ def test_a_body_that_is_not_json_is_400(request_guard: Service) -> None:
     assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_json")
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b'"text"', b"null", b"1", b'{"trackings": {}}', b'{"trackings": null}'])
+@each_row("body", [b"[]", b"{}", b'"text"', b"null", b"1", b'{"trackings": {}}', b'{"trackings": null}'])
 def test_json_of_another_shape_is_422_and_told_what_was_expected(request_guard: Service, body: bytes) -> None:
     answer = request_guard.post(body)
     assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
@@ -213,7 +214,7 @@ def test_a_body_of_exactly_the_limit_is_read(request_guard: Service) -> None:
     assert request_guard.post(body + b" " * (_MAX_BODY - len(body) + 1)).status == 413
 
 
-@pytest.mark.parametrize("length", ["abc", "-1", "1e3", "", "9" * 30, "9" * 5000])
+@each_row("length", ["abc", "-1", "1e3", "", "9" * 30, "9" * 5000])
 def test_a_content_length_that_is_no_number_is_a_4xx(request_guard: Service, length: str) -> None:
     with request_guard.socket() as connection:
         connection.sendall(head_of("POST", f"Content-Length: {length}") + b"{}")

@@ -12,6 +12,7 @@ from receiver.clock import now
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, run_command, serving, wait_until
+from tests.harness.table import each_row
 from tests.monitoring.test_metrics import Sample, labelled, scrape
 
 OPS, SHIIPP_TOKEN = "the-ops-token-of-these-tests", "the-shiipp-token-of-these-tests"
@@ -41,13 +42,13 @@ def findings(of: Service, **settings: str) -> dict[str, tuple[str, str]]:
     return {found["subject"]: (found["verdict"], found["finding"]) for found in json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("minutes", [-5, 0, 5])
+@each_row("minutes", [-5, 0, 5])
 def test_the_header_is_good_for_five_minutes_and_clocks_that_differ(minutes: int) -> None:
     value = sign_probe(ANNA, SHIP24, [RIGHT], NOON + timedelta(minutes=minutes)).encode()
     assert is_probe([OTTO, ANNA], SHIP24, [RIGHT], value, NOON)
 
 
-@pytest.mark.parametrize("minutes", [-6, 6, 1440])
+@each_row("minutes", [-6, 6, 1440])
 def test_an_old_header_and_one_of_the_future_are_not_accepted(minutes: int) -> None:
     value = sign_probe(ANNA, SHIP24, [RIGHT], NOON + timedelta(minutes=minutes)).encode()
     assert not is_probe([ANNA], SHIP24, [RIGHT], value, NOON)
@@ -69,9 +70,7 @@ def test_the_header_belongs_to_one_token_path_and_authorization() -> None:
     assert not is_probe([ANNA], SHIP24, [RIGHT], later, NOON), "the minute is signed too"
 
 
-@pytest.mark.parametrize(
-    "value", [None, b"", b".", b"1", OPS.encode(), b"9" * 5000, b"1." + b"0" * 64, "٢.".encode() + b"0" * 64]
-)
+@each_row("value", [None, b"", b".", b"1", OPS.encode(), b"9" * 5000, b"1." + b"0" * 64, "٢.".encode() + b"0" * 64])
 def test_a_value_that_was_not_signed_is_not_accepted(value: bytes | None) -> None:
     assert not is_probe([ANNA], SHIP24, [RIGHT], value, NOON)
 
@@ -106,13 +105,13 @@ def test_a_probe_is_answered_and_leaves_no_trace(service: StartService, sqlite_u
     assert running.scalar(TRACES) == before
 
 
-@pytest.mark.parametrize("body", [ship24.single(), b'{"trackings": []}', b"", b"no json", b"[]"], ids=repr)
+@each_row("body", [ship24.single(), b'{"trackings": []}', b"", b"no json", b"[]"], ids=repr)
 def test_a_probe_with_anything_to_store_is_never_a_2xx(running: Service, body: bytes) -> None:
     reply = running.post(body, headers=[header()])
     assert (reply.status, reply.json()["error"]["code"]) == (422, "unexpected_shape")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "wrong",
     [
         (HEADER, "1.2"),

@@ -1,10 +1,10 @@
 """How many refused calls are recorded one by one."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.access.rate_limit import TokenBucket
+from tests.harness.table import each_row
 
 START = 1_000_000.0
 
@@ -17,12 +17,12 @@ def test_a_burst_is_recorded_and_no_more() -> None:
     assert taken(TokenBucket(burst=100), START, 1000) == 100
 
 
-@pytest.mark.parametrize("start", [0.0, START], ids=["a clock at zero", "a clock that runs for long"])
+@each_row("start", [0.0, START], ids=["a clock at zero", "a clock that runs for long"])
 def test_the_first_burst_is_whole_wherever_the_clock_stands(start: float) -> None:
     assert taken(TokenBucket(burst=3), start, 10) == 3
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("later", "more"),
     [(0.0, 0), (0.25, 0), (0.5, 1), (0.75, 1), (1.0, 2), (4.5, 9), (5.0, 10), (3600.0, 10)],
 )

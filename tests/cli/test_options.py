@@ -7,11 +7,12 @@ import pytest
 
 from receiver.cli._options import NumberParam, read_moment, read_span
 from receiver.clock import from_micros
+from tests.harness.table import each_row
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "expected"),
     [
         ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
@@ -30,7 +31,7 @@ def test_a_moment_is_a_time_with_its_zone_a_date_or_an_age(text: str, expected: 
     assert from_micros(read_moment(text, NOW)) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     ["", "yesterday", "2026-01-31T12:00:00", "20260131T120000", "2026-02-30", "-24h", "1.5h", "\u0667d", "7w", "999999999d"],
 )
@@ -43,7 +44,7 @@ def test_a_span_is_read_to_the_second() -> None:
     assert [read_span(text).total_seconds() for text in ("45s", "90m", "24h", "7d")] == [45, 5400, 86_400, 604_800]
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "many"])
+@each_row("text", ["nan", "inf", "-inf", "0", "many"])
 def test_a_number_is_one_that_can_be_counted_with(text: str) -> None:
     with pytest.raises(click.BadParameter):
         NumberParam(0, min_open=True).convert(text, None, None)

@@ -20,6 +20,7 @@ from receiver.domain.alarms import (
     find_alarms,
     learn_gap,
 )
+from tests.harness.table import each_row
 
 NOON = to_micros(datetime(2026, 11, 20, 12, tzinfo=UTC))  # a Friday
 GIB = 2**30
@@ -58,7 +59,7 @@ WATCHED = rules(silence_hours={"ship24": 24})
 LEARNED = rules(silence_hours={"ship24": None})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("quiet_hours", "is_on", "silent"),
     [
         pytest.param(24, False, False, id="as long as set"),
@@ -75,7 +76,7 @@ def test_a_source_is_silent_after_the_set_time(quiet_hours: float, is_on: bool, 
     assert found == (["silence"] if silent else [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("quiet_hours", "gap_hours", "is_on", "silent"),
     [
         pytest.param(1000, None, False, False, id="nothing is learned yet"),
@@ -100,7 +101,7 @@ def test_zero_hours_and_a_source_without_a_token_are_never_silent() -> None:
     assert names(forgotten, rules(silence_hours={"shiipp": 1}), on("silence")) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("started_hours_ago", "hours", "is_on", "silent"),
     [
         pytest.param(24.1, 24, False, True, id="it never called since the start"),
@@ -117,7 +118,7 @@ def test_a_source_that_never_called_counts_from_the_start(
     assert found == (["silence"] if silent else [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("up_minutes", "hours", "silent"),
     [
         pytest.param(59, 24, False, id="nobody could call while it was down"),
@@ -139,7 +140,7 @@ def hours_of(*weeks: int, days: range = range(5), opening: range = range(9, 18))
     return [to_micros(moment) for moment in at if to_micros(moment) < NOON]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("hours", "gap_hours"),
     [
         pytest.param([], None, id="no call ever"),
@@ -158,7 +159,7 @@ def test_the_longest_pause_is_learned_once_a_week_is_known(hours: list[int], gap
     assert learn_gap(hours, NOON) == (None if gap_hours is None else gap_hours * HOUR)
 
 
-@pytest.mark.parametrize("first_day", range(5), ids=["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"])
+@each_row("first_day", range(5), ids=["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"])
 def test_a_source_that_keeps_office_hours_is_never_silent_from_its_first_day_on(first_day: int) -> None:
     calls = [hour for hour in hours_of(6, 5, 4, 3, 2, 1) if hour >= hours_of(6)[9 * first_day]]
     for now in range(calls[0] + HOUR, calls[-1], HOUR):
@@ -167,14 +168,14 @@ def test_a_source_that_keeps_office_hours_is_never_silent_from_its_first_day_on(
         assert find_alarms(facts, LEARNED, now, set()) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "traffic", "wanted"),
     [
         ("refused", "refused", "refused"),
         ("quarantine", "quarantined", "quarantined"),
     ],
 )
-@pytest.mark.parametrize(
+@each_row(
     ("number", "is_on", "expected"),
     [
         *[(0, False, False), (9, False, False), (10, False, True), (9999, False, True)],
@@ -188,13 +189,13 @@ def test_a_count_alarm_begins_at_its_limit_and_ends_below_half(
     assert found == ([name] if expected else [])
 
 
-@pytest.mark.parametrize("limit", [1, 2])
+@each_row("limit", [1, 2])
 def test_a_small_limit_still_ends(limit: int) -> None:
     assert names(Traffic(refused=0), rules(refused=limit), on("refused")) == []
     assert names(Traffic(refused=1), rules(refused=limit), on("refused")) == ["refused"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("stale", "applied", "is_on", "expected"),
     [
         pytest.param(50, 50, False, True, id="half of a hundred"),
@@ -213,7 +214,7 @@ def test_a_share_of_stale_messages_counts_from_a_hundred_on(stale: int, applied:
     assert found == (["stale"] if expected else [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("free", "limit", "is_on", "expected"),
     [
         pytest.param(10, 10, False, False, id="just enough"),
@@ -236,7 +237,7 @@ def test_the_disk_of_a_server_is_the_servers() -> None:
     assert names(Traffic(), rules(disk_percent=99), on("disk", "database"), disk=None) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ends", "days", "expected"),
     [
         pytest.param(date(2026, 12, 5), 14, False, id="in fifteen days"),
@@ -315,7 +316,7 @@ def test_what_begins_does_not_end_while_nothing_changes(
     assert {alarm.key for alarm in find_alarms(facts, wanted, NOON, begun)} == begun
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("minutes", "limit", "is_on", "begun"),
     [
         pytest.param(59.9, 60, False, False, id="not for long"),

@@ -1,13 +1,13 @@
 """What a sender reads."""
 
 import orjson
-import pytest
 
 from receiver import errors
 from receiver.domain.answers import MAX_SHOWN, count_outcomes, for_error, for_receipt
 from receiver.domain.records import Answer, Receipt
 from receiver.domain.verdicts import OUTCOMES, Verdict
 from receiver.errors import ReceiverError
+from tests.harness.table import each_row
 
 DELIVERY_ID = "0192f3a1-7c42-7d10-8f6e-3b1c5d9a2e47"
 
@@ -44,7 +44,7 @@ def test_no_messages_are_an_answer_too() -> None:
     }
 
 
-@pytest.mark.parametrize("received", [MAX_SHOWN - 1, MAX_SHOWN, MAX_SHOWN + 1, 1000])
+@each_row("received", [MAX_SHOWN - 1, MAX_SHOWN, MAX_SHOWN + 1, 1000])
 def test_messages_are_cut_at_100_in_body_order_and_the_counts_are_whole(received: int) -> None:
     outcomes = [OUTCOMES[place % len(OUTCOMES)] for place in range(received)]
     given = orjson.loads(answer(*((f"m{place}", Verdict(outcome)) for place, outcome in enumerate(outcomes))).body)
@@ -60,7 +60,7 @@ def _subclasses(root: type[ReceiverError]) -> list[type[ReceiverError]]:
 EVERY_ERROR = sorted(_subclasses(ReceiverError), key=lambda error: error.__name__)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "status", "code", "headers"),
     [
         (errors.InvalidJson, 400, "invalid_json", ()),
@@ -91,21 +91,21 @@ def test_an_error_without_a_delivery_names_none() -> None:
     }
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR)
+@each_row("error", EVERY_ERROR)
 def test_only_an_answer_that_invites_a_repetition_says_when(error: type[ReceiverError]) -> None:
     names = [name for name, _ in for_error(error("No."), DELIVERY_ID).headers]
     assert (b"retry-after" in names) == (error.status in {429, 503})
     assert (b"www-authenticate" in names) == (error.status == 401)
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR)
+@each_row("error", EVERY_ERROR)
 def test_no_error_is_a_success(error: type[ReceiverError]) -> None:
     given = for_error(error("No."), DELIVERY_ID)
     assert given.status >= 400
     assert b"success" not in given.body
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
+@each_row("outcome", OUTCOMES)
 def test_there_is_never_a_key_success(outcome: str) -> None:
     given = orjson.loads(answer(("m", Verdict(outcome, "reason", "detail"))).body)
     assert "success" not in given.keys() | given["messages"][0].keys()

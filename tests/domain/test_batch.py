@@ -18,6 +18,7 @@ from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import EventRow, MessageRow, TrackerRow
 from receiver.domain.verdicts import Verdict
 from receiver.sources.ship24 import split
+from tests.harness.table import each_row
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "ship24"
 RECEIVED_AT = to_micros(datetime(2024, 5, 17, 12, tzinfo=UTC))
@@ -70,7 +71,7 @@ def state(batch_state: BatchState) -> TrackerRow:
     return batch_state.trackers[KEY]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second", "verdict"),
     [
         pytest.param(event("a", T1), event("b", T2), "applied", id="newer"),
@@ -102,7 +103,7 @@ def test_the_second_event_of_a_tracker(first: Event, second: Event, verdict: str
     assert state(apart).latest_occurrence == latest.occurrence
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("copy", "verdict"),
     [
         pytest.param(message("m", event("a")), "duplicate", id="the same"),
@@ -142,7 +143,7 @@ def test_the_same_event_id_of_another_tracker_is_another_event() -> None:
     assert words(deliver(batch_state, *messages)) == ["applied", "applied"]
 
 
-@pytest.mark.parametrize("kept", [message("m", topic="tracking/pod", snapshot=Snapshot(None, None, None, None)), message("m")])
+@each_row("kept", [message("m", topic="tracking/pod", snapshot=Snapshot(None, None, None, None)), message("m")])
 def test_a_message_without_events_is_recorded(kept: Message) -> None:
     batch_state = make_batch_state()
     assert words(deliver(batch_state, kept)) == ["recorded"]
@@ -150,7 +151,7 @@ def test_a_message_without_events_is_recorded(kept: Message) -> None:
     assert (state(batch_state).latest_event_id, batch_state.changes) == (None, [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("flawed", "reason"),
     [
         pytest.param(message(None), "missing_message_id", id="no message id"),
@@ -180,7 +181,7 @@ def test_a_flawed_event_is_kept_apart_with_its_own_bytes() -> None:
     assert [kept.event_id for kept in rows(batch_state)] == ["a"]
 
 
-@pytest.mark.parametrize("bad", [event("b", "soon"), event("b", None, flaw="missing_occurrence"), event("b", "2999-01-01")])
+@each_row("bad", [event("b", "soon"), event("b", None, flaw="missing_occurrence"), event("b", "2999-01-01")])
 def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
     batch_state = make_batch_state()
     assert deliver(batch_state, message("m1", bad))[0].outcome == "quarantined"
@@ -191,7 +192,7 @@ def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
 NEW, OLD, TIE, KNOWN, BAD = event("n", T3), event("o", T1), event("t", T2), event("k", T2), event("x", "soon")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("events", "verdict"),
     [
         pytest.param([BAD, KNOWN, OLD, NEW], "applied", id="applied before all"),
@@ -270,7 +271,7 @@ EARLY, LATE = message("z", at=100, block='{"n":1}'), message("a", at=200, block=
 TWIN, POD = message("b", at=200, block='{"n":3}'), message("y", topic="tracking/pod")
 
 
-@pytest.mark.parametrize("order", list(permutations([EARLY, LATE, TWIN, POD])), ids=lambda ms: "".join(m.message_id for m in ms))
+@each_row("order", list(permutations([EARLY, LATE, TWIN, POD])), ids=lambda ms: "".join(m.message_id for m in ms))
 def test_the_latest_built_block_stays_and_of_two_the_one_with_the_larger_message_id(order: tuple[Message, ...]) -> None:
     batch_state = make_batch_state()
     deliver(batch_state, *order)
@@ -281,8 +282,8 @@ def test_the_latest_built_block_stays_and_of_two_the_one_with_the_larger_message
     )
 
 
-@pytest.mark.parametrize("pod_first", [False, True], ids=["block first", "proof of delivery first"])
-@pytest.mark.parametrize("generated_at", ["2024-05-16T10:00:00Z", "soon", None], ids=["dated", "badly dated", "undated"])
+@each_row("pod_first", [False, True], ids=["block first", "proof of delivery first"])
+@each_row("generated_at", ["2024-05-16T10:00:00Z", "soon", None], ids=["dated", "badly dated", "undated"])
 def test_proof_of_delivery_neither_blocks_nor_removes_a_shipment_block(generated_at: str | None, pod_first: bool) -> None:
     block = {"metadata": {"messageId": "a", "generatedAt": generated_at}, "tracker": {"trackerId": "T"}, "shipment": {"n": 1}}
     pod = {"metadata": {"messageId": "z", "topic": "tracking/pod"}, "tracker": {"trackerId": "T"}}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from receiver.domain.customers import Customer, check_rows, read_list, write_csv
 from receiver.domain.spreadsheets import find_artefact
 from receiver.errors import UnexpectedShape
+from tests.harness.table import each_row
 
 ANN = Customer("CUST001", "Ann", "Smith", "Miami")
 
@@ -23,7 +24,7 @@ def refuse(content: bytes, name: str = "list.csv") -> str:
     return refusal.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content",
     [
         pytest.param(b"UserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n", id="commas"),
@@ -66,7 +67,7 @@ def test_a_code_in_a_text_formula_keeps_its_zeros() -> None:
     assert read_list(b'UserCode\n="00123"\n', "list.csv") == [Customer("00123")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         "\u0645\u062d\u200c\u0645\u062f",
@@ -91,7 +92,7 @@ ARTEFACTS = {
 }
 
 
-@pytest.mark.parametrize(("named", "text"), [(named, text) for named, texts in ARTEFACTS.items() for text in texts])
+@each_row(("named", "text"), [(named, text) for named, texts in ARTEFACTS.items() for text in texts])
 def test_what_a_spreadsheet_left_of_a_cell_is_refused_by_line_and_column(named: str, text: str) -> None:
     quoted = text.replace('"', '""')
     assert f"Line 3: column UserCode: {named}" in refuse(f'UserCode,LastName\nB,x\n"{quoted}",Li\n'.encode())
@@ -101,14 +102,12 @@ def test_what_a_spreadsheet_left_of_a_cell_is_refused_by_line_and_column(named: 
         check_rows([("A", orjson.dumps({"UserCode": "A", "Branch": text}).decode())])
 
 
-@pytest.mark.parametrize("text", ["#1 SHOP", "1E5", "E+1", "A=B", "+123", "'T HOOFT", "#SHOP", "@HOME"])
+@each_row("text", ["#1 SHOP", "1E5", "E+1", "A=B", "+123", "'T HOOFT", "#SHOP", "@HOME"])
 def test_what_people_type_is_no_artefact_of_a_spreadsheet(text: str) -> None:
     assert read_list(f"UserCode,LastName\n{text},{text}\n".encode(), "list.csv") == [Customer(text, last_name=text)]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "named"), [("\x07", "U+0007"), ("\u202e", "U+202E"), ("\u2066", "U+2066"), ("\u2028", "U+2028")]
-)
+@each_row(("wrong", "named"), [("\x07", "U+0007"), ("\u202e", "U+202E"), ("\u2066", "U+2066"), ("\u2028", "U+2028")])
 def test_a_character_that_no_name_has_is_named_with_line_and_column(wrong: str, named: str) -> None:
     message = refuse(f'UserCode,Remark,LastName\nA,"two\nlines",x\nB,,ab{wrong}c\n'.encode())
     assert f"Line 4: column LastName, character 3: {named} " in message
@@ -136,8 +135,8 @@ def test_quoted_fields_keep_separators_and_quotes() -> None:
     assert read_list(content, "list.csv") == [Customer("A", last_name='Smith; "Jr", ne\u0301e')]
 
 
-@pytest.mark.parametrize("code", ["UserCode", "user_code", "usercode", "User Code", "USER_CODE"])
-@pytest.mark.parametrize("first", ["FirstName", "first_name"])
+@each_row("code", ["UserCode", "user_code", "usercode", "User Code", "USER_CODE"])
+@each_row("first", ["FirstName", "first_name"])
 def test_a_json_array_is_read_in_every_spelling(code: str, first: str) -> None:
     rows = [{code: " cust001 ", first: "Ann", "LastName": "Smith", "Branch": "Miami", "more": [1]}]
     assert read_list(json.dumps(rows).encode(), "list.JSON") == [ANN]
@@ -165,7 +164,7 @@ def test_a_code_that_stands_twice_names_both_lines_whatever_its_case() -> None:
     assert "item 1" in in_json
 
 
-@pytest.mark.parametrize("code", ["", "  ", '""'])
+@each_row("code", ["", "  ", '""'])
 def test_a_missing_code_is_named_with_its_line(code: str) -> None:
     message = refuse(f"UserCode,FirstName\nA,x\n{code},Bob\n".encode())
     assert "Line 3" in message
@@ -197,7 +196,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("content", "name", "place"), REFUSED.values(), ids=REFUSED.keys())
+@each_row(("content", "name", "place"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_file_that_is_wrong_is_refused_with_the_place(content: bytes, name: str, place: str) -> None:
     message = refuse(content, name)
     assert place in message

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from receiver.domain.newer import EventTime, compare_times, is_newer
 from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
+from tests.harness.table import each_row
 
 DAY = date(2022, 10, 23)
 WALL = datetime(2022, 10, 23, 15, 13, 37)  # noqa: DTZ001  a wall clock has no zone
@@ -37,7 +38,7 @@ def utc(hour: int, minute: int, second: int, micro: int = 0) -> datetime:
     return datetime(2022, 10, 23, hour, minute, second, micro, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "wall", "instant"),
     [
         pytest.param("2022-10-23", None, None, id="bare date"),
@@ -63,7 +64,7 @@ def test_the_four_forms_and_their_variants_are_read(text: str, wall: datetime | 
     assert read_occurrence(text) == Occurrence(text, DAY, wall, instant)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         pytest.param("", id="nothing"),
@@ -124,7 +125,7 @@ def test_any_text_is_kept_as_it_came_or_refused(text: str) -> None:
 OLDER, NEWER = "2022-10-23T10:00:00", "2022-10-23T11:00:00"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("candidate", "latest", "newer"),
     [
         pytest.param(moment(NEWER), moment(OLDER), True, id="1: later wall clock"),
@@ -166,7 +167,7 @@ def test_newer_by_the_three_rules(candidate: EventTime, latest: EventTime | None
     assert is_newer(candidate, latest) is newer
 
 
-@pytest.mark.parametrize(("one", "other"), list(product(EXTREMES, EXTREMES)))
+@each_row(("one", "other"), list(product(EXTREMES, EXTREMES)))
 def test_the_ends_of_the_calendar_compare_without_overflow(one: str, other: str) -> None:
     difference = compare_times(moment(one), moment(other))
     assert difference == -compare_times(moment(other), moment(one))
@@ -178,8 +179,8 @@ def test_the_ends_of_the_calendar_are_in_order() -> None:
     assert compare_times(moment("0001-01-01T00:00:00+23:59"), moment("0001-01-01T00:00:00-23:59")) == -1
 
 
-@pytest.mark.parametrize("text", EXTREMES)
-@pytest.mark.parametrize("received", [datetime.min.replace(tzinfo=UTC), RECEIVED, datetime.max.replace(tzinfo=UTC)], ids=str)
+@each_row("text", EXTREMES)
+@each_row("received", [datetime.min.replace(tzinfo=UTC), RECEIVED, datetime.max.replace(tzinfo=UTC)], ids=str)
 def test_the_ends_of_the_calendar_are_weighed_without_overflow(text: str, received: datetime) -> None:
     assert is_implausible(read_occurrence(text), received, LIMIT) is (text[:4] > f"{received.year:04}")
 
@@ -201,7 +202,7 @@ def test_nothing_is_newer_than_itself(one: EventTime) -> None:
     assert compare_times(one, one) == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "implausible"),
     [
         pytest.param("2022-10-25T12:00:00Z", False, id="48 hours ahead"),

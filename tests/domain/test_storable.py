@@ -21,6 +21,7 @@ from tests.harness import ship24
 from tests.harness.service import read_rows
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery
+from tests.harness.table import each_row
 
 MICROS = to_micros(NOW)
 HOSTILE = "a\0b\ud83dc\ude00d" + "\U0001f4e6" * 3 + "x" * 2 * MAX_CHARACTERS
@@ -28,7 +29,7 @@ STORED = "a␀b\ufffdc\ufffdd" + "\U0001f4e6" * 3
 OPS = "the-ops-token-of-these-tests"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "stored"),
     [
         ("", ""),

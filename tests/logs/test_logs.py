@@ -14,6 +14,7 @@ from receiver.logs.lines import LineWriter, encode_line
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, wait_until
+from tests.harness.table import each_row
 from tests.monitoring.test_metrics import labelled, scrape
 
 JUNK = b"\0\1\2 junk\r\n\r\n"
@@ -141,7 +142,7 @@ def test_any_locale_serves_and_logs(service: StartService, tmp_path: Path, local
     assert "Traceback" not in running.logs()
 
 
-@pytest.mark.parametrize("coding", ["ascii", "latin-1", "utf-8", "no-such-coding"])
+@each_row("coding", ["ascii", "latin-1", "utf-8", "no-such-coding"])
 def test_a_line_can_be_encoded_whatever_it_says(coding: str) -> None:
     line = encode_line("naïve 数据 \ud800", coding)
     assert line.endswith(b"\n")

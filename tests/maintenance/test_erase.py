@@ -40,6 +40,7 @@ from tests.harness.service import TOKEN, Service, bearer, environment, read_rows
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import Store, opened
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 PACKAGES = "/webhooks/shiipp/new-package"
@@ -113,7 +114,7 @@ def test_what_is_hidden_behind_a_key_that_stands_twice_does_not_survive() -> Non
     assert b"planted" not in blanked
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "goes"),
     [
         pytest.param(b'{"data": {"trackings": [{"trackingNumber": "tn-forgotten"}]}}', True, id="names it"),

@@ -16,6 +16,7 @@ from receiver.writer.counters import Counters
 from tests.harness import ship24
 from tests.harness.service import DEADLINE_SECONDS
 from tests.harness.store import submission
+from tests.harness.table import each_row
 
 FAILURES = [
     StorageUnavailable("The database is away."),
@@ -26,7 +27,7 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@each_row("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_the_next_step_comes_after_one_that_failed(failure: BaseException) -> None:
     async def run() -> int:
         steps, done = 0, asyncio.Event()

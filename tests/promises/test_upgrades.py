@@ -24,6 +24,7 @@ from tests.harness.load import together
 from tests.harness.service import Service, environment, read_rows, run_command, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
+from tests.harness.table import each_row
 from tests.harness.traffic import Traffic
 
 OPS = "the-ops-token-of-these-tests"
@@ -159,7 +160,7 @@ def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_b
     assert recorded[0]["compatible_from"] == EARLIER_TABLES
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("found", "expected"),
     [
         (FoundVersion(VERSION), None),

@@ -10,9 +10,10 @@ from receiver.relay.connections import Connections
 from receiver.relay.destinations import NotAllowed, connect, is_public
 from receiver.relay.http import Post
 from tests.harness.endpoint import answering
+from tests.harness.table import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         *("3.222.254.223", "8.8.8.8", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "2001:4860:4860::8888"),
@@ -23,7 +24,7 @@ def test_addresses_of_the_internet_are_allowed(address: str) -> None:
     assert is_public(ip_address(address))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         *("127.0.0.1", "127.255.255.254", "::1", "0.0.0.0", "0.1.2.3", "::"),  # this machine
@@ -63,7 +64,7 @@ def test_a_name_is_resolved_once_and_the_address_is_used_with_the_name_in_the_re
     assert resolver.asked == ["shop.invalid"]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
+@each_row("address", ["127.0.0.1", "::ffff:127.0.0.1"])
 def test_a_name_that_leads_to_a_private_address_is_not_connected_to(address: str) -> None:
     with answering() as endpoint:
         connections = Connections(

@@ -24,6 +24,7 @@ from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, wait_until
+from tests.harness.table import each_row
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -66,7 +67,7 @@ def test_a_change_is_posted_as_json_with_a_signature_that_the_librarys_own_verif
     assert call.headers["webhook-id"] == change().id
 
 
-@pytest.mark.parametrize("known", [SECRET, OTHER_SECRET])
+@each_row("known", [SECRET, OTHER_SECRET])
 def test_while_secrets_rotate_either_one_verifies(known: str) -> None:
     with answering() as endpoint:
         post(target(endpoint.url), change(), by=secrets(SECRET, OTHER_SECRET))
@@ -83,14 +84,14 @@ def test_a_change_that_is_sent_again_has_the_same_id_and_body() -> None:
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
 
 
-@pytest.mark.parametrize("given", ["", "whsec_", "A" * 32, "whsec_tooshort", "whsec_" + "A" * 400, "whsec_" + "é" * 32])
+@each_row("given", ["", "whsec_", "A" * 32, "whsec_tooshort", "whsec_" + "A" * 400, "whsec_" + "é" * 32])
 def test_a_secret_that_is_missing_or_of_another_form_is_refused_without_being_quoted(given: str) -> None:
     with pytest.raises(ConfigurationError, match="RECEIVER_TARGET_SECRETS: target shop") as refused:
         Signer("shop", secrets(given) if given else [])
     assert len(given) < 8 or given not in refused.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         pytest.param(say(200), id="200"),
@@ -114,7 +115,7 @@ def test_any_2xx_means_taken_whatever_its_body_is(answer: Answer) -> None:
         wait_until(lambda: endpoint.ended == 1, "the connection is let go of")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "words"),
     [
         (say(500), "shop answered 500."),
@@ -151,7 +152,7 @@ def test_410_means_that_the_target_is_gone() -> None:
     assert error.message == "shop answered 410: it wants no more."
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@each_row("status", [429, 503])
 def test_retry_after_is_heard(status: int) -> None:
     with answering(say(status, "Retry-After: 120")) as endpoint:
         error = post_one(endpoint)
@@ -159,7 +160,7 @@ def test_retry_after_is_heard(status: int) -> None:
     assert (error.message, error.asked_seconds) == (f"shop answered {status}.", 120)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "seconds"),
     [
         (None, None),
@@ -184,7 +185,7 @@ def test_retry_after_is_a_number_of_seconds_or_a_date(value: str | None, seconds
     assert read_retry_after(value, NOW) == seconds
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         pytest.param(HANG, id="hangs"),
@@ -245,7 +246,7 @@ def test_nobody_there_is_said_without_the_address() -> None:
     assert error.message == "shop did not answer: ConnectionRefusedError."
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
+@each_row("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
 def test_a_private_address_is_not_connected_to_however_it_is_written(host: str) -> None:
     with answering() as endpoint:
         (error,) = post(target(f"http://{host}:{endpoint.port}/", allow_private=False), change())

@@ -20,6 +20,7 @@ from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
 from tests.harness.nats_server import SUBJECT, brokering, find_broker
 from tests.harness.service import Reply, Service, bearer, run_command, serving, wait_until
 from tests.harness.storage import change as change_database
+from tests.harness.table import each_row
 
 OPS = "planted-ops-token"
 PLANTED = "planted-word-of-the-url"
@@ -291,7 +292,7 @@ def test_a_table_is_read_as_a_target() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wrong", "words"),
     [
         ({"name": ""}, "a target needs a name"),
@@ -328,7 +329,7 @@ def test_a_wrong_table_is_refused_in_words(wrong: dict[str, Any], words: str) ->
     assert "planted" not in str(refused.value)
 
 
-@pytest.mark.parametrize("value", ["shop", [1], {"name": "shop"}])
+@each_row("value", ["shop", [1], {"name": "shop"}])
 def test_anything_else_is_no_list_of_targets(value: object) -> None:
     with pytest.raises(ValueError, match="expected tables in the file"):
         read_targets(value, [])

@@ -10,6 +10,7 @@ from receiver.access.bearer import AddressPolicy
 from receiver.domain.alarms import AlarmThresholds
 from receiver.errors import ConfigurationError
 from receiver.settings import Settings, find_ignored, load
+from tests.harness.table import each_row
 
 GIVEN = "s3cr3t-hunter2"
 SOURCES = ("ship24", "shiipp")
@@ -35,7 +36,7 @@ def refuse(environment: dict[str, str]) -> str:
     return refusal.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "default"),
     [
         ("database_url", "sqlite:///data/receiver.db"),
@@ -70,7 +71,7 @@ def test_the_defaults_are_those_of_the_contract(field: str, default: object) -> 
     assert getattr(load({}), field) == default
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "expected"),
     [
         ("RECEIVER_DATABASE_URL", "postgresql://h/d", "postgresql://h/d"),
@@ -105,8 +106,8 @@ def test_every_variable_of_the_contract_is_read(name: str, value: str, expected:
     assert getattr(load({name: value}), fields.get(name, name.removeprefix("RECEIVER_").lower())) == expected
 
 
-@pytest.mark.parametrize("name", ["ship24_tokens", "shiipp_tokens", "ops_tokens"])
-@pytest.mark.parametrize(
+@each_row("name", ["ship24_tokens", "shiipp_tokens", "ops_tokens"])
+@each_row(
     ("value", "expected"),
     [
         pytest.param("", [], id="empty"),
@@ -130,7 +131,7 @@ def test_the_environment_comes_before_dotenv_before_the_file_before_the_default(
     assert (settings.max_body_bytes, settings.body_retention_days) == (2048, 90)
 
 
-@pytest.mark.parametrize(("own", "foreign"), [("RECEIVER_PORT", "PORT"), ("RECEIVER_DATABASE_URL", "DATABASE_URL")])
+@each_row(("own", "foreign"), [("RECEIVER_PORT", "PORT"), ("RECEIVER_DATABASE_URL", "DATABASE_URL")])
 def test_our_own_name_comes_before_the_platforms(own: str, foreign: str) -> None:
     settings = load({foreign: "1", own: "2"})
     assert str(settings.port if own.endswith("PORT") else settings.database_url) == "2"
@@ -221,7 +222,7 @@ def test_a_dollar_sign_in_dotenv_stays_as_it_is(folder: Path) -> None:
     assert load({}).ship24_tokens[0].reveal() == "x${HOME}y"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environment", "named"),
     [
         pytest.param({"RECEIVER_SHIP24_TOKEN": GIVEN}, "RECEIVER_SHIP24_TOKENS", id="a letter missing"),
@@ -265,7 +266,7 @@ def test_a_file_that_is_named_must_exist() -> None:
     assert refuse({"RECEIVER_CONFIG": "nowhere.toml"}) == "RECEIVER_CONFIG: there is no file nowhere.toml."
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value"),
     [
         ("RECEIVER_PORT", GIVEN),
@@ -316,8 +317,8 @@ def test_a_wrong_value_names_the_variable_and_is_never_quoted(name: str, value: 
     assert not [part for part in (GIVEN, value, "udcff") if part in said]
 
 
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("policy", ["enforce", "report"])
+@each_row("source", SOURCES)
+@each_row("policy", ["enforce", "report"])
 def test_an_empty_list_of_addresses_is_refused_where_it_counts(source: str, policy: str) -> None:
     prefix = f"RECEIVER_{source.upper()}"
     environment = {f"{prefix}_TOKENS": GIVEN, f"{prefix}_ALLOWED_IPS": "", f"{prefix}_IP_POLICY": policy}
@@ -325,14 +326,14 @@ def test_an_empty_list_of_addresses_is_refused_where_it_counts(source: str, poli
     assert load(environment | {f"{prefix}_IP_POLICY": "off"}).access_policy(source).networks == ()
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@each_row("source", SOURCES)
 def test_a_token_shared_with_ops_is_refused(source: str) -> None:
     said = refuse({f"RECEIVER_{source.upper()}_TOKENS": f"a:{GIVEN}", "RECEIVER_OPS_TOKENS": f"other,b:{GIVEN}"})
     assert said.startswith(f"RECEIVER_OPS_TOKENS: has a token in common with RECEIVER_{source.upper()}_TOKENS")
     assert GIVEN not in said
 
 
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "10.0.0.0/8,::/0", "::ffff:0:0/96"])
+@each_row("network", ["0.0.0.0/0", "10.0.0.0/8,::/0", "::ffff:0:0/96"])
 def test_the_whole_internet_is_not_a_trusted_proxy(network: str) -> None:
     assert refuse({"RECEIVER_TRUSTED_PROXIES": network}).startswith("RECEIVER_TRUSTED_PROXIES: the whole internet")
 
@@ -363,13 +364,13 @@ def test_settings_know_what_must_not_be_written() -> None:
     assert set(load(SECRETIVE).secrets()) == {"hunter2-one", "hunter2-two", "hunter2-three", "hunter2-four", *told}
 
 
-@pytest.mark.parametrize(("written", "meant"), [("p%40ss", "p@ss"), ("p#ss", "p#ss"), ("p/ss?", "p/ss?"), ("p:ss", "p:ss")])
+@each_row(("written", "meant"), [("p%40ss", "p@ss"), ("p#ss", "p#ss"), ("p/ss?", "p/ss?"), ("p:ss", "p:ss")])
 def test_a_password_is_a_secret_however_it_is_written(written: str, meant: str) -> None:
     settings = load({"RECEIVER_DATABASE_URL": f"postgresql://user:{written}@host/name"})
     assert {written, meant} <= set(settings.secrets())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "postgresql://u:hunt%20er2@one:1,two:2/n",
@@ -462,15 +463,13 @@ def test_variables_of_a_service_named_receiver_are_ignored() -> None:
     assert load({"RECEIVER_PORT": "9000"}).port == 9000
 
 
-@pytest.mark.parametrize("name", ["RECEIVER_SERVIC_HOST", "RECEIVER_NAME", "RECEIVER_PORTS", "RECEIVER_PORT_TCP"])
+@each_row("name", ["RECEIVER_SERVIC_HOST", "RECEIVER_NAME", "RECEIVER_PORTS", "RECEIVER_PORT_TCP"])
 def test_a_variable_that_is_only_like_one_of_a_service_is_still_an_error(name: str) -> None:
     assert refuse({name: "x"}).startswith(f"{name} is not a setting. The nearest one is RECEIVER_")
 
 
-@pytest.mark.parametrize("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS"])
-@pytest.mark.parametrize(
-    "token", [f'"{GIVEN}"', f"Bearer {GIVEN}", f"bearer {GIVEN}", f"{GIVEN} x", f"{GIVEN}ä", f"{GIVEN}\x01x"]
-)
+@each_row("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS"])
+@each_row("token", [f'"{GIVEN}"', f"Bearer {GIVEN}", f"bearer {GIVEN}", f"{GIVEN} x", f"{GIVEN}ä", f"{GIVEN}\x01x"])
 def test_a_token_that_no_bearer_header_can_carry_is_refused_and_not_shown(name: str, token: str) -> None:
     for given in (token, f"name:{token}"):
         words = refuse({f"RECEIVER_{name}": given})
@@ -478,7 +477,7 @@ def test_a_token_that_no_bearer_header_can_carry_is_refused_and_not_shown(name: 
         assert GIVEN not in words
 
 
-@pytest.mark.parametrize("name", ["SHIP24_ALLOWED_IPS", "SHIIPP_ALLOWED_IPS", "TRUSTED_PROXIES"])
+@each_row("name", ["SHIP24_ALLOWED_IPS", "SHIIPP_ALLOWED_IPS", "TRUSTED_PROXIES"])
 def test_host_bits_in_a_network_are_refused_with_the_right_network(name: str) -> None:
     for given, right in (("1.2.3.4,10.1.2.3/8", "10.0.0.0/8"), ("::1,fd00::5/8", "fd00::/8")):
         words = refuse({f"RECEIVER_{name}": given})

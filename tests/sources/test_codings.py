@@ -8,6 +8,7 @@ import pytest
 
 from receiver.errors import BodyTooLarge, InvalidJson, ReceiverError, UnsupportedEncoding
 from receiver.sources.codings import inflate, list_codings
+from tests.harness.table import each_row
 
 LIMIT = 1000
 BODY = b'{"trackings": []}'
@@ -19,7 +20,7 @@ def bare(body: bytes) -> bytes:
     return deflater.compress(body) + deflater.flush()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "codings"),
     [
         pytest.param([], (), id="none"),
@@ -35,7 +36,7 @@ def test_codings_are_read_in_the_order_in_which_they_were_applied(lines: list[by
     assert list_codings(lines) == codings
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("coded", "codings"),
     [
         pytest.param(BODY, (), id="none"),
@@ -55,7 +56,7 @@ def test_a_body_is_inflated(coded: bytes, codings: tuple[str, ...]) -> None:
 _LARGE = b"x" * (LIMIT + 1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("coded", "codings"),
     [
         pytest.param(gzip.compress(_LARGE), ("gzip",), id="one byte over the limit"),
@@ -70,7 +71,7 @@ def test_a_body_that_is_too_large_when_inflated_is_refused(coded: bytes, codings
         inflate(coded, codings, LIMIT)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "break_it",
     [
         pytest.param(lambda coded: coded[:-1], id="truncated"),
@@ -82,7 +83,7 @@ def test_a_body_that_is_too_large_when_inflated_is_refused(coded: bytes, codings
         pytest.param(lambda _: BODY, id="not coded at all"),
     ],
 )
-@pytest.mark.parametrize(("name", "code"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@each_row(("name", "code"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_a_body_that_is_not_what_its_coding_says_is_unreadable(
     name: str, code: Callable[[bytes], bytes], break_it: Callable[[bytes], bytes]
 ) -> None:
@@ -95,7 +96,7 @@ def test_the_members_of_a_body_are_bounded_in_number() -> None:
         inflate(gzip.compress(b"") * 1000, ("gzip",), LIMIT)
 
 
-@pytest.mark.parametrize("codings", [("br",), ("gzip", "zstd"), ("compress",), ("gzip",) * 9, ("x" * 5000,)], ids=len)
+@each_row("codings", [("br",), ("gzip", "zstd"), ("compress",), ("gzip",) * 9, ("x" * 5000,)], ids=len)
 def test_another_coding_is_named_with_those_that_are_read(codings: tuple[str, ...]) -> None:
     with pytest.raises(UnsupportedEncoding) as refusal:
         inflate(BODY, codings, LIMIT)

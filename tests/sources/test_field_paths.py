@@ -9,6 +9,7 @@ from receiver.errors import ConfigurationError
 from receiver.settings import load
 from receiver.sources.field_paths import check_place, find_folded, fold, is_missing, look_up, unfold
 from receiver.sources.shiipp import FIELDS, MANIFEST_FIELDS, PACKAGE_FIELDS, map_item
+from tests.harness.table import each_row
 
 BODY: dict[str, Any] = {
     "id": "top",
@@ -21,7 +22,7 @@ BODY: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("place", "value"),
     [
         ("id", "top"),
@@ -44,7 +45,7 @@ def test_a_place_is_a_dotted_path_or_a_json_pointer(place: str, value: object) -
     assert look_up(BODY, place) == value
 
 
-@pytest.mark.parametrize(
+@each_row(
     "place",
     [
         *("nothing", "data.nothing", "id.deeper", "/id/0", "/data/none/deeper", "Data.ID", "a.b", "data.parcels.tn"),
@@ -61,30 +62,30 @@ def test_a_place_where_nothing_stands_gives_nothing(place: str) -> None:
     assert look_up(BODY, place) is None
 
 
-@pytest.mark.parametrize("item", [None, 1, "text", True, []])
+@each_row("item", [None, 1, "text", True, []])
 def test_nothing_stands_in_what_is_neither_object_nor_array(item: object) -> None:
     assert look_up(item, "a.0") is None
 
 
-@pytest.mark.parametrize("place", ["", " ", "/", "a..b", ".a", "a.", "//a", "/a//b", "/a/"])
+@each_row("place", ["", " ", "/", "a..b", ".a", "a.", "//a", "/a//b", "/a/"])
 def test_a_place_with_an_empty_step_is_refused_with_examples(place: str) -> None:
     with pytest.raises(ValueError, match=r"data\.tracking_number"):
         check_place(place)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name", ["TrackingNumber", "tracking_number", "tracking-number", "trackingNumber", "Tracking Number", "TRACKING.NUMBER"]
 )
 def test_all_spellings_of_a_name_fold_to_one(name: str) -> None:
     assert fold(name) == "trackingnumber"
 
 
-@pytest.mark.parametrize("value", [None, "", " ", "\t\n", "{{tracking_number}}", " {{ x }} ", "{{a}}{{b}}", "{{\n}}", "{{}}"])
+@each_row("value", [None, "", " ", "\t\n", "{{tracking_number}}", " {{ x }} ", "{{a}}{{b}}", "{{\n}}", "{{}}"])
 def test_null_blanks_and_literal_variables_are_missing(value: object) -> None:
     assert is_missing(value)
 
 
-@pytest.mark.parametrize("value", [0, False, "0", "{x}", "about {{x}}", "{{x}} lbs", "{{x", [], {}])
+@each_row("value", [0, False, "0", "{x}", "about {{x}}", "{{x}} lbs", "{{x", [], {}])
 def test_anything_else_is_there(value: object) -> None:
     assert not is_missing(value)
 
@@ -149,7 +150,7 @@ SPELLED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "field", "name"), SPELLED)
+@each_row(("kind", "field", "name"), SPELLED)
 def test_every_field_is_found_in_every_spelling_at_the_root_and_deeper(kind: str, field: str, name: str) -> None:
     for item in ({name: "value"}, {"data": {"inner": {name: "value"}}}):
         assert map_item(kind, {}, item).values[field] == "value"
@@ -202,7 +203,7 @@ def test_a_mapping_that_is_wrong_refuses_to_start_and_says_where(tmp_path: Path,
         assert word in refusal.value.message
 
 
-@pytest.mark.parametrize("kind", FIELDS)
+@each_row("kind", FIELDS)
 def test_our_own_names_are_folded_as_keys_are(kind: str) -> None:
     for names in FIELDS[kind].values():
         assert names

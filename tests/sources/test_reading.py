@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from receiver.domain.reading import canonical, digest, identity, integer, label, mapping, read_json, text
 from receiver.errors import InvalidJson
+from tests.harness.table import each_row
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FINITE | st.text()
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "value"),
     [
         pytest.param(b'{"a":1}', {"a": 1}, id="an object"),
@@ -38,7 +39,7 @@ def test_json_is_read_as_senders_produce_it(body: bytes, value: object) -> None:
     assert read_json(body) == value
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         pytest.param(b"", id="nothing"),
@@ -93,7 +94,7 @@ def test_a_digest_is_32_hexadecimal_digits_of_the_content() -> None:
     assert digest(b"a") == digest(b"a") != digest(b"b")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "kept"),
     [
         ("Delivered", "Delivered"),
@@ -112,14 +113,12 @@ def test_a_text_is_what_a_database_can_keep(value: object, kept: str | None) -> 
     assert (text(value), label(value)) == (kept, kept)
 
 
-@pytest.mark.parametrize(
-    ("length", "as_text", "as_label"), [(200, 200, 200), (201, 201, 200), (2000, 2000, 200), (2001, 2000, 200)]
-)
+@each_row(("length", "as_text", "as_label"), [(200, 200, 200), (201, 201, 200), (2000, 2000, 200), (2001, 2000, 200)])
 def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> None:
     assert (text("é" * length), label("é" * length)) == ("é" * as_text, "é" * as_label)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "kept"),
     [
         pytest.param("26148317-7502-d3ac", "26148317-7502-d3ac", id="opaque text"),
@@ -148,7 +147,7 @@ def test_an_identity_that_no_index_takes_is_replaced_by_its_hash() -> None:
     assert identity("x" * 200 + " " * 300) == "x" * 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "kept"),
     [
         (0, 0),
@@ -167,12 +166,12 @@ def test_an_integer_fits_64_bits(value: object, kept: int | None) -> None:
     assert integer(value) == kept
 
 
-@pytest.mark.parametrize(("value", "kept"), [({"a": 1}, {"a": 1}), (None, {}), ([], {}), ("x", {}), (7, {})], ids=repr)
+@each_row(("value", "kept"), [({"a": 1}, {"a": 1}), (None, {}), ([], {}), ("x", {}), (7, {})], ids=repr)
 def test_anything_but_an_object_is_an_empty_one(value: object, kept: dict[str, int]) -> None:
     assert mapping(value) == kept
 
 
-@pytest.mark.parametrize("digits", ["1e999", "-1e999", "9" * 400], ids=["infinite", "minus infinite", "400 digits"])
+@each_row("digits", ["1e999", "-1e999", "9" * 400], ids=["infinite", "minus infinite", "400 digits"])
 def test_a_number_that_no_database_holds_stays_as_it_was_written(digits: str) -> None:
     assert read_json(f"[{digits}]".encode()) == [digits]
 
@@ -182,13 +181,13 @@ def test_where_it_matters_a_long_whole_number_keeps_its_digits() -> None:
     assert read_json(body, exact=True) == {"tracking_number": "9400100000000000000012", "small": 7}
 
 
-@pytest.mark.parametrize("character", ["\n", "\r\n", "\t", "\0", "\x1b", "\x7f"])
+@each_row("character", ["\n", "\r\n", "\t", "\0", "\x1b", "\x7f"])
 def test_control_characters_in_strings_are_read_where_a_template_made_the_body(character: str) -> None:
     body = ('\ufeff{"key": "a' + character + 'b"}\r\n\t ').encode()
     assert read_json(body, exact=True) == {"key": f"a{character}b"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         pytest.param(b'{"a"\x00: 1}', id="outside of strings"),

@@ -12,6 +12,7 @@ from receiver.domain.records import Link, Message
 from receiver.errors import InvalidJson, UnexpectedShape
 from receiver.sources.field_paths import Places
 from receiver.sources.shiipp import PACKAGE_FIELDS, identify, map_item, split
+from tests.harness.table import each_row
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "shiipp"
 PACKAGE, MANIFEST = "new-package", "manifest-status"
@@ -54,7 +55,7 @@ FOUND = {  # tracker id, message id (None: by state), time of the event
 }
 
 
-@pytest.mark.parametrize(("name", "expected"), FOUND.items(), ids=FOUND.keys())
+@each_row(("name", "expected"), FOUND.items(), ids=FOUND.keys())
 def test_who_and_when_is_found_in_every_body(name: str, expected: list[tuple[str, str | None, str | None]]) -> None:
     messages = read(name)
     assert [(m.tracker_id, m.message_id, m.events[0].occurrence) for m in messages] == expected
@@ -63,7 +64,7 @@ def test_who_and_when_is_found_in_every_body(name: str, expected: list[tuple[str
     assert [m.position for m in messages] == list(range(len(expected)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "numbers"),
     [
         ("object_root", ("1Z999AA10123456784", "CUST001", "HAWB-0042")),
@@ -91,7 +92,7 @@ def test_a_package_is_received_and_a_manifest_has_the_status_that_came() -> None
     ]
 
 
-@pytest.mark.parametrize("name", ["tracking_no", "TrackingNumber", "trackingNo", "tracking", "TN", "tracking_id"])
+@each_row("name", ["tracking_no", "TrackingNumber", "trackingNo", "tracking", "TN", "tracking_id"])
 def test_the_usual_names_of_a_tracking_number_are_known(name: str) -> None:
     assert read_one(PACKAGE, {name: "x1"}).tracker_id == "package:X1"
 
@@ -125,7 +126,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "item", "expected"), RULES.values(), ids=RULES.keys())
+@each_row(("kind", "item", "expected"), RULES.values(), ids=RULES.keys())
 def test_what_names_a_message(kind: str, item: dict[str, Any], expected: tuple[str, str | None] | None) -> None:
     found = identify(kind, map_item(kind, {}, item))
     assert (None if found is None else (found.tracker_id, found.message_id)) == expected
@@ -160,7 +161,7 @@ def test_identities_of_any_length_stay_short_enough_for_an_index() -> None:
 # Unmapped
 
 
-@pytest.mark.parametrize("name", ["missing_identity", "empty_strings"])
+@each_row("name", ["missing_identity", "empty_strings"])
 def test_an_unmapped_item_names_keys_and_fields_but_never_values(name: str) -> None:
     (message,) = read(name)
     assert (message.flaw, message.message_id, message.tracker_id) == ("unmapped", None, None)
@@ -180,7 +181,7 @@ def test_an_unmapped_manifest_names_only_what_is_missing_and_the_places_of_the_s
     assert "MAN-1" not in message.detail
 
 
-@pytest.mark.parametrize("value", [True, [], ["x"], 1.5])
+@each_row("value", [True, [], ["x"], 1.5])
 def test_an_identity_of_a_wrong_type_is_named_as_looked_for(value: object) -> None:
     message = read_one(PACKAGE, {"package_id": value})
     assert message.flaw == "unmapped"
@@ -197,7 +198,7 @@ def test_of_many_keys_some_are_named() -> None:
 # Weights and times
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("weight", "pounds"),
     [
         *((3.5, 3.5), (4, 4.0), ("3.5", 3.5), (" 3.5 ", 3.5), ("1,234.5 lbs", 1234.5), ("2 LB", 2.0), ("7pounds", 7.0)),
@@ -213,7 +214,7 @@ TIMES = ("2025-03-01T10:00:00", "2025-03-01T10:00:00+02:00", "2025-03-01T10:00:0
 SEVEN = ("2025-03-01T10:00:00.1234567", "2025-03-01T10:00:00.1234567-05:00", "2025-03-01 10:00:00.1234567Z")
 
 
-@pytest.mark.parametrize("time", [*TIMES, *SEVEN])
+@each_row("time", [*TIMES, *SEVEN])
 def test_a_time_is_kept_as_it_was_written(time: str) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "EntryDateTime": time})
     assert package.events[0].occurrence == details(package)["entry_time"] == time
@@ -221,7 +222,7 @@ def test_a_time_is_kept_as_it_was_written(time: str) -> None:
     assert read_one(MANIFEST, {"manifest_id": "i", "status": "s", "time_stamp": time}).events[0].occurrence == time
 
 
-@pytest.mark.parametrize("time", ["01/03/2025 10:00", "yesterday", 1_740_823_200, "2025-02-30", "2025-03-01T25:00:00"])
+@each_row("time", ["01/03/2025 10:00", "yesterday", 1_740_823_200, "2025-02-30", "2025-03-01T25:00:00"])
 def test_a_time_that_cannot_be_read_gives_way_to_arrival_and_is_kept(time: object) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "entry_time": time})
     assert (package.flaw, package.events[0].occurrence, package.events[0].ordered_by_arrival) == (None, None, True)
@@ -254,13 +255,13 @@ def test_a_package_named_with_its_id_and_its_number_is_linked_by_its_id() -> Non
 # Hostile bodies
 
 
-@pytest.mark.parametrize("body", [b"null", b"1", b'"text"', b"true"])
+@each_row("body", [b"null", b"1", b'"text"', b"true"])
 def test_a_root_that_is_neither_object_nor_array_is_told_what_was_expected(body: bytes) -> None:
     with pytest.raises(UnexpectedShape, match="array of objects"):
         split(PACKAGE, {}, body)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"NaN"])
+@each_row("body", [b"", b"{", b"\xff", b"[" * 100_000, b"NaN"])
 def test_a_body_that_is_not_json_is_said_so(body: bytes) -> None:
     with pytest.raises(InvalidJson):
         split(MANIFEST, {}, body)

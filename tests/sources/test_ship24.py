@@ -15,6 +15,7 @@ from receiver.domain.reading import MAX_ITEMS
 from receiver.domain.records import Message
 from receiver.errors import InvalidJson, UnexpectedShape, Unreadable
 from receiver.sources.ship24 import split
+from tests.harness.table import each_row
 
 PAYLOADS = Path(__file__).parents[1] / "payloads" / "ship24"
 
@@ -29,7 +30,7 @@ def read_item(**fields: Any) -> Message:
     return message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "expected"),
     [
         pytest.param("single", [(None, 1)], id="one item, one event"),
@@ -59,7 +60,7 @@ def test_every_item_and_every_event_is_read(name: str, expected: list[tuple[str 
     assert [orjson.loads(message.raw) for message in messages] == items
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in PAYLOADS.glob("*.json") if path.stem != "polled"))
+@each_row("name", sorted(path.stem for path in PAYLOADS.glob("*.json") if path.stem != "polled"))
 def test_an_item_whose_events_are_read_has_no_flaw_and_an_event_one_only_for_its_time(name: str) -> None:
     for message in read(name):
         assert (message.detail is None) == (message.flaw is None)
@@ -132,7 +133,7 @@ def test_a_polled_body_is_told_what_it_is() -> None:
     assert refusal.value.status == 422
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"{}",
@@ -152,9 +153,7 @@ def test_another_root_is_told_what_is_expected(body: bytes) -> None:
         split(body)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b" ", b"trackings", b"{", b"\xff\xfe{}", b'{"trackings":[NaN]}', b"<xml/>", b"\0"], ids=repr
-)
+@each_row("body", [b"", b" ", b"trackings", b"{", b"\xff\xfe{}", b'{"trackings":[NaN]}', b"<xml/>", b"\0"], ids=repr)
 def test_what_is_not_json_is_told_so(body: bytes) -> None:
     with pytest.raises(InvalidJson) as refusal:
         split(body)
@@ -165,7 +164,7 @@ def test_no_items_are_no_messages() -> None:
     assert split(b'{"trackings":[]}') == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "flaw"),
     [
         pytest.param({"metadata": None}, "missing_message_id", id="null metadata"),
@@ -189,7 +188,7 @@ def test_a_flaw_is_named_and_the_item_kept(fields: dict[str, Any], flaw: str | N
     assert fields.items() <= orjson.loads(message.raw).items()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event", "flaw"),
     [
         pytest.param({"eventId": "e"}, "missing_occurrence", id="no time"),
@@ -214,7 +213,7 @@ def test_a_missing_event_id_is_derived_from_the_content_whatever_the_order_of_ke
     assert first.startswith("blake2b:")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("order", "kept"),
     [(0, 0), (-1, -1), (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**63, None), (1.5, None), ("3", None), (True, None)],
 )
@@ -223,7 +222,7 @@ def test_an_order_is_a_whole_number_that_a_database_can_keep(order: object, kept
     assert event.order == kept
 
 
-@pytest.mark.parametrize("digits", ["9" * 19, "9" * 20, "-" + "9" * 30, "1e300"])
+@each_row("digits", ["9" * 19, "9" * 20, "-" + "9" * 30, "1e300"])
 def test_a_number_beyond_64_bits_harms_nobody(digits: str) -> None:
     event = f'{{"occurrenceDatetime":"2024-05-16","order":{digits}}}'
     item = f'{{"metadata":{{"messageId":"m"}},"tracker":{{"trackerId":"t"}},"events":[{event}]}}'
@@ -253,9 +252,7 @@ def test_white_space_around_a_build_time_is_no_part_of_it() -> None:
     assert padded == plain != 0
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", "soon", 7, "2024-02-30T00:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
-)
+@each_row("value", [None, "", "soon", 7, "2024-02-30T00:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
 def test_any_build_time_gives_a_moment_that_a_database_can_keep(value: object) -> None:
     generated_at = read_item(metadata={"messageId": "m", "generatedAt": value}, shipment={}).generated_at
     assert generated_at is not None
@@ -269,7 +266,7 @@ def test_equal_items_have_equal_digests_whatever_the_order_of_keys() -> None:
     assert read_item(events=[], extra=2).digest != one.digest
 
 
-@pytest.mark.parametrize("events", [0, 4], ids=["items alone", "items with events"])
+@each_row("events", [0, 4], ids=["items alone", "items with events"])
 def test_items_and_events_of_one_body_are_bounded(events: int) -> None:
     def make(count: int) -> bytes:
         return orjson.dumps({"trackings": [{"events": [{}] * events}] * count})

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.storage.arrays import write_array
+from tests.harness.table import each_row
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 ODD = [
@@ -46,7 +47,7 @@ def test_texts_arrive_as_they_are(server: Any, values: tuple[str | None, ...]) -
     assert read_back(server, values, "text") == list(values)
 
 
-@pytest.mark.parametrize("value", ODD, ids=ascii)
+@each_row("value", ODD, ids=ascii)
 def test_an_odd_text_arrives_as_it_is(server: Any, value: str) -> None:
     assert read_back(server, (value, None, value + value), "text") == [value, None, value + value]
 

@@ -30,6 +30,7 @@ from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.store import NOW, delivery, opened
+from tests.harness.table import each_row
 
 _START = to_micros(NOW)
 _ERRORS: dict[str, ReceiverError] = {
@@ -238,7 +239,7 @@ def test_any_text_can_be_asked_for(archive: Archive, text: str) -> None:
 _BAD_KEYS: list[tuple[Any, ...]] = [(1,), ("\0",), (2**63, "a", "b", "c"), (-1, "a", "b", "c"), ("a", 1.5, None), ()]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "é", "=", "bnVsbA", "\ud800", *(write_cursor(*key) for key in _BAD_KEYS)])
+@each_row("cursor", ["", "x", "é", "=", "bnVsbA", "\ud800", *(write_cursor(*key) for key in _BAD_KEYS)])
 def test_a_cursor_that_is_none_of_ours_is_refused(archive: Archive, cursor: str) -> None:
     base = archive.database
     asks: list[Callable[[], object]] = [

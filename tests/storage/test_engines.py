@@ -7,13 +7,14 @@ import pytest
 from receiver.errors import ConfigurationError
 from receiver.storage.database import Database
 from receiver.storage.engines import connection_arguments, read_url
+from tests.harness.table import each_row
 
 
 def arguments(url: str) -> dict[str, Any]:
     return connection_arguments(read_url(url), "receiver test")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "host", "port"),
     [
         ("postgresql://u:p@one:1,two:2/n", "one,two", "1,2"),
@@ -52,7 +53,7 @@ def test_what_the_url_says_goes_before() -> None:
     assert [made[name] for name in names] == ["any", "9", "mine", "7"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "postgresql://u:hunter2@one/n?nonsense=1",
@@ -66,7 +67,7 @@ def test_options_that_mean_nothing_are_refused_without_a_word_of_them(url: str) 
     assert "hunter2" not in refused.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     ["postgresql://u:hunter2@one:1,two:2/n", "postgresql://u@one/n?password=hunter2", "postgresql://one/n?sslpassword=hunter2"],
 )

@@ -32,6 +32,7 @@ from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port
 from tests.harness.service import Service, read_rows, run_command, serving, wait_until
 from tests.harness.storage import change, make_tables
+from tests.harness.table import each_row
 
 NOW = 1_790_000_000_000_000
 DAY = 24 * HOUR
@@ -65,7 +66,7 @@ def test_a_target_that_only_receivers_know_is_found() -> None:
     }
 
 
-@pytest.mark.parametrize("role", [RELAY, RECEIVER])
+@each_row("role", [RELAY, RECEIVER])
 def test_a_target_that_a_receiver_does_not_know_is_found(role: str) -> None:
     (finding,) = mismatches(process(RECEIVER, "mail"), process(role, "mail", "shop", name="b")).values()
     assert finding.startswith(f"the {role} at host-b (process 7) knows shop and the receiver at host-a (process 7) does not")
@@ -80,7 +81,7 @@ def test_where_no_relay_or_no_receiver_runs_there_is_nothing_to_compare() -> Non
     assert mismatches(process(RECEIVER, "shop")) == mismatches(process(RELAY, "shop")) == {}
 
 
-@pytest.mark.parametrize("young", [0, 1])
+@each_row("young", [0, 1])
 def test_processes_that_have_just_started_are_not_judged_unless_the_mismatch_is_known(young: int) -> None:
     rows = [process(RECEIVER, "shop"), process(RELAY, "mail", name="b")]
     rows[young] = rows[young]._replace(started_at=NOW - MINUTE)

@@ -46,6 +46,7 @@ from tests.harness import ship24
 from tests.harness.service import DEADLINE_SECONDS, read_rows, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes
+from tests.harness.table import each_row
 
 THEN = to_micros(NOW)
 LATER = THEN + 1_000_000
@@ -132,7 +133,7 @@ def test_the_days_are_told_in_words() -> None:
     assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, refused calls for ever, dead changes 20 days"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("units", "seconds", "expected"),
     [
         pytest.param(100, TARGET_SECONDS, 100, id="as long as it should: stays"),

@@ -25,6 +25,7 @@ from tests.harness import ship24
 from tests.harness.service import read_rows, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
+from tests.harness.table import each_row
 
 AWKWARD = {
     "a NUL": "before\0after",
@@ -243,15 +244,13 @@ def test_a_reader_cannot_write(store: Store) -> None:
     assert read_rows(store.database.url.render_as_string(), "SELECT 1 FROM setup_windows") == []
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "nonsense", "sqlite:///file::memory:?uri=true"]
-)
+@each_row("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "nonsense", "sqlite:///file::memory:?uri=true"])
 def test_a_database_that_keeps_nothing_or_is_unknown_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="RECEIVER_DATABASE_URL"):
         Database(url)
 
 
-@pytest.mark.parametrize("url", ["postgres://u@h/n", "postgresql://u@h/n", "postgresql+psycopg://u@h/n"])
+@each_row("url", ["postgres://u@h/n", "postgresql://u@h/n", "postgresql+psycopg://u@h/n"])
 def test_every_spelling_of_postgresql_means_the_same_driver(url: str) -> None:
     assert Database(url).url.drivername == "postgresql+psycopg"
 

@@ -31,6 +31,7 @@ from tests.harness.postgresql import Cluster
 from tests.harness.service import Service, read_rows, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes, submission
+from tests.harness.table import each_row
 
 SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
 OPS = "the-ops-token-of-these-tests"
@@ -57,7 +58,7 @@ def test_of_all_states_of_postgresql_only_three_classes_are_content() -> None:
     assert {state: find_fault(wrapped(errors.lookup(state)("something"))) for state in STATES} == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "fault"),
     [
         ("SQLITE_CONSTRAINT_TRIGGER", Fault.CONTENT),
@@ -72,7 +73,7 @@ def test_of_the_results_of_sqlite_those_about_a_value_are_content(name: str, fau
     assert (find_fault(sqlite_error(name)), find_fault(wrapped(sqlite_error(name)))) == (fault, fault)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "fault"),
     [
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), Fault.CONTENT),

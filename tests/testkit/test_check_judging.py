@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any, get_args
 
-import pytest
-
 from receiver.access.bearer import Secret
 from receiver.sources.ship24 import split
 from receiver.testkit.check import judging
@@ -22,6 +20,7 @@ from receiver.testkit.http import HttpReply, NoReply, Reply
 from tests.harness import endpoint
 from tests.harness.endpoint import Wire, answering, say
 from tests.harness.service import DEADLINE_SECONDS
+from tests.harness.table import each_row
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARCELS = Parcels("0a1b2c3d", NOW)
@@ -40,7 +39,7 @@ def reply(status: int, body: object = None, *headers: tuple[str, str], **fields:
 OK = reply(200, {"ok": True})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("judge", "answers", "expected"),
     [
         (judging.taken, [OK, reply(204)], Judgement("good", "200, 204")),
@@ -115,7 +114,7 @@ def test_text_from_outside_is_written_out_and_cut() -> None:
     assert judging.describe(reply(200, b"\x1b[31m\xff\xe2\x80\xae" + b"a" * 500)) == rf"200 \x1b[31m\xff\u202e{'a' * 50}…"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "shown", "other", "service"),
     [
         ("http://here/webhooks/ship24", "http://here/webhooks/ship24", "/webhooks/ship24/", "http://here"),
@@ -245,7 +244,7 @@ APPLIED, OLDER = ("applied", None, "x"), ("stale", "older", "x")
 WHOLE = [("applied", None, status) for status, _ in reversed(JOURNEY)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "answer", "fault"),
     [
         ("older after newer: the tracker", tracker(PARCELS.local(2), APPLIED, OLDER), None),
@@ -329,7 +328,7 @@ def test_a_connection_that_is_closed_without_a_word_is_noticed() -> None:
     assert [each.verdict for each in overall] == ["pass"] * 3
 
 
-@pytest.mark.parametrize(
+@each_row(
     "told",
     [
         "Bearer the-right-token",
@@ -337,13 +336,13 @@ def test_a_connection_that_is_closed_without_a_word_is_noticed() -> None:
         "dGhlLXJpZ2h0LXRva2Vu",
     ],
 )
-@pytest.mark.parametrize("place", ["body", "header"])
+@each_row("place", ["body", "header"])
 def test_a_token_that_is_repeated_in_any_form_is_noticed_and_never_shown(told: str, place: str) -> None:
     answer = say(500, body=told.encode()) if place == "body" else say(302, f"Location: /{told}")
     assert_repeated(answer, told.removeprefix("Bearer "), TOKEN)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "told",
     [
         r"\"nötig\"/a<b&c",

@@ -26,6 +26,7 @@ from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, d
 from tests.harness.fake_receivers import FakeReceiver, Forgetful, LastArrival, Locked, Repetitive, TextOrder, faltering
 from tests.harness.ports import free_port
 from tests.harness.service import SHIP24, TOKEN, Service, run_command
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 SHIIPP = "the-shiipp-token-of-these-tests"
@@ -130,7 +131,7 @@ def test_a_receiver_that_knows_the_rules_is_found_good() -> None:
     assert report.is_good
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fake", "found"),
     [(Forgetful(), "lost"), (Repetitive(), "doubled"), (LastArrival(), "wrong"), (TextOrder(), "wrong"), (Locked(), "wrong")],
 )
@@ -141,7 +142,7 @@ def test_a_receiver_that_does_one_thing_wrong_is_found_out(fake: FakeReceiver, f
     assert found in {example["what"] for example in report.examples}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         say(200, body=b"fine"),
@@ -161,7 +162,7 @@ def test_of_a_receiver_without_verdicts_nothing_is_claimed(answer: Answer) -> No
     assert report.is_good
 
 
-@pytest.mark.parametrize("status", ["false", '"False"'])
+@each_row("status", ["false", '"False"'])
 def test_success_false_is_a_failure(status: str) -> None:
     with answering(say(200, body=b'{"success": %s}' % status.encode())) as endpoint:
         report = simulate(endpoint.url, shape=TrafficShape(calls=3, rate=100), steps=(0.0,))
@@ -171,8 +172,8 @@ def test_success_false_is_a_failure(status: str) -> None:
     assert report.calls["attempts"] == 2 * report.calls["made"], "where nothing is taken, nothing is sent again"
 
 
-@pytest.mark.parametrize("takes", [False, True], ids=["not taken", "taken"])
-@pytest.mark.parametrize("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
+@each_row("takes", [False, True], ids=["not taken", "taken"])
+@each_row("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
 def test_a_call_that_failed_is_made_again_whether_it_was_taken_or_not(failure: Answer, takes: bool) -> None:
     fake = FakeReceiver()
     with answering(choose=faltering(fake, failure, takes=takes)) as endpoint:
@@ -193,7 +194,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
     assert counts(report) == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "slow",
     [HANG, drip(b"HTTP/1.1 200 OK\r\nX: "), drip(b"HTTP/1.1 200 OK\r\n\r\n{")],
     ids=["nothing", "a head without end", "a body without end"],
@@ -278,7 +279,7 @@ def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, mon
         assert counts(simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))) == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
+@each_row(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
 def test_who_is_not_let_in_does_not_try_thousands_of_times(status: int, why: str) -> None:
     with answering(choose=lambda call: say(status if call.body else 200)) as endpoint:
         with pytest.raises(NotLetIn, match=rf"{status} .*{why}"):
@@ -291,9 +292,7 @@ def test_where_nobody_is_nothing_is_tried_again() -> None:
         simulate(f"http://127.0.0.1:{free_port()}{SHIP24}")
 
 
-@pytest.mark.parametrize(
-    "answer", [say(401), say(200, body=b"[]"), say(200, body=b"<html>"), CLOSE], ids=["401", "a list", "a page", "nothing"]
-)
+@each_row("answer", [say(401), say(200, body=b"[]"), say(200, body=b"<html>"), CLOSE], ids=["401", "a list", "a page", "nothing"])
 def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -> None:
     fake = FakeReceiver()
     with answering(choose=lambda call: answer if "/ops/" in call.path else fake.choose(call)) as endpoint:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from receiver.testkit.http import HttpReply, NoReply, Reply
 from receiver.testkit.simulate.answers import Reading, read_answer
 from receiver.testkit.simulate.ledger import Attempt, AttemptLog
@@ -11,6 +9,7 @@ from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import ExpectedState, Phase, PlannedDelivery, TrafficShape
 from receiver.testkit.simulate.report import quantiles
 from receiver.testkit.simulate.truth import find_difference
+from tests.harness.table import each_row
 
 PLAN = make_plan("ship24", 1, "00c0ffee", TrafficShape(calls=30, group=1, duplicates=0, reorder=0))
 FIRST = PLAN.traffic[0].messages[0]
@@ -35,7 +34,7 @@ def judge(*told: tuple[Phase, str | None]) -> tuple[str | None, str | None]:
     return found.lost.get(FIRST), found.doubled.get(FIRST)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "told",
     [
         [("traffic", "applied"), ("resend", "duplicate")],
@@ -49,7 +48,7 @@ def test_a_message_that_was_taken_once_is_neither_lost_nor_doubled(told: list[tu
     assert judge(*told) == (None, None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("told", "why"),
     [
         ([("traffic", None), ("resend", "applied")], "never accepted"),
@@ -69,7 +68,7 @@ def test_a_message_that_was_taken_twice_is_doubled() -> None:
     assert judge(("traffic", "applied"), ("traffic", "stale"), ("resend", "duplicate")) == (None, "taken 2 times")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "taken", "verdicts"),
     [
         (b'{"messages": [{"message_id": "a", "outcome": "stale"}]}', True, ("stale",)),
@@ -87,9 +86,7 @@ def test_an_answer_is_read_as_senders_do(body: bytes, taken: bool, verdicts: tup
     assert read_answer(HttpReply(200, body=body), ["a"]) == Reading(taken, verdicts)
 
 
-@pytest.mark.parametrize(
-    "reply", [*(HttpReply(status, body=b"{}") for status in (100, 199, 300, 301, 400, 500)), NoReply("closed", 0.1)]
-)
+@each_row("reply", [*(HttpReply(status, body=b"{}") for status in (100, 199, 300, 301, 400, 500)), NoReply("closed", 0.1)])
 def test_only_2xx_is_a_success(reply: Reply) -> None:
     assert not read_answer(reply, ["a"]).taken
 
@@ -103,7 +100,7 @@ def test_a_tracker_that_moved_back_after_a_revision_differs_in_nothing() -> None
     assert find_difference(TRUTH, {"tracker": STATE | {"moves": 3}, "events": [*EVENTS, superseded]}) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("state", "events", "words"),
     [
         ({"status": "Lost"}, EVENTS, "status is 'Lost'"),

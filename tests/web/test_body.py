@@ -8,6 +8,7 @@ import pytest
 
 from receiver.errors import BodyIncomplete, BodyTooLarge, Busy
 from receiver.web.body import BodyReader, MemoryBudget
+from tests.harness.table import each_row
 
 LIMIT, ROOM = 10, 25
 DISCONNECT = {"type": "http.disconnect"}
@@ -47,7 +48,7 @@ def has_room(memory: MemoryBudget, size: int = ROOM) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("pieces", "declared"),
     [
         pytest.param([b"0123456789"], b"10", id="as large as may be"),
@@ -69,7 +70,7 @@ def test_a_body_within_the_limit_is_read_whole_and_stays_reserved(pieces: list[b
     assert has_room(memory)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "declared",
     [b"11", b"99999999999999999999", b"9" * 5000, b"-1", b"+5", b"5.0", b"0x5", b"1e1", b"", b" 5", b"5, 5", b"\xd9\xa5"],
     ids=lambda declared: repr(declared)[:20],
@@ -83,7 +84,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_anything_is_read(decla
     assert has_room(memory)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("pieces", "asked"),
     [
         pytest.param([b"0123456789x", b"y"], 1, id="the first piece is too large"),
@@ -91,7 +92,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_anything_is_read(decla
         pytest.param([b"0"] * 20, 11, id="byte by byte"),
     ],
 )
-@pytest.mark.parametrize("declared", [None, b"5"], ids=["chunked", "declared smaller"])
+@each_row("declared", [None, b"5"], ids=["chunked", "declared smaller"])
 def test_a_counted_size_over_the_limit_is_refused_and_no_more_is_read(
     pieces: list[bytes], asked: int, declared: bytes | None
 ) -> None:
@@ -104,7 +105,7 @@ def test_a_counted_size_over_the_limit_is_refused_and_no_more_is_read(
     assert has_room(memory)
 
 
-@pytest.mark.parametrize("pieces", [[], [b""], [b"abc"], [b"abc", b"def"]], ids=len)
+@each_row("pieces", [[], [b""], [b"abc"], [b"abc", b"def"]], ids=len)
 def test_a_connection_that_ends_early_gives_its_memory_back(pieces: list[bytes]) -> None:
     reader, memory = make_reader()
     with pytest.raises(BodyIncomplete):
@@ -112,9 +113,7 @@ def test_a_connection_that_ends_early_gives_its_memory_back(pieces: list[bytes])
     assert has_room(memory)
 
 
-@pytest.mark.parametrize(
-    "pieces", [[b"012345"], [b"0123", b"45"], [b"01234", b"5"]], ids=["at once", "in the middle", "at the end"]
-)
+@each_row("pieces", [[b"012345"], [b"0123", b"45"], [b"01234", b"5"]], ids=["at once", "in the middle", "at the end"])
 def test_a_body_without_room_is_told_to_come_again_and_holds_nothing(pieces: Iterable[bytes]) -> None:
     reader, memory = make_reader(room=5)
     with pytest.raises(Busy):

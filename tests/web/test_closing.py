@@ -11,6 +11,7 @@ import pytest
 from receiver.web.closing import MAX_BYTES, MAX_SECONDS, LingeringTransport
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Service, serving
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 _LARGE = 6 * 2**20  # more than the buffers of both sides
@@ -56,7 +57,7 @@ _REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("sent", "status"), _REFUSED.values(), ids=_REFUSED.keys())
+@each_row(("sent", "status"), _REFUSED.values(), ids=_REFUSED.keys())
 def test_who_writes_everything_before_reading_sees_the_answer(running: Service, sent: bytes, status: int) -> None:
     found, answer = write_all_then_read(running, sent)
     assert found == status

@@ -14,6 +14,7 @@ from tests.harness import ship24
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import read_all
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, environment, run_command, serving, wait_until
+from tests.harness.table import each_row
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
 POSTED = {SHIP24: b'{"trackings":[]}', PACKAGE: b"[]", MANIFEST: b"[]"}
@@ -47,8 +48,8 @@ def tracker(running: Service, source: str, tracker_id: str) -> Any:
 AHEAD = ["2062-11-26T10:00:00", "2062-11-26", "2062-11-26 10:00", "9999-12-31T23:59:59-14:00", "2062-11-26T10:00:00Z\n"]
 
 
-@pytest.mark.parametrize("ahead", AHEAD)
-@pytest.mark.parametrize("path", [PACKAGE, MANIFEST])
+@each_row("ahead", AHEAD)
+@each_row("path", [PACKAGE, MANIFEST])
 def test_details_that_came_with_a_clock_far_ahead_never_show(running: Service, path: str, ahead: str) -> None:
     name = f"{path[-8:]} {ahead.strip()}"
     key, field = ("package_id", "entry_date_time") if path == PACKAGE else ("manifest_id", "status_date_time")
@@ -64,8 +65,8 @@ def test_details_that_came_with_a_clock_far_ahead_never_show(running: Service, p
         assert shown["latest_occurrence"] == right[field]
 
 
-@pytest.mark.parametrize("ahead", ["2062-11-20T05:00:00Z", "2062-11-20T05:00:00", "9999-12-31T23:59:59-12:00"])
-@pytest.mark.parametrize("ahead_first", [True, False])
+@each_row("ahead", ["2062-11-20T05:00:00Z", "2062-11-20T05:00:00", "9999-12-31T23:59:59-12:00"])
+@each_row("ahead_first", [True, False])
 def test_a_message_built_far_ahead_hides_no_later_details(running: Service, ahead: str, ahead_first: bool) -> None:
     name = f"built {ahead} {ahead_first}"
     views = {ahead: "exception", "2025-11-20T06:00:00Z": "delivered"}
@@ -88,8 +89,8 @@ SCANNED: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("around", AROUND, ids=ascii)
-@pytest.mark.parametrize("case", SCANNED)
+@each_row("around", AROUND, ids=ascii)
+@each_row("case", SCANNED)
 def test_what_was_scanned_with_white_space_around_is_what_was_typed(running: Service, case: str, around: str) -> None:
     path, fields = SCANNED[case]
     typed = {name: value.replace("%s", str(AROUND.index(around))) for name, value in fields.items()}
@@ -100,9 +101,9 @@ def test_what_was_scanned_with_white_space_around_is_what_was_typed(running: Ser
 # JSON that templates write
 
 
-@pytest.mark.parametrize("put", ["\n", "\r\n", "\t", "\x00", "\x1f"], ids=ascii)
-@pytest.mark.parametrize("form", [b"%s", b"[%s]", b"\xef\xbb\xbf%s\r\n"])
-@pytest.mark.parametrize("path", [PACKAGE, MANIFEST])
+@each_row("put", ["\n", "\r\n", "\t", "\x00", "\x1f"], ids=ascii)
+@each_row("form", [b"%s", b"[%s]", b"\xef\xbb\xbf%s\r\n"])
+@each_row("path", [PACKAGE, MANIFEST])
 def test_control_characters_that_a_template_put_into_a_text_are_read(running: Service, path: str, form: bytes, put: str) -> None:
     number = [form.hex(), put.encode().hex(), path[-3:]]
     item = f'{{"package_id":"t-{number}","manifest_id":"t-{number}","status":"ready","notes":"a{put}b","description":"a{put}b"}}'

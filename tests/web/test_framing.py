@@ -22,6 +22,7 @@ from receiver.web.responses import send_answer
 from tests.harness import ship24
 from tests.harness.raw_http import head_of, read_all, read_until, request
 from tests.harness.service import SHIP24, TOKEN, Service, serving, wait_until
+from tests.harness.table import each_row
 
 _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 _CLOSING_HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
@@ -100,13 +101,13 @@ _TOO_LARGE = {
 }
 
 
-@pytest.mark.parametrize("pieces", _TOO_LARGE.values(), ids=_TOO_LARGE.keys())
+@each_row("pieces", _TOO_LARGE.values(), ids=_TOO_LARGE.keys())
 def test_a_head_over_the_limit_is_431_and_the_connection_is_closed(framed: Service, pieces: list[bytes]) -> None:
     *before, last = codes(exchange(framed, *pieces))
     assert (before, last) == ([(200, None)] * (b"".join(pieces).count(_HEALTH)), (431, "headers_too_large"))
 
 
-@pytest.mark.parametrize("end", [b"0\r\n" + b"X: y\r\n" * 10_000, b"0\r\nX: " + b"y" * 50_000, b"1;" + b"x" * 50_000])
+@each_row("end", [b"0\r\n" + b"X: y\r\n" * 10_000, b"0\r\nX: " + b"y" * 50_000, b"1;" + b"x" * 50_000])
 def test_trailers_and_extensions_of_chunks_are_bounded_too(framed: Service, end: bytes) -> None:
     body = b"2\r\n{}\r\n" + end
     assert codes(exchange(framed, head_of("POST", "Transfer-Encoding: chunked") + body)) == [(431, "headers_too_large")]
@@ -189,8 +190,8 @@ def framings(body: bytes, *lines: str) -> dict[str, list[bytes]]:
     }
 
 
-@pytest.mark.parametrize("framing", framings(b"0123456789").keys())
-@pytest.mark.parametrize("offer", _OFFERS)
+@each_row("framing", framings(b"0123456789").keys())
+@each_row("offer", _OFFERS)
 def test_an_offer_to_upgrade_is_ignored_and_what_follows_is_answered(framed: Service, offer: str, framing: str) -> None:
     ids = [f"{offer}-{framing}-{number}" for number in range(3)]
     first, second, third = (framings(ship24.single(id_), *_OFFERS[offer])[framing] for id_ in ids)
@@ -200,7 +201,7 @@ def test_an_offer_to_upgrade_is_ignored_and_what_follows_is_answered(framed: Ser
     assert [body["messages"][0] for _, body in answers[:3]] == [{"message_id": id_, "outcome": "applied"} for id_ in ids]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@each_row("method", ["GET", "POST"])
 def test_an_offer_with_a_request_without_a_body_is_ignored_too(framed: Service, method: str) -> None:
     lines = "".join(f"{line}\r\n" for line in _OFFERS["h2c"])
     ask = f"{method} /healthz HTTP/1.1\r\n{lines}\r\n".encode()
@@ -250,14 +251,14 @@ _WRONG = {
 }
 
 
-@pytest.mark.parametrize("sent", _WRONG.values(), ids=_WRONG.keys())
+@each_row("sent", _WRONG.values(), ids=_WRONG.keys())
 def test_what_is_framed_wrongly_is_400_in_json_and_the_connection_is_closed(framed: Service, sent: bytes) -> None:
     assert codes(exchange(framed, sent)) == [(400, "bad_request")]
     assert codes(exchange(framed, _HEALTH + sent)) == [(200, None), (400, "bad_request")]
     assert "Traceback" not in framed.logs()
 
 
-@pytest.mark.parametrize("rest", [b"zz\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n", b"-1\r\n", b"fffffffffffffffff\r\n"])
+@each_row("rest", [b"zz\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n", b"-1\r\n", b"fffffffffffffffff\r\n"])
 def test_a_bad_chunk_is_400_and_on_record(framed: Service, rest: bytes) -> None:
     query = "SELECT count(*) FROM deliveries WHERE code = 'body_incomplete'"
     before = framed.scalar(query)
@@ -292,7 +293,7 @@ def test_who_waits_for_100_continue_gets_it_when_the_body_is_wanted(framed: Serv
         assert codes(parse(read_all(connection))) == [(200, None)]
 
 
-@pytest.mark.parametrize("rest", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{"])
+@each_row("rest", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{"])
 def test_who_sends_no_more_gets_the_answers_to_what_was_sent(framed: Service, rest: bytes) -> None:
     """It has closed its side of the connection only (RFC 9293, 3.6)."""
     first, second = request(ship24.single()), request(ship24.single())
@@ -313,7 +314,7 @@ def _is_half_closed(service: Service, connection: socket.socket) -> bool:
     return states == [psutil.CONN_CLOSE_WAIT]
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{", _HEALTH])
+@each_row("sent", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{", _HEALTH])
 def test_a_connection_on_which_nothing_more_comes_is_closed(framed: Service, sent: bytes) -> None:
     assert codes(exchange(framed, sent, shut=True)) == ([(200, None)] if sent == _HEALTH else [])
 

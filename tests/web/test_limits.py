@@ -7,6 +7,7 @@ import pytest
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import TOKEN, Service, bearer, serving
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 _ORDERS = ["setup-windows", "targets/resume", "targets/retry", "prune", "forget", "deliveries/x/replay"]
@@ -19,7 +20,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("path", [*(f"/ops/api/{order}" for order in _ORDERS), "/ops/sign-in"])
+@each_row("path", [*(f"/ops/api/{order}" for order in _ORDERS), "/ops/sign-in"])
 def test_a_body_over_the_limit_of_a_path_is_413_in_json(running: Service, path: str) -> None:
     answer = running.call("POST", path, b"x" * (MAX_BODY_BYTES + 1), bearer(OPS))
     assert (answer.status, answer.headers["content-type"]) == (413, "application/json")

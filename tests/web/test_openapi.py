@@ -24,6 +24,7 @@ from receiver.web.api.questions import ReadEndpoints
 from receiver.web.customers import CUSTOMERS_PATH
 from tests.harness import ship24
 from tests.harness.service import TOKEN, Service, bearer, serving
+from tests.harness.table import each_row
 
 
 def without_security(document: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def test_the_document_is_served_as_it_is_made(running: Service) -> None:
     assert running.get("/ops/api/openapi.json", token=OPS).json() == json.loads(json.dumps(DOCUMENT))
 
 
-@pytest.mark.parametrize(("path", "method"), PLACES)
+@each_row(("path", "method"), PLACES)
 def test_nothing_is_answered_without_an_ops_token(running: Service, path: str, method: str) -> None:
     """A sender's token is none. The limit of wrong ones is that of an address."""
     client = ("X-Forwarded-For", f"192.0.2.{PLACES.index((path, method)) + 1}")

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
-import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -15,6 +14,7 @@ from receiver.domain.records import Answer
 from receiver.web.parsing import ParsingQueue
 from receiver.web.protocol import BoundedProtocol
 from receiver.web.responses import send_answer
+from tests.harness.table import each_row
 
 _SLICES = 10
 
@@ -143,7 +143,7 @@ _LARGE = {
 }
 
 
-@pytest.mark.parametrize("sent", _LARGE.values(), ids=_LARGE.keys())
+@each_row("sent", _LARGE.values(), ids=_LARGE.keys())
 def test_of_large_requests_little_is_parsed_in_one_turn_of_the_loop(sent: bytes) -> None:
     parsed, answered = asyncio.run(_send(sent, connections=4))
     assert answered == 4

@@ -23,6 +23,7 @@ from receiver.web.safety import SafeAnswers
 from tests.harness.console_client import ConsoleClient
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import SHIP24, TOKEN, Service, serving
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 _SETTINGS = {"ship24_tokens": TOKEN, "shiipp_tokens": TOKEN, "ops_tokens": OPS, "ship24_ip_policy": "off"}
@@ -113,7 +114,7 @@ _FAULTS = {
 }
 
 
-@pytest.mark.parametrize("make", _FAULTS.values(), ids=_FAULTS.keys())
+@each_row("make", _FAULTS.values(), ids=_FAULTS.keys())
 def test_an_error_is_json_with_the_headers_of_its_area_or_a_page(running: Service, make: Any) -> None:
     wrong = {}
     for path in {*paths_of("GET"), *paths_of("POST"), "/", "/no/such"}:
@@ -160,8 +161,8 @@ def failing(fault: BaseException | None) -> Any:
     return SafeAnswers(app)
 
 
-@pytest.mark.parametrize("path", ["/webhooks/ship24", "/ops/api/forget"])
-@pytest.mark.parametrize(
+@each_row("path", ["/webhooks/ship24", "/ops/api/forget"])
+@each_row(
     ("fault", "status", "code"),
     [(ValueError("secret"), 500, "internal"), (None, 500, "internal"), (asyncio.CancelledError(), 503, "busy")],
 )
@@ -174,7 +175,7 @@ def test_a_fault_outside_the_framework_is_json_too(path: str, fault: BaseExcepti
     assert (sent[-1]["type"] == "raised") is (fault is not None)  # the server logs it
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "code"),
     [
         *((400, "bad_request"), (401, "unauthorized"), (403, "forbidden"), (404, "not_found"), (405, "method_not_allowed")),

@@ -8,6 +8,7 @@ from receiver.web.unknown import find_nearest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+from tests.harness.table import each_row
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
 CUSTOMERS = "/shiipp/customers"
@@ -55,7 +56,7 @@ _NEAR = {
 }
 
 
-@pytest.mark.parametrize(("path", "meant"), _NEAR.items(), ids=_NEAR.keys())
+@each_row(("path", "meant"), _NEAR.items(), ids=_NEAR.keys())
 def test_a_right_token_at_a_path_that_is_nearly_ours_is_on_record_with_a_hint(
     running: Service, path: str, meant: list[str]
 ) -> None:
@@ -75,8 +76,8 @@ def answer_source(meant: list[str]) -> str:
     return "ship24" if meant == [SHIP24] else "shiipp"
 
 
-@pytest.mark.parametrize("token", [None, "wrong"])
-@pytest.mark.parametrize("path", ["//webhooks/ship24", "/webhook/ship24", "/", "/wp-login.php"])
+@each_row("token", [None, "wrong"])
+@each_row("path", ["//webhooks/ship24", "/webhook/ship24", "/", "/wp-login.php"])
 def test_a_stranger_at_an_unknown_path_is_told_the_paths_and_leaves_nothing(
     running: Service, path: str, token: str | None
 ) -> None:

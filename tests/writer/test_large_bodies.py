@@ -43,6 +43,7 @@ from tests.harness.service import PATIENT, SHIP24, TOKEN, Reply, Service, servin
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, delivery, opened
+from tests.harness.table import each_row
 
 PACKAGE = "/webhooks/shiipp/new-package"
 _LIMIT = 5 * 2**20
@@ -119,7 +120,7 @@ def test_a_small_body_is_read_at_once() -> None:
     assert reading.read_here == [MAX_READ_HERE_BYTES]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "headers"),
     [
         pytest.param(padded(MAX_READ_HERE_BYTES + 1), [], id="large"),
@@ -311,17 +312,15 @@ def test_an_object_of_many_keys_is_decided_and_kept_whole(running: Service) -> N
     assert stored(running, answer)["body"] == content
 
 
-@pytest.mark.parametrize(("content", "status"), [(b"[" * 100_000, 400), (b"{" + b" " * 100_000 + b"}", 422)])
+@each_row(("content", "status"), [(b"[" * 100_000, 400), (b"{" + b" " * 100_000 + b"}", 422)])
 def test_a_large_body_that_cannot_be_read_is_refused_and_kept_whole(running: Service, content: bytes, status: int) -> None:
     answer = running.post(content)
     assert answer.status == status
     assert (stored(running, answer)["outcome"], stored(running, answer)["body"]) == ("unreadable", content)
 
 
-@pytest.mark.parametrize(
-    ("coding", "code"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity, GZip", gzip.compress)]
-)
-@pytest.mark.parametrize("path", [SHIP24, PACKAGE])
+@each_row(("coding", "code"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity, GZip", gzip.compress)])
+@each_row("path", [SHIP24, PACKAGE])
 def test_a_compressed_body_is_read_and_stored_inflated(running: Service, coding: str, code: Any, path: str) -> None:
     content = single() if path == SHIP24 else json.dumps({"package_id": f"p-{coding}"}).encode()
     answer = running.post(code(content), path, headers=[("Content-Encoding", coding)])

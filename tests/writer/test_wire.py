@@ -4,7 +4,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
 from receiver.storage.replay import ReplayOptions
 from receiver.writer.commands.deliveries import CountUnrecorded, Replay, TrimRefused
 from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
+from tests.harness.table import each_row
 
 DELIVERY = Delivery("d", "ship24", "tracking", "POST", "/", 1, "::1", None, "a", None, (("host", "x"),), b"\x00\xff{}")
 EVENT = Event("e", "2024-05-16", 1, "Sorted", None, None, None, None, None, b"{}", "x")
@@ -36,7 +36,7 @@ def receive(unpacker: Unpacker, *pieces: bytes) -> list[Any]:
     return [message for piece in pieces for message in unpacker.feed(piece)]
 
 
-@pytest.mark.parametrize("cut", range(0, len(STREAM) + 1, 7))
+@each_row("cut", range(0, len(STREAM) + 1, 7))
 def test_messages_survive_a_cut_anywhere(cut: int) -> None:
     assert receive(Unpacker(), STREAM[:cut], STREAM[cut:]) == TALK
 
@@ -76,20 +76,20 @@ def test_a_message_without_a_snapshot_arrives_without_one() -> None:
     assert receive(Unpacker(), *pack(bare)) == [bare]
 
 
-@pytest.mark.parametrize("event", [EVENT._replace(status="\ud83d"), EVENT._replace(order=2**70)], ids=["surrogate", "integer"])
+@each_row("event", [EVENT._replace(status="\ud83d"), EVENT._replace(order=2**70)], ids=["surrogate", "integer"])
 def test_what_no_packed_message_can_hold_arrives_too(event: Event) -> None:
     odd = Keep(1, Submission(DELIVERY, (MESSAGE._replace(events=(event,)),)))
     assert receive(Unpacker(), *pack(odd)) == [odd]
 
 
-@pytest.mark.parametrize("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
+@each_row("error", [Busy("Later."), StorageUnavailable("Away."), InvalidJson("Expected JSON.")], ids=repr)
 def test_an_error_arrives_with_its_class_and_words(error: ReceiverError) -> None:
     (result, keep) = receive(Unpacker(), *pack(Result(9, error)), *pack(Keep(9, Submission(DELIVERY, error=error))))
     for arrived in (result.value, keep.submission.error):
         assert (type(arrived), arrived.message) == (type(error), error.message)
 
 
-@pytest.mark.parametrize("message", [lambda unread: Read(5, unread), lambda unread: Execute(6, Replay(unread, ReplayOptions(1)))])
+@each_row("message", [lambda unread: Read(5, unread), lambda unread: Execute(6, Replay(unread, ReplayOptions(1)))])
 def test_a_large_body_is_handed_on_without_a_copy(message: Callable[[UnreadDelivery], Read | Execute]) -> None:
     body = b"x" * 5_000_000
     sent = message(UnreadDelivery(DELIVERY._replace(body=body)))

@@ -23,6 +23,7 @@ from tests.harness.postgresql import Cluster
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import ROOT, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.storage import change
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 OTHER = "another-ops-token-of-these-tests"
@@ -132,7 +133,7 @@ def test_a_sign_in_form_that_is_not_ours_is_refused_with_the_cause(service: Star
     assert operator.post("/ops/sign-in", fields).status == 303
 
 
-@pytest.mark.parametrize(
+@each_row(
     "wanted",
     [
         *(
@@ -160,7 +161,7 @@ def test_nobody_is_led_out_of_the_console(wanted: str) -> None:
     assert read_next(wanted) == "/ops"
 
 
-@pytest.mark.parametrize("wanted", ["/ops", "/ops?window=7d", "/ops/trackers?q=a%2Fb", "/ops/trackers/ship24/a%2Fb"])
+@each_row("wanted", ["/ops", "/ops?window=7d", "/ops/trackers?q=a%2Fb", "/ops/trackers/ship24/a%2Fb"])
 def test_what_was_asked_for_comes_after_the_sign_in(wanted: str) -> None:
     assert read_next(wanted) == wanted
 
@@ -215,7 +216,7 @@ def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Servi
 # Forms
 
 
-@pytest.mark.parametrize(
+@each_row(
     "headers",
     [
         {"Origin": "https://elsewhere.example"},
@@ -233,7 +234,7 @@ def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: ConsoleCl
     assert b"Nothing was changed" in answer.body
 
 
-@pytest.mark.parametrize("form_token", [None, "", "0" * 64, "of another session"])
+@each_row("form_token", [None, "", "0" * 64, "of another session"])
 def test_a_form_needs_the_token_of_its_session(running: Service, anna: ConsoleClient, form_token: str | None) -> None:
     if form_token == "of another session":
         other = ConsoleClient(running)
@@ -246,13 +247,13 @@ def test_a_form_needs_the_token_of_its_session(running: Service, anna: ConsoleCl
     assert (audit(running, "setup-window open"), anna.get("/ops").status) == (before, 200)
 
 
-@pytest.mark.parametrize("fields", [{}, {"order": "open"}, {"order": "open", "minutes": "999999"}, {"order": "x"}])
+@each_row("fields", [{}, {"order": "open"}, {"order": "open", "minutes": "999999"}, {"order": "x"}])
 def test_a_form_that_is_not_ours_is_refused_in_a_sentence(anna: ConsoleClient, fields: dict[str, str]) -> None:
     answer = anna.order(WINDOW, **fields)
     assert (answer.status, b"Expected the form of the setup window" in answer.body) == (422, True)
 
 
-@pytest.mark.parametrize("path", ["/ops/sign-in", "/ops/sign-out", WINDOW])
+@each_row("path", ["/ops/sign-in", "/ops/sign-out", WINDOW])
 def test_a_form_is_bounded(running: Service, anna: ConsoleClient, path: str) -> None:
     operator = ConsoleClient(running) if path == "/ops/sign-in" else anna
     page = operator.get("/ops" if path == "/ops/sign-out" else path)
@@ -356,7 +357,7 @@ def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: Co
         assert word in page
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "status"),
     [
         ("/ops/nothing", 404),
@@ -416,7 +417,7 @@ def test_all_pages_work_on_postgresql(service: StartService, postgresql_url: str
 ODD_IDS = ("a/b", "a b", "100%", "a#b?c=d&e", "ünï-箱", "ends/", "/begins", "a//b", "%2F", "a/../b", "+", "a\u202eb", "<b>")
 
 
-@pytest.mark.parametrize("tracker_id", ODD_IDS)
+@each_row("tracker_id", ODD_IDS)
 def test_the_link_of_a_tracker_leads_to_it_whatever_its_id(running: Service, anna: ConsoleClient, tracker_id: str) -> None:
     number = f"ODD{next(_numbers)}"
     item = ship24.item(f"message of {tracker_id}", tracker_id)

@@ -14,6 +14,7 @@ from tests.harness.console_client import ConsoleClient, find_form_token
 from tests.harness.network import wired
 from tests.harness.nginx import FieldNginx, find_nginx
 from tests.harness.service import DEADLINE_SECONDS, Service
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
@@ -21,7 +22,7 @@ HOST_WITHOUT_PORT = Path(__file__).parents[2] / "payloads" / "nginx" / "host-wit
 HERE = "https://console.example:8443"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("origin", "host"),
     [
         (HERE, "console.example"),
@@ -38,7 +39,7 @@ def test_what_the_browser_says_of_the_site_decides_whatever_the_host_is(origin: 
     assert find_fault(["same-origin", "cross-site"], origins, [host]) is not None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("origin", "hosts", "is_ours"),
     [
         ("https://console.example:8443", ["console.example:8443"], True),

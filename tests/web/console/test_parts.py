@@ -17,6 +17,7 @@ from receiver.web.console.formatting import shorten, visible, write_duration, wr
 from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
 from receiver.web.console.overview import find_concerns, list_concerns
 from receiver.web.console.timeline import make_timeline
+from tests.harness.table import each_row
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
 DAY = RANGES[1]
@@ -25,7 +26,7 @@ DAY = RANGES[1]
 # Texts
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "shown"),
     [
         ("plain", "plain"),
@@ -51,7 +52,7 @@ def test_whatever_is_shown_can_be_sent_and_hides_nothing(text: str) -> None:
     assert shown.encode().decode() == shown
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "words"),
     [
         *((0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (7500, "2 h 5 min"), (90_000, "1 d 1 h")),
@@ -63,7 +64,7 @@ def test_a_length_of_time_has_two_units_at_most(seconds: float, words: str) -> N
     assert write_duration(seconds) == words
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("size", "words"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_242_880, "5.2 MB"), (999_999, "1.0 MB"), (3 * 10**12, "3.0 TB")],
 )
@@ -71,7 +72,7 @@ def test_a_size_is_round(size: int, words: str) -> None:
     assert write_size(size) == words
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("before", "ago"),
     [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7300, "2 h ago"), (200_000, "2 d ago"), (-600, "in 10 min")],
 )
@@ -90,7 +91,7 @@ def test_a_text_is_cut_with_a_mark() -> None:
 # Charts
 
 
-@pytest.mark.parametrize("span", RANGES, ids=lambda span: span.name)
+@each_row("span", RANGES, ids=lambda span: span.name)
 def test_a_chart_counts_everything_in_its_window_once(span: Any) -> None:
     now = to_micros(NOW)
     since, until = span.edges(now)
@@ -179,7 +180,7 @@ def cell(outcome: str, calls: int, code: str = "", quarantined: int = 0) -> Cell
     return Cell(0, "ship24", outcome, code, dict.fromkeys(NUMBERS, 0) | {"calls": calls, "quarantined": quarantined})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("cells", "titles"),
     [
         ([], []),
@@ -219,7 +220,7 @@ def copy(message_id: str, delivery_id: str = "d") -> dict[str, Any]:
     return {"message_id": message_id, "delivery_id": delivery_id, "position": 0, "outcome": "duplicate", "reason": None}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("occurrence", "precision", "lag_seconds", "is_late"),
     [
         ("2026-03-01T12:00:00Z", "instant", 600, False),
@@ -277,7 +278,7 @@ def test_json_is_shown_as_it_was_written() -> None:
     assert (root.size, root.open, root.children[3].size) == (4, True, 0)
 
 
-@pytest.mark.parametrize("body", [b"not JSON", b'{"a":', b"\xff\xfe", b"[" * 100_000, b'{"a": 1}' + b"," * 200_000])
+@each_row("body", [b"not JSON", b'{"a":', b"\xff\xfe", b"[" * 100_000, b'{"a": 1}' + b"," * 200_000])
 def test_what_is_no_json_is_text(body: bytes) -> None:
     content = make_tree(body)
     assert content.tree is None
@@ -285,7 +286,7 @@ def test_what_is_no_json_is_text(body: bytes) -> None:
     assert content.left_bytes == max(0, len(body) - MAX_SHOWN_BYTES)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"[" + b"1," * 100_000 + b"1]",
