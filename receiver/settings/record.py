@@ -39,43 +39,115 @@ class Settings(BaseModel):
         arbitrary_types_allowed=True,
     )
 
-    database_url: str = Field("sqlite:///data/receiver.db", repr=False)
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
-    ship24_tokens: Tokens = ()
-    ship24_allowed_ips: Networks = values.read_networks("3.222.254.223,54.161.7.2")
-    ship24_ip_policy: AddressPolicy = AddressPolicy.ENFORCE
-    ship24_silence_hours: Hours | None = None
-    shiipp_tokens: Tokens = ()
-    shiipp_allowed_ips: Networks = ()
-    shiipp_ip_policy: AddressPolicy = AddressPolicy.OFF
-    shiipp_silence_hours: Hours | None = None
-    shiipp_new_package: PackagePaths = Field(default_factory=dict)
-    shiipp_manifest_status: ManifestPaths = Field(default_factory=dict)
-    ops_tokens: Tokens = ()
-    trusted_proxies: Networks = ()
-    max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600)
-    max_future_hours: float = Field(48, gt=0)
-    body_retention_days: int = Field(90, ge=0)
-    refused_retention_days: int = Field(30, ge=0)
-    change_retention_days: int = Field(30, ge=0)
-    body_timeout_seconds: float = Field(10, gt=0)
-    commit_timeout_seconds: float = Field(10, gt=0)
-    queue_deliveries: int = Field(2048, ge=1)
-    log_format: Literal["json", "console"] = "json"
-    alarm_url: Url = None
-    alarm_command: Command = Field((), repr=False)
-    alarm_refused: int = Field(100, ge=0)
-    alarm_quarantined: int = Field(10, ge=0)
-    alarm_stale_percent: Percent = 50
-    alarm_disk_percent: Percent = 10
-    alarm_token_days: int = Field(14, ge=0)
-    alarm_target_minutes: float = Field(60, ge=0, allow_inf_nan=False)
-    token_ends: Ends = Field(default_factory=dict)
-    handlers: Modules = ()
-    handler_timeout_seconds: float = Field(60, gt=0, le=600)
-    targets: Targets = Field((), repr=False)  # a URL may carry a token
-    target_secrets: TargetSecrets = ()
+    database_url: str = Field(
+        "sqlite:///data/receiver.db",
+        repr=False,
+        description="Database. Use `postgresql://…` for PostgreSQL. `DATABASE_URL` works too.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="Port to listen on. `PORT` works too.",
+    )
+    ship24_tokens: Tokens = Field(
+        (),
+        description="Webhook secrets of Ship24, comma-separated; `name:token` gives one a name. Without one the source is off.",
+    )
+    ship24_allowed_ips: Networks = Field(
+        values.read_networks("3.222.254.223,54.161.7.2"), description="Addresses and networks that Ship24 calls from."
+    )
+    ship24_ip_policy: AddressPolicy = Field(
+        AddressPolicy.ENFORCE,
+        description="What happens to deliveries from other addresses: `enforce` rejects them, `report` accepts them and notes "
+        "it, `off` does not check.",
+    )
+    ship24_silence_hours: Hours | None = Field(
+        None,
+        description="Alarm after so many hours without an accepted delivery from Ship24; 0: never. Without a value, the limit is "
+        "twice the longest pause of the last 14 days, once more than a week is known.",
+    )
+    shiipp_tokens: Tokens = Field((), description="API tokens of Shiipp, in the same form as those of Ship24.")
+    shiipp_allowed_ips: Networks = Field((), description="Addresses and networks that Shiipp calls from.")
+    shiipp_ip_policy: AddressPolicy = Field(AddressPolicy.OFF, description="The same as for Ship24.")
+    shiipp_silence_hours: Hours | None = Field(None, description="The same as for Ship24.")
+    shiipp_new_package: PackagePaths = Field(
+        default_factory=dict, description="In the file only: field paths to use in new-package bodies, by field."
+    )
+    shiipp_manifest_status: ManifestPaths = Field(
+        default_factory=dict, description="In the file only: field paths to use in manifest-status bodies, by field."
+    )
+    ops_tokens: Tokens = Field(
+        (), description="Tokens for the console, the API and `/metrics`, comma-separated. Without a token they are off."
+    )
+    trusted_proxies: Networks = Field(
+        (), description="Networks of proxies whose `X-Forwarded-For` is believed. It is read from its right end."
+    )
+    max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600, description="Largest request body. Larger ones get 413.")
+    max_future_hours: float = Field(
+        48, gt=0, description="An event further ahead of its receipt is quarantined as `implausible_future`."
+    )
+    body_retention_days: int = Field(
+        90, ge=0, description="How long bodies, responses and quarantined bytes are kept; 0: for ever."
+    )
+    refused_retention_days: int = Field(
+        30,
+        ge=0,
+        description="How long rejected and failed deliveries are kept, at most 10,000 of them; 0: only that bound.",
+    )
+    change_retention_days: int = Field(
+        30,
+        ge=0,
+        description="How long dead changes are kept, and changes that wait for a stopped or removed target; 0: for ever.",
+    )
+    body_timeout_seconds: float = Field(10, gt=0, description="Time for a whole request. Then the connection is closed.")
+    commit_timeout_seconds: float = Field(10, gt=0, description="Time for a commit. Then the sender gets 503 and retries.")
+    queue_deliveries: int = Field(2048, ge=1, description="Deliveries that may wait for their commit. More get 503.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of the log.")
+    alarm_url: Url = Field(
+        None,
+        description="URL that is posted to when an alarm begins or ends. It may carry a token, so it is treated as a secret.",
+    )
+    alarm_command: Command = Field(
+        (),
+        repr=False,
+        description="Command that is run when an alarm begins or ends, without a shell, with JSON on standard input.",
+    )
+    alarm_refused: int = Field(
+        100, ge=0, description="Alarm at so many deliveries answered 401 or 403 within 5 minutes, for each source; 0: never."
+    )
+    alarm_quarantined: int = Field(
+        10, ge=0, description="Alarm at so many quarantined messages within an hour, for each source; 0: never."
+    )
+    alarm_stale_percent: Percent = Field(
+        50, description="Alarm at this share of stale messages among 100 or more within an hour, for each source; 0: never."
+    )
+    alarm_disk_percent: Percent = Field(
+        10, description="Alarm when less than this share of the disk under a SQLite database is free; 0: never."
+    )
+    alarm_token_days: int = Field(14, ge=0, description="Alarm so many days before the last day of a token; 0: on that day.")
+    alarm_target_minutes: float = Field(
+        60,
+        ge=0,
+        allow_inf_nan=False,
+        description="Alarm when a change has been waiting for a target for so long. 0: never, and no alarm about a relay that "
+        "does not run or about targets that only a part of the processes knows.",
+    )
+    token_ends: Ends = Field(
+        default_factory=dict, description='In the file only: the last day of each token, such as `"ship24:old" = 2026-12-31`.'
+    )
+    handlers: Modules = Field((), description="Python modules with handlers, comma-separated.")
+    handler_timeout_seconds: float = Field(
+        60, gt=0, le=600, description="Time for one run of a handler. Then it counts as failed and is retried."
+    )
+    targets: Targets = Field(  # a URL may carry a token
+        (), repr=False, description="In the file only: the `[[targets]]` that changes are delivered to."
+    )
+    target_secrets: TargetSecrets = Field(
+        (),
+        description="Secrets of targets as `name:secret`, comma-separated. A target may have two while you change its secret.",
+    )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":
