@@ -1,6 +1,6 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
-# make faults: every fault under load, for minutes
-.PHONY: run test bench faults lock clean system-packages
+# make faults: every fault under load, for minutes · make docs: the documentation, in site/
+.PHONY: run test bench faults docs lock clean system-packages
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -23,6 +23,9 @@ bench: .venv/test system-packages
 
 faults: .venv/test system-packages
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+docs: .venv/test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml
@@ -47,4 +50,4 @@ lock: .venv/test
 		--extra build --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis
