@@ -1,1 +1,1 @@
-"""Whether a caller may come in: addresses, bearer tokens, operators, sessions, rate limits."""
+"""Access: client addresses, bearer tokens, operators, sessions, setup windows, rate limits."""

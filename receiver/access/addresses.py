@@ -1,7 +1,7 @@
-"""Where a call comes from: the peer, or what trusted proxies say of it. Pure; uvicorn's own proxy handling is off.
+"""Client addresses: of the peer, or as trusted proxies forward them. Pure; uvicorn's own proxy handling is off.
 
-`X-Forwarded-For` grows to the right: each proxy appends the address that it saw. Only what trusted proxies wrote is true, so the
-list is read from the right, and what the caller put at its left end never counts.
+`X-Forwarded-For` grows to the right: each proxy appends the address that it saw. Only entries of trusted proxies are true, so the
+list is read from the right. An entry that the client wrote at the left end never counts.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ Network = IPv4Network | IPv6Network
 
 
 def read_network(text: str) -> Network:
-    """Read an address or a network; host bits are cut off. Raises ValueError."""
+    """Read an address or a network; drop host bits. Raise ValueError for other text."""
     if "%" in text:
-        raise ValueError("a scope means nothing on another machine")
+        raise ValueError("a scope has no meaning on another machine")
     network = ip_network(text.strip(), strict=False)
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     return ip_network((mapped, network.prefixlen - 96), strict=False) if mapped and network.prefixlen >= 96 else network
 
 
 def has_host_bits(text: str) -> bool:
-    """Tell whether a network that `read_network` takes is written with an address inside it, as in 10.1.2.3/8."""
+    """Return whether a valid network is written with host bits set, as in 10.1.2.3/8."""
     try:
         ip_network(text.strip())
     except ValueError:
@@ -31,19 +31,19 @@ def has_host_bits(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or an address that is listened on can only be reached from this machine."""
+    """Return whether a service that listens on this host can be reached from this machine only."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-@lru_cache(maxsize=1024)  # the same few senders and proxies, again and again
+@lru_cache(maxsize=1024)  # few senders and proxies send most requests
 def read_address(text: str) -> Address:
-    """Read an address as proxies write them: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. Raises ValueError.
+    """Read an address as proxies write it: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. Raise ValueError for other text.
 
-    An IPv4 address mapped into IPv6 (`::ffff:1.2.3.4`) is the IPv4 address. A scope (`fe80::1%eth0`) means nothing elsewhere and
-    is not accepted.
+    An IPv4 address mapped into IPv6 (`::ffff:1.2.3.4`) becomes the IPv4 address. A scope (`fe80::1%eth0`) has no meaning on
+    another machine and is refused.
     """
     host = text.strip()
     if host.startswith("["):
@@ -57,21 +57,21 @@ def read_address(text: str) -> Address:
         if not _is_port(f":{port}"):
             raise ValueError("not a port")
     if "%" in host:
-        raise ValueError("a scope means nothing on another machine")
+        raise ValueError("a scope has no meaning on another machine")
     address = ip_address(host)
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_listed(address: Address, networks: Iterable[Network]) -> bool:
-    """Tell whether the address is in one of the networks; another IP version never is."""
+    """Return whether the address is in one of the networks. An address of the other IP version never is."""
     return any(address.version == network.version and address in network for network in networks)
 
 
 def resolve(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, ...]) -> Address:
-    """Return the caller's address. Raises ValueError, naming the rule, if it cannot be known.
+    """Return the client's address. Raise ValueError with the reason if it cannot be known.
 
-    `peer` is the address of the connection; `forwarded` are the values of the `X-Forwarded-For` lines in their order. Where every
-    entry is a trusted proxy, the outermost of them is the caller.
+    `peer` is the address of the connection, `forwarded` has the values of the `X-Forwarded-For` lines in their order. If every
+    entry is a trusted proxy, the outermost one is the client.
     """
     if peer is None:
         raise ValueError("the connection has no address")

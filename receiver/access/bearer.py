@@ -1,6 +1,6 @@
-"""Who may come in: the bearer token, then the address. Pure: a call is admitted or an error is raised.
+"""Authentication of a request: the bearer token, then the address policy. Pure: return an admission or raise an error.
 
-Ship24 and Shiipp both send `Authorization: Bearer <secret>` and nothing else that could be checked: no signature, no time stamp
+Ship24 and Shiipp both send `Authorization: Bearer <secret>` and nothing else that can be checked: no signature, no timestamp
 (docs.ship24.com, "Webhooks authentication"; docs.aeoral.com, "API keys").
 """
 
@@ -16,7 +16,7 @@ from receiver.errors import AddressNotAllowed, Unauthorized
 
 
 class AddressPolicy(StrEnum):
-    """What becomes of a call from an address that is not listed."""
+    """The treatment of requests from addresses that are not on the list."""
 
     ENFORCE = "enforce"
     REPORT = "report"
@@ -24,7 +24,7 @@ class AddressPolicy(StrEnum):
 
 
 class Secret:
-    """A token that hides itself: it can be compared, not read. `name` is what rows and logs call it."""
+    """A token that never appears in a `repr`. `name` stands for it in rows and logs."""
 
     __slots__ = ("_digest", "_value", "name")
 
@@ -37,19 +37,19 @@ class Secret:
         return f"Secret({self.name!r})"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not written down")
+        raise TypeError("a secret cannot be pickled or copied")
 
     def matches(self, digest: bytes) -> bool:
-        """Compare with the SHA-256 of what was sent, in constant time; equal lengths tell nothing of the secret's own."""
+        """Compare with the SHA-256 of the sent token, in constant time whatever its length."""
         return hmac.compare_digest(self._digest, digest)
 
     def reveal(self) -> str:
-        """Return the token itself, for a call of our own that has to send it."""
+        """Return the token itself, for requests of our own that send it."""
         return self._value.decode()
 
 
 class Admission(NamedTuple):
-    """By which token a call came in (None: it did not), and what the policy has to remark (None: nothing)."""
+    """The name of the token that admitted a request (None: not admitted), and a note of the address policy."""
 
     token: str | None
     note: str | None
@@ -57,17 +57,17 @@ class Admission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """The rules of one source. No token: the source is off."""
+    """The access rules of one source. Without tokens the source is off."""
 
     tokens: tuple[Secret, ...]
     networks: tuple[Network, ...]
     policy: AddressPolicy
 
     def admit(self, authorization: Sequence[bytes], client: Address | str, *, window_open: bool) -> Admission:
-        """Let a call in. Raises Unauthorized or AddressNotAllowed.
+        """Admit a request. Raise Unauthorized or AddressNotAllowed.
 
-        `authorization` are the values of all Authorization headers. `client` is the resolved address, or the reason why there is
-        none. While the setup window is open any address may come: the vendors' test calls do not come from the listed ones.
+        `authorization` has the values of all Authorization headers. `client` is the resolved address, or the reason why it is
+        unknown. While the setup window is open, any address is allowed: the vendors' test requests come from unlisted addresses.
         """
         token = match_bearer(self.tokens, authorization)
         if self.policy is AddressPolicy.OFF or (not isinstance(client, str) and is_listed(client, self.networks)):
@@ -82,9 +82,9 @@ class AccessPolicy:
 
 
 def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> str:
-    """Return the name of the token that was sent. Raises Unauthorized, which never says how near a wrong one was.
+    """Return the name of the sent token. Raise Unauthorized with a message that gives nothing away about the right ones.
 
-    Each candidate is compared with all tokens, as bytes (RFC 6750, 2.1; the scheme's name is without case, RFC 9110, 11.1).
+    The token is compared as bytes (RFC 6750, 2.1). The name of the scheme ignores case (RFC 9110, 11.1).
     """
     if not authorization:
         raise Unauthorized("Expected an Authorization header with a bearer token; there is none.")
@@ -100,7 +100,7 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
 
 
 def match_token(tokens: Sequence[Secret], sent: bytes) -> str | None:
-    """Return the name of the token that was sent; None if it is none of these. Each is compared, whichever matches."""
+    """Return the name of the sent token, or None. Compare with every token, so that the time says nothing about a match."""
     digest = sha256(sent).digest()
     names = [token.name for token in tokens if token.matches(digest)]
     return names[0] if names else None

@@ -1,4 +1,4 @@
-"""Who stands before one of our paths, and may they come in: the same rules for what a sender posts and for what it fetches."""
+"""Authentication of webhook requests and customer-list downloads: client address, bearer token, address policy."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ NOT_ADMITTED = Admission(None, None)
 
 
 class Client(NamedTuple):
-    """Who calls: `client` is the resolved address, or the reason why there is none."""
+    """The client of one request. `client` is its resolved address, or the reason why the address is unknown."""
 
     arrived: datetime
     headers: Headers
@@ -29,7 +29,7 @@ class Client(NamedTuple):
 
 
 class ClientResolver:
-    """What all paths share: whom to believe about addresses, what may be written down of headers, which windows are open."""
+    """Client addresses and headers of requests, and open setup windows: what all paths share."""
 
     def __init__(self, trusted_proxies: tuple[Network, ...], headers: HeaderReader, windows: SetupWindows) -> None:
         self._trusted_proxies = trusted_proxies
@@ -37,7 +37,7 @@ class ClientResolver:
         self._windows = windows
 
     def identify(self, scope: Scope) -> Client:
-        """Say who calls, from the connection and the headers."""
+        """Return the client of a request, from its connection and headers."""
         headers = self._headers.read(scope["headers"])
         peer = scope["client"][0] if scope["client"] else None
         try:
@@ -46,17 +46,17 @@ class ClientResolver:
             client = str(unknown)
         return Client(clock.now(), headers, peer, client)
 
-    def strike(self, text: str) -> str:
-        """Return a text that a caller sent without the secrets in it."""
-        return self._headers.strike(text)
+    def redact(self, text: str) -> str:
+        """Return a text of a client without the known secrets in it."""
+        return self._headers.redact(text)
 
     def is_window_open(self, source: str, caller: Client) -> bool:
-        """Tell whether the setup window of a source was open when the call arrived."""
+        """Return whether the setup window of a source was open when the request arrived."""
         return self._windows.is_open(source, clock.to_micros(caller.arrived))
 
 
 class RequestGuard:
-    """One path of one source: `methods` are those that it takes, the first one being what it is for."""
+    """The guard of one path of one source. `methods` are the allowed ones."""
 
     def __init__(
         self, source: str, kind: str, path: str, methods: Sequence[str], access_policy: AccessPolicy, resolver: ClientResolver
@@ -70,20 +70,20 @@ class RequestGuard:
 
     @property
     def path(self) -> str:
-        """The path."""
+        """The guarded path."""
         return self._path
 
     @property
     def is_webhook(self) -> bool:
-        """Whether somebody can post to it now: its source is on."""
+        """Whether senders can post to this path: it takes POST and its source is on."""
         return "POST" in self._methods and bool(self._access_policy.tokens)
 
     def identify(self, scope: Scope) -> Client:
-        """Say who calls."""
+        """Return the client of a request."""
         return self._resolver.identify(scope)
 
     def admit(self, scope: Scope, caller: Client) -> Admission:
-        """Let a call in. Raises MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
+        """Admit a request. Raise MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
         if scope["method"] not in self._methods:
             raise MethodNotAllowed(f"Expected {' or '.join(self._methods)}.", self._methods)
         if not self._access_policy.tokens:
@@ -92,18 +92,18 @@ class RequestGuard:
         return self._access_policy.admit(caller.headers.authorization, caller.client, window_open=window_open)
 
     def recognise(self, caller: Client) -> str | None:
-        """Return the name of the caller's token, or None if it is no token of this source."""
+        """Return the name of the client's token, or None if it is not a token of this source."""
         try:
             return match_bearer(self._access_policy.tokens, caller.headers.authorization)
         except Unauthorized:
             return None
 
     def show_path(self, path: str) -> str:
-        """Return a path that a caller sent as it goes on record: without secrets, and not long."""
-        return make_storable(self._resolver.strike(path), _MAX_PATH_LENGTH)
+        """Return a requested path in the form that is stored: without secrets, and shortened."""
+        return make_storable(self._resolver.redact(path), _MAX_PATH_LENGTH)
 
     def make_delivery(self, scope: Scope, caller: Client, admission: Admission, body: bytes) -> Delivery:
-        """Return the call as it goes on record."""
+        """Return the delivery in the form that is stored."""
         return Delivery(
             clock.new_id(caller.arrived),
             self._source,

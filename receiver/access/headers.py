@@ -1,4 +1,4 @@
-"""The headers of one call, sorted by what they are for."""
+"""The headers of one request, sorted by their use."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,14 +9,13 @@ from receiver.sources.codings import list_codings
 _PROBE = probe.HEADER.encode()
 _CREDENTIALS = {_PROBE, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
 _MAX_KEPT_BYTES = 4096
-_STRUCK_OUT = b"[secret]"
+_REDACTED = b"[secret]"
 
 
 class Headers(NamedTuple):
-    """`kept` are the pairs that may be written down: no credentials, no known secret in a value, bounded in size.
+    """The headers of one request. `kept` has the pairs that may be stored: no credentials, no known secret, bounded in size.
 
-    `codings` are those of the body (`receiver/sources/codings.py`). `probe` is the value of the last header that would make it a
-    probe.
+    `codings` are the content codings of the body (`receiver/sources/codings.py`). `probe` is the value of the last probe header.
     """
 
     authorization: tuple[bytes, ...]
@@ -28,13 +27,13 @@ class Headers(NamedTuple):
 
 
 class HeaderReader:
-    """Reads headers; `secrets` are struck out of what is kept, wherever a caller put them."""
+    """A reader of headers that removes `secrets` from everything that is stored, wherever a client put them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secret.encode() for secret in secrets if secret)
 
     def read(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Sort the lower-case names and values of one call."""
+        """Sort pairs of lower-case names and values."""
         authorization: list[bytes] = []
         forwarded: list[str] = []
         content_length = probe_value = None
@@ -53,18 +52,18 @@ class HeaderReader:
             elif name == b"content-length":
                 content_length = value
             elif name == b"content-encoding":
-                encodings.append(self._strike(value))
+                encodings.append(self._redact(value))
             left -= len(name) + len(value)
             if left >= 0:
-                kept.append((name.decode("latin-1"), self._strike(value).decode("latin-1")))
+                kept.append((name.decode("latin-1"), self._redact(value).decode("latin-1")))
         return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept), probe_value)
 
-    def strike(self, text: str) -> str:
-        """Return a text without the secrets in it."""
-        return self._strike(text.encode()).decode()
+    def redact(self, text: str) -> str:
+        """Return a text without the known secrets in it."""
+        return self._redact(text.encode()).decode()
 
-    def _strike(self, value: bytes) -> bytes:
+    def _redact(self, value: bytes) -> bytes:
         for secret in self._secrets:
             if secret in value:
-                value = value.replace(secret, _STRUCK_OUT)
+                value = value.replace(secret, _REDACTED)
         return value

@@ -20,9 +20,9 @@ from receiver.access.bearer import Secret
 
 HEADER = "x-receiver-test"
 ACCEPTED = "accepted"
-"""The value of this header in the answer to HEAD, where the probe is known as one."""
+"""The value of this header in the answer to HEAD if the probe was accepted."""
 
-_PURPOSE = b"receiver probe"  # tells this key from the others that are derived from an ops token
+_PURPOSE = b"receiver probe"  # other keys are derived from ops tokens too
 _MAX_MINUTES = 5
 _VALUE = re.compile(rb"([0-9]{1,10})\.([0-9a-f]{64})")
 
@@ -34,7 +34,7 @@ def sign_probe(token: Secret, path: str, authorization: Sequence[bytes], now: da
 
 
 def is_probe(tokens: Sequence[Secret], path: str, authorization: Sequence[bytes], value: bytes | None, now: datetime) -> bool:
-    """Tell whether the header's value was made with one of these ops tokens for this request, at most five minutes from now."""
+    """Return whether the value was made with one of these ops tokens for this request, at most five minutes from now."""
     found = _VALUE.fullmatch(value) if value is not None else None
     if found is None or abs(int(found[1]) - _minute_of(now)) > _MAX_MINUTES:
         return False

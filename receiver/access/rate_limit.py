@@ -1,8 +1,18 @@
-"""How often something may happen: so many times at once, then at a rate. Pure: the time is a parameter."""
+"""Rate limits: a token bucket, and the limit of wrong ops tokens for each address. Pure: the time is a parameter."""
+
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_network
+from math import ceil
+
+from receiver.access.addresses import Address
+
+WRONG_TOKENS_AT_ONCE = 10
+WRONG_TOKENS_PER_SECOND = 0.1
+_MAX_ADDRESSES = 10_000
 
 
 class TokenBucket:
-    """A bucket of `burst` that fills again at `per_second`."""
+    """A bucket of `burst` tokens that refills at `per_second`."""
 
     __slots__ = ("_at", "_burst", "_left", "_per_second")
 
@@ -13,7 +23,7 @@ class TokenBucket:
         self._at = 0.0
 
     def take(self, now_seconds: float) -> bool:
-        """Take one out, if there is one. `now_seconds` is of any clock that does not go back."""
+        """Take one token; return False if there is none. `now_seconds` is of a clock that never goes back."""
         self._left = min(self._burst, self._left + (now_seconds - self._at) * self._per_second)
         self._at = now_seconds
         if self._left < 1:
@@ -22,9 +32,53 @@ class TokenBucket:
         return True
 
     def wait_seconds(self) -> float:
-        """Return how long after the last `take` there is one again."""
+        """Return how long after the last `take` the next token is there."""
         return max(0.0, (1 - self._left) / self._per_second)
 
     def is_full(self, now_seconds: float) -> bool:
-        """Tell whether all that was taken has come back."""
+        """Return whether the bucket is full again."""
         return self._left + (now_seconds - self._at) * self._per_second >= self._burst
+
+
+class WrongTokenLimit:
+    """Ten wrong tokens from an address at once, then one in ten seconds. An IPv6 network (/64) counts as one address.
+
+    An address is forgotten when its bucket is full again. While too many addresses are remembered, new ones share one bucket.
+    """
+
+    def __init__(self, max_addresses: int = _MAX_ADDRESSES) -> None:
+        self._max_addresses = max_addresses
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # the least recently used first
+        self._others = _make_bucket()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, client: Address | str, now_seconds: float) -> int:
+        """Count a wrong token; return 0 if it is within the limit, otherwise the seconds until the next one is.
+
+        `client` is an address, or the reason why it is unknown: all unknown ones share one bucket.
+        """
+        bucket = self._find(_widen(client), now_seconds)
+        return 0 if bucket.take(now_seconds) else max(1, ceil(bucket.wait_seconds()))
+
+    def _find(self, key: str, now_seconds: float) -> TokenBucket:
+        found = self._buckets.get(key)
+        if found is not None:
+            self._buckets.move_to_end(key)
+            return found
+        while self._buckets and next(iter(self._buckets.values())).is_full(now_seconds):
+            self._buckets.popitem(last=False)
+        if len(self._buckets) >= self._max_addresses:
+            return self._others
+        return self._buckets.setdefault(key, _make_bucket())
+
+
+def _make_bucket() -> TokenBucket:
+    return TokenBucket(WRONG_TOKENS_AT_ONCE, WRONG_TOKENS_PER_SECOND)
+
+
+def _widen(client: Address | str) -> str:
+    if isinstance(client, str):
+        return "unknown"
+    return str(ip_network((client, 64), strict=False)) if isinstance(client, IPv6Address) else str(client)

@@ -1,7 +1,7 @@
-"""The cookie of a session, and the form tokens that belong to it. Pure: which sessions are on is for storage to say.
+"""Session cookies of the console and their form tokens. Pure: storage knows which sessions are open.
 
-A cookie is a random id and its signature, with a key that is derived from the ops token that was typed in. So a forged cookie
-never costs a question to the database, and a token that is taken out of the settings ends its sessions.
+A cookie is a random id and its signature. The key is derived from the ops token of the sign-in. So a forged cookie never costs a
+query, and a token that is removed from the settings ends its sessions.
 """
 
 import hmac
@@ -17,7 +17,7 @@ _MAX_COOKIE_CHARACTERS = 200
 
 
 class Session(NamedTuple):
-    """One sign-in: the name of the ops token, the digest under which it is stored, and what each of its forms carries."""
+    """One session: the name of its ops token, the digest under which it is stored, and the token of its forms."""
 
     actor: str
     digest: str
@@ -25,19 +25,19 @@ class Session(NamedTuple):
 
 
 class Sessions:
-    """Makes cookies and recognises those it has made."""
+    """Makes session cookies and verifies them."""
 
     def __init__(self, tokens: Sequence[Secret]) -> None:
         self._keys = {token.name: _derive(token.reveal().encode(), "session") for token in tokens}
         self._sign_in_key = _derive(b"".join(self._keys.values()), "sign-in form")
 
     def begin(self, actor: str) -> tuple[Session, str]:
-        """Return a new session of a token, and its cookie."""
+        """Return a new session for the token of this name, and its cookie."""
         session_id = token_urlsafe(32)
         return self._make(actor, session_id), f"{session_id}.{_sign(self._keys[actor], session_id)}"
 
     def read(self, cookie: str | None) -> Session | None:
-        """Return the session of a cookie, or None if it is forged or of a retired token."""
+        """Return the session of a cookie, or None if it is forged or its token was removed."""
         if not cookie or len(cookie) > _MAX_COOKIE_CHARACTERS:
             return None
         session_id, _, signature = cookie.rpartition(".")
@@ -47,7 +47,7 @@ class Sessions:
         return None
 
     def form_token_of_visit(self, visit: str) -> str:
-        """Return what the sign-in form carries for a visitor who has this value in a cookie."""
+        """Return the form token of the sign-in page for a browser with this value in its cookie."""
         return _sign(self._sign_in_key, visit)
 
     def _make(self, actor: str, session_id: str) -> Session:
@@ -55,7 +55,7 @@ class Sessions:
 
 
 def is_same_token(sent: str | None, expected: str) -> bool:
-    """Compare a form's token, or a signature, in constant time."""
+    """Compare a form token or a signature in constant time."""
     return hmac.compare_digest((sent or "").encode(), expected.encode())
 
 

@@ -5,14 +5,14 @@ from ipaddress import IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.access.attempts import BURST, Attempts
+from receiver.access.rate_limit import WRONG_TOKENS_AT_ONCE, WrongTokenLimit
 from tests.harness.table import each_row
 
 NOW = 1000.0
 
 
 def test_ten_are_free_and_then_one_in_ten_seconds() -> None:
-    attempts, client = Attempts(), ip_address("192.0.2.1")
+    attempts, client = WrongTokenLimit(), ip_address("192.0.2.1")
     assert [attempts.take(client, NOW) for _ in range(12)] == [0] * 10 + [10, 10]
     assert attempts.take(client, NOW + 4) == 6
     assert [attempts.take(client, NOW + 10.5) for _ in range(2)] == [0, 10]
@@ -28,30 +28,30 @@ def test_ten_are_free_and_then_one_in_ten_seconds() -> None:
     ],
 )
 def test_an_ipv6_network_counts_as_one_address(one: str, other: str, together: bool) -> None:
-    attempts = Attempts()
-    for _ in range(BURST):
+    attempts = WrongTokenLimit()
+    for _ in range(WRONG_TOKENS_AT_ONCE):
         attempts.take(ip_address(one), NOW)
     assert (attempts.take(ip_address(other), NOW) > 0) is together
 
 
 def test_those_without_an_address_count_together() -> None:
-    attempts = Attempts()
-    for _ in range(BURST):
+    attempts = WrongTokenLimit()
+    for _ in range(WRONG_TOKENS_AT_ONCE):
         attempts.take("an entry of X-Forwarded-For is not an address", NOW)
     assert attempts.take("the connection has no address", NOW) > 0
 
 
 def test_very_many_addresses_take_bounded_memory_and_share_one_limit() -> None:
-    attempts = Attempts(max_addresses=50)
+    attempts = WrongTokenLimit(max_addresses=50)
     waits = [attempts.take(IPv6Address(number << 64), NOW) for number in range(1000)]
     assert len(attempts) == 50
-    assert waits.count(0) == 50 + BURST
+    assert waits.count(0) == 50 + WRONG_TOKENS_AT_ONCE
     assert attempts.take(IPv6Address(0), NOW) == 0, "one that is remembered has its own limit"
 
 
 def test_a_limited_address_is_not_forgotten_for_those_that_come_after_it() -> None:
-    attempts, client = Attempts(max_addresses=50), ip_address("192.0.2.1")
-    for _ in range(BURST):
+    attempts, client = WrongTokenLimit(max_addresses=50), ip_address("192.0.2.1")
+    for _ in range(WRONG_TOKENS_AT_ONCE):
         attempts.take(client, NOW)
     for number in range(1000):
         attempts.take(IPv6Address(number << 64), NOW)
@@ -59,7 +59,7 @@ def test_a_limited_address_is_not_forgotten_for_those_that_come_after_it() -> No
 
 
 def test_addresses_are_forgotten_when_their_attempts_have_come_back() -> None:
-    attempts = Attempts(max_addresses=50)
+    attempts = WrongTokenLimit(max_addresses=50)
     for number in range(1000):
         attempts.take(IPv6Address(number << 64), NOW)
     assert attempts.take(ip_address("192.0.2.1"), NOW + 100) == 0
@@ -68,8 +68,8 @@ def test_addresses_are_forgotten_when_their_attempts_have_come_back() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 20)), max_size=200))
 def test_no_address_gets_more_than_the_burst_and_the_rate(tries: list[tuple[int, float]]) -> None:
-    attempts, at, granted = Attempts(max_addresses=3), NOW, dict.fromkeys(range(6), 0)
+    attempts, at, granted = WrongTokenLimit(max_addresses=3), NOW, dict.fromkeys(range(6), 0)
     for number, pause in tries:
         at += pause
         granted[number] += attempts.take(IPv6Address(number << 64), at) == 0
-    assert max(granted.values()) <= 2 * (BURST + (at - NOW) / 10) + 1  # its own limit, and the one that many share
+    assert max(granted.values()) <= 2 * (WRONG_TOKENS_AT_ONCE + (at - NOW) / 10) + 1  # its own limit, and the one that many share
