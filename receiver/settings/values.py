@@ -20,7 +20,7 @@ from receiver.access.bearer import Secret
 from receiver.domain.trimming import trim
 from receiver.settings.targets import TargetSettings, read_targets
 from receiver.sources import NAMES
-from receiver.sources.field_paths import check_place
+from receiver.sources.field_paths import check_field_path
 from receiver.sources.shiipp import FIELDS
 
 _QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}")
@@ -162,7 +162,7 @@ def _read_field_paths(kind: str) -> Callable[[object], dict[str, tuple[str, ...]
             if not isinstance(paths, list | tuple) or not paths or not all(isinstance(path, str) for path in paths):
                 raise ValueError(f'{field}: expected a list of field paths, such as ["data.id", "/parcels/0/id"]')
             for path in paths:
-                check_place(path)
+                check_field_path(path)
         return {str(field): tuple(paths) for field, paths in value.items()}
 
     return read

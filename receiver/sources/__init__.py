@@ -1,11 +1,11 @@
-"""One file per sender; `make_sources` says at which paths each of them calls and who reads its bodies."""
+"""Senders, one file each. `make_sources` returns their paths with the functions that read their bodies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from receiver.domain.records import Message
 from receiver.sources import shiipp, ship24
-from receiver.sources.field_paths import Places
+from receiver.sources.field_paths import FieldPaths
 
 NAMES = ("ship24", "shiipp")
 
@@ -14,8 +14,8 @@ NAMES = ("ship24", "shiipp")
 class Source:
     """One path that one sender posts to.
 
-    `split` turns a body into messages in body order; it raises InvalidJson or UnexpectedShape, never because of one item.
-    `nothing` is a body of the right form without any item, to try the path with.
+    `split` turns a body into messages in body order. It raises InvalidJson or UnexpectedShape, never because of a single item.
+    `nothing` is a valid body without items, for test requests.
     """
 
     name: str
@@ -25,8 +25,8 @@ class Source:
     nothing: bytes
 
 
-def make_sources(new_package: Places, manifest_status: Places) -> tuple[Source, ...]:
-    """Return all sources; the arguments are the places that the settings name for Shiipp's fields."""
+def make_sources(new_package: FieldPaths, manifest_status: FieldPaths) -> tuple[Source, ...]:
+    """Return all sources. The arguments are the field paths that the settings name for Shiipp."""
     package, manifest = shiipp.make_split("new-package", new_package), shiipp.make_split("manifest-status", manifest_status)
     return (
         Source("ship24", "tracking", "/webhooks/ship24", ship24.split, b'{"trackings":[]}'),

@@ -1,14 +1,14 @@
-"""Content codings of a body (RFC 9110, 8.4): gzip and deflate are inflated, bounded; others are refused by name. Pure."""
+"""Content codings of a body (RFC 9110, 8.4): inflate gzip and deflate within bounds, refuse all others. Pure."""
 
 import zlib
 from collections.abc import Iterable, Sequence
 
 from receiver.errors import BodyTooLarge, InvalidJson, UnsupportedEncoding
 
-_GZIP, _ZLIB, _RAW = 31, 15, -15  # of zlib: the container that it expects
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits`: the container that it expects
 _KNOWN = {"gzip", "x-gzip", "deflate"}  # x-gzip is gzip (RFC 9110, 8.4.1.3)
 _MAX_CODINGS = 3
-_MAX_MEMBERS = 100  # of one gzip body: each costs a new inflater
+_MAX_MEMBERS = 100  # each member of a gzip body costs a new inflater
 
 
 def list_codings(values: Iterable[bytes]) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def list_codings(values: Iterable[bytes]) -> tuple[str, ...]:
 
 
 def inflate(body: bytes, codings: Sequence[str], max_bytes: int) -> bytes:
-    """Take codings off a body, the last one first. Raises UnsupportedEncoding, BodyTooLarge or InvalidJson."""
+    """Undo the codings of a body, the last one first. Raise UnsupportedEncoding, BodyTooLarge or InvalidJson."""
     unknown = [name for name in codings if name not in _KNOWN]
     if unknown or len(codings) > _MAX_CODINGS:
         refused = unknown[0] if unknown else ", ".join(codings)
@@ -42,7 +42,7 @@ def _inflate_gzip(body: bytes, max_bytes: int) -> bytes:
 
 
 def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
-    """Inflate what is zlib's format, as the RFC says, or bare, as some senders do."""
+    """Inflate zlib's format, as the RFC says, or raw deflate, as some senders send it."""
     is_zlib = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
     inflated, rest = _inflate_one(body, _ZLIB if is_zlib else _RAW, max_bytes, max_bytes)
     if rest:
@@ -51,7 +51,7 @@ def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
 
 
 def _inflate_one(body: bytes, container: int, room: int, max_bytes: int) -> tuple[bytes, bytes]:
-    """Return what one stream holds, and the bytes behind it. Raises BodyTooLarge or zlib.error, also where its end is missing."""
+    """Return the content of one stream and the bytes behind it. Raise BodyTooLarge, or zlib.error if it is incomplete."""
     inflater = zlib.decompressobj(container)
     inflated = inflater.decompress(body, room + 1)
     if len(inflated) > room:

@@ -1,7 +1,7 @@
-"""Where to look in a body that somebody else designed: keys, nesting and presence are free.
+"""Field paths: where to find a value in a body of free design.
 
-A *place* is a JSON Pointer (`/parcels/0/tn`) or a dotted path (`data.tracking_number`), taken literally. The default places are
-folded names: `TrackingNumber`, `tracking_number` and `tracking-number` are the same, at any depth.
+A *field path* is a JSON Pointer (`/parcels/0/tn`) or a dotted path (`data.tracking_number`), taken literally. Without one, a
+field is found by its normalized names at any depth: `TrackingNumber`, `tracking_number` and `tracking-number` are the same.
 """
 
 import re
@@ -13,23 +13,23 @@ from receiver.domain.trimming import trim
 _MAX_DEPTH = 4
 _MAX_KEYS = 500
 _INDEX = re.compile(r"[0-9]{1,6}")
-_VARIABLE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)  # a mistyped variable arrives literally
+_VARIABLE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)  # Shiipp sends a mistyped variable as it is
 
-Places = Mapping[str, Sequence[str]]
-
-
-def check_place(place: str) -> None:
-    """Raise ValueError unless the place is a JSON Pointer or a dotted path."""
-    if not place.strip() or place == "/" or "" in place.removeprefix("/").split("/" if place.startswith("/") else "."):
-        raise ValueError(f"{place!r} is neither a dotted path like data.tracking_number nor a JSON Pointer like /data/0/id")
+FieldPaths = Mapping[str, Sequence[str]]
 
 
-def look_up(item: object, place: str) -> Any:
-    """Return what stands at a literal place, or None."""
-    if place.startswith("/"):
-        steps = [step.replace("~1", "/").replace("~0", "~") for step in place[1:].split("/")]
+def check_field_path(path: str) -> None:
+    """Raise ValueError unless the text is a JSON Pointer or a dotted path."""
+    if not path.strip() or path == "/" or "" in path.removeprefix("/").split("/" if path.startswith("/") else "."):
+        raise ValueError(f"{path!r} is neither a dotted path like data.tracking_number nor a JSON Pointer like /data/0/id")
+
+
+def look_up(item: object, path: str) -> Any:
+    """Return the value at a field path, or None."""
+    if path.startswith("/"):
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
     else:
-        steps = place.split(".")
+        steps = path.split(".")
     for step in steps:
         if isinstance(item, dict):
             item = item.get(step)
@@ -41,17 +41,17 @@ def look_up(item: object, place: str) -> Any:
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a value says nothing: absent, null, blank, or a variable that was not filled in."""
+    """Return whether a value is empty: absent, null, blank, or a template variable that was not filled in."""
     return value is None or (isinstance(value, str) and (not trim(value) or _VARIABLE.fullmatch(value) is not None))
 
 
-def fold(name: str) -> str:
-    """Return a key without case, blanks and punctuation."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+def normalize(name: str) -> str:
+    """Return a key in lower case, without blanks and punctuation."""
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def unfold(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every value of nested objects by its folded path, such as `data.trackingnumber`; the shallowest first."""
+def flatten(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every value of nested objects by its normalized path, such as `data.trackingnumber`; the shallowest first."""
     found: dict[str, Any] = {}
     level: list[tuple[str, Mapping[str, Any]]] = [("", item)]
     for _ in range(_MAX_DEPTH):
@@ -60,7 +60,7 @@ def unfold(item: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in mapping.items():
                 if len(found) >= _MAX_KEYS:
                     return found
-                path = prefix + fold(key)
+                path = prefix + normalize(key)
                 found.setdefault(path, value)
                 if isinstance(value, dict):
                     deeper.append((f"{path}.", value))
@@ -68,11 +68,11 @@ def unfold(item: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def find_folded(unfolded: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """Return the first value that is not missing among folded names, each at any depth, the shallowest first."""
+def find_value(flattened: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Return the first value that is not missing among normalized names, each at any depth, the shallowest first."""
     for name in names:
         ending = f".{name}"
-        for path, value in unfolded.items():
+        for path, value in flattened.items():
             if (path == name or path.endswith(ending)) and not isinstance(value, dict) and not is_missing(value):
                 return value
     return None

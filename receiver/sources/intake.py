@@ -1,4 +1,4 @@
-"""From the bytes of one delivery to what storage decides. A replay enters here too."""
+"""Reading of a delivery into messages, for webhooks and replays."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _OF_CODED_BODY = {"content-encoding", "content-length"}
 def take(source: Source, delivery: Delivery) -> Submission:
     """Read a delivery into messages.
 
-    One that cannot be read, or that our own code fails on, is still handed on, with all its bytes and the error.
+    If it cannot be read, or our own code fails on it, the submission has all its bytes and the error.
     """
     try:
         return Submission(delivery, tuple(source.split(delivery.body)))
@@ -24,9 +24,9 @@ def take(source: Source, delivery: Delivery) -> Submission:
 
 
 def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDelivery) -> Submission:
-    """Read a delivery whose body may be compressed. It is stored inflated, so that all that reads stored bodies can.
+    """Read a delivery whose body may be compressed. The body is stored inflated, so that nothing else has to inflate it.
 
-    What cannot be inflated is handed on with its bytes as they came; of a body that is too large, none.
+    If it cannot be inflated, the submission has the bytes as they came; if it is too large, none.
     """
     delivery = unread.delivery
     if not unread.codings:
@@ -43,14 +43,14 @@ def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDe
 
 
 def _note_inflated(delivery: Delivery, body: bytes, codings: Sequence[str]) -> Delivery:
-    """Return the delivery with its inflated body; the headers that spoke of the other one make place for a note."""
+    """Return the delivery with its inflated body. A note replaces the headers that describe the compressed one."""
     note = f"stored inflated: the body came as {', '.join(codings)}, {len(delivery.body)} bytes"
     headers = tuple(pair for pair in delivery.headers if pair[0] not in _OF_CODED_BODY)
     return delivery._replace(body=body, headers=headers, note=f"{delivery.note}; {note}" if delivery.note else note)
 
 
 def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:
-    """Read a kept delivery into messages, as its source reads bodies now. Raises UnexpectedShape for a call of another kind."""
+    """Read a stored delivery as its source reads bodies now. Raise UnexpectedShape for a delivery without a source."""
     source = next((s for s in sources if (s.name, s.kind) == (delivery.source, delivery.kind)), None)
     if source is None:
         raise UnexpectedShape("A customer list download has no messages to reprocess.")

@@ -1,7 +1,7 @@
-"""Shiipp: `POST` of a body that the administrator designed, an object or an array of objects, for two events.
+"""Shiipp: `POST` of an object or an array of objects, for new packages and for the status of manifests.
 
-Source: docs.aeoral.com, "Webhook payload builder", "Customer list format", "API keys", "Sync errors", "Manifests". The path tells
-which event it is; nothing in the body need say so, and no identity is guaranteed.
+Source: docs.aeoral.com, "Webhook payload builder", "Customer list format", "API keys", "Sync errors", "Manifests". The
+administrator designs the bodies: no key and no identity is guaranteed. The path of the request says which kind it is.
 """
 
 import re
@@ -15,16 +15,16 @@ from receiver.domain.occurrence import to_sortable_micros
 from receiver.domain.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
 from receiver.domain.records import Event, Link, Message, Snapshot
 from receiver.errors import UnexpectedShape
-from receiver.sources.field_paths import Places, find_folded, is_missing, look_up, unfold
+from receiver.sources.field_paths import FieldPaths, find_value, flatten, is_missing, look_up
 
 RECEIVED = "received at warehouse"
 _CLOCK = re.compile(r"\d:\d\d")  # a time of day, in whatever form
 _MAX_KEYS_NAMED = 20
-_MAX_KEY_LETTERS = 40
+_MAX_KEY_CHARACTERS = 40
 
-# Our fields and the folded names under which they are looked for. The first of each is Shiipp's own variable; the others are the
-# usual spellings and those of neighbouring products, which administrators imitate.
-PACKAGE_FIELDS: Places = {
+# Our fields and the normalized names of their keys. The first name is Shiipp's own variable. The others are common spellings and
+# those of similar products, which administrators copy.
+PACKAGE_FIELDS: FieldPaths = {
     "message_id": ("messageid",),
     "package_id": ("packageid", "package.id", "packageuuid"),
     "tracking_number": ("trackingnumber", "trackingno", "trackingnum", "trackingid", "tracking", "tn"),
@@ -39,7 +39,7 @@ PACKAGE_FIELDS: Places = {
     "manifest_id": ("manifestid", "manifest.id"),
     "manifest_number": ("manifestnumber", "manifestno", "manifest.number"),
 }
-MANIFEST_FIELDS: Places = {
+MANIFEST_FIELDS: FieldPaths = {
     "message_id": ("messageid",),
     "manifest_id": ("manifestid", "manifest.id", "manifestuuid"),
     "manifest_number": ("manifestnumber", "manifestno", "manifest.number", "manifestcode"),
@@ -55,7 +55,7 @@ FIELDS = {"new-package": PACKAGE_FIELDS, "manifest-status": MANIFEST_FIELDS}
 
 
 class Mapped(NamedTuple):
-    """What an item says in our words: field to value as it came; fields that say nothing are absent."""
+    """The values of an item by our field names, as they came. Missing fields are absent. `keys` are those of the item."""
 
     values: Mapping[str, Any]
     keys: tuple[str, ...]
@@ -70,33 +70,33 @@ class Mapped(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who an item is about (`tracker_id`), which message it is (None: by state), and the rule that said so."""
+    """The tracker and the message id of an item (None: by state), and the rule that derived them."""
 
     tracker_id: str
     message_id: str | None
     rule: str
 
 
-def map_item(kind: str, places: Places, item: Mapping[str, Any]) -> Mapped:
-    """Find each of our fields: at the places that are set for it, else under its default names at any depth."""
-    unfolded = unfold(item)
+def map_item(kind: str, field_paths: FieldPaths, item: Mapping[str, Any]) -> Mapped:
+    """Find each of our fields: at its field paths in the settings, otherwise under its default names at any depth."""
+    flattened = flatten(item)
     values: dict[str, Any] = {}
     for field, names in FIELDS[kind].items():
-        if field in places:
-            found = next((value for value in (look_up(item, place) for place in places[field]) if not is_missing(value)), None)
+        if field in field_paths:
+            found = next((value for value in (look_up(item, path) for path in field_paths[field]) if not is_missing(value)), None)
         else:
-            found = find_folded(unfolded, names)
+            found = find_value(flattened, names)
         if found is not None:
             values[field] = found
     return Mapped(values, tuple(item))
 
 
 def identify_package(mapped: Mapped) -> Identity | None:
-    """Say which package and which message it is; None if nothing identifies it.
+    """Return the identity of a package message, or None if nothing identifies it.
 
-    A package is logged once, so its id (a UUID of Shiipp's, kept over its five retries) names the message too. A tracking
-    number can come twice in a warehouse's life; with the time of entry it names the message, without it only the state can
-    tell.
+    A package is logged once, so its id (a UUID of Shiipp's, the same in its five retries) identifies the message too. A tracking
+    number can come twice in the life of a warehouse. With the time of entry it identifies the message; without a time, only the
+    current state can.
     """
     package_id, number = mapped.identity("package_id"), mapped.identity("tracking_number")
     message_id, time = mapped.identity("message_id"), mapped.label("entry_time")
@@ -113,11 +113,11 @@ def identify_package(mapped: Mapped) -> Identity | None:
 
 
 def identify_manifest(mapped: Mapped) -> Identity | None:
-    """Say which manifest and which message it is; None if nothing identifies it or it has no status.
+    """Return the identity of a manifest message, or None if nothing identifies it or it has no status.
 
-    Statuses are set by hand and may go back and forth, so status alone names nothing: with a time the three together do;
-    without one (a bare date cannot tell two changes of a day apart), a body equal to the one that set the present status is a
-    duplicate, and shipped, ready, shipped are three changes.
+    People set the status by hand, back and forth. With a time of day, manifest, status and time identify the message. Without one
+    (a bare date does not tell two changes of a day apart), a body equal to the one that set the current status is a duplicate; so
+    shipped, ready, shipped are three changes.
     """
     manifest = mapped.identity("manifest_id") or mapped.identity("manifest_number")
     status, time, message_id = mapped.label("status"), mapped.label("time"), mapped.identity("message_id")
@@ -132,42 +132,44 @@ def identify_manifest(mapped: Mapped) -> Identity | None:
 
 
 def _join(*parts: str) -> str:
-    """Return parts as one identity, by its hash where it is too long for an index."""
+    """Join parts into one identity. It becomes a hash if it is too long for an index."""
     return identity("".join(parts)) or ""
 
 
 def identify(kind: str, mapped: Mapped) -> Identity | None:
-    """Say what an item of a kind is about, and which message it is; None if nothing does."""
+    """Return the identity of an item of a kind, or None if nothing identifies it."""
     return identify_package(mapped) if kind == "new-package" else identify_manifest(mapped)
 
 
-def make_split(kind: str, places: Places) -> Callable[[bytes], list[Message]]:
-    """Return the function that splits bodies of one kind, with the places that the settings name."""
-    return partial(split, kind, places)
+def make_split(kind: str, field_paths: FieldPaths) -> Callable[[bytes], list[Message]]:
+    """Return the function that splits bodies of one kind, with the field paths of the settings."""
+    return partial(split, kind, field_paths)
 
 
-def split(kind: str, places: Places, body: bytes) -> list[Message]:
-    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape; never because of one item."""
-    root = read_json(body, exact=True)  # a tracking number may come as a number, of 22 digits
+def split(kind: str, field_paths: FieldPaths, body: bytes) -> list[Message]:
+    """Return the items of a body in their order. Raise InvalidJson or UnexpectedShape, never because of a single item."""
+    root = read_json(body, exact=True)  # a tracking number may be a JSON number of 22 digits
     items = root if isinstance(root, list) else [root]
     if not isinstance(root, dict | list):
         raise UnexpectedShape("Expected an object, or an array of objects, as the Webhook Payload Builder makes them.")
     if len(items) > MAX_ITEMS:
         raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items in one call.")
-    return [_read_item(kind, places, position, item) for position, item in enumerate(items)]
+    return [_read_item(kind, field_paths, position, item) for position, item in enumerate(items)]
 
 
-def _read_item(kind: str, places: Places, position: int, item: object) -> Message:
+def _read_item(kind: str, field_paths: FieldPaths, position: int, item: object) -> Message:
     raw = canonical(item)
     if raw is None:
         return Message(position, b"", "", flaw="too_deep", detail="The item is nested too deeply to be read.")
     if not isinstance(item, dict):
         return Message(position, raw, digest(raw), flaw="not_an_object", detail="An item must be an object.")
-    mapped = map_item(kind, places, item)
+    mapped = map_item(kind, field_paths, item)
     found = identify(kind, mapped)
     if found is None:
-        return Message(position, raw, digest(raw), topic=kind, flaw="unmapped", detail=explain_unmapped(kind, places, mapped))
-    content = digest(canonical(trim_all(item)) or raw)  # a number that was typed and one that was scanned are equal
+        return Message(
+            position, raw, digest(raw), topic=kind, flaw="unmapped", detail=explain_unmapped(kind, field_paths, mapped)
+        )
+    content = digest(canonical(trim_all(item)) or raw)  # typed and scanned numbers differ in white space
     make = _package if kind == "new-package" else _manifest
     return make(position, raw, content, mapped, found)
 
@@ -218,9 +220,7 @@ def _manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Id
 
 
 def _event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes, content: str) -> Event:
-    """Make the one event of an item. A time in another form than the four is not a time: then arrival decides, and the row
-    says so.
-    """
+    """Make the one event of an item. If its time has none of the four forms, the order of arrival decides."""
     return Event(
         event_id=found.message_id or "",  # named when the message is
         occurrence=time if time and to_sortable_micros(time) is not None else None,
@@ -238,7 +238,7 @@ def _event(found: Identity, status: str, milestone: str, time: str | None, raw: 
 
 
 def _details(mapped: Mapped) -> str:
-    """Return what is mapped as JSON, times and weight as they came; the weight also as a number of pounds where it is one."""
+    """Return the mapped values as JSON, as they came. If the weight is a number, add it in pounds."""
     details = {name: value for name, value in mapped.values.items() if name != "packages"}
     if "weight" in details:
         details["weight_pounds"] = _read_pounds(details["weight"])
@@ -255,7 +255,7 @@ def _read_pounds(value: object) -> float | None:
 
 
 def _packages(value: object) -> list[str]:
-    """Return the tracker ids of packages that a manifest names: a list of ids, or of objects that carry one; each once."""
+    """Return the tracker ids of the packages in a manifest, each once: from a list of ids, or of objects with an id."""
     found: dict[str, None] = {}
     for entry in value if isinstance(value, list) else ():
         named = entry.get("id") if isinstance(entry, dict) else entry
@@ -268,10 +268,10 @@ def _packages(value: object) -> list[str]:
     return list(found)
 
 
-def explain_unmapped(kind: str, places: Places, mapped: Mapped) -> str:
-    """Say what came and what was looked for: the administrator reads it on Shiipp's Logs page. Names of keys, never values."""
+def explain_unmapped(kind: str, field_paths: FieldPaths, mapped: Mapped) -> str:
+    """Name the keys that came and those that were looked for, never values. The administrator reads it on Shiipp's Logs page."""
     needed = ("package_id", "tracking_number") if kind == "new-package" else ("manifest_id", "manifest_number", "status")
     missing = [field for field in needed if mapped.identity(field) is None]
-    looked = "; ".join(f"{field} (as {', '.join(places.get(field) or FIELDS[kind][field])})" for field in missing)
-    came = ", ".join(text(key, _MAX_KEY_LETTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "none"
+    looked = "; ".join(f"{field} (as {', '.join(field_paths.get(field) or FIELDS[kind][field])})" for field in missing)
+    came = ", ".join(text(key, _MAX_KEY_CHARACTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "none"
     return f"Nothing identifies this item. Keys that came: {came}. Looked for: {looked}."

@@ -1,4 +1,4 @@
-"""Ship24: `POST` with `{"trackings": [item, ...]}`; one item is one update with one `messageId`.
+"""Ship24: `POST` of `{"trackings": [item, ...]}`. Each item is one message with one `messageId`.
 
 Source: docs.ship24.com, "Webhooks" (overview, specification, delivery, proof of delivery), "Data format", "Trackers"; the OpenAPI
 files of 2025-07 and 2026-07.
@@ -16,7 +16,7 @@ from receiver.domain.records import Event, Message, Snapshot
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
-EVENTS_TOPIC = "tracking/events"  # older bodies carry no topic: then this one is meant
+EVENTS_TOPIC = "tracking/events"  # the topic of older bodies, which have none
 
 _POLLED = (
     "This is an answer of Ship24's polling API: `trackings` stands under `data`. A webhook carries `trackings` at its root; "
@@ -26,7 +26,7 @@ _EXPECTED = 'Expected an object with a list under "trackings", as in {"trackings
 
 
 def split(body: bytes) -> list[Message]:
-    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape; never because of one item."""
+    """Return the items of a body in their order. Raise InvalidJson or UnexpectedShape, never because of a single item."""
     root = read_json(body)
     if isinstance(root, dict) and "trackings" not in root and "trackings" in mapping(root.get("data")):
         raise UnexpectedShape(_POLLED)
@@ -51,7 +51,7 @@ def _read_item(position: int, item: object) -> Message:
     if not isinstance(item, dict):
         return Message(position, raw, content, flaw="not_an_object", detail="An item of `trackings` must be an object.")
     metadata, tracker = mapping(item.get("metadata")), mapping(item.get("tracker"))
-    message_id = identity(metadata.get("messageId"))  # of the item; survives retries, resends and regrouping
+    message_id = identity(metadata.get("messageId"))  # of the item; the same in retries, resends and other groups
     tracker_id = identity(tracker.get("trackerId"))  # the only safe key: a tracking number is not unique
     events = item.get("events")
     flaw, detail = _find_flaw(message_id, tracker_id, events)
@@ -81,7 +81,7 @@ def _find_flaw(message_id: str | None, tracker_id: str | None, events: object) -
 
 
 def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
-    has_block = isinstance(shipment, dict)  # null means absent; proof of delivery has none
+    has_block = isinstance(shipment, dict)  # null means absent; a proof of delivery has none
     return Snapshot(
         tracking_number=label(tracker.get("trackingNumber")),  # upper-cased by Ship24, not unique
         client_tracker_id=label(tracker.get("clientTrackerId")),  # the user's own, not unique for ever
@@ -92,7 +92,7 @@ def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
 
 
 def _read_generated_at(value: object) -> int:
-    """When the item was built, on Ship24's clock, always UTC: not when anything happened to the parcel."""
+    """Return when Ship24 built the item, in microseconds, UTC; 0 if unknown. It says nothing about the parcel."""
     try:
         moment = datetime.fromisoformat(trim(value)) if isinstance(value, str) else None
     except ValueError:

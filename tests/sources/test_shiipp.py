@@ -10,7 +10,7 @@ import pytest
 from receiver.domain.reading import MAX_ITEMS
 from receiver.domain.records import Link, Message
 from receiver.errors import InvalidJson, UnexpectedShape
-from receiver.sources.field_paths import Places
+from receiver.sources.field_paths import FieldPaths
 from receiver.sources.shiipp import PACKAGE_FIELDS, identify, map_item, split
 from tests.harness.table import each_row
 
@@ -19,13 +19,13 @@ PACKAGE, MANIFEST = "new-package", "manifest-status"
 UUID = "5b0c1a52-7f0e-4a55-9a5c-0d6e1f2a3b4c"
 
 
-def read(name: str, places: Places | None = None) -> list[Message]:
+def read(name: str, field_paths: FieldPaths | None = None) -> list[Message]:
     kind = MANIFEST if name.startswith(("manifest", "unknown")) else PACKAGE
-    return split(kind, places or {}, (PAYLOADS / f"{name}.json").read_bytes())
+    return split(kind, field_paths or {}, (PAYLOADS / f"{name}.json").read_bytes())
 
 
-def read_one(kind: str, item: Any, places: Places | None = None) -> Message:
-    (message,) = split(kind, places or {}, orjson.dumps(item))
+def read_one(kind: str, item: Any, field_paths: FieldPaths | None = None) -> Message:
+    (message,) = split(kind, field_paths or {}, orjson.dumps(item))
     return message
 
 
@@ -173,7 +173,7 @@ def test_an_unmapped_item_names_keys_and_fields_but_never_values(name: str) -> N
     assert "vermilion" not in message.detail
 
 
-def test_an_unmapped_manifest_names_only_what_is_missing_and_the_places_of_the_settings() -> None:
+def test_an_unmapped_manifest_names_only_what_is_missing_and_the_field_paths_of_the_settings() -> None:
     message = read_one(MANIFEST, {"number": "MAN-1", "status": "ready"}, {"manifest_id": ("data.ref", "/x/0")})
     assert message.detail is not None
     assert "manifest_id (as data.ref, /x/0)" in message.detail
