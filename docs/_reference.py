@@ -171,10 +171,10 @@ def _raise_alarms() -> list[alarms.Alarm]:
     knowing = ProcessRow("1", "receiver", "host1", 101, "0", start, to_micros(now), ("shop",))
     other = ProcessRow("2", "receiver", "host2", 102, "0", start, to_micros(now), ())
     waiting = {"shop": hour_ago}
-    facts = alarms.Facts(
+    facts = alarms.AlarmFacts(
         start, {"ship24": traffic}, alarms.Disk(5 * 2**30, 100 * 2**30), waiting, Processes((knowing, other), ())
     )
-    return alarms.judge(facts, rules, to_micros(now), frozenset())
+    return alarms.find_alarms(facts, rules, to_micros(now), frozenset())
 
 
 def make_errors() -> str:
