@@ -75,7 +75,7 @@ def running(service: StartService, sqlite_url: str) -> Service:
 @pytest.mark.parametrize("page", SHOWING)
 def test_the_first_start_prints_what_the_page_shows(page: str, tmp_path: Path) -> None:
     run = [run_command(name, cwd=tmp_path, env={}).stdout for name in ("init", "migrate")]
-    assert settle("".join(run)) == settle(printed(page, "wrote .env"))
+    assert settle("".join(run)) == settle(printed(page, "Created .env"))
 
 
 @pytest.mark.parametrize("page", SHOWING)
