@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import click
+from prometheus_client.core import Metric
 from pydantic.fields import FieldInfo
 
 from receiver import errors
@@ -20,7 +21,7 @@ from receiver.clock import to_micros
 from receiver.domain import alarms
 from receiver.domain.processes import Processes
 from receiver.domain.rows import ProcessRow
-from receiver.monitoring.metrics import MeasuredState, Metrics
+from receiver.monitoring.metrics import MeasuredState, Metrics, describe_state
 from receiver.settings import Settings
 from receiver.sources import make_sources
 from receiver.storage.database import Database
@@ -137,22 +138,21 @@ def make_metrics() -> str:
     """Return a table of all metrics: name, type, labels, help."""
     rows = [
         (f"`{family.name}{'_total' * (family.type == 'counter')}`", family.type, _labels_of(family), family.documentation)
-        for family in sorted(_collect_metrics().collect(), key=lambda family: family.name)
+        for family in sorted(_collect_metrics(), key=lambda family: family.name)
     ]
     return _table(("metric", "type", "labels", "meaning"), rows)
 
 
-def _collect_metrics() -> Any:
-    """Return a registry with every metric of the service."""
+def _collect_metrics() -> list[Metric]:
+    """Return every metric of the service, without figures."""
     counters = Counters()
     waiting: Any = SimpleNamespace(waiting=lambda: 0)
     absent: Any = None
-    metrics = Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, ())
-    metrics._known = MeasuredState(0, {}, {}, {}, [], {}, Processes(), 0)
-    return counters.registry
+    Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, ())  # it registers itself
+    return [*counters.registry.collect(), *describe_state(MeasuredState(0, {}, {}, {}, [], {}, Processes(), 0))]
 
 
-def _labels_of(family: Any) -> str:
+def _labels_of(family: Metric) -> str:
     return ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ()))
 
 

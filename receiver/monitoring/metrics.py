@@ -103,7 +103,7 @@ class Metrics(Collector):
             "receiver_database_up", "1 if the last query of the database succeeded, else 0", {(): float(self._state is not None)}
         )
         if self._state is not None:
-            yield from _describe(self._state)
+            yield from describe_state(self._state)
 
     async def _read(self) -> MeasuredState | None:
         try:
@@ -131,7 +131,8 @@ def read_state(database: Database, targets: Sequence[str], now: int) -> Measured
     )
 
 
-def _describe(state: MeasuredState) -> Iterator[Metric]:
+def describe_state(state: MeasuredState) -> Iterator[Metric]:
+    """Give the metrics that are read from the database."""
     yield _gauge("receiver_database_bytes", "Size of the database on disk", {(): state.database_bytes})
     last_calls = {(source,): at / 1e6 for source, at in state.last_calls.items()}
     yield _gauge("receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_calls, "source")
