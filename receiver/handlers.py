@@ -1,4 +1,4 @@
-"""Functions of the user's own that take changes: marked with `on_change`, found by module or entry point."""
+"""Handlers: the user's functions that take changes, marked with `on_change` and found by module or entry point."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -26,10 +26,10 @@ def on_change(
     milestone_changed: bool = False,
     basis: Literal["events", "shipment"] = "events",
 ) -> Callable[[_F], _F]:
-    """Mark a function, sync or async, that takes each Change of these sources that comes to one of these milestones.
+    """Mark a function, sync or async, as a handler of changes from these sources to one of these milestones.
 
-    It is called at least once for a change, and for one tracker in order. Return to acknowledge; raise to retry. What it returns
-    is awaited if it is awaitable. With the basis `shipment` it takes changes of the sender's own milestone instead.
+    It is called at least once for each change, and in order for each tracker. Return to acknowledge; raise to retry. An awaitable
+    that it returns is awaited. With the basis `shipment` it gets changes of the sender's own milestone instead.
     """
     if basis not in BASES:
         raise ValueError(f"basis: expected one of {', '.join(BASES)}")
@@ -63,18 +63,18 @@ def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
 
 
 def has_handlers(modules: Iterable[str]) -> bool:
-    """Tell whether there may be handlers, without a look at anybody's code."""
+    """Return whether there may be handlers, without importing any."""
     return any(True for _ in modules) or bool(entry_points(group=GROUP))
 
 
 def subscription_of(function: Callable[[Change], Any]) -> Subscription:
-    """Return which changes a marked function wants."""
+    """Return the subscription of a marked function."""
     wanted: Subscription = getattr(function, _MARK)
     return wanted
 
 
 def _name(function: Callable[[Change], Any]) -> str:
-    """Return module and name. A partial function has those of the whole one, an object those of its class."""
+    """Return module and name: those of the original for a partial function, those of the class for an object."""
     whole: Any = function.func if isinstance(function, partial) else function
     named = whole if hasattr(whole, "__qualname__") else type(whole)
     return f"{named.__module__}.{named.__qualname__}"
@@ -83,11 +83,11 @@ def _name(function: Callable[[Change], Any]) -> str:
 def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # where the service is started its user's modules are found, as with other servers
+        sys.path.insert(0, here)  # modules in the working directory are found, as with other servers
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"RECEIVER_HANDLERS: there is no module {error.name}.") from None
+        raise ConfigurationError(f"RECEIVER_HANDLERS: module {error.name} not found.") from None
     except (Exception, SystemExit) as error:
         raise ConfigurationError(f"RECEIVER_HANDLERS: {name} cannot be imported: {type(error).__name__}: {error}.") from error
 

@@ -1,7 +1,7 @@
-"""Telling somebody that an alarm began or ended: a URL that is posted to, a command that is run, or both.
+"""Notifications that an alarm began or ended: a POST to a URL, a command, or both.
 
-Each has a thread of its own that sends one notice after the other, in the order in which they came, so that one that hangs holds
-up neither the other nor the service. Neither the URL nor the command is ever written down.
+Each channel has a thread that sends one notice after the other, in order, so a channel that hangs holds up neither the other one
+nor the service. Neither the URL nor the command is ever logged.
 """
 
 import os
@@ -24,14 +24,14 @@ from receiver.access.bearer import Secret
 from receiver.relay.connections import Connection, Connections
 
 _MAX_WAITING = 100
-_SLACK_SECONDS = 1.0  # so that a silence ends after the whole request, and one of the two says so
+_SLACK_SECONDS = 1.0  # so that the whole request times out before a single wait does
 _OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
 
 _log = structlog.get_logger()
 
 
 class Notice(NamedTuple):
-    """An alarm that began or ended (`state`); moments as ISO 8601 UTC."""
+    """An alarm that began or ended (`state`). Times are ISO 8601 in UTC."""
 
     alarm: str
     subject: str
@@ -42,8 +42,12 @@ class Notice(NamedTuple):
 
 
 class NotifierTimings(NamedTuple):
-    """How long is waited: between tries (which are one more), for a whole request to the URL, for a command, for what is under
-    way when the service stops.
+    """Times of the notifier.
+
+    pauses_seconds: before the second attempt, the third and so on
+    url_seconds: for a whole request
+    command_seconds: for the command
+    closing_seconds: for the notices that are left when the service stops
     """
 
     pauses_seconds: tuple[float, ...] = (2.0, 10.0)
@@ -52,24 +56,24 @@ class NotifierTimings(NamedTuple):
     closing_seconds: float = 5.0
 
 
-PATIENCE = NotifierTimings()
+NOTIFIER_TIMINGS = NotifierTimings()
 
 
 class NotSent(Exception):
-    """A notice did not arrive. The words can be logged: nothing of the URL, the command or what it printed is in them."""
+    """A notice was not sent. The text can be logged: it contains nothing of the URL, the command or its output."""
 
 
 Send = Callable[[bytes], None]
 
 
 def _ignore(_notice: Notice) -> None:
-    """What is done with a notice that is settled, where nobody wants to know."""
+    """Do nothing with a settled notice."""
 
 
 class AlarmNotifier:
-    """Takes notices and sends them, as far as somebody is to be told. Never raises and never waits."""
+    """Sends notices through all configured channels. Never raises and never waits."""
 
-    def __init__(self, url: Secret | None, command: Sequence[str], timings: NotifierTimings = PATIENCE) -> None:
+    def __init__(self, url: Secret | None, command: Sequence[str], timings: NotifierTimings = NOTIFIER_TIMINGS) -> None:
         self._on_settled: Callable[[Notice], None] = _ignore
         self._left: Counter[Notice] = Counter()
         self._lock = threading.Lock()
@@ -83,16 +87,16 @@ class AlarmNotifier:
         self._workers = [NotifierChannel(name, send, timings.pauses_seconds, self._settle) for name, send in senders.items()]
 
     def start(self, on_settled: Callable[[Notice], None] = _ignore) -> None:
-        """Begin to send. `on_settled` is called, in some thread, for each notice that was sent or given up everywhere.
+        """Start sending. `on_settled` is called in any thread for each notice that every channel has sent or failed to send.
 
-        It is not called for those that are left when the service stops.
+        It is not called for notices that are left when the service stops.
         """
         self._on_settled = on_settled
         for worker in self._workers:
             worker.start()
 
     def put(self, notice: Notice) -> None:
-        """Take a notice; it is sent by and by."""
+        """Queue a notice."""
         if not self._workers:
             self._on_settled(notice)
         with self._lock:
@@ -101,7 +105,7 @@ class AlarmNotifier:
             worker.put(notice)
 
     def close(self) -> None:
-        """Try what is left once more, for a bounded time, and stop."""
+        """Try the notices that are left once more, within a bounded time, and stop."""
         for worker in self._workers:
             worker.stop()
         deadline = monotonic() + self._closing_seconds
@@ -113,13 +117,13 @@ class AlarmNotifier:
         with self._lock:
             self._left[notice] -= 1
             is_last = not self._left[notice]
-            self._left += Counter()  # without those at 0
+            self._left += Counter()  # drops zeros
         if is_last:
             self._on_settled(notice)
 
 
 class NotifierChannel:
-    """One way to tell somebody, with what waits for it and the thread that sends."""
+    """One channel with its queue and its thread."""
 
     def __init__(self, name: str, send: Send, pauses: Sequence[float], settle: Callable[[Notice], None]) -> None:
         self._settle = settle
@@ -129,37 +133,37 @@ class NotifierChannel:
         self._waiting: SimpleQueue[Notice | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"notices by {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"notifier {name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
 
     def put(self, notice: Notice) -> None:
-        """Take a notice, unless too many wait."""
+        """Queue a notice, unless too many are waiting."""
         if self._waiting.qsize() < _MAX_WAITING:
             self._waiting.put(notice)
         else:
-            self._give_up(notice, "too many wait")
+            self._fail(notice, "too many are waiting")
 
     def stop(self) -> None:
-        """Try what waits once more, without a pause, and end."""
+        """Try each waiting notice once more, without a pause, and end."""
         self._stopping.set()
         self._waiting.put(None)
 
     def join(self, seconds: float) -> None:
-        """Wait for the end, for a bounded time; what waits then is given up."""
+        """Wait for the end, for a bounded time, and drop what is left."""
         self._thread.join(seconds)
         if self._thread.is_alive():
             self._abandoned.set()
-            left = self._waiting.qsize()  # the one under way, and all but the mark of the end
+            left = self._waiting.qsize()  # with the current one, without the end marker
             _log.error("alarms_not_sent", by=self._name, notices=left, cause="the service stops")
 
     def _run(self) -> None:
         while (notice := self._waiting.get()) is not None and not self._abandoned.is_set():
             try:
                 self._deliver(notice)
-            except Exception:  # the next one may go through
+            except Exception:  # the next one may succeed
                 _log.exception("alarm_not_sent", by=self._name, **_name(notice))
 
     def _deliver(self, notice: Notice) -> None:
@@ -175,26 +179,26 @@ class NotifierChannel:
                 return
             if pause is None or self._stopping.wait(pause):
                 break
-        self._give_up(notice, cause)
-        if not self._stopping.is_set():  # else the next process tries
+        self._fail(notice, cause)
+        if not self._stopping.is_set():  # otherwise the next process tries
             self._settle(notice)
 
-    def _give_up(self, notice: Notice, cause: str) -> None:
-        if not self._abandoned.is_set():  # that was said at once for all
+    def _fail(self, notice: Notice, cause: str) -> None:
+        if not self._abandoned.is_set():  # logged already, once for all
             _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
 
 
 class Poster:
-    """Posts to a URL. Redirects are not followed: they would carry the notice, and perhaps a token, to somebody else."""
+    """Posts to a URL. Follows no redirects: they would send the notice, and perhaps a token, somewhere else."""
 
     def __init__(self, url: Secret, seconds: float) -> None:
         self._url = url
         self._seconds = seconds
 
     def __call__(self, body: bytes) -> None:
-        """Post JSON. Raises NotSent, or whatever urllib3 raises, if there is no 2xx within the time for name, TLS and answer.
+        """Post JSON. Raises NotSent, or whatever urllib3 raises, if there is no 2xx within the time for DNS, TLS and response.
 
-        A thread of its own does it, for nothing ends the look-up of a name. When the time is up, its connection is cut.
+        It runs in a thread of its own, as a DNS lookup cannot be cancelled. After the time-out the connection is cut.
         """
         url = self._url.reveal()
         connection = Connections(url, self._seconds + _SLACK_SECONDS, allow_private=True).make()
@@ -212,16 +216,16 @@ class Poster:
         try:
             result = results.get(timeout=self._seconds)
         except Empty:
-            connection.line.cut()
-            raise NotSent(f"there was no answer within {self._seconds:g} seconds") from None
+            connection.wire.cut()
+            raise NotSent(f"no response within {self._seconds:g} seconds") from None
         if isinstance(result, Exception):
             raise result
         if not 200 <= result < 300:
-            raise NotSent(f"the answer was {result}")
+            raise NotSent(f"the response was {result}")
 
 
 def _post(connection: Connection, address: str, body: bytes) -> int:
-    """Return the status of the answer. What it says does not matter, and it could go on for ever."""
+    """Return the status of the response. Its body is not read: it could be endless."""
     url = urllib3.util.parse_url(address)
     headers = {"content-type": "application/json", "user-agent": "receiver"}
     if url.auth is not None:
@@ -231,7 +235,7 @@ def _post(connection: Connection, address: str, body: bytes) -> int:
 
 
 class Command:
-    """Runs a command without a shell, JSON on its standard input, and without our own variables: they hold secrets."""
+    """Runs a command without a shell, with JSON on standard input and without our own environment variables: they are secrets."""
 
     def __init__(self, words: Sequence[str], seconds: float) -> None:
         self._words = words
@@ -239,7 +243,7 @@ class Command:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, body: bytes) -> None:
-        """Run it to its end. Raises NotSent if it takes too long or does not end with 0."""
+        """Run the command to its end. Raises NotSent after the time-out, and if its exit code is not 0."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
         with subprocess.Popen(  # noqa: S603  the operator's own command, from the settings
             self._words,
@@ -255,10 +259,10 @@ class Command:
                 self.kill()
                 raise NotSent(f"it did not end within {self._seconds:g} seconds") from None
         if self._process.returncode != 0:
-            raise NotSent(f"it ended with {self._process.returncode}")
+            raise NotSent(f"its exit code was {self._process.returncode}")
 
     def kill(self) -> None:
-        """End it and what it started, if it runs."""
+        """Kill the command and its children, if it runs."""
         if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Which targets there are: the settings' and the user's own functions."""
+"""The targets: those of the settings, and the user's handlers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -29,18 +29,18 @@ def _make_nats(settings: TargetSettings, secrets: Sequence[Secret]) -> Target:
 _KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": _make_nats}
 
 HANDLER = "python"
-"""The kind of a target that is a function of the user's own."""
+"""The kind of a target that is a handler."""
 
 
 class ConfiguredTargets(NamedTuple):
-    """A target of the settings: how it is spoken to (`http`, `nats`, `python`), and which changes it wants."""
+    """A configured target: its kind (`http`, `nats`, `python`) and its subscription."""
 
     kind: str
     subscription: Subscription
 
 
 def find_targets(settings: Settings) -> tuple[ConfiguredTargets, ...]:
-    """Return all targets. Raises ConfigurationError if a module cannot be had, a secret is missing, or a name is used twice."""
+    """Return all targets. Raises ConfigurationError for a module that fails, a missing secret, or a name that is used twice."""
     for target in settings.targets:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
@@ -52,15 +52,15 @@ def find_targets(settings: Settings) -> tuple[ConfiguredTargets, ...]:
 
 
 def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
-    """Return which changes each target wants. Raises ConfigurationError as `find_targets` does."""
+    """Return the subscription of each target. Raises ConfigurationError as `find_targets` does."""
     return tuple(known.subscription for known in find_targets(settings))
 
 
 def describe_targets(database: Database, known: Sequence[ConfiguredTargets]) -> list[dict[str, Any]]:
-    """Return for people and programs what the settings say of each target, and what is kept of it (`queries.show_targets`).
+    """Return the settings of each target and its stored state (`queries.show_targets`), for people and programs.
 
-    Where something is kept of a target that the settings do not name, or a running process knows it, its `kind` is None.
-    `mismatch` says who else knows it and who does not; None: all do.
+    `kind` is None for a target that only the database or a running process knows. `mismatch` says which processes know the target
+    and which do not; None: all do.
     """
     now = clock.to_micros(clock.now())
     running = queries.read_processes(database, now)
@@ -81,7 +81,7 @@ def describe_targets(database: Database, known: Sequence[ConfiguredTargets]) -> 
 
 
 def has_targets(settings: Settings) -> bool:
-    """Tell whether there may be somebody to hand changes to, without a look at the user's own code."""
+    """Return whether there may be targets, without importing the user's code."""
     return bool(settings.targets) or has_handlers(settings.handlers)
 
 
@@ -91,12 +91,12 @@ def target_names(known: Iterable[ConfiguredTargets]) -> tuple[str, ...]:
 
 
 def handler_names(known: Iterable[ConfiguredTargets]) -> list[str]:
-    """Return the names of the targets that are functions of the user's own."""
+    """Return the names of the handlers."""
     return [one.subscription.target for one in known if one.kind == HANDLER]
 
 
 def make_targets(settings: Settings, wear: Wear, *, only_handlers: bool) -> list[Target]:
-    """Return what the relay process serves."""
+    """Return the targets that a relay process serves."""
     seconds = settings.handler_timeout_seconds
     handlers: list[Target] = [HandlerTarget(function, seconds, wear) for function in find_handlers(settings.handlers)]
     if only_handlers:

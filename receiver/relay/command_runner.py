@@ -1,4 +1,4 @@
-"""The connection of a relay to a database that several processes write to."""
+"""Executes commands of a relay directly in the database, where several processes may write (PostgreSQL)."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +14,13 @@ class CommandRunner:
     def __init__(self, database: Database) -> None:
         self._transactions = Transactions(database)
         self._executor = CommandExecutor(database, self._transactions)
-        self._thread = ThreadPoolExecutor(1, "clerk")
+        self._thread = ThreadPoolExecutor(1, "commands")
 
     async def do(self, command: WriterCommand[R]) -> R:
         """Execute a command and return its result. Raises its error, and StorageUnavailable for a fault of the database."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._executor.do, command)
 
     def close(self) -> None:
-        """End after the last call."""
+        """Close after the last command."""
         self._thread.shutdown()
         self._transactions.close()

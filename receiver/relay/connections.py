@@ -1,4 +1,4 @@
-"""Connections to one HTTP server: kept while it keeps them, led only where they may lead, ended from outside when time is up."""
+"""Connections to one HTTP server: kept for reuse, to checked addresses only, and cut from another thread after a time-out."""
 
 import socket
 import ssl
@@ -13,7 +13,7 @@ from receiver.relay.destinations import Resolve, connect
 
 
 class OpenConnection:
-    """The wire under a connection: can be cut by another thread, whatever the one that uses it waits for."""
+    """The socket of a connection. Another thread can cut it, whatever the thread that uses it waits for."""
 
     def __init__(self, seconds: float, *, allow_private: bool, resolve: Resolve) -> None:
         self._seconds = seconds
@@ -25,23 +25,23 @@ class OpenConnection:
 
     def open(self, host: str, port: int) -> socket.socket:
         """Return a connected socket. Raises NotAllowed or OSError."""
-        wire = connect(host, port, self._seconds, allow_private=self._allow_private, resolve=self._resolve)
+        made = connect(host, port, self._seconds, allow_private=self._allow_private, resolve=self._resolve)
         with self._lock:
-            self._handle = wire.dup()  # TLS takes the socket itself away
+            self._handle = made.dup()  # TLS detaches the socket itself
         if self._is_cut:
             self.cut()
-        return wire
+        return made
 
     def cut(self) -> None:
-        """End all waiting on it."""
+        """Shut the socket down."""
         with self._lock:
             self._is_cut = True
             if self._handle is not None:
-                with suppress(OSError):  # the other side was first
+                with suppress(OSError):  # already closed by the server
                     self._handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the socket."""
         with self._lock:
             handle, self._handle = self._handle, None
         if handle is not None:
@@ -49,38 +49,38 @@ class OpenConnection:
 
 
 class PlainConnection(HTTPConnection):
-    """A connection over a Line."""
+    """A connection over an OpenConnection."""
 
-    line: OpenConnection
+    wire: OpenConnection
 
     def _new_conn(self) -> socket.socket:
-        return self.line.open(self.host, self.port)
+        return self.wire.open(self.host, self.port)
 
     def close(self) -> None:
-        """Close the connection and its line."""
+        """Close the connection and its socket."""
         super().close()
-        self.line.close()
+        self.wire.close()
 
 
 class SecureConnection(HTTPSConnection):
     """The same with TLS; the certificate is checked against the name, not against the address."""
 
-    line: OpenConnection
+    wire: OpenConnection
 
     def _new_conn(self) -> socket.socket:
-        return self.line.open(self.host, self.port)
+        return self.wire.open(self.host, self.port)
 
     def close(self) -> None:
-        """Close the connection and its line."""
+        """Close the connection and its socket."""
         super().close()
-        self.line.close()
+        self.wire.close()
 
 
 Connection = PlainConnection | SecureConnection
 
 
 class Connections:
-    """Those to one server that are not in use, for any thread. `seconds` bounds each silence."""
+    """The idle connections to one server, for any thread. `seconds` bounds each wait."""
 
     def __init__(self, url: str, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> None:
         parts = urlsplit(url)
@@ -93,7 +93,7 @@ class Connections:
         self._idle: deque[Connection] = deque()
 
     def take(self) -> Connection | None:
-        """Return a connection that was used before and is still there, None if there is none."""
+        """Return an idle connection that is still open, or None."""
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -105,20 +105,20 @@ class Connections:
         return None
 
     def make(self) -> Connection:
-        """Return a new connection; it connects when it is used."""
+        """Return a new connection, which connects at its first use."""
         connection: Connection
         if self._tls is None:
             connection = PlainConnection(self._host, self._port, timeout=self._seconds)
         else:
             connection = SecureConnection(self._host, self._port, timeout=self._seconds, ssl_context=self._tls)
-        connection.line = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
+        connection.wire = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next call."""
+        """Keep a connection for the next request."""
         self._idle.append(connection)
 
     def close(self) -> None:
-        """Let go of all that are not in use."""
+        """Close all idle connections."""
         while self._idle:
             self._idle.pop().close()

@@ -1,7 +1,7 @@
-"""Where a target's connections may lead: to a public address, unless the settings allow others.
+"""Allowed addresses of targets: public ones, unless the settings allow private ones.
 
-The name is resolved once and the connection goes to the address that was checked, so a name server that answers differently the
-next time changes nothing.
+The name is resolved once and the connection goes to the checked address, so a name server that answers differently the next time
+changes nothing.
 """
 
 import socket
@@ -12,28 +12,28 @@ from typing import Any
 from receiver.access.addresses import Address, is_listed, read_network
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
-"""What `socket.getaddrinfo` is."""
+"""A function like `socket.getaddrinfo`."""
 
-_MAX_ADDRESSES = 4  # of one name; each may take a whole time-out
+_MAX_ADDRESSES = 4  # of one name; each may use up a whole time-out
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-_RESERVED = tuple(  # what Python's own tables, which grow with its versions, do not all know
+_RESERVED = tuple(  # missing from the tables of some Python versions
     map(
         read_network,
         (
             *("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100::/32", "2001::/23", "2001:db8::/32", "3fff::/20"),
             *("5f00::/16", "fec0::/10"),
-            "168.63.129.16",  # a platform's own service at a public address; those of others are link-local or private
+            "168.63.129.16",  # Azure's internal service, at a public address; those of other platforms are link-local or private
         ),
     )
 )
 
 
 class NotAllowed(Exception):
-    """A name leads only to addresses that are not allowed. The words can be logged."""
+    """A host name has no allowed address. The text can be logged."""
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the internet; an IPv4 address inside an IPv6 one counts, too."""
+    """Return whether an address is public. An IPv4 address inside an IPv6 one counts too."""
     return all(map(_is_public, [*_inside(address)] or [address]))
 
 
@@ -45,7 +45,7 @@ def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolv
     found = resolve(host, port, type=socket.SOCK_STREAM)
     allowed = [entry for entry in found if allow_private or is_public(ip_address(entry[4][0].partition("%")[0]))]
     if not allowed:
-        raise NotAllowed("its name leads to a private or reserved address; allow_private lets it")
+        raise NotAllowed("its host has a private or reserved address; set allow_private to allow it")
     for place, (family, kind, protocol, _, address) in enumerate(allowed[:_MAX_ADDRESSES], 1):
         connection = socket.socket(family, kind, protocol)
         try:
@@ -66,7 +66,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _inside(address: Address) -> Iterator[Address]:
-    """Give the IPv4 addresses that an IPv6 one stands for: mapped, 6to4, Teredo, translated."""
+    """Yield the IPv4 addresses inside an IPv6 address: mapped, 6to4, Teredo, translated."""
     if not isinstance(address, IPv6Address):
         return
     for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):

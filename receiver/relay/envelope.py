@@ -1,4 +1,4 @@
-"""What other programs read of a change, over HTTP as from a broker."""
+"""The body of a change for other programs, the same over HTTP and from a broker."""
 
 import orjson
 
@@ -9,5 +9,5 @@ TYPE = "tracker.changed"
 
 
 def write_body(change: Change) -> bytes:
-    """Return JSON: `type`, `timestamp` (when we were told) and `data`; the same bytes however often it is sent."""
+    """Return JSON with `type`, `timestamp` (when the delivery was received) and `data`; the same bytes at every attempt."""
     return orjson.dumps({"type": TYPE, "timestamp": iso(change.received_at), "data": change.as_json()})

@@ -1,11 +1,11 @@
-"""Forks relay processes: a small process of its own, forked while the service has one thread and no database open.
+"""The forking process, which forks relay processes. It is forked while the service has one thread and no open database.
 
-A relay must be started again at any time, and a process with threads and an event loop cannot fork safely. To execute a new
-interpreter each time takes seconds of a processor. So this process waits, with everything imported, and forks when asked.
-Nothing that the service opens later is in it: not the listening socket, not the lock, not the writer's socket.
+A relay must be restarted at any time, and a process with threads and an event loop cannot fork safely. Executing a new
+interpreter each time takes seconds of CPU. So this process waits, with everything imported, and forks on request. It has
+nothing that the service opens later: no listening socket, no lock, no socket of the writer.
 
-It outlives the service by a moment, whatever ended that, and leaves nothing behind: relays, however they hang, and what handlers
-have started, are killed here.
+It outlives the service by a moment, whatever ended the service, and kills everything: relays that hang, and what handlers have
+started.
 """
 
 import ctypes
@@ -24,22 +24,22 @@ from typing import NoReturn
 from receiver.logs import setup
 
 _MAX_BYTES = 64
-_ORPHANED_SECONDS = 5.0  # for a relay without a service to end by itself
+_ORPHANED_SECONDS = 5.0  # for a relay to end by itself after its service
 _KILLED_SECONDS = 1.0  # until processes that were killed are gone
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _SET_CHILD_SUBREAPER = 36
 _NOT_FORKED = 71  # EX_OSERR
 
 Body = Callable[[socket.socket, str], int]
-"""What a relay process does with its socket and its role; the result is its exit code."""
+"""The main function of a relay process: takes its socket and its role, returns its exit code."""
 
 
 class ForkerLost(OSError):
-    """The forking process has ended, or does not read."""
+    """The forking process has ended or does not read."""
 
 
 class Forker:
-    """The service's end: starts relay processes, one at a time for each role, and kills them."""
+    """The service's end: starts and kills relay processes, one for each role."""
 
     def __init__(self, control: socket.socket, process_id: int, wait: Callable[[], object]) -> None:
         self.control = control
@@ -64,7 +64,7 @@ class Forker:
             self.control.send(role.encode())
 
     def take_ended(self) -> tuple[str, int] | None:
-        """Wait for a relay process to end; return its role and exit code, negative for a signal. None: the forker is gone."""
+        """Wait for the end of a relay process; return its role and exit code, negative for a signal. None: the forker is gone."""
         try:
             data = self.control.recv(_MAX_BYTES)
         except ConnectionError:
@@ -73,7 +73,7 @@ class Forker:
         return (role, int(code)) if data else None
 
     def close(self, seconds: float) -> None:
-        """End the forking process and everything under it, and wait; kill it after so long."""
+        """End the forking process and its children, and wait; kill it after so many seconds."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -89,7 +89,7 @@ class Forker:
 
 
 def fork_forker(body: Body) -> Forker:
-    """Fork the forking process, while there is one thread."""
+    """Fork the forking process. This process must have one thread."""
     control, theirs = make_control()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -107,7 +107,7 @@ def make_control() -> tuple[socket.socket, socket.socket]:
 
 
 class ForkingProcess:
-    """The process itself: one thread, which waits for the service and for its children."""
+    """The forking process itself: one thread, which waits for the service and for its children."""
 
     def __init__(self, control: socket.socket, body: Body) -> None:
         self._control = control
@@ -119,10 +119,10 @@ class ForkingProcess:
         self._waker = waker
 
     def serve(self) -> NoReturn:
-        """Fork, kill and reap until the service is gone; then end what is left."""
+        """Fork, kill and reap until the service is gone; then kill what is left."""
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(number, lambda *_: None)  # the service decides; a handler, unlike SIG_IGN, ends at an exec
+                signal.signal(number, lambda *_: None)  # the service decides; unlike SIG_IGN, a handler does not survive an exec
             signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
             _control_process(_SET_CHILD_SUBREAPER, 1)
             while self._listen():
@@ -132,7 +132,7 @@ class ForkingProcess:
             os._exit(0)
 
     def _listen(self) -> bool:
-        """Wait for something to do; return whether the service is there."""
+        """Wait for a request or a signal; return whether the service is still there."""
         ready, _, _ = select.select([self._control, self._woken], [], [])
         if self._woken in ready:
             with suppress(BlockingIOError):
@@ -166,10 +166,10 @@ class ForkingProcess:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()  # what handlers start is killed with it, and Ctrl-C is not meant for it
+            os.setsid()  # what handlers start is killed with it, and Ctrl-C does not reach it
             _control_process(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
             if os.getppid() != parent_id:
-                os._exit(code)  # it has ended meanwhile, and nobody knows of this process
+                os._exit(code)  # the parent has ended meanwhile, and nothing knows of this process
             for end in (self._control, self._woken, self._waker):
                 end.close()
             nothing = os.open(os.devnull, os.O_RDONLY)
@@ -178,7 +178,7 @@ class ForkingProcess:
             code = self._body(channel, role)
         finally:
             setup.drain()
-            os._exit(code)  # no thread of a handler is waited for
+            os._exit(code)  # does not wait for threads of handlers
 
     def _kill(self, role: str) -> None:
         for process_id, its_role in self._roles.items():
@@ -186,17 +186,17 @@ class ForkingProcess:
                 _kill_group(process_id)
 
     def _reap(self) -> None:
-        """Take the exit codes of relays, and of processes whose parents have ended."""
+        """Reap relays, and processes whose parents have ended."""
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 process_id, status = ended
                 if process_id in self._roles:
                     with suppress(ProcessLookupError, PermissionError):
-                        os.killpg(process_id, signal.SIGKILL)  # what it has left behind
+                        os.killpg(process_id, signal.SIGKILL)  # its children
                     self._tell(self._roles.pop(process_id), os.waitstatus_to_exitcode(status))
 
     def _tell(self, role: str, code: int) -> None:
-        with suppress(OSError):  # the next look at the socket says that the service is gone
+        with suppress(OSError):  # the service is gone, which the next select shows
             self._control.send(f"{role} {code}".encode())
 
     def _end(self) -> None:
@@ -222,7 +222,7 @@ def _kill_group(process_id: int) -> None:
 
 
 def _list_children() -> list[int]:
-    """Return the children of this process, adopted ones too; none where the system does not say."""
+    """Return the children of this process, adopted ones too; none on a system without /proc."""
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()]
     except OSError:
@@ -230,6 +230,6 @@ def _list_children() -> list[int]:
 
 
 def _control_process(option: int, value: int) -> None:
-    """Call prctl(2), which only Linux has; elsewhere a relay that hangs may outlive a service and forker that were killed."""
+    """Call prctl(2), which only Linux has. Elsewhere a relay that hangs may outlive a killed service and forker."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Functions of the user's own as targets. None of them runs in the thread that relays, whatever kind of function it is."""
+"""Handlers: the user's functions as targets. None of them runs in the thread of the relay, whatever kind of function it is."""
 
 import asyncio
 import inspect
@@ -16,22 +16,22 @@ from receiver.handlers import subscription_of
 from receiver.relay.wear import Wear
 
 _MAX_ERROR_CHARACTERS = 4000
-_GRACE_SECONDS = 1.0  # after the time-out, until a call that still runs counts as stuck
+_GRACE_SECONDS = 1.0  # after the time-out, until a handler that still runs counts as stuck
 
 Reply = Callable[[BaseException | None], None]
-"""Takes how a call ended: None if the change was taken. It is called once, in any thread."""
+"""Takes the error of a handler, None if it took the change. Called once, in any thread."""
 
 
 class HandlerFailed(ReceiverError):
-    """What a handler raised, whatever it was, as text: the end of its traceback."""
+    """A handler raised an error; the message is the end of its traceback."""
 
     code = "handler_failed"
 
 
 class HandlerTarget:
-    """One function as a target. An `async def` runs in an event loop of this handler's own, any other call in a new thread.
+    """One function as a target. An `async def` runs in an event loop of its own, any other function in a new thread.
 
-    A function that is not `async def` may return an awaitable: a wrapped or partial `async def` does. It is awaited in the loop.
+    A function that is not `async def` may return an awaitable, as a wrapped or partial `async def` does. The loop awaits it.
     """
 
     runs_foreign_code = True
@@ -44,13 +44,13 @@ class HandlerTarget:
         self._thread = LoopThread()
 
     async def deliver(self, change: Change) -> None:
-        """Call the function. Raises HandlerFailed for whatever it raises."""
+        """Call the function. Raises HandlerFailed for any error of it."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
         def reply(error: BaseException | None) -> None:
             failure = None if error is None else HandlerFailed(describe(error))
-            with suppress(RuntimeError):  # the relay has ended meanwhile
+            with suppress(RuntimeError):  # the relay has ended
                 loop.call_soon_threadsafe(_set, ended, failure)
 
         call = HandlerCall(self._function, change, reply, self._thread)
@@ -63,12 +63,12 @@ class HandlerTarget:
             raise
 
     async def close(self) -> None:
-        """Do nothing: threads end with the process."""
+        """Do nothing: the threads end with the process."""
 
     def _look_after(self, ended: "asyncio.Future[None]", used: "LoopThread") -> None:
-        """Count a call that still runs. A loop that one of its calls blocks serves no later ones."""
+        """Count a handler that still runs, and replace its loop if it blocks that."""
         if ended.done():
-            ended.exception()  # seen: nobody waits for it any more
+            ended.exception()  # retrieved, as nothing waits for it any more
             return
         self._wear.add_stuck_call()
         if used is self._thread and used.is_blocked():
@@ -76,7 +76,7 @@ class HandlerTarget:
 
 
 class HandlerCall:
-    """One call of a handler, which replies exactly once, whatever it does."""
+    """One call of a handler. It replies exactly once, whatever the handler does."""
 
     def __init__(self, function: Callable[[Change], Any], change: Change, reply: Reply, thread: "LoopThread") -> None:
         self._function = function
@@ -88,14 +88,14 @@ class HandlerCall:
         self._is_cancelled = False
 
     def start(self) -> None:
-        """Begin, in another thread."""
+        """Start in another thread."""
         if self._awaits:
             self._thread.run(lambda: self._begin(self._function(self._change)))
         else:
             threading.Thread(target=self._run, name="handler", daemon=True).start()
 
     def cancel(self) -> None:
-        """Ask an awaitable to end; what runs in a thread cannot be asked."""
+        """Cancel an awaitable; a function in a thread cannot be cancelled."""
         self._is_cancelled = True
         if self._awaits:
             self._thread.run(self._cancel_task)
@@ -108,8 +108,8 @@ class HandlerCall:
                 self._thread.run(lambda: self._begin(result))
                 return
             if isinstance(result, GeneratorType | AsyncGeneratorType):
-                raise TypeError("The handler has a yield in it, so that calling it runs nothing of it.")
-        except BaseException as error:  # SystemExit and all others: none of them is ours
+                raise TypeError("The handler contains yield, so calling it does nothing.")
+        except BaseException as error:  # SystemExit too: it must not end the relay
             self._reply(error)
         else:
             self._reply(None)
@@ -122,25 +122,25 @@ class HandlerCall:
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except BaseException as error:  # a task lets some of them through, which would end its loop
+        except BaseException as error:  # some of them would pass through the task and end its loop
             self._reply(error)
         else:
             self._reply(None)
 
     def _cancel_task(self) -> None:
-        if self._task is not None:  # after its first step: a task that never began could not reply
+        if self._task is not None:  # after its first step: a task that never started could not reply
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
 
 class LoopThread:
-    """An event loop in a thread of its own, started when it is needed. Nothing that is raised in it ends it."""
+    """An event loop in a thread of its own, started on demand. No error in it ends it."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_answered = True
 
     def run(self, function: Callable[[], None]) -> None:
-        """Have a function called in the loop."""
+        """Call a function in the loop."""
         if self._loop is None:
             self._loop = self._start()
         self._is_answered = False
@@ -148,7 +148,7 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._answer)
 
     def is_blocked(self) -> bool:
-        """Tell whether something in the loop keeps it from what it was last asked to do."""
+        """Return whether something blocks the loop."""
         return not self._is_answered
 
     def _answer(self) -> None:
@@ -169,12 +169,12 @@ class LoopThread:
         while not loop.is_closed():
             try:
                 loop.run_forever()
-            except BaseException:  # noqa: S112  of a task that a handler left behind
+            except BaseException:  # noqa: S112  from a task that a handler left behind
                 continue
 
 
 def describe(error: BaseException) -> str:
-    """Return the end of a traceback as text that every database stores. The error is foreign: even its text may raise."""
+    """Return the end of a traceback as text that every database stores. Formatting a foreign error may raise another one."""
     try:
         text = "".join(traceback.format_exception(error))
     except BaseException:

@@ -1,4 +1,4 @@
-"""A sign of life in the database: that this process runs, in which roles, and which targets it knows."""
+"""The heartbeat in the database: this process runs, in these roles, and knows these targets."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from receiver.writer.commands.changes import NoteProcesses, RemoveProcess
 from receiver.writer.executor import Do
 
 _BEAT_MICROS = 30_000_000
-_LOOK_SECONDS = 2.0  # at the roles: a new one, or another list of targets, is put down at once
+_LOOK_SECONDS = 2.0  # a new role, or another list of targets, is stored at once
 
 _log = structlog.get_logger()
 
@@ -27,8 +27,7 @@ _log = structlog.get_logger()
 class Heartbeat:
     """Refreshes the rows of this process every 30 seconds.
 
-    `received` are the names of the targets that it makes changes for; None: it is no receiver. `relay` returns whether its relay
-    runs, and for which targets.
+    `received`: the targets for which it makes changes; None: it is not a receiver. `relay` returns the state of its relay.
     """
 
     def __init__(self, do: Do, received: Sequence[str] | None, relay: Callable[[], RelayState]) -> None:
@@ -46,11 +45,11 @@ class Heartbeat:
         try:
             await self._beat_on()
         finally:
-            with suppress(Exception):  # they go out of date by themselves
+            with suppress(Exception):  # they expire by themselves
                 await self._do(RemoveProcess(self._id))
 
     async def _beat_on(self) -> None:
-        """Beat again and again; a beat that fails is logged, and the next one comes in its time."""
+        """Beat regularly; a failed beat is logged once, and the next one follows in its time."""
         while True:
             try:
                 await self.beat(clock.to_micros(clock.now()))
@@ -62,7 +61,7 @@ class Heartbeat:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def beat(self, now: int) -> None:
-        """Put down that this process runs, if that is due or something is new. Raises ReceiverError."""
+        """Store that this process runs, if that is due or has changed. Raises ReceiverError."""
         roles = self._find_roles()
         is_new = any(self._noted.get(role) != names for role, names in roles.items())
         if roles and (is_new or abs(now - self._noted_at) >= _BEAT_MICROS):

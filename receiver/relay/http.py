@@ -1,6 +1,6 @@
-"""A target over HTTP: changes are posted, signed; what the answer's status says counts, its body does not.
+"""HTTP targets: changes are posted with a signature. The status of the response decides; its body is ignored.
 
-Errors name the target and the status, never the address: that may carry a token.
+Errors name the target and the status, never the URL: it may contain a token.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from receiver.relay.signature import Signer
 from receiver.relay.target import AT_ONCE, NotTaken, TargetDown, TargetGone, TimedOut
 from receiver.settings.targets import TargetSettings
 
-_MAX_REST_BYTES = 4096  # of an answer's body that is read for the sake of the connection
+_MAX_REST_BYTES = 4096  # of a response body, read so that the connection can be used again
 _REST_SECONDS = 0.5
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FAULTS = (OSError, HTTPException, HTTPError, ValueError)
 
 
 class TargetResponse(NamedTuple):
-    """What counts of an answer. `retry_after` is the header as it came."""
+    """The relevant parts of a response. `retry_after` is the header as received."""
 
     status: int
     retry_after: str | None = None
 
 
 class HttpTarget:
-    """One URL. Calls run in threads of its own, so that one that hangs takes nothing from the others."""
+    """One URL. Requests run in threads of their own, so that a target that hangs takes nothing from the others."""
 
     runs_foreign_code = False
 
@@ -58,13 +58,13 @@ class HttpTarget:
         self._under_way: set[Post] = set()
 
     async def deliver(self, change: Change) -> None:
-        """Post a change; return if the answer is 2xx. Raises NotTaken, TargetDown, TimedOut or TargetGone."""
+        """Post a change; return if the response is 2xx. Raises NotTaken, TargetDown, TimedOut or TargetGone."""
         now, body = clock.now(), write_body(change)
         headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
         post = Post(self._connections, self._path, headers, body)
         self._under_way.add(post)
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, post.run)
+            response = await asyncio.get_running_loop().run_in_executor(self._threads, post.run)
         except TimeoutError:
             raise TimedOut(self.timeout_seconds) from None
         except NotAllowed as error:
@@ -72,12 +72,12 @@ class HttpTarget:
         except _FAULTS as error:
             raise TargetDown(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
         finally:
-            post.cut()  # where time is up it still runs
+            post.cut()  # after a time-out it still runs
             self._under_way.discard(post)
-        judge(self.subscription.target, answer, clock.now())
+        judge(self.subscription.target, response, clock.now())
 
     async def close(self) -> None:
-        """Cut what is under way and let go of connections."""
+        """Cut all requests and close all connections."""
         for post in self._under_way:
             post.cut()
         self._connections.close()
@@ -85,7 +85,7 @@ class HttpTarget:
 
 
 class Post:
-    """One call, in a thread; `cut` ends it from another one."""
+    """One request, in a thread; `cut` ends it from another thread."""
 
     def __init__(self, connections: Connections, path: str, headers: dict[str, str], body: bytes) -> None:
         self._connections = connections
@@ -97,23 +97,23 @@ class Post:
         self._is_cut = False
 
     def run(self) -> TargetResponse:
-        """Post and return the answer. Raises TimeoutError, NotAllowed, or whatever the libraries raise."""
+        """Post and return the response. Raises TimeoutError, NotAllowed, or whatever the libraries raise."""
         kept = self._connections.take()
         if kept is not None:
             try:
-                return self._call(kept)
+                return self._send(kept)
             except ConnectionError:
-                pass  # it was closed while it was idle; whether the change arrived is not known, but its id is the same
-        return self._call(self._connections.make())
+                pass  # closed while idle. The change may have arrived; its ID is the same
+        return self._send(self._connections.make())
 
     def cut(self) -> None:
-        """End it, if it still runs."""
+        """End the request, if it still runs."""
         with self._lock:
             self._is_cut = True
             if self._used is not None:
-                self._used.line.cut()
+                self._used.wire.cut()
 
-    def _call(self, connection: Connection) -> TargetResponse:
+    def _send(self, connection: Connection) -> TargetResponse:
         with self._lock:
             if self._is_cut:
                 raise TimeoutError
@@ -133,19 +133,19 @@ class Post:
                 connection.close()
 
 
-def judge(target: str, answer: TargetResponse, now: datetime) -> None:
-    """Return if an answer means that the change was taken. Raises TargetGone, TargetDown or NotTaken."""
-    if 200 <= answer.status < 300:
+def judge(target: str, response: TargetResponse, now: datetime) -> None:
+    """Return if a response means that the change was taken. Raises TargetGone, TargetDown or NotTaken."""
+    if 200 <= response.status < 300:
         return
-    if answer.status == 410:
-        raise TargetGone(f"{target} answered 410: it wants no more.")
-    asked = read_retry_after(answer.retry_after, now) if answer.status in {429, 503} else None
-    is_down = answer.status == 429 or answer.status >= 500
-    raise (TargetDown if is_down else NotTaken)(f"{target} answered {answer.status}.", asked)
+    if response.status == 410:
+        raise TargetGone(f"{target} answered 410 and gets no more changes.")
+    asked = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
+    is_down = response.status == 429 or response.status >= 500
+    raise (TargetDown if is_down else NotTaken)(f"{target} answered {response.status}.", asked)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return for how many seconds we are to stay away (RFC 9110, 10.2.3: a number or a date); None where nothing is said."""
+    """Return the seconds of a Retry-After (RFC 9110, 10.2.3: a number or a date); None if it has neither."""
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -158,7 +158,7 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def _is_read_to_its_end(connection: Connection, response: BaseHTTPResponse) -> bool:
-    """Read what is left of an answer, if it is little and there at once; tell whether the connection can be used again."""
+    """Read the rest of a response, if it is short and arrives at once; return whether the connection can be used again."""
     if connection.sock is None:
         return False
     deadline, left = monotonic() + _REST_SECONDS, _MAX_REST_BYTES
@@ -170,12 +170,12 @@ def _is_read_to_its_end(connection: Connection, response: BaseHTTPResponse) -> b
                 return True
             left -= len(piece)
     except _FAULTS:
-        pass  # the status was said, and that is what counts
+        pass  # the status is known, and it is what counts
     return False
 
 
 def _explain(error: Exception) -> str:
-    """Return what went wrong without anything that the other side said."""
+    """Return what went wrong, without anything that the target sent."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not good ({error.verify_message})"
+        return f"its certificate is not valid ({error.verify_message})"
     return type(error).__name__

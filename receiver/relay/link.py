@@ -14,7 +14,7 @@ from receiver.writer.commands.changes import ExchangeChanges, ReleaseChanges, St
 from receiver.writer.executor import Do
 
 _COMMANDS = (ExchangeChanges, ReleaseChanges, StopTarget)
-"""What a relay may have done: what it needs, and nothing that a handler could want by mistake."""
+"""The commands that a relay may send: only what it needs, as handlers share its socket."""
 
 _READ_BYTES = 1 << 16
 _MAX_ASKED = 64
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 
 class RelayLink(asyncio.Protocol):
-    """The service's end of the socket to one relay process. Neither a flood from it nor its silence holds up anything."""
+    """The service's end of the socket to one relay process. Neither a flood nor silence from it blocks the service."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
@@ -40,53 +40,53 @@ class RelayLink(asyncio.Protocol):
         self.heard_at = monotonic()
 
     def say(self, record: Any) -> None:
-        """Send a record to a relay that reads; to another one nothing is sent."""
+        """Send a record, unless the relay does not read."""
         if self._transport is not None and not self._is_full and not self._transport.is_closing():
             self._transport.write(pack(record))
 
     def wake(self) -> None:
-        """Say that changes were made, once until the relay asks for them."""
+        """Announce new changes, once until the relay asks for them."""
         if not self._is_woken:
             self._is_woken = True
             self.say(Wake())
 
     async def hear_out(self) -> Goodbye | None:
-        """Return what a relay that has ended said at its end, which may still be on its way; None: it did not mean to end."""
-        with suppress(TimeoutError):  # what a handler started may have its socket, and hold it open
+        """Return the Goodbye of a relay that has ended, which may still be on its way; None: it did not say one."""
+        with suppress(TimeoutError):  # a process started by a handler may hold its socket open
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self.lost.wait()
         return self._goodbye
 
     def close(self) -> None:
-        """Have no more to do with it."""
+        """Close the socket and cancel the commands of this relay."""
         for task in self._asked:
             task.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to listen."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._transport.set_write_buffer_limits(_MAX_UNREAD_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The relay ended, or a handler closed its socket."""
+        """Note that the relay ended, or that a handler closed its socket."""
         self.lost.set()
         if not self.hello.done():
-            self.hello.set_result(Hello((), "It ended before it had said anything."))
+            self.hello.set_result(Hello((), "It ended before its first message."))
 
     def pause_writing(self) -> None:
-        """The relay does not read: nothing more is done for it."""
+        """Stop serving a relay that does not read."""
         self._is_full = True
         self._throttle()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Serve the relay again."""
         self._is_full = False
         self._throttle()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the relay says."""
+        """Handle messages of the relay."""
         self.heard_at = monotonic()
         try:
             for record in self._unpacker.feed(data):
@@ -133,7 +133,7 @@ class RelayLink(asyncio.Protocol):
 
 
 def read_hello(channel: socket.socket, seconds: float) -> tuple[Any, ...]:
-    """Wait for the hello of a relay and return its targets. Raises ConfigurationError."""
+    """Wait for the Hello of a relay and return its targets. Raises ConfigurationError."""
     channel.settimeout(seconds)
     unpacker, hello = RelayUnpacker(), None
     try:

@@ -1,7 +1,7 @@
-"""What a relay process and the process that started it say to each other: pickled records behind a length, over a socket pair.
+"""Messages between a relay process and its supervisor: pickled records with a length prefix, over a socket pair.
 
-The relay runs the user's code, which may write anything into any file descriptor. So the other side takes nothing large from it,
-and treats what it cannot read as the end of that relay.
+The relay runs the user's code, which may write anything into any file descriptor. So the supervisor accepts nothing large, and
+treats a malformed message as the end of that relay.
 """
 
 import pickle
@@ -15,14 +15,14 @@ _MAX_BYTES = 32 << 20
 
 
 class Hello(NamedTuple):
-    """The relay has read its targets: their kinds and subscriptions. Otherwise `error` says what is wrong with the settings."""
+    """The relay has read its targets: their kinds and subscriptions. `error`: what is wrong with the settings, if anything."""
 
     targets: tuple[Any, ...]
     error: str | None = None
 
 
 class Begin(NamedTuple):
-    """The relay may claim from now on, under marks that begin with `owner`."""
+    """The relay may claim changes from now on, with marks that begin with `owner`."""
 
     owner: str
 
@@ -42,24 +42,24 @@ class CommandResult(NamedTuple):
 
 
 class Wake(NamedTuple):
-    """Changes were made."""
+    """There are new changes."""
 
 
 class Ping(NamedTuple):
-    """Either side says that it lives; the relay answers each with one of its own."""
+    """A sign of life; the relay answers each with one of its own."""
 
 
 class Finish(NamedTuple):
-    """The relay is to claim nothing more, to finish what is under way for at most so long, and to end."""
+    """The relay has to stop claiming, finish what is in flight within so many seconds, and end."""
 
     seconds: float
 
 
 class Goodbye(NamedTuple):
-    """The relay ends by its own decision. An exit code cannot say so: a handler may end the process with any.
+    """The relay ends by its own decision. An exit code cannot say so: a handler may end the process with any code.
 
-    `is_worn`: it wants to be replaced, as calls of handlers are stuck in it, or as it `lacks` files, threads or memory. What is
-    under way then may be the cause, and was not given back.
+    `is_worn`: it has to be replaced, because handlers are stuck in it or because it has run out of a resource (`lacks`). A change
+    that is in flight then may be the cause, so it was not released.
     """
 
     is_worn: bool
@@ -67,26 +67,26 @@ class Goodbye(NamedTuple):
 
 
 class MalformedMessage(Exception):
-    """What came is none of the records above."""
+    """The bytes received are not one of the records above."""
 
 
 _KINDS = (Hello, Begin, CommandRequest, CommandResult, Wake, Ping, Finish, Goodbye)
 
 
 def pack(message: Any) -> bytes:
-    """Return a record as bytes for the other side."""
+    """Return a record as bytes."""
     content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
 
 
 class RelayUnpacker:
-    """Puts records together again from the pieces in which they arrive."""
+    """Unpacks records from the pieces in which they arrive."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
 
     def feed(self, piece: bytes) -> list[Any]:
-        """Take a piece and return the records that are complete. Raises Unreadable."""
+        """Add a piece and return the records that are complete. Raises MalformedMessage."""
         self._waiting += piece
         records: list[Any] = []
         while len(self._waiting) >= _LENGTH.size:

@@ -1,13 +1,12 @@
-"""A target that is a broker: NATS with JetStream. A change is taken once the broker has it on its disk.
+"""NATS targets with JetStream. A change is taken once the broker has stored it.
 
-The id of the change goes along as Nats-Msg-Id: what is published again within the stream's `duplicate_window` (two minutes unless
-set) is dropped there; later than that, readers see it by its id. A stream has to take the subject; it is not made here.
+The ID of the change is sent as Nats-Msg-Id: the broker drops what is published again within the stream's `duplicate_window` (two
+minutes by default); after that, readers recognise it by its ID. A stream has to take the subject; it is not created here.
 
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
-`write_body`, with the id of the change where that broker compares ids; it returns when the broker has confirmed the change, and
-raises TargetDown if the broker takes nothing now, NotTaken if it does not take this change. Besides, its scheme in
-`receiver/settings/targets.py` and a line in `assembly.py`. Order, repetition and patience are those of the worker, which hands
-over one change of a tracker after the other.
+`write_body`, with the ID of the change where the broker compares IDs. It returns when the broker has confirmed the change, and
+raises TargetDown if the broker is down, NotTaken if it rejects this change. Add its scheme to `receiver/settings/targets.py` and
+a line to `assembly.py`. The worker takes care of order and retries.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ _CLOSE_SECONDS = 2.0
 
 
 class NatsTarget:
-    """One subject of one broker, or of its cluster. One connection, made when it is needed and again when it was lost."""
+    """One subject of one broker or cluster. One connection, opened on demand and again after it was lost."""
 
     runs_foreign_code = False
 
@@ -51,13 +50,13 @@ class NatsTarget:
         try:
             await client.jetstream().publish(self._subject, write_body(change), self.timeout_seconds, headers=headers)
         except NoStreamResponseError:
-            raise TargetDown(f"{self.subscription.target}: no stream of the broker takes its subject.") from None
+            raise TargetDown(f"{self.subscription.target}: no stream of the broker has its subject.") from None
         except APIError as error:
             kind = TargetDown if (error.code or 500) >= 500 else NotTaken
             raise kind(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
         except MaxPayloadError:
-            raise NotTaken(f"{self.subscription.target}: the change is larger than the broker takes.") from None
-        except asyncio.CancelledError:  # time is up: the broker may be gone without a word
+            raise NotTaken(f"{self.subscription.target}: the change is larger than the broker allows.") from None
+        except asyncio.CancelledError:  # the time-out: the broker may be gone
             self._drop(client)
             raise
         except Exception as error:
@@ -65,7 +64,7 @@ class NatsTarget:
             raise TargetDown(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._client is not None:
@@ -74,7 +73,7 @@ class NatsTarget:
             await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
     async def _connected(self) -> Client:
-        """Return the connection. All who wait for a new one wait for the same."""
+        """Return the connection. All callers wait for the same new one."""
         if self._client is not None and self._client.is_connected:
             return self._client
         if self._connecting is None or self._connecting.done():
@@ -82,17 +81,17 @@ class NatsTarget:
         try:
             return await asyncio.shield(self._connecting)
         except Exception as error:
-            name = "it refuses the token" if "authorization" in str(error).lower() else type(error).__name__
-            raise TargetDown(f"{self.subscription.target}: there is no connection to the broker: {name}.") from None
+            name = "it rejects the token" if "authorization" in str(error).lower() else type(error).__name__
+            raise TargetDown(f"{self.subscription.target}: no connection to the broker: {name}.") from None
 
     async def _connect(self) -> Client:
-        """Connect once to each server that is known: the worker decides when to try again, as with other targets."""
+        """Connect once to each known server: the worker decides when to retry, as with other targets."""
         if self._client is not None:
             self._drop(self._client)
-        told: list[Exception] = []
+        errors: list[Exception] = []
 
         async def on_error(error: Exception) -> None:
-            told.append(error)
+            errors.append(error)
 
         client = Client()
         try:
@@ -108,14 +107,14 @@ class NatsTarget:
             )
         except Exception as error:
             self._drop(client)
-            raise (told[-1] if told else error) from None
+            raise (errors[-1] if errors else error) from None
         others = (server.geturl() for server in client.discovered_servers)
         self._servers = list(dict.fromkeys([self._url, *others]))
         self._client = client
         return client
 
     def _drop(self, client: Client) -> None:
-        """Let go of a connection without waiting for it."""
+        """Close a connection without waiting for it."""
         if client is self._client:
             self._client = None
         closing = asyncio.create_task(client.close())

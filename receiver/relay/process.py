@@ -1,4 +1,4 @@
-"""`receiver relay`: relays and their supervisor without a service, any number of them, where the database is a server."""
+"""`receiver relay`: a supervisor and its relays without the service, any number of them (PostgreSQL only)."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import has_targets
 from receiver.relay.command_runner import CommandRunner
 from receiver.relay.heartbeat import Heartbeat
-from receiver.relay.supervisor import PATIENCE, FirstRelay, Supervisor, SupervisorTimings, start_relay
+from receiver.relay.supervisor import SUPERVISOR_TIMINGS, FirstRelay, Supervisor, SupervisorTimings, start_relay
 from receiver.settings import Settings
 from receiver.storage import version
 from receiver.storage.database import Database
@@ -20,13 +20,13 @@ _LAST_BEAT_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-def run(settings: Settings, stop_seconds: float = STOP_SECONDS, timings: SupervisorTimings = PATIENCE) -> None:
-    """Relay until SIGTERM or SIGINT; what is under way then is finished. Raises ConfigurationError, SchemaOutdated."""
+def run(settings: Settings, stop_seconds: float = STOP_SECONDS, timings: SupervisorTimings = SUPERVISOR_TIMINGS) -> None:
+    """Relay until SIGTERM or SIGINT, then finish what is in flight. Raises ConfigurationError, SchemaOutdated."""
     database = Database(settings.database_url)
     if database.has_one_writer:
-        raise ConfigurationError("With SQLite the service relays by itself; `receiver relay` is for PostgreSQL.")
+        raise ConfigurationError("`receiver relay` is for PostgreSQL. With SQLite `receiver serve` delivers changes itself.")
     if not has_targets(settings):
-        raise ConfigurationError("There is nobody to hand changes to: set RECEIVER_HANDLERS, or [[targets]] in the file.")
+        raise ConfigurationError("There are no targets. Set RECEIVER_HANDLERS, or add [[targets]] to config/receiver.toml.")
     stopping = Stopping(stop_seconds)
     stopping.listen()
     try:

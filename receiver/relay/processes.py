@@ -1,4 +1,4 @@
-"""The relay processes of one service, by role, and the forking process under them, which is replaced when it is lost."""
+"""The relay processes of one service, by role, and their forking process, which is replaced when it is lost."""
 
 import asyncio
 import socket
@@ -10,9 +10,9 @@ import structlog
 from receiver.relay.forker import Forker, ForkerLost
 
 FORKER_LOST = -1000
-"""Stands for the exit code of a relay process whose forking process is lost. No signal has this number."""
+"""The exit code of a relay process whose forking process is lost. No signal has this number."""
 
-_KILLED_SECONDS = 10.0  # until a forking process that has not killed a relay counts as lost
+_KILLED_SECONDS = 10.0  # after which a forking process that has not killed a relay counts as lost
 _KILL_SECONDS = 2.0
 _AT_ONCE_SECONDS = 0.5
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 class RelayProcesses:
-    """Starts, kills and awaits relay processes, one at a time for each role. `execute` starts another forking process."""
+    """Starts, kills and awaits relay processes, one for each role. `execute` starts another forking process."""
 
     def __init__(self, forker: Forker, execute: Callable[[], Forker]) -> None:
         self._forker = forker
@@ -30,12 +30,12 @@ class RelayProcesses:
         self._ends: dict[str, asyncio.Future[int]] = {}
 
     def begin(self, role: str) -> None:
-        """Begin to hear, on the running loop, which processes have ended. One of this role was started before."""
+        """Watch, on the running loop, for the ends of processes. One of this role was started before."""
         self._expect(role)
         self._listen()
 
     def end_of(self, role: str) -> "asyncio.Future[int]":
-        """Return the exit code, which may still be to come, of the process of a role that was started last."""
+        """Return a future of the exit code of the last process of a role."""
         return self._ends[role]
 
     async def start(self, role: str) -> socket.socket:
@@ -62,7 +62,7 @@ class RelayProcesses:
         return end.result()
 
     async def stop(self, seconds: float) -> None:
-        """Wait until all processes have ended; kill them after so long. Nothing is started any more."""
+        """Wait until all processes have ended; kill them after so many seconds."""
         running = [end for end in self._ends.values() if not end.done()]
         late = (await asyncio.wait(running, timeout=seconds))[1] if running else set()
         if late:
@@ -73,20 +73,20 @@ class RelayProcesses:
             await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """End the forking process and what is left under it."""
+        """End the forking process and its children."""
         async with self._replacing:
             if not self._is_lost:
                 asyncio.get_running_loop().remove_reader(self._forker.control)
             await asyncio.to_thread(self._forker.close, _KILL_SECONDS)
 
     def kill_all(self) -> None:
-        """End everything without waiting for it, from any thread."""
+        """Kill everything without waiting for it, from any thread."""
         for role in list(self._ends):
             self._forker.kill(role)
         self._forker.close(_AT_ONCE_SECONDS)
 
     async def _replace(self) -> None:
-        """Start another forking process. What is left of the lost one, which may only hang, ends first."""
+        """Start another forking process. The lost one, which may only hang, is ended first."""
         await asyncio.to_thread(self._forker.close, 0)
         self._forker = await asyncio.to_thread(self._execute)
         self._is_lost = False
@@ -101,14 +101,14 @@ class RelayProcesses:
         self._ends[role] = asyncio.get_running_loop().create_future()
 
     def _lose(self) -> None:
-        """Take the forking process for lost, and its relays with it."""
+        """Consider the forking process lost, and its relays with it."""
         self._is_lost = True
         asyncio.get_running_loop().remove_reader(self._forker.control)
         for end in self._ends.values():
             _set(end, FORKER_LOST)
 
     def _take_ends(self) -> None:
-        """Hear from the forking process which relay has ended."""
+        """Read from the forking process which relays have ended."""
         with suppress(BlockingIOError):
             while (ended := self._forker.take_ended()) is not None:
                 role, code = ended

@@ -1,4 +1,4 @@
-"""All target workers: one per target, woken when changes were made."""
+"""The relay: one worker for each target, woken by new changes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.retry import PACE, RetryPolicy
+from receiver.relay.retry import DEFAULT_POLICY, RetryPolicy
 from receiver.relay.target import Target
 from receiver.relay.target_worker import TargetWorker
 from receiver.writer.commands.changes import ReleaseChanges
@@ -21,39 +21,39 @@ class Relay:
         self,
         targets: Sequence[Target],
         do: Do,
-        pace: RetryPolicy = PACE,
+        policy: RetryPolicy = DEFAULT_POLICY,
         owner: str | None = None,
         is_exhausted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._owner = token_hex(8) if owner is None else owner
         self._do = do
-        self._workers = [TargetWorker(target, do, self._owner, pace, is_exhausted) for target in targets]
+        self._workers = [TargetWorker(target, do, self._owner, policy, is_exhausted) for target in targets]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to serve all targets."""
+        """Start to serve all targets."""
         self._tasks = [asyncio.create_task(worker.run(), name=worker.target.subscription.target) for worker in self._workers]
 
     def wake(self) -> None:
-        """Say that changes were made."""
+        """Wake all workers: there are new changes."""
         for worker in self._workers:
             worker.wake()
 
     async def run_suspects(self) -> None:
-        """Deliver suspects, one at a time in this whole process, until there are none."""
+        """Deliver suspects, one at a time in this process, until there are none."""
         for worker in self._workers:
             await worker.run_suspects()
 
-    async def stop(self, seconds: float, *, gives_back: bool = True) -> None:
-        """Claim nothing more, wait for what is under way, for at most so long, and put it down; give back what is not done.
+    async def stop(self, seconds: float, *, releases: bool = True) -> None:
+        """Stop claiming, wait for changes in flight for so many seconds, store their outcomes, and release the rest.
 
-        Where it is not given back it is for others to say what becomes of it.
+        Without `releases` the rest stays claimed, and the supervisor decides about it.
         """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(worker.finish(seconds) for worker in self._workers), return_exceptions=True)
-        if not gives_back:
+        if not releases:
             return
-        with suppress(ReceiverError):  # without it, it comes due when the lease ends
+        with suppress(ReceiverError):  # otherwise the leases end by themselves
             await self._do(ReleaseChanges(self._owner, clock.to_micros(clock.now())))

@@ -1,6 +1,6 @@
-"""A forking process in the place of one that was lost: executed, as a process with threads and an event loop cannot fork safely.
+"""Replaces a lost forking process by a new interpreter: a process with threads and an event loop cannot fork safely.
 
-It gets the settings through a pipe: the files that they were read from may have changed since.
+It gets the settings through a pipe, as their files may have changed since they were read.
 """
 
 import pickle
@@ -31,23 +31,23 @@ def execute_forker(settings: Settings) -> Forker:
         command = [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])  # noqa: S603  our own
     assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as given:  # it has ended: the end of its socket says so
+    with suppress(BrokenPipeError), process.stdin as given:  # it has ended; its socket says so
         given.write(pickle.dumps(sys.path) + _pack(settings))
     return Forker(control, process.pid, process.wait)
 
 
 def serve(control: int) -> None:
     """Be the forking process, with this file descriptor as its end of the socket."""
-    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301  of the process that executed this one
+    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301  written by the process that executed this one
     setup.configure(settings.log_format, settings.secrets())
     ForkingProcess(socket.socket(fileno=control), partial(run_relay, settings)).serve()
 
 
 class _Packer(pickle.Pickler):
-    """Writes down secrets too: for our own process, at the other end of a pipe."""
+    """Pickles secrets too, for our own process at the other end of a pipe."""
 
     def reducer_override(self, value: Any) -> Any:
-        """Return how a secret is made again."""
+        """Return how to restore a secret."""
         return (Secret, (value.name, value.reveal())) if type(value) is Secret else NotImplemented
 
 

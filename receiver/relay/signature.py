@@ -1,4 +1,4 @@
-"""How what is posted is signed: the Standard Webhooks scheme.
+"""Signatures of posted changes: the Standard Webhooks scheme.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -18,7 +18,7 @@ _MAX_BYTES = 64
 
 
 class Signer:
-    """Signs with every secret of a target, so that a new one can be known before the old one goes."""
+    """Signs with every secret of a target, so that secrets can be rotated."""
 
     def __init__(self, target: str, secrets: Sequence[Secret]) -> None:
         if not secrets:
@@ -32,7 +32,7 @@ class Signer:
         self._signers = [Webhook(secret.reveal()) for secret in secrets]
 
     def sign(self, message_id: str, now: datetime, body: bytes) -> dict[str, str]:
-        """Return the headers: who is meant, when it was sent, and a signature for each secret."""
+        """Return the headers: the ID, the time of sending, and one signature for each secret."""
         signatures = [signer.sign(msg_id=message_id, timestamp=now, data=body.decode()) for signer in self._signers]
         return {
             "webhook-id": message_id,

@@ -1,4 +1,4 @@
-"""Keeps the relay running beside the service: starts it again when it ends, ends it when it hangs, says so to operators."""
+"""Keeps the relay running beside the service: restarts it when it ends, kills it when it hangs, and reports both."""
 
 import asyncio
 import socket
@@ -24,22 +24,23 @@ from receiver.settings import Settings
 from receiver.writer.commands.changes import HasSuspects, ReleaseChanges
 from receiver.writer.executor import Do
 
-_LOOKS = 5  # at a relay, until it counts as stalled
+_LOOKS = 5  # checks of a relay until it counts as stalled
 _RETRY_SECONDS = 2.0
 _SUSPECTS_SECONDS = 30.0
-_FINISH_SECONDS = 1.0  # to put down what has ended
+_FINISH_SECONDS = 1.0  # to store the last outcomes
 _KILL_SECONDS = 2.0
 
 _log = structlog.get_logger()
 
 
 class SupervisorTimings(NamedTuple):
-    """How long is waited, in seconds.
+    """Times of the supervisor.
 
-    `pauses_seconds` lie before a relay is started again, the last one before all further starts; they begin anew after it ran for
-    `steady_seconds`, and after it has left suspects: these are out of the way of the next one. It is killed after
-    `stall_seconds` without a sign of life; the first one, for which the user's modules have to be imported, may take
-    `import_seconds`.
+    pauses_seconds: before each restart; the last one repeats
+    steady_seconds: running time after which the pauses start anew (they also do if the relay left suspects, as those no longer
+        disturb the next one)
+    stall_seconds: time without a sign of life after which a relay is killed
+    import_seconds: for the first sign of life, as the user's modules have to be imported before it
     """
 
     pauses_seconds: tuple[float, ...] = (1, 2, 5, 15, 30, 60)
@@ -48,12 +49,12 @@ class SupervisorTimings(NamedTuple):
     import_seconds: float = 120
 
 
-PATIENCE = SupervisorTimings()
+SUPERVISOR_TIMINGS = SupervisorTimings()
 
 
 class FirstRelay(NamedTuple):
-    """A relay process that has said hello and waits to begin: who forked it, our end of its socket, its targets; and what starts
-    another forking process should that one be lost.
+    """A relay process that has said Hello and waits to begin: its forking process, our end of its socket, its targets, and a
+    function that starts another forking process.
     """
 
     forker: Forker
@@ -62,10 +63,10 @@ class FirstRelay(NamedTuple):
     execute: Callable[[], Forker]
 
 
-def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) -> FirstRelay:
-    """Fork while there is one thread, and wait until the user's modules are imported: there, and not in this process.
+def start_relay(settings: Settings, seconds: float = SUPERVISOR_TIMINGS.import_seconds) -> FirstRelay:
+    """Fork, while this process has one thread, and wait until the relay has imported the user's modules.
 
-    Raises ConfigurationError if they cannot be, or not within so many seconds.
+    Raises ConfigurationError if they cannot be imported, or not within so many seconds.
     """
     forker = fork_forker(partial(run_relay, settings))
     try:
@@ -77,14 +78,14 @@ def start_relay(settings: Settings, seconds: float = PATIENCE.import_seconds) ->
 
 
 class RelayEnd(NamedTuple):
-    """How a relay process ended: why (None: as it should), and how many suspects it has left."""
+    """The end of a relay process: its cause (None: as intended), and the number of suspects it left."""
 
     cause: str | None
     suspects: int = 0
 
 
 class RelayState(NamedTuple):
-    """What operators are told: whether the relay runs, for which targets, how often it ended unasked, when and how."""
+    """The state for operators: whether the relay runs, for which targets, and how often, when and why it crashed."""
 
     is_running: bool = False
     crashes: int = 0
@@ -96,11 +97,10 @@ class RelayState(NamedTuple):
 class Supervisor:
     """Supervises the relay processes of one service: one that relays, and while there are suspects one for these alone.
 
-    `do` executes commands. A change of a handler that was under way when its process died may have been the cause: it is a
-    suspect.
+    `do` executes commands. A change of a handler that was in flight when its process died may be the cause: it is a suspect.
     """
 
-    def __init__(self, first: FirstRelay, do: Do, timings: SupervisorTimings = PATIENCE) -> None:
+    def __init__(self, first: FirstRelay, do: Do, timings: SupervisorTimings = SUPERVISOR_TIMINGS) -> None:
         self._processes = RelayProcesses(first.forker, first.execute)
         self._first: FirstRelay | None = first
         self._do = do
@@ -118,24 +118,24 @@ class Supervisor:
         self._tasks = [asyncio.create_task(self._run(release_all=has_one_writer), name="relay")]
 
     def state(self) -> RelayState:
-        """Return what operators are told."""
+        """Return the state for operators."""
         return self._state
 
     def wake(self) -> None:
-        """Say that changes were made."""
+        """Wake the relay: there are new changes."""
         if ALL in self._links:
             self._links[ALL].wake()
 
     def finish(self, seconds: float) -> None:
-        """Have the relays finish what is under way, for at most so long, and end for good."""
+        """Let the relays finish what is in flight within so many seconds, and end for good."""
         self._stopping.set()
         for link in self._links.values():
             link.say(Finish(max(0, seconds - _FINISH_SECONDS)))
 
     async def stop(self, seconds: float) -> None:
-        """Wait until the relays have ended; kill them after so long."""
+        """Wait until the relays have ended; kill them after so many seconds."""
         self.finish(seconds)
-        if self._first is not None:  # it never began, and ends when its socket does
+        if self._first is not None:  # it never began, and ends with its socket
             self._first.socket.close()
         await self._processes.stop(seconds)
         for task in self._tasks:
@@ -143,7 +143,7 @@ class Supervisor:
         await self._processes.close()
 
     def kill(self) -> None:
-        """End everything without waiting for it."""
+        """Kill everything without waiting for it."""
         self._processes.kill_all()
 
     async def _run(self, *, release_all: bool) -> None:
@@ -164,9 +164,9 @@ class Supervisor:
             await self._pause(failures, end.cause)
 
     async def _relay_suspects(self) -> None:
-        """Whenever there are suspects, have them relayed one at a time, so that one that ends its process is blamed alone.
+        """Relay suspects one at a time whenever there are any, so that only the one that ends its process is blamed.
 
-        That one waits behind all others from then on, and its tries are few.
+        That one waits behind all others from then on, and has few attempts.
         """
         failures = 0
         while not self._stopping.is_set():
@@ -180,7 +180,7 @@ class Supervisor:
             await self._pause(failures, end.cause)
 
     async def _look_for_suspects(self) -> None:
-        """Look for suspects now and then: a lease may end without anybody's knowledge."""
+        """Look for suspects regularly: a lease may expire unnoticed."""
         while self._handlers:
             with suppress(ReceiverError):  # the relay says so too
                 if await self._do(HasSuspects(self._handlers, clock.to_micros(clock.now()))):
@@ -215,20 +215,20 @@ class Supervisor:
         finally:
             self._links.pop(role).close()
         suspects = 0
-        if goodbye is None or goodbye.lacks is not None:  # whatever its exit code is: a handler chooses that
-            cause = cause or (_name(code) if goodbye is None else f"It had no more {goodbye.lacks}.")
+        if goodbye is None or goodbye.lacks is not None:  # whatever its exit code: a handler may choose it
+            cause = cause or (_name(code) if goodbye is None else f"It ran out of {goodbye.lacks}.")
             suspects = await self._release(owner, () if self._stopping.is_set() else self._handlers)
         elif goodbye.is_worn:
             await self._release(owner, ())
-            _log.warning("relay_replaced", cause="Calls of handlers go on in it after their time-out.")
-            if role == ALONE:  # there may be more suspects than it has tried
+            _log.warning("relay_replaced", cause="Handlers run on in it after their time-out.")
+            if role == ALONE:  # it may not have tried all suspects
                 self._suspects.set()
         if role == ALL:
             self._note(cause)
         return RelayEnd(cause, suspects)
 
     async def _attend(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
-        """Watch a relay process until it has ended; return its exit code and, if it was killed for it, what was wrong."""
+        """Watch a relay process until it has ended; return its exit code and, if it was killed, the reason."""
         cause = None
         end = self._processes.end_of(role)
         if (error := await self._greet(link)) is not None:
@@ -253,12 +253,12 @@ class Supervisor:
             return f"The handlers were not imported within {self._timings.import_seconds:g} seconds."
 
     async def _look(self, link: RelayLink, end: "asyncio.Future[int]") -> str | None:
-        """Wait a while; return why the process has to be killed, or None."""
+        """Wait for a while; return why the process has to be killed, or None."""
         lost = asyncio.ensure_future(link.lost.wait())
         waits: list[asyncio.Future[Any]] = [end, lost]
         await asyncio.wait(waits, timeout=self._timings.stall_seconds / _LOOKS, return_when=asyncio.FIRST_COMPLETED)
         if link.lost.is_set() and not end.done():
-            await asyncio.wait([end], timeout=1.0)  # usually it is just ending
+            await asyncio.wait([end], timeout=1.0)  # usually it is about to end
             return None if end.done() else "It closed its connection to the service."
         lost.cancel()
         if not end.done() and monotonic() - link.heard_at > self._timings.stall_seconds:
@@ -272,22 +272,22 @@ class Supervisor:
             self._state = RelayState(is_running=False, crashes=self._state.crashes + 1, crashed_at=monotonic(), cause=cause)
 
     async def _release(self, owner: str | None, handlers: Sequence[str]) -> int:
-        """Give back what a relay had claimed that is dead; what it had of these targets is suspect. Return how many are."""
+        """Release the claims of a dead relay; those of these targets become suspects. Return the number of suspects."""
         while True:
             try:
                 suspects = await self._do(ReleaseChanges(owner, clock.to_micros(clock.now()), handlers))
             except ReceiverError as error:
-                _log.warning("relay_waits", cause=error.message)
+                _log.warning("relay_paused", cause=error.message)
             else:
                 if suspects:
                     self._suspects.set()
                 return suspects
             if self._stopping.is_set():
-                return 0  # the next start, or the end of the lease, gives it back
+                return 0  # the next start, or the end of the lease, releases them
             await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _name(code: int) -> str:
     if code == FORKER_LOST:
-        return "The process that starts it was lost, and is replaced."
+        return "Its forking process was lost and is replaced."
     return f"It ended with exit code {code}." if code >= 0 else f"It was ended by signal {-code}."

@@ -1,4 +1,4 @@
-"""What the relay needs of a target: that it takes a change, or says why not. A new kind of target is one file with one class."""
+"""The interface of a target, and its errors. A new kind of target is one file with one class."""
 
 from typing import Protocol
 
@@ -6,29 +6,29 @@ from receiver.domain.changes import Change, Subscription
 from receiver.errors import ReceiverError
 
 AT_ONCE = 32
-"""Changes under way to one target, each of another tracker."""
+"""Maximum number of changes in flight to one target, each of another tracker."""
 
 
 class Target(Protocol):
-    """Somebody who is told of changes."""
+    """A receiver of changes."""
 
     subscription: Subscription
     timeout_seconds: float
     runs_foreign_code: bool
-    """Whether a change can end the process that delivers it. Then, after such an end, what was under way is tried alone."""
+    """Whether a change can end the process that delivers it. After such an end, each change that was in flight is tried alone."""
 
     async def deliver(self, change: Change) -> None:
-        """Hand a change over; returning means that it was taken. Raises NotTaken, TargetDown, TargetGone, or anything else.
+        """Deliver a change. Return to acknowledge; raise NotTaken, TargetDown, TargetGone or anything else to retry.
 
-        The same change may come again: its id is the same.
+        The same change may be delivered again, with the same ID.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
 
 
 class NotTaken(ReceiverError):
-    """The target did not take a change; it is tried again, at the earliest after `asked_seconds` if the target said so."""
+    """The target did not take a change. It is retried, after at least `asked_seconds` if the target asked for that."""
 
     code = "not_taken"
 
@@ -38,22 +38,22 @@ class NotTaken(ReceiverError):
 
 
 class TargetDown(NotTaken):
-    """The target takes nothing now, whatever it is given: no connection, no answer in time, 429, 5xx. This counts against it.
+    """The target is down: no connection, no response in time, 429 or 5xx. This counts against the target.
 
-    All other failures are those of one change, and hold up its tracker alone.
+    All other failures count against one change, and hold up its tracker only.
     """
 
     code = "target_down"
 
 
 class TimedOut(TargetDown, TimeoutError):
-    """The target did not take a change in time."""
+    """The target did not respond in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"It did not take the change within {seconds:g} seconds.")
 
 
 class TargetGone(ReceiverError):
-    """The target wants no more; it is left alone until an operator resumes it."""
+    """The target wants no more changes (410). It is stopped until an operator resumes it."""
 
     code = "target_gone"

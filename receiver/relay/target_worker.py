@@ -1,4 +1,4 @@
-"""The way to one target: claims what is due, tries it, puts down how it ended. No target waits for another one."""
+"""The worker of one target: claims due changes, delivers them and stores the outcomes. No target waits for another one."""
 
 import asyncio
 import traceback
@@ -14,21 +14,19 @@ import structlog
 from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
-from receiver.relay.retry import PACE, Circuit, RetryPolicy, next_try
+from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
 from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.executor import Do
 
-_LEASE_SECONDS = (
-    30.0  # beyond the time-out: what it takes to put down an outcome, and to be heard through a fault of the database
-)
-_MAX_UNSETTLED = 4  # the claim beside others after which a change is tried alone, and three alone
+_LEASE_SECONDS = 30.0  # beyond the time-out: to store an outcome, also through a short fault of the database
+_MAX_UNSETTLED = 4  # one claim among others, then three alone
 _MIN_WAIT_SECONDS = 0.05
-_MAX_ERROR_LETTERS = 4000
+_MAX_ERROR_CHARACTERS = 4000
 _ENDS_ITS_PROCESS = (
-    "The process of the handlers ended {unsettled} times while this change was under way, the last times with nothing else under "
-    "way, so it is not tried again. The log says how it ended: relay_ended."
+    "The process of the handlers ended {unsettled} times during this change, the last times with no other change in flight, so "
+    "it is not retried. See relay_ended in the log."
 )
 _UNSTORABLE = "The error cannot be stored; the log says why."
 _SECOND = 1_000_000
@@ -39,19 +37,24 @@ _log = structlog.get_logger()
 class TargetWorker:
     """Serves one target until it is cancelled. The marks of its claims begin with `owner`: see `Outbox.release`.
 
-    A failure in a process that `is_exhausted` says nothing of the change, nor of the target: it stays under way to the end.
+    A failure in a process that `is_exhausted` counts neither against the change nor against the target: it stays in flight.
     """
 
     def __init__(
-        self, target: Target, do: Do, owner: str, pace: RetryPolicy = PACE, is_exhausted: Callable[[], bool] = lambda: False
+        self,
+        target: Target,
+        do: Do,
+        owner: str,
+        policy: RetryPolicy = DEFAULT_POLICY,
+        is_exhausted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.target = target
         self._owner = owner
         self._is_exhausted = is_exhausted
-        self._pace = pace
+        self._policy = policy
         self._name = target.subscription.target
         self._do = do
-        self._circuit = Circuit(pace)
+        self._circuit = Circuit(policy)
         self._last_tried: tuple[str, str] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
@@ -59,18 +62,18 @@ class TargetWorker:
         self._outage = Outage()
 
     def wake(self) -> None:
-        """Say that there may be something to do."""
+        """Wake the worker: there may be something to do."""
         self._signal.set()
 
     async def run(self) -> None:
-        """Do one step after the other; between them wait for a sign, or for what comes due."""
+        """Do one step after the other; between them wait for a wake-up, or until a change is due."""
         while True:
             self._signal.clear()
             try:
                 wait_seconds = await self.step()
-            except Exception as error:  # whatever it is, the next change may go through
+            except Exception as error:  # the next change may succeed
                 self._note_fault(_name(error))
-                wait_seconds = self._pace.poll_seconds
+                wait_seconds = self._policy.poll_seconds
             try:
                 async with asyncio.timeout(wait_seconds):
                     await self._signal.wait()
@@ -78,7 +81,7 @@ class TargetWorker:
                 pass
 
     async def step(self) -> float:
-        """Put down what ended and begin what is due; return for how many seconds nothing is to be done, as far as is known."""
+        """Store outcomes and start due changes; return the seconds until the next step, as far as is known."""
         room = max(0, self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way))
         ended, self._ended = self._ended, []
         if not room and not ended:
@@ -86,7 +89,7 @@ class TargetWorker:
         try:
             exchanged = await self._exchange(room, ended)
         except BaseException:
-            self._ended = ended + self._ended  # within the lease it is still ours to say
+            self._ended = ended + self._ended  # stored later, within the lease
             raise
         self._note_end()
         for item in exchanged.claimed:
@@ -96,7 +99,7 @@ class TargetWorker:
         return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
 
     async def run_suspects(self) -> None:
-        """Deliver the changes that were under way when their process died, one after the other, until there are none."""
+        """Deliver suspects, the changes that were in flight when their process died, one after the other."""
         while True:
             ended, self._ended = self._ended, []
             try:
@@ -104,7 +107,7 @@ class TargetWorker:
             except ReceiverError as error:
                 self._ended = ended + self._ended
                 self._note_fault(error.message)
-                await asyncio.sleep(self._pace.poll_seconds)
+                await asyncio.sleep(self._policy.poll_seconds)
                 continue
             self._note_end()
             for item in exchanged.claimed:
@@ -114,23 +117,23 @@ class TargetWorker:
 
     def _note_fault(self, cause: str) -> None:
         if self._outage.begin(cause):
-            _log.warning("relay_waits", target=self._name, cause=cause)
+            _log.warning("relay_paused", target=self._name, cause=cause)
 
     def _note_end(self) -> None:
         if self._outage.end():
-            _log.info("work_resumed", after="relay_waits", target=self._name)
+            _log.info("work_resumed", after="relay_paused", target=self._name)
 
     async def _try_suspect(self, claimed: Claimed) -> None:
-        """Deliver a change, unless that has ended its process too often."""
+        """Deliver a suspect, unless it has ended its process too often."""
         if claimed.unsettled < _MAX_UNSETTLED:
             await self._try(claimed)
             return
         place = (claimed.mark, *claimed.change.place)
         self._ended.append(Outcome(*place, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
-        _log.error("change_given_up", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
+        _log.error("change_failed", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
 
     async def finish(self, seconds: float) -> None:
-        """Wait for what is under way, and put it down: what is not done by then is repeated by whoever comes after us."""
+        """Wait for changes in flight and store their outcomes. What is not done by then is repeated by the next relay."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=seconds)
         if self._ended:
@@ -138,7 +141,7 @@ class TargetWorker:
         await self.target.close()
 
     async def _try(self, claimed: Claimed) -> None:
-        """Deliver one change; whatever happens, there is an outcome."""
+        """Deliver one change. There is always an outcome."""
         place = (claimed.mark, *claimed.change.place)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
@@ -153,19 +156,19 @@ class TargetWorker:
             elif isinstance(error, NotTaken):
                 self._circuit = self._circuit.succeeded()
             chance = random()  # noqa: S311  spreading, not guarding
-            due_at = next_try(claimed.attempts, _now(), chance, asked, self._pace.delays_seconds)
+            due_at = next_try(claimed.attempts, _now(), chance, asked, self._policy.delays_seconds)
             self._ended.append(Outcome(*place, _describe(error), due_at))
-            event = "change_not_taken" if due_at is not None else "change_given_up"
+            event = "change_deferred" if due_at is not None else "change_failed"
             _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
         else:
             self._circuit = self._circuit.succeeded()
             self._ended.append(Outcome(*place))
-        finally:  # before the signal: whoever wakes up counts what is under way
+        finally:  # before the signal, as the next step counts the changes in flight
             self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._signal.set()
 
     async def _deliver_or_end(self, claimed: Claimed) -> None:
-        """Hand a change over; where the process has to end because it failed, wait for that end."""
+        """Deliver a change. If it fails because the process is exhausted, wait for the end of the process."""
         try:
             await self._deliver(claimed)
         except Exception as error:
@@ -175,7 +178,7 @@ class TargetWorker:
             raise
 
     async def _deliver(self, claimed: Claimed) -> None:
-        """Hand a change over. Raises what the target raises; TimedOut if the time is up, which is not one of its own errors."""
+        """Deliver a change. Raises the target's own errors, and TimedOut after the time-out."""
         limit = asyncio.timeout(self.target.timeout_seconds)
         try:
             async with limit:
@@ -186,7 +189,7 @@ class TargetWorker:
             raise
 
     async def _exchange(self, room: int, ended: list[Outcome], *, suspects: bool = False) -> Exchanged:
-        """Exchange outcomes for changes. Where the outcomes cannot be stored together, each is stored by itself."""
+        """Store outcomes and claim changes. Outcomes that cannot be stored together are stored one by one."""
         now = _now()
         lease_seconds = self.target.timeout_seconds + _LEASE_SECONDS
         mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(lease_seconds * _SECOND)
@@ -204,7 +207,7 @@ class TargetWorker:
             return await self._do(replace(exchange, outcomes=()))
 
     async def _settle(self, exchange: ExchangeChanges, outcome: Outcome) -> None:
-        """Store one outcome, if need be without its words: these are all that comes from outside."""
+        """Store one outcome, if necessary without its error text, which comes from outside."""
         try:
             await self._do(replace(exchange, limit=0, outcomes=(outcome,)))
         except StorageUnavailable:
@@ -218,15 +221,15 @@ class TargetWorker:
         _log.error("target_stopped", target=self._name, cause=error.message)
         try:
             await self._do(StopTarget(self._name, _now(), error.message))
-        except Exception as unkept:  # it says so again when it gets the change again
-            _log.warning("relay_waits", target=self._name, cause=_name(unkept))
+        except Exception as unkept:  # it answers 410 again when it gets the change again
+            _log.warning("relay_paused", target=self._name, cause=_name(unkept))
 
     def _idle_seconds(self, next_due: int | None) -> float:
-        """Return how long to wait at most, if the next change comes due then: one may be made, a target be resumed."""
-        poll = self._pace.poll_seconds
-        spared = self._circuit.opens_in(_ticks())
-        if spared > 0:
-            return min(poll, max(_MIN_WAIT_SECONDS, spared))
+        """Return the longest wait if the next change is due then. A new change, or a resumed target, may come first."""
+        poll = self._policy.poll_seconds
+        blocked = self._circuit.blocked_for(_ticks())
+        if blocked > 0:
+            return min(poll, max(_MIN_WAIT_SECONDS, blocked))
         return poll if next_due is None else min(poll, max(_MIN_WAIT_SECONDS, (next_due - _now()) / _SECOND))
 
 
@@ -235,7 +238,7 @@ def _now() -> int:
 
 
 def _ticks() -> int:
-    """Return microseconds of a clock that nobody turns, for what only this process remembers."""
+    """Return microseconds of a monotonic clock, for what only this process remembers."""
     return int(monotonic() * _SECOND)
 
 
@@ -246,4 +249,4 @@ def _name(error: Exception) -> str:
 def _describe(error: Exception) -> str:
     if isinstance(error, ReceiverError):
         return error.message
-    return "".join(traceback.format_exception(error))[-_MAX_ERROR_LETTERS:]
+    return "".join(traceback.format_exception(error))[-_MAX_ERROR_CHARACTERS:]

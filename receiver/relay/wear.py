@@ -1,6 +1,6 @@
-"""Why a relay process has to be replaced: calls that never end, and files, threads or memory that it has no more of.
+"""Detects that a relay process has to be replaced: handlers that never end, or no more files, threads or memory.
 
-Handlers share the process with the relay: what one of them leaves open all others lack. Only the end of the process frees it.
+Handlers share the process with the relay: what one of them leaks, all others lack. Only the end of the process frees it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _LOOK_SECONDS = 2.0
 
 
 class Wear:
-    """Knows when this process has to be replaced. `limit` is how many calls may go on after their time-out."""
+    """Decides when this process has to be replaced. `limit`: how many handlers may run on after their time-out."""
 
     def __init__(self, limit: int, on_worn: Callable[[], None]) -> None:
         self._limit = limit
@@ -23,26 +23,26 @@ class Wear:
         self.lacks: str | None = None
 
     def add_stuck_call(self) -> None:
-        """Count one more call that goes on after its time-out."""
+        """Count a handler that runs on after its time-out."""
         self._stuck_calls += 1
         if self._stuck_calls == self._limit:
             self._on_worn()
 
     def is_exhausted(self) -> bool:
-        """Look whether this process has no more of something that it needs."""
+        """Return whether this process has run out of a resource."""
         if self.lacks is None and (lacks := find_lack()) is not None:
             self.lacks = lacks
             self._on_worn()
         return self.lacks is not None
 
     async def look(self) -> None:
-        """Look now and then, until something is lacking: not every call that takes too much fails."""
-        while not self.is_exhausted():  # noqa: ASYNC110  nothing tells of it
+        """Check regularly until a resource has run out: a handler that uses too much need not fail."""
+        while not self.is_exhausted():  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(_LOOK_SECONDS)
 
 
 def find_lack() -> str | None:
-    """Return what this process has no more of, in words, or None. Takes a little of everything and gives it back."""
+    """Return the resource that this process has run out of, or None. Takes a little of each and gives it back."""
     for name, take in (("memory", _take_memory), ("file descriptors", _take_files), ("threads", _take_thread)):
         try:
             take()
@@ -69,4 +69,4 @@ def _take_thread() -> None:
 
 
 def _end() -> None:
-    """Be a thread that has nothing to do."""
+    """Do nothing in a thread."""

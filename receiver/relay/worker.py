@@ -1,4 +1,4 @@
-"""The relay process: imports handlers, says hello, and hands changes on until it is told to finish or the service is gone."""
+"""The relay process: imports handlers, says Hello, and delivers changes until it is told to finish or the service is gone."""
 
 import asyncio
 import os
@@ -35,18 +35,18 @@ from receiver.writer.executor import R, WriterCommand
 
 ALL = "all"
 ALONE = "alone"
-"""The two roles: relays everything but suspects; relays suspects, one at a time."""
+"""The two roles: relays everything except suspects; relays suspects only, one at a time."""
 
 _MAX_STUCK_CALLS = 8
-_WORN_SECONDS = 5.0  # for what is under way when it wants to be replaced
-_ORPHANED_SECONDS = 3.0  # without a service
-_AGAIN_SECONDS = 2.0  # until a lost connection is tried again; targets are looked after every few seconds in any case
+_WORN_SECONDS = 5.0  # for changes in flight when it has to be replaced
+_ORPHANED_SECONDS = 3.0  # after the end of its service
+_AGAIN_SECONDS = 2.0  # before a lost connection is tried again; workers poll in any case
 
 _log = structlog.get_logger()
 
 
 def run_relay(settings: Settings, channel: socket.socket, role: str) -> int:
-    """Be the relay process; return its exit code."""
+    """Run the relay process; return its exit code."""
     try:
         known = find_targets(settings)
     except ConfigurationError as error:
@@ -63,7 +63,7 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     await loop.create_connection(lambda: link, sock=channel)
     loop.add_signal_handler(signal.SIGTERM, _nothing)
     owner = await link.begin()
-    lacks = find_lack()  # before anything is under way: then it is nobody's fault here
+    lacks = find_lack()  # before any change is in flight, so no handler of this process is the cause
     if owner is None or lacks is not None:
         link.say_goodbye(is_worn=lacks is not None, lacks=lacks)
         return 0
@@ -86,13 +86,13 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     else:
         link.on_wake = relay.wake
         relay.start()
-    _log.info("relaying", database=str(database), process_id=os.getpid(), role=role)
+    _log.info("relay_started", database=str(database), process_id=os.getpid(), role=role)
     await stop.wait()
     for task in tasks:
         task.cancel()
-    if runner is not None or not link.is_lost:  # else there is nobody who could put it down
+    if runner is not None or not link.is_lost:  # otherwise nothing could store the outcomes
         seconds = _WORN_SECONDS if worn.is_set() else link.finish_seconds
-        await relay.stop(0 if wear.lacks else seconds, gives_back=wear.lacks is None)
+        await relay.stop(0 if wear.lacks else seconds, releases=wear.lacks is None)
     link.say_goodbye(is_worn=worn.is_set(), lacks=wear.lacks)
     return 0
 
@@ -117,7 +117,7 @@ class ServiceLink(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     async def begin(self) -> str | None:
-        """Wait for permission to claim; return the beginning of our marks. None: there is nobody to give it."""
+        """Wait for permission to claim; return the prefix of our marks. None: the service is gone."""
         return await self._begun
 
     async def do(self, command: WriterCommand[R]) -> R:
@@ -134,16 +134,16 @@ class ServiceLink(asyncio.Protocol):
         return result
 
     def say_goodbye(self, *, is_worn: bool, lacks: str | None = None) -> None:
-        """Say that the process is ending by its own decision, and why."""
+        """Announce that this process ends by its own decision, and why."""
         if not self.is_lost:
             self._transport.write(pack(Goodbye(is_worn, lacks)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the service says."""
+        """Handle messages of the service."""
         try:
             for record in self._unpacker.feed(data):
                 self._take(record)
@@ -151,7 +151,7 @@ class ServiceLink(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: the service has, or a handler closed our socket."""
+        """Stop: the service has ended, or a handler closed our socket."""
         self.is_lost = True
         for future in self._waiting.values():
             if not future.done():
@@ -185,7 +185,7 @@ class ServiceLink(asyncio.Protocol):
 
 async def _listen(database: Database, wake: Callable[[], None]) -> None:
     while True:
-        with suppress(ReceiverError):  # the target workers log it too
+        with suppress(ReceiverError):  # the workers log it too
             async for _ in database.changes_made():
                 wake()
         await asyncio.sleep(_AGAIN_SECONDS)
@@ -196,4 +196,4 @@ def _say_lost() -> StorageUnavailable:
 
 
 def _nothing() -> None:
-    """What a signal does, and what a sign does before there is a relay."""
+    """Do nothing."""

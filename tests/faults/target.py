@@ -36,7 +36,7 @@ class ChangeTarget:
             process = start_command("relay", cwd=service.directory, env=service.env, files=(nothing, log, log))
         self._relays += 1
         try:
-            wait_until(lambda: self._log(service).count('"relaying"') == self._relays, "the relay relays")
+            wait_until(lambda: self._log(service).count('"relay_started"') == self._relays, "the relay relays")
             yield process
         finally:
             process.kill()

@@ -100,7 +100,7 @@ class Deployment:
             for start in starting:
                 start.result()
         log = self._folder / "relays.log"
-        wait_until(lambda: log.read_bytes().count(b'"relaying"') == relays, "all relays relay")
+        wait_until(lambda: log.read_bytes().count(b'"relay_started"') == relays, "all relays relay")
 
     def close(self) -> None:
         self._ending.close()

@@ -11,17 +11,17 @@ from receiver.relay.retry import RetryPolicy
 from receiver.relay.target import Target
 from receiver.storage.database import Database
 
-QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, timings=1000, poll_seconds=0.05)
+QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, failure_limit=1000, poll_seconds=0.05)
 """Tries again at once, and never takes a target for dead."""
 
 
 class Relaying:
     """A relay in a thread of its own."""
 
-    def __init__(self, url: str, targets: tuple[Target, ...], pace: RetryPolicy) -> None:
+    def __init__(self, url: str, targets: tuple[Target, ...], policy: RetryPolicy) -> None:
         self._database = Database(url)
         self._runner = CommandRunner(self._database)
-        self._relay = Relay(targets, self._runner.do, pace)
+        self._relay = Relay(targets, self._runner.do, policy)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
@@ -45,9 +45,9 @@ class Relaying:
 
 
 @contextmanager
-def relaying(url: str, *targets: Target, pace: RetryPolicy = QUICK) -> Iterator[Relaying]:
+def relaying(url: str, *targets: Target, policy: RetryPolicy = QUICK) -> Iterator[Relaying]:
     """Relay to these targets until the block ends."""
-    relay = Relaying(url, targets, pace)
+    relay = Relaying(url, targets, policy)
     try:
         yield relay
     finally:

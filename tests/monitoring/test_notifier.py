@@ -91,7 +91,7 @@ def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> No
 
 @pytest.mark.parametrize(
     ("answer", "cause"),
-    [(500, "the answer was 500"), (404, "the answer was 404"), (HANG, "there was no answer within 0.3 seconds")],
+    [(500, "the response was 500"), (404, "the response was 404"), (HANG, "no response within 0.3 seconds")],
 )
 def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
     timings = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
@@ -116,7 +116,7 @@ def test_a_url_that_drips_its_answer_holds_up_the_next_notice_for_a_bounded_time
         told.put(ENDED)
         wait_until(lambda: events(logs, "alarm_sent"), "the next one is sent")
         wait_until(lambda: endpoint.ended == 2, "both connections have ended")
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "there was no answer within 2 seconds")]
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "no response within 2 seconds")]
     assert [line["state"] for line in events(logs, "alarm_sent")] == ["ended"]
 
 
@@ -140,7 +140,7 @@ def test_a_redirect_is_not_followed(logs: Logs) -> None:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
         assert (stranger.told, len(server.told)) == ([], 3)
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "the answer was 307")]
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "the response was 307")]
 
 
 def test_nobody_at_the_url_is_said_without_the_url(logs: Logs) -> None:
@@ -196,9 +196,9 @@ def test_a_command_is_run_without_a_shell_and_without_our_secrets(
 @pytest.mark.parametrize(
     ("command", "cause"),
     [
-        pytest.param(python("raise SystemExit(3)"), "it ended with 3", id="fails"),
-        pytest.param(python("import os; os.kill(os.getpid(), 9)"), "it ended with -9", id="is killed"),
-        pytest.param(python(f"import sys; print('{TOKEN}'); sys.exit('{TOKEN}')"), "it ended with 1", id="prints a secret"),
+        pytest.param(python("raise SystemExit(3)"), "its exit code was 3", id="fails"),
+        pytest.param(python("import os; os.kill(os.getpid(), 9)"), "its exit code was -9", id="is killed"),
+        pytest.param(python(f"import sys; print('{TOKEN}'); sys.exit('{TOKEN}')"), "its exit code was 1", id="prints a secret"),
         pytest.param(("/no/such/program", TOKEN), "FileNotFoundError", id="does not exist"),
         pytest.param(("/", TOKEN), "PermissionError", id="is none"),
     ],
@@ -295,8 +295,8 @@ def test_closing_tries_what_waits_once_more(logs: Logs) -> None:
             wait_until(lambda: server.told, "the first try was made")
         assert len(server.told) == 2
     assert events(logs, "alarm_not_sent") == [
-        not_sent("url", "the answer was 500"),
-        not_sent("url", "the answer was 500", "ended"),
+        not_sent("url", "the response was 500"),
+        not_sent("url", "the response was 500", "ended"),
     ]
 
 
@@ -307,7 +307,7 @@ def test_too_many_that_wait_are_given_up_and_said(logs: Logs) -> None:
         wait_until(lambda: server.told, "the first one is on its way")
         for _ in range(103):
             told.put(ENDED)
-        assert events(logs, "alarm_not_sent") == [not_sent("url", "too many wait", "ended")] * 3
+        assert events(logs, "alarm_not_sent") == [not_sent("url", "too many are waiting", "ended")] * 3
 
 
 def test_with_nobody_to_tell_nothing_is_done(logs: Logs) -> None:

@@ -149,7 +149,7 @@ def test_410_means_that_the_target_is_gone() -> None:
     with answering(say(410)) as endpoint:
         error = post_one(endpoint)
     assert isinstance(error, TargetGone)
-    assert error.message == "shop answered 410: it wants no more."
+    assert error.message == "shop answered 410 and gets no more changes."
 
 
 @each_row("status", [429, 503])
@@ -253,7 +253,7 @@ def test_a_private_address_is_not_connected_to_however_it_is_written(host: str) 
         assert endpoint.connections == 0
         assert post(target(f"http://{host}:{endpoint.port}/"), change()) == [None]
     assert isinstance(error, NotTaken)
-    assert error.message.startswith("shop was not called: its name leads to a private or reserved address")
+    assert error.message.startswith("shop was not called: its host has a private or reserved address")
 
 
 @pytest.fixture

@@ -177,4 +177,4 @@ def test_a_database_that_is_away_for_an_hour_is_one_line_for_each_cause_and_one_
         run_simulated(run(), NOW, monkeypatch)
     assert len(shop.taken) == 1
     told = [(line["event"], line.get("cause")) for line in logs]
-    assert told == [("relay_waits", "away"), ("relay_waits", "full"), ("work_resumed", None)]
+    assert told == [("relay_paused", "away"), ("relay_paused", "full"), ("work_resumed", None)]

@@ -150,7 +150,7 @@ def test_relays_of_one_server_share_the_work(
 ) -> None:
     running = start(postgresql_url)
     first, second = relay(running), relay(running)
-    wait_until(lambda: (place / "relay.log").read_bytes().count(b'"relaying"') == 2, "both relay")
+    wait_until(lambda: (place / "relay.log").read_bytes().count(b'"relay_started"') == 2, "both relay")
     together([lambda tracker=tracker: [running.post(moved(f"t{tracker}", hour)) for hour in range(5)] for tracker in range(8)])  # type: ignore[misc]
     wait_until(lambda: len(told(place, "every")) >= 40 and waiting(running) == 0, "all were told")
     said = told(place, "every")
@@ -161,7 +161,7 @@ def test_relays_of_one_server_share_the_work(
     second.kill()
     running.post(moved("late", 10))
     third = relay(running)
-    wait_until(lambda: (place / "relay.log").read_bytes().count(b'"relaying"') == 3, "the third one relays")
+    wait_until(lambda: (place / "relay.log").read_bytes().count(b'"relay_started"') == 3, "the third one relays")
     wait_until(lambda: moves(told(place, "every"), "late") == [1], "another relay goes on")
     os.kill(third.pid, signal.SIGINT)
     assert third.wait(DEADLINE_SECONDS) == 0
@@ -176,7 +176,7 @@ def test_a_relay_beside_a_service_that_relays_itself_is_refused(start: Start, sq
 
 @pytest.mark.parametrize(
     ("modules", "words"),
-    [("nowhere", "there is no module nowhere"), ("json", "has no function marked"), ("broken_handlers", "ZeroDivisionError")],
+    [("nowhere", "module nowhere not found"), ("json", "has no function marked"), ("broken_handlers", "ZeroDivisionError")],
 )
 def test_handlers_that_cannot_be_had_are_named_before_anything_is_served(
     place: Path, sqlite_url: str, modules: str, words: str

@@ -177,7 +177,7 @@ def test_many_that_end_their_process_neither_hold_up_nor_take_others_with_them(a
 
 def test_a_relay_without_files_is_replaced_though_no_handler_failed(anywhere: Service) -> None:
     anywhere.post(moved("leaks-files-unnoticed"))
-    wait_until(lambda: "It had no more file descriptors." in anywhere.logs(), "the relay has noticed")
+    wait_until(lambda: "It ran out of file descriptors." in anywhere.logs(), "the relay has noticed")
     anywhere.post(moved("after"))
     wait_until(lambda: "after" in told(anywhere), "another relay goes on")
     wait_until(lambda: anywhere.get("/readyz").json()["warnings"] == [], "operators see that it runs again")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.relay.retry import DELAYS_SECONDS, PACE, Circuit, RetryPolicy, next_try
+from receiver.relay.retry import DEFAULT_POLICY, DELAYS_SECONDS, Circuit, RetryPolicy, next_try
 
 NOW = 1_000_000_000_000_000
 SECOND = 1_000_000
@@ -48,7 +48,7 @@ def test_a_target_is_spared_after_five_failures_in_a_row() -> None:
     circuit = failing(Circuit(), 4)
     assert circuit.room(NOW, 32) == 32
     circuit = circuit.failed(NOW)
-    assert (circuit.room(NOW, 32), circuit.opens_in(NOW)) == (0, 10)
+    assert (circuit.room(NOW, 32), circuit.blocked_for(NOW)) == (0, 10)
     assert circuit.room(NOW + 10 * SECOND - 1, 32) == 0
     assert circuit.room(NOW + 10 * SECOND, 32) == 1
 
@@ -61,13 +61,13 @@ def test_one_success_is_enough_to_serve_it_again() -> None:
 def test_what_fails_together_counts_once() -> None:
     together = failing(Circuit(), 32)
     assert together == failing(Circuit(), 5)
-    assert together.opens_in(NOW) == 10
+    assert together.blocked_for(NOW) == 10
 
 
 def test_pauses_grow_with_each_call_that_fails_after_one() -> None:
     circuit, now, pauses = failing(Circuit(), 5), NOW, []
     for _ in range(6):
-        pauses.append(circuit.opens_in(now))
+        pauses.append(circuit.blocked_for(now))
         now += int(pauses[-1] * SECOND)
         assert circuit.room(now, 32) == 1
         circuit = circuit.failed(now)
@@ -78,8 +78,8 @@ def test_a_target_that_asks_for_it_has_a_rest_from_everything_but_not_for_long()
     asked = Circuit().failed(NOW, 60)
     assert (asked.room(NOW, 32), asked.room(NOW + 60 * SECOND, 32)) == (0, 32)
     assert asked.succeeded().room(NOW, 32) == 0, "what was under way before says nothing about it"
-    assert asked.failed(NOW, 1).opens_in(NOW) == 60, "a shorter one does not end it"
-    assert Circuit().failed(NOW, 86_400).opens_in(NOW) == PACE.max_rest_seconds
+    assert asked.failed(NOW, 1).blocked_for(NOW) == 60, "a shorter one does not end it"
+    assert Circuit().failed(NOW, 86_400).blocked_for(NOW) == DEFAULT_POLICY.max_rest_seconds
     assert Circuit().failed(NOW, 0).room(NOW, 32) == 32
 
 
@@ -89,12 +89,12 @@ def test_whatever_happens_there_is_room_again_within_five_minutes(steps: list[tu
     for seconds, step in steps:
         now += seconds * SECOND
         circuit = circuit.succeeded() if step is True else circuit.failed(now, None if step in {None, False} else step)
-        assert circuit.opens_in(now) <= 300
-        assert (circuit.room(now, 32) == 0) == (circuit.opens_in(now) > 0)
+        assert circuit.blocked_for(now) <= 300
+        assert (circuit.room(now, 32) == 0) == (circuit.blocked_for(now) > 0)
         assert circuit.room(now + 300 * SECOND, 32) >= 1
 
 
 def test_a_pace_can_be_another_one() -> None:
-    pace = RetryPolicy(delays_seconds=(1,), timings=1, pauses_seconds=(7,))
-    assert Circuit(pace).failed(NOW).opens_in(NOW) == 7
-    assert next_try(2, NOW, 0.5, delays=pace.delays_seconds) is None
+    policy = RetryPolicy(delays_seconds=(1,), failure_limit=1, pauses_seconds=(7,))
+    assert Circuit(policy).failed(NOW).blocked_for(NOW) == 7
+    assert next_try(2, NOW, 0.5, delays=policy.delays_seconds) is None

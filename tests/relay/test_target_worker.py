@@ -66,7 +66,7 @@ def test_one_trackers_failure_holds_up_no_other(url: str) -> None:
     def choose(call: Call) -> Answer:
         return say(500) if call.change["tracker_id"] == "bad" else TAKE
 
-    with answering(choose=choose) as endpoint, relaying(url, shop(endpoint), pace=QUICK._replace(delays_seconds=(FAR,))):
+    with answering(choose=choose) as endpoint, relaying(url, shop(endpoint), policy=QUICK._replace(delays_seconds=(FAR,))):
         wait_until(lambda: endpoint.moves("good") == [1, 2, 3], "the good tracker goes on")
         wait_until(lambda: rows(url)[0]["error"] is not None, "the failure is on record")
         assert endpoint.moves("bad") == [1]
@@ -79,9 +79,9 @@ def test_one_trackers_failure_holds_up_no_other(url: str) -> None:
 
 def test_a_dead_target_costs_nothing_and_uses_up_nothing(url: str) -> None:
     keep(url, [(f"t{number}", 1) for number in range(100)], "alive")
-    pace = RetryPolicy(pauses_seconds=(FAR,), poll_seconds=0.02)
+    policy = RetryPolicy(pauses_seconds=(FAR,), poll_seconds=0.02)
     with answering(say(500)) as dead, answering() as alive:
-        with relaying(url, shop(dead), shop(alive, "alive"), pace=pace):
+        with relaying(url, shop(dead), shop(alive, "alive"), policy=policy):
             wait_until(lambda: sum(row["error"] is not None for row in rows(url)) == AT_ONCE, "the first ones have failed")
             wait_until(lambda: len(alive.calls) == 100, "another target gets everything meanwhile")
         assert len(dead.calls) == AT_ONCE
@@ -98,8 +98,8 @@ def test_a_target_that_hangs_holds_up_no_other(url: str) -> None:
 def test_a_target_that_comes_back_gets_everything(url: str) -> None:
     keep(url, [(f"t{number % 50}", number // 50) for number in range(100)])
     back: list[bool] = []
-    pace = QUICK._replace(timings=5, pauses_seconds=(0.02,))
-    with answering(choose=lambda _: TAKE if back else say(500)) as endpoint, relaying(url, shop(endpoint), pace=pace):
+    policy = QUICK._replace(failure_limit=5, pauses_seconds=(0.02,))
+    with answering(choose=lambda _: TAKE if back else say(500)) as endpoint, relaying(url, shop(endpoint), policy=policy):
         wait_until(lambda: len(endpoint.calls) > AT_ONCE + 3, "it is tried now and then")
         back.append(True)
         wait_until(lambda: rows(url) == [], "everything was taken")
@@ -108,11 +108,11 @@ def test_a_target_that_comes_back_gets_everything(url: str) -> None:
 
 def test_retry_after_gives_the_change_and_the_target_a_rest(url: str) -> None:
     keep(url, [(f"t{number}", 1) for number in range(100)], "alive")
-    pace = QUICK._replace(max_rest_seconds=FAR)
+    policy = QUICK._replace(max_rest_seconds=FAR)
     with (
         answering(say(429, "Retry-After: 3600")) as busy,
         answering() as alive,
-        relaying(url, shop(busy), shop(alive, "alive"), pace=pace),
+        relaying(url, shop(busy), shop(alive, "alive"), policy=policy),
     ):
         wait_until(lambda: sum(row["error"] is not None for row in rows(url)) == AT_ONCE, "the first ones were answered")
         wait_until(lambda: len(alive.calls) == 100, "another target gets everything meanwhile")
@@ -128,7 +128,7 @@ def test_a_target_that_is_gone_is_stopped_until_it_is_resumed(url: str) -> None:
         wait_until(lambda: rows(url)[0]["error"] is not None, "the answer is on record")
         relay.wake()
         (stopped,) = rows(url, "SELECT * FROM stopped_targets")
-        assert (stopped["target"], stopped["reason"]) == ("shop", "shop answered 410: it wants no more.")
+        assert (stopped["target"], stopped["reason"]) == ("shop", "shop answered 410 and gets no more changes.")
         assert endpoint.moves("t") == [1]
         change_database(url, "DELETE FROM stopped_targets")
         wait_until(lambda: rows(url) == [], "everything was taken")
@@ -137,8 +137,8 @@ def test_a_target_that_is_gone_is_stopped_until_it_is_resumed(url: str) -> None:
 
 def test_after_its_last_try_a_change_is_set_aside_and_the_next_one_goes(url: str) -> None:
     keep(url, [("t", 1), ("t", 2)])
-    pace = QUICK._replace(delays_seconds=(0.01, 0.01))
-    with answering(say(500), say(500), say(500), TAKE) as endpoint, relaying(url, shop(endpoint), pace=pace):
+    policy = QUICK._replace(delays_seconds=(0.01, 0.01))
+    with answering(say(500), say(500), say(500), TAKE) as endpoint, relaying(url, shop(endpoint), policy=policy):
         wait_until(lambda: rows(url) == [], "nothing waits")
         assert endpoint.moves("t") == [1, 1, 1, 2]
     (dead,) = rows(url, "SELECT * FROM dead_changes")
@@ -147,8 +147,8 @@ def test_after_its_last_try_a_change_is_set_aside_and_the_next_one_goes(url: str
 
 def test_what_takes_too_long_is_said_in_words(url: str) -> None:
     keep(url, [("t", 1)])
-    pace = QUICK._replace(delays_seconds=(FAR,))
-    with answering(HANG) as endpoint, relaying(url, shop(endpoint, seconds=0.2), pace=pace):
+    policy = QUICK._replace(delays_seconds=(FAR,))
+    with answering(HANG) as endpoint, relaying(url, shop(endpoint, seconds=0.2), policy=policy):
         wait_until(lambda: rows(url)[0]["error"] is not None, "it is on record")
     assert rows(url)[0]["error"] == "It did not take the change within 0.2 seconds."
 
@@ -160,7 +160,7 @@ def test_an_outcome_that_cannot_be_stored_harms_no_other(url: str) -> None:
     def choose(call: Call) -> Answer:
         return say(418) if call.change["tracker_id"] == "bad" else TAKE
 
-    with answering(choose=choose) as endpoint, relaying(url, shop(endpoint), pace=QUICK._replace(delays_seconds=(FAR,))):
+    with answering(choose=choose) as endpoint, relaying(url, shop(endpoint), policy=QUICK._replace(delays_seconds=(FAR,))):
         wait_until(lambda: [(row["tracker_id"], row["attempts"]) for row in rows(url)] == [("bad", 1)], "all were put down")
     assert rows(url)[0]["error"] == "The error cannot be stored; the log says why."
     assert sorted(change["tracker_id"] for change in endpoint.changes) == ["bad", *(f"t{number}" for number in range(10))]

@@ -92,7 +92,7 @@ def test_a_service_tells_a_broker_too(start: Start, sqlite_url: str, tmp_path: P
         running.post(moved("t", 1))
         query = "SELECT error FROM dispatches WHERE target = 'broker' AND error IS NOT NULL"
         wait_until(lambda: running.rows(query), "the broker has no stream for the usual subject")
-        assert running.rows(query)[0]["error"] == "broker: no stream of the broker takes its subject."
+        assert running.rows(query)[0]["error"] == "broker: no stream of the broker has its subject."
         running.stop()
         file = running.directory / "config" / "receiver.toml"
         file.write_text(file.read_text() + f'subject = "{SUBJECT}"\n')
@@ -148,7 +148,7 @@ def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start:
             wait_until(lambda: told(running)["stopped_at"], "it is stopped")
             running.post(moved("t", 2))
             wait_until(lambda: waiting(running) == 2, "changes wait")
-            assert told(running)["stop_reason"] == "shop answered 410: it wants no more."
+            assert told(running)["stop_reason"] == "shop answered 410 and gets no more changes."
             assert "stopped" in run(running, "targets", "list")
             assert run(running, "targets", "resume", "shop") == "Resumed: shop.\n"
             wait_until(lambda: waiting(running) == 0, "everything was taken")
@@ -244,7 +244,7 @@ def test_secrets_and_what_follows_a_url_are_in_no_log_row_page_or_error(start: S
     assert running.stop() == 0
     files = {str(file): file.read_bytes() for file in Path(sqlite_url.removeprefix("sqlite:///")).parent.glob("receiver.db*")}
     places = {**files, "log": running.log.read_bytes(), "shown": "\n".join(shown).encode()}
-    assert b"change_not_taken" in places["log"]
+    assert b"change_deferred" in places["log"]
     for secret in (PLANTED, SECRET, OTHER_SECRET, SECRET.removeprefix("whsec_"), OTHER_SECRET.removeprefix("whsec_"), OPS):
         assert [name for name, data in places.items() if secret.encode() in data] == []
 

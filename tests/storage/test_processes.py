@@ -405,7 +405,7 @@ def test_handlers_that_the_relay_finds_when_it_starts_again_are_compared_with_th
     with serving(tmp_path, sqlite_url, ops_tokens=OPS, handlers="own_handlers") as service:
         wait_until(lambda: relayed() == ['["own_handlers.first"]'], "the relay is seen")
         define("second_one")
-        (line,) = (line for line in service.logs().splitlines() if '"relaying"' in line)
+        (line,) = (line for line in service.logs().splitlines() if '"relay_started"' in line)
         os.kill(json.loads(line)["process_id"], signal.SIGKILL)
         wait_until(lambda: relayed() == ['["own_handlers.second_one"]'], "the relay is seen with what it knows now")
         found = {item["name"]: item["mismatch"] for item in service.get("/ops/api/targets", OPS).json()["items"]}
