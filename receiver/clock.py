@@ -1,4 +1,4 @@
-"""The one place where the time is read. Moments of our own are whole microseconds since 1970, UTC."""
+"""The clock, and ids that sort by time. Our own times are stored as whole microseconds since 1970, UTC."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -8,27 +8,27 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def now() -> datetime:
-    """Return the present moment, aware, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def to_micros(moment: datetime) -> int:
-    """Return an aware moment as microseconds since 1970 UTC, the form in which it is stored."""
+    """Return a time with a zone as microseconds since 1970, UTC, as it is stored."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Return stored microseconds as an aware UTC moment."""
+    """Return stored microseconds as a time in UTC."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 def iso(micros: int) -> str:
-    """Return stored microseconds as ISO 8601 with milliseconds and `Z`, as answers show it."""
+    """Return stored microseconds as ISO 8601 with milliseconds and `Z`, as in answers."""
     return from_micros(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def new_id(moment: datetime) -> str:
-    """Return a UUID of version 7 (RFC 9562, 5.7): sorted by `moment`, made without asking the database.
+    """Return a UUID of version 7 (RFC 9562, 5.7), which sorts by `moment`.
 
     48 bits of milliseconds, then 12 bits of the fraction of that millisecond (method 3 of section 6.2) and 62 random bits.
     """
@@ -37,7 +37,7 @@ def new_id(moment: datetime) -> str:
 
 
 def first_id(micros: int) -> str:
-    """Return the smallest id that `new_id` could make at a moment: ids of earlier moments sort before it."""
+    """Return the smallest id of this time: all ids of earlier times sort before it."""
     return f"{_id_head(micros)}-8000-000000000000"
 
 

@@ -1,7 +1,7 @@
-"""Everything that can be answered other than 200, as one tree.
+"""All errors of this service, as one tree.
 
-Each class knows its HTTP status, the code that stands in the answer, the outcome under which the call is put on record, and
-whether the sender helps itself by repeating the call.
+Each class has its HTTP status, the code in the answer, the outcome that is recorded for the delivery, and
+`retry_after_seconds` if the sender should repeat the request.
 """
 
 import traceback
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ReceiverError(Exception):
-    """The root: carries a message that names what was expected."""
+    """The base of all errors. The message says what was expected."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
@@ -24,17 +24,17 @@ class ReceiverError(Exception):
 
 
 class ConfigurationError(ReceiverError):
-    """A setting is missing, unknown or contradicts another; the message names it. Exit code 2."""
+    """A setting is missing, unknown, or contradicts another one. The message names it. Exit code 2."""
 
 
 class Refused(ReceiverError):
-    """The door does not let this call in. Nothing of its body is kept."""
+    """The request is rejected. Its body is not stored."""
 
     outcome = "refused"
 
 
 class Unauthorized(Refused):
-    """No token, or none that we know (RFC 6750, section 3: the challenge header is part of the answer)."""
+    """No token, or an unknown one. The answer has the challenge header of RFC 6750, section 3."""
 
     status = 401
     code = "unauthorized"
@@ -42,7 +42,7 @@ class Unauthorized(Refused):
 
 
 class TooManyAttempts(Refused):
-    """Another wrong ops token, after too many from the same address; the right one is never refused for that."""
+    """Another wrong ops token after too many from the same address. A valid token is still accepted."""
 
     status = 429
     code = "too_many_attempts"
@@ -53,21 +53,21 @@ class TooManyAttempts(Refused):
 
 
 class AddressNotAllowed(Refused):
-    """The token is right, the address is not on the list."""
+    """The token is valid, but the address is not on the allow list."""
 
     status = 403
     code = "address_not_allowed"
 
 
 class NotFound(Refused):
-    """No such path, or the source behind it has no token and is off."""
+    """Unknown path or id, or a source that is disabled because it has no token."""
 
     status = 404
     code = "not_found"
 
 
 class MethodNotAllowed(Refused):
-    """The path exists, the method does not."""
+    """The path does not support this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -78,14 +78,14 @@ class MethodNotAllowed(Refused):
 
 
 class FormRefused(Refused):
-    """A form of the console that was not made for this session, or was sent from elsewhere."""
+    """A form of the console that belongs to another session, or was sent from another site."""
 
     status = 403
     code = "form_refused"
 
 
 class BadRequest(Refused):
-    """What arrived is not a request of HTTP/1.1; the connection is closed, since nobody can tell where the next one begins."""
+    """Not a valid HTTP/1.1 request. The connection is closed, because the start of the next request is unknown."""
 
     status = 400
     code = "bad_request"
@@ -93,7 +93,7 @@ class BadRequest(Refused):
 
 
 class HeadersTooLarge(Refused):
-    """The request line and the header lines, or the trailers, are over the limit in all; no more of them is read."""
+    """The request line and headers, or the trailers, are over the limit. No more of them is read."""
 
     status = 431
     code = "headers_too_large"
@@ -101,7 +101,7 @@ class HeadersTooLarge(Refused):
 
 
 class BodyIncomplete(Refused):
-    """The connection ended, or was ended by us, before the body was complete; there is nobody to answer."""
+    """The connection was closed, by the client or by us, before the body was complete. Nobody gets the answer."""
 
     status = 400
     code = "body_incomplete"
@@ -109,7 +109,7 @@ class BodyIncomplete(Refused):
 
 
 class BodyTooLarge(Refused):
-    """The body is over the limit, declared or counted; no more of it is read and the connection is closed."""
+    """The declared or received body is over the limit. No more of it is read, and the connection is closed."""
 
     status = 413
     code = "body_too_large"
@@ -117,7 +117,7 @@ class BodyTooLarge(Refused):
 
 
 class Unreadable(ReceiverError):
-    """Authenticated, but not understood. Every byte is kept."""
+    """The request is authenticated, but its body is not understood. The body is stored."""
 
     outcome = "unreadable"
 
@@ -130,7 +130,7 @@ class InvalidJson(Unreadable):
 
 
 class UnsupportedEncoding(Unreadable):
-    """The body has a content coding that is not read here; the answer says which ones are (RFC 9110, 15.5.16)."""
+    """The content coding of the body is not supported. The answer names the supported ones (RFC 9110, 15.5.16)."""
 
     status = 415
     code = "unsupported_encoding"
@@ -138,16 +138,16 @@ class UnsupportedEncoding(Unreadable):
 
 
 class UnexpectedShape(Unreadable):
-    """The body is JSON, but not of the shape that this path takes."""
+    """The body is JSON, but does not have the shape that this path expects."""
 
     status = 422
     code = "unexpected_shape"
 
 
 class ReadingFailed(ReceiverError):
-    """Our own code failed on an authenticated body. Every byte is kept, and can be replayed after a fix.
+    """Our own code failed on an authenticated body. The body is stored and can be replayed after a fix.
 
-    `cause` is for the log: the kind of the error and its place.
+    `cause` is for the log: the type of the error and its line.
     """
 
     def __init__(self, cause: str = "") -> None:
@@ -156,70 +156,70 @@ class ReadingFailed(ReceiverError):
 
 
 class AlreadyRunning(ReceiverError):
-    """Somebody else is doing this just now."""
+    """The same operation is already running elsewhere."""
 
     status = 409
     code = "underway"
 
 
 class TargetInUse(ReceiverError):
-    """The settings name this target; what waits for it is not to be dropped."""
+    """The settings name this target, so its waiting changes cannot be dropped."""
 
     status = 409
     code = "target_in_use"
 
 
 class ClientGone(ReceiverError):
-    """The caller hung up before it had our whole answer; the status is only for the record."""
+    """The client disconnected before it had the whole answer. The status is only recorded."""
 
     status = 499
     code = "caller_gone"
 
 
 class Unavailable(ReceiverError):
-    """Not now: the sender repeats the call and loses nothing."""
+    """Temporarily unavailable. The sender repeats the request and loses nothing."""
 
     status = 503
     retry_after_seconds = 30
 
 
 class NoCustomerList(Unavailable):
-    """No customer list was ever imported; an empty one would be a lie."""
+    """No customer list was imported yet. An empty list would be wrong."""
 
     code = "no_customer_list"
 
 
 class Busy(Unavailable):
-    """The queue before the database is full."""
+    """The queue in front of the database is full."""
 
     code = "busy"
     retry_after_seconds = 5
 
 
 class StorageUnavailable(Unavailable):
-    """The database is away, full, or did not commit in time."""
+    """The database is unreachable or full, or did not commit in time."""
 
     code = "storage_unavailable"
 
 
 class WriterTaken(ReceiverError):
-    """Another process writes to this SQLite file; there may be only one."""
+    """Another process writes to this SQLite file. Only one may."""
 
 
 class SchemaOutdated(StorageUnavailable):
-    """This program does not work on the tables: there are none, or they are of another version; the message says what to do."""
+    """This program does not support the tables of the database: none, or another version. The message says what to do."""
 
 
 class NoDatabase(SchemaOutdated):
-    """There is no database, and nothing here shows that there was one: no file, or no tables in it."""
+    """There is no database (no file, or no tables in it), and no sign that there ever was one."""
 
 
 class DatabaseLost(StorageUnavailable):
-    """There is no database although one belongs here. Only its copy brings it back, not `receiver migrate`."""
+    """The database was lost. Restore it from a backup; `receiver migrate` would only make an empty one."""
 
 
 def name_error(error: BaseException) -> str:
-    """Name an error and its place, without the content: the messages of drivers and parsers quote it."""
+    """Return the type of an error and its line, without the message: drivers and parsers quote content in theirs."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     file = frame.filename.rpartition("/")[2]
     return f"{type(getattr(error, 'orig', None) or error).__name__} at {file}:{frame.lineno}"

@@ -23,7 +23,7 @@ REFUSED_WINDOW = 5 * MINUTE
 """Rejected deliveries are counted over this time, verdicts over the last hour."""
 
 REFUSED_CODES = frozenset({"unauthorized", "address_not_allowed"})
-"""The rejections that count as a storm: 401 and 403."""
+"""The error codes of the rejections that are counted: 401 and 403."""
 
 LEARNING_WINDOW = 14 * DAY
 """The usual pauses of a source are learned from this time: it always contains a whole weekend."""
@@ -90,7 +90,7 @@ class Disk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AlarmFacts:
-    """The facts that the rules find_alarms.
+    """The measured facts.
 
     `started_at` is the start of this process; `disk` is None with a database server; `oldest_due` has the oldest due time of
     each target with waiting changes; `running` are all processes on the database.

@@ -1,7 +1,7 @@
-"""What the sender reads: made from a receipt, or from an error. Pure.
+"""Answers to senders, made from a receipt or from an error. Pure.
 
-Ship24 keeps our answer and shows it to people; it takes a 2xx whose body says `success: false` as a failure, so that key is never
-sent (read from the vendor's own code, 2026-09). Shiipp shows the whole body on its Logs page.
+Ship24 stores our answer and shows it to its users. It treats a 2xx with `success: false` in the body as a failure (read in the
+vendor's own code, 2026-09), so that key is never sent. Shiipp shows the whole body on its Logs page.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import ReceiverError
 
 MAX_SHOWN = 100
-"""Messages named in an answer; the counts are always whole."""
+"""Messages listed in an answer. The counts include all of them."""
 
 
 def count_outcomes(receipt: Receipt) -> dict[str, int]:
-    """Return how many messages had each outcome."""
+    """Count the messages by outcome."""
     counts = dict.fromkeys(OUTCOMES, 0)
     for _, verdict in receipt.messages:
         counts[verdict.outcome] += 1
@@ -41,12 +41,12 @@ def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
 
 
 def for_probe() -> Answer:
-    """Answer 200 to a request without messages of which nothing is recorded."""
+    """Answer 200 to a test request, which has no messages and is not recorded."""
     return Answer(200, b'{"test":true,"received":0}')
 
 
 def for_error(error: ReceiverError, delivery_id: str | None) -> Answer:
-    """Answer with the error's status and code, and when to come again."""
+    """Answer with the error's status and code, and `Retry-After` where repeating helps."""
     answer: dict[str, Any] = {"error": {"code": error.code, "message": make_storable(error.message)}}
     if delivery_id is not None:
         answer["delivery_id"] = delivery_id

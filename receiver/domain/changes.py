@@ -1,29 +1,32 @@
-"""What consumers are told: a change, and who wants to be told of which. Pure."""
+"""Changes that are delivered to targets, and which target wants which of them. Pure."""
 
 from typing import Any, NamedTuple
 
 from receiver.clock import iso
 
 SHIPMENT_MOVES = 1 << 30
-"""Changes of senders' own milestones are stored under their number and this: beside those of events that have the same number."""
+"""Added to the number of a change of a sender's own milestone, so that it cannot equal the number of another change."""
 
 BASES = ("events", "shipment")
-"""What a change may be: a tracker moved to an event, or the sender's own milestone of the shipment changed."""
+"""The kinds of changes: a tracker moved to another event, or the sender's own milestone of the shipment changed."""
 
 
 class Change(NamedTuple):
-    """A tracker moved to an event: to a newer one, to a correction of it, or back because a newer one was taken back. Or, where
-    `basis` is `shipment`: the sender's own milestone of the shipment changed.
+    """A change of a tracker.
 
-    `id` is a UUID made of source, tracker, event and content, and of what caused it where a tracker comes to an event again: it
-    is the same after a repeat, a restore, a rebuild or a replay. `sequence` is the 1-based number of this change within its
-    tracker in this database, and their order: it only grows, but a restored database may use numbers again; the id decides.
-    `old_status` and `old_status_milestone` are what the event replaced (None:
-    nothing was known). `occurrence` is the courier's time as written. `delivery_id` and `position` say in which call, and where
-    in its body, the raw piece stands. `shipment_milestone` is the sender's own view after the message that made the
-    change (None: not known, or the change is of version 0.1). With the basis `shipment`, `old_shipment_milestone` is what it
-    replaced, `event_id` to `location` are of the tracker's latest event (None: there was none), and `sequence` numbers the
-    changes of this basis.
+    With the `basis` `events` the tracker moved to another event: to a newer one, to a revision of the latest one, or back because
+    a revision took the latest one back. With the `basis` `shipment` the sender's own milestone of the shipment changed.
+
+    `id` is a UUID made of source, tracker, event and content, and of the cause if a tracker moves to an event again. It is
+    the same after a repeat, a restore, a rebuild or a replay.
+    `sequence` is the 1-based number of this change within its tracker and basis, and gives their order. It only grows, but a
+    restored database may use numbers again: `id` identifies a change.
+    `old_status` and `old_status_milestone` are those before the change (None: none was known).
+    `occurrence` is the courier's time as written.
+    `delivery_id` and `position` name the delivery and the item in its body with the source data.
+    `shipment_milestone` is the sender's own milestone after the message that made the change (None: unknown, or version 0.1
+    made the change). With the basis `shipment`, `old_shipment_milestone` is the one before, and `event_id` to `location` are
+    those of the tracker's latest event (None: there was none).
     """
 
     id: str
@@ -52,31 +55,32 @@ class Change(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, int]:
-        """Source, tracker and number under which it is stored."""
+        """The key under which it is stored: source, tracker and number."""
         return self.source, self.tracker_id, self.sequence + (SHIPMENT_MOVES if self.basis == "shipment" else 0)
 
     @property
     def milestone_differs(self) -> bool:
-        """Tell whether the sender's own milestone is known, and another than that of the tracker's latest event."""
+        """Tell whether the sender's own milestone is known and differs from that of the tracker's latest event."""
         views = (self.status_milestone, self.shipment_milestone)
         return None not in views and views[0] != views[1]
 
     @property
     def milestone_changed(self) -> bool:
-        """Tell whether the milestone that the change is about is another than before."""
+        """Tell whether the change is to another milestone than before."""
         if self.basis == "shipment":
             return self.shipment_milestone != self.old_shipment_milestone
         return self.status_milestone != self.old_status_milestone
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the payload for targets."""
         return {**self._asdict(), "milestone_differs": self.milestone_differs, "received_at": iso(self.received_at)}
 
 
 class Subscription(NamedTuple):
-    """Which changes a target wants: None means all. `milestones` are those that a tracker comes to.
+    """The changes that a target wants. None means all; `milestones` are those after the change.
 
-    `basis` is `events`, or `shipment`: then all is about the sender's own milestone.
+    With the `basis` `shipment` these conditions are about the sender's own milestone, otherwise (`events`) about the latest
+    event.
     """
 
     target: str
@@ -86,7 +90,7 @@ class Subscription(NamedTuple):
     basis: str = "events"
 
     def wants(self, source: str, old_milestone: str | None, milestone: str | None) -> bool:
-        """Tell whether a change is wanted."""
+        """Tell whether the target wants a change."""
         return (
             (self.sources is None or source in self.sources)
             and (self.milestones is None or milestone in self.milestones)

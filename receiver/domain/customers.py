@@ -1,4 +1,4 @@
-"""The customer list that Shiipp fetches: read from a file, all or nothing, and written as Shiipp accepts it. Pure.
+"""The customer list that Shiipp downloads: read from a file, all or nothing, and written in Shiipp's format. Pure.
 
 Source: docs.aeoral.com, "Customer list format": an array at the root; `UserCode` or `user_code` is required, trimmed and
 upper-cased by Shiipp; a placeholder is stored where a name is missing; Shiipp upserts and never deletes.
@@ -21,12 +21,12 @@ _SPELLINGS = {"user_code": "UserCode", "first_name": "FirstName", "last_name": "
 _MAX_CHARACTERS = 200
 _EXTRA = "\0"  # no column has this name
 _MAX_ERRORS = 20
-_REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of pairs, line and paragraph separators
-_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the text that follows them
+_REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, line and paragraph separators
+_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they change the direction of the text after them
 
 
 class Customer(NamedTuple):
-    """One customer of the forwarder; `user_code` is trimmed and upper case, empty fields are left out when it is served."""
+    """A customer of the forwarder. `user_code` is trimmed and in upper case; empty fields are left out of the JSON."""
 
     user_code: str
     first_name: str = ""
@@ -34,21 +34,21 @@ class Customer(NamedTuple):
     branch: str = ""
 
     def document(self) -> str:
-        """Return the customer as JSON, as Shiipp reads it."""
+        """Return the customer as JSON in Shiipp's format."""
         served = {_SPELLINGS[name]: value for name, value in self._asdict().items() if value}
         return orjson.dumps(served).decode()
 
 
 def read_list(content: bytes, name: str) -> list[Customer]:
-    """Read a CSV file with a header, or a JSON array; the ending of `name` tells which.
+    """Read a JSON array if `name` ends in .json, otherwise a CSV file with a header.
 
-    Raises UnexpectedShape with the line (CSV) or the item (JSON) of everything that is wrong; nothing is taken then.
+    Raises UnexpectedShape that lists every error with its line (CSV) or item (JSON).
     """
     return _collect(_read_json(content) if name.lower().endswith(".json") else _read_csv(content))
 
 
 def check_rows(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return pairs of customer code and document as they are served, by the rules of a file. Raises UnexpectedShape."""
+    """Check pairs of customer code and JSON by the rules of a file, and return them normalised. Raises UnexpectedShape."""
     customers = _collect((f"Row {number}", _read_document(document)) for number, (_, document) in enumerate(rows, 1))
     for number, ((code, _), customer) in enumerate(zip(rows, customers, strict=True), 1):
         if trim(code).upper() != customer.user_code:
@@ -57,7 +57,7 @@ def check_rows(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
-    """Read all rows, each under the name of its place. Raises UnexpectedShape that names everything that is wrong."""
+    """Read all rows, each with the name of its position. Raises UnexpectedShape that lists every error."""
     customers: dict[str, tuple[str, Customer]] = {}
     errors: list[str] = []
     for place, row in rows:
@@ -77,7 +77,7 @@ def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
 
 
 def write_csv(customers: Iterable[Mapping[str, Any]]) -> str:
-    """Return customers, as they are served, as CSV with a header."""
+    """Return customers in Shiipp's format as CSV with a header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(_SPELLINGS.values()), lineterminator="\n")
     writer.writeheader()
@@ -136,7 +136,7 @@ def _read_field(column: str, value: object) -> str:
 
 
 def _check_characters(column: str, text: str) -> None:
-    """Refuse what no name contains. Joiners and marks of other scripts, and their spaces, stay."""
+    """Reject characters that no name contains. Joiners, marks and spaces of other scripts are allowed."""
     for number, character in enumerate(text, 1):
         if character in _OVERRIDES or unicodedata.category(character) in _REFUSED_CATEGORIES:
             name = unicodedata.name(character, "a control character").lower()

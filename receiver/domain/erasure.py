@@ -1,10 +1,10 @@
-"""What has to go so that a tracker's personal data is forgotten. Pure.
+"""Plans for erasing the personal data of one tracker. Pure.
 
-Personal data is in what senders wrote: the shipment block, bodies, the bytes of what was set apart. Identities, verdicts,
-statuses and places of events stay; they are the parcel's, and what keeps an old message from coming in again.
+Personal data is in the content that senders wrote: the shipment block, bodies, the bytes in quarantine. Ids, verdicts, statuses
+and locations of events stay: they describe the parcel, and they keep an old message from taking effect again.
 
-Of a body that carries other trackers too, the items of this one become `null`, so that the others keep their places; what reads
-the body then finds exactly those others, or else the body goes whole.
+In a body with other trackers, the items of this one become `null`, so that the others keep their positions. If the body could not
+be read as before after that, it is removed whole.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,15 +16,15 @@ from receiver.domain.reading import read_json
 from receiver.domain.records import Message
 from receiver.errors import InvalidJson, Unreadable
 
-_TELLING_LETTERS = 8  # a shorter number stands in too many bodies by chance
+_MIN_NAME_CHARACTERS = 8  # shorter numbers occur in too many bodies by chance
 BLANK = b"null"
-"""An item that was erased, as canonical JSON."""
+"""An erased item as canonical JSON."""
 
 ReadItems = Callable[[bytes], list[Message]]
 
 
 class ErasureSubject(NamedTuple):
-    """Who is to be forgotten. `names` are what content is searched for that says of no tracker."""
+    """The tracker to erase. `names` are searched for in content that belongs to no known tracker."""
 
     source: str
     tracker_id: str
@@ -32,7 +32,7 @@ class ErasureSubject(NamedTuple):
 
 
 class StoredPart(NamedTuple):
-    """Something of a call that was set apart."""
+    """A part of a delivery that is in quarantine."""
 
     id: str
     position: int
@@ -41,7 +41,8 @@ class StoredPart(NamedTuple):
 
 
 class StoredBody(NamedTuple):
-    """What is kept of a call: `body` is None once it is pruned. `places` are the items that are the tracker's on record."""
+    """The stored content of a delivery. `body` is None once it is pruned. `places` are the known positions of the tracker's
+    items."""
 
     delivery_id: str
     kind: str
@@ -51,7 +52,7 @@ class StoredBody(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What to do to a call: remove its body, or put another in its place; and empty these parts."""
+    """The plan for a delivery: remove or replace its body, and empty these parts in quarantine."""
 
     delivery_id: str
     removed: bool
@@ -60,20 +61,20 @@ class Erasure(NamedTuple):
 
 
 class ErasureCounts(NamedTuple):
-    """What was done: bodies that went whole, bodies that were rewritten, parts that were emptied."""
+    """What was erased: removed bodies, rewritten bodies, emptied parts in quarantine."""
 
     removed: int = 0
     rewritten: int = 0
     emptied: int = 0
 
     def add(self, erasure: Erasure) -> "ErasureCounts":
-        """Return it with one more call done."""
+        """Return the counts with one more delivery."""
         rewritten = self.rewritten + (erasure.body is not None)
         return ErasureCounts(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
 
 
 def plan_erasure(tracked: ErasureSubject, call: StoredBody, split: ReadItems | None) -> Erasure | None:
-    """Return what has to be done to a call; None: nothing of the tracker is kept there. `split` reads bodies of its kind."""
+    """Return the plan for a delivery; None if it has nothing of the tracker. `split` reads bodies of its kind."""
     removed, body, places = _look_at_body(tracked, call, split)
     parts = tuple(part.id for part in call.parts if part.raw and (part.position in places or _is_part_of(part, tracked)))
     return Erasure(call.delivery_id, removed, body, parts) if removed or body is not None or parts else None
@@ -82,7 +83,7 @@ def plan_erasure(tracked: ErasureSubject, call: StoredBody, split: ReadItems | N
 def _look_at_body(
     tracked: ErasureSubject, call: StoredBody, split: ReadItems | None
 ) -> tuple[bool, bytes | None, Collection[int]]:
-    """Return whether the body goes whole, what else is put in its place, and which items are of the tracker."""
+    """Return whether to remove the body, or else its replacement, and the positions of the tracker's items."""
     if call.body is None:
         return False, None, call.places
     try:
@@ -100,7 +101,7 @@ def _look_at_body(
 
 
 def blank_items(body: bytes, split: ReadItems, places: Collection[int]) -> bytes | None:
-    """Return a body with `null` for the items at these places; None if then the others would not be read as they were."""
+    """Return a body with `null` for the items at these positions; None if the other items could not be read as before."""
     before = split(body)
     try:
         root = read_json(body, exact=True)
@@ -118,24 +119,24 @@ def blank_items(body: bytes, split: ReadItems, places: Collection[int]) -> bytes
 
 
 def mentions(content: bytes, names: Sequence[str]) -> bool:
-    """Tell whether one of these names stands in some JSON, without case."""
+    """Tell whether some JSON contains one of these names, ignoring case."""
     low = content.lower()
-    return any(orjson.dumps(name)[1:-1].lower() in low for name in names if len(name) >= _TELLING_LETTERS)
+    return any(orjson.dumps(name)[1:-1].lower() in low for name in names if len(name) >= _MIN_NAME_CHARACTERS)
 
 
 def _find_lists(root: Any) -> list[list[Any]]:
-    """Return the lists in which the items of a body may stand."""
+    """Return the lists that may be the items of a body."""
     return [root] if isinstance(root, list) else [value for value in root.values() if isinstance(value, list)]
 
 
 def _are_blanked(before: Sequence[Message], after: Sequence[Message], places: Collection[int]) -> bool:
-    """Tell whether the right items are blank and the others are what they were."""
+    """Tell whether exactly these items are erased and the others unchanged."""
     pairs = zip(before, after, strict=True)
     return all(new.raw == BLANK if old.position in places else new == old for old, new in pairs)
 
 
 def _is_about(message: Message, tracked: ErasureSubject) -> bool:
-    """Tell whether an item is the tracker's, or names it: a manifest describes its packages, a flawed item may say no id."""
+    """Tell whether an item belongs to the tracker or mentions it: a manifest lists its packages, a flawed item may have no id."""
     if message.tracker_id == tracked.tracker_id or any(link.package == tracked.tracker_id for link in message.links):
         return True
     return message.tracker_id is None and mentions(message.raw, tracked.names)

@@ -7,10 +7,10 @@ from receiver.domain.rows import ProcessRow
 
 RECEIVER = "receiver"
 RELAY = "relay"
-"""The two roles: receivers make changes for the targets that they know, relays hand changes on to those that they know."""
+"""The two roles. Receivers make changes for the targets that they know; relays deliver changes to those that they know."""
 
 RUNNING_MICROS = 120_000_000
-"""A process that was seen within this time counts as running: it is seen every 30 seconds."""
+"""A process counts as running if it reported within this time. It reports every 30 seconds."""
 
 
 class Processes(NamedTuple):
@@ -29,18 +29,18 @@ class Processes(NamedTuple):
 
 
 def find_mismatches(running: Processes, known: Collection[str], started_before: int) -> dict[str, str]:
-    """Return what is wrong for each target that a part of the processes does not know, in words, sorted by name.
+    """Return, for each target that some processes do not know, a sentence about it, sorted by name.
 
-    A target is missing from a receiver that does not know it, or from all relays together: these may share targets out. Processes
-    that started later than `started_before` are not judged yet, unless the target is among the `known` mismatches: while settings
-    are changed, processes are restarted one after the other.
+    A target is missing if one receiver, or all relays together, do not know it: relays may divide the targets among themselves.
+    Processes that started after `started_before` are not checked yet, because processes are restarted one after the other when
+    settings change. They are checked for a target that is among the `known` mismatches.
     """
     found = {name: _find_mismatch(running, name, None if name in known else started_before) for name in running.named_targets()}
     return {name: finding for name, finding in sorted(found.items()) if finding is not None}
 
 
 def find_local_mismatch(running: Processes, name: str, *, is_named: bool) -> str | None:
-    """Return in words how the settings of this command differ for a target from those of the running processes, or None."""
+    """Return a sentence about how this command's settings differ from the running processes for a target, or None."""
     knowing = [row for row in (*running.receivers, *running.relays) if name in row.targets]
     if knowing and not is_named:
         return f"{describe_process(knowing[0])} knows {name} and the settings here do not name it"

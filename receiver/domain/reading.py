@@ -1,4 +1,4 @@
-"""From bytes to values that every store can keep: JSON leniently read, text and identities bounded."""
+"""Reading of JSON bodies into values that every database can store: lenient JSON, bounded texts and ids."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from receiver.domain.trimming import trim
 from receiver.errors import InvalidJson
 
 MAX_ITEMS = 10_000
-"""Items and events in one body; a call with more is kept as unreadable. Ship24 groups far fewer."""
+"""Items and events in one body. A delivery with more is unreadable. Ship24 groups far fewer."""
 
 _MAX_TEXT = 2000
 _MAX_KEY = 200
@@ -21,13 +21,13 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def read_json(body: bytes, *, exact: bool = False) -> Any:
-    """Parse a body. Raises InvalidJson naming the place.
+    """Parse a body. Raises InvalidJson with the position.
 
-    With `exact`, for bodies that somebody designed: whole numbers beyond 64 bits are kept as their digits, and control characters
-    that a template put into a string, such as a line break, are read.
+    Two things are accepted that strict JSON refuses and senders send: a byte order mark, and halves of surrogate pairs (a
+    JavaScript sender cut a text in the middle of an emoji), which become U+FFFD.
 
-    What strict parsing refuses but senders really produce is read all the same: a byte order mark, and halves of surrogate pairs
-    (a JavaScript sender that cut a courier's text in the middle of an emoji), which become U+FFFD.
+    With `exact`, for bodies from an operator's own template, integers beyond 64 bits are kept as their digits, and control
+    characters in strings, such as line breaks, are accepted.
     """
     try:
         value = orjson.loads(body)
@@ -47,12 +47,12 @@ def _read_leniently(body: bytes, *, strict: bool) -> Any:
         parse_int=_bounded,
         parse_float=_bounded,
     )
-    # Out through UTF-16 and back: pairs join, halves are replaced.
+    # Through UTF-16 and back: surrogate pairs become characters, halves are replaced.
     return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def canonical(value: Any) -> bytes | None:
-    """Return compact JSON with sorted keys, or None if the value is nested too deeply to be written."""
+    """Return compact JSON with sorted keys, or None if the value is nested too deeply."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
@@ -60,12 +60,12 @@ def canonical(value: Any) -> bytes | None:
 
 
 def digest(raw: bytes) -> str:
-    """Return 32 hexadecimal digits that are equal for equal content."""
+    """Return a hash of the content as 32 hexadecimal digits."""
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
 def text(value: object, limit: int = _MAX_TEXT) -> str | None:
-    """Return a string that a database can keep: no NUL, cut at `limit`. Numbers are written out; anything else is None."""
+    """Return a string that a database can store: no NUL, cut at `limit`. Numbers become text, anything else None."""
     if isinstance(value, str):
         return make_storable(value, limit) if "\0" in value else value[:limit]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -74,12 +74,12 @@ def text(value: object, limit: int = _MAX_TEXT) -> str | None:
 
 
 def label(value: object) -> str | None:
-    """Return a short string that may stand in an index, such as a tracking number, trimmed."""
+    """Return a trimmed string that is short enough for an index, such as a tracking number."""
     return text(trim(value) if isinstance(value, str) else value, _MAX_KEY)
 
 
 def identity(value: object) -> str | None:
-    """Return an opaque identity, trimmed, or None if there is none. One too long for an index is replaced by its hash."""
+    """Return a trimmed id, or None if there is none. The hash replaces an id that is too long for an index."""
     if not isinstance(value, str):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
     value = trim(value)
@@ -89,7 +89,7 @@ def identity(value: object) -> str | None:
 
 
 def trim_all(value: Any) -> Any:
-    """Return some JSON with every text in it trimmed; keys stay as they are."""
+    """Return a JSON value with every text trimmed, but not the keys."""
     if isinstance(value, str):
         return trim(value)
     if isinstance(value, dict):
@@ -98,12 +98,12 @@ def trim_all(value: Any) -> Any:
 
 
 def integer(value: object) -> int | None:
-    """Return a whole number that fits 64 bits, or None."""
+    """Return an integer that fits 64 bits, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value in _INT64 else None
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """Return an object, or an empty one where null, nothing or something else stands."""
+    """Return a JSON object; an empty one instead of anything else."""
     return value if isinstance(value, dict) else {}
 
 
@@ -112,7 +112,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _bounded(digits: str) -> int | float | str:
-    """Read a number; one that no database can hold stays as it was written."""
+    """Read a number. One that no database can store stays text."""
     if digits.lstrip("-").isdigit():
         return int(digits) if len(digits) < 20 and int(digits) in _INT64 else digits
     number = float(digits)

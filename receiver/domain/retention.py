@@ -1,7 +1,7 @@
-"""How long what is kept, and how much of it goes at once. Pure: the time and what a slice took are parameters.
+"""Retention periods, and the size of the steps in which old data is pruned. Pure: times are parameters.
 
-What goes by age are contents: bodies, answers, what stands in quarantine, calls that were not let in, changes that nobody took.
-Identities and verdicts stay: pruning never lets an old message in again.
+Content is pruned by age: bodies and answers, bytes in quarantine, rejected requests, changes that no target took. Ids and
+verdicts stay, so that an old message can never take effect again.
 """
 
 from collections import deque
@@ -10,49 +10,50 @@ from typing import NamedTuple
 
 DAY = 86_400_000_000
 KINDS = ("bodies", "quarantine", "refused", "dead_changes")
-"""What is pruned, in this order: bodies and answers; the bytes of what is set apart; refused and failed calls; changes that are
-dead, or that wait for a target that is stopped or that the settings no longer name."""
+"""The kinds of prunable data, in the order of pruning: bodies and answers; bytes in quarantine; rejected and failed requests;
+changes that failed for good, or that wait for a target that is stopped or no longer in the settings."""
 
-TARGET_SECONDS = 0.01  # a slice, its commit included: well below the 50 ms for which calls may have to wait
+TARGET_SECONDS = 0.01  # a step with its commit: well below the 50 ms that requests may have to wait
 START_SIZE = 100
 MIN_SIZE = 20
 MAX_SIZE = 500
-_PAUSES = 4  # times as long as a slice: at most a fifth of the writer's time
+_PAUSES = 4  # times as long as the step: pruning takes at most a fifth of the writer's time
 _MIN_PAUSE_SECONDS = 0.02
 _UNIT_BYTES = 4096
 
 
 class RetentionPeriods(NamedTuple):
-    """For how many days things are kept; 0 is for ever. The bytes in quarantine go with the bodies."""
+    """Retention periods in days; 0 means for ever. Bytes in quarantine are kept as long as bodies."""
 
     bodies_days: int
     refused_days: int
     changes_days: int
 
     def edges(self, now: int) -> dict[str, int]:
-        """Return before which moment each kind goes, in microseconds; what is kept for ever is not named."""
+        """Return the time before which each kind is pruned, in microseconds, without the kinds that are kept for ever."""
         days = (self.bodies_days, self.bodies_days, self.refused_days, self.changes_days)
         return {kind: max(0, now - number * DAY) for kind, number in zip(KINDS, days, strict=True) if number}
 
     def name_run(self, run_id: str) -> str:
-        """Return the mark of a run: its id, and for how many days it keeps bodies."""
+        """Return the mark of a run: its id and the number of days for which it keeps bodies."""
         return f"{run_id}.{self.bodies_days}"
 
     def of_run(self, mark: str) -> "RetentionPeriods":
-        """Return the periods with which a run was begun; these, if the mark is none of ours: nothing is pruned under that."""
+        """Return the periods of the run with this mark; these periods if it is not a mark of ours, under which nothing is
+        pruned."""
         days = mark.rpartition(".")[2]
         return self._replace(bodies_days=int(days)) if days.isascii() and days.isdigit() and len(days) < 6 else self
 
     def describe(self) -> str:
-        """Return the days in words, for the record."""
-        days = ((self.bodies_days, "bodies"), (self.refused_days, "refused calls"), (self.changes_days, "dead changes"))
+        """Return the periods in words, for the audit log."""
+        days = ((self.bodies_days, "bodies"), (self.refused_days, "rejected requests"), (self.changes_days, "dead changes"))
         return ", ".join(f"{words} for ever" if not number else f"{words} {number} days" for number, words in days)
 
 
 class PruneStep(NamedTuple):
-    """Prune one slice: what is of this kind and older than `edge` (microseconds), up to a `size` in units.
+    """One step of pruning: data of this kind before `edge` (microseconds), up to `size` units.
 
-    `running` are the targets that are served: of changes that wait for others the old ones go. None: such changes stay.
+    `running` are the targets that are served: old changes that wait for other targets are pruned too. None: those stay.
     """
 
     kind: str
@@ -62,7 +63,7 @@ class PruneStep(NamedTuple):
 
 
 class PruneBatch(NamedTuple):
-    """What one transaction removed: rows, bytes of content, the units that it took; and for how long it held the writer."""
+    """What one step removed: rows, bytes of content and units, and for how many seconds it used the writer."""
 
     rows: int
     content_bytes: int
@@ -72,14 +73,14 @@ class PruneBatch(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """How much of a kind went."""
+    """How much of a kind was removed."""
 
     rows: int = 0
     content_bytes: int = 0
 
 
 class PruneRun:
-    """One round of pruning: says what to do next, and learns from what was done."""
+    """One run of pruning: gives the next step, and adapts its size to the duration of the last one."""
 
     def __init__(self, edges: dict[str, int], running: Sequence[str] | None = None) -> None:
         self._running = None if running is None else tuple(running)
@@ -90,11 +91,11 @@ class PruneRun:
         self.longest_seconds = 0.0
 
     def next_step(self) -> PruneStep | None:
-        """Return the next slice to prune; None: all is done."""
+        """Return the next step; None at the end."""
         return PruneStep(*self._left[0], self._size, self._running) if self._left else None
 
     def note(self, done: PruneBatch) -> float:
-        """Take down what the slice of `next_order` has done; return for how many seconds to leave the writer alone."""
+        """Record the result of the step from `next_step`; return the pause before the next one, in seconds."""
         kind = self._left[0][0]
         rows, content_bytes = self.removed[kind]
         self.removed[kind] = Removed(rows + done.rows, content_bytes + done.content_bytes)
@@ -107,16 +108,16 @@ class PruneRun:
 
 
 def units_of(content_bytes: int) -> int:
-    """Return what it costs to remove a row: one unit for itself, and one for each page of its content."""
+    """Return the cost of removing a row: one unit, and one for each page of its content."""
     return 1 + content_bytes // _UNIT_BYTES
 
 
 def next_size(units: int, seconds: float) -> int:
-    """Return how many units the next slice may take, after one that took `seconds` for so many: at most twice as many."""
+    """Return the units of the next step, after one that took `seconds` for `units`: at most twice as many."""
     grown = units * min(2.0, TARGET_SECONDS / max(seconds, 1e-6))
     return min(MAX_SIZE, max(MIN_SIZE, int(grown)))
 
 
 def pause_seconds(seconds: float) -> float:
-    """Return for how long calls have the writer for themselves after a slice."""
+    """Return the pause after a step, in seconds. The writer is free for deliveries meanwhile."""
     return max(_MIN_PAUSE_SECONDS, _PAUSES * seconds)

@@ -1,7 +1,7 @@
-"""What events make of the trackers of one batch: which one each stands at, and what a revision changes about that. Pure.
+"""The trackers of one batch: which event is the latest one of each, and how a revision changes that. Pure.
 
-A tracker stands at the newest of its events as they stand now. If a revision takes the latest event back, the tracker moves to
-the newest remaining one.
+The latest event of a tracker is the newest one among the current versions of its events. If a revision takes the latest event
+back, the tracker moves to the newest remaining event.
 """
 
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ _CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_
 
 
 class PendingMessage(NamedTuple):
-    """A message that is being decided: its id, its tracker's key, and the clock that decides between versions.
+    """A message that is being decided, with its id, the key of its tracker, and the clock that decides between versions.
 
-    `is_mended`: it takes the place of an earlier copy.
+    `is_repaired`: it replaces an earlier copy.
     """
 
     delivery: Delivery
@@ -33,7 +33,7 @@ class PendingMessage(NamedTuple):
 
 
 class ViewChange(NamedTuple):
-    """A message that changed the sender's own milestone, and its tracker before (None: it was not known) and after it."""
+    """A message that changed the sender's own milestone, with its tracker before (None: it was unknown) and after it."""
 
     item: PendingMessage
     before: TrackerRow | None
@@ -44,9 +44,9 @@ class ViewChange(NamedTuple):
 class BatchTrackers:
     """The trackers of one batch, by source and tracker id, with their events.
 
-    `trackers` and `timelines` are filled by storage and grow with every event. `moved` are the keys of the trackers that changed,
-    `changes` the events that trackers came to, `kept_changes` those changes that the rows of their events do not tell,
-    `view_changes` what changed the sender's own milestones.
+    Storage fills `trackers` and `timelines`, and every event adds to them. `moved` are the keys of the trackers that changed,
+    `changes` the events that became the latest one of a tracker, `kept_changes` the changes that are no longer in the rows of
+    their events, `view_changes` the messages that changed a sender's own milestone.
     """
 
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
@@ -57,20 +57,20 @@ class BatchTrackers:
     view_changes: list[ViewChange] = field(default_factory=list)
 
     def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
-        """Take a tracker's new row."""
+        """Set a tracker's new row."""
         if before is not None and key not in self.moved:
             after = after._replace(version=before.version + 1)
         self.moved.add(key)
         self.trackers[key] = after
 
     def note_view(self, item: PendingMessage, before: TrackerRow | None) -> None:
-        """Note if a message, now decided, changed the sender's own milestone of its tracker."""
+        """Note a message, once it is decided, if it changed the sender's own milestone of its tracker."""
         after = self.trackers.get(item.key)
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
             self.view_changes.append(ViewChange(item, before, after))
 
     def _apply(self, item: PendingMessage, event: Event, moment: EventTime) -> Verdict:
-        """Decide an event of a tracker that is known; its time can be read."""
+        """Decide an event of a known tracker, whose time can be read."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None:
             return self._revise(item, event, moment, current)
@@ -84,7 +84,7 @@ class BatchTrackers:
         return verdict
 
     def _revise(self, item: PendingMessage, event: Event, moment: EventTime, current: Version) -> Verdict:
-        """Decide another version of an event that is known."""
+        """Decide another version of a known event."""
         before, timelines = self.trackers[item.key], self.timelines
         is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
         if not Version(event.digest, item.clock, item.message_id).is_later(current):
@@ -106,9 +106,9 @@ class BatchTrackers:
         return REVISED
 
     def _revise_latest(self, item: PendingMessage, row: EventRow, cause: tuple[str, ...]) -> Verdict:
-        """Let another version of a tracker's latest event stand, and the tracker at the newest of its events as they are then.
+        """Replace a tracker's latest event by another version, and move the tracker to the event that is newest then.
 
-        A version that differs only in what no change carries makes none.
+        A version that differs only in fields that no change contains makes no change.
         """
         before, timelines = self.trackers[item.key], self.timelines
         old = timelines.timeline(item.key)[row.event_id]
@@ -132,13 +132,13 @@ class BatchTrackers:
         return REVISED
 
     def _move_to(self, item: PendingMessage, row: EventRow) -> None:
-        """Let the tracker stand at an event: a change."""
+        """Move the tracker to an event, which is a change."""
         before = self.trackers[item.key]
         self.move(item.key, before, advance(before, row, row.received_at, row.move or 0))
         self.changes.append(row)
 
     def _keep_change_of(self, old: EventRow) -> None:
-        """Keep the change of an event whose row now tells another version: it may still wait for a target."""
+        """Keep the change of a replaced version: it may still wait for a target."""
         if old.change_id is not None:
             self.kept_changes.append(make_change_row(old))
 

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets write it: their separators and encodings, empty rows, formulas, error values, shortened numbers."""
+"""Reading of CSV files from spreadsheets: separators, encodings, empty rows, formulas, error values, shortened numbers."""
 
 import csv
 import io
@@ -12,24 +12,24 @@ from receiver.errors import UnexpectedShape
 
 _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])\1*"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
-_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # how Excel is kept from reading 00123 as 123
+_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # people write this so that Excel does not read 00123 as 123
 _ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
-_SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14, of which most digits are lost
+_SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14: most digits are lost
 
 
 class WrongEncoding(UnexpectedShape):
-    """A file is not text in UTF-8, or in UTF-16 with a byte order mark."""
+    """A file is neither UTF-8 nor UTF-16 with a byte order mark."""
 
 
 class Row(NamedTuple):
-    """A row that is not empty: the number of its first line, and its cells, trimmed."""
+    """A row with content: the number of its first line and its trimmed cells."""
 
     line: int
     cells: list[str]
 
 
 def read_csv(content: bytes) -> Iterator[Row]:
-    """Give the rows of a CSV file, its header first. Raises UnexpectedShape naming the line, and the column where it is known."""
+    """Yield the rows of a CSV file, the header first. Raises UnexpectedShape with the line, and the column if known."""
     text = decode(content)
     first_line = 1
     separator = None
@@ -48,7 +48,7 @@ def read_csv(content: bytes) -> Iterator[Row]:
 
 
 def decode(content: bytes) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises WrongEncoding naming the line."""
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises WrongEncoding with the line."""
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
@@ -66,7 +66,7 @@ def decode(content: bytes) -> str:
 
 
 def find_artefact(text: str) -> str | None:
-    """Return what a spreadsheet left of a cell that is no longer what somebody typed; None if it may be."""
+    """Return what a spreadsheet made of a cell instead of its text; None if it looks like text."""
     if text.startswith("="):
         return "a formula; expected its value"
     if _ERROR_VALUE.fullmatch(text):
@@ -75,7 +75,7 @@ def find_artefact(text: str) -> str | None:
 
 
 def _find_separator(text: str) -> str:
-    """Return the separator that the first line with a name in it has most of."""
+    """Return the most frequent separator in the first line with text."""
     header = next((line for line in text.splitlines() if line.strip(f"{_SEPARATORS} ")), "")
     return max(_SEPARATORS, key=header.count)
 

@@ -1,12 +1,12 @@
-"""Foreign text as every database can store it. PostgreSQL refuses NUL, both refuse halves of surrogate pairs."""
+"""Text from outside in a form that every database can store. PostgreSQL refuses NUL; both refuse halves of surrogate pairs."""
 
 from typing import overload
 
 MAX_CHARACTERS = 4000
-"""Of errors, reasons and messages; what an index holds is cut sooner."""
+"""The maximum length of errors, reasons and messages."""
 
 MAX_KEY_CHARACTERS = 500
-"""Of a text that stands in an index."""
+"""The maximum length of a text in an index."""
 
 
 @overload
@@ -16,7 +16,7 @@ def make_storable(text: None, limit: int = MAX_CHARACTERS) -> None: ...
 def make_storable(text: str | None, limit: int = MAX_CHARACTERS) -> str | None:
     """Return a text that every database can store, of at most `limit` characters.
 
-    NUL becomes the symbol for it (␀), halves of surrogate pairs U+FFFD; those that belong together become their character.
+    NUL becomes the symbol ␀, a surrogate pair its character, and half of a pair U+FFFD.
     """
     if text is None or (text.isascii() and "\0" not in text and len(text) <= limit):
         return text

@@ -1,4 +1,4 @@
-"""What a snapshot and an event make of a tracker's row. Pure."""
+"""The row of a tracker after a snapshot or an event, and the rows of events and changes. Pure."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -10,7 +10,7 @@ from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import ChangeRow, EventRow, SearchTermRow, ShipmentChangeRow, TrackerRow, derive
 from receiver.domain.verdicts import Verdict
 
-_TOLD = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
+_IN_CHANGES = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
 
 
 def make_event_row(
@@ -23,7 +23,7 @@ def make_event_row(
     against: str | None,
     clock: int,
 ) -> EventRow:
-    """Return an event as it stands in the timeline; `clock` is that of its message."""
+    """Return the row of an event. `clock` is that of its message."""
     return EventRow(
         source=key[0],
         tracker_id=key[1],
@@ -48,7 +48,7 @@ def make_event_row(
 
 
 def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
-    """Return an event with the change that it makes of a tracker; `cause` is what lets the tracker come to it again."""
+    """Return an event with its change of the tracker. `cause` says why the tracker moves to the event again."""
     return event._replace(
         change_id=make_change_id(event, *cause),
         move=before.moves + 1,
@@ -61,8 +61,8 @@ def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
 def make_change_id(event: EventRow, *cause: str) -> str:
     """Return the id of a change: a UUID of version 8 (RFC 9562, 5.8) made of source, tracker, event and content.
 
-    So it is the same after a restore, a rebuild or a replay. A tracker that comes to an event again makes another change, so what
-    caused that is part of its id.
+    It is the same after a restore, a rebuild or a replay. When a tracker moves to an event again, that is another change, and its
+    cause is part of the id.
     """
     return _make_id(event.source, event.tracker_id, event.event_id, event.digest, *cause)
 
@@ -75,14 +75,14 @@ def _make_id(*names: str) -> str:
 
 
 def make_change_row(event: EventRow, cause: str | None = None) -> ChangeRow:
-    """Return the change that an event's row tells, to be kept beside it."""
+    """Return the change in an event's row, as a row of its own."""
     return derive(ChangeRow, event, move=event.move or 0, change_id=event.change_id or "", cause=cause)
 
 
 def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, after: TrackerRow) -> ShipmentChangeRow:
-    """Return the change of the sender's own milestone that a message made, received at this time.
+    """Return the change of the sender's own milestone by a message that was received at `at`.
 
-    Its id is made of source, tracker, the milestone before and after, and the message.
+    Its id is made of source, tracker, the milestones before and after, and the message.
     """
     old = None if before is None else before.shipment_milestone
     names = (after.source, after.tracker_id, old or "", after.shipment_milestone or "", message_id)
@@ -102,14 +102,14 @@ def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, af
 
 
 def makes_same_change(one: EventRow, other: EventRow) -> bool:
-    """Tell whether two versions of an event differ only in what no change carries."""
-    return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
+    """Tell whether two versions of an event differ only in fields that no change contains."""
+    return all(getattr(one, name) == getattr(other, name) for name in _IN_CHANGES)
 
 
 def new_tracker(
     key: tuple[str, str], delivery: Delivery, message: Message, snapshot: Snapshot, generated_at: int, message_id: str
 ) -> TrackerRow:
-    """Return a tracker of which nothing is known but this snapshot."""
+    """Return a new tracker from its first snapshot."""
     return TrackerRow(
         source=key[0],
         tracker_id=key[1],
@@ -140,7 +140,7 @@ def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, me
 
 
 def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> TrackerRow:
-    """Return the tracker standing at this event since `at`, after so many changes."""
+    """Return the tracker with this event as its latest one since `at`, after `moves` changes."""
     return tracker._replace(
         status=event.status,
         status_code=event.status_code,

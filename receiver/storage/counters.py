@@ -1,9 +1,8 @@
-"""Counting what came, by minute and by hour, beside the transactions that keep it.
+"""Counts of deliveries and messages by minute and by hour.
 
-A writing process counts in memory and every few seconds writes the totals of what changed, so that no call pays for it and no two
-processes wait for a row. It writes totals and not differences: if the answer to a commit is lost, the same totals are written
-again and nothing counts twice. What a killed process had counted since the last time is missing from the statistics, and from
-nothing else.
+Each writing process counts in memory and writes its changed totals every few seconds, in rows of its own: no delivery waits for
+that, and no two processes wait for one row. It writes totals and not differences: if the result of a commit is unknown, the same
+totals are written again and nothing counts twice. A killed process loses the counts since its last write, but no delivery.
 """
 
 from collections import Counter
@@ -21,19 +20,19 @@ from receiver.storage.tables.operations import HourlyCountTable
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 KEPT_SECONDS = {MINUTE_SECONDS: 3 * 86_400, HOUR_SECONDS: 400 * 86_400}
-"""For how long the tallies of each span are kept."""
+"""The time for which the counts of each span are kept."""
 
 NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
-"""What is counted: calls, those of them that left no row, their messages, and those by verdict."""
+"""The columns of counts: deliveries, those of them without a row, their messages, and messages by outcome."""
 
 _SECOND = 1_000_000
 _MINUTE = MINUTE_SECONDS * _SECOND
-_RECEIVED = DeliveryRow._fields.index("received")  # and behind it the numbers by outcome
-_MAX_TOTALS = 2000  # kept in memory; then rows of another name are begun
+_RECEIVED = DeliveryRow._fields.index("received")  # and after it the numbers by outcome
+_MAX_TOTALS = 2000  # in memory; beyond that, the counts continue in rows of another name
 
 
 class CountKey(NamedTuple):
-    """What is counted together: the calls of a span with one source, outcome and code (empty: no error), by who counted."""
+    """The key of a count: span, counting process, source, outcome and code of the deliveries (empty: no error)."""
 
     span_seconds: int
     begins_at: int
@@ -44,7 +43,7 @@ class CountKey(NamedTuple):
 
 
 Counts = dict[CountKey, tuple[int, ...]]
-"""Totals in the order of NUMBERS."""
+"""Totals, each in the order of NUMBERS."""
 
 
 class HourlyCounts:
@@ -57,9 +56,9 @@ class HourlyCounts:
         self._changed: set[CountKey] = set()
 
     def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
-        """Count calls that are on record; return how many messages of each source had each outcome.
+        """Count stored deliveries; return the number of messages by source and outcome.
 
-        The calls of a batch are nearly all alike: they are summed first, and then counted as one.
+        Nearly all deliveries of a batch have the same key, so they are summed up before they are counted.
         """
         alike: dict[tuple[int, str, str, str | None], list[Any]] = {}
         for row in rows:
@@ -73,18 +72,18 @@ class HourlyCounts:
         return verdicts
 
     def add_unrecorded(self, calls: Mapping[tuple[str, str, str], int], at: int) -> None:
-        """Count calls of about one moment that were not kept one by one, by source, outcome and code."""
+        """Count deliveries without rows, by source, outcome and code, all at the same time."""
         rest = (0,) * (len(NUMBERS) - 2)
         for (source, outcome, code), number in calls.items():
             self._count(at, source, outcome, code, (number, number, *rest))
 
     def correct(self, before: DeliveryRow, after: DeliveryRow) -> None:
-        """Count a call as what it turned out to be."""
+        """Correct the counts for a delivery whose row has changed."""
         self._count(before.received_at, before.source, before.outcome, before.code, [-number for number in _numbers(before)])
         self.add([after])
 
     def take(self) -> Counts:
-        """Return the totals of what changed since the last time."""
+        """Return the totals that changed since the last call."""
         taken = {counters: self._totals[counters] for counters in self._changed}
         self._changed = set()
         if len(self._totals) > self._max_totals:
@@ -93,7 +92,7 @@ class HourlyCounts:
         return taken
 
     def give_back(self, counts: Counts) -> None:
-        """Keep for the next time what could not be written, or of which that is not known."""
+        """Keep counts for the next time because they were not written, or may not have been."""
         self._totals = counts | self._totals
         self._changed |= counts.keys()
 
@@ -111,7 +110,7 @@ def _numbers(row: DeliveryRow) -> tuple[int, ...]:
 
 
 def write_counts(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
-    """Set totals; `insert` makes the database's own INSERT."""
+    """Write totals. `insert` makes the database's own INSERT."""
     table = table_of(HourlyCountTable)
     for counters, numbers in sorted(counts.items()):
         totals = dict(zip(NUMBERS, numbers, strict=True))
@@ -121,7 +120,7 @@ def write_counts(connection: Connection, insert: Callable[..., Any], counts: Cou
 
 
 def trim_counts(connection: Connection, now: int) -> None:
-    """Remove the tallies of spans that are over for longer than they are kept. `now` is in microseconds."""
+    """Remove counts that are older than they are kept. `now` is in microseconds."""
     table = table_of(HourlyCountTable)
     for seconds, kept in KEPT_SECONDS.items():
         old = table.c.begins_at < now - kept * _SECOND

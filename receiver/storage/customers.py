@@ -1,4 +1,4 @@
-"""The customer list in storage: whole lists come in, pages of the latest go out."""
+"""The customer list in storage: a whole list is imported at once, and pages of the latest one are read."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ _PAGE = 1000
 
 
 class CustomerList(NamedTuple):
-    """One imported list. `body_bytes` is the length of the array as it is served."""
+    """An imported list. `body_bytes` is the length of its JSON array."""
 
     id: str
     imported_at: int
@@ -25,7 +25,7 @@ class CustomerList(NamedTuple):
 def replace_customer_list(
     connection: Connection, database: Database, list_id: str, imported_at: int, rows: Sequence[tuple[str, str]]
 ) -> CustomerList:
-    """Serve a list of (customer code, document): all of it or nothing. A repeated import with the same id changes nothing.
+    """Replace the served list by pairs of customer code and JSON. A repeated import with the same id changes nothing.
 
     The race: two imports run at the same time. They take turns, and the one that commits last is served. The latest list is the
     one with the largest id; an id that a wrong clock has put ahead of this one is removed, so clocks do not decide.
@@ -52,7 +52,7 @@ def replace_customer_list(
 
 
 def latest_customer_list(database: Database) -> CustomerList | None:
-    """Return the list that is served, or None if none was ever imported."""
+    """Return the latest list, or None if none was imported yet."""
     table = table_of(CustomerImportTable)
     with database.read() as connection:
         row = connection.execute(select(table).order_by(table.c.id.desc()).limit(1)).first()
@@ -60,7 +60,7 @@ def latest_customer_list(database: Database) -> CustomerList | None:
 
 
 def read_customer_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:
-    """Return the next (user code, document) pairs of a list, by user code; none is the end."""
+    """Return the next pairs of customer code and JSON after a code; none at the end."""
     table = table_of(CustomerTable)
     statement = (
         select(table.c.user_code, table.c.document)
@@ -73,7 +73,7 @@ def read_customer_page(database: Database, list_id: str, after: str) -> list[tup
 
 
 def find_customer(database: Database, list_id: str, user_code: str) -> str | None:
-    """Return the document of one customer of a list, or None if it has no such user code."""
+    """Return the JSON of one customer of a list, or None if the code is unknown."""
     table = table_of(CustomerTable)
     wanted = table.c.import_id == list_id, table.c.user_code == user_code
     with database.read() as connection:
@@ -81,7 +81,7 @@ def find_customer(database: Database, list_id: str, user_code: str) -> str | Non
 
 
 def last_syncs(database: Database, limit: int) -> list[dict[str, Any]]:
-    """Return the last calls that fetched the list, newest first, each with the number of customers that it got."""
+    """Return the last downloads of the list, newest first, each with its number of customers."""
     table = table_of(DeliveryTable)
     columns = [
         table.c[name] for name in ("id", "received_at", "status", "outcome", "code", "reason", "client", "token", "received")

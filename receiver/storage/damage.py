@@ -1,4 +1,4 @@
-"""Whether an embedded database's file is damaged."""
+"""A check for damage in the file of an embedded database."""
 
 from sqlite3 import Error
 from time import monotonic
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 
 def find_damage(connection: Connection, seconds: float) -> str | None:
-    """Return the first damage that SQLite finds in its own file (`quick_check`), or None. Raises TimeoutError when time is up."""
+    """Return the first damage that SQLite finds in its own file (`quick_check`), or None. Raises TimeoutError."""
     driver: Any = connection.connection.driver_connection
     deadline = monotonic() + seconds
     driver.set_progress_handler(lambda: monotonic() > deadline, 100_000)
@@ -17,7 +17,7 @@ def find_damage(connection: Connection, seconds: float) -> str | None:
     except Error as error:
         if monotonic() > deadline:
             raise TimeoutError from None
-        if str(error) == "interrupted":  # the handler itself was ended, by Ctrl-C, which the driver keeps back
+        if str(error) == "interrupted":  # Ctrl-C ended the handler, and the driver hides that
             raise KeyboardInterrupt from None
         return str(error)
     finally:

@@ -1,6 +1,6 @@
-"""Which database it is: with `engines.py`, which connects, and `faults.py`, which reads its errors, all that know.
+"""The database: SQLite or PostgreSQL behind one class.
 
-Locks on a SQLite file keep a second writing process out.
+Only this module, `engines` (connections), `faults` (errors), `postgresql`, and the modules for SQLite's files know which it is.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_write
 
 
 class Database:
-    """A place to keep everything, by SQLAlchemy URL. Opens nothing until asked."""
+    """A database, by its SQLAlchemy URL. It connects only when needed."""
 
     def __init__(self, url: str) -> None:
         self.url = read_url(url)
@@ -65,30 +65,30 @@ class Database:
         return show_url(self.url)
 
     def take(self, *, create: bool = False) -> None:
-        """Become the process that writes; with `create`, make a SQLite file that is not there yet.
+        """Become the writing process: lock a SQLite file, and with `create` make it if there is none.
 
-        Raises WriterTaken if another one does (SQLite), NoDatabase or DatabaseLost if there is no file, StorageUnavailable if
+        Raises WriterTaken if another process has locked it, NoDatabase or DatabaseLost if there is no file, StorageUnavailable if
         this user may not write.
         """
-        self.close_readers()  # their locks would end with a descriptor that is closed because the file is taken
+        self.close_readers()  # locking closes a descriptor of the file, which would release the locks of its readers
         if self._file is not None:
             self._file.take(create=create)
 
     def take_again(self) -> None:
-        """Take the file to which the path leads now. Raises StorageUnavailable where it is no database, or another's."""
+        """Lock the file that is at the path now. Raises StorageUnavailable if it is no database or another process writes to
+        it."""
         if self._file is not None:
             self._file.take_again()
 
     def open_files(self) -> OpenFiles | None:
-        """Return the files of a SQLite database that was taken; a server has its own."""
+        """Return the files of a locked SQLite database; None for a server."""
         return None if self._file is None else self._file.opened()
 
     def connect_writer(self, *, journal_in_memory: bool = False) -> Connection:
         """Open the writing connection; each transaction on it locks at its start. Call `take` first.
 
-        With `scratch_in_memory` SQLite puts into memory what it notes down to undo one statement of several rows; that is for
-        many small transactions, not for those that sort or copy a whole table.
-        Raises StorageUnavailable if the database cannot be reached.
+        With `journal_in_memory` SQLite keeps its statement journal in memory: for many small transactions, not for those that
+        sort or copy a whole table. Raises StorageUnavailable if the database cannot be reached.
         """
         if self._writing is None:
             self._writing = make_writing_engine(self.url)
@@ -105,7 +105,7 @@ class Database:
         """Give a read-only connection.
 
         Raises NoDatabase or DatabaseLost if there is no file, StorageUnavailable if it cannot be read, UnexpectedShape for a
-        value that no row can have.
+        query with a value that no column can hold.
         """
         if self._file is not None and self._file.has_changed_for_readers():
             self.close_readers()
@@ -117,12 +117,12 @@ class Database:
                 yield connection
         except DATABASE_ERRORS as error:
             if find_fault(error) is Fault.CONTENT:
-                raise UnexpectedShape("The database cannot look for a value of this kind or size.") from None
+                raise UnexpectedShape("The database cannot search for a value of this kind or size.") from None
             raise StorageUnavailable(self.explain(error)) from None
 
     @contextmanager
     def read_snapshot(self) -> Iterator[Connection]:
-        """Give a read-only connection that sees everything as it is at its first question, as long as the block lasts."""
+        """Give a read-only connection that sees a snapshot of the database, taken at its first query."""
         with self.read() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
@@ -131,21 +131,21 @@ class Database:
             yield connection
 
     def end_reads(self, seconds: float) -> None:
-        """Let no read begin any more, wait for those under way, at most so long, and close the reading connections.
+        """Refuse new reads, wait at most `seconds` for the running ones, and close the reading connections.
 
-        The writer then is the last to leave a SQLite file, and empties and removes its write-ahead log: a reader cannot.
+        Then the writer is the last to close a SQLite file, and removes its WAL. A reader could not.
         """
         self._reads.end(seconds)
         self.close_readers()
 
     def close_readers(self) -> None:
-        """Close the reading connections that nobody uses just now; those in use are closed when they are given back."""
+        """Close the idle reading connections; those in use are closed when they are returned."""
         if self._reading is not None:
             self._reading.dispose()
             self._reading = None
 
     def close(self) -> None:
-        """Close all connections and give the lock back."""
+        """Close all connections and release the lock."""
         self.close_readers()
         if self._writing is not None:
             self._writing.dispose()
@@ -154,17 +154,17 @@ class Database:
             self._file.close()
 
     def insert(self, table: Table) -> Any:
-        """Begin an INSERT that knows conflict clauses.
+        """Start an INSERT that supports ON CONFLICT.
 
-        SQLite: one that fails ends the transaction, as it would end it here anyway; so it need not first put aside every page
-        that it changes, to undo itself alone.
+        On SQLite a failing INSERT rolls back the transaction, which happens here anyway. So SQLite need not save every page
+        that the statement changes to undo only that statement.
         """
         return sqlite.insert(table).prefix_with("OR ROLLBACK") if self.is_sqlite else postgresql.insert(table)
 
     def select_packed(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
-        """Return a SELECT of the columns for `unpack`.
+        """Return a SELECT of the columns whose result `unpack` reads.
 
-        SQLite hands rows over one by one and the driver gives up the interpreter's lock for each; so there they come as one row.
+        SQLite returns rows one by one, and the driver releases the interpreter lock for each. There all are packed into one.
         """
         return select(func.json_group_array(func.json_array(*columns))) if self.is_sqlite else select(*columns)
 
@@ -175,37 +175,39 @@ class Database:
         try:
             rows: list[list[Any]] = orjson.loads(result.scalar_one())
         except orjson.JSONDecodeError:
-            raise StorageUnavailable(f"{self}: what it holds cannot be read; the file is damaged") from None
+            raise StorageUnavailable(f"{self}: its content cannot be read; the file is damaged") from None
         return rows
 
     def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
-        """Lock the rows in the order in which Python sorts their keys, so that two transactions cannot wait for each other.
+        """Lock the rows in the order in which Python sorts their keys, so that two transactions cannot deadlock.
 
-        SQLite locks the file.
+        On SQLite the whole file is locked already.
         """
         if self.is_sqlite:
             return statement
-        in_order = [collate(column, "C") for column in table.primary_key.columns]  # the database's own order may be a language's
+        in_order = [
+            collate(column, "C") for column in table.primary_key.columns
+        ]  # the database may sort by the rules of a language
         return statement.order_by(*in_order).with_for_update(of=table)
 
     def lock_table(self, connection: Connection, table: Table) -> None:
-        """Let nobody else write to a table until the transaction ends; readers go on. SQLite locks the file."""
+        """Lock a table against other writers until the transaction ends. On SQLite the whole file is locked already."""
         if not self.is_sqlite:
             connection.exec_driver_sql(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE")
 
     def skip_locked(self, statement: Select[Any], table: Table) -> Select[Any]:
-        """Lock the rows that nobody else has locked, and leave the others out. SQLite has one writer."""
+        """Lock the rows and leave out those that others have locked. SQLite has only one writer."""
         return statement if self.is_sqlite else statement.with_for_update(of=table, skip_locked=True)
 
     async def changes_made(self) -> AsyncIterator[None]:
-        """Give a sign whenever some process has committed changes, and once at the start; only where there may be several.
+        """Yield once at the start, and whenever a process has committed changes. PostgreSQL only.
 
-        Behind a pooler there is only the one at the start. Raises StorageUnavailable when the server is gone.
+        Behind a connection pooler it yields only at the start. Raises StorageUnavailable when the server is gone.
         """
         try:
             listener = await connect_listener(self.url)
             if listener is None:
-                _log.warning("changes_polled", cause="a connection pooler hands on no notices: relays look every few seconds")
+                _log.warning("changes_polled", cause="a connection pooler drops notifications, so relays poll every few seconds")
                 yield
                 await asyncio.Event().wait()
                 return
@@ -218,7 +220,7 @@ class Database:
             raise StorageUnavailable(self.explain(error)) from None
 
     def explain(self, error: BaseException) -> str:
-        """Return one line about a fault: the driver's words, never a statement, a value or a password."""
+        """Return one line about a fault: the driver's message, never a statement, a value or a password."""
         if isinstance(error, StorageUnavailable):
             return error.message
         words = str(getattr(error, "orig", None) or error).strip().splitlines()
@@ -253,14 +255,14 @@ class Database:
         return abs((clock.now() - theirs).total_seconds())
 
     def size_bytes(self) -> int:
-        """Return what the database takes on disk."""
+        """Return the size of the database on disk."""
         if self._file is not None:
             return self._file.size_bytes()
         with self.read() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
     def free_bytes(self) -> int | None:
-        """Return how much of a file is free for what comes next; a server does not tell."""
+        """Return the size of the free pages in a SQLite file; None for a server."""
         if not self.is_sqlite:
             return None
         with self.read() as connection:
@@ -270,17 +272,17 @@ class Database:
         return pages * page_bytes
 
     def wal_bytes(self) -> int:
-        """Return what stands in a file's log and not yet in the file."""
+        """Return the size of a SQLite file's WAL."""
         return 0 if self._file is None else self._file.wal_bytes()
 
     def vacuum(self) -> None:
-        """Write a file anew without its free pages. Call `take` first. Raises StorageUnavailable for want of room."""
+        """Rewrite a SQLite file without its free pages. Call `take` first. Raises StorageUnavailable if the disk is too full."""
         if self.path is None:
-            raise ConfigurationError("PostgreSQL vacuums by itself; to give room back to the disk its own VACUUM FULL is there.")
-        needed = 2 * self.size_bytes()  # a copy, and the log through which it comes back
+            raise ConfigurationError("PostgreSQL vacuums by itself. To return space to the disk, run its VACUUM FULL.")
+        needed = 2 * self.size_bytes()  # a copy, and the WAL through which it is written back
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
-            raise StorageUnavailable(f"{self.path} cannot be written anew: that may take {needed} bytes, and {free} are free.")
+            raise StorageUnavailable(f"Not enough space to vacuum {self.path}: it may need {needed} bytes, and {free} are free.")
         try:
             with self.connect_writer() as connection:
                 vacuum(connection)
@@ -288,7 +290,7 @@ class Database:
             raise StorageUnavailable(self.explain(error)) from None
 
     def estimate_rows(self, table: Table) -> int:
-        """Return about how many rows a table with row ids has, without counting them."""
+        """Estimate the number of rows of a table with row ids, without counting them."""
         statement = select(func.max(text("rowid"))).select_from(table)
         if not self.is_sqlite:
             statement = (

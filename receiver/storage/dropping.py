@@ -1,4 +1,4 @@
-"""Removing what is stored of a target that the settings no longer name."""
+"""Removal of the stored changes of a target that the settings no longer name."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from receiver.storage.tables.outbox import DeadTable, DispatchTable, StoppedTabl
 
 
 class Dropped(NamedTuple):
-    """The changes of a target that were removed: how many were waiting, and how many had failed for good."""
+    """The number of removed changes of a target: waiting ones, and ones that had failed for good."""
 
     waiting: int = 0
     dead: int = 0
@@ -20,7 +20,7 @@ class Dropped(NamedTuple):
 
 
 def drop_target(connection: Connection, target: str, limit: int = 1_000) -> Dropped:
-    """Remove up to `limit` changes of a target, and with the last ones that it was stopped. (0, 0): there is nothing left."""
+    """Remove up to `limit` changes of a target; with the last of them also its stop mark. (0, 0): nothing is left."""
     stopped = table_of(StoppedTable)
     waiting = _remove(connection, table_of(DispatchTable), target, limit)
     dead = _remove(connection, table_of(DeadTable), target, limit - waiting)

@@ -1,11 +1,11 @@
-"""How connections to the two databases are made: what each has to be told before it keeps what it says.
+"""Connections to the two databases, with the settings that make commits durable.
 
-SQLite: write-ahead log, every commit synced (`synchronous=FULL`), exactly one writing connection in exactly one process,
-which also checkpoints: builds before 3.51.3 can corrupt the log when two connections write and checkpoint
-(sqlite.org/wal.html, "The WAL-reset bug"). Readers open the file read-only.
+SQLite: WAL mode, every commit synced (`synchronous=FULL`), and exactly one writing connection in exactly one process, which also
+checkpoints: builds before 3.51.3 can corrupt the WAL when two connections write and checkpoint (sqlite.org/wal.html, "The
+WAL-reset bug"). Readers open the file read-only.
 
-PostgreSQL: psycopg 3, any number of processes and hosts. A URL may name several servers, of which the primary is used: after
-a failover a connection that broke is made anew, to the server that takes writes then.
+PostgreSQL: psycopg 3, any number of processes and hosts. A URL may name several servers, of which the primary is used. After a
+failover, a broken connection is replaced by one to the new primary.
 """
 
 import re
@@ -27,26 +27,26 @@ _HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
 _CONNECT_SECONDS = 5
-_CONNECT_SECONDS_OF_SEVERAL = 3  # a host that swallows packets is tried first at each connection: there is time for the next
+_CONNECT_SECONDS_OF_SEVERAL = 3  # a host that drops packets may be tried first each time, and the next one needs time too
 _MIN_SQLITE = (3, 35)
 _BUSY_MS = 5000
 _READER_PRAGMAS = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 _WRITER_PRAGMAS = (
     *(f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"),
-    "secure_delete=ON",  # what is removed is overwritten, as some builds do unasked: it may be personal
+    "secure_delete=ON",  # deleted content is overwritten: it may be personal data
 )
-# 4000 pages are 16 MiB of log: pages that change often are written back once for many commits
+# 4000 pages are 16 MiB of WAL: pages that change often are written back once for many commits
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether the database is a file of our own; otherwise it is a server."""
+    """Tell whether the database is a SQLite file; otherwise it is a PostgreSQL server."""
     return url.get_backend_name() == "sqlite"
 
 
 def read_url(given: str) -> URL:
     """Read an SQLAlchemy URL, or one of PostgreSQL's own that names several hosts (`host1:port1,host2:port2`).
 
-    Raises ConfigurationError if it is none, or of another database.
+    Raises ConfigurationError for an invalid URL or another database.
     """
     try:
         url = _make_url(given)
@@ -58,19 +58,19 @@ def read_url(given: str) -> URL:
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: expected sqlite or postgresql, not {url.drivername!r}.")
     if not url.database or ":memory:" in url.database or url.database.startswith("file:"):
-        raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory keeps nothing.")
+        raise ConfigurationError("RECEIVER_DATABASE_URL: expected the path of a file; a database in memory stores nothing.")
     return url
 
 
 def show_url(url: URL) -> str:
-    """Return the URL without what is secret in it."""
+    """Return the URL without its secrets."""
     return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
 
 def connection_arguments(url: URL, name: str) -> dict[str, Any]:
-    """Return what a connection to PostgreSQL is made with: what the URL says, and where it says nothing, ours.
+    """Return the arguments of a connection to PostgreSQL: those of the URL, and our defaults for the others.
 
-    Of several servers the primary is taken. One that is gone without a word is noticed within about ten seconds.
+    Of several servers the primary is used. A server that vanishes without closing connections is noticed within ten seconds.
     """
     _, said = url.get_dialect()().create_connect_args(url)
     several = "," in str(said.get("host", ""))
@@ -88,7 +88,7 @@ def connection_arguments(url: URL, name: str) -> dict[str, Any]:
 
 
 def make_writing_engine(url: URL) -> Engine:
-    """Return what opens the writing connection; each transaction on it locks at its start."""
+    """Return the engine of the writing connection; each transaction on it locks at its start."""
     if not is_sqlite(url):
         engine = create_engine(
             url,
@@ -101,7 +101,7 @@ def make_writing_engine(url: URL) -> Engine:
         event.listen(engine, "begin", set_in_transaction)
         return engine
     engine = create_engine(
-        _make_file_url(url, "rw"),  # a file that is gone is not made anew in silence
+        _make_file_url(url, "rw"),  # a missing file is an error, not a new database
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "cached_statements": 1024},
@@ -112,7 +112,7 @@ def make_writing_engine(url: URL) -> Engine:
 
 
 def make_reading_engine(url: URL) -> Engine:
-    """Return what opens connections that cannot write."""
+    """Return the engine of the read-only connections."""
     if not is_sqlite(url):
         arguments = connection_arguments(url, "receiver reader")
         engine = create_engine(url, pool_size=4, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
@@ -131,7 +131,7 @@ def _make_file_url(url: URL, mode: str) -> URL:
 
 
 async def connect_listener(url: URL) -> AsyncConnection | None:
-    """Open a connection to PostgreSQL that waits for notices; None behind a pooler, where no session is ours to wait in."""
+    """Open a connection to PostgreSQL that waits for notifications; None behind a pooler, which has no sessions for that."""
     connection = await AsyncConnection.connect(autocommit=True, **connection_arguments(url, "receiver listener"))
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     if row is not None and row[0] == connection.info.backend_pid:
@@ -144,7 +144,7 @@ def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
         raise ConfigurationError(f"SQLite {version} is too old; expected 3.35 or later.")
-    connection.isolation_level = None  # transactions are begun by _begin_immediate, not by the driver
+    connection.isolation_level = None  # _begin_immediate begins transactions, not the driver
     for setting in _WRITER_PRAGMAS:
         connection.execute(f"PRAGMA {setting}")
 
@@ -159,7 +159,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _make_url(given: str) -> URL:
-    """Read a URL; several hosts become the options `host` and `port`, which is how SQLAlchemy takes them."""
+    """Read a URL. Several hosts become the options `host` and `port`, as SQLAlchemy expects them."""
     several = _HOSTS.fullmatch(given)
     if several is None or given.startswith("sqlite"):
         return make_url(given)
@@ -171,7 +171,7 @@ def _make_url(given: str) -> URL:
 
 
 def _check_postgresql(url: URL) -> URL:
-    """Return the URL with its password where it is hidden. Raises ConfigurationError for unknown options."""
+    """Return the URL with its password moved to where it is hidden. Raises ConfigurationError for unknown options."""
     if isinstance(password := url.query.get("password"), str):
         url = url.set(password=password).difference_update_query(["password"])
     try:
@@ -183,12 +183,15 @@ def _check_postgresql(url: URL) -> URL:
 
 
 def has_lost_sync(error: BaseException) -> bool:
-    """Tell whether a file could not be synced. The system may have dropped what was written then, and not say so again."""
+    """Tell whether a sync of the file failed. The system may have dropped the written pages, and a later sync does not say so."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", None) == "SQLITE_IOERR_FSYNC"
 
 
 def checkpoint_passive(connection: Connection) -> bool:
-    """Put a file's log into the file and sync that, outside of transactions, waiting for nobody; return if it is all there."""
+    """Copy a SQLite file's WAL into the file without waiting for readers; return whether all of it was copied.
+
+    Call it outside of transactions. PostgreSQL needs no checkpoint by us.
+    """
     if not is_sqlite(connection.engine.url):
         return True
     driver: Any = connection.connection.driver_connection
@@ -200,9 +203,9 @@ def checkpoint_passive(connection: Connection) -> bool:
 
 
 def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
-    """Put what a file's log holds into the file and empty it, outside of transactions; return whether it is empty.
+    """Copy a SQLite file's WAL into the file and empty it; return whether it is empty.
 
-    Waits so long for those who read what is older.
+    Waits `patience_ms` for readers of older pages. Call it outside of transactions.
     """
     if not is_sqlite(connection.engine.url):
         return True
@@ -216,14 +219,14 @@ def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
 
 
 def keep_journal_in_memory(connection: Connection) -> None:
-    """Keep what a file's connection notes down to undo one statement in memory. In a transaction it cannot be set."""
+    """Keep SQLite's statement journal in memory. Call it outside of transactions."""
     if is_sqlite(connection.engine.url):
         driver: Any = connection.connection.driver_connection
         driver.execute("PRAGMA temp_store=MEMORY")
 
 
 def vacuum(connection: Connection) -> None:
-    """Write a file anew without its free pages, outside of transactions."""
+    """Rewrite a SQLite file without its free pages. Call it outside of transactions."""
     driver: Any = connection.connection.driver_connection
     driver.execute("VACUUM")
     driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,7 +1,7 @@
-"""Whose fault an error in a transaction is. Only content that the database cannot take may be blamed on a message.
+"""Causes of errors in transactions. Only content that the database cannot store may be blamed on a message.
 
 PostgreSQL names the kind of an error by the class of its SQLSTATE (manual, appendix A), SQLite by its result code
-(sqlite.org/rescode.html). An error of a kind that is not listed here counts as the database's own, whatever it is.
+(sqlite.org/rescode.html). An error of an unlisted kind counts as a fault of the database.
 """
 
 from collections.abc import Iterator
@@ -17,21 +17,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.errors import StorageUnavailable
 
 DATABASE_ERRORS = (SQLAlchemyError, PsycopgError, SQLiteError)
-"""What SQLAlchemy and the drivers raise. A driver's own error comes bare where SQLAlchemy has no statement to name."""
+"""The errors of SQLAlchemy and the drivers. A driver's own error is not wrapped if SQLAlchemy has no statement to name."""
 
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _CONTENT_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
-_UNWRITABLE = (PsycopgDataError, UnicodeEncodeError, OverflowError)  # what a driver cannot send: NUL, half a pair, 65 bits
-_WAITED = {"55P03", "57014", "SQLITE_BUSY", "SQLITE_LOCKED"}  # lock not available, query canceled: it took its whole time
+_UNWRITABLE = (
+    PsycopgDataError,
+    UnicodeEncodeError,
+    OverflowError,
+)  # values that a driver cannot send: NUL, half a surrogate pair, 65 bits
+_WAITED = {"55P03", "57014", "SQLITE_BUSY", "SQLITE_LOCKED"}  # lock not available, query canceled: the time was up
 
 
 class LostRace(Exception):
-    """Another process kept the same key first. Nothing of this transaction is written; decide it again."""
+    """Another process inserted the same key first. This transaction is rolled back and decided again."""
 
 
 class Fault(StrEnum):
-    """Whose fault an error is: another process was first, what was to be written, the database, our own code."""
+    """The cause of an error: another process was first, the content, the database, or our own code."""
 
     RACE = "race"
     CONTENT = "content"
@@ -40,7 +44,7 @@ class Fault(StrEnum):
 
 
 def find_fault(error: BaseException) -> Fault:
-    """Return whose fault an error is that ended a transaction."""
+    """Return the cause of an error that ended a transaction."""
     cause = _cause(error)
     kind = _kind(cause)
     if isinstance(cause, LostRace) or kind in _RACES:
@@ -53,13 +57,13 @@ def find_fault(error: BaseException) -> Fault:
 
 
 def helps_to_reconnect(error: BaseException) -> bool:
-    """Tell whether a fault of the database may be gone on another connection, and is worth a second try at once."""
+    """Tell whether a new connection may cure a fault of the database, so that retrying at once is worth it."""
     return not isinstance(error, StorageUnavailable) and _kind(_cause(error)) not in _WAITED
 
 
 @contextmanager
 def dropped_after_fault(connection: Connection) -> Iterator[None]:
-    """Do not give a connection back to its pool after a fault of the database: it may be what is at fault."""
+    """Close a connection after a fault of the database instead of returning it to its pool: the connection may be broken."""
     try:
         yield
     except DATABASE_ERRORS as error:
@@ -69,10 +73,10 @@ def dropped_after_fault(connection: Connection) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the driver's error that SQLAlchemy has wrapped, or the error itself."""
+    """Return the driver's error inside an error of SQLAlchemy, or the error itself."""
     return getattr(error, "orig", None) or error
 
 
 def _kind(cause: BaseException) -> str:
-    """Return the SQLSTATE, or SQLite's name, of an error; an empty text where the database did not name it."""
+    """Return the SQLSTATE or SQLite's name of an error; empty if the database gave none."""
     return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""

@@ -1,4 +1,4 @@
-"""The files of a SQLite database, seen from outside: who writes to them, and whether their paths still lead to what is open."""
+"""The files of a SQLite database: their lock, and whether their paths still lead to the files that are open."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ _MAGIC = b"SQLite format 3\0"
 
 
 class DatabaseFileLost(StorageUnavailable):
-    """The path no longer leads to the database file that is open. What was committed may be in no file that has a name."""
+    """The path no longer leads to the open database file. Commits may have gone to a file that has no name any more."""
 
 
 class WalFileLost(StorageUnavailable):
-    """The write-ahead log or its index was removed or replaced; the database file is still there."""
+    """The WAL or its index was removed or replaced; the database file is still there."""
 
 
 class _Identity(NamedTuple):
@@ -28,9 +28,9 @@ class _Identity(NamedTuple):
 
 
 class OpenFiles:
-    """The database file, the write-ahead log and its index that a connection has open. Make it as soon as all three exist.
+    """The database file, its WAL and the index of the WAL that a connection has open. Make it as soon as all three exist.
 
-    `descriptor` is the open database file; without one it is the file to which the path leads.
+    `descriptor` is the open database file; without one it is the file at the path.
     """
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:
@@ -46,7 +46,7 @@ class OpenFiles:
         self._size_bytes = 0
 
     def check(self) -> None:
-        """Raise DatabaseFileLost or WalFileLost unless all three paths lead to what they led to, and nothing was cut off."""
+        """Raise DatabaseFileLost or WalFileLost if one of the three files was removed, replaced, cut short or overwritten."""
         try:
             found = self._path.stat()
         except OSError as error:
@@ -65,15 +65,15 @@ class OpenFiles:
                 raise WalFileLost(f"{name} was removed or replaced while it was in use.")
 
     def has_changed(self) -> bool:
-        """Tell whether one of the three paths leads elsewhere now."""
+        """Tell whether one of the three paths leads to another file now."""
         return self._identify_all() != self._identities
 
     def is_database_lost(self) -> bool:
-        """Tell whether the path does not lead to the database file now, or somebody else has written to that."""
+        """Tell whether the path no longer leads to the open database file, or another program has overwritten the file."""
         return self._is_damaged or _identify(self._path) != self._identities[0]
 
     def mark_wal(self, connection: Connection) -> None:
-        """Mark the write-ahead log as belonging to the file if SQLite has begun it again (`wal.py`)."""
+        """Mark the WAL as belonging to the file if SQLite has restarted it (`wal.py`)."""
         salt = read_salt(self._path)
         if salt is not None and salt != self._salt and self._descriptor >= 0:
             self._mark = mark_wal(connection, self._path)
@@ -88,7 +88,7 @@ class OpenFiles:
 
 
 class DatabaseFile:
-    """A SQLite file by its path: taken by one process to write, read by others."""
+    """A SQLite file by its path, locked by the one process that writes, and read by others."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -114,9 +114,9 @@ class DatabaseFile:
             self._lock = lock
 
     def take_again(self) -> None:
-        """Lock the file to which the path leads now, if the one before was locked. Raises StorageUnavailable.
+        """Lock the file that is at the path now, if the previous one was locked. Raises StorageUnavailable.
 
-        An empty file is refused: SQLite takes it for a new database, and removes the write-ahead log that lies beside it.
+        An empty file is refused: SQLite treats it as a new database, and removes the WAL beside it.
         """
         if self._lock is None:
             return
@@ -129,11 +129,11 @@ class DatabaseFile:
         check_wal(self._path, self._lock.descriptor)
 
     def opened(self) -> OpenFiles:
-        """Return the files that were opened since the file was taken."""
+        """Return the open files, once the writing connection is open."""
         return OpenFiles(self._path, -1 if self._lock is None else self._lock.descriptor)
 
     def has_changed_for_readers(self) -> bool:
-        """Tell whether the path leads to other files than when this was asked last, so that readers have to open them.
+        """Tell whether the path leads to other files than at the last call, so that readers must be opened again.
 
         Raises NoDatabase if there never was a database, DatabaseLost or DatabaseFileLost if it is gone.
         """
@@ -146,21 +146,21 @@ class DatabaseFile:
         if self._read is not None and not self._read.has_changed():
             return False
         if lost := explain_left_wal(self._path):
-            raise lost  # to open an empty file, even to read it, removes the log beside it
+            raise lost  # opening an empty file, even read-only, removes the WAL beside it
         self._read = OpenFiles(self._path)
         return True
 
     def size_bytes(self) -> int:
-        """Return the size of the file and of its write-ahead log."""
+        """Return the size of the file and of its WAL."""
         return self.wal_bytes() + (self._path.stat().st_size if self._path.exists() else 0)
 
     def wal_bytes(self) -> int:
-        """Return the size of the write-ahead log."""
-        log = wal_of(self._path)
-        return log.stat().st_size if log.exists() else 0
+        """Return the size of the WAL."""
+        wal = wal_of(self._path)
+        return wal.stat().st_size if wal.exists() else 0
 
     def close(self) -> None:
-        """Let others write. Every connection of this process to the file has to be closed before."""
+        """Release the lock. Close every connection of this process to the file before."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None

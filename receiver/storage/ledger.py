@@ -1,4 +1,4 @@
-"""Reads what a batch must know from the tables and writes its verdicts into them, for new and for replayed deliveries."""
+"""The ledger: reads the known state for a batch and writes its verdicts, for new and for replayed deliveries."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -43,11 +43,11 @@ from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 
 Contents: TypeAlias = Mapping[tuple[str, str, str], set[str]]
-"""The events that a batch names: identity to the digests under which it has them."""
+"""The events in a batch: the key of each, with the digests of its contents there."""
 
 
 class _StoredVersion(NamedTuple):
-    """What is read of an event to tell its current version."""
+    """The columns of an event that give its current version."""
 
     source: str
     tracker_id: str
@@ -60,13 +60,13 @@ class _StoredVersion(NamedTuple):
 
 
 class Ledger:
-    """Reads and writes inside transactions of the caller. `subscriptions` say who is told of what changes."""
+    """Reads and writes the ledger inside transactions of the caller. `subscriptions` are the changes that targets want."""
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
         self._on_events = [one for one in subscriptions if one.basis == "events"]
         self._on_shipments = [one for one in subscriptions if one.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
-        # The shipment block is only ever replaced: it is not read, and NULL leaves it as it is.
+        # The shipment block is only replaced as a whole: it is not read, and NULL leaves it as it is.
         state = [null() if column.name == "shipment" else column for column in columns_of(trackers, TrackerRow)]
         self._find_trackers = Lookup(database, trackers, state, lock="wait")
         self._find_messages = Lookup(database, messages, columns_of(messages, MessageRow))
@@ -86,7 +86,7 @@ class Ledger:
         self._put_links = Insert(database, table_of(LinkTable), LinkRow, replace_if=is_later)
 
     def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
-        """Give the batch all that is known of what these deliveries name, and lock the existing trackers."""
+        """Read the known state of everything in these deliveries into the batch, and lock the existing trackers."""
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
         events: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -97,7 +97,7 @@ class Ledger:
                     messages[source, message.message_id].add(message.digest)
                 if message.tracker_id is not None:
                     trackers.add((source, message.tracker_id))
-                    if not message.is_anonymous:  # what names itself by nothing is no version of anything
+                    if not message.is_anonymous:  # the event of an anonymous message is no version of another event
                         for event in message.events:
                             events[source, message.tracker_id, event.event_id].add(event.digest)
         self.read_keys(connection, batch_state, trackers, messages, events)
@@ -110,9 +110,9 @@ class Ledger:
         messages: Mapping[tuple[str, str], set[str]],
         events: Contents,
     ) -> None:
-        """Give the batch what is known by these keys, and lock the existing trackers.
+        """Read the known state of these keys into the batch, and lock the existing trackers.
 
-        Only where an event, or a message, comes with other content than is known, more is read: the timeline of the tracker, and
+        If an event or a message has other content than the known one, more is read: the whole timeline of its tracker, and
         whether a part of the message is in quarantine.
         """
         for tracker in map(TrackerRow._make, self._find_trackers.execute(connection, sorted(trackers))):
@@ -159,7 +159,7 @@ class Ledger:
         return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
     def _write_dispatches(self, connection: Connection, batch_state: BatchState, now: int) -> None:
-        """Put changes into the outbox of those who want them."""
+        """Add the changes to the outbox of each target that wants them."""
         wanted = [
             (subscription.target, change)
             for change in batch_state.changes
@@ -181,7 +181,7 @@ class Ledger:
     def _write_shipment_changes(
         self, connection: Connection, batch_state: BatchState
     ) -> list[tuple[str, EventRow | ShipmentChangeRow]]:
-        """Write the changes of senders' own milestones that somebody wants; return them, each with its target."""
+        """Write the changes of senders' own milestones that a target wants; return them, each with its target."""
         wanted: list[tuple[str, EventRow | ShipmentChangeRow]] = []
         rows: list[ShipmentChangeRow] = []
         for item, before, after in batch_state.view_changes:
@@ -201,26 +201,24 @@ def _is_revised(batch_state: BatchState, identity: tuple[str, str, str], digests
 
 
 def _bound_clock(tracker: TrackerRow | None, received_at: int) -> int:
-    """Return the latest that the clock of an event can be whose row does not tell it, as version 0.1 wrote it.
+    """Return the latest possible clock of an event whose row has none, because version 0.1 wrote it.
 
-    Its message was built before it came, and not after the latest block of its tracker: so a version from a message that is built
-    later than both stands, and one that comes late does not.
+    Its message was built before it arrived, and not after the latest snapshot of its tracker. So a version from a message
+    that was built after both supersedes it, and one that is only delivered late does not.
     """
     return 0 if tracker is None else max(0, min(received_at, tracker.snapshot_generated_at))
 
 
 def is_same_event(old: Any, new: Any) -> Any:
-    """The condition under which an event's row is replaced: always, as its tracker is locked. Within a batch an event may be
-    corrected and then corrected back.
-    """
+    """Return the condition for replacing an event: always, because its tracker is locked. A batch may correct an event twice."""
     return old.event_id == new.event_id
 
 
 def is_next(old: Any, new: Any) -> Any:
-    """The condition under which a tracker's row is replaced: nobody else changed it since it was read."""
+    """Return the condition for replacing a tracker: no other process changed it since it was read."""
     return old.version == new.version - literal_column("1")
 
 
 def is_later(old: Any, new: Any) -> Any:
-    """The condition under which a link is replaced."""
+    """Return the condition for replacing a link: the new one is later."""
     return old.linked_at < new.linked_at

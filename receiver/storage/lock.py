@@ -1,8 +1,8 @@
-"""The locks that keep a second writing process away from a SQLite file, by whatever name it reaches the file.
+"""Locks that keep a second writing process away from a SQLite file, whatever path it uses.
 
-Each lock belongs to an open file description, so every fork holds it too, and it ends with the last of them. There are two:
+Each lock belongs to an open file description: every fork holds it too, and it ends with the last of them. There are two:
 
-- `flock` on `<database>.lock`, which version 0.1.0 takes as well;
+- `flock` on `<database>.lock`, which version 0.1.0 uses too;
 - a record lock on the database file itself, which a hard link, a symbolic link, a bind mount or a deleted `.lock` cannot get
   around. It is an open file description lock (fcntl(2)) on bytes far above those that SQLite locks (at 1 GiB), because `flock`
   would collide with SQLite's own locks where NFS turns it into a record lock, and a traditional record lock is lost with any
@@ -24,15 +24,15 @@ _ORPHAN_SECONDS = 15.0  # longer than a commit may take
 _PRIVATE = 0o600
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of Linux: type, whence, start, length, process id
 _LOCKED_BYTE = 1 << 61
-_HOLDER_BYTES = _LOCKED_BYTE + 1  # the byte that is so far behind it as the holder's process id says is locked too
+_HOLDER_BYTES = _LOCKED_BYTE + 1  # the byte at this offset plus the holder's process id is locked too
 _MAX_PROCESS_ID = 1 << 32
 
 
 class WriterLock:
-    """Both locks on one SQLite file, held until `close`, here and in every fork."""
+    """Both locks on a SQLite file, held until `close` in this process and in every fork."""
 
     def __init__(self, database: Path, *, create: bool = False) -> None:
-        """Take the locks; with `create`, make the folder and an empty file where there is none.
+        """Acquire the locks; with `create`, make the folder and an empty file if there is none.
 
         Raises WriterTaken, naming the process that holds one of them, or StorageUnavailable if a file cannot be opened.
         """
@@ -53,7 +53,7 @@ class WriterLock:
         return self._file
 
     def follow(self) -> None:
-        """Lock the file to which the path leads now, and let go of the one before. Raises as the constructor does."""
+        """Lock the file that is at the path now, and release the previous one. Raises the same errors as the constructor."""
         if os.path.samestat(os.fstat(self._file), _stat(self._database)):
             return
         found = self._lock_file(0)
@@ -61,7 +61,7 @@ class WriterLock:
         self._file = found
 
     def close(self) -> None:
-        """Let go. Every SQLite connection of this process to the file has to be closed before: its locks end here too."""
+        """Release the locks. Close every SQLite connection of this process to the file before: this ends their locks too."""
         for descriptor in (self._file, self._beside):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -84,7 +84,7 @@ class WriterLock:
         return descriptor
 
     def _wait_for(self, attempt: Callable[[], int | None]) -> None:
-        """Take a lock. Where its holder is dead, the holder's writing child still finishes a commit: that is waited for."""
+        """Acquire a lock. If its holder is dead, wait for the holder's writing child, which still finishes a commit."""
         deadline = monotonic() + _ORPHAN_SECONDS
         while (holder := attempt()) is not None:
             if _lives(holder) or monotonic() > deadline:
@@ -96,7 +96,7 @@ class WriterLock:
 
 
 def find_writer(database: Path) -> int | None:
-    """Return the process that holds the lock beside a database file, or None. Takes nothing from a process that wants it."""
+    """Return the process that holds the lock beside a database file, or None. It never blocks a process that wants the lock."""
     try:
         with Path(f"{database}.lock").open("rb") as lock:
             written = lock.read(20).strip()
@@ -112,7 +112,7 @@ def find_writer(database: Path) -> int | None:
 
 
 def is_locked(database: Path) -> bool:
-    """Tell whether a process that writes has locked this very file, or that cannot be known. Close all readers before."""
+    """Tell whether a writing process has locked this very file, or this cannot be known. Close all readers before."""
     if not hasattr(fcntl, "F_OFD_SETLK"):
         return True
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
@@ -125,7 +125,7 @@ def is_locked(database: Path) -> bool:
 
 
 def _flock(descriptor: int) -> int | None:
-    """Lock a file; return None, or the process id that the holder has written into it, 0 if there is none."""
+    """Lock a file; return None if that worked, otherwise the process id of the holder (0: unknown)."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -135,8 +135,8 @@ def _flock(descriptor: int) -> int | None:
 
 
 def _lock_record(descriptor: int) -> int | None:
-    """Lock the record; return None, or the process id of its holder, 0 if that cannot be known."""
-    if not hasattr(fcntl, "F_OFD_SETLK"):  # not on this system: the lock beside the file has to do
+    """Lock the record; return None if that worked, otherwise the process id of the holder (0: unknown)."""
+    if not hasattr(fcntl, "F_OFD_SETLK"):  # not on this system: only the lock beside the file protects it
         return None
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0))
@@ -150,7 +150,7 @@ def _lock_record(descriptor: int) -> int | None:
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open a file for reading and writing. A new one is for this user alone, whatever the umask. Raises StorageUnavailable."""
+    """Open a file for reading and writing. Only this user may access a new one, whatever the umask. Raises StorageUnavailable."""
     try:
         if flags & os.O_CREAT:
             with suppress(FileExistsError):
@@ -175,7 +175,7 @@ def _explain_permission(path: Path) -> str:
     try:
         owner = path.stat().st_uid
     except OSError:
-        return f"This user may not make {path}. Give it the right to write in {path.parent}."
+        return f"This user may not create {path}. Give it write permission for {path.parent}."
     names = [_name_user(user) for user in (owner, os.geteuid())]
     return (
         f"{path} belongs to {names[0]} and {names[1]} may not write to it. Run `chown {names[1]} {path}` as {names[0]} or root."
@@ -195,5 +195,5 @@ def _lives(process_id: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # it belongs to another user
     return True

@@ -1,8 +1,8 @@
-"""What shows that a SQLite database belongs at a path where there is none: an empty one in its place would hide the loss.
+"""Signs that a SQLite database was lost from its path. An empty database in its place would hide the loss.
 
-- `<database>.lock` stays beside each file that a writing process ever had (`lock.py`).
-- A write-ahead log with content belongs to a file (`wal.py`). SQLite removes one that lies beside an empty file.
-- A process that holds the lock, but not this file, has another file open: the one that was here.
+- A writing process leaves `<database>.lock` beside the file (`lock.py`).
+- A WAL with content belongs to a file (`wal.py`). SQLite removes a WAL beside an empty file.
+- A process that holds that lock but not a lock on this file has another file open: the lost one.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from receiver.storage.wal import read_salt, wal_of
 
 
 def explain_missing(path: Path) -> StorageUnavailable:
-    """Return the error for a path without a file: DatabaseLost if there was one, else NoDatabase."""
+    """Return the error for a path without a file: DatabaseLost if there was a database, otherwise NoDatabase."""
     lock = Path(f"{path}.lock")
     if (writer := find_writer(path)) is not None:
         return DatabaseLost(f"The database file {path} is gone, but process {writer} serves it. {explain_restore(path)}")
@@ -28,7 +28,7 @@ def explain_missing(path: Path) -> StorageUnavailable:
 
 
 def explain_replaced(path: Path) -> DatabaseLost | None:
-    """Return the error for a file that is not served if another file belongs at its path; None if there is no file."""
+    """Return the error for a file that replaced the served database; None if there is no file or no such sign."""
     if not path.exists():
         return None
     writer = find_writer(path)
@@ -38,7 +38,7 @@ def explain_replaced(path: Path) -> DatabaseLost | None:
 
 
 def explain_left_wal(path: Path) -> DatabaseLost | None:
-    """Return the error for no file, or an empty one, beside a write-ahead log with content: that belongs to another file."""
+    """Return the error for a missing or empty file beside a WAL with content, which belongs to another file; otherwise None."""
     if read_salt(path) is None or (path.exists() and path.stat().st_size > 0):
         return None
     found = "is empty" if path.exists() else "is gone"
@@ -46,5 +46,5 @@ def explain_left_wal(path: Path) -> DatabaseLost | None:
 
 
 def explain_restore(path: Path) -> str:
-    """Say how a file comes back."""
+    """Return the sentence about how to restore a file."""
     return f"Put the file back, or restore your copy of it to {path}."

@@ -1,12 +1,12 @@
-"""The outbox in storage: which changes wait for which target, and how a relay takes and gives them back.
+"""The outbox in storage: the changes that wait for each target, and how a relay claims and settles them.
 
-A change that a target wants has a row until the target has it. A relay claims rows by moving them into the future, tries, and
-removes them; if it dies, they come due again. A tracker's changes go out one after the other: only the first one of a tracker
-comes due, those behind it are *blocked* until the first one is settled. So one tracker's failure holds up nobody but itself, and
-a claim never looks at what waits behind a failure.
+A change that a target wants has a row until it is delivered. A relay claims rows by setting their due time to the end of a lease,
+delivers them and removes them; if the relay dies, they become due again. The changes of a tracker are delivered one after the
+other: only its first change becomes due, and those behind it are *blocked* until that one is settled. So a failure holds up only
+its own tracker, and a claim never reads what waits behind a failure.
 
-A row may come in as due behind another one. A claim that meets it blocks it, under a lock on the first row of its tracker:
-whoever removes that one then sees what to unblock.
+A row may be inserted as due behind another one. A claim that finds it blocks it, under a lock on the first row of its tracker:
+whoever removes that row then sees what to unblock.
 """
 
 from collections.abc import Sequence
@@ -47,17 +47,17 @@ from receiver.storage.tables.outbox import (
 from receiver.storage.waiting import select_changes
 
 _MAX_AHEAD = 2 * 86_400_000_000
-"""Microseconds: no try is put off for as long. What is due later was dated by a clock that was wrong then, and is due."""
+"""Microseconds. No retry is delayed this long: a row that is due later was written with a wrong clock, and counts as due."""
 
 _LOOKED_AT = 100
-"""Rows that one claim looks at where some of those that are due turn out to be behind others."""
+"""The rows that a claim reads if some of the due ones are behind others."""
 
 
 class Claimed(NamedTuple):
-    """A change that is ours to deliver until the lease ends, under this mark.
+    """A change that a relay may deliver until its lease ends, under this mark.
 
-    `attempts` counts the tries that had an outcome, and this one. `unsettled` counts the claims since the last outcome that
-    ended without one: whoever had them died, perhaps of this change.
+    `attempts` counts the attempts with a result, and this one. `unsettled` counts the claims since then that ended without a
+    result: the relay died, perhaps because of this change.
     """
 
     mark: str
@@ -67,7 +67,7 @@ class Claimed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a try under a mark ended: taken (`error` is None), to be tried again at `due_at`, or dead (`due_at` is None)."""
+    """The result of an attempt: delivered (`error` is None), to be retried at `due_at`, or failed for good (`due_at` is None)."""
 
     mark: str
     source: str
@@ -78,8 +78,8 @@ class Outcome(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What is asked for to try a target that seems to be down: the `newest` change that is due, or the oldest, and not one of
-    the tracker to `avoid` (source and id), if there is another.
+    """The change to probe a target with that seems to be down: the newest or oldest due one, and if possible not of the tracker
+    to `avoid` (source and id).
     """
 
     newest: bool
@@ -87,10 +87,10 @@ class Probe(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """What a relay gets for its outcomes: changes to deliver, and when it should ask again.
+    """The changes that a relay may deliver next, and when it should ask again.
 
-    `next_due` is when the next change comes due (None: there is none, or the target is stopped). `blocked` counts rows that were
-    due and are not any more, because they are behind others: where it is not 0, asking again at once may find more.
+    `next_due` is when the next change becomes due (None: there is none, or the target is stopped). `blocked` counts due rows that
+    were blocked because they are behind others: if it is not 0, asking again at once may find more.
     """
 
     claimed: Sequence[Claimed]
@@ -99,7 +99,7 @@ class Exchanged(NamedTuple):
 
 
 class Outbox:
-    """Claims and gives back, inside transactions of the caller."""
+    """Claims and settles changes, inside transactions of the caller."""
 
     def __init__(self, database: Database) -> None:
         rows = table_of(DispatchTable)
@@ -118,18 +118,19 @@ class Outbox:
         probe: Probe | None = None,
         suspects: bool | None = None,  # noqa: FBT001  arguments of a command
     ) -> Exchanged:
-        """Put down how tries ended, and make up to `limit` changes that are due ours until `leased_until`, one a tracker.
+        """Settle attempts, and claim up to `limit` due changes until `leased_until`, one for each tracker.
 
-        They are those that came due first, or what the `probe` asks for. `suspects`: these only, others only, or both. A suspect
-        is marked so, or its lease ended without an outcome.
+        They are the ones that became due first, or those for the `probe`. `suspects`: only suspects, only others, or both (None).
+        A suspect is marked as such, or its lease ended without a result.
 
-        `mark` is another one each time: what it stands at is what was claimed now."""
+        `mark` is new for each call and identifies the claimed rows.
+        """
         self.settle(connection, target, now, outcomes)
         stopped = table_of(StoppedTable)
         if connection.execute(select(stopped.c.target).where(stopped.c.target == target)).first() is not None:
             return Exchanged([], None)
         found = self._find_due(connection, target, now, limit, probe, suspects=suspects) if limit > 0 else []
-        if not found and limit > 0 and probe is not None:  # but there may be only the one to avoid
+        if not found and limit > 0 and probe is not None:  # there may be only the tracker to avoid
             found = self._find_due(connection, target, now, limit, suspects=suspects)
         blocked = self._block(connection, target, [row for row in found if row.move != row.first])
         first = [row_keys(target, row.source, row.tracker_id, row.move) for row in found if row.move == row.first][:limit]
@@ -138,7 +139,8 @@ class Outbox:
         return Exchanged(claimed, connection.execute(next_due).scalar(), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
-        """Put down how tries ended; return how many were still ours. A lease that ended may have gone to somebody else."""
+        """Settle attempts; return how many of the claims were still valid. After a lease another relay may have claimed the
+        change."""
         rows = table_of(DispatchTable)
         taken: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
@@ -165,7 +167,7 @@ class Outbox:
         return settled
 
     def _claim(self, connection: Connection, mark: str, leased_until: int, places: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
-        """Make these rows ours, which `_find_due` has locked."""
+        """Claim these rows, which `_find_due` has locked."""
         rows = table_of(DispatchTable)
         unsettled = rows.c.unsettled + case((rows.c.claim != SUSPECT, 1), else_=0)
         ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
@@ -177,9 +179,9 @@ class Outbox:
     def _find_due(
         self, connection: Connection, target: str, now: int, limit: int, probe: Probe | None = None, *, suspects: bool | None
     ) -> Sequence[Row[Any]]:
-        """Lock rows that are due; return their places, each with the `first` move of its tracker.
+        """Lock rows that are due; return their keys, each with the `first` move of its tracker.
 
-        They may be more than `limit`. The race: two relays want the same row. One locks it; the other passes over it.
+        There may be more than `limit`. The race: two relays want the same row. One locks it, and the other skips it.
         """
         rows = table_of(DispatchTable)
         columns = (rows.c.source, rows.c.tracker_id, rows.c.move, first_move(rows).label("first"))
@@ -198,9 +200,10 @@ class Outbox:
         return found
 
     def _block(self, connection: Connection, target: str, behind: Sequence[Row[Any]]) -> int:
-        """Let rows wait until the first ones of their trackers are settled; return how many.
+        """Block rows until the first ones of their trackers are settled; return their number.
 
-        The race: somebody settles the first row meanwhile and does not see ours. Locked, it is settled after us; else ours stay.
+        The race: another relay settles the first row meanwhile and does not see ours. If we lock the first row, it is settled
+        after our commit; if we cannot, our rows stay due.
         """
         if not behind:
             return 0
@@ -215,9 +218,9 @@ class Outbox:
         return len(keys)
 
     def _set_aside(self, connection: Connection, target: str, now: int, outcome: Outcome) -> int:
-        """Move a change to the dead ones; return whether it was still ours, as a number.
+        """Move a change to the dead ones; return 1 if the claim was still valid, otherwise 0.
 
-        The row goes first: of two who had it, one after the other, one removes it, and only that one adds it elsewhere.
+        The row is deleted first: if two relays had claimed it, one after the other, only the one that deletes it moves it.
         """
         rows, dead = table_of(DispatchTable), table_of(DeadTable)
         columns = [rows.c[name] for name in ("target", "source", "tracker_id", "move", "event_id", "attempts")]
@@ -233,22 +236,23 @@ class Outbox:
         return 1
 
     def stop(self, connection: Connection, target: str, now: int, reason: str) -> None:
-        """Leave a target alone from now on. Several relays may be told at the same time that it wants no more."""
+        """Stop delivering to a target. Several relays may do this at the same time."""
         stopped = table_of(StoppedTable)
         statement = self._database.insert(stopped).values(target=target, stopped_at=now, reason=make_storable(reason))
         connection.execute(statement.on_conflict_do_nothing())
 
     def resume(self, connection: Connection, target: str) -> bool:
-        """Serve a target again; return whether it was stopped."""
+        """Resume delivering to a target; return whether it was stopped."""
         stopped = table_of(StoppedTable)
         note_changes(connection)
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
     def retry_dead(self, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
-        """Let up to `limit` changes that were given up for a target until `now` wait again; return how many were moved.
+        """Queue up to `limit` changes again that had failed for good by `now`; return their number.
 
-        They come after what the target has got of their trackers meanwhile: `move` tells it so. The race: others set aside and
-        retry at the same time. The rows are locked, and exactly these are moved; one that waits already only leaves the dead.
+        They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead
+        changes and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is
+        only deleted.
         """
         dead, rows = table_of(DeadTable), table_of(DispatchTable)
         given_up = select(dead).where(dead.c.target == target, dead.c.died_at <= now).limit(limit)

@@ -1,4 +1,4 @@
-"""What a connection to PostgreSQL has to be told, for its session or, behind a pooler, in each transaction."""
+"""Settings of connections to PostgreSQL: for the session or, behind a connection pooler, in each transaction."""
 
 from typing import Any
 
@@ -6,41 +6,41 @@ from sqlalchemy import Connection
 
 from receiver.errors import ConfigurationError
 
-_SETTINGS = "settings"  # where a connection keeps, in its `info`, what is set in each transaction
-_MIGRATION_LOCK = 7_242_365  # any number that is always the same
+_SETTINGS = "settings"  # the key in the `info` of a connection for the settings of each transaction
+_MIGRATION_LOCK = 7_242_365  # an arbitrary fixed number
 _LOCK_SECONDS = 5
-_WARNING = "warning"  # where a connection keeps, in its `info`, what the server warned of last
+_WARNING = "warning"  # the key in the `info` of a connection for the last warning of the server
 
 _WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
-"""Plans that read whole tables, or all that an index finds before a LIMIT. What writes asks by key; before a new table is first
-analysed the server takes it for small."""
+"""Plans that read whole tables, or everything in an index before a LIMIT. Writing connections only query by key, but the server
+believes that a new table is small until it is first analysed."""
 
 
-# A 2xx means synced, at a synchronous standby too, whatever the default; without one `on` waits for no more than `local` does
+# A 2xx means synced, also on a synchronous standby, whatever the default. Without a standby `on` waits no longer than `local`
 _SYNCHRONOUS = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', {0}) END"
 )
 _WRITER_SETTINGS = ", ".join([*(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
-_READER_SETTINGS = "set_config('jit', 'off', {0})"  # to compile one of our questions takes many times what answering it does
+_READER_SETTINGS = "set_config('jit', 'off', {0})"  # compiling one of our queries takes many times as long as running it
 
 
 def prepare_writer(connection: Any, record: Any) -> None:
-    """Prepare a connection that writes, when it is made. Raises ConfigurationError for another encoding than UTF-8."""
+    """Set up a new writing connection. Raises ConfigurationError for another encoding than UTF-8."""
     connection.prepared_max = 1000
     connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
     _set(connection, record, _WRITER_SETTINGS)
 
 
 def prepare_reader(connection: Any, record: Any) -> None:
-    """Prepare a connection that only reads, when it is made. Raises ConfigurationError for another encoding than UTF-8."""
+    """Set up a new read-only connection. Raises ConfigurationError for another encoding than UTF-8."""
     _set(connection, record, _READER_SETTINGS)
     connection.read_only = True
 
 
 def _set(connection: Any, record: Any, settings: str) -> None:
-    """Set for the whole session what it is to keep to; behind a pooler, note it for the beginning of each transaction.
+    """Apply settings to the session; behind a connection pooler, note them for the start of each transaction.
 
-    A pooler gives each transaction another session, in which there is neither what was set nor what was prepared before.
+    A pooler gives each transaction another session, without the settings and the prepared statements of the one before.
     """
     _check_encoding(connection)
     served_by = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
@@ -53,15 +53,15 @@ def _set(connection: Any, record: Any, settings: str) -> None:
 
 
 def set_in_transaction(connection: Connection) -> None:
-    """Set, at the beginning of a transaction, what could not be set for the session."""
+    """Apply at the start of a transaction the settings that could not be applied to the session."""
     if settings := connection.info.get(_SETTINGS):
         connection.exec_driver_sql(settings)
 
 
 def lock_version(connection: Connection) -> None:
-    """Let one process migrate at a time, after the transactions under way; those that come later wait and see the new version.
+    """Let one process migrate at a time, after the running transactions. Later ones wait and see the new version.
 
-    A migration waits five seconds for each lock: whoever needs a table waits behind it. Call it in the transaction.
+    A migration waits at most five seconds for each lock, because others wait behind it. Call it in the transaction.
     """
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
@@ -86,6 +86,6 @@ def _note_warning(info: dict[str, Any], notice: Any) -> None:
 
 
 def take_warning(connection: Connection) -> str | None:
-    """Return what a server warned of on a writing connection since this was asked last."""
+    """Return the last warning of the server on a writing connection since the last call, or None."""
     warning: str | None = connection.info.pop(_WARNING, None)
     return warning

@@ -1,4 +1,4 @@
-"""The processes that run: each refreshes its rows, and removes those of processes that no longer run."""
+"""The running processes: each refreshes its own rows and removes the rows of processes that no longer run."""
 
 import json
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import ProcessTable
 
 KEPT_MICROS = 3600 * 1_000_000
-"""For so long the row of a process stays that is no longer seen."""
+"""The time for which the row of a process stays after its last report."""
 
 
 def note_processes(database: Database, connection: Connection, rows: Sequence[ProcessRow]) -> None:
-    """Put down that one process runs, with a row for each of its roles; remove the rows of processes that are gone.
+    """Record that a process runs, with a row for each of its roles, and remove the rows of processes that are gone.
 
-    Where only one process writes, all others are gone. A time far in the future is that of a clock that was wrong.
+    Where only one process can write, all others are gone. A time far in the future comes from a wrong clock.
     """
     table, now = table_of(ProcessTable), rows[0].seen_at
     for row in rows:
@@ -36,13 +36,13 @@ def note_processes(database: Database, connection: Connection, rows: Sequence[Pr
 
 
 def remove_process(connection: Connection, process: str) -> None:
-    """Remove the rows of a process that ends."""
+    """Remove the rows of a process that stops."""
     table = table_of(ProcessTable)
     connection.execute(delete(table).where(table.c.id == process))
 
 
 def read_processes(database: Database, now: int) -> Processes:
-    """Return the processes that run, the longest running first. `now` in microseconds."""
+    """Return the running processes, the longest running one first. `now` is in microseconds."""
     table = table_of(ProcessTable)
     seen = and_(table.c.seen_at >= now - RUNNING_MICROS, table.c.seen_at <= now + RUNNING_MICROS)
     with database.read() as connection:

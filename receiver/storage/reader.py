@@ -1,4 +1,4 @@
-"""Reads from the database beside the event loop, a few at a time, so that many questions cannot crowd out the calls."""
+"""Queries in threads beside the event loop, a few at a time, so that many queries cannot slow down deliveries."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,14 +14,14 @@ _AT_ONCE = 4
 
 
 class Reader:
-    """Runs queries in threads, on tables on which this program works."""
+    """Runs queries in threads, after a check of the tables' version."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, query: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return what a query returns, and raise what it raises, or SchemaOutdated."""
+        """Run a query and return its result. Raises SchemaOutdated, and whatever the query raises."""
         async with self._places:
             return await asyncio.to_thread(self._read, partial(query, *args, **kwargs))
 

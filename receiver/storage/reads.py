@@ -1,4 +1,4 @@
-"""Reads under way: who closes a database's readers can wait for them."""
+"""The running reads of a database, so that closing its readers can wait for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from receiver.errors import StorageUnavailable
 
 
 class ActiveReads:
-    """Counts the reads of all threads, until they are ended."""
+    """A counter of the running reads of all threads."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -17,7 +17,7 @@ class ActiveReads:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count what the block reads as under way. Raises StorageUnavailable once reads were ended."""
+        """Count the block as a running read. Raises StorageUnavailable after `end`."""
         with self._changed:
             if self._ended:
                 raise StorageUnavailable("The service stops. Try again.")
@@ -30,7 +30,7 @@ class ActiveReads:
                 self._changed.notify_all()
 
     def end(self, seconds: float) -> None:
-        """Let no read begin any more, and wait for those under way, at most so long."""
+        """Refuse new reads and wait for the running ones, at most `seconds`."""
         with self._changed:
             self._ended = True
             self._changed.wait_for(lambda: not self._under_way, seconds)

@@ -1,4 +1,4 @@
-"""What a ledger reads and writes only where something comes again with other content: timelines, versions, mended messages."""
+"""Reads and writes of the ledger for messages and events that arrive again with other content."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -17,7 +17,7 @@ _AS_READ = ("source", "message_id", "delivery_id", "position", "digest")
 
 
 def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[tuple[str, str]]:
-    """Return the keys of those messages of which something is in quarantine."""
+    """Return the keys of those messages of which a part is in quarantine."""
     quarantine = table_of(QuarantineTable)
     places = {(row.delivery_id, row.position): (row.source, row.message_id) for row in messages}
     columns = (quarantine.c.delivery_id, quarantine.c.position)
@@ -28,7 +28,7 @@ def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[t
 
 
 def read_timelines(connection: Connection, timelines: Timelines, keys: Collection[TrackerKey]) -> None:
-    """Read the whole timelines of trackers, and the contents of their events that are superseded. The trackers are locked."""
+    """Read the whole timelines of trackers and their superseded contents. The trackers are locked."""
     events = table_of(EventTable)
     for some in _cut(sorted(keys)):
         for key in some:
@@ -41,7 +41,7 @@ def read_timelines(connection: Connection, timelines: Timelines, keys: Collectio
 
 
 def refresh_versions(connection: Connection, versions: Mapping[EventKey, Version]) -> None:
-    """Note that what stands came again in later messages. The trackers are locked, or new."""
+    """Record that current versions arrived again in later messages. The trackers are locked or new."""
     if not versions:
         return
     events = table_of(EventTable)
@@ -55,7 +55,7 @@ def refresh_versions(connection: Connection, versions: Mapping[EventKey, Version
 
 
 def rewrite_messages(connection: Connection, pairs: Sequence[tuple[MessageRow, MessageRow]]) -> bool:
-    """Change rows of messages, each if it is as it was read; return whether all were."""
+    """Update rows of messages, each only if it is unchanged since it was read; return whether all were."""
     messages, complete = table_of(MessageTable), True
     for as_read, row in pairs:
         same = (messages.c[name] == getattr(as_read, name) for name in _AS_READ)

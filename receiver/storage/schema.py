@@ -1,4 +1,4 @@
-"""How the tables are brought to this version. Only commands need it: what serves asks `version.py`."""
+"""Migrations of the tables to this version. Only commands import it; the service only checks (`version`)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +22,14 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database) -> str:
-    """Bring the tables to this version and return their version; the caller has taken the database.
+    """Migrate the tables to this version; return their version. The caller has locked the database (`Database.take`).
 
-    Migrations share a transaction up to the next one that fills rows (`fill`). That happens in pieces, each in a transaction of
-    its own: a service of the version before waits for no more than one. The next call goes on where this one is interrupted.
+    Migrations share a transaction, up to the next one that fills rows (`fill`). Rows are filled in pieces, each in its own
+    transaction, so that a service of the previous version never waits long. After an interruption the next call continues
+    there.
 
-    Tables of a later version on which this program works stay as they are. Raises StorageUnavailable; SchemaOutdated where the
-    tables are of a version that is not known here.
+    Tables of a later, supported version stay as they are. Raises StorageUnavailable, or SchemaOutdated for tables of an unknown
+    version.
     """
     scripts = ScriptDirectory(str(_SCRIPTS))
     filling = [script.revision for script in scripts.walk_revisions() if hasattr(script.module, "fill")]
@@ -45,9 +46,9 @@ def migrate(database: Database) -> str:
 
 
 def _upgrade_again(database: Database, connection: Connection, to: str) -> str:
-    """Bring the tables to a version; begin anew where a service and the migration wait for each other's tables.
+    """Migrate the tables to a version; retry after a deadlock with a running service.
 
-    Nobody can lock the tables in the order of all others: receivers begin with trackers, relays with dispatches.
+    No lock order avoids that: receivers start with trackers, relays with dispatches.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -59,7 +60,7 @@ def _upgrade_again(database: Database, connection: Connection, to: str) -> str:
 
 
 def _upgrade(database: Database, connection: Connection, to: str) -> str:
-    """Bring the tables to a version, unless theirs is later; return their version."""
+    """Migrate the tables to a version unless theirs is later; return their version."""
     with connection.begin():
         if not database.has_one_writer:
             lock_version(connection)
@@ -79,7 +80,7 @@ def _upgrade(database: Database, connection: Connection, to: str) -> str:
 
 
 def _fill(connection: Connection, fill: Callable[[Connection, str], str | None]) -> None:
-    """Fill rows piece by piece: `fill` takes the key after which it goes on, and returns the one it reached, or None."""
+    """Fill rows in pieces: `fill` gets the last key that is done and returns the next such key, or None at the end."""
     reached: str | None = ""
     while reached is not None:
         with connection.begin():

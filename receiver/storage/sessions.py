@@ -1,4 +1,4 @@
-"""Sessions of the console as rows. Ended and expired ones are removed."""
+"""Sessions of the console. Ended and expired ones are removed."""
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -8,11 +8,11 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import SessionTable
 
 MAX_SESSIONS = 100
-"""Of one ops token; beyond that the oldest ones end."""
+"""The maximum number of sessions of one ops token. Beyond it the oldest ones end."""
 
 
 def begin_session(connection: Connection, row: SessionRow) -> None:
-    """Begin a session, and end the oldest of the same token if there are too many."""
+    """Begin a session; end the oldest ones of the same token if there are too many."""
     sessions = table_of(SessionTable)
     connection.execute(insert(sessions).values(row._asdict()))
     newest = select(sessions.c.digest).where(sessions.c.actor == row.actor)
@@ -27,13 +27,13 @@ def end_session(connection: Connection, digest: str) -> None:
 
 
 def trim_sessions(connection: Connection, now: int) -> None:
-    """Remove sessions that have expired. `now` in microseconds."""
+    """Remove expired sessions. `now` is in microseconds."""
     sessions = table_of(SessionTable)
     connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
 
 
 def is_session(database: Database, digest: str, now: int) -> bool:
-    """Tell whether a session has begun, has not ended and has not expired. Raises StorageUnavailable."""
+    """Tell whether a session exists and has not expired. Raises StorageUnavailable."""
     sessions = table_of(SessionTable)
     with database.read() as connection:
         found = connection.execute(select(sessions.c.expires_at).where(sessions.c.digest == digest)).scalar()

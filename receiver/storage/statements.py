@@ -1,8 +1,8 @@
-"""SQLAlchemy statements on our tables for many rows at once, compiled once.
+"""SQLAlchemy statements for many rows at once, compiled once.
 
-Many rows in one statement mean one step of the database for all of them. Where the database takes arrays, each column is one
-array, and one text serves any number of rows. Elsewhere a statement is compiled for one row and its text for N rows repeats the
-group after VALUES; each N up to 32 has its own text, which the driver prepares once and keeps.
+Where the database supports arrays, each column is one array parameter, and one statement text serves any number of rows.
+Elsewhere a statement is compiled for one row, and its text for N rows repeats the group after VALUES. Each N up to 32 has its
+own text, which the driver prepares once and caches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ _MAX_ROWS = 1000
 class Insert(Generic[_Record]):
     """`INSERT … ON CONFLICT DO NOTHING` for records: each field is the column of its name.
 
-    With `replace_if`, a row that exists is replaced where that condition on the old and the new one holds, and left alone
-    otherwise; the columns in `kept` then keep what they hold where ours is NULL. No key may come twice in one call.
+    With `replace_if`, an existing row is replaced if this condition on the old and the new row holds. The columns in `kept`
+    then keep their value where the new one is NULL. No key may occur twice in one call.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ def columns_of(table: Table, record: type[NamedTuple]) -> list[ColumnElement[Any
 
 
 class Lookup:
-    """`SELECT` the rows of a table whose primary key is among those given.
+    """`SELECT` of the rows with given primary keys.
 
-    With `lock` they are locked, where the database can lock rows: `wait` for those that others have locked, or `skip` them.
+    `lock` locks them if the database can lock rows: `wait` waits for rows that others have locked, `skip` leaves them out.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class Lookup:
         self._statement = _Statement(database, statement)
 
     def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
-        """Give the rows that exist. `keys` are sorted, so that two batches lock in the same order."""
+        """Yield the existing rows. Sort the `keys`, so that two batches lock in the same order."""
         for result in self._statement.execute(connection, keys):
             yield from self._database.unpack(result)
 
 
 class _Statement:
-    """One statement for any number of rows."""
+    """A statement for any number of rows."""
 
     def __init__(self, database: Database, statement: ClauseElement) -> None:
         self._arrays = database.takes_arrays
@@ -140,14 +140,14 @@ def _unnest(columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
 
 def _find_close(text: str) -> int:
     depth = 0
-    for place, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
         if depth == 0:
-            return place
+            return position
     raise ValueError("no group of values in the statement")
 
 
 def chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    """Give the rows in pieces: a statement takes a bounded number of values (SQLite 32,766, PostgreSQL 65,535)."""
+    """Yield the rows in pieces: the values of a statement are limited (SQLite 32,766, PostgreSQL 65,535)."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

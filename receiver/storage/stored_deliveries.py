@@ -1,4 +1,4 @@
-"""Calls as they came, from what is kept of them: to decide them again."""
+"""Stored deliveries as they arrived, to decide them again."""
 
 from hashlib import blake2b
 
@@ -13,12 +13,12 @@ from receiver.storage.queries.pages import is_keepable
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
-PRUNED = "The body of this call is no longer kept, so there is nothing to decide again."
-_NEVER_KEPT = "Nothing of this call was kept that could be decided: it was not let in, or not stored."
+PRUNED = "The body of this delivery was deleted, so it cannot be replayed."
+_NEVER_KEPT = "This delivery was rejected or not stored, so there is nothing to replay."
 
 
 def read_delivery(database: Database, delivery_id: str) -> Delivery:
-    """Return a call as it came. Raises NotFound, or UnexpectedShape where its body is not kept."""
+    """Return a delivery as it arrived. Raises NotFound, or UnexpectedShape if its body is not stored."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
     if not is_keepable(delivery_id):
         raise NotFound("There is no delivery with this id.")
@@ -36,7 +36,7 @@ def read_delivery(database: Database, delivery_id: str) -> Delivery:
 
 
 def can_be_decided(row: DeliveryRow) -> bool:
-    """Tell whether a call was let in and stored; of others no body is ever decided."""
+    """Tell whether a delivery was authenticated and stored. Bodies of others are never decided."""
     return row.outcome != "refused" and (row.outcome != "failed" or row.body_bytes > 0)
 
 
@@ -51,6 +51,6 @@ def fingerprint(body: bytes) -> str:
 
 
 def make_delivery(row: DeliveryRow, headers: str, body: bytes) -> Delivery:
-    """Return a call as it came, from what is kept of it."""
+    """Return a delivery as it arrived, from its rows."""
     pairs = tuple((name, value) for name, value in orjson.loads(headers))
     return derive(Delivery, row, headers=pairs, body=body)

@@ -1,4 +1,4 @@
-"""Stranded changes: those that wait for a target that is stopped, or that the settings no longer name. They go by their age."""
+"""Stranded changes, which wait for a target that is stopped or no longer in the settings. They are pruned by age."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ from receiver.storage.tables.outbox import IS_ROW, DispatchTable, StoppedTable, 
 
 
 class _Place(NamedTuple):
-    """How far a round came: the key of the last change that was looked at."""
+    """The progress of a run: the key of the last checked change."""
 
     target: str = ""
     source: str = ""
@@ -27,7 +27,7 @@ def prune_stranded(
 ) -> tuple[PruneBatch, str]:
     """Remove changes made before `edge` that wait for a stopped target, or for one that neither `running` nor a process names.
 
-    Looks at the next `size` changes of one such target, in the order of their key. Returns what went, and how far this came.
+    Checks the next `size` changes of one such target, in the order of their keys. Returns the result and the progress.
     """
     place = _Place(*json.loads(reached)) if reached else _Place()
     targets = [name for name in sorted(find_stranded(connection, running)) if name >= place.target]
@@ -49,9 +49,9 @@ def prune_stranded(
 
 
 def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:
-    """Return the targets for which changes wait that nobody takes.
+    """Return the targets with waiting changes that no process delivers.
 
-    A target that any process on record knows is taken care of there, whatever this one's settings say.
+    A target that any recorded process knows is not stranded, whatever the settings of this process say.
     """
     stopped = set(connection.execute(select(table_of(StoppedTable).c.target)).scalars())
     listed = connection.execute(select(table_of(ProcessTable).c.targets)).scalars()
@@ -60,7 +60,7 @@ def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:
 
 
 def list_names(connection: Connection, table: Table) -> Iterator[str]:
-    """Give the targets in a table by jumping from one to the next: each may have a great many rows."""
+    """Yield the targets in a table. Each may have very many rows, so the query jumps from one target to the next."""
     name = connection.execute(select(func.min(table.c.target))).scalar()
     while name is not None:
         yield name
@@ -68,7 +68,7 @@ def list_names(connection: Connection, table: Table) -> Iterator[str]:
 
 
 def _remove(connection: Connection, edge: int, keys: list[dict[str, Any]]) -> int:
-    """Remove changes; the next ones of their trackers come due as of then: somebody may serve the target again."""
+    """Remove changes, and make the next ones of their trackers due: the target may be served again."""
     rows = table_of(DispatchTable)
     gone = connection.execute(delete(rows).where(IS_ROW), sorted(keys, key=lambda key: tuple(key.values()))).rowcount
     unblock(connection, edge, keys)

@@ -1,4 +1,4 @@
-"""What relays that died had claimed: given back at once, and kept apart where it may have been the cause."""
+"""Changes that a dead relay had claimed: released at once, and marked as suspects if they may have killed it."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from receiver.storage.tables.outbox import IS_CLAIMED, SUSPECT, DispatchTable
 
 
 def release(connection: Connection, owner: str | None, now: int, handlers: Sequence[str] = ()) -> int:
-    """Give back what a relay has claimed that is not there any more; return how many of these changes are suspects.
+    """Release the claims of a relay that no longer runs; return the number of suspects among its changes.
 
-    Its marks begin with `owner` and a dot; None means all relays. Changes of these `handlers` may have ended it: they are
-    suspects from now on.
+    Its marks start with `owner` and a dot; None means all relays. Changes of these `handlers` may have killed it, so they become
+    suspects.
     """
     rows = table_of(DispatchTable)
     claimed = rows.c.claim.is_not(None) if owner is None else rows.c.claim.startswith(f"{owner}.", autoescape=True)
@@ -24,7 +24,7 @@ def release(connection: Connection, owner: str | None, now: int, handlers: Seque
 
 
 def has_suspects(connection: Connection, handlers: Sequence[str], now: int) -> bool:
-    """Tell whether there are suspects that are due among the changes of these handlers."""
+    """Tell whether any suspects of these handlers are due."""
     rows = table_of(DispatchTable)
     due = select(rows.c.target).where(IS_CLAIMED, rows.c.due_at <= now, rows.c.target.in_(handlers)).limit(1)
     return connection.execute(due).first() is not None

@@ -1,7 +1,7 @@
-"""The version of the tables, and whether this program works on them; without what it takes to change them.
+"""The version of the tables, and whether this program supports it. `schema` changes it.
 
-Tables of a later version may do: each migration says which programs still work on its tables (`compatible_from`, recorded in
-`table_versions`). Tables of an earlier version never do.
+Tables of a later version may be supported: each migration says which programs still work on its tables (`compatible_from`,
+recorded in `table_versions`). Tables of an earlier version never are.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _SELECT_CURRENT = f"SELECT version_num FROM {_CURRENT.name}"  # noqa: S608  a na
 
 
 class FoundVersion(NamedTuple):
-    """The version of the tables in a database (None: there are none), and what is recorded of it, if anything is."""
+    """The version of the tables in a database (None: there are no tables), with its record if there is one."""
 
     version: str | None
     compatible_from: str | None = None
@@ -36,7 +36,7 @@ class FoundVersion(NamedTuple):
 
 
 class VersionCheck:
-    """A check at the beginning of each transaction that writes: another process may migrate the tables while this one runs.
+    """A check at the start of each writing transaction: another process may migrate the tables while this one runs.
 
     The race: a migration between this check and the commit. On PostgreSQL the query holds a lock on the version until the
     transaction ends, and a migration waits for that lock first; a SQLite file has one writing process.
@@ -46,7 +46,7 @@ class VersionCheck:
         self._served: set[str | None] = {VERSION}
 
     def check(self, connection: Connection) -> None:
-        """Raise SchemaOutdated if this program does not work on the tables."""
+        """Raise SchemaOutdated if this program does not support the tables."""
         if connection.exec_driver_sql(_SELECT_CURRENT).scalar() not in self._served:
             found = read_version(connection)
             _check(found)
@@ -68,7 +68,7 @@ def read_version(connection: Connection) -> FoundVersion:
 
 
 def explain_mismatch(found: FoundVersion) -> str | None:
-    """Return why this program does not work on the tables, and what to do; None if it does."""
+    """Return why this program does not support the tables, and what to do; None if it does."""
     if found.version == VERSION:
         return None
     if found.version is None:
@@ -85,12 +85,12 @@ def explain_mismatch(found: FoundVersion) -> str | None:
 
 
 def is_served(connection: Connection) -> bool:
-    """Tell whether this program works on the tables."""
+    """Tell whether this program supports the tables."""
     return explain_mismatch(read_version(connection)) is None
 
 
 def check(database: Database) -> None:
-    """Raise SchemaOutdated if this program does not work on the tables, StorageUnavailable if there is no database."""
+    """Raise SchemaOutdated if this program does not support the tables, StorageUnavailable if there is no database."""
     try:
         with database.read() as connection:
             _check(read_version(connection))

@@ -1,4 +1,4 @@
-"""The changes that wait, put together again for a relay from where their parts are kept."""
+"""The query that builds waiting changes for a relay from the tables that hold their parts."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ _OF_EVENT = (
 
 
 def select_changes() -> Any:
-    """Return the statement that puts changes together again from where their parts are kept.
+    """Return the statement that selects the waiting changes.
 
-    The row of an event tells the change that it made, unless the change was kept beside it: the row may tell a revision by now,
-    or an earlier change. A change of the sender's own milestone has a row of its own.
+    A change is in the row of its event, unless it has a row among the kept changes: then the event's row already has a
+    revision or another change. A change of the sender's own milestone has a row of its own.
     """
     rows, events, kept = table_of(DispatchTable), table_of(EventTable), table_of(ChangeTable)
     own_views = table_of(ShipmentChangeTable)

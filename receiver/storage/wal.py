@@ -1,9 +1,9 @@
-"""Whether a write-ahead log (WAL) belongs to the SQLite file beside it.
+"""A check that a write-ahead log (WAL) belongs to the SQLite file beside it.
 
-SQLite replays any log with valid checksums, also over a file restored from yesterday's copy, and the mixture is malformed. So the
-first page says which log was begun on which: `user_version` is the salt of the log in which it was written, and
-`application_id` what `user_version` was in the file when that log was begun. A file belongs to a log if it is as it was then, or
-has had the log copied into it. Each time SQLite begins its log again, one small transaction writes both.
+SQLite replays any WAL with valid checksums, even over a file restored from yesterday's copy, and the mixture is malformed. So the
+first page records which WAL was started on which file: `user_version` is the salt of the WAL in which it was written, and
+`application_id` is the `user_version` of the file when that WAL was started. A file belongs to a WAL if it is unchanged since
+then, or the WAL was copied into it. Each time SQLite restarts its WAL, one small transaction writes both fields.
 """
 
 import os
@@ -22,39 +22,39 @@ _POSITIVE = 0x7FFFFFFF  # both fields are signed
 
 
 class Mark(NamedTuple):
-    """What the first page says: `base` of the file when its log was begun, `current` of that log. 0: never marked."""
+    """The mark in the first page: `base` of the file when its WAL was started, `current` of that WAL. 0: never marked."""
 
     base: int
     current: int
 
 
 def wal_of(path: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a database file: beside the file itself, not beside a link to it."""
+    """Return the path of the WAL of a database file. SQLite puts it beside the file itself, not beside a link to it."""
     return Path(f"{os.path.realpath(path)}-wal")
 
 
 def read_file_mark(descriptor: int) -> Mark:
-    """Return the mark in an open file, without what its log holds."""
+    """Return the mark in an open file, without its WAL."""
     header = os.pread(descriptor, _HEADER_BYTES, 0)
     return Mark(int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
 
 
 def read_salt(path: Path) -> int | None:
-    """Return the random number that SQLite gave the log of a file when it last began it, or None if there is no log."""
+    """Return the salt of a file's WAL, a random number that SQLite sets at each restart of the WAL; None if there is no WAL."""
     try:
-        with wal_of(path).open("rb", buffering=0) as log:
-            header = log.read(_WAL_HEADER_BYTES)
+        with wal_of(path).open("rb", buffering=0) as wal:
+            header = wal.read(_WAL_HEADER_BYTES)
     except OSError:
         return None
     return (int.from_bytes(header[20:24], "big") & _POSITIVE) or 1 if len(header) == _WAL_HEADER_BYTES else None
 
 
 def mark_wal(connection: Connection, path: Path) -> Mark:
-    """Mark the log that was begun last, outside of transactions, unless it is; return the mark. Raises what SQLite raises."""
+    """Mark the current WAL unless it is marked, outside of transactions; return the mark. Raises errors of SQLite."""
     driver: Any = connection.connection.driver_connection
     mark = _read_mark(driver)
     base = mark.current
-    while (salt := read_salt(path)) is not None and mark.current != salt:  # the log may begin again with the mark itself
+    while (salt := read_salt(path)) is not None and mark.current != salt:  # writing the mark may restart the WAL
         driver.execute("BEGIN IMMEDIATE")
         driver.execute(f"PRAGMA application_id={base}")
         driver.execute(f"PRAGMA user_version={salt}")
@@ -64,8 +64,8 @@ def mark_wal(connection: Connection, path: Path) -> Mark:
 
 
 def check_wal(path: Path, descriptor: int) -> None:
-    """Raise StorageUnavailable unless the log beside an open file, if there is one, belongs to the file."""
-    log = wal_of(path)
+    """Raise StorageUnavailable if there is a WAL beside an open file that does not belong to it."""
+    wal = wal_of(path)
     if read_salt(path) is None:
         return
     try:
@@ -81,7 +81,7 @@ def check_wal(path: Path, descriptor: int) -> None:
     if seen is None or read_file_mark(descriptor).current not in seen:
         raise StorageUnavailable(
             f"{path} does not belong to the write-ahead log beside it: one was restored without the other, and together they are "
-            f"malformed. Move {log} and {path}-shm away to use the file as it was restored, or put back the file they belong to."
+            f"malformed. Move {wal} and {path}-shm away to use the file as it was restored, or put back the file they belong to."
         )
 
 

@@ -236,7 +236,7 @@ def test_a_file_is_not_written_anew_where_there_is_no_room(
     database.take()
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _path: usage(100, 99, 1))
-        with pytest.raises(StorageUnavailable, match="written anew"):
+        with pytest.raises(StorageUnavailable, match="Not enough space"):
             database.vacuum()
     database.vacuum()
     database.close()

@@ -143,7 +143,7 @@ def test_what_cannot_be_replayed_is_left_out_and_said(alone: Place) -> None:
     pruned, *_ = ids(alone)
     change(alone.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
     shown = alone.run("--since", "3650d", "--force", "--yes")
-    assert shown.count("Skipped: 1 delivery. The body of this call is no longer kept") == 2
+    assert shown.count("Skipped: 1 delivery. The body of this delivery was deleted") == 2
     assert "2 messages of 2 deliveries changed" in shown
     assert "Skipped: 1 delivery." in alone.run(pruned, code=1)
 

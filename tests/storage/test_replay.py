@@ -277,8 +277,8 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
         ("a\0b", NotFound, "no delivery"),
         ("\ud800", NotFound, "no delivery"),
         ("' OR 1=1 --", NotFound, "no delivery"),
-        ("refused", UnexpectedShape, "not let in"),
-        (pruned, UnexpectedShape, "no longer kept"),
+        ("refused", UnexpectedShape, "rejected or not stored"),
+        (pruned, UnexpectedShape, "was deleted"),
     ):
         with pytest.raises(kind, match=words):
             writer_client.replay(delivery_id)
@@ -288,7 +288,7 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
     lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
     submission = take_again(SOURCES, read_delivery(writer_client.database, lost))
     change(writer_client.url, "DELETE FROM bodies")
-    with pytest.raises(UnexpectedShape, match="no longer kept"):
+    with pytest.raises(UnexpectedShape, match="was deleted"):
         writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
     assert read_rows(writer_client.url, "SELECT event_id FROM events") == []
 

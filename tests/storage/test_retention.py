@@ -130,7 +130,7 @@ def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
 
 
 def test_the_days_are_told_in_words() -> None:
-    assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, refused calls for ever, dead changes 20 days"
+    assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, rejected requests for ever, dead changes 20 days"
 
 
 @each_row(

@@ -1,4 +1,4 @@
-"""Alembic runs this for every upgrade, in the transaction on the connection that `schema.migrate` gives it."""
+"""Alembic runs this module for every upgrade, in the transaction and on the connection of `schema.migrate`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from receiver.storage.tables.operations import TableVersionTable
 
 
 def record_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
-    """Record a migration that was applied, once there is a table for it."""
+    """Record an applied migration, once the table for it exists."""
     connection, version = ctx.connection, str(step.up_revision_id)
     recorded = table_of(TableVersionTable)
     if connection is not None and inspect(connection).has_table(recorded.name):
@@ -22,7 +22,7 @@ def record_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> N
 
 
 def find_oldest(version: str) -> str:
-    """Return from which version on programs work on these tables: `compatible_from` of the newest migration that sets it."""
+    """Return the oldest version of programs that support these tables: `compatible_from` of the newest migration that sets it."""
     return next(
         str(script.module.compatible_from)
         for script in context.script.walk_revisions("base", version)

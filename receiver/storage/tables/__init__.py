@@ -1,4 +1,7 @@
-"""The tables, one module per subject. To import one module is to define all tables: `metadata.METADATA` is always whole."""
+"""The tables, one module per subject.
+
+Importing the package, or any of its modules, defines all tables, so that `metadata.METADATA` is always complete.
+"""
 
 from receiver.storage.tables import customers, ledger, operations, outbox, retention, revisions
 

@@ -7,7 +7,7 @@ from receiver.storage.tables.metadata import Table, key
 
 
 class CustomerImportTable(Table, table=True):
-    """Each customer list that was imported; the latest is served. `body_bytes` is the length of the array as served."""
+    """The imported customer lists, of which the latest is served. `body_bytes` is the length of its JSON array."""
 
     __tablename__ = "customer_imports"
 
@@ -18,7 +18,7 @@ class CustomerImportTable(Table, table=True):
 
 
 class CustomerTable(Table, table=True):
-    """The customers of the last two imports: a list that is being served stays whole while the next one comes in."""
+    """The customers of the last two imports, so that a download stays whole while the next list is imported."""
 
     __tablename__ = "customers"
     __table_args__ = ({"sqlite_with_rowid": False},)

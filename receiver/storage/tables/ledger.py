@@ -1,7 +1,7 @@
-"""The tables of what senders say. Identities and verdicts are narrow and stay; bodies stand apart and can be pruned by age.
+"""The tables of deliveries, messages, events and trackers. Ids and verdicts stay; bodies are in a table that can be pruned.
 
-Moments of our own are microseconds since 1970, UTC (`clock.from_micros`). A courier's times are text, as written.
-Every key is made by the sender or by us, never by the database, so that nothing has to be asked or counted centrally.
+Our own times are microseconds since 1970, UTC (`clock.from_micros`). A courier's times are text, as written. Every key is made by
+the sender or by us, never by the database, so that no sequence is shared.
 """
 
 from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, Text, and_, text
@@ -10,22 +10,22 @@ from sqlmodel import Field
 from receiver.storage.tables.metadata import Table, key, table_of
 
 NOT_ACCEPTED = text("outcome <> 'accepted'")
-"""The condition of a partial index; SQLite uses that only where a query has the same words."""
+"""The condition of a partial index. SQLite uses the index only for queries with exactly this text."""
 
 
 WITHOUT_EVENTS = text("outcome NOT IN ('applied', 'stale')")
-"""The messages that left no event of their own in a timeline: all others are found through their events."""
+"""The messages without an event of their own in a timeline; all others are found through their events."""
 
 
 MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
-"""The trackers of which the sender's own view is another than that of their newest event; a partial index has them alone."""
+"""The trackers whose sender gives another milestone than their latest event: the condition of a partial index."""
 
 
 class DeliveryTable(Table, table=True):
-    """One HTTP call and our answer to it, without its bytes. `id` sorts by arrival.
+    """One delivery and our answer, without their bodies (`rows.DeliveryRow`). `id` sorts by arrival.
 
-    `outcome` is `accepted`, `refused`, `unreadable` or `failed`; `code` and `reason` are those of the error, `note` is the
-    door's.
+    `outcome` is one of `verdicts.DELIVERY_OUTCOMES`; `code` and `reason` are those of the error, `note` comes from
+    authentication.
     """
 
     __tablename__ = "deliveries"
@@ -65,7 +65,7 @@ class DeliveryTable(Table, table=True):
 
 
 class BodyTable(Table, table=True):
-    """The exact bytes of a call, its headers without secrets (JSON pairs) and the bytes of our answer."""
+    """The exact body of a delivery, its headers without secrets (JSON pairs) and the body of our answer (`rows.BodyRow`)."""
 
     __tablename__ = "bodies"
 
@@ -76,7 +76,7 @@ class BodyTable(Table, table=True):
 
 
 class MessageTable(Table, table=True):
-    """The ledger: one row for each message that was ever kept, with its verdict."""
+    """One row for each message that was ever stored, with its verdict (`rows.MessageRow`)."""
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -103,7 +103,7 @@ class MessageTable(Table, table=True):
 
 
 class RepeatedMessageTable(Table, table=True):
-    """Items without a row of their own in the ledger: further copies, and items without an identity."""
+    """Items without a row among the messages: further copies, and items without an id (`rows.RepeatedMessageRow`)."""
 
     __tablename__ = "sightings"
     __table_args__ = (Index(None, "source", "message_id", "delivery_id"),)
@@ -118,7 +118,7 @@ class RepeatedMessageTable(Table, table=True):
 
 
 class EventTable(Table, table=True):
-    """The timelines: one row for each event of a tracker as it stands, with its verdict, and the change that it made."""
+    """The timelines: one row for the current version of each event, with its verdict and its change (`rows.EventRow`)."""
 
     __tablename__ = "events"
 
@@ -150,7 +150,7 @@ class EventTable(Table, table=True):
 
 
 class TrackerTable(Table, table=True):
-    """The present state of each tracker. `moved_at` is `applied_at`, or `created_at` where no event was applied yet."""
+    """The current state of each tracker (`rows.TrackerRow`)."""
 
     __tablename__ = "trackers"
     __table_args__ = (
@@ -192,9 +192,9 @@ class TrackerTable(Table, table=True):
 
 
 class SearchTermTable(Table, table=True):
-    """What a tracker can be found by, case folded: its numbers, its id, the user's references.
+    """The terms that find a tracker, case folded: its numbers, its id, the user's references.
 
-    `term` sorts by code points whatever the database's own order is, so that all that begin alike stand together.
+    `term` sorts by code points whatever the database's own order is, so that terms with the same start are adjacent.
     """
 
     __tablename__ = "terms"
@@ -206,7 +206,7 @@ class SearchTermTable(Table, table=True):
 
 
 class LinkTable(Table, table=True):
-    """Which manifest a package travels with, by the latest call that said so: tracker ids of one source."""
+    """The manifest of each package (`rows.LinkRow`): tracker ids of one source."""
 
     __tablename__ = "links"
     __table_args__ = (Index(None, "source", "manifest"),)
@@ -218,7 +218,7 @@ class LinkTable(Table, table=True):
 
 
 class QuarantineTable(Table, table=True):
-    """Messages and events that could not be applied, with their bytes and the reason."""
+    """Quarantined messages and events, with their bytes and the reason (`rows.QuarantineRow`)."""
 
     __tablename__ = "quarantine"
     __table_args__ = (Index(None, "delivery_id"), Index(None, "reason", "id"))
@@ -237,6 +237,7 @@ class QuarantineTable(Table, table=True):
 
 
 def is_without_content() -> ColumnElement[bool]:
-    """Return what is so of refused and failed calls without content. Where our own code failed (500), the bytes are kept."""
+    """Return the condition for rejected and failed deliveries without content. If our own code failed (500), the body is
+    stored."""
     deliveries = table_of(DeliveryTable)
     return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)

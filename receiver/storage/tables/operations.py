@@ -1,6 +1,6 @@
-"""The tables of how the service is run: who used which token, how much came, what is wrong, who changed what.
+"""The tables of operations: uses of tokens, counts, alarms, the audit log, sessions, processes, versions.
 
-Moments are microseconds since 1970, UTC.
+Times are microseconds since 1970, UTC.
 """
 
 from sqlalchemy import BigInteger, Text
@@ -10,7 +10,7 @@ from receiver.storage.tables.metadata import Table, key
 
 
 class TokenUseTable(Table, table=True):
-    """When each named token last let a call in, to the minute: an old one can be seen to be idle before it is retired."""
+    """The last use of each named token, to the minute. It shows whether an old token can be removed."""
 
     __tablename__ = "token_uses"
 
@@ -20,11 +20,11 @@ class TokenUseTable(Table, table=True):
 
 
 MAX_WINDOW_MICROS = 24 * 3600 * 1_000_000
-"""How long a setup window counts, whatever closing time stands in its row."""
+"""The longest time for which a setup window is open, whatever closing time is in its row."""
 
 
 class SetupWindowTable(Table, table=True):
-    """Until when a source may call from any address, token still required."""
+    """Setup windows: until when requests of a source are accepted from any address. The token is still required."""
 
     __tablename__ = "setup_windows"
 
@@ -34,10 +34,11 @@ class SetupWindowTable(Table, table=True):
 
 
 class HourlyCountTable(Table, table=True):
-    """How many calls came in a span of time, and what became of their messages: what statistics and alarms read.
+    """Counts of deliveries and of their messages by outcome, for statistics and alarms (`counters`).
 
-    A span is a minute or an hour, by its beginning. Each writing process counts in rows of its own (`writer`), so that none waits
-    for another. `code` is empty where there was no error. `unrecorded` are calls beyond what is kept one by one.
+    A span is a minute or an hour, by its start. Each writing process has rows of its own (`writer`), so that none waits for
+    another.
+    `code` is empty for deliveries without an error. `unrecorded` counts the deliveries that have no row.
     """
 
     __tablename__ = "tallies"
@@ -60,9 +61,10 @@ class HourlyCountTable(Table, table=True):
 
 
 class AlarmTable(Table, table=True):
-    """The alarms that are on (`ended_at` is None), and when those that are not were last. One row for each thing to watch.
+    """The alarms that are on (`ended_at` is None), and the last occurrence of those that are off. One row for each name and
+    subject.
 
-    `notice_due_at` is since when a notice of its last start or end waits to be sent; None: there is none.
+    `notice_due_at` is since when a notice of the last start or end waits to be sent; None: no notice waits.
     """
 
     __tablename__ = "alarms"
@@ -76,7 +78,7 @@ class AlarmTable(Table, table=True):
 
 
 class AuditTable(Table, table=True):
-    """What operators changed: `actor` is the name of an ops token or `command line`, `address` where they were."""
+    """The audit log of operators (`rows.AuditRow`)."""
 
     __tablename__ = "audit"
 
@@ -90,10 +92,7 @@ class AuditTable(Table, table=True):
 
 
 class SessionTable(Table, table=True):
-    """Who is signed in to the console: `digest` is that of the session's id, `actor` the name of its ops token.
-
-    To end a session is to remove its row.
-    """
+    """The sessions of the console (`rows.SessionRow`). A session ends when its row is removed."""
 
     __tablename__ = "sessions"
 
@@ -104,7 +103,7 @@ class SessionTable(Table, table=True):
 
 
 class ProcessTable(Table, table=True):
-    """The processes that run, by role: each refreshes its rows (`rows.ProcessRow`). `targets` is a JSON list of names."""
+    """The running processes by role; each refreshes its rows (`rows.ProcessRow`). `targets` is a JSON list of names."""
 
     __tablename__ = "processes"
 
@@ -119,9 +118,9 @@ class ProcessTable(Table, table=True):
 
 
 class TableVersionTable(Table, table=True):
-    """The migrations that were applied since this is recorded, each with the version of the program that applied it.
+    """The applied migrations, each with the version of the program that applied it.
 
-    A program works on tables of `version` if its own newest migration is `compatible_from` or a later one.
+    A program supports tables of `version` if its own newest migration is `compatible_from` or a later one.
     """
 
     __tablename__ = "table_versions"

@@ -1,4 +1,4 @@
-"""The tables of the outbox: which changes wait for which target, which were set aside, which targets are stopped."""
+"""The tables of the outbox: changes that wait for targets, changes that failed for good, stopped targets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +9,17 @@ from sqlmodel import Field
 from receiver.storage.tables.metadata import Table, key, table_of
 
 BLOCKED = 1 << 62
-"""`due_at` of a change that waits behind an earlier one of its tracker and target. Microseconds: no clock gets there."""
+"""The `due_at` of a change that waits behind an earlier one of its tracker and target: later than any real time."""
 
 SUSPECT = "suspect"
-"""`claim` of a change that was under way when its process died, and waits to be tried with nothing else under way."""
+"""The `claim` of a change that was being delivered when its process died. It is retried alone."""
 
 IS_CLAIMED = text("claim IS NOT NULL")
 HAS_FAILED = text("error IS NOT NULL")
 
 
 class DispatchTable(Table, table=True):
-    """The changes that a target has not taken yet (`rows.DispatchRow`)."""
+    """The changes that wait for a target (`rows.DispatchRow`)."""
 
     __tablename__ = "dispatches"
     __table_args__ = (
@@ -43,7 +43,7 @@ class DispatchTable(Table, table=True):
 
 
 class DeadTable(Table, table=True):
-    """The changes that a target could not take, set aside with the last error so that later ones go on."""
+    """The changes that failed for good, with the last error. Later changes are delivered meanwhile."""
 
     __tablename__ = "dead_changes"
     __table_args__ = (Index(None, "died_at"),)
@@ -59,7 +59,7 @@ class DeadTable(Table, table=True):
 
 
 class StoppedTable(Table, table=True):
-    """The targets that said that they want no more."""
+    """The targets that answered that they want no more changes."""
 
     __tablename__ = "stopped_targets"
 
@@ -69,7 +69,7 @@ class StoppedTable(Table, table=True):
 
 
 def is_row(table: FromClause) -> tuple[ColumnElement[bool], ...]:
-    """Return the condition that names one change of a target in one of these tables; `row_keys` gives its parameters."""
+    """Return the condition for one change of a target in one of these tables; `row_keys` gives its parameters."""
     names = {"target": "of_target", "source": "of_source", "tracker_id": "of_tracker", "move": "of_move"}
     return tuple(table.c[name] == bindparam(parameter) for name, parameter in names.items())
 
@@ -84,19 +84,19 @@ def row_keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, 
 
 
 def first_move(rows: FromClause) -> ScalarSelect[int]:
-    """Return the subquery for the first move that waits of the tracker of `rows`."""
+    """Return the subquery for the first waiting move of the tracker in `rows`."""
     earlier = table_of(DispatchTable).alias("earlier")
     same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
     return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()
 
 
 def first_due(target: str) -> Select[Any]:
-    """Return the question when the next change of a target comes due."""
+    """Return the query for the time when the next change of a target becomes due."""
     rows = table_of(DispatchTable)
     return select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
 
 
 def are_wanted(*, suspects: bool | None) -> Sequence[ColumnElement[bool]]:
-    """Return the condition on what is due: suspects only, others only, or none."""
+    """Return the condition on due changes: only suspects, only others, or no condition (None)."""
     claim = table_of(DispatchTable).c.claim
     return () if suspects is None else (claim.is_not(None) if suspects else claim.is_(None),)

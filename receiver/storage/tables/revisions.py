@@ -1,4 +1,4 @@
-"""The tables of versions of events that do not stand, and of changes that no event tells."""
+"""The tables of superseded versions of events, and of changes that are not in the row of an event."""
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Subquery, Text, literal, select
@@ -9,7 +9,7 @@ from receiver.storage.tables.metadata import METADATA, Table, key, table_of
 
 
 class ChangeTable(Table, table=True):
-    """The changes that the rows of their events do not tell (`rows.ChangeRow`): a target may still wait for them."""
+    """The changes that are no longer in the row of their event (`rows.ChangeRow`). A target may still wait for them."""
 
     __tablename__ = "kept_changes"
 
@@ -66,14 +66,14 @@ SUPERSEDED = sqlalchemy.Table(
         for column in table_of(EventTable).columns
     ),
 )
-"""Versions of events that do not stand, as their rows in `events` were, with the messages that brought them."""
+"""Superseded versions of events, with the columns of `events`, and the messages that contained them."""
 
 
 def every_version() -> Subquery:
-    """Return the events as they stand and the versions that do not; `superseded` tells which these are.
+    """Return the current versions of events and the superseded ones; the column `superseded` tells them apart.
 
-    A version that stands again, because a later message brought its content again, stands in both: `superseded` is of the row.
+    A version that became current again, because a later message has its content again, is in both.
     """
     events = table_of(EventTable)
-    standing = select(*events.columns, literal(0).label("superseded"))
-    return standing.union_all(select(*SUPERSEDED.columns, literal(1))).subquery()
+    current = select(*events.columns, literal(0).label("superseded"))
+    return current.union_all(select(*SUPERSEDED.columns, literal(1))).subquery()
