@@ -48,7 +48,7 @@ class TooManyAttempts(Refused):
     code = "too_many_attempts"
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(f"Too many wrong tokens came from this address. Try again in {retry_after_seconds} seconds.")
+        super().__init__(f"Too many wrong tokens from this address. Try again in {retry_after_seconds} seconds.")
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -73,30 +73,30 @@ class ErasureCounts(NamedTuple):
         return ErasureCounts(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
 
 
-def plan_erasure(tracked: ErasureSubject, call: StoredBody, split: ReadItems | None) -> Erasure | None:
+def plan_erasure(tracked: ErasureSubject, stored: StoredBody, split: ReadItems | None) -> Erasure | None:
     """Return the plan for a delivery; None if it has nothing of the tracker. `split` reads bodies of its kind."""
-    removed, body, places = _look_at_body(tracked, call, split)
-    parts = tuple(part.id for part in call.parts if part.raw and (part.position in places or _is_part_of(part, tracked)))
-    return Erasure(call.delivery_id, removed, body, parts) if removed or body is not None or parts else None
+    removed, body, places = _look_at_body(tracked, stored, split)
+    parts = tuple(part.id for part in stored.parts if part.raw and (part.position in places or _is_part_of(part, tracked)))
+    return Erasure(stored.delivery_id, removed, body, parts) if removed or body is not None or parts else None
 
 
 def _look_at_body(
-    tracked: ErasureSubject, call: StoredBody, split: ReadItems | None
+    tracked: ErasureSubject, stored: StoredBody, split: ReadItems | None
 ) -> tuple[bool, bytes | None, Collection[int]]:
     """Return whether to remove the body, or else its replacement, and the positions of the tracker's items."""
-    if call.body is None:
-        return False, None, call.places
+    if stored.body is None:
+        return False, None, stored.places
     try:
-        messages = split(call.body) if split is not None else None
+        messages = split(stored.body) if split is not None else None
     except Unreadable:
         messages = None
-    if messages is None or any(place >= len(messages) for place in call.places):
-        return bool(call.places) or mentions(call.body, tracked.names), None, call.places
+    if messages is None or any(place >= len(messages) for place in stored.places):
+        return bool(stored.places) or mentions(stored.body, tracked.names), None, stored.places
     left = {message.position for message in messages if message.raw != BLANK}
-    places = {message.position for message in messages if _is_about(message, tracked)} | call.places
+    places = {message.position for message in messages if _is_about(message, tracked)} | stored.places
     if not places & left:
         return False, None, places
-    body = blank_items(call.body, split, places) if split is not None and left - places else None
+    body = blank_items(stored.body, split, places) if split is not None and left - places else None
     return body is None, body, places
 
 

@@ -46,7 +46,7 @@ def replace_customer_list(
     made = CustomerList(list_id, imported_at, len(rows), body_bytes)
     connection.execute(insert(imports).values(made._asdict()))
     connection.execute(delete(imports).where(imports.c.id > list_id))
-    kept = {list_id, previous or list_id}  # a list that is being served stays whole while the next one comes in
+    kept = {list_id, previous or list_id}  # a running download of the list before stays whole
     connection.execute(delete(customers).where(customers.c.import_id.not_in(kept)))
     return made
 

@@ -240,7 +240,7 @@ class Database:
             return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
 
     def find_damage(self, seconds: float) -> str | None:
-        """Return what is wrong inside a SQLite file, or None; a server looks after its own. Raises TimeoutError."""
+        """Return the first damage in a SQLite file, or None, also for a server, which checks itself. Raises TimeoutError."""
         if not self.is_sqlite:
             return None
         with self.read() as connection:

@@ -133,7 +133,7 @@ class Ledger:
             read_timelines(connection, batch_state.timelines, revised)
 
     def write(self, connection: Connection, batch_state: BatchState) -> None:
-        """Write what was decided, and its changes for those who want them. Raises LostRace if another process was first."""
+        """Write the decisions of a batch and the changes for targets. Raises LostRace if another process was first."""
         moved = [batch_state.trackers[key] for key in sorted(batch_state.moved)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
         complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
@@ -166,10 +166,10 @@ class Ledger:
             for subscription in self._on_events
             if subscription.wants(change.source, change.old_status_milestone, change.status_milestone)
         ]
-        told = [*wanted, *(self._write_shipment_changes(connection, batch_state) if self._on_shipments else ())]
+        all_wanted = [*wanted, *(self._write_shipment_changes(connection, batch_state) if self._on_shipments else ())]
         rows = []
         first: set[tuple[str, str, str]] = set()
-        for target, change in told:
+        for target, change in all_wanted:
             tracker = (target, change.source, change.tracker_id)
             due_at = BLOCKED if tracker in first else now
             first.add(tracker)

@@ -22,8 +22,8 @@ def explain_missing(path: Path) -> StorageUnavailable:
             f"The database file {path} is gone; its write-ahead log {wal_of(path)} is left. {explain_restore(path)}"
         )
     if lock.exists():
-        anew = f"To begin with an empty database, remove {lock} first."
-        return DatabaseLost(f"The database file {path} is gone; its lock {lock} is left. {explain_restore(path)} {anew}")
+        restart = f"To begin with an empty database, remove {lock} first."
+        return DatabaseLost(f"The database file {path} is gone; its lock {lock} is left. {explain_restore(path)} {restart}")
     return NoDatabase(f"There is no database at {path} yet. Run `receiver migrate` first.")
 
 

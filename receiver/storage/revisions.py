@@ -19,11 +19,11 @@ _AS_READ = ("source", "message_id", "delivery_id", "position", "digest")
 def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[tuple[str, str]]:
     """Return the keys of those messages of which a part is in quarantine."""
     quarantine = table_of(QuarantineTable)
-    places = {(row.delivery_id, row.position): (row.source, row.message_id) for row in messages}
+    at_position = {(row.delivery_id, row.position): (row.source, row.message_id) for row in messages}
     columns = (quarantine.c.delivery_id, quarantine.c.position)
     found: set[tuple[str, str]] = set()
-    for some in _cut(sorted(places)):
-        found |= {places[tuple(row)] for row in connection.execute(select(*columns).where(tuple_(*columns).in_(some)))}
+    for some in _cut(sorted(at_position)):
+        found |= {at_position[tuple(row)] for row in connection.execute(select(*columns).where(tuple_(*columns).in_(some)))}
     return found
 
 
@@ -50,8 +50,8 @@ def refresh_versions(connection: Connection, versions: Mapping[EventKey, Version
         {**dict(zip(("of_source", "of_tracker_id", "of_event_id"), identity, strict=True)), "at": version[1], "by": version[2]}
         for identity, version in sorted(versions.items())
     ]
-    told = update(events).where(*named).values(generated_at=bindparam("at"), stands_by=bindparam("by"))
-    connection.execute(told, fresh)
+    refresh = update(events).where(*named).values(generated_at=bindparam("at"), stands_by=bindparam("by"))
+    connection.execute(refresh, fresh)
 
 
 def rewrite_messages(connection: Connection, pairs: Sequence[tuple[MessageRow, MessageRow]]) -> bool:

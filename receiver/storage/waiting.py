@@ -28,9 +28,9 @@ def select_changes() -> Any:
     of_shipment = own_views.c.move.is_not(None)
     messages, trackers = table_of(MessageTable), table_of(TrackerTable)
     of_kept = kept.c.move.is_not(None)
-    told = {name: case((of_shipment, own_views.c[name]), (of_kept, kept.c[name]), else_=events.c[name]) for name in _OF_EVENT}
-    columns: list[Any] = [*(told[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
-    columns += [told["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
+    change = {name: case((of_shipment, own_views.c[name]), (of_kept, kept.c[name]), else_=events.c[name]) for name in _OF_EVENT}
+    columns: list[Any] = [*(change[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
+    columns += [change["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
     columns += [
         case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("sequence"),
         case((of_shipment, own_views.c.event_id), else_=rows.c.event_id).label("event_id"),
@@ -47,6 +47,6 @@ def select_changes() -> Any:
         .join(trackers, and_(trackers.c.source == rows.c.source, trackers.c.tracker_id == rows.c.tracker_id))
         .outerjoin(kept, and_(*(kept.c[name] == rows.c[name] for name in ("source", "tracker_id", "move"))))
         .outerjoin(own_views, and_(*(own_views.c[name] == rows.c[name] for name in ("source", "tracker_id", "move"))))
-        .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == told["message_id"]))
+        .join(messages, and_(messages.c.source == rows.c.source, messages.c.message_id == change["message_id"]))
         .order_by(rows.c.made_at, rows.c.source, rows.c.tracker_id)
     )
