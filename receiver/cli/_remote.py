@@ -1,6 +1,6 @@
 """The database from the command line: read here; changed here, or by the running service where that alone may write (SQLite)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from receiver.storage.database import Database
 from receiver.storage.missing import explain_restore
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.operators import Audited
-from receiver.writer.executor import CommandExecutor, TransactionCommand
+from receiver.writer.executor import CommandExecutor, Do, R, TransactionCommand, WriterCommand
 
 _ACTOR = "command line"
 
@@ -75,6 +75,20 @@ def writing(settings: Settings) -> Iterator[CommandExecutor]:
     finally:
         transactions.close()
         database.close()
+
+
+def do_here(executor: CommandExecutor) -> Do:
+    """Return what executes commands at once: a command of the command line has no event loop to keep free."""
+
+    async def do(command: WriterCommand[R]) -> R:
+        return executor.do(command)
+
+    return do
+
+
+async def read_here(query: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a query at once."""
+    return query(*arguments)
 
 
 def base_url(settings: Settings) -> str:

@@ -1,24 +1,20 @@
 """Removing what is personal of one tracker."""
 
+import asyncio
 from typing import Any
 
 import click
 
-from receiver import clock
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
-from receiver.cli._remote import audit_entry, post, reading, writing
-from receiver.domain.erasure import ErasureCounts
+from receiver.cli._remote import audit_entry, do_here, post, read_here, reading, writing
 from receiver.domain.trimming import trim
 from receiver.errors import NotFound, WriterTaken
+from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.storage.erasure import follow_trail, plan_call
-from receiver.writer.commands.operators import Audited
-from receiver.writer.commands.removal import Erase, ForgetTracker
-from receiver.writer.executor import CommandExecutor
 
 _TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
 _NAMED_AT_ONCE = 5
@@ -74,26 +70,11 @@ def _find(settings: Settings, tracker: str) -> tuple[str, str]:
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     """Forget here, or have the service that holds the database do it."""
     try:
-        with writing(settings) as executor:
-            done = _forget_here(settings, executor, source, tracker_id)
+        with writing(settings) as executor, reading(settings) as database:
+            eraser = Eraser(do_here(executor), read_here, database, settings.sources())
+            done = asyncio.run(eraser.erase(source, tracker_id, audit_entry))
     except WriterTaken as taken:
         place = {"source": source, "tracker_id": tracker_id}
         return dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS))
     emptied = not Database(settings.database_url).wal_bytes()  # who writes leaves last, and folds the log
     return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
-
-
-def _forget_here(settings: Settings, executor: CommandExecutor, source: str, tracker_id: str) -> ErasureCounts:
-    splits = {each.kind: each.split for each in settings.sources() if each.name == source}
-    done = ErasureCounts()
-    with reading(settings) as database:
-        trail = follow_trail(database, source, tracker_id)
-        entry = audit_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
-        executor.do(Audited(entry, ForgetTracker(source, tracker_id, trail.failures)))
-        for delivery_id, places in trail.calls.items():
-            while planned := plan_call(database, trail.tracked, splits, delivery_id, places):
-                call, erasure = planned
-                if executor.do(Erase(call, erasure)):  # else it was changed meanwhile: read it again
-                    done = done.add(erasure)
-                    break
-    return done

@@ -1,25 +1,22 @@
 """Removing what is older than it is to be kept, by hand."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from time import sleep
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from receiver import clock
 from receiver.cli._options import as_json
-from receiver.cli._output import show_json, show_table
-from receiver.cli._remote import audit_entry, post, reading, writing
-from receiver.domain.retention import PruneRun, Removed, RetentionPeriods
+from receiver.cli._output import advancing, show_json, show_table
+from receiver.cli._remote import audit_entry, do_here, post, reading, writing
+from receiver.domain.retention import Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
+from receiver.maintenance.prune import Pruner
 from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
 from receiver.storage.retention import count_prunable, count_rows
-from receiver.writer.commands.operators import Audited
-from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
-from receiver.writer.executor import CommandExecutor
 
 _NAMES = {
     "bodies": "bodies with answers",
@@ -49,7 +46,7 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
     if vacuum and not dry_run:
         _check_vacuum(settings)
     before, due = _count(settings, periods, running)
-    removed = due if dry_run else _prune(settings, periods, running, bodies_days, sum(gone.rows for gone in due.values()))
+    removed = due if dry_run else _prune(settings, running, bodies_days, sum(gone.rows for gone in due.values()))
     if vacuum and not dry_run:
         _vacuum(settings)
     after = None if dry_run else _count(settings, None, running)[0]
@@ -74,54 +71,30 @@ def _count(
         return sizes, count_prunable(database, edges, running)
 
 
-def _prune(
-    settings: Settings, periods: RetentionPeriods, running: Sequence[str], bodies_days: int | None, rows: int
+def _prune(settings: Settings, running: Sequence[str], bodies_days: int | None, rows: int) -> dict[str, Removed]:
+    """Prune here, or have the service that holds the database do it; show the progress."""
+    pauses = not Database(settings.database_url).has_one_writer  # SQLite: no service runs, so nobody waits for the writer
+    with advancing("pruning", rows) as advance:
+        try:
+            with writing(settings) as executor:
+                pruner = Pruner(settings.periods(), do_here(executor), running, pauses=pauses)
+                return asyncio.run(pruner.prune(audit_entry, bodies_days, advance=advance)).removed
+        except WriterTaken as taken:
+            return _prune_there(settings, bodies_days, taken, advance)
+
+
+def _prune_there(
+    settings: Settings, bodies_days: int | None, taken: WriterTaken, advance: Callable[[int], None]
 ) -> dict[str, Removed]:
-    """Prune here, or have the service that holds the database do it; show how it goes."""
-    alone = Database(settings.database_url).has_one_writer  # then nobody waits for us, and there is no need to pause
-    try:
-        with writing(settings) as executor:
-            return _add_up(_prune_here(executor, periods, running, alone=alone), rows)
-    except WriterTaken as taken:
-        return _add_up(_prune_there(settings, bodies_days, taken), rows)
-
-
-def _add_up(steps: Iterator[dict[str, Removed]], rows: int) -> dict[str, Removed]:
     total: dict[str, Removed] = {}
-    shown = sys.stderr.isatty()
-    with click.progressbar(length=rows, label=f"{rows} rows", show_eta=False, file=sys.stderr, hidden=not shown) as bar:
-        for step in steps:
-            for kind, gone in step.items():
-                had = total.get(kind, Removed())
-                total[kind] = Removed(had.rows + gone.rows, had.content_bytes + gone.content_bytes)
-                bar.update(gone.rows)
-    return total
-
-
-def _prune_here(
-    executor: CommandExecutor, periods: RetentionPeriods, running: Sequence[str], *, alone: bool
-) -> Iterator[dict[str, Removed]]:
-    now = clock.now()
-    mark = clock.new_id(now)
-    entry = audit_entry(now, "prune", "database", periods.describe())
-    executor.do(Audited(entry, ClaimPruning(mark, clock.to_micros(now))))
-    try:
-        run = PruneRun(periods.edges(clock.to_micros(now)), running)
-        while (order := run.next_step()) is not None:
-            done = executor.do(Prune(mark, clock.to_micros(clock.now()), order))
-            pause = run.note(done)
-            yield {order.kind: Removed(done.rows, done.content_bytes)}
-            sleep(0 if alone else pause)
-    finally:
-        executor.do(ReleasePruning(mark))
-
-
-def _prune_there(settings: Settings, bodies_days: int | None, taken: WriterTaken) -> Iterator[dict[str, Removed]]:
     mark, more = None, True
     while more:
         answer = post(settings, "/ops/api/prune", {"bodies_days": bodies_days, "run": mark}, taken)
         mark, more = answer["run"], answer["more"]
-        yield {kind: Removed(**gone) for kind, gone in answer["went"].items()}
+        for kind, gone in answer["went"].items():
+            total[kind] = total.get(kind, Removed()).add(gone["rows"], gone["content_bytes"])
+            advance(gone["rows"])
+    return total
 
 
 def _check_vacuum(settings: Settings) -> None:

@@ -1,26 +1,26 @@
 """Who decides kept calls again: this process, or the running service where that alone may write (SQLite)."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import orjson
 
 from receiver import clock
-from receiver.cli._remote import ask_service, audit_entry, refused
+from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, refused
 from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, WriterTaken
+from receiver.maintenance.replay import StoredReplay
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings
-from receiver.sources.intake import take_again
+from receiver.sources.intake import take_unread
 from receiver.storage import version
 from receiver.storage.database import Database
-from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
-from receiver.storage.stored_deliveries import fingerprint, read_delivery
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands.deliveries import Replay
-from receiver.writer.commands.operators import Audited
 from receiver.writer.executor import CommandExecutor
 
 
@@ -59,27 +59,23 @@ def replaying(settings: Settings) -> Iterator[tuple[Database, ReplayRunner]]:
 
 class _Here:
     def __init__(self, settings: Settings, database: Database) -> None:
-        subscriptions = read_subscriptions(settings)
-        replays = ReplayDecider(database, timedelta(hours=settings.max_future_hours), subscriptions)
-        self._sources = settings.sources()
-        self._database = database
+        decider = ReplayDecider(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
+        parse = partial(take_unread, settings.sources(), settings.max_body_bytes)
         self._transactions = Transactions(database)
-        self._executor = CommandExecutor(database, self._transactions, replays=replays)
+        executor = CommandExecutor(database, self._transactions, parse, decider)
+        self._replayer = StoredReplay(do_here(executor), read_here, database)
+        self._runner = asyncio.Runner()
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
-        now = clock.now()
+        case = self._replayer.replay(audit_entry, delivery_id, clock.now(), force=force, dry_run=dry_run)
         try:
-            delivery = read_delivery(self._database, delivery_id)
-            submission = take_again(self._sources, delivery)
-            order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
-            entry = audit_entry(now, ACTION, delivery_id, order.detail)
-            command = Replay(submission, order)
-            replayed = self._executor.do(command if dry_run else Audited(entry, command))
+            replayed = self._runner.run(case)
         except (UnexpectedShape, AlreadyRunning) as error:
             raise LeftOut(error.message) from None
         return {**replayed.as_json(), "dry_run": dry_run, "force": force}
 
     def close(self) -> None:
+        self._runner.close()
         self._transactions.close()
 
 

@@ -78,6 +78,10 @@ class Removed(NamedTuple):
     rows: int = 0
     content_bytes: int = 0
 
+    def add(self, rows: int, content_bytes: int) -> "Removed":
+        """Return it with so much more."""
+        return Removed(self.rows + rows, self.content_bytes + content_bytes)
+
 
 class PruneRun:
     """One run of pruning: gives the next step, and adapts its size to the duration of the last one."""
@@ -97,8 +101,7 @@ class PruneRun:
     def note(self, done: PruneBatch) -> float:
         """Record the result of the step from `next_step`; return the pause before the next one, in seconds."""
         kind = self._left[0][0]
-        rows, content_bytes = self.removed[kind]
-        self.removed[kind] = Removed(rows + done.rows, content_bytes + done.content_bytes)
+        self.removed[kind] = self.removed[kind].add(done.rows, done.content_bytes)
         self.slices += 1
         self.longest_seconds = max(self.longest_seconds, done.seconds)
         self._size = next_size(done.units, done.seconds)

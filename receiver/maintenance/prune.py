@@ -1,53 +1,121 @@
-"""Pruning by schedule and by order: small slices through the writing process, with calls in between."""
+"""Prune stored content by age: small batches, with pauses in which deliveries are stored."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 
 from receiver import clock
-from receiver.domain.retention import PruneRun, RetentionPeriods
-from receiver.domain.rows import AuditRow
-from receiver.errors import AlreadyRunning
+from receiver.domain.retention import PruneRun, Removed, RetentionPeriods
+from receiver.errors import AlreadyRunning, ReceiverError
+from receiver.maintenance.execution import MakeEntry
 from receiver.processes.repeating import repeat
 from receiver.writer.commands.operators import Audited
-from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
+from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning, RenewPruning
 from receiver.writer.executor import Do
 
 FIRST_SECONDS = 5.0
-"""From the start of the service to the first round."""
+"""From the start of the service to the first run."""
 
 EVERY_SECONDS = 3600.0
 AGAIN_SECONDS = 90.0
-"""Until the next try where somebody else prunes: longer than the lease of one that was killed."""
+"""Until the next try while another process prunes: longer than the lease of a process that was killed."""
 
 DOUBTFUL_SECONDS = 86_400.0
-"""If the clock was turned by more than this between two rounds it may be wrong, and what is pruned does not come back."""
+"""A jump of the clock by more than this between two runs may be an error, and pruned content cannot be restored."""
 
 _log = structlog.get_logger()
 
 
-class Pruner:
-    """Prunes what is older than `periods`. `do` executes commands.
+class PruneResult(NamedTuple):
+    """What one or several batches removed, by kind. While there is `more`, the run of `mark` can continue."""
 
-    Changes that wait for none of the `targets`, or for a stopped one, go with the dead ones.
-    Several processes may prune one database. Which of them does is settled there: the one that has the claim.
+    mark: str
+    removed: dict[str, Removed]
+    more: bool
+
+
+class Pruner:
+    """Prunes content that is older than `periods`. `do` executes a command.
+
+    With the dead changes go those that wait for a stopped target, or for one that is not among `targets`; None: only dead ones.
+    Several processes may prune one database: a claim in the database decides which of them does. With `pauses` the writer stores
+    deliveries between two batches.
     """
+
+    def __init__(self, periods: RetentionPeriods, do: Do, targets: Sequence[str] | None = None, *, pauses: bool = True) -> None:
+        self._periods = periods
+        self._do = do
+        self._targets = targets
+        self._pauses = pauses
+
+    async def prune(
+        self,
+        make_entry: MakeEntry | None = None,
+        bodies_days: int | None = None,
+        mark: str | None = None,
+        seconds: float = float("inf"),
+        advance: Callable[[int], object] = lambda _rows: None,
+    ) -> PruneResult:
+        """Begin a run, or continue the one of `mark`, until nothing is left or for so many seconds.
+
+        `bodies_days` replaces the period of the settings, or that of the run. With `make_entry`, a beginning and a change of the
+        period are audited. `advance` gets the number of rows of each batch. Raises AlreadyRunning if another process prunes.
+        """
+        begun_with = self._periods if mark is None else self._periods.of_run(mark)
+        periods = begun_with if bodies_days is None else begun_with._replace(bodies_days=bodies_days)
+        now = clock.now()
+        if mark is None:
+            mark = periods.name_run(clock.new_id(now))
+            await self._order(make_entry, now, periods, ClaimPruning(mark, clock.to_micros(now)))
+        elif periods != begun_with:
+            await self._order(make_entry, now, periods, RenewPruning(mark, clock.to_micros(now)))
+        run = PruneRun(periods.edges(clock.to_micros(now)), self._targets)
+        try:
+            more = await self._work(run, mark, monotonic() + seconds, advance)
+        except BaseException:
+            with suppress(ReceiverError):
+                await self._do(ReleasePruning(mark))
+            raise
+        _report(run)
+        return PruneResult(mark, run.removed, more)
+
+    async def _order(
+        self, make_entry: MakeEntry | None, now: datetime, periods: RetentionPeriods, command: ClaimPruning | RenewPruning
+    ) -> None:
+        if make_entry is None:
+            await self._do(command)
+        else:
+            await self._do(Audited(make_entry(now, "prune", "database", periods.describe()), command))
+
+    async def _work(self, run: PruneRun, mark: str, deadline: float, advance: Callable[[int], object]) -> bool:
+        """Prune batch by batch; return whether something is left."""
+        while (step := run.next_step()) is not None and monotonic() < deadline:
+            batch = await self._do(Prune(mark, clock.to_micros(clock.now()), step))
+            pause_seconds = run.note(batch)
+            advance(batch.rows)
+            await asyncio.sleep(pause_seconds if self._pauses else 0)
+        if step is None:
+            await self._do(ReleasePruning(mark))
+        return step is not None
+
+
+class PruneSchedule:
+    """Prunes every hour. `read_lead` returns how far the wall clock is ahead of the monotonic one, in seconds."""
 
     def __init__(
         self,
-        periods: RetentionPeriods,
-        do: Do,
-        targets: Sequence[str] | None = None,
+        pruner: Pruner,
         first_seconds: float = FIRST_SECONDS,
         every_seconds: float = EVERY_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
         read_lead: Callable[[], float] = lambda: clock.now().timestamp() - monotonic(),
     ) -> None:
-        self.periods = periods
-        self._do = do
-        self._targets = targets
+        self._pruner = pruner
         self._first_seconds = first_seconds
         self._every_seconds = every_seconds
         self._again_seconds = again_seconds
@@ -55,42 +123,24 @@ class Pruner:
         self._lead = read_lead()
 
     async def run(self) -> None:
-        """Prune again and again; a round that fails is logged, and the next one comes in its time."""
+        """Prune again and again. A run that fails is logged; the next one begins on schedule."""
         await repeat("pruning_failed", self._try, first_seconds=self._first_seconds, again_seconds=self._every_seconds)
 
-    async def begin(self, periods: RetentionPeriods, entry: AuditRow | None = None) -> str:
-        """Become the one that prunes; return the mark to work under. Raises Underway if somebody else is."""
-        now = clock.now()
-        claim = ClaimPruning(periods.name_run(clock.new_id(now)), clock.to_micros(now))
-        await self._do(claim if entry is None else Audited(entry, claim))
-        return claim.mark
-
-    async def work(self, mark: str, periods: RetentionPeriods, seconds: float = float("inf")) -> tuple[PruneRun, bool]:
-        """Prune under a mark until all is done, or for so many seconds; return what went, and whether there is more."""
-        deadline = monotonic() + seconds
-        run = PruneRun(periods.edges(clock.to_micros(clock.now())), self._targets)
-        while (order := run.next_step()) is not None and monotonic() < deadline:
-            done = await self._do(Prune(mark, clock.to_micros(clock.now()), order))
-            await asyncio.sleep(run.note(done))
-        if order is None:
-            await self._do(ReleasePruning(mark))
-        self._report(run)
-        return run, order is not None
-
     async def _try(self) -> float:
-        """Prune once; return for how long to wait for the next round. A clock that was turned is believed from then on."""
+        """Prune once, unless the clock was just changed; return the seconds until the next run."""
         before, self._lead = self._lead, self._read_lead()
         if abs(self._lead - before) > DOUBTFUL_SECONDS:
-            _log.warning("pruning_waits", cause="The clock was turned.", seconds=round(self._lead - before))
+            _log.warning("pruning_postponed", cause="The clock was changed.", seconds=round(self._lead - before))
             return self._every_seconds
         try:
-            await self.work(await self.begin(self.periods), self.periods)
+            await self._pruner.prune()
         except AlreadyRunning:
             return self._again_seconds
         return self._every_seconds
 
-    def _report(self, run: PruneRun) -> None:
-        removed = {kind: gone.rows for kind, gone in run.removed.items() if gone.rows}
-        if removed:
-            content_bytes = sum(gone.content_bytes for gone in run.removed.values())
-            _log.info("pruned", **removed, content_bytes=content_bytes, slices=run.slices, longest_seconds=run.longest_seconds)
+
+def _report(run: PruneRun) -> None:
+    removed = {kind: gone.rows for kind, gone in run.removed.items() if gone.rows}
+    if removed:
+        content_bytes = sum(gone.content_bytes for gone in run.removed.values())
+        _log.info("pruned", **removed, content_bytes=content_bytes, batches=run.slices, longest_seconds=run.longest_seconds)

@@ -1,47 +1,48 @@
-"""Deciding a kept call again, for the API and the console: its body is read and decided in the writing process."""
+"""Replay one stored delivery: read its bytes, then parse and decide them in the process that may write."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
 from receiver import clock
-from receiver.access.operators import Operator
 from receiver.domain.records import UnreadDelivery
 from receiver.errors import AlreadyRunning
+from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.storage.database import Database
-from receiver.storage.reader import Reader
 from receiver.storage.replay import ACTION, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_delivery
-from receiver.writer.client import WriterClient
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.operators import Audited
+from receiver.writer.executor import Do
 
 _TRIES = 3
 
 
 class StoredReplay:
-    """Replays one call at a time."""
+    """Replays stored deliveries. `do` executes a command, `read` a query; `tell_change` is called after a replay."""
 
-    def __init__(self, reader: Reader, writer_client: WriterClient, database: Database) -> None:
-        self._reader = reader
-        self._writer_client = writer_client
+    def __init__(self, do: Do, read: RunQuery, database: Database, tell_change: Callable[[], None] = lambda: None) -> None:
+        self._do = do
+        self._read = read
         self._database = database
+        self._tell_change = tell_change
 
-    async def replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
-        """Return what deciding a call again changes, or would change; what is done is on record with who did it.
+    async def replay(self, make_entry: MakeEntry, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+        """Replay a delivery and return what changes; with `dry_run`, what would change. A real replay is audited.
 
-        Raises NotFound, UnexpectedShape (its bytes are no longer kept) or StorageUnavailable.
+        Raises NotFound, UnexpectedShape (the body is not stored), AlreadyRunning (it keeps changing) or StorageUnavailable.
         """
         for _ in range(_TRIES - 1):
-            with suppress(AlreadyRunning):  # an erasure came between reading and deciding
-                return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
-        return await self._replay(operator, delivery_id, now, force=force, dry_run=dry_run)
+            with suppress(AlreadyRunning):  # the body was erased between reading and deciding
+                return await self._replay(make_entry, delivery_id, now, force=force, dry_run=dry_run)
+        return await self._replay(make_entry, delivery_id, now, force=force, dry_run=dry_run)
 
-    async def _replay(self, operator: Operator, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
-        delivery = await self._reader.read(read_delivery, self._database, delivery_id)
-        order = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+    async def _replay(self, make_entry: MakeEntry, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+        delivery = await self._read(read_delivery, self._database, delivery_id)
+        options = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
+        command = Replay(UnreadDelivery(delivery), options)
         if dry_run:
-            return await self._writer_client.do(Replay(UnreadDelivery(delivery), order))
-        entry = operator.entry(now, ACTION, delivery.id, order.detail)
-        replayed = await self._writer_client.do(Audited(entry, Replay(UnreadDelivery(delivery), order)))
-        self._writer_client.tell_change()
+            return await self._do(command)
+        replayed = await self._do(Audited(make_entry(now, ACTION, delivery.id, options.detail), command))
+        self._tell_change()
         return replayed

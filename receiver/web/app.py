@@ -20,7 +20,8 @@ from receiver.access.headers import HeaderReader
 from receiver.access.operators import OperatorAuth
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import ReceiverError
-from receiver.maintenance.prune import Pruner
+from receiver.maintenance.erase import Eraser
+from receiver.maintenance.prune import Pruner, PruneSchedule
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.monitoring.health import Health
@@ -99,7 +100,15 @@ def create_app(
         *_make_operators_routes(settings, database, operators, reader, writer_client, windows, targets, pruner),
         *extra_routes,
     ]
-    work = (windows.run, writer_client.run, wrong_tokens.run, heartbeat.run, watch.run, watch.run_settling, pruner.run)
+    work = (
+        windows.run,
+        writer_client.run,
+        wrong_tokens.run,
+        heartbeat.run,
+        watch.run,
+        watch.run_settling,
+        PruneSchedule(pruner).run,
+    )
     lifespan = _make_lifespan(
         settings, database, channel, writer_client, work, watch, notices, wrong_tokens, supervisor, stopping
     )
@@ -117,11 +126,12 @@ def _make_operators_routes(
     pruner: Pruner,
 ) -> list[BaseRoute]:
     """Return the API and the console."""
-    replayer = StoredReplay(reader, writer_client, database)
+    replayer = StoredReplay(writer_client.do, reader.read, database, writer_client.tell_change)
+    eraser = Eraser(writer_client.do, reader.read, database, settings.sources())
     return [
         *_make_api(settings, database, operators, reader, writer_client, windows, targets).routes(),
         ReplayEndpoint(operators, replayer).route(),
-        *RetentionApi(operators, reader, writer_client, pruner, database, settings.sources()).routes(),
+        *RetentionApi(operators, pruner, eraser).routes(),
         *make_console(settings, database, operators, reader, writer_client, windows, replayer),
     ]
 

@@ -32,7 +32,7 @@ from receiver.domain.retention import (
     units_of,
 )
 from receiver.errors import AlreadyRunning, ConfigurationError, StorageUnavailable, Unauthorized, UnexpectedShape
-from receiver.maintenance.prune import Pruner
+from receiver.maintenance.prune import Pruner, PruneSchedule
 from receiver.settings import load
 from receiver.sources import intake, make_sources
 from receiver.storage import queries
@@ -370,7 +370,7 @@ def rounds(do: DoHere, number: int, leads: Iterable[float] = repeat(0.0), **seco
     async def run() -> None:
         times = {"first_seconds": 0.0, "every_seconds": 0.0, "again_seconds": 0.0, **seconds}
         read_lead = iter(leads).__next__
-        task = asyncio.create_task(Pruner(PERIODS, counted, None, **times, read_lead=read_lead).run())
+        task = asyncio.create_task(PruneSchedule(Pruner(PERIODS, counted), **times, read_lead=read_lead).run())
         await asyncio.wait_for(begun.wait(), DEADLINE_SECONDS)
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -413,7 +413,7 @@ def test_nothing_is_pruned_right_after_the_clock_was_turned(shop: Shop) -> None:
     year = 365 * 86_400.0
     with capture_logs() as logs:
         rounds(shop.do, 2, leads=chain([0.0, year], repeat(year + 0.5)))
-    assert [told["event"] for told in logs] == ["pruning_waits", "pruned"]
+    assert [told["event"] for told in logs] == ["pruning_postponed", "pruned"]
 
 
 def test_where_somebody_else_prunes_the_next_try_comes_sooner(shop: Shop) -> None:

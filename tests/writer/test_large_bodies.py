@@ -202,8 +202,8 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
         (kept,) = store.keep(content)
     delivery_id = json.loads(kept.body)["delivery_id"]
     ordering, database = Ordering(), Database(sqlite_url)
-    replayer = StoredReplay(Reader(database), ordering.writer_client, database)
-    order = partial(replayer.replay, Operator("anna", None), delivery_id, NOW, force=True, dry_run=dry_run)
+    replayer = StoredReplay(ordering.writer_client.do, Reader(database).read, database)
+    order = partial(replayer.replay, Operator("anna", None).entry, delivery_id, NOW, force=True, dry_run=dry_run)
     done = asyncio.run(ordering.see(order))
     database.close()
     command = done.command.command if isinstance(done.command, Audited) else done.command

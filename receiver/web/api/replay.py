@@ -34,7 +34,7 @@ class ReplayEndpoint:
         operator = self._operators.identify(request)
         ordered = await read_order(ReplayBody, request, b"{}")
         how = {"force": ordered.force, "dry_run": ordered.dry_run}
-        replayed = await self._replayer.replay(operator, trim(str(request.path_params["id"])), clock.now(), **how)
+        replayed = await self._replayer.replay(operator.entry, trim(str(request.path_params["id"])), clock.now(), **how)
         content = await asyncio.to_thread(_write, replayed, how)  # of ten thousand items it takes its time
         return Response(content, media_type="application/json")
 

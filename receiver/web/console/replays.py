@@ -25,6 +25,6 @@ async def replay_delivery(replayer: StoredReplay, visit: Visit, form: Form) -> P
         raise UnexpectedShape("Expected the form of the replay.")
     dry_run, force = form["order"] == "show", form.get("force") == "yes"
     delivery_id = visit.path["delivery_id"]
-    replayed = await replayer.replay(visit.operator, delivery_id, visit.now, force=force, dry_run=dry_run)
+    replayed = await replayer.replay(visit.operator.entry, delivery_id, visit.now, force=force, dry_run=dry_run)
     values = {"delivery_id": delivery_id, "replayed": replayed, "force": force, "done": not dry_run}
     return Page("replay.html", "deliveries", values)

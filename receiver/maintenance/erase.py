@@ -1,0 +1,50 @@
+"""Erase the personal data of one tracker: find the deliveries, then erase from one after the other."""
+
+import asyncio
+from collections.abc import Sequence
+
+from receiver import clock
+from receiver.domain.erasure import ErasureCounts
+from receiver.maintenance.execution import MakeEntry, RunQuery
+from receiver.sources import Source
+from receiver.storage.database import Database
+from receiver.storage.erasure import follow_trail, plan_call
+from receiver.writer.commands.deliveries import Checkpoint
+from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.removal import Erase, ForgetTracker
+from receiver.writer.executor import Do
+
+_CHECKPOINT_TRIES = 30
+_CHECKPOINT_PAUSE_SECONDS = 0.1
+
+
+class Eraser:
+    """Erases personal data. `do` executes a command, `read` a query; `sources` parse stored bodies."""
+
+    def __init__(self, do: Do, read: RunQuery, database: Database, sources: Sequence[Source]) -> None:
+        self._do = do
+        self._read = read
+        self._database = database
+        self._sources = sources
+
+    async def erase(self, source: str, tracker_id: str, make_entry: MakeEntry) -> ErasureCounts:
+        """Erase everything that belongs to a tracker and return how much it was. Raises NotFound for an unknown tracker."""
+        trail = await self._read(follow_trail, self._database, source, tracker_id)
+        entry = make_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
+        await self._do(Audited(entry, ForgetTracker(source, tracker_id, trail.failures)))
+        splits = {each.kind: each.split for each in self._sources if each.name == source}
+        done = ErasureCounts()
+        for delivery_id, places in trail.calls.items():
+            while planned := await self._read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
+                if await self._do(Erase(*planned)):  # else the delivery has changed since it was read: read it again
+                    done = done.add(planned[1])
+                    break
+        return done
+
+    async def checkpoint(self) -> bool:
+        """Empty SQLite's WAL, which still holds the erased bytes; return whether that worked. A reader may block it."""
+        for _ in range(_CHECKPOINT_TRIES):
+            if await self._do(Checkpoint()):
+                return True
+            await asyncio.sleep(_CHECKPOINT_PAUSE_SECONDS)
+        return False
