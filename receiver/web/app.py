@@ -36,11 +36,10 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.web.api.endpoints import MAX_LIST_BYTES, PREFIX, Api
+from receiver.web.api.commands import CommandContext
+from receiver.web.api.endpoints import PREFIX, ReadContext
 from receiver.web.api.openapi import describe
-from receiver.web.api.questions import ReadEndpoints
-from receiver.web.api.replay import ReplayEndpoint
-from receiver.web.api.retention import RetentionApi
+from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
@@ -126,28 +125,14 @@ def _make_operators_routes(
     pruner: Pruner,
 ) -> list[BaseRoute]:
     """Return the API and the console."""
-    replayer = StoredReplay(writer_client.do, reader.read, database, writer_client.tell_change)
-    eraser = Eraser(writer_client.do, reader.read, database, settings.sources())
+    do, read, sources = writer_client.do, reader.read, settings.sources()
+    replayer = StoredReplay(do, read, database, writer_client.tell_change)
+    commands = CommandContext(do, read, database, _names(targets), windows, pruner, Eraser(do, read, database, sources), replayer)
+    description = describe(sources, CUSTOMERS_PATH)
     return [
-        *_make_api(settings, database, operators, reader, writer_client, windows, targets).routes(),
-        ReplayEndpoint(operators, replayer).route(),
-        *RetentionApi(operators, pruner, eraser).routes(),
+        *ApiRoutes(operators, reader, ReadContext(database, sources, targets), commands, description).routes(),
         *make_console(settings, database, operators, reader, writer_client, windows, replayer),
     ]
-
-
-def _make_api(
-    settings: Settings,
-    database: Database,
-    operators: OperatorAuth,
-    reader: Reader,
-    writer_client: WriterClient,
-    windows: SetupWindows,
-    targets: tuple[ConfiguredTargets, ...],
-) -> Api:
-    questions = ReadEndpoints(database, settings.sources(), targets).table()
-    description = describe(questions, settings.sources(), CUSTOMERS_PATH)
-    return Api(operators, reader, writer_client, windows, questions, description, database, _names(targets))
 
 
 def _names(targets: Sequence[ConfiguredTargets]) -> list[str]:

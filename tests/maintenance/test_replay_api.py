@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from receiver.web.api.shapes import ReplayAnswer
+from receiver.web.api.schemas.commands import ReplayAnswer
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24

@@ -26,7 +26,8 @@ from receiver.maintenance.replay import StoredReplay
 from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.web.api.replay import ReplayEndpoint
+from receiver.web.api.commands import CommandContext
+from receiver.web.api.routes import ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.login import Visit
 from receiver.web.console.pages import Pages
@@ -257,7 +258,9 @@ def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     }
     page = Pages(threads, threads, threads).take(partial(replay_delivery, threads))
     asyncio.run(page(Request(scope, partial(_give, b"order=show"))))
-    asyncio.run(ReplayEndpoint(threads, threads).route().endpoint(Request(scope, partial(_give, b"{}"))))
+    context = CommandContext(threads, threads, threads, [], threads, threads, threads, replayer=threads)
+    (route,) = [route for route in ApiRoutes(threads, threads, threads, context, {}).routes() if route.path.endswith("/replay")]
+    asyncio.run(route.endpoint(Request(scope, partial(_give, b"{}"))))
     assert len(threads.used_in) == 2
     assert get_ident() not in threads.used_in
 

@@ -1,21 +1,19 @@
-"""What may be asked: the parameters of each question, checked; an unknown one is an error that names the known ones."""
+"""The query parameters of the GET endpoints, checked. An unknown parameter is an error that names the known ones."""
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
-import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from receiver.clock import to_micros
-from receiver.domain.customers import check_rows
 from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
-from receiver.storage.queries import MAX_LIMIT
-from receiver.web.api.shapes import CallOutcome
+from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, TrackerFilter
+from receiver.web.api.schemas.root import DeliveryOutcome
 
 _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
@@ -37,22 +35,6 @@ def _check_window(value: str) -> str:
     return value
 
 
-def _check_customers(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    try:
-        return check_rows(rows)
-    except UnexpectedShape as error:
-        raise ValueError(" ".join(error.message.split()).removesuffix(".")) from None
-
-
-def _check_document(value: str) -> str:
-    try:
-        if isinstance(orjson.loads(value), dict) and "\\u0000" not in value:
-            return value
-    except orjson.JSONDecodeError:
-        pass
-    raise ValueError("expected the JSON text of an object")
-
-
 def window_seconds(window: str) -> int:
     """Return the length of a span such as `24h`."""
     return int(window[:-1]) * _UNIT_SECONDS[window[-1]]
@@ -65,25 +47,24 @@ Text = Annotated[
 ]
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
 Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={"pattern": f"^{_WINDOW.pattern}$"})]
-Document = Annotated[str, AfterValidator(_check_document)]
 SourceName = Literal[*NAMES]  # type: ignore[valid-type]
 
 
 class Parameters(BaseModel):
-    """The root: a parameter that is not named is refused."""
+    """The root: parameters other than its fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Paged(Parameters):
-    """What all lists take."""
+class PageQuery(Parameters):
+    """The parameters of every list."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="at most so many items")
-    cursor: Text | None = Field(None, description="`next` of the page before")
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="maximum number of items")
+    cursor: Text | None = Field(None, description="`next` of the previous page")
 
 
-class TrackersQuery(Paged):
-    """Which trackers."""
+class TrackersQuery(PageQuery):
+    """Filters for trackers."""
 
     q: Text | None = Field(
         None, description="tracking number, tracker id, client tracker id or reference, or the beginning of one, without case"
@@ -92,130 +73,81 @@ class TrackersQuery(Paged):
     milestone: Text | None = None
     updated_before: Moment | None = None
     updated_after: Moment | None = None
-    stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for so many days")
+    stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for this number of days")
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
 
+    def to_filter(self, now: datetime) -> TrackerFilter:
+        """Return the filter of the storage."""
+        return TrackerFilter(
+            self.q,
+            self.source,
+            self.milestone,
+            self.updated_before,
+            self.updated_after,
+            None if self.stuck_days is None else max(0, to_micros(now - timedelta(days=self.stuck_days))),
+            milestone_differs=self.milestone_differs,
+        )
 
-class DeliveriesQuery(Paged):
-    """Which calls."""
+
+class DeliveriesQuery(PageQuery):
+    """Filters for deliveries."""
 
     source: SourceName | None = None
     status: int | None = Field(None, ge=100, le=599)
-    outcome: CallOutcome | None = None
-    client: Text | None = Field(None, description="the address that was resolved")
+    outcome: DeliveryOutcome | None = None
+    client: Text | None = Field(None, description="resolved IP address")
     since: Moment | None = None
     until: Moment | None = None
     message_id: Text | None = None
     tracking_number: Text | None = None
 
+    def to_filter(self) -> DeliveryFilter:
+        """Return the filter of the storage."""
+        return DeliveryFilter(**self.model_dump(exclude=set(PageQuery.model_fields)))
 
-class QuarantineQuery(Paged):
-    """Which items in quarantine."""
+
+class QuarantineQuery(PageQuery):
+    """Filters for the quarantine."""
 
     source: SourceName | None = None
     reason: Text | None = None
 
 
 class StatisticsQuery(Parameters):
-    """Which time."""
+    """The window of the statistics."""
 
     window: Window = Field("24h", description="such as 15m, 24h or 7d")
 
 
 class AlarmsQuery(Parameters):
-    """Which alarms."""
+    """Filters for alarms."""
 
-    state: Literal["on", "all"] = Field("all", description="only those that are on now, or all that ever were")
+    state: Literal["on", "all"] = Field("all", description="`on`: only current alarms")
+
+
+class DeadQuery(PageQuery):
+    """Filters for failed changes."""
+
+    target: Text | None = None
 
 
 class EmptyQuery(Parameters):
     """No parameters."""
 
 
-class CommandBody(Parameters):
-    """The root of what is posted: values are of exactly the types that are named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SetupWindowBody(CommandBody):
-    """Open a source's setup window for at most 24 hours, or close it with a time that is over."""
-
-    source: SourceName
-    closes_at: Moment
-
-
-class CustomersBody(CommandBody):
-    """A whole customer list: pairs of customer code and the document that is served for it."""
-
-    rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
-    allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
-
-    @model_validator(mode="after")
-    def _check_consent(self) -> "CustomersBody":
-        if not self.rows and not self.allow_empty:
-            raise ValueError("rows: the list is empty. To serve an empty list, set allow_empty to true")
-        return self
-
-
-class ReplayBody(CommandBody):
-    """How a call is to be decided again; nothing need be said."""
-
-    dry_run: bool = Field(default=False, description="show what would change, and change nothing")
-    force: bool = Field(
-        default=False, description="also what is in quarantine, as if its identity were not kept, and times too far ahead"
-    )
-
-
-class DeadQuery(Paged):
-    """Which changes that were given up."""
-
-    target: Text | None = None
-
-
-class DropOrdered(CommandBody):
-    """Remove the waiting and failed changes of a target that the settings no longer name."""
-
-    target: Text
-
-
-class ResumeBody(CommandBody):
-    """Serve a target again that was stopped because it wanted no more."""
-
-    target: Text
-
-
-class RetryBody(CommandBody):
-    """Retry the failed changes of a target."""
-
-    target: Text
-
-
 def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
-    """Read a query string, its values trimmed. Raises UnexpectedShape that names the parameter."""
+    """Read a query string; values are trimmed. Raises UnexpectedShape that names the parameter."""
     values = {name: trim(value) for name, value in pairs}
     if len(values) < len(pairs):
         raise UnexpectedShape("Expected each parameter once.")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _name_problem(kind, error) from None
+        raise name_problem(kind, error) from None
 
 
-def read_body(kind: type[_P], body: bytes) -> _P:
-    """Read a JSON body. Raises UnexpectedShape that names the field."""
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        raise _name_problem(kind, error) from None
-
-
-def read_customers(body: bytes) -> list[tuple[str, str]]:
-    """Read a customer list as rows. Raises UnexpectedShape that names the field."""
-    return read_body(CustomersBody, body).rows
-
-
-def _name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedShape:
+def name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedShape:
+    """Return the error that names the first wrong parameter or field, and the rule."""
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

@@ -18,15 +18,13 @@ from receiver.web.console.login import Visit
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import attach
 
-_FILTERS = ("source", "status", "outcome", "client", "since", "until", "message_id", "tracking_number")
 _MAX_ITEMS = 200  # messages that one page shows
 
 
 def list_deliveries(database: Database, visit: Visit) -> Page:
     """Show deliveries, newest first."""
     asked = read_query(DeliveriesQuery, visit.query)
-    wanted = queries.DeliveryFilter(**{name: getattr(asked, name) for name in _FILTERS})
-    page = queries.list_deliveries(database, wanted, NAMES, asked.limit, asked.cursor)
+    page = queries.list_deliveries(database, asked.to_filter(), NAMES, asked.limit, asked.cursor)
     values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "outcomes": DELIVERY_OUTCOMES}
     return Page("deliveries.html", "deliveries", values)
 

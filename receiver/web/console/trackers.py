@@ -1,10 +1,7 @@
 """The pages of trackers: the list, and the timeline of one tracker."""
 
-from datetime import timedelta
-
 import orjson
 
-from receiver.clock import to_micros
 from receiver.errors import NotFound
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -27,17 +24,7 @@ MILESTONES = (
 def list_trackers(database: Database, visit: Visit) -> Page:
     """Show trackers, last updated first, or those that match the search."""
     asked = read_query(TrackersQuery, visit.query)
-    stuck_since = None if asked.stuck_days is None else max(0, to_micros(visit.now - timedelta(days=asked.stuck_days)))
-    wanted = queries.TrackerFilter(
-        asked.q,
-        asked.source,
-        asked.milestone,
-        asked.updated_before,
-        asked.updated_after,
-        stuck_since,
-        milestone_differs=asked.milestone_differs,
-    )
-    page = queries.list_trackers(database, wanted, asked.limit, asked.cursor)
+    page = queries.list_trackers(database, asked.to_filter(visit.now), asked.limit, asked.cursor)
     values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
     return Page("trackers.html", "trackers", values)
 

@@ -1,13 +1,13 @@
-"""Calls, and what of them was set apart."""
+"""Deliveries and the quarantine."""
 
 from typing import Any
 
-from receiver.web.api.shapes.parcels import QuarantinedPart
-from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Schema
+from receiver.web.api.schemas.root import DeliveryOutcome, MessageOutcome, Moment, Schema
+from receiver.web.api.schemas.trackers import QuarantinedPart
 
 
 class DeliveryItem(Schema):
-    """A call in a list: who, what, our answer; the last six are numbers of messages."""
+    """A delivery in a list: sender, request and our answer. The last six fields count messages."""
 
     id: str
     source: str
@@ -21,7 +21,7 @@ class DeliveryItem(Schema):
     token: str | None
     note: str | None
     status: int
-    outcome: CallOutcome
+    outcome: DeliveryOutcome
     code: str | None
     reason: str | None
     body_bytes: int
@@ -34,17 +34,17 @@ class DeliveryItem(Schema):
 
 
 class ItemVerdict(Schema):
-    """What became of one item of a call."""
+    """The verdict on one item of a delivery."""
 
     position: int
     message_id: str | None
     tracker_id: str | None
-    outcome: Outcome
+    outcome: MessageOutcome
     reason: str | None
 
 
 class DeliveryAnswer(DeliveryItem):
-    """A call whole. `body` is its exact text, `body_base64` its bytes where they are not UTF-8; both null once pruned."""
+    """A whole delivery. `body` is its exact text, `body_base64` its bytes if they are not UTF-8; both are null once pruned."""
 
     headers: list[tuple[str, str]]
     body: str | None
@@ -55,24 +55,10 @@ class DeliveryAnswer(DeliveryItem):
 
 
 class QuarantineItem(QuarantinedPart):
-    """Something set apart, with the beginning of its content."""
+    """A message or event in quarantine, with the beginning of its content."""
 
     source: str
     message_id: str | None
     tracker_id: str | None
     raw: str
     raw_bytes: int
-
-
-class DeliveryList(Schema):
-    """A page of calls."""
-
-    items: list[DeliveryItem]
-    next: str | None
-
-
-class QuarantineList(Schema):
-    """A page of what was set apart."""
-
-    items: list[QuarantineItem]
-    next: str | None

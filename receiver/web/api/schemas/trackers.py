@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from receiver.web.api.shapes.root import CallOutcome, Moment, Outcome, Schema
+from receiver.web.api.schemas.root import DeliveryOutcome, MessageOutcome, Moment, Schema
 
 
 class TrackerItem(Schema):
-    """A tracker in a list: its names and its latest event."""
+    """A tracker in a list: its identifiers and its latest event."""
 
     source: str
     tracker_id: str
-    subject: str = Field(description="what it stands for: `parcel`, `package` or `manifest`")
+    subject: str = Field(description="`parcel`, `package` or `manifest`")
     tracking_number: str | None
     client_tracker_id: str | None
     shipment_reference: str | None
@@ -21,7 +21,7 @@ class TrackerItem(Schema):
     status_code: str | None
     status_category: str | None
     status_milestone: str | None
-    shipment_milestone: str | None = Field(description="the sender's own view of the whole, which may be another")
+    shipment_milestone: str | None = Field(description="the sender's own view of the shipment, which may differ")
     milestone_differs: bool = Field(description="whether both milestones are known and differ")
     location: str | None
     latest_occurrence: str | None
@@ -29,11 +29,11 @@ class TrackerItem(Schema):
     latest_event_id: str | None
     latest_message_id: str | None
     applied_at: Moment | None
-    moves: int = Field(description="how many changes there were")
+    moves: int = Field(description="number of changes")
 
 
 class LinkedManifest(Schema):
-    """The manifest that a package travels with; all but its id are unknown until it calls."""
+    """The manifest of a package. Everything but its id is unknown until a delivery about it arrives."""
 
     tracker_id: str
     tracking_number: str | None = None
@@ -43,7 +43,7 @@ class LinkedManifest(Schema):
 
 
 class TrackerSchema(TrackerItem):
-    """A tracker whole."""
+    """A whole tracker."""
 
     shipment: dict[str, Any] | None
     manifest: LinkedManifest | None
@@ -51,7 +51,7 @@ class TrackerSchema(TrackerItem):
 
 
 class EventItem(Schema):
-    """An event in a timeline. `against` is the event that was the tracker's latest when this one was decided."""
+    """An event in a timeline. `against` is the event that was the latest one when this event was decided."""
 
     source: str
     tracker_id: str
@@ -66,16 +66,16 @@ class EventItem(Schema):
     status_milestone: str | None
     location: str | None
     courier_code: str | None
-    outcome: Outcome
+    outcome: MessageOutcome
     reason: str | None
     against: str | None
     received_at: Moment
-    superseded: bool = Field(description="whether another version of the event stands: a sender corrected it")
-    change_id: str | None = Field(description="of an applied event: the id of the change that it made")
+    superseded: bool = Field(description="whether a revision of the event, a correction by the sender, has replaced it")
+    change_id: str | None = Field(description="for an applied event: the id of its change")
     move: int | None = Field(description="1-based number of this change within its tracker, in this database")
     old_status: str | None
     old_status_milestone: str | None
-    shipment_milestone: str | None = Field(description="of an applied event: the sender's own view at the change that it made")
+    shipment_milestone: str | None = Field(description="for an applied event: the sender's own view at its change")
     milestone_differs: bool = Field(description="whether both milestones are known and differ")
 
 
@@ -87,7 +87,7 @@ class TrackerAnswer(Schema):
 
 
 class NewerEvent(Schema):
-    """The event that an event lost against."""
+    """The newer event that an event was compared with."""
 
     event_id: str
     message_id: str
@@ -98,14 +98,14 @@ class NewerEvent(Schema):
 
 
 class MessageEvent(EventItem):
-    """An event as a message told it; `known_from` is the message that had told a duplicate before."""
+    """An event of a message. For a duplicate, `known_from` is the message that brought the event first."""
 
     against: NewerEvent | None  # type: ignore[assignment]
     known_from: str | None
 
 
 class MessageDelivery(Schema):
-    """The call that carried a message."""
+    """The delivery that contained a message."""
 
     received_at: Moment | None
     client: str | None
@@ -114,21 +114,21 @@ class MessageDelivery(Schema):
     note: str | None
     kind: str | None
     status: int | None
-    outcome: CallOutcome | None
+    outcome: DeliveryOutcome | None
 
 
 class MessageCopy(Schema):
-    """One time that a message came."""
+    """One arrival of a message."""
 
     delivery_id: str
     position: int
-    outcome: Outcome
+    outcome: MessageOutcome
     reason: str | None
     call: MessageDelivery
 
 
 class QuarantinedPart(Schema):
-    """A message (`event_position` is null) or one of its events that was set apart."""
+    """A message in quarantine, or one of its events. `event_position` is null for a message."""
 
     id: str
     delivery_id: str
@@ -140,14 +140,14 @@ class QuarantinedPart(Schema):
 
 
 class MessageAnswer(Schema):
-    """What became of a message and why; `story` tells it in sentences. `received_at` to `position` are of its first call."""
+    """The verdict on a message and the reasons; `story` explains them. `received_at` to `position` describe its first arrival."""
 
     source: str
     message_id: str
     tracker_id: str | None
     tracking_number: str | None
     topic: str | None
-    outcome: Outcome
+    outcome: MessageOutcome
     reason: str | None
     received_at: Moment
     delivery_id: str
@@ -157,10 +157,3 @@ class MessageAnswer(Schema):
     quarantined: list[QuarantinedPart]
     deliveries: list[MessageCopy]
     story: list[str]
-
-
-class TrackerList(Schema):
-    """A page of trackers."""
-
-    items: list[TrackerItem]
-    next: str | None

@@ -1,0 +1,112 @@
+"""The JSON bodies of the POST endpoints, checked. An unknown field is an error that names the known ones."""
+
+from typing import Annotated, TypeVar
+
+import orjson
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+
+from receiver.domain.customers import check_rows
+from receiver.errors import UnexpectedShape
+from receiver.web.api.parameters import Moment, Parameters, SourceName, Text, name_problem
+
+
+def _check_customers(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    try:
+        return check_rows(rows)
+    except UnexpectedShape as error:
+        raise ValueError(" ".join(error.message.split()).removesuffix(".")) from None
+
+
+def _check_document(value: str) -> str:
+    try:
+        if isinstance(orjson.loads(value), dict) and "\\u0000" not in value:
+            return value
+    except orjson.JSONDecodeError:
+        pass
+    raise ValueError("expected the JSON text of an object")
+
+
+Document = Annotated[str, AfterValidator(_check_document)]
+
+
+class CommandBody(Parameters):
+    """The root: a JSON body whose values have exactly the types of its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SetupWindowBody(CommandBody):
+    """Open a source's setup window for at most 24 hours; a time in the past closes it."""
+
+    source: SourceName
+    closes_at: Moment
+
+
+class CustomersBody(CommandBody):
+    """A whole customer list: pairs of a customer code and its document."""
+
+    rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
+    allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
+
+    @model_validator(mode="after")
+    def _check_consent(self) -> "CustomersBody":
+        if not self.rows and not self.allow_empty:
+            raise ValueError("rows: the list is empty. To serve an empty list, set allow_empty to true")
+        return self
+
+
+class ReplayBody(CommandBody):
+    """The options of a replay; all are optional."""
+
+    dry_run: bool = Field(default=False, description="only show what would change")
+    force: bool = Field(default=False, description="also decide quarantined messages, whatever their time")
+
+
+class DropBody(CommandBody):
+    """Remove the waiting and failed changes of a target that the settings no longer name."""
+
+    target: Text
+
+
+class ResumeBody(CommandBody):
+    """Resume a target that was stopped after it answered 410."""
+
+    target: Text
+
+
+class RetryBody(CommandBody):
+    """Retry the failed changes of a target."""
+
+    target: Text
+
+
+class PruneBody(CommandBody):
+    """Prune now. One request works for two seconds; while there is `more`, the next one continues its `run`."""
+
+    bodies_days: int | None = Field(
+        None, ge=1, le=36_500, description="instead of RECEIVER_BODY_RETENTION_DAYS; null with a `run`: as it began"
+    )
+    run: Text | None = Field(None, description="`run` of the previous answer; null: begin")
+
+
+class ForgetBody(CommandBody):
+    """Erase the personal data of one tracker."""
+
+    source: SourceName
+    tracker_id: Text
+
+
+_B = TypeVar("_B", bound=CommandBody)
+
+
+def read_body(kind: type[_B], body: bytes) -> _B:
+    """Read a JSON body. Raises UnexpectedShape that names the field."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise name_problem(kind, error) from None
+
+
+def read_customers(body: bytes) -> list[tuple[str, str]]:
+    """Read a customer list as rows. Raises UnexpectedShape that names the field."""
+    return read_body(CustomersBody, body).rows

@@ -1,0 +1,168 @@
+"""The POST endpoints as one table: path, body, schema of the answer, and the command behind it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from time import monotonic
+from typing import Any, NamedTuple
+
+from receiver import clock
+from receiver.access.operators import Operator
+from receiver.access.setup_windows import SetupWindows
+from receiver.clock import iso, new_id, to_micros
+from receiver.maintenance.erase import Eraser
+from receiver.maintenance.execution import RunQuery
+from receiver.maintenance.prune import Pruner
+from receiver.maintenance.replay import StoredReplay
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.api.bodies import (
+    CommandBody,
+    CustomersBody,
+    DropBody,
+    ForgetBody,
+    PruneBody,
+    ReplayBody,
+    ResumeBody,
+    RetryBody,
+    SetupWindowBody,
+    read_customers,
+)
+from receiver.web.api.schemas.commands import (
+    CustomersAnswer,
+    DropAnswer,
+    ForgetAnswer,
+    PruneAnswer,
+    ReplayAnswer,
+    ResumeAnswer,
+    RetryAnswer,
+    WindowAnswer,
+)
+from receiver.web.api.schemas.root import Schema
+from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
+from receiver.writer.commands.operators import Audited, ImportCustomers, OpenWindow, ReplaceCustomers
+from receiver.writer.executor import Do
+
+_SECONDS = 2.0  # for which one request works: while there is more, the client asks again
+
+
+class CommandContext(NamedTuple):
+    """The objects that carry out commands. `do` executes a command, `read` a query; `targets` are names in the settings."""
+
+    do: Do
+    read: RunQuery
+    database: Database
+    targets: list[str]
+    windows: SetupWindows
+    pruner: Pruner
+    eraser: Eraser
+    replayer: StoredReplay
+
+
+class OperatorRequest(NamedTuple):
+    """One request: its operator, its body as a model (`reads_body`) or as bytes, and the values in its path."""
+
+    operator: Operator
+    body: Any
+    path: Mapping[str, str]
+
+
+class CommandEndpoint(NamedTuple):
+    """One POST endpoint. Without `reads_body` the command gets the bytes of the body: the writing process parses them.
+
+    `default` is read in place of an empty body.
+    """
+
+    path: str
+    summary: str
+    body: type[CommandBody]
+    schema: type[Schema]
+    command: Callable[[CommandContext, OperatorRequest], Awaitable[dict[str, Any]]]
+    reads_body: bool = True
+    default: bytes = b""
+
+
+async def _open_window(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    source, closes_at = request.body.source, request.body.closes_at
+    now = clock.now()
+    closing = closes_at <= to_micros(now)
+    action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(closes_at)}")
+    entry = request.operator.entry(now, action, source, detail)
+    await context.do(Audited(entry, OpenWindow(source, closes_at)))
+    context.windows.put(source, closes_at)
+    return {"source": source, "closes_at": iso(closes_at)}
+
+
+async def _import_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    now = clock.now()
+    entry = request.operator.entry(now, "customers import", "customers", None)
+    customers = ReplaceCustomers(new_id(now), to_micros(now), partial(read_customers, request.body))
+    return {"customers": await context.do(ImportCustomers(entry, customers))}
+
+
+async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    options = {"force": request.body.force, "dry_run": request.body.dry_run}
+    replayed = await context.replayer.replay(request.operator.entry, request.path["id"], clock.now(), **options)
+    return await asyncio.to_thread(replayed.as_json) | options  # ten thousand items take their time
+
+
+async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    source, tracker_id = request.body.source, request.body.tracker_id
+    done = await context.eraser.erase(source, tracker_id, request.operator.entry)
+    emptied = await context.eraser.checkpoint()
+    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
+
+
+async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    done = await context.pruner.prune(request.operator.entry, request.body.bodies_days, request.body.run, _SECONDS)
+    removed = {kind: gone._asdict() for kind, gone in done.removed.items()}
+    return {"run": done.mark, "more": done.more, "went": removed}
+
+
+async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    await context.read(queries.check_unnamed, context.database, context.targets, target)
+    await context.read(queries.check_target, context.database, context.targets, target)
+    entry = request.operator.entry(clock.now(), "targets drop", target, None)
+    deadline = monotonic() + _SECONDS
+    done = piece = await context.do(Audited(entry, DropTarget(target)))
+    while any(piece) and monotonic() < deadline:
+        piece = await context.do(DropTarget(target))
+        done = done.add(piece)
+    return {"target": target, **done._asdict(), "more": any(piece)}
+
+
+async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    await context.read(queries.check_target, context.database, context.targets, target)
+    entry = request.operator.entry(clock.now(), "targets resume", target, None)
+    return {"target": target, "resumed": await context.do(Audited(entry, ResumeTarget(target)))}
+
+
+async def _retry_dead(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    await context.read(queries.check_target, context.database, context.targets, target)
+    now = clock.now()
+    entry = request.operator.entry(now, "targets retry", target, None)
+    changes = moved = await context.do(Audited(entry, RetryDead(target, to_micros(now))))
+    while moved:  # piece by piece: no transaction grows with the number of failed changes
+        moved = await context.do(RetryDead(target, to_micros(now)))
+        changes += moved
+    return {"target": target, "changes": changes}
+
+
+COMMAND_ENDPOINTS = (
+    CommandEndpoint("/setup-windows", "Open or close a source's setup window", SetupWindowBody, WindowAnswer, _open_window),
+    CommandEndpoint(
+        "/customers", "Replace the customer list", CustomersBody, CustomersAnswer, _import_customers, reads_body=False
+    ),
+    CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
+    CommandEndpoint("/forget", "Erase the personal data of one tracker", ForgetBody, ForgetAnswer, _forget),
+    CommandEndpoint("/prune", "Delete data past its retention period", PruneBody, PruneAnswer, _prune),
+    CommandEndpoint(
+        "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target
+    ),
+    CommandEndpoint("/targets/resume", "Resume a stopped target", ResumeBody, ResumeAnswer, _resume_target),
+    CommandEndpoint("/targets/retry", "Retry the failed changes of a target", RetryBody, RetryAnswer, _retry_dead),
+)
+"""All POST endpoints."""

@@ -1,0 +1,84 @@
+"""The routes of the API: each request is authenticated, then its parameters are read, then it is answered."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver.access.operators import OperatorAuth
+from receiver.domain.storable import make_storable
+from receiver.domain.trimming import trim
+from receiver.storage.reader import Reader
+from receiver.web.api.bodies import read_body
+from receiver.web.api.commands import COMMAND_ENDPOINTS, CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, PathValues, ReadContext, ReadEndpoint
+from receiver.web.api.parameters import EmptyQuery, Parameters, read_query
+
+MAX_LIST_BYTES = 16 * 2**20  # of a customer list that is imported through the running service
+
+_Answer = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class ApiRoutes:
+    """All endpoints under `/ops/api`. `description` is the OpenAPI document."""
+
+    def __init__(
+        self,
+        operators: OperatorAuth,
+        reader: Reader,
+        reads: ReadContext,
+        commands: CommandContext,
+        description: dict[str, Any],
+    ) -> None:
+        self._operators = operators
+        self._reader = reader
+        self._reads = reads
+        self._commands = commands
+        self._description = orjson.dumps(description)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of both tables and of the OpenAPI document."""
+        return [
+            *(Route(PREFIX + endpoint.path, self._make_reading(endpoint)) for endpoint in READ_ENDPOINTS),
+            *(Route(PREFIX + endpoint.path, self._make_command(endpoint), methods=["POST"]) for endpoint in COMMAND_ENDPOINTS),
+            Route(f"{PREFIX}/openapi.json", self._describe),
+        ]
+
+    def _make_reading(self, endpoint: ReadEndpoint) -> _Answer:
+        def read(query: Parameters, path: PathValues) -> bytes:
+            return orjson.dumps(endpoint.answer(self._reads, query, path))
+
+        async def answer(request: Request) -> Response:
+            self._operators.identify(request)
+            query = read_query(endpoint.query, request.query_params.multi_items())
+            return _respond(await self._reader.read(read, query, _path_of(request)))
+
+        return answer
+
+    def _make_command(self, endpoint: CommandEndpoint) -> _Answer:
+        async def answer(request: Request) -> Response:
+            operator = self._operators.identify(request)
+            read_query(EmptyQuery, request.query_params.multi_items())  # a parameter in the URL would be overlooked
+            content = await request.body()
+            body = read_body(endpoint.body, content or endpoint.default) if endpoint.reads_body else content
+            done = await endpoint.command(self._commands, OperatorRequest(operator, body, _path_of(request)))
+            return _respond(await asyncio.to_thread(orjson.dumps, done))
+
+        return answer
+
+    async def _describe(self, request: Request) -> Response:
+        self._operators.identify(request)
+        read_query(EmptyQuery, request.query_params.multi_items())
+        return _respond(self._description)
+
+
+def _path_of(request: Request) -> PathValues:
+    return {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
+
+
+def _respond(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

@@ -1,0 +1,112 @@
+"""The answers to commands."""
+
+from pydantic import Field
+
+from receiver.web.api.schemas.root import MessageOutcome, Moment, Schema
+
+
+class WindowAnswer(Schema):
+    """The end of a setup window: until then a source may send from any address."""
+
+    source: str
+    closes_at: Moment
+
+
+class CustomersAnswer(Schema):
+    """The number of customers in the list that is served from now on."""
+
+    customers: int
+
+
+class VerdictWords(Schema):
+    """A verdict and its reason."""
+
+    outcome: MessageOutcome
+    reason: str | None
+
+
+class ReplayedItem(Schema):
+    """One item of a replayed delivery: its verdict before (null: it had none) and after."""
+
+    position: int
+    message_id: str | None
+    before: VerdictWords | None
+    after: VerdictWords
+
+
+class TrackerStatusSchema(Schema):
+    """The status of a tracker."""
+
+    status: str | None
+    status_milestone: str | None
+    latest_occurrence: str | None
+
+
+class MovedTracker(Schema):
+    """A tracker that changes; `before` is null for a new one."""
+
+    source: str
+    tracker_id: str
+    before: TrackerStatusSchema | None
+    after: TrackerStatusSchema
+
+
+class ReplayAnswer(Schema):
+    """The effect of a replay; with `dry_run`, the effect that it would have. `problem` says why the body cannot be read."""
+
+    delivery_id: str
+    dry_run: bool
+    force: bool
+    changed: bool
+    items: list[ReplayedItem]
+    trackers: list[MovedTracker]
+    problem: str | None
+
+
+class ForgetAnswer(Schema):
+    """The number of erased bodies, of bodies without the items of this tracker, and of emptied parts in quarantine."""
+
+    source: str
+    tracker_id: str
+    removed: int
+    rewritten: int
+    emptied: int
+    log_emptied: bool = Field(description="false: a reader was in the way, and SQLite's WAL may still hold the erased bytes")
+
+
+class Gone(Schema):
+    """The amount of one kind that was removed."""
+
+    rows: int
+    content_bytes: int
+
+
+class PruneAnswer(Schema):
+    """The amount that one request has pruned, by kind. While there is `more`, the next request continues this `run`."""
+
+    run: str
+    more: bool
+    went: dict[str, Gone]
+
+
+class DropAnswer(Schema):
+    """The number of removed changes. While there is `more`, the same request removes the next ones."""
+
+    target: str
+    waiting: int
+    dead: int
+    more: bool
+
+
+class ResumeAnswer(Schema):
+    """Whether the target was stopped until now."""
+
+    target: str
+    resumed: bool
+
+
+class RetryAnswer(Schema):
+    """The number of changes that wait again."""
+
+    target: str
+    changes: int

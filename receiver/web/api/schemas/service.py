@@ -1,0 +1,106 @@
+"""Statistics, alarms, audit entries and targets."""
+
+from typing import Literal
+
+from receiver.web.api.schemas.root import DeliveryOutcome, Moment, Schema
+
+
+class Lag(Schema):
+    """The delay between occurrence and arrival, from a sample of recent events. Times without a zone count as UTC."""
+
+    events: int
+    p50_seconds: float | None
+    p90_seconds: float | None
+    p99_seconds: float | None
+
+
+class SourceStatistics(Schema):
+    """The traffic of one source in the window. `unrecorded` deliveries were counted but not stored."""
+
+    calls: int
+    unrecorded: int
+    received: int
+    applied: int
+    stale: int
+    duplicate: int
+    recorded: int
+    quarantined: int
+    outcomes: dict[DeliveryOutcome, int]
+    codes: dict[str, int]
+    calls_per_second: float
+    last_call_at: Moment | None
+    lag: Lag
+
+
+class StatisticsAnswer(Schema):
+    """Counts by source and outcome, and sizes. `rows` are estimates."""
+
+    window: str
+    since: Moment
+    until: Moment
+    sources: dict[str, SourceStatistics]
+    database_bytes: int
+    rows: dict[str, int]
+
+
+class AlarmItem(Schema):
+    """An alarm. `ended_at` is null while it is on."""
+
+    name: str
+    subject: str
+    began_at: Moment
+    ended_at: Moment | None
+    message: str
+
+
+class AuditItem(Schema):
+    """One change by an operator."""
+
+    id: str
+    done_at: Moment
+    actor: str
+    address: str | None
+    action: str
+    subject: str
+    detail: str | None
+
+
+class TargetItem(Schema):
+    """A target and its changes.
+
+    `kind` is null for a target that the settings no longer name. `sources` and `milestones` filter its changes; null means all.
+    `waiting` and `dead` are exact up to 10,000; more are shown as 10,000 and capped. `oldest_due_at` is the time when the oldest
+    waiting change first became due; `failing_since` is the same for the oldest one whose last try failed with `last_error`.
+    `mismatch` names the running processes that know the target and those that do not; null if all know it.
+    """
+
+    name: str
+    kind: str | None
+    sources: list[str] | None
+    milestones: list[str] | None
+    milestone_changed: bool
+    basis: Literal["events", "shipment"]
+    waiting: int
+    waiting_capped: bool
+    oldest_due_at: Moment | None
+    failing_since: Moment | None
+    last_error: str | None
+    dead: int
+    dead_capped: bool
+    stopped_at: Moment | None
+    stop_reason: str | None
+    mismatch: str | None
+
+
+class DeadItem(Schema):
+    """A failed change that is not retried by itself, with the error of its last try."""
+
+    target: str
+    source: str
+    tracker_id: str
+    basis: Literal["events", "shipment"]
+    move: int
+    event_id: str | None
+    died_at: Moment
+    attempts: int
+    error: str
