@@ -8,7 +8,7 @@ from receiver.domain.erasure import ErasureCounts
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.sources import Source
 from receiver.storage.database import Database
-from receiver.storage.erasure import follow_trail, plan_call
+from receiver.storage.erasure import find_scope, plan_delivery
 from receiver.writer.commands.deliveries import Checkpoint
 from receiver.writer.commands.operators import Audited
 from receiver.writer.commands.removal import Erase, ForgetTracker
@@ -29,13 +29,13 @@ class Eraser:
 
     async def erase(self, source: str, tracker_id: str, make_entry: MakeEntry) -> ErasureCounts:
         """Erase everything that belongs to a tracker and return how much it was. Raises NotFound for an unknown tracker."""
-        trail = await self._read(follow_trail, self._database, source, tracker_id)
+        scope = await self._read(find_scope, self._database, source, tracker_id)
         entry = make_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
-        await self._do(Audited(entry, ForgetTracker(source, tracker_id, trail.failures)))
+        await self._do(Audited(entry, ForgetTracker(source, tracker_id, scope.failures)))
         splits = {each.kind: each.split for each in self._sources if each.name == source}
         done = ErasureCounts()
-        for delivery_id, places in trail.calls.items():
-            while planned := await self._read(plan_call, self._database, trail.tracked, splits, delivery_id, places):
+        for delivery_id, places in scope.deliveries.items():
+            while planned := await self._read(plan_delivery, self._database, scope.tracked, splits, delivery_id, places):
                 if await self._do(Erase(*planned)):  # else the delivery has changed since it was read: read it again
                     done = done.add(planned[1])
                     break

@@ -197,7 +197,7 @@ class Rebuild:
         found = self._source.execute(select(deliveries).where(deliveries.c.id == entry.subject)).first()
         (call,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
         if call is not None and call.submission is not None:
-            submission, order = call.submission, ReplayOptions.recall(entry.done_at, entry.detail)
+            submission, order = call.submission, ReplayOptions.from_audit(entry.done_at, entry.detail)
             try:
                 self._transactions.run(lambda connection: self._replays.replay(connection, submission, order))
             except StorageUnavailable:

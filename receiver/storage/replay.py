@@ -1,6 +1,6 @@
-"""Deciding a kept call again: what was never decided, or was set apart, gets its verdict; what is known stays as it is.
+"""Replay of a stored delivery: items without a verdict or in quarantine are decided; the others keep their verdicts.
 
-It happens as of the call's own arrival and is no call: it leaves no delivery, counts nowhere and uses no token.
+A replay decides as of the delivery's own arrival. It is not a delivery itself: it adds no row, counts nowhere and uses no token.
 """
 
 from collections import Counter
@@ -26,15 +26,14 @@ from receiver.storage.tables.metadata import table_of
 
 _FORCED = "force"
 ACTION = "replay"
-"""What stands in the audit for a call that was decided again; the detail is that of the order."""
+"""The action of a replay in the audit log; the detail is that of its options."""
 
 
 class ReplayOptions(NamedTuple):
-    """How a call is to be decided again. `now` is when that is, in microseconds.
+    """The options of a replay. `now` is the time of the replay in microseconds.
 
-    `force`: messages in quarantine, and events of a message that were set apart, too, as if their identity were not kept; and no
-    time is too far ahead. `dry_run`: say what would change, and change nothing. `as_read`: the fingerprint of the body that was
-    read, where it may have been changed since.
+    `force` also decides messages and events in quarantine, as if they were new, and accepts any time in the future. `dry_run`
+    changes nothing. `as_read` is the fingerprint of the body that was read, if it may have changed since.
     """
 
     now: int
@@ -44,17 +43,17 @@ class ReplayOptions(NamedTuple):
 
     @property
     def detail(self) -> str | None:
-        """Return what the audit says of it."""
+        """Return the detail for the audit log."""
         return _FORCED if self.force else None
 
     @classmethod
-    def recall(cls, done_at: int, detail: str | None) -> "ReplayOptions":
+    def from_audit(cls, done_at: int, detail: str | None) -> "ReplayOptions":
         """Return the options that the audit log has for a replay."""
         return cls(done_at, detail == _FORCED)
 
 
 class Item(NamedTuple):
-    """One item of the call: its verdict on record before (None: it was never decided) and after."""
+    """One item of the delivery: its verdict before (None: it had none) and after."""
 
     position: int
     message_id: str | None
@@ -63,12 +62,12 @@ class Item(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Tell whether the verdict is another than before."""
+        """Tell whether the verdict differs from before."""
         return self.before is None or self.before[:2] != self.after[:2]
 
 
 class TrackerStatus(NamedTuple):
-    """Where a tracker stands."""
+    """The status of a tracker."""
 
     status: str | None
     status_milestone: str | None
@@ -76,7 +75,7 @@ class TrackerStatus(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """A tracker whose row changed; `before` is None for one that was not known."""
+    """A tracker whose row changed. `before` is None for a new one."""
 
     source: str
     tracker_id: str
@@ -85,7 +84,7 @@ class Movement(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What deciding a call again changed, or would change, if anything. `problem`: why its body still cannot be read."""
+    """The effect of a replay, real or in a dry run. `problem` says why the body cannot be read."""
 
     delivery_id: str
     changed: bool
@@ -94,7 +93,7 @@ class Replayed(NamedTuple):
     problem: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return it as the API shows it."""
         items = [
             {
                 "position": item.position,
@@ -112,52 +111,52 @@ class Replayed(NamedTuple):
 
 
 class ReplayDecider:
-    """Decides kept calls again, inside transactions of the caller."""
+    """Replays stored deliveries, inside transactions of the caller."""
 
     def __init__(self, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()) -> None:
         self._database = database
         self._max_future = max_future
         self._ledger = Ledger(database, subscriptions)
 
-    def replay(self, connection: Connection, submission: Submission, order: ReplayOptions) -> Replayed:
-        """Decide a call again and return what changes. Raises NotFound, UnexpectedShape.
+    def replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
+        """Replay a delivery and return what changes. Raises NotFound, UnexpectedShape.
 
-        Raises Underway if the body is no longer the one that was read: an erasure came between.
+        Raises AlreadyRunning if an erasure has changed the body since it was read.
 
-        Decided are items that never were, and those that were set apart without an identity, so that nothing can be a duplicate
-        of them. What has a verdict otherwise keeps it, unless it is forced.
+        Decides items without a verdict, and items in quarantine without an identity, of which nothing can be a duplicate. All
+        others keep their verdict, unless the replay is forced.
         """
         savepoint = connection.begin_nested()
-        replayed = self._replay(connection, submission, order)
-        if order.dry_run:
+        replayed = self._replay(connection, submission, options)
+        if options.dry_run:
             savepoint.rollback()
         else:
             savepoint.commit()
         return replayed
 
-    def _replay(self, connection: Connection, submission: Submission, order: ReplayOptions) -> Replayed:
-        row = self._lock(connection, submission.delivery.id, order.as_read)
+    def _replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
+        row = self._lock(connection, submission.delivery.id, options.as_read)
         record = _read_record(connection, row.id)
-        wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=order.force)])
+        wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=options.force)])
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
-        batch_state = BatchState(self._max_future, from_micros(order.now), order.force)
+        batch_state = BatchState(self._max_future, from_micros(options.now), options.force)
         self._ledger.read(connection, batch_state, [submission._replace(messages=wanted)])
         known = dict(batch_state.trackers)
         decided = _decide(batch_state, submission.delivery, wanted, record)
-        changed = _take_away(connection, batch_state, row.id, record, decided)
+        changed = _remove_changed(connection, batch_state, row.id, record, decided)
         _write_verdicts(connection, record, wanted, decided)
         self._ledger.write(connection, batch_state)
         items = _compare(record, decided)
         _write_counts(connection, row, items)
-        changed |= bool(batch_state.moved or batch_state.timelines.new or batch_state.timelines.revised) or any(
-            item.changed for item in items
-        )
-        return Replayed(row.id, changed, items, tuple([_move(key, known, batch_state) for key in sorted(batch_state.moved)]))
+        timelines = batch_state.timelines
+        changed |= bool(batch_state.moved or timelines.new or timelines.revised) or any(item.changed for item in items)
+        trackers = tuple([_compare_tracker(key, known, batch_state) for key in sorted(batch_state.moved)])
+        return Replayed(row.id, changed, items, trackers)
 
     def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:
-        """Return the call's row, locked: of two replays of it the second sees what the first one did."""
+        """Return the delivery's row, locked: of two replays, the second one sees what the first one did."""
         deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
         wanted = select(deliveries).where(deliveries.c.id == delivery_id)
         row = connection.execute(self._database.lock_rows(wanted, deliveries)).first()
@@ -172,24 +171,24 @@ class ReplayDecider:
 
 
 class _Record(NamedTuple):
-    """What is on record of a call's items, by their positions: rows of their own, or repeated; and what was set apart."""
+    """The stored rows of a delivery's items, by position: messages, repeated messages, and the quarantine."""
 
     messages: dict[int, MessageRow]
     repeated: dict[int, RepeatedMessageRow]
-    apart: dict[int, list[QuarantineRow]]
+    parts: dict[int, list[QuarantineRow]]
 
     def is_open(self, message: Message, *, force: bool) -> bool:
-        """Tell whether an item is to be decided. One that was erased keeps the verdict that it had: what it said is gone."""
+        """Tell whether to decide an item. An erased one keeps its verdict: its content is gone."""
         position = message.position
         kept, seen = self.messages.get(position), self.repeated.get(position)
         if message.raw == BLANK and (kept is not None or seen is not None):
             return False
         if kept is not None:
-            return force and (kept.outcome == "quarantined" or position in self.apart)
+            return force and (kept.outcome == "quarantined" or position in self.parts)
         return seen is None or (seen.outcome == "quarantined" and (force or seen.message_id is None))
 
     def name(self, message: Message) -> Message:
-        """Return a message under the id that it has on record, where it names itself by nothing."""
+        """Return a message with its stored id, if it has none of its own."""
         kept = self.messages.get(message.position)
         return message if kept is None or not message.is_anonymous else name_anonymous(message, kept.message_id)
 
@@ -200,19 +199,19 @@ def _read_record(connection: Connection, delivery_id: str) -> _Record:
     kept = {row.position: MessageRow(*row) for row in rows}
     rows = connection.execute(select(repeated).where(repeated.c.delivery_id == delivery_id))
     seen = {row.position: RepeatedMessageRow(*row) for row in rows}
-    apart: dict[int, list[QuarantineRow]] = {}
+    parts: dict[int, list[QuarantineRow]] = {}
     rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
     for row in rows:
-        apart.setdefault(row.position, []).append(QuarantineRow(*row)._replace(raw=bytes(row.raw)))
-    return _Record(kept, seen, apart)
+        parts.setdefault(row.position, []).append(QuarantineRow(*row)._replace(raw=bytes(row.raw)))
+    return _Record(kept, seen, parts)
 
 
-_Decided = dict[int, tuple[str | None, Verdict]]
+_Decisions = dict[int, tuple[str | None, Verdict]]
 """The id and the verdict of each item that was decided, by its position."""
 
 
-def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decided:
-    decided: _Decided = {}
+def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decisions:
+    decided: _Decisions = {}
     for message in wanted:
         kept = record.messages.get(message.position)
         if kept is None:
@@ -223,69 +222,71 @@ def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Messag
     return decided
 
 
-def _compare(record: _Record, decided: _Decided) -> tuple[Item, ...]:
+def _compare(record: _Record, decided: _Decisions) -> tuple[Item, ...]:
     rows: list[MessageRow | RepeatedMessageRow] = [*record.messages.values(), *record.repeated.values()]
-    before: _Decided = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
+    before: _Decisions = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
     after = before | decided
     return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
 
 
-def _move(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], batch_state: BatchState) -> Movement:
+def _compare_tracker(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], batch_state: BatchState) -> Movement:
     before = known.get(key)
-    return Movement(*key, None if before is None else _stand(before), _stand(batch_state.trackers[key]))
+    return Movement(*key, None if before is None else _status_of(before), _status_of(batch_state.trackers[key]))
 
 
-def _stand(tracker: TrackerRow) -> TrackerStatus:
+def _status_of(tracker: TrackerRow) -> TrackerStatus:
     return TrackerStatus(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
 
 
-def _take_away(connection: Connection, batch_state: BatchState, delivery_id: str, record: _Record, decided: _Decided) -> bool:
-    """Remove the stored verdicts of items that are now decided differently, and leave only new rows in the batch.
+def _remove_changed(
+    connection: Connection, batch_state: BatchState, delivery_id: str, record: _Record, decided: _Decisions
+) -> bool:
+    """Remove stored rows of items that are now decided differently, and leave only new rows in the batch.
 
-    Returns whether anything is otherwise.
+    Return whether any row differs.
     """
-    seen = {row.position: row for row in batch_state.repeated if row.delivery_id == delivery_id}
-    elsewhere = [row for row in batch_state.repeated if row.delivery_id != delivery_id]  # copies whose place a mended one took
-    apart: dict[int, list[QuarantineRow]] = {}
+    copies = {row.position: row for row in batch_state.repeated if row.delivery_id == delivery_id}
+    elsewhere = [row for row in batch_state.repeated if row.delivery_id != delivery_id]  # replaced by a corrected message
+    parts: dict[int, list[QuarantineRow]] = {}
     for row in batch_state.quarantined:
-        apart.setdefault(row.position, []).append(row)
-    seen_otherwise = [place for place in decided if record.repeated.get(place) != seen.get(place)]
-    apart_otherwise = [place for place in decided if _contents(record.apart.get(place)) != _contents(apart.get(place))]
-    batch_state.repeated = elsewhere + [seen[place] for place in seen_otherwise if place in seen]
-    batch_state.quarantined = [row for row in batch_state.quarantined if row.position in apart_otherwise]
-    for table, places in ((table_of(RepeatedMessageTable), seen_otherwise), (table_of(QuarantineTable), apart_otherwise)):
+        parts.setdefault(row.position, []).append(row)
+    changed_copies = [place for place in decided if record.repeated.get(place) != copies.get(place)]
+    changed_parts = [place for place in decided if _contents(record.parts.get(place)) != _contents(parts.get(place))]
+    batch_state.repeated = elsewhere + [copies[place] for place in changed_copies if place in copies]
+    batch_state.quarantined = [row for row in batch_state.quarantined if row.position in changed_parts]
+    for table, places in ((table_of(RepeatedMessageTable), changed_copies), (table_of(QuarantineTable), changed_parts)):
         if places:
             connection.execute(delete(table).where(table.c.delivery_id == delivery_id, table.c.position.in_(places)))
-    return bool(seen_otherwise or apart_otherwise)
+    return bool(changed_copies or changed_parts)
 
 
 def _contents(rows: Sequence[QuarantineRow] | None) -> set[tuple[Any, ...]]:
     return {row[1:] for row in rows or ()}
 
 
-def _write_verdicts(connection: Connection, record: _Record, wanted: Sequence[Message], decided: _Decided) -> None:
-    """Give messages that have a row their new verdict; a tracker too, where none could be read before."""
+def _write_verdicts(connection: Connection, record: _Record, wanted: Sequence[Message], decided: _Decisions) -> None:
+    """Update the verdicts of stored messages, and their trackers, which could not be read before."""
     messages = table_of(MessageTable)
     new = []
     for message in wanted:
         kept, (_, verdict) = record.messages.get(message.position), decided[message.position]
         if kept is not None and (kept.outcome, kept.reason) != verdict[:2]:
-            told = {
+            values = {
                 "outcome": verdict.outcome,
                 "reason": verdict.reason,
                 "tracker_id": message.tracker_id,
                 "topic": message.topic,
             }
-            new.append({"of": kept.source, "named": kept.message_id, **told})
+            new.append({"of": kept.source, "named": kept.message_id, **values})
     if new:
         named = messages.c.source == bindparam("of"), messages.c.message_id == bindparam("named")
         connection.execute(update(messages).where(*named), new)
 
 
 def _write_counts(connection: Connection, row: DeliveryRow, items: Sequence[Item]) -> None:
-    """Let the call's row tell how many of its messages have which verdict now; what was answered stays as it was."""
+    """Update the counts in the delivery's row; the answer stays as it was sent."""
     counts = Counter(item.after.outcome for item in items)
-    told = {"received": len(items), **{outcome: counts[outcome] for outcome in OUTCOMES}}
-    if any(getattr(row, name) != number for name, number in told.items()):
+    values = {"received": len(items), **{outcome: counts[outcome] for outcome in OUTCOMES}}
+    if any(getattr(row, name) != number for name, number in values.items()):
         deliveries = table_of(DeliveryTable)
-        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(told))
+        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))

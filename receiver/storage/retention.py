@@ -1,8 +1,8 @@
-"""Pruning in storage: what is old enough goes, one bounded slice in each transaction.
+"""Pruning in the database: one bounded batch of old rows in each transaction.
 
-A slice is a range of a key that sorts by time. `reached` says how far each kind was pruned: what is before it is not looked at
-again, though rows may stay there. One process prunes at a time: the one whose mark stands in the claim; each slice makes its
-lease longer, and one that lost it does nothing.
+A batch is a range of a key that sorts by time. `reached` is the key up to which a kind was pruned; rows before it are not looked
+at again, even if they were kept. One process prunes at a time: the one that holds the claim. Each batch extends its lease; a
+process that lost the claim does nothing.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,27 +25,25 @@ LEASE_MICROS = 60_000_000
 
 
 class _PruneRule(NamedTuple):
-    """One kind of what goes by the time in its key: the columns of the key and the bytes, which rows an index leaves, which of
-    them go, and what removes some.
-    """
+    """A prunable kind: its key and size columns, the indexed condition, the delete condition and the delete."""
 
     columns: tuple[ColumnElement[Any], ColumnElement[int]]
     narrow: tuple[Any, ...]
-    goes: ColumnElement[bool]
+    is_prunable: ColumnElement[bool]
     remove: Callable[[Connection, Sequence[str]], object]
 
 
 class Retention:
-    """Prunes, inside transactions of the caller."""
+    """Prunes inside transactions of the caller."""
 
     def __init__(self, database: Database) -> None:
         self._insert = database.insert
-        self._shelves = _shelves()
+        self._rules = _rules()
 
     def claim_pruning(self, connection: Connection, mark: str, now: int) -> None:
-        """Become the one that prunes, for as long as the lease lasts. Raises Underway if somebody else is.
+        """Claim the pruning for the length of a lease. Raises AlreadyRunning if another process has it.
 
-        The race: two processes want to. The rows are the claim, and one of them changes them all.
+        The race: two processes claim at once. The rows are the claim; only one process updates all of them.
         """
         rows = table_of(PruningTable)
         fresh = [{"kind": kind, "claim": None, "leased_until": 0, "reached": ""} for kind in KINDS]
@@ -53,17 +51,17 @@ class Retention:
         free = or_(rows.c.claim.is_(None), rows.c.leased_until < now)
         claimed = connection.execute(update(rows).where(free).values(claim=mark, leased_until=now + LEASE_MICROS)).rowcount
         if claimed < len(KINDS):
-            raise AlreadyRunning("Something is being pruned already; try again when that is done.")
+            raise AlreadyRunning("Pruning is already under way. Try again when it is done.")
 
     def renew_pruning(self, connection: Connection, mark: str, now: int) -> None:
-        """Extend the lease of a run. Raises Underway if the claim is lost."""
+        """Extend the lease of a run. Raises AlreadyRunning if the claim is lost."""
         rows = table_of(PruningTable)
         lease = now + LEASE_MICROS
         if not connection.execute(update(rows).where(rows.c.claim == mark).values(leased_until=lease)).rowcount:
-            raise AlreadyRunning("Somebody else prunes now.")
+            raise AlreadyRunning("Another process prunes now.")
 
     def release_pruning(self, connection: Connection, mark: str) -> None:
-        """Let others prune."""
+        """Release the claim."""
         rows = table_of(PruningTable)
         connection.execute(update(rows).where(rows.c.claim == mark).values(claim=None))
 
@@ -77,38 +75,38 @@ class Retention:
         size: int,
         running: Collection[str] | None = None,
     ) -> PruneBatch:
-        """Remove what is of this kind and older than `edge`, up to `size` units. Raises Underway if the claim is lost.
+        """Remove rows of a kind that are older than `edge`, up to `size` units. Raises AlreadyRunning if the claim is lost.
 
-        Of changes, also those that wait for a target that is not `running`; None: only dead ones.
+        For dead changes this includes changes that wait for a target which is not `running`; None: only dead ones.
         """
         rows = table_of(PruningTable)
         ours = and_(rows.c.kind == kind, rows.c.claim == mark)
         reached = connection.execute(select(rows.c.reached).where(ours)).scalar()
         if reached is None:
-            raise AlreadyRunning("Somebody else prunes now.")
+            raise AlreadyRunning("Another process prunes now.")
         if kind == "dead_changes":
             done = _prune_dead(connection, edge, size)
             if not done.more and running is not None:
                 stranded, reached = prune_stranded(connection, running, edge, size, reached)
                 done = _add(done, stranded)
         else:
-            done, reached = _prune_rule(connection, self._shelves[kind], reached, first_id(edge), size)
+            done, reached = _prune_rule(connection, self._rules[kind], reached, first_id(edge), size)
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
         if not kept:
-            raise AlreadyRunning("Somebody else prunes now.")
+            raise AlreadyRunning("Another process prunes now.")
         self.renew_pruning(connection, mark, now)
         return done
 
 
 def count_prunable(database: Database, edges: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Removed]:
-    """Return how much would go by `Retention.prune`. It reads all of it: for an operator who asks, not for every hour."""
-    shelves = _shelves()
+    """Return how much `Retention.prune` would remove. It reads all of it, so it is for operators and not for every hour."""
+    rules = _rules()
     found = {}
     with database.read() as connection:
         for kind, edge in edges.items():
-            if kind in shelves:
-                rule = shelves[kind]
-                inside = (*rule.narrow, rule.goes, rule.columns[0] < first_id(edge))
+            if kind in rules:
+                rule = rules[kind]
+                inside = (*rule.narrow, rule.is_prunable, rule.columns[0] < first_id(edge))
                 counted = select(func.count(), func.coalesce(func.sum(rule.columns[1]), 0)).where(*inside)
             else:
                 dead = table_of(DeadTable)
@@ -121,16 +119,16 @@ def count_prunable(database: Database, edges: Mapping[str, int], running: Collec
 
 
 def count_rows(database: Database, running: Collection[str] | None = None) -> dict[str, int]:
-    """Return how many rows there are of what can be pruned: of `quarantine` those that still have their bytes.
+    """Return the number of rows of each prunable kind; for `quarantine`, those that still have their bytes.
 
-    With the dead changes those are counted that wait for a target that is not `running`, if that is given.
+    With `running`, dead changes include changes that wait for a target which is not running.
     """
     bodies, quarantine, dead = table_of(BodyTable), table_of(QuarantineTable), table_of(DeadTable)
-    refused = _shelves()["refused"]
+    refused = _rules()["refused"]
     asked = {
         "bodies": select(func.count()).select_from(bodies),
         "quarantine": select(func.count()).select_from(quarantine).where(func.length(quarantine.c.raw) > 0),
-        "refused": select(func.count()).select_from(table_of(DeliveryTable)).where(*refused.narrow, refused.goes),
+        "refused": select(func.count()).select_from(table_of(DeliveryTable)).where(*refused.narrow, refused.is_prunable),
         "dead_changes": select(func.count()).select_from(dead),
     }
     with database.read() as connection:
@@ -141,10 +139,10 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
 
 
 def _prune_rule(connection: Connection, rule: _PruneRule, reached: str, edge: str, size: int) -> tuple[PruneBatch, str]:
-    """Prune the range of a key behind `reached`; return what went, and how far it went."""
-    place, content_bytes = rule.columns
-    looked_at = select(place, content_bytes, rule.goes).where(*rule.narrow, place > reached, place < edge)
-    found = connection.execute(looked_at.order_by(place).limit(size))
+    """Prune a range of keys after `reached`; return the removed amount and the last key of the range."""
+    key_column, content_bytes = rule.columns
+    looked_at = select(key_column, content_bytes, rule.is_prunable).where(*rule.narrow, key_column > reached, key_column < edge)
+    found = connection.execute(looked_at.order_by(key_column).limit(size))
     taken, units, more = _take(found, size)
     gone = [row for row in taken if row[2]]
     if gone:
@@ -154,9 +152,9 @@ def _prune_rule(connection: Connection, rule: _PruneRule, reached: str, edge: st
 
 
 def _take(found: CursorResult[*tuple[Any, ...]], size: int) -> tuple[list[Sequence[Any]], int, bool]:
-    """Return the first rows up to `size` units, but one at least; their units; and whether there may be more.
+    """Return the first rows up to `size` units, but at least one; their units; and whether there may be more.
 
-    Rows that are not taken are not read either, where the database hands them over one by one.
+    The other rows are not fetched, if the database returns them one by one.
     """
     taken: list[Sequence[Any]] = []
     units = 0
@@ -180,7 +178,7 @@ def _prune_dead(connection: Connection, edge: int, size: int) -> PruneBatch:
 
 
 def _count_stranded(connection: Connection, running: Collection[str], edge: int | None = None) -> int:
-    """Return how many changes wait for no running target, of all or of those made before `edge`."""
+    """Return the number of changes that wait for no running target: all, or those made before `edge`."""
     rows = table_of(DispatchTable)
     strands = rows.c.target.in_(find_stranded(connection, running)), true() if edge is None else rows.c.made_at < edge
     return int(connection.execute(select(func.count()).select_from(rows).where(*strands)).scalar_one())
@@ -190,12 +188,12 @@ def _add(one: PruneBatch, other: PruneBatch) -> PruneBatch:
     return PruneBatch(one.rows + other.rows, 0, one.units + other.units, other.more)
 
 
-def _shelves() -> dict[str, _PruneRule]:
+def _rules() -> dict[str, _PruneRule]:
     return {"bodies": _bodies(), "quarantine": _quarantine(), "refused": _refused()}
 
 
 def _bodies() -> _PruneRule:
-    """Bodies and answers. The row goes: a call without one is shown as no longer kept."""
+    """Bodies and answers. The row is deleted; a delivery without one is shown as pruned."""
     bodies = table_of(BodyTable)
     weight = func.length(bodies.c.body) + func.length(bodies.c.answer)
     return _PruneRule(
@@ -207,7 +205,7 @@ def _bodies() -> _PruneRule:
 
 
 def _quarantine() -> _PruneRule:
-    """What is set apart: its bytes go, its reason stays."""
+    """Bytes in quarantine; the reasons stay."""
     quarantine = table_of(QuarantineTable)
     weight = func.length(quarantine.c.raw)
     return _PruneRule(
@@ -219,7 +217,7 @@ def _quarantine() -> _PruneRule:
 
 
 def _refused() -> _PruneRule:
-    """Calls that were not let in or failed, and carry no message that was kept: the whole row."""
+    """Whole rows of refused and failed deliveries without a stored message."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
 
     def remove(connection: Connection, ids: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ class Operator:
     def run(self, *arguments: str, code: int = 0) -> str:
         for _ in range(20):
             done = run_command(*arguments, cwd=self._cwd, env=self._env)
-            if code or "pruned already" not in done.stderr:  # by the service itself, for a moment after its start
+            if code or "already under way" not in done.stderr:  # by the service itself, for a moment after its start
                 break
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -194,7 +194,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
 def test_while_somebody_prunes_nobody_else_does(alone: Operator, database_url: str) -> None:
     alone.run("prune")
     change(database_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
-    assert "pruned already" in alone.run("prune", code=1)
+    assert "already under way" in alone.run("prune", code=1)
 
 
 def test_a_service_without_an_ops_token_says_what_is_missing(service: StartService, sqlite_url: str) -> None:

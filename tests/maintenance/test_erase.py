@@ -28,7 +28,7 @@ from receiver.errors import AlreadyRunning, UnexpectedShape
 from receiver.sources import make_sources
 from receiver.sources.intake import take_again
 from receiver.storage.database import Database
-from receiver.storage.erasure import follow_trail, plan_call
+from receiver.storage.erasure import find_scope, plan_delivery
 from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.storage.transactions import Transactions
@@ -184,9 +184,9 @@ SHARED = body(person("first", "m-1"), person("second", "m-2"), item("o-1", "othe
 
 def planned_for(store: Store, tracker_id: str) -> tuple[StoredBody, Erasure]:
     """Return the one delivery in which a tracker is found, as it was read, and what has to be done to it."""
-    trail = follow_trail(store.database, "ship24", tracker_id)
-    ((delivery_id, places),) = trail.calls.items()
-    planned = plan_call(store.database, trail.tracked, SPLITS, delivery_id, places)
+    scope = find_scope(store.database, "ship24", tracker_id)
+    ((delivery_id, places),) = scope.deliveries.items()
+    planned = plan_delivery(store.database, scope.tracked, SPLITS, delivery_id, places)
     assert planned is not None
     return planned
 

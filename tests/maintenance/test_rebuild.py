@@ -24,7 +24,7 @@ from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.sources import Source, make_sources
 from receiver.sources.intake import take, take_again
 from receiver.storage.database import Database
-from receiver.storage.erasure import follow_trail, plan_call
+from receiver.storage.erasure import find_scope, plan_delivery
 from receiver.storage.replay import ReplayDecider, ReplayOptions
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
@@ -237,9 +237,9 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
 def erase(post: Post, tracker_id: str) -> None:
     """Erase a tracker's personal data, as `receiver forget` does."""
     splits = {each.kind: each.split for each in SOURCES}
-    trail = follow_trail(post.database, "ship24", tracker_id)
-    for delivery_id, places in trail.calls.items():
-        planned = plan_call(post.database, trail.tracked, splits, delivery_id, places)
+    scope = find_scope(post.database, "ship24", tracker_id)
+    for delivery_id, places in scope.deliveries.items():
+        planned = plan_delivery(post.database, scope.tracked, splits, delivery_id, places)
         if planned is not None:
             assert post.erase(*planned)
 
