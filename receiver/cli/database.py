@@ -70,7 +70,7 @@ def _open(url: str, settings: Settings) -> Database:
 def _rebuild(settings: Settings, database: Database, target: Database) -> None:
     take, max_future = partial(take_again, settings.sources()), timedelta(hours=settings.max_future_hours)
     with database.read_snapshot() as source, closing(Rebuild(source, target, take, max_future)) as work:
-        with advancing("rebuilding", work.count_calls()) as advance, until_interrupted() as interrupted:
+        with advancing("rebuilding", work.count_deliveries()) as advance, until_interrupted() as interrupted:
             try:
                 for deliveries in work.run():
                     advance(deliveries)

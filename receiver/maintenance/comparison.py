@@ -1,4 +1,4 @@
-"""How far two databases hold the same: what was rebuilt against what it was rebuilt from."""
+"""The comparison of a rebuilt database with its source."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -26,15 +26,15 @@ _COMPARED = (
     SUPERSEDED,
     *(table_of(model) for model in (ChangeTable, TrackerTable, SearchTermTable, LinkTable)),
 )
-_COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are; named anew
-_OWN = {  # each database's own: a count of writes, and what version 0.1 did not write, or otherwise
+_COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are, under new ids
+_OWN = {  # not compared: a count of writes, and columns that version 0.1 did not write, or wrote differently
     *("version", "change_id", "generated_at", "stands_by", "shipment_milestone", "shipment_moves"),
 }
 _ROWS = 500
 
 
 class Comparison(NamedTuple):
-    """A table's rows in the one and in the other; `differing` are rows of the one that the other has not, or has otherwise."""
+    """The rows of a table before and after; `differing` counts rows that are missing or different afterwards."""
 
     table: str
     before: int
@@ -43,7 +43,7 @@ class Comparison(NamedTuple):
 
 
 def compare(source: Connection, target: Database) -> Iterator[Comparison]:
-    """Compare table by table what calls make."""
+    """Compare the tables that deliveries fill."""
     with target.read() as connection:
         for table in (*_COMPARED, *_COUNTED):
             differing = _count_differing(source, connection, target, table) if table in _COMPARED else None

@@ -1,6 +1,6 @@
-"""The whole state again, in an empty database, from the calls that are kept: each is decided again in the order of before.
+"""Rebuild of the whole state in an empty database: all stored deliveries are reprocessed in their original order.
 
-What operators had decided again is so here too, in its place. Nobody is told of changes: there is no outbox.
+Replays by operators are repeated at their place in that order. Targets get no changes: there is no outbox.
 """
 
 import heapq
@@ -40,8 +40,8 @@ from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentC
 from receiver.storage.transactions import Transactions
 from receiver.writer.inbox import make_harmless
 
-_CALLS = 200  # in one transaction
-_BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one call
+_DELIVERIES = 200  # in one transaction
+_BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one delivery
 _ROWS = 500
 
 _MADE = (
@@ -51,12 +51,12 @@ _MADE = (
 _LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable, ProcessTable)
 
 _Step = DeliveryRow | AuditRow
-Take = Callable[[Delivery], Submission]
-"""Reads a kept call into messages; raises UnexpectedShape for one that brought nothing."""
+ParseDelivery = Callable[[Delivery], Submission]
+"""Parses a stored delivery into messages. Raises UnexpectedShape for a customer list download."""
 
 
-class RebuildCounts(NamedTuple):
-    """A call with its headers and bytes (None: not kept), and what it says, if it can be decided."""
+class RebuildDelivery(NamedTuple):
+    """A delivery, its row of headers and bytes (None: pruned), and its messages, if it can be decided."""
 
     row: DeliveryRow
     stored: BodyRow | None
@@ -64,17 +64,17 @@ class RebuildCounts(NamedTuple):
 
     @property
     def blanks(self) -> set[int]:
-        """Return the positions of the items that are `null`: an erasure leaves them so."""
+        """Return the positions of the items that an erasure has replaced by `null`."""
         messages = () if self.submission is None else self.submission.messages
         return {message.position for message in messages if message.raw == BLANK}
 
 
 class Rebuild:
-    """From a snapshot of one database into another, empty one, whose tables are made."""
+    """Rebuilds a snapshot of one database in another one, which has empty tables."""
 
-    def __init__(self, source: Connection, target: Database, take: Take, max_future: timedelta) -> None:
+    def __init__(self, source: Connection, target: Database, parse: ParseDelivery, max_future: timedelta) -> None:
         self._source = source
-        self._take = take
+        self._parse = parse
         self._max_future = max_future
         self._transactions = Transactions(target)
         self._ledger = Ledger(target)
@@ -83,25 +83,25 @@ class Rebuild:
         self._add_bodies = Insert(target, table_of(BodyTable), BodyRow)
         self._add_terms = Insert(target, table_of(SearchTermTable), SearchTermRow)
         self._add_links = Insert(target, table_of(LinkTable), LinkRow)
-        self._has_history = False
+        self._used_history = False
 
-    def count_calls(self) -> int:
-        """Return how many calls are to be taken."""
+    def count_deliveries(self) -> int:
+        """Return the number of deliveries to reprocess."""
         return int(self._source.execute(select(func.count()).select_from(table_of(DeliveryTable))).scalar_one())
 
     def run(self) -> Iterator[int]:
-        """Take the calls; give the number of those that each transaction has kept. Raises StorageUnavailable."""
+        """Reprocess all deliveries; yield the number that each transaction has stored. Raises StorageUnavailable."""
         for step in self._steps():
             if isinstance(step, AuditRow):
                 self._replay(step)
             else:
-                self._keep(step)
+                self._store(step)
                 yield len(step)
-        if self._has_history:
+        if self._used_history:
             self._copy_names()
 
     def copy_rest(self) -> None:
-        """Copy what is not made by calls: customers, windows, uses of tokens, counts, what operators did."""
+        """Copy the tables that deliveries do not fill: customers, setup windows, token uses, counts, audit log."""
         made = {SUPERSEDED, *(table_of(model) for model in (*_MADE, *_LEFT))}
         for table in METADATA.sorted_tables:
             if table in made:
@@ -117,18 +117,18 @@ class Rebuild:
     def _stream(self, statement: Any) -> Any:
         return self._source.execute(statement, execution_options={"stream_results": True, "yield_per": _ROWS})
 
-    def _steps(self) -> Iterator[list[RebuildCounts] | AuditRow]:
-        """Give the calls in the order in which they were decided, as many as go into one transaction, and the replays between.
+    def _steps(self) -> Iterator[list[RebuildDelivery] | AuditRow]:
+        """Yield deliveries in the order in which they were decided, in chunks of one transaction, with the replays in between.
 
-        That order is one of commits; within one it is not on record, and taken to be that of arrival.
+        The order of commits is known; within one commit, the order of arrival is used.
         """
         deliveries, audit = table_of(DeliveryTable), table_of(AuditTable)
         in_order = select(deliveries).order_by(deliveries.c.decided_at, deliveries.c.id)
-        calls: Iterator[_Step] = (DeliveryRow(*row) for row in self._stream(in_order))
+        deliveries_in_order: Iterator[_Step] = (DeliveryRow(*row) for row in self._stream(in_order))
         replays = select(audit).where(audit.c.action == ACTION).order_by(audit.c.done_at, audit.c.id)
-        orders: Iterator[_Step] = (AuditRow(*row) for row in self._stream(replays))
+        replay_entries: Iterator[_Step] = (AuditRow(*row) for row in self._stream(replays))
         chunk: list[DeliveryRow] = []
-        for step in heapq.merge(calls, orders, key=_moment):
+        for step in heapq.merge(deliveries_in_order, replay_entries, key=_time_of):
             if chunk and (isinstance(step, AuditRow) or _is_full(chunk, step)):
                 yield self._read(chunk)
                 chunk = []
@@ -139,74 +139,76 @@ class Rebuild:
         if chunk:
             yield self._read(chunk)
 
-    def _read(self, rows: Sequence[DeliveryRow]) -> list[RebuildCounts]:
+    def _read(self, rows: Sequence[DeliveryRow]) -> list[RebuildDelivery]:
         bodies = table_of(BodyTable)
         stored = select(bodies).where(bodies.c.delivery_id.in_([row.id for row in rows]))
         found = {row.delivery_id: BodyRow._make(row) for row in self._source.execute(stored)}
-        return [self._understand(row, found.get(row.id)) for row in rows]
+        return [self._parse_stored(row, found.get(row.id)) for row in rows]
 
-    def _understand(self, row: DeliveryRow, stored: BodyRow | None) -> RebuildCounts:
+    def _parse_stored(self, row: DeliveryRow, stored: BodyRow | None) -> RebuildDelivery:
         if stored is None or not can_be_decided(row) or not has_body(row, stored.body):
-            return RebuildCounts(row, stored, None)
+            return RebuildDelivery(row, stored, None)
         try:
-            return RebuildCounts(row, stored, self._take(make_delivery(row, stored.headers, bytes(stored.body))))
+            return RebuildDelivery(row, stored, self._parse(make_delivery(row, stored.headers, bytes(stored.body))))
         except ReceiverError:
-            return RebuildCounts(row, stored, None)
+            return RebuildDelivery(row, stored, None)
 
-    def _keep(self, calls: Sequence[RebuildCounts]) -> None:
-        """Keep calls in one transaction. One that fails for its content is taken alone, and if it still does, set apart."""
-        history = read_history(self._source, [call.row.id for call in calls if call.submission is None or call.blanks])
-        self._has_history |= bool(history.trackers)
+    def _store(self, chunk: Sequence[RebuildDelivery]) -> None:
+        """Store deliveries in one transaction. One that fails because of its content is stored alone, or else quarantined."""
+        history = read_history(
+            self._source, [delivery.row.id for delivery in chunk if delivery.submission is None or delivery.blanks]
+        )
+        self._used_history |= bool(history.trackers)
         try:
-            self._transactions.run(lambda connection: self._decide(connection, calls, history))
+            self._transactions.run(lambda connection: self._decide(connection, chunk, history))
         except StorageUnavailable:
             raise
         except Exception:
-            if len(calls) > 1:
-                for call in calls:
-                    self._keep([call])
+            if len(chunk) > 1:
+                for delivery in chunk:
+                    self._store([delivery])
                 return
-            call, submission = calls[0], calls[0].submission
+            delivery, submission = chunk[0], chunk[0].submission
             if submission is None:
                 raise
             harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
-            self._transactions.run(lambda connection: self._decide(connection, [call._replace(submission=harmless)], history))
+            self._transactions.run(lambda connection: self._decide(connection, [delivery._replace(submission=harmless)], history))
 
-    def _decide(self, connection: Connection, calls: Sequence[RebuildCounts], history: PrunedHistory) -> None:
-        batch_state = BatchState(self._max_future, from_micros(calls[0].row.decided_at))
-        self._ledger.read(connection, batch_state, [call.submission for call in calls if call.submission is not None])
+    def _decide(self, connection: Connection, chunk: Sequence[RebuildDelivery], history: PrunedHistory) -> None:
+        batch_state = BatchState(self._max_future, from_micros(chunk[0].row.decided_at))
+        self._ledger.read(connection, batch_state, [delivery.submission for delivery in chunk if delivery.submission is not None])
         self._ledger.read_keys(connection, batch_state, set(history.trackers), history.message_keys(), history.contents())
-        for call in calls:
-            batch_state.now = from_micros(call.row.decided_at)
-            if call.submission is None:
-                take_over(batch_state, history, call.row.id)
+        for delivery in chunk:
+            batch_state.now = from_micros(delivery.row.decided_at)
+            if delivery.submission is None:
+                take_over(batch_state, history, delivery.row.id)
                 continue
-            erased = call.blanks & history.positions(call.row.id)
-            for message in call.submission.messages:
-                if message.position in erased:  # what it said is gone
-                    take_over(batch_state, history, call.row.id, message.position)
+            erased = delivery.blanks & history.positions(delivery.row.id)
+            for message in delivery.submission.messages:
+                if message.position in erased:  # its content is gone
+                    take_over(batch_state, history, delivery.row.id, message.position)
                 else:
-                    batch_state.decide(call.submission.delivery, [message])
+                    batch_state.decide(delivery.submission.delivery, [message])
         self._ledger.write(connection, batch_state)
-        self._add_deliveries.execute(connection, [call.row for call in calls])
-        self._add_bodies.execute(connection, [call.stored for call in calls if call.stored is not None])
+        self._add_deliveries.execute(connection, [delivery.row for delivery in chunk])
+        self._add_bodies.execute(connection, [delivery.stored for delivery in chunk if delivery.stored is not None])
 
     def _replay(self, entry: AuditRow) -> None:
-        """Decide a call again as an operator had it done; what was taken over as it stands needs that no more."""
+        """Repeat a replay by an operator; a delivery that was taken over from history needs none."""
         deliveries = table_of(DeliveryTable)
         found = self._source.execute(select(deliveries).where(deliveries.c.id == entry.subject)).first()
-        (call,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
-        if call is not None and call.submission is not None:
-            submission, order = call.submission, ReplayOptions.from_audit(entry.done_at, entry.detail)
+        (delivery,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
+        if delivery is not None and delivery.submission is not None:
+            submission, options = delivery.submission, ReplayOptions.from_audit(entry.done_at, entry.detail)
             try:
-                self._transactions.run(lambda connection: self._replays.replay(connection, submission, order))
+                self._transactions.run(lambda connection: self._replays.replay(connection, submission, options))
             except StorageUnavailable:
                 raise
-            except Exception:  # it stays undecided here; the comparison counts it
+            except Exception:  # the delivery stays undecided; the comparison counts it
                 return
 
     def _copy_names(self) -> None:
-        """Copy the words and the links of trackers whose calls were taken over as they stand: what told them is gone."""
+        """Copy the search terms and links of trackers that were taken over from history: their bodies are gone."""
         for model, add in ((SearchTermTable, self._add_terms), (LinkTable, self._add_links)):
             for rows in self._stream(select(table_of(model))).partitions(_ROWS):
                 values = [tuple(row) for row in rows]
@@ -214,7 +216,7 @@ class Rebuild:
 
 
 def check_empty(database: Database) -> None:
-    """Raise ConfigurationError unless there is nothing in a database, or only empty tables of ours. The caller has taken it."""
+    """Raise ConfigurationError unless a database is empty or has only empty tables of ours. The caller holds its lock."""
     with database.connect_writer() as connection:
         present = set(inspect(connection).get_table_names()) - {"alembic_version", table_of(TableVersionTable).name}
         foreign = present - METADATA.tables.keys()
@@ -223,9 +225,9 @@ def check_empty(database: Database) -> None:
         raise ConfigurationError(f"{database} is not empty (table {min([*foreign, *full])}). Name one with nothing in it.")
 
 
-def _moment(step: _Step) -> tuple[int, int]:
+def _time_of(step: _Step) -> tuple[int, int]:
     return (step.done_at, 1) if isinstance(step, AuditRow) else (step.decided_at, 0)
 
 
 def _is_full(chunk: Sequence[DeliveryRow], another: DeliveryRow) -> bool:
-    return len(chunk) >= _CALLS or sum(row.body_bytes for row in chunk) + another.body_bytes > _BYTES
+    return len(chunk) >= _DELIVERIES or sum(row.body_bytes for row in chunk) + another.body_bytes > _BYTES

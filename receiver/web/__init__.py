@@ -1,1 +1,1 @@
-"""HTTP: the only place that knows frameworks."""
+"""HTTP: the assembly of the service, its middleware and its endpoints."""

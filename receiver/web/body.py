@@ -1,4 +1,4 @@
-"""Reading a request's body, bounded in size and in the memory of all calls together."""
+"""The body of a request, read within a limit of its size and of the memory of all requests together."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,33 +9,33 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class MemoryBudget:
-    """How many bytes of bodies may be in the process at once, read or waiting."""
+    """The bytes of bodies that may be in the process at once, read or waiting."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes
 
     def reserve(self, size: int) -> None:
-        """Take `size` bytes. Raises Busy if they are not free."""
+        """Reserve `size` bytes. Raises Busy if they are not free."""
         if size > self._left:
-            raise Busy("Too many bodies are being read and stored. Send it again later.")
+            raise Busy("Too many requests are being stored. Send it again later.")
         self._left -= size
 
     def release(self, size: int) -> None:
-        """Give `size` bytes back."""
+        """Release `size` bytes."""
         self._left += size
 
 
 class BodyReader:
-    """Reads bodies within the limits. The time is the server's to bound: it ends the connection (`web/server.py`)."""
+    """Reads bodies within the limits. The protocol bounds the time: it closes the connection (`web/protocol.py`)."""
 
     def __init__(self, max_bytes: int, memory: MemoryBudget) -> None:
         self._max_bytes = max_bytes
         self._memory = memory
 
     async def read(self, receive: Receive, declared: bytes | None) -> bytes:
-        """Return the whole body; its size stays reserved until the caller releases it.
+        """Return the whole body. Its size stays reserved until the caller releases it.
 
-        Raises BodyTooLarge as soon as the declared or the counted size is over the limit (no more is read), BodyIncomplete or
+        Raises BodyTooLarge as soon as the declared or the counted size exceeds the limit (no more is read), BodyIncomplete or
         Busy; then nothing stays reserved.
         """
         if declared is not None and (not declared.isdigit() or len(declared) > 19 or int(declared) > self._max_bytes):
@@ -46,7 +46,7 @@ class BodyReader:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise BodyIncomplete("The connection ended, or its time was up, before the body was complete.")
+                    raise BodyIncomplete("The client disconnected (or timed out) before sending the whole body.")
                 chunk = message.get("body", b"")
                 if size + len(chunk) > self._max_bytes:
                     raise self._too_large()
@@ -60,7 +60,7 @@ class BodyReader:
             raise
 
     def release(self, body: bytes) -> None:
-        """Give back what `read` reserved."""
+        """Release the memory that `read` reserved."""
         self._memory.release(len(body))
 
     def _too_large(self) -> BodyTooLarge:

@@ -1,7 +1,7 @@
-"""Closing a connection while its peer still writes (RFC 9112, 9.6).
+"""The close of a connection whose peer still writes (RFC 9112, 9.6).
 
-To close with unread input makes the system send a reset, which takes our answer away before the peer has read it. So our side of
-the connection is closed first, and what still arrives is thrown away: for a bounded time, up to a bounded size.
+If a socket is closed with unread input, the system sends a reset, and the peer loses our answer before it has read it. So our
+side closes first, and input is discarded for a bounded time and up to a bounded size.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from typing import Any
 
 MAX_BYTES = 32 * 2**20
 MAX_SECONDS = 5.0
-_PAUSE_SECONDS = 0.01  # between two reads of what is thrown away: it must not keep the event loop busy
+_PAUSE_SECONDS = 0.01  # between two reads of discarded input: they must not keep the event loop busy
 
 
 class LingeringTransport(asyncio.Transport):
-    """The transport of a connection. `close` waits for the peer as long as `has_input` is set."""
+    """The transport of a connection. `close` waits for the peer while `has_input` is set."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class LingeringTransport(asyncio.Transport):
         self._next_read: asyncio.TimerHandle | None = None
 
     def write(self, data: Any) -> None:
-        """Send bytes, unless our side is closed."""
+        """Send bytes unless our side is closed."""
         if not self.is_lingering:
             self._transport.write(data)
 
@@ -35,7 +35,7 @@ class LingeringTransport(asyncio.Transport):
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection once all is sent; if there is unread input, after the peer."""
+        """Close the connection when everything is sent; if there is unread input, after the peer has closed."""
         if not self.has_input or self._transport.is_closing():
             self._transport.close()
         elif not self.is_lingering:
@@ -49,7 +49,7 @@ class LingeringTransport(asyncio.Transport):
         self._transport.abort()
 
     def discard(self, data: bytes) -> None:
-        """Throw away what still arrives, up to the limit."""
+        """Discard input, up to the limit."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -62,7 +62,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def forget(self) -> None:
-        """Stop waiting: the connection is gone."""
+        """Cancel the timers: the connection is lost."""
         for timer in (self._timer, self._next_read):
             if timer is not None:
                 timer.cancel()

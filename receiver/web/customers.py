@@ -1,7 +1,7 @@
-"""`GET /shiipp/customers`: the list that Shiipp fetches every eight hours, streamed.
+"""`GET /shiipp/customers`: the streamed customer list, which Shiipp fetches every eight hours.
 
-Source: docs.aeoral.com, "Customer list format" and "Sync errors": exactly 200, `application/json`, an array at the root. `[]`
-counts as a successful sync of nothing, so an error is never said with it.
+Source: docs.aeoral.com, "Customer list format" and "Sync errors": exactly 200, `application/json`, an array at the root. `[]` is
+a successful sync without customers, so no error is ever answered with it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _Found = tuple[CustomerList, list[tuple[str, str]]]
 
 
 class CustomerEndpoint:
-    """The endpoint, as an ASGI application."""
+    """The endpoint as an ASGI application."""
 
     def __init__(self, request_guard: RequestGuard, database: Database, writer_client: WriterClient) -> None:
         self._request_guard = request_guard
@@ -32,25 +32,25 @@ class CustomerEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: authenticate, find the list, send its pages, record the request."""
-        caller = self._request_guard.identify(scope)
+        client = self._request_guard.identify(scope)
         admission = NOT_ADMITTED
         try:
-            admission = self._request_guard.admit(scope, caller)
+            admission = self._request_guard.admit(scope, client)
             found = await asyncio.to_thread(self._find_list)
         except ReceiverError as error:
-            delivery = self._request_guard.make_delivery(scope, caller, admission, b"")
+            delivery = self._request_guard.make_delivery(scope, client, admission, b"")
             await send_answer(send, await self._writer_client.put_on_record(delivery, error))
             return
-        delivery = self._request_guard.make_delivery(scope, caller, admission, b"")
-        hung_up = asyncio.create_task(_wait_for_hang_up(receive))
+        delivery = self._request_guard.make_delivery(scope, client, admission, b"")
+        disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            served = await self._serve(scope, send, delivery, found, hung_up)
+            served = await self._serve(scope, send, delivery, found, disconnected)
             await self._writer_client.keep(delivery, lambda: served)
         finally:
-            hung_up.cancel()
+            disconnected.cancel()
 
     def _find_list(self) -> tuple[CustomerList, list[tuple[str, str]]]:
-        """Return the list and its first page: what can fail should fail before the 200."""
+        """Return the list and its first page: errors should happen before the 200 is sent."""
         latest = latest_customer_list(self._database)
         if latest is None:
             raise NoCustomerList("No customer list was imported yet. Run `receiver customers import FILE` first.")
@@ -60,9 +60,9 @@ class CustomerEndpoint:
         return latest, page
 
     async def _serve(
-        self, scope: Scope, send: Send, delivery: Delivery, found: _Found, hung_up: asyncio.Task[None]
+        self, scope: Scope, send: Send, delivery: Delivery, found: _Found, disconnected: asyncio.Task[None]
     ) -> Submission:
-        """Send the list, and return what goes on record: the answer without its body, and how many customers were sent."""
+        """Send the list; return the record of it: the answer without its body, and the number of customers that were sent."""
         latest, page = found
         tag = f'"{latest.id}"'.encode()
         if any(tag in value for name, value in scope["headers"] if name == b"if-none-match"):
@@ -77,22 +77,22 @@ class CustomerEndpoint:
             return Submission(delivery, answer=Answer(200, b""), served=0)
         served = 0
         try:
-            while page and not hung_up.done():
+            while page and not disconnected.done():
                 text = ",".join(document for _, document in page)
                 body = (("," if served else "[") + text).encode()
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 served += len(page)
                 page = await asyncio.to_thread(read_customer_page, self._database, latest.id, page[-1][0])
-            if hung_up.done():
-                raise ClientGone(f"The caller hung up after {served} of {latest.customers} customers.")
+            if disconnected.done():
+                raise ClientGone(f"The client disconnected after {served} of {latest.customers} customers.")
             if served < latest.customers:
                 raise StorageUnavailable(f"The list ended after {served} of {latest.customers} customers.")
-        except ReceiverError as error:  # the connection is closed before the declared length: no short list looks whole
+        except ReceiverError as error:  # the connection closes before the declared length, so no short list looks complete
             return Submission(delivery, error=error, served=served)
         await send({"type": "http.response.body", "body": b"]" if served else b"[]"})
         return Submission(delivery, answer=Answer(200, b""), served=served)
 
 
-async def _wait_for_hang_up(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

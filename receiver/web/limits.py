@@ -1,4 +1,4 @@
-"""The size of request bodies, bounded on every path: a new route gets the default without asking for it."""
+"""The size limit of request bodies on every path; a path without a limit of its own gets the default."""
 
 from collections.abc import Mapping
 
@@ -7,18 +7,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.errors import BodyTooLarge
 
 MAX_BODY_BYTES = 16 * 1024
-"""The limit of a path that has no limit of its own."""
+"""The default limit."""
 
 
 class BodyLimits:
-    """Refuses to give the application more of a body than its path takes. `limits` are those of some paths, in bytes."""
+    """Middleware that limits the size of bodies. `limits` are in bytes, by path."""
 
     def __init__(self, app: ASGIApp, limits: Mapping[str, int]) -> None:
         self._app = app
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on. What reads its body raises BodyTooLarge."""
+        """Pass the request on; reading a larger body raises BodyTooLarge."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

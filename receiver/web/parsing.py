@@ -1,7 +1,7 @@
-"""Bytes that wait to be parsed: all connections together get a bounded part of each turn of the event loop.
+"""A queue of bytes to parse: all connections together get a bounded part of each turn of the event loop.
 
-Ordinary requests never come here (`web/protocol.py`). What is large does, and what costs much to parse for its size, such as
-thousands of header lines or chunks of one byte.
+Ordinary requests never wait here (`web/protocol.py`). Large ones do, and those that are expensive to parse for their size, such
+as thousands of header lines or chunks of one byte.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ _TURN_SECONDS = 0.002
 
 
 class ParsingQueue:
-    """Connections with bytes left to parse. Each parses one slice, then the next one has its turn."""
+    """Connections with bytes left to parse. Each parses one slice, then it is the turn of the next one."""
 
     def __init__(self, turn_seconds: float = _TURN_SECONDS, clock: Callable[[], float] = monotonic) -> None:
         self._turn_seconds = turn_seconds
@@ -22,7 +22,7 @@ class ParsingQueue:
         self._is_scheduled = False
 
     def put(self, loop: asyncio.AbstractEventLoop, parse: Callable[[], None]) -> None:
-        """Have `parse` called in a later turn of the loop. It parses one slice and puts itself here again if bytes are left."""
+        """Call `parse` in a later turn of the loop. It parses one slice, and is put here again if bytes are left."""
         self._waiting.append(parse)
         self._schedule(loop)
 

@@ -1,16 +1,16 @@
-"""A trailing slash is accepted everywhere, without a redirect: senders take a redirect for a failure."""
+"""Trailing slashes are accepted everywhere without a redirect: senders treat a redirect as a failure."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class TrailingSlash:
-    """Takes slashes off the end of a path before it is routed."""
+    """Middleware that removes trailing slashes from a path before it is routed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on with the path as the routes spell it."""
+        """Pass the request on with the path as the routes spell it."""
         if scope["type"] == "http" and scope["path"].endswith("/"):
             sent = scope.get("raw_path") or scope["path"].encode()
             slashes = len(sent) - len(sent.rstrip(b"/"))  # one that was sent as %2F belongs to a name

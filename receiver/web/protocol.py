@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, with the bounds and the framing rules that it leaves open.
+"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, with bounds and stricter framing rules.
 
-Bytes are parsed in small pieces, and no further while a request waits behind another one, so that what a connection sends ahead
-costs its own buffer and no time of the loop. Beyond a slice, connections take turns. Rules: RFC 9110, 7.8 (Upgrade), 6.5
+Bytes are parsed in small pieces, and not at all while a request waits behind another one: pipelined bytes fill the connection's
+own buffer and cost the event loop no time. Beyond a slice, connections take turns. Rules: RFC 9110, 7.8 (Upgrade), 6.5
 (trailers); RFC 9112, 6 (message body).
 """
 
@@ -23,11 +23,11 @@ from receiver.web.safety import secure
 MAX_HEAD_BYTES = 32 * 1024
 _PIECE_BYTES = 2048  # parsed at once: at most some hundred requests in one piece
 _SLICE_BYTES = 2 * _PIECE_BYTES  # parsed in one go: most requests whole, and about a millisecond of header lines
-_REFUSAL = "refusal"  # in the scope's state: the error that is the answer to a request whose framing is wrong
+_REFUSAL = "refusal"  # in the scope's state: the error to answer to a request with wrong framing
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Bounds a request's head, and the time for its head and body; ignores offers to upgrade; refuses wrong framing in JSON."""
+    """Bounds the size of a request's head and the time for the whole request; ignores upgrades; answers wrong framing in JSON."""
 
     request_timeout_seconds: float
     parsing: ParsingQueue
@@ -35,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._incomplete = True  # the first request may never begin
+        self._incomplete = True  # at first, because the first request may never begin
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
         self._in_queue = False
@@ -48,23 +48,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first request."""
+        """Wait for the first request."""
         super().connection_made(transport)
         self.flow = _HeldFlow(transport)
         self.transport = LingeringTransport(transport, self.loop)
-        self._bound()
+        self._bound_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Cancel the deadline."""
         self.transport.has_input = False
         self.transport.forget()
         super().connection_lost(exc)
         self._unread = b""
         self._incomplete = False
-        self._bound()
+        self._bound_time()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what may be parsed now; wait on if a request is unfinished."""
+        """Parse as far as allowed now; keep the deadline while a request is incomplete."""
         if self.transport.is_lingering:
             self.transport.discard(data)
         if self._refused or self.transport.is_lingering:
@@ -73,12 +73,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._advance()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Tell whether the connection stays open: the peer sends no more, but may wait for answers to what it has sent."""
+        """Return whether the connection stays open: the peer sends nothing more, but may wait for answers."""
         self._is_at_end = True
         return self._is_answering()
 
     def on_response_complete(self) -> None:
-        """Go on with what was sent ahead; close the connection after the last answer if no more can come."""
+        """Continue with pipelined bytes; close the connection after the last answer if the peer sends nothing more."""
         super().on_response_complete()
         if self._unread and not self.transport.is_closing():
             self._advance()
@@ -86,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _is_answering(self) -> bool:
-        """Tell whether a whole request waits for its answer; the last one may never become whole."""
+        """Return whether a complete request waits for its answer; the last one may never become complete."""
         is_pending = self.cycle is not None and not self.cycle.response_complete and not self.transport.is_closing()
         return is_pending and (bool(self.pipeline) or self._in_head)
 
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = b"" if self._refused else unread[start:]
         self.transport.has_input = self._refused or self._incomplete or bool(self._unread)
         self._hold(held=bool(self._unread) or self._refused)
-        self._bound()
+        self._bound_time()
         if self._unread and not self.pipeline and not self._in_queue:
             self._in_queue = True
             self.parsing.put(self.loop, self._advance_in_turn)
@@ -114,7 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._advance()
 
     def _feed(self, piece: bytes) -> int:
-        """Parse a piece; return how many of its bytes were parsed."""
+        """Parse a piece; return the number of parsed bytes."""
         self._overhead_bytes += len(piece)
         self._ended_in_piece = False
         try:
@@ -130,7 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return len(piece)
 
     def _ignore_upgrade(self) -> None:
-        """Parse the body that follows: the parser takes it for another protocol, so a new one reads the framing again."""
+        """Parse the body that follows. The parser takes it for another protocol, so a new parser reads the framing again."""
         framing = [(name, value) for name, value in self.headers if name in {b"content-length", b"transfer-encoding"}]
         lines = [b"POST / HTTP/1.1", *(name + b": " + value for name, value in framing), b"\r\n"]
         self.parser = httptools.HttpRequestParser(self)
@@ -141,26 +141,26 @@ class BoundedProtocol(HttpToolsProtocol):
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A request begins, perhaps in the packet that ended the one before: it has its own time."""
+        """Begin a request, perhaps in the piece that ended the previous one. It has its own deadline."""
         if self._repeating:
             return
         self._in_head = self._incomplete = True
         self._begun_in_piece = self._ended_in_piece
-        self._forget()
+        self._cancel_deadline()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
+        """Add a piece of the request target."""
         if not self._repeating:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer is none, whatever it says."""
+        """Add a header; ignore trailers."""
         if self._in_head and not self._repeating:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Let the application begin. Raises HeadersTooLarge or BadRequest."""
+        """Start the application. Raises HeadersTooLarge or BadRequest."""
         self._overhead_bytes = 0
         if self._repeating:
             self._repeating = False
@@ -170,24 +170,24 @@ class BoundedProtocol(HttpToolsProtocol):
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise BadRequest("Expected no transfer coding but `chunked`.")
-        if self.parser.get_http_version() == "1.0":  # its senders know no 100 (RFC 9110, 10.1.1)
+        if self.parser.get_http_version() == "1.0":  # its clients do not know status 100 (RFC 9110, 10.1.1)
             self.expect_100_continue = False
         super().on_headers_complete()
         self._in_head = False
-        if self.expect_100_continue:  # told no, it may send the body or not: then nobody knows where the next request begins
+        if self.expect_100_continue:  # if refused, the client may send the body or not: the next request may begin anywhere
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Add a piece of the body."""
         self._overhead_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request is complete, unless the parser believes that another protocol follows."""
+        """Complete a request, unless the parser believes that another protocol follows."""
         if self.parser.should_upgrade():
             return
         self._incomplete = False
-        self._in_head = self._ended_in_piece = True  # what follows belongs to the next one
+        self._in_head = self._ended_in_piece = True  # the next bytes belong to the next request
         self._overhead_bytes = 0
         super().on_message_complete()
 
@@ -198,12 +198,12 @@ class BoundedProtocol(HttpToolsProtocol):
     # Refusing
 
     def _refuse(self, error: ReceiverError) -> None:
-        """Parse no more. Answer with an error once earlier requests are answered, and close."""
+        """Parse nothing more. Answer the error after earlier requests are answered, and close."""
         self._refused = self.transport.has_input = True
         self._incomplete = False
         if self._in_head:
             self._begin_refused(error)
-        elif self.pipeline:  # its body is wrong, and it waits for the one before it
+        elif self.pipeline:  # its body is wrong, and it waits for the previous request
             self.cycle.scope["state"][_REFUSAL] = error
             self.cycle.keep_alive = False
         elif not self.cycle.response_started:
@@ -212,9 +212,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _begin_refused(self, error: ReceiverError) -> None:
-        """Hand what is known of the request to the application, to be put on record and answered."""
+        """Pass the known part of the request to the application, which records and answers it."""
         if self.scope is None or (self.cycle is not None and self.scope is self.cycle.scope):
-            super().on_message_begin()  # not a byte of it was understood
+            super().on_message_begin()  # no byte of it was parsed
         self.scope["state"][_REFUSAL] = error
         self.url = _readable(self.url)
         super().on_headers_complete()
@@ -223,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def _answer(self, error: ReceiverError) -> None:
-        """Answer in the place of an application that waits for the rest of a body; it is told that the connection is gone."""
+        """Answer in place of an application that waits for the rest of a body, and tell it that the client has disconnected."""
         answer = answers.for_error(error, None)
         lines = [name + b": " + value + b"\r\n" for name, value in secure(self.scope["path"], list_headers(answer))]
         self.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
@@ -234,7 +234,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # Time
 
     def _hold(self, *, held: bool) -> None:
-        """Read no more from the connection while there are bytes that cannot be parsed yet."""
+        """Stop reading from the connection while there are bytes that cannot be parsed yet."""
         assert isinstance(self.flow, _HeldFlow)
         if self.transport.is_lingering:
             return
@@ -244,37 +244,37 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.cycle is None or self.cycle.response_complete:
             self.flow.resume_reading()
 
-    def _bound(self) -> None:
+    def _bound_time(self) -> None:
         if self._incomplete and self._deadline is None:
             self._deadline = self.loop.call_later(self.request_timeout_seconds, self.transport.abort)
         elif not self._incomplete:
-            self._forget()
+            self._cancel_deadline()
 
-    def _forget(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
 
 class _HeldFlow(FlowControl):
-    """Reading is not resumed while `held`."""
+    """A flow control that does not resume reading while it is `held`."""
 
     held = False
 
     def resume_reading(self) -> None:
-        """Read again, if it may be."""
+        """Read again, unless held."""
         if not self.held:
             super().resume_reading()
 
 
 def find_refusal(scope: Scope) -> ReceiverError | None:
-    """Return the error that is the answer to a request whose framing is wrong."""
+    """Return the error to answer to a request with wrong framing, or None."""
     error = scope["state"].get(_REFUSAL) if scope["type"] == "http" else None
     return error if isinstance(error, ReceiverError) else None
 
 
 def _readable(url: bytes) -> bytes:
-    """Return a target as far as it is one."""
+    """Return the request target if it can be parsed, else `/`."""
     try:
         return url if httptools.parse_url(url).path else b"/"
     except httptools.HttpParserError:
@@ -282,6 +282,6 @@ def _readable(url: bytes) -> bytes:
 
 
 def _explain(error: httptools.HttpParserError) -> str:
-    """Say what is wrong in the parser's words, which quote nothing; those of what it calls do."""
-    reason = "Expected the path or URL of something here" if error.__context__ is not None else str(error)
-    return f"This is no HTTP/1.1 request that can be read. {reason}."
+    """Return the parser's message, which quotes no input; messages of our own callbacks would."""
+    reason = "Expected a path or URL" if error.__context__ is not None else str(error)
+    return f"Not a valid HTTP/1.1 request. {reason}."

@@ -1,4 +1,4 @@
-"""Answers to requests whose framing the protocol refused: in JSON, and on record where the path is a source's."""
+"""Answers in JSON to requests with wrong framing; on the path of a source they are also recorded."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from receiver.writer.client import WriterClient
 
 
 class RefusedRequests:
-    """Lets requests through that are framed well. `request_guards` are those of the sources, by path."""
+    """Middleware that answers requests with wrong framing. `request_guards` are those of the sources, by path."""
 
     def __init__(self, app: ASGIApp, request_guards: Mapping[str, RequestGuard], writer_client: WriterClient) -> None:
         self._app = app

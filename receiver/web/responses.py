@@ -33,7 +33,7 @@ def is_ops(path: str) -> bool:
 
 
 def list_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """Return all headers of an answer; an empty one carries no type."""
+    """Return all headers of an answer; an empty one has no content type."""
     length = (b"content-length", str(len(answer.body)).encode())
     return [length, _JSON, *answer.headers] if answer.body else [length, *answer.headers]
 
@@ -45,37 +45,37 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 def to_response(answer: Answer) -> Response:
-    """Return the same as a response object, for endpoints that are functions."""
+    """Return an answer as a response object, for endpoints that are functions."""
     response = Response(answer.body, answer.status, media_type="application/json")
     response.raw_headers.extend(answer.headers)
     return response
 
 
 async def on_receiver_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of ours in its own words."""
+    """Answer an error of ours with its own text."""
     assert isinstance(error, ReceiverError)
     return to_response(answers.for_error(error, None))
 
 
 async def on_client_gone(_request: Request, _error: Exception) -> Response:
-    """Return the answer that nobody waits for: a client that hangs up is no fault of this service, and no line of its log."""
-    return to_response(answers.for_error(ClientGone("The caller hung up before its request was complete."), None))
+    """Answer a client that has disconnected, which is no error of this service and not logged."""
+    return to_response(answers.for_error(ClientGone("The client disconnected before its request was complete."), None))
 
 
 def make_fault() -> ReceiverError:
-    """Return the error for what should not happen; the log has the cause."""
-    return ReceiverError("This service failed to answer; its log says why.")
+    """Return the error for an unexpected exception; the log has the cause."""
+    return ReceiverError("Internal error. The log has the cause.")
 
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
-    """Answer what should not happen."""
+    """Answer an unexpected exception."""
     return to_response(answers.for_error(make_fault(), None))
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
-    """Answer an error of the framework in the form that all errors have, with its own status and headers."""
+    """Answer an error of the framework in the form of all errors, with its own status and headers."""
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-    message = "This path does not take that method." if error.status_code == 405 else error.detail
+    message = "This method is not allowed here." if error.status_code == 405 else error.detail
     content = orjson.dumps({"error": {"code": code, "message": message}})
     return Response(content, error.status_code, error.headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""What every answer has, whichever code made it: the security headers of its area. Where no code made one: an error in JSON."""
+"""Security headers on every answer, and an error in JSON where no other code answers."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,20 +23,20 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def secure(path: str, headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an answer with those of its area. One that it has already stays as it is."""
+    """Return the headers of an answer with the security headers of its area. A header that is there already stays."""
     given = list(headers)
     names = {name for name, _ in given}
     return [*given, *(header for header in (_OPS if is_ops(path) else _EVERYWHERE) if header[0] not in names)]
 
 
 class SafeAnswers:
-    """The outermost application."""
+    """The outermost middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; answer in its place if it fails without an answer."""
+        """Pass the request on; answer an error if it fails without an answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

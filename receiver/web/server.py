@@ -1,4 +1,4 @@
-"""uvicorn, with a protocol of ours on its connections."""
+"""The uvicorn server, with our own protocol on its connections."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _BACKLOG = 2048
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return the listening socket. Raises ConfigurationError if the address cannot be had."""
+    """Return the listening socket. Raises ConfigurationError if the address is not available."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
@@ -31,12 +31,12 @@ class QuietServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Change nothing."""
+        """Install no signal handlers."""
         yield
 
 
 def make_server(app: ASGIApp, settings: Settings, stop_seconds: float) -> uvicorn.Server:
-    """Return a server for one process. When it is told to end, calls under way have `stop_seconds` at most."""
+    """Return a server for one process. When it stops, requests under way get at most `stop_seconds`."""
     protocol = type(
         "Protocol",
         (BoundedProtocol,),
@@ -50,9 +50,9 @@ def make_server(app: ASGIApp, settings: Settings, stop_seconds: float) -> uvicor
         lifespan="on",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # our own resolver decides whom to believe
+        proxy_headers=False,  # our own resolver decides which proxies to trust
         server_header=False,
-        timeout_keep_alive=75,  # longer than a proxy's own, so that it never sends into a closing connection
+        timeout_keep_alive=75,  # longer than that of proxies, so that they never send into a closing connection
         timeout_graceful_shutdown=max(1, int(min(stop_seconds, settings.commit_timeout_seconds + settings.body_timeout_seconds))),
     )
     return QuietServer(config)

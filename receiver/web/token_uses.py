@@ -1,4 +1,4 @@
-"""Uses of ops tokens on record, so that a token that is used through the API alone does not look idle."""
+"""The last use of ops tokens, recorded so that a token which only the API sees does not look unused."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -11,14 +11,14 @@ _PAUSE_SECONDS = 60.0
 
 
 class TokenUses:
-    """Notes the use of each ops token at most once a minute. `tell` has the writing process do something and does not wait."""
+    """Records the use of each ops token at most once a minute. `tell` sends a command and does not wait."""
 
     def __init__(self, tell: Callable[[NoteTokenUses], None]) -> None:
         self._tell = tell
         self._noted_at: dict[str, float] = {}
 
     def note(self, token: str) -> None:
-        """Note that a token, by its name, was used now."""
+        """Record that the token with this name was used now."""
         now_seconds = monotonic()
         if now_seconds - self._noted_at.get(token, float("-inf")) >= _PAUSE_SECONDS:
             self._noted_at[token] = now_seconds

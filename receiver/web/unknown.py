@@ -1,4 +1,4 @@
-"""Requests for paths that are not ours: the answer names those that are. With a right token they are on record, as refused."""
+"""The answer to unknown paths, which names the known ones. Requests with a valid token are recorded as refused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,33 +16,33 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class UnknownPath:
-    """The endpoint of every path without a route. `request_guards` are those of the paths that senders call."""
+    """The endpoint of every path without a route. `request_guards` are those of the senders' paths."""
 
     def __init__(self, request_guards: Sequence[RequestGuard], writer_client: WriterClient) -> None:
         self._request_guards = request_guards
         self._writer_client = writer_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 404. Raises NotFound for a stranger, who leaves no record."""
+        """Answer 404. Raises NotFound without a valid token: such a request is not recorded."""
         if is_ops(scope["path"]):
             raise NotFound("Unknown path. The API is described at /ops/api/openapi.json.")
-        caller = self._request_guards[0].identify(scope)
+        client = self._request_guards[0].identify(scope)
         recognised = {
             request_guard.path: (request_guard, token)
             for request_guard in self._request_guards
-            if (token := request_guard.recognise(caller)) is not None
+            if (token := request_guard.recognise(client)) is not None
         }
         if not recognised:
             raise NotFound(self._describe())
         nearest = find_nearest(scope["path"], recognised)
-        await self._refuse(scope, send, caller, *recognised[nearest[0]], nearest)
+        await self._refuse(scope, send, client, *recognised[nearest[0]], nearest)
 
     async def _refuse(
-        self, scope: Scope, send: Send, caller: Client, request_guard: RequestGuard, token: str, nearest: Sequence[str]
+        self, scope: Scope, send: Send, client: Client, request_guard: RequestGuard, token: str, nearest: Sequence[str]
     ) -> None:
-        """Put the request on record. The token is only noted: a call that brought nothing in is no use of it."""
+        """Record the request. Its token stands in the note only: a request without a delivery does not count as a use of it."""
         noted = Admission(None, f"unknown path, right token ({token})")
-        delivery = request_guard.make_delivery(scope, caller, noted, b"")._replace(path=request_guard.show_path(scope["path"]))
+        delivery = request_guard.make_delivery(scope, client, noted, b"")._replace(path=request_guard.show_path(scope["path"]))
         error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
         await send_answer(send, await self._writer_client.put_on_record(delivery, error))
 
@@ -52,7 +52,7 @@ class UnknownPath:
 
 
 def find_nearest(path: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known paths that share most words with a path. Case, plurals and the order of words do not count."""
+    """Return the known paths that share the most words with a path, whatever their case, plural and order."""
     words = _split(path)
     likeness = {other: len(words & _split(other)) / len(words | _split(other)) for other in known}
     return [other for other, share in likeness.items() if share == max(likeness.values())]

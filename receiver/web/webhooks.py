@@ -23,7 +23,7 @@ MAX_READ_HERE_BYTES = 32 * 2**10
 
 
 class WebhookEndpoint:
-    """The endpoint of one path of one sender, as an ASGI application. With an ops token `doctor` makes its probes."""
+    """The endpoint of one path of one sender, as an ASGI application. It also answers the probes of `doctor`."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class WebhookEndpoint:
         self._ops_tokens = ops_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call. HEAD is 200 for anybody: Ship24 asks so before it lets the URL be saved.
+        """Answer one request. HEAD is always 200: Ship24 sends one before it saves the URL.
 
-        With a probe's header it also says whether that is accepted, so that `doctor` posts nothing that would be recorded.
+        A HEAD request with the header of a probe learns whether the probe is accepted, so that `doctor` never posts a delivery.
         """
         if scope["method"] == "HEAD":
             accepted = self._is_probe(self._request_guard.identify(scope))
@@ -52,42 +52,42 @@ class WebhookEndpoint:
             await send_answer(send, await self._take(scope, receive))
 
     async def _take(self, scope: Scope, receive: Receive) -> Answer:
-        caller = self._request_guard.identify(scope)
-        if self._is_probe(caller):
-            return await self._answer_probe(scope, receive, caller)
+        client = self._request_guard.identify(scope)
+        if self._is_probe(client):
+            return await self._answer_probe(scope, receive, client)
         admission, body = NOT_ADMITTED, b""
         try:
-            admission = self._request_guard.admit(scope, caller)
-            body = await self._bodies.read(receive, caller.headers.content_length)
+            admission = self._request_guard.admit(scope, client)
+            body = await self._bodies.read(receive, client.headers.content_length)
         except (Refused, Busy) as error:
             return await self._writer_client.put_on_record(
-                self._request_guard.make_delivery(scope, caller, admission, body), error
+                self._request_guard.make_delivery(scope, client, admission, body), error
             )
         try:
-            delivery = self._request_guard.make_delivery(scope, caller, admission, body)
-            return await self._writer_client.keep(delivery, partial(self._read, delivery, caller.headers.codings))
+            delivery = self._request_guard.make_delivery(scope, client, admission, body)
+            return await self._writer_client.keep(delivery, partial(self._read, delivery, client.headers.codings))
         finally:
             self._bodies.release(body)
 
-    def _is_probe(self, caller: Client) -> bool:
-        headers = caller.headers
-        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, caller.arrived)
+    def _is_probe(self, client: Client) -> bool:
+        headers = client.headers
+        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, client.arrived)
 
-    async def _answer_probe(self, scope: Scope, receive: Receive, caller: Client) -> Answer:
-        """Answer as a sender would be, and record, count and note nothing. A body that has to be stored is refused."""
+    async def _answer_probe(self, scope: Scope, receive: Receive, client: Client) -> Answer:
+        """Answer as for a sender, but record and count nothing. Refuse a body that would be stored."""
         try:
-            self._request_guard.admit(scope, caller)
-            body = await self._bodies.read(receive, caller.headers.content_length)
+            self._request_guard.admit(scope, client)
+            body = await self._bodies.read(receive, client.headers.content_length)
         except (Refused, Busy) as error:
             return answers.for_error(error, None)
         self._bodies.release(body)
         if body != self._source.nothing:
             expected = self._source.nothing.decode()
-            return answers.for_error(UnexpectedShape(f"Expected the body {expected}: nothing of a test request is stored."), None)
+            return answers.for_error(UnexpectedShape(f"Expected the body {expected}: test requests are not stored."), None)
         return answers.for_probe()
 
     def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | UnreadDelivery:
-        """Read a small body. To inflate, or to parse a large one, would hold up the event loop."""
+        """Parse a small body. Inflating or parsing a large one would block the event loop."""
         if codings or len(delivery.body) > MAX_READ_HERE_BYTES:
             return UnreadDelivery(delivery, codings)
         return intake.take(self._source, delivery)

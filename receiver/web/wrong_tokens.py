@@ -1,4 +1,4 @@
-"""Wrong ops tokens on record: the first ones one by one, the many as sums, so that guesses cannot fill the audit."""
+"""Audit entries of wrong ops tokens: one by one at first, then as sums, so that guesses cannot fill the audit log."""
 
 import asyncio
 from collections import deque
@@ -21,7 +21,7 @@ _SINGLE_ROWS = 10
 _SINGLE_ROWS_PER_SECOND = 1 / 3600
 _FIRST_SUM_SECONDS = 60.0
 _MAX_SUM_SECONDS = 3600.0
-_MAX_NAMED = 100  # addresses that are told apart in one sum
+_MAX_NAMED = 100  # addresses that one sum distinguishes
 _AGAIN_SECONDS = 10.0
 _CLOSING_SECONDS = 2.0
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 
 
 class WrongTokens:
-    """Takes notes without waiting, and writes them beside the requests. `do` has the writing process do something."""
+    """Collects wrong tokens without waiting and records them in the background. `do` executes a command."""
 
     def __init__(self, do: Do, first_sum_seconds: float = _FIRST_SUM_SECONDS) -> None:
         self._do = do
@@ -61,18 +61,18 @@ class WrongTokens:
             self._signal.set()
 
     async def run(self) -> None:
-        """Write what is noted, until cancelled."""
+        """Write the entries, until cancelled."""
         await repeat("wrong_tokens_not_recorded", self._step, again_seconds=_AGAIN_SECONDS)
 
     async def close(self) -> None:
-        """Write what is left; a database that is away does not hold up the end."""
+        """Write what is left, for a bounded time: the database may be unavailable."""
         self._add_sum()
         with suppress(ReceiverError, TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._write()
 
     async def _step(self) -> float:
-        """Wait for a note, or until the sum is due, and write."""
+        """Wait for a wrong token, or until the sum is due, and write."""
         wait_seconds = max(0.0, self._due_seconds - monotonic()) if self._summed else None
         try:
             async with asyncio.timeout(wait_seconds):

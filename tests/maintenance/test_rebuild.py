@@ -104,7 +104,7 @@ def rebuild(source: Database, into: str) -> list[Comparison]:
     try:
         take = partial(take_again, SOURCES)
         with source.read_snapshot() as snapshot, closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work:
-            assert sum(work.run()) == work.count_calls()
+            assert sum(work.run()) == work.count_deliveries()
             work.copy_rest()
             return list(compare(snapshot, target))
     finally:
@@ -312,10 +312,10 @@ def test_what_comes_meanwhile_is_not_seen(post: Post, into: str) -> None:
         post.database.read_snapshot() as snapshot,
         closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work,
     ):
-        assert work.count_calls() == 1
+        assert work.count_deliveries() == 1
         post.group(ship24.item("later", "t"))
         assert list(work.run()) == [1]
-        assert work.count_calls() == 1
+        assert work.count_deliveries() == 1
 
 
 def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
