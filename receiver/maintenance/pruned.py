@@ -1,4 +1,4 @@
-"""Calls whose bodies are gone cannot be decided again: what they made is taken over as it stands on record."""
+"""Take over the history of deliveries whose bodies are gone: they cannot be decided again, but their rows are stored."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -17,7 +17,7 @@ from receiver.storage.tables.metadata import Table, table_of
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
 
 _K = TypeVar("_K")
-_KEYS = 1000  # named in one statement
+_KEYS = 1000  # in one statement
 _SNAPSHOT = (
     *("tracking_number", "client_tracker_id", "shipment_reference"),
     *("shipment", "shipment_milestone", "shipment_moves", "snapshot_generated_at", "snapshot_message_id"),
@@ -26,9 +26,9 @@ _NO_STATE = {name: default for name, default in TrackerRow._field_defaults.items
 
 
 class PrunedHistory(NamedTuple):
-    """All that some calls made, by the calls' ids; `events` by the messages that told them, those that do not stand too.
+    """The stored rows of some deliveries, by delivery id; events and changes by message.
 
-    `changes` are those that a message made by taking an event back, `trackers` are as they are in the end.
+    `events` include superseded ones. `changes` belong to messages that took an event back. `trackers` have their final state.
     """
 
     messages: dict[str, list[MessageRow]]
@@ -39,30 +39,30 @@ class PrunedHistory(NamedTuple):
     trackers: dict[tuple[str, str], TrackerRow]
 
     def positions(self, delivery_id: str) -> set[int]:
-        """Return the positions of a delivery's items that are on record."""
+        """Return the positions of a delivery's stored items."""
         found = {row.position for row in self.messages.get(delivery_id, ())}
         found |= {row.position for row in self.repeated.get(delivery_id, ())}
         return found | {row.position for row in self.apart.get(delivery_id, ())}
 
     def message_keys(self) -> dict[tuple[str, str], set[str]]:
-        """Return the keys of its messages, with their digests."""
+        """Return the keys of the messages, with their digests."""
         return _gather((row[:2], row.digest) for row in chain.from_iterable(self.messages.values()))
 
     def contents(self) -> dict[tuple[str, str, str], set[str]]:
-        """Return the keys of its events, with the digests of their versions."""
+        """Return the keys of the events, with the digests of their versions."""
         return _gather((row[:3], row.digest) for row in chain.from_iterable(self.events.values()))
 
 
 def read_history(connection: Connection, delivery_ids: Collection[str]) -> PrunedHistory:
-    """Return what these calls made."""
+    """Return the history of these deliveries."""
     messages: dict[str, list[MessageRow]] = {}
-    for row in _of_calls(connection, MessageTable, delivery_ids):
+    for row in _of_deliveries(connection, MessageTable, delivery_ids):
         messages.setdefault(row.delivery_id, []).append(MessageRow(*row))
     repeated: dict[str, list[RepeatedMessageRow]] = {}
-    for row in _of_calls(connection, RepeatedMessageTable, delivery_ids):
+    for row in _of_deliveries(connection, RepeatedMessageTable, delivery_ids):
         repeated.setdefault(row.delivery_id, []).append(RepeatedMessageRow(*row))
     apart: dict[str, list[QuarantineRow]] = {}
-    for row in _of_calls(connection, QuarantineTable, delivery_ids):
+    for row in _of_deliveries(connection, QuarantineTable, delivery_ids):
         apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
     kept = list(chain.from_iterable(messages.values()))
     events, changes = _read_events(connection, kept), _read_changes(connection, kept)
@@ -70,7 +70,7 @@ def read_history(connection: Connection, delivery_ids: Collection[str]) -> Prune
 
 
 def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
-    """Put what a delivery, or one item of it, made into the batch, in the order in which it moved its trackers."""
+    """Add the history of a delivery, or of one item, to the batch, in the order in which it moved its trackers."""
 
     def is_meant(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
         return position is None or row.position == position
@@ -81,7 +81,7 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
         if known is None:
             batch_state.messages.add(message, partly=False)
         elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
-            batch_state.messages.rewrite(known, message)  # the earlier copy is still there to be decided: it was mended
+            batch_state.messages.rewrite(known, message)  # a corrected message: its earlier copy still has a body and is decided
             batch_state.repeated.append(make_repeated_row(known))
         else:
             continue
@@ -96,7 +96,7 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
 
 
 def _take_tracker(batch_state: BatchState, history: PrunedHistory, key: tuple[str, str]) -> None:
-    """Let the tracker be known with its names and shipment as they are in the end: no older snapshot can replace them."""
+    """Add a tracker with its final names and shipment, which no older snapshot can replace."""
     final, before = history.trackers.get(key), batch_state.trackers.get(key)
     if final is None:
         return
@@ -125,7 +125,7 @@ def _take_event(batch_state: BatchState, event: EventRow) -> None:
 
 
 def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
-    """Let a tracker move back to an event, as it did when another one was taken back."""
+    """Move a tracker back to an event, as it moved when a later event was taken back."""
     key = (change.source, change.tracker_id)
     event = batch_state.timelines.timeline(key).get(change.event_id)
     if event is not None:
@@ -135,7 +135,7 @@ def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
         )
 
 
-def _of_calls(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:
+def _of_deliveries(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:
     table = table_of(model)
     rows = select(table).where(table.c.delivery_id.in_(delivery_ids)).order_by(table.c.delivery_id, table.c.position)
     return connection.execute(rows).all()
@@ -159,7 +159,7 @@ def _read_changes(connection: Connection, messages: Sequence[MessageRow]) -> dic
 
 
 def _of_messages(connection: Connection, table: sqlalchemy.Table, name: str, messages: Sequence[MessageRow]) -> Iterator[Any]:
-    """Give the rows of the messages' trackers that name one of the messages in this column."""
+    """Yield the rows of the messages' trackers that name one of the messages in this column."""
     for source in sorted({row.source for row in messages}):
         for told in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
             trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}

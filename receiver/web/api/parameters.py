@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from receiver.clock import to_micros
 from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
+from receiver.domain.verdicts import DeliveryOutcome
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
 from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, TrackerFilter
-from receiver.web.api.schemas.root import DeliveryOutcome
 
 _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from receiver.web.api.schemas.root import MessageOutcome, Moment, Schema
+from receiver.domain.verdicts import MessageOutcome
+from receiver.web.api.schemas.root import Moment, Schema
 
 
 class WindowAnswer(Schema):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from receiver.web.api.schemas.root import DeliveryOutcome, MessageOutcome, Moment, Schema
+from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
+from receiver.web.api.schemas.root import Moment, Schema
 from receiver.web.api.schemas.trackers import QuarantinedPart
 
 

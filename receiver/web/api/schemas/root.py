@@ -1,11 +1,9 @@
 """The parts that several schemas share."""
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MessageOutcome = Literal["applied", "stale", "duplicate", "recorded", "quarantined"]
-DeliveryOutcome = Literal["accepted", "refused", "unreadable", "failed"]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 T = TypeVar("T", bound=BaseModel)

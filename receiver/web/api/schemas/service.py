@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from receiver.web.api.schemas.root import DeliveryOutcome, Moment, Schema
+from receiver.domain.verdicts import DeliveryOutcome
+from receiver.web.api.schemas.root import Moment, Schema
 
 
 class Lag(Schema):

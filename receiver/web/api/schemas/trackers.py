@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from receiver.web.api.schemas.root import DeliveryOutcome, MessageOutcome, Moment, Schema
+from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
+from receiver.web.api.schemas.root import Moment, Schema
 
 
 class TrackerItem(Schema):
