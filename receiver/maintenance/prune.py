@@ -37,6 +37,16 @@ class PruneResult(NamedTuple):
     mark: str
     removed: dict[str, Removed]
     more: bool
+    batches: int
+    longest_seconds: float
+
+    def log(self) -> None:
+        """Log what was removed, if anything."""
+        removed = {kind: gone.rows for kind, gone in self.removed.items() if gone.rows}
+        if removed:
+            content_bytes = sum(gone.content_bytes for gone in self.removed.values())
+            numbers = {"content_bytes": content_bytes, "batches": self.batches, "longest_seconds": self.longest_seconds}
+            _log.info("pruned", **removed, **numbers)
 
 
 class Pruner:
@@ -81,8 +91,7 @@ class Pruner:
             with suppress(ReceiverError):
                 await self._do(ReleasePruning(mark))
             raise
-        _report(run)
-        return PruneResult(mark, run.removed, more)
+        return PruneResult(mark, run.removed, more, run.slices, run.longest_seconds)
 
     async def _order(
         self, make_entry: MakeEntry | None, now: datetime, periods: RetentionPeriods, command: ClaimPruning | RenewPruning
@@ -133,14 +142,7 @@ class PruneSchedule:
             _log.warning("pruning_postponed", cause="The clock was changed.", seconds=round(self._lead - before))
             return self._every_seconds
         try:
-            await self._pruner.prune()
+            (await self._pruner.prune()).log()
         except AlreadyRunning:
             return self._again_seconds
         return self._every_seconds
-
-
-def _report(run: PruneRun) -> None:
-    removed = {kind: gone.rows for kind, gone in run.removed.items() if gone.rows}
-    if removed:
-        content_bytes = sum(gone.content_bytes for gone in run.removed.values())
-        _log.info("pruned", **removed, content_bytes=content_bytes, batches=run.slices, longest_seconds=run.longest_seconds)

@@ -115,6 +115,7 @@ async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str
 
 async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     done = await context.pruner.prune(request.operator.entry, request.body.bodies_days, request.body.run, _SECONDS)
+    done.log()
     removed = {kind: gone._asdict() for kind, gone in done.removed.items()}
     return {"run": done.mark, "more": done.more, "went": removed}
 
