@@ -144,7 +144,7 @@ def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, databas
     shown = running.get(f"/ops/api/deliveries/{call}", token=OPS).json()
     assert (shown["body"], shown["body_base64"], shown["answer"], shown["headers"]) == (None, None, None, [])
     assert shown["status"] == 200
-    assert any("no longer kept" in sentence for sentence in shown["story"])
+    assert any("deleted (retention)" in sentence for sentence in shown["story"])
     assert "not stored" in operator.run("deliveries", "show", call)
     assert "not stored" in operator.run("deliveries", "show", call, "--body", code=1)
     message = running.scalar("SELECT message_id FROM messages")

@@ -212,7 +212,7 @@ def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
         done, _ = running.communicate(timeout=DEADLINE_SECONDS)
     os.close(ours)
     assert "3/3" in told
-    assert "replaying" in told
+    assert "reprocessing" in told
     assert b"3 deliveries changed" in done
 
 
