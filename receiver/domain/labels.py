@@ -29,7 +29,7 @@ _LABELS = {
     "too_deep": "nested too deeply",
     "missing_message_id": "no message ID",
     "missing_tracker_id": "no tracker ID",
-    "events_not_a_list": "`events` is not a list",
+    "events_not_a_list": "events are not a list",
     "missing_occurrence": "no event time",
     "bad_occurrence": "invalid event time",
     "implausible_future": "event time too far in the future",

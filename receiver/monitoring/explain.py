@@ -3,7 +3,7 @@
 Known events are not stored again with a message that repeats them. So the body of the message is read again to name them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -59,6 +59,15 @@ def explain_message(database: Database, sources: Sequence[Source], message_id: s
 def explain_delivery(stored: queries.StoredDelivery) -> dict[str, Any]:
     """Return a delivery as the API shows it, with the sentences in `story`."""
     return {**stored.as_json(), "story": _explain_delivery(stored)}
+
+
+def explain_failure(row: Mapping[str, Any]) -> list[str]:
+    """Return why a delivery was not accepted and what to do, or nothing if it was. `row` is a row of deliveries."""
+    if row["code"] is None:
+        return []
+    why = f"{label(row['outcome'])}: {row['status']} {row['code']}. {row['reason'] or ''}".strip()
+    advice = _ADVICE.get(row["code"], "").format(source=row["source"].upper(), client=row["client"] or "the client's address")
+    return [why, advice] if advice else [why]
 
 
 def _known_events(database: Database, found: dict[str, Any], message: Message) -> list[dict[str, Any]]:
@@ -158,15 +167,11 @@ def _explain_delivery(stored: queries.StoredDelivery) -> list[str]:
     if row["token"]:
         note = f" ({row['note']})" if row["note"] else ""
         sentences.append(f"Authenticated with token {row['token']}{note}.")
-    if row["code"] is None:
-        sentences.append(f"Response: {row['status']} {HTTPStatus(row['status']).phrase}.")
-    else:
-        sentences.append(f"{label(row['outcome'])}: {row['status']} {row['code']}. {row['reason'] or ''}".strip())
-        sentences.append(_ADVICE.get(row["code"], "").format(source=row["source"].upper(), client=client))
+    sentences += explain_failure(row) or [f"Response: {row['status']} {HTTPStatus(row['status']).phrase}."]
     if stored.body is None:
         sentences.append("The bodies of request and response were deleted (retention).")
     for item in stored.items:
         message_id = item["message_id"] or "without an ID"
         verdict = label_verdict(item["outcome"], item["reason"])
         sentences.append(f"Message {item['position'] + 1}, {message_id}: {verdict}.")
-    return [sentence for sentence in sentences if sentence]
+    return sentences

@@ -37,7 +37,7 @@ class MeasuredState(NamedTuple):
     """Figures from the database. Moments are microseconds; lags are seconds by source and quantile."""
 
     database_bytes: int
-    last_calls: dict[str, int]
+    last_deliveries: dict[str, int]
     lags: dict[tuple[str, str], float]
     token_uses: dict[tuple[str, str], int]
     alarms: list[tuple[str, str]]
@@ -114,28 +114,30 @@ class Metrics(Collector):
 
 def read_state(database: Database, targets: Sequence[str], now: int) -> MeasuredState:
     """Read the figures. `now` is in microseconds. Raises StorageUnavailable."""
-    last_calls: dict[str, int] = {}
+    last_deliveries: dict[str, int] = {}
     lags: dict[tuple[str, str], float] = {}
     with database.read() as connection:
         for source in NAMES:
-            last_call = queries.read_last_call(connection, source)
-            if last_call is not None:
-                last_calls[source] = to_micros(datetime.fromisoformat(last_call))
+            last_delivery = queries.read_last_call(connection, source)
+            if last_delivery is not None:
+                last_deliveries[source] = to_micros(datetime.fromisoformat(last_delivery))
             lag = queries.read_lag(connection, source, now - _LAG_MICROS, now)
             lags |= {(source, f"0.{share}"): value for share in (50, 90, 99) if (value := lag[f"p{share}_seconds"]) is not None}
     alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
     targets_counts = queries.count_changes(database, targets)
     running = queries.read_processes(database, now)
     return MeasuredState(
-        database.size_bytes(), last_calls, lags, queries.token_uses(database), alarms, targets_counts, running, now
+        database.size_bytes(), last_deliveries, lags, queries.token_uses(database), alarms, targets_counts, running, now
     )
 
 
 def describe_state(state: MeasuredState) -> Iterator[Metric]:
     """Give the metrics that are read from the database."""
     yield _gauge("receiver_database_bytes", "Size of the database on disk", {(): state.database_bytes})
-    last_calls = {(source,): at / 1e6 for source, at in state.last_calls.items()}
-    yield _gauge("receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_calls, "source")
+    last_deliveries = {(source,): at / 1e6 for source, at in state.last_deliveries.items()}
+    yield _gauge(
+        "receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_deliveries, "source"
+    )
     yield _gauge("receiver_lag_seconds", "Delay between event and arrival in the last hour", state.lags, "source", "quantile")
     uses = {key: at / 1e6 for key, at in state.token_uses.items()}
     yield _gauge(

@@ -78,11 +78,13 @@ def make_sample_database(url: str, now: datetime, trackers: int = 260) -> None:
         traffic.finish()
     finally:
         store.close()
-    began_at = to_micros(now - timedelta(hours=3))
+    began_at = to_micros(now - timedelta(minutes=20))
+    since = f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}Z (limit 40 minutes, twice its longest pause of the last 14 days)"
+    silence = f"No accepted delivery from Shiipp since {since}. Check the webhook URL in Shiipp and the rejected deliveries."
     change(
         url,
         "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES "
-        f"('silence', 'shiipp', {began_at}, NULL, 'No accepted delivery from Shiipp for 3 hours (limit 40 minutes).')",
+        f"('silence', 'shiipp', {began_at}, NULL, '{silence}')",
     )
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from receiver.domain.verdicts import DELIVERY_OUTCOMES
 from receiver.errors import NotFound
-from receiver.monitoring.explain import explain_delivery
+from receiver.monitoring.explain import explain_failure
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -36,7 +36,7 @@ def show_delivery(database: Database, visit: Visit) -> Page:
         "delivery": stored.row,
         "took_ms": took_ms(stored.row),
         "headers": stored.headers,
-        "sentences": explain_without_items(stored),
+        "sentences": explain_failure(stored.row),
         "items": stored.items[:_MAX_ITEMS],
         "left_items": max(0, len(stored.items) - _MAX_ITEMS),
         "body": None if stored.body is None else make_tree(stored.body),
@@ -66,9 +66,3 @@ def took_ms(delivery: Mapping[str, Any]) -> int:
     """Return the time from receipt to response, in milliseconds."""
     received, decided = (datetime.fromisoformat(delivery[name]) for name in ("received_at", "decided_at"))
     return (decided - received) // timedelta(milliseconds=1)
-
-
-def explain_without_items(stored: queries.StoredDelivery) -> list[str]:
-    """Return the sentences about a delivery itself. The page shows its messages in a table and its body in a tree."""
-    sentences: list[str] = explain_delivery(stored._replace(items=[], body=b"", answer=b""))["story"]
-    return sentences

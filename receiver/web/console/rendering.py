@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
 from receiver.domain.labels import count, label, label_verdict
@@ -32,7 +32,9 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-_QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)")
+_QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)|`([^`]*)`")
+_ISOLATED = Markup("<bdi>{}</bdi>")
+_CODE = Markup("<code><bdi>{}</bdi></code>")
 _REDACTED = "[secret]"
 _MIN_SECRET_CHARACTERS = 8  # a shorter secret is part of too many other words
 
@@ -57,7 +59,7 @@ class Renderer:
             "duration": formatting.write_duration,
             "words": formatting.write_words,
             "label": label,
-            "isolated": self._isolate,
+            "sentence": self.mark_up,
         }
         self._environment.globals |= {"asset": assets.url, "label_verdict": label_verdict, "count": count}
 
@@ -75,10 +77,11 @@ class Renderer:
             value = value.replace(secret, _REDACTED)
         return formatting.visible(value)
 
-    def _isolate(self, sentence: str) -> Markup:
-        """Return a sentence in which quoted text cannot change the direction of the rest."""
-        pieces = [escape(self._finalize(piece)) for piece in _QUOTED.split(sentence)]
-        return Markup("").join(Markup("<bdi>{}</bdi>").format(piece) for piece in pieces)
+    def mark_up(self, sentence: str) -> Markup:
+        """Return a sentence with `code` as code, in which text in “quotes” cannot change the direction of the rest."""
+        parts = _QUOTED.split(self._finalize(sentence))  # text, quoted or None, code or None, text …
+        kinds = (_ISOLATED, _ISOLATED, _CODE)
+        return Markup("").join(kinds[number % 3].format(part) for number, part in enumerate(parts) if part)
 
 
 def attach(content: bytes, name: str) -> Response:

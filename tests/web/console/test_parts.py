@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from receiver.clock import to_micros
 from receiver.storage.counters import NUMBERS
 from receiver.storage.queries import Cell
+from receiver.web.console.assets import Assets
 from receiver.web.console.charts import LAG_MARKS, RANGES, TimedEvent, draw_columns, draw_lag, draw_order
 from receiver.web.console.formatting import shorten, visible, write_duration, write_moment, write_size
 from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
 from receiver.web.console.overview import find_concerns, list_concerns
+from receiver.web.console.rendering import Renderer
 from receiver.web.console.timeline import make_timeline
 from tests.harness.table import each_row
 
@@ -86,6 +88,13 @@ def test_a_moment_says_how_long_ago_it_was(before: int, ago: str) -> None:
 
 def test_a_text_is_cut_with_a_mark() -> None:
     assert (shorten("12345", 5), shorten("123456", 5)) == ("12345", "1234…")
+
+
+def test_a_sentence_shows_code_as_code_and_keeps_quoted_text_and_secrets_in() -> None:
+    render = Renderer(["the-secret-token"], Assets()).mark_up
+    assert render("Run `receiver doctor`.") == "<bdi>Run </bdi><code><bdi>receiver doctor</bdi></code><bdi>.</bdi>"
+    assert "“</bdi><bdi>&lt;b&gt;[U+202E]</bdi><bdi>”" in render("It says “<b>\u202e” today.")
+    assert render("“the-secret-token”") == "<bdi>“</bdi><bdi>[secret]</bdi><bdi>”</bdi>"
 
 
 # Charts
