@@ -1,10 +1,13 @@
 """The benchmark's arithmetic: percentiles, what a client reports, groups of questions, and what is reached."""
 
 import json
+import re
+from pathlib import Path
 
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
+from tests.bench.page import PAGE, write_table
 from tests.bench.query_latency import Answers, group, make_goals
 from tests.bench.throughput import Case, Figures, make_cases
 from tests.bench.throughput import make_goals as make_ratios
@@ -94,3 +97,17 @@ def test_cases_with_the_same_service_are_told_apart() -> None:
 def test_memory_is_what_a_process_shares_of_its_own_and_all_of_the_files_that_it_maps() -> None:
     lines = ["55d0-7ffe ---p 00000000 00:00 0 [rollup]", "Rss: 100 kB", "Pss: 60 kB", "Pss_Anon: 50 kB", "Anonymous: 70 kB"]
     assert read_rollup("\n".join(lines)) == (50 * 1024, 30 * 1024)
+
+
+def test_a_table_on_the_page_is_replaced_and_all_else_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = "before\n<!-- written: Rates -->\n```text\n{}\n```\n<!-- end -->\nafter\n"
+    page.write_text(text.format("old"), encoding="utf-8")
+    write_table("Rates", "new", page=page)
+    assert page.read_text(encoding="utf-8") == text.format("new")
+
+
+def test_the_page_has_a_table_of_every_section() -> None:
+    titles = re.findall(r"<!-- written: (.+) -->", PAGE.read_text(encoding="utf-8"))
+    sections = ["Full speed", "What a sync costs", "Steady rates", "What operators ask, beside calls"]
+    assert titles == ["Faults", "Machine", *sections, "Cost of a million messages"]

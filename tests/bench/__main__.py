@@ -17,6 +17,7 @@ from tests.bench.databases import Places
 from tests.bench.driven_service import Benchmark, Totals
 from tests.bench.figures import Goal
 from tests.bench.load import CONNECTIONS
+from tests.bench.page import write_table
 from tests.bench.report import machine_table, make_goals_table
 from tests.harness.postgresql import find_binaries
 
@@ -46,10 +47,11 @@ _QUICK = Size(rounds=1, seconds=2, large=100_000, times=30)
 
 
 class Report:
-    """Prints what the sections found, and gathers what is wanted of it."""
+    """Prints what the sections found, and collects the goals. With `on_page` it also writes the tables into the documentation."""
 
-    def __init__(self, console: Console, bench: Benchmark, size: Size) -> None:
+    def __init__(self, console: Console, bench: Benchmark, size: Size, *, on_page: bool) -> None:
         self._console = console
+        self._on_page = on_page
         self._bench = bench
         self._size = size
         self.goals: list[Goal] = []
@@ -104,6 +106,8 @@ class Report:
             self._console.print(told)
         for part in parts:
             self._console.print(part)
+        if self._on_page:
+            write_table(title, title, *([told] if told else []), *parts)
 
 
 def main() -> None:
@@ -115,10 +119,13 @@ def main() -> None:
         if given.keep:
             given.keep.mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(_postgresql((given.keep or directory).resolve(), kept=given.keep is not None))
-        console.print(machine_table(machine.describe(directory)))
+        facts = list(machine.describe(directory))
+        console.print(machine_table(facts))
+        if given.write:
+            write_table("Machine", machine_table(facts))
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
-            report = Report(console, Benchmark(places, Totals(), size.seconds, status.update), size)
+            report = Report(console, Benchmark(places, Totals(), size.seconds, status.update), size, on_page=given.write)
             for section in given.sections or _UNASKED:
                 run: Callable[[], None] = getattr(report, section)
                 run()
@@ -141,6 +148,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--large", type=float, metavar="MILLIONS", help=f"messages of a large database ({_WHOLE.large / 1e6:g})")
     parser.add_argument("--times", type=int, help=f"how often each question is asked ({_WHOLE.times})")
     parser.add_argument("--directory", type=Path, default=_DATA, help="where databases are made and removed (data)")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/explanation/benchmarks.md, too")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the large databases stay for the next run")
     return parser.parse_args()
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
+from rich.text import Text
 
 from tests.bench import machine
+from tests.bench.page import write_table
 from tests.bench.report import machine_table
 from tests.faults import report
 from tests.faults.scenario import LONG, SHORT, Lacking, Result, Scenario, Size
@@ -61,6 +63,7 @@ class Course:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Make every fault under load. Takes minutes.")
     parser.add_argument("--short", action="store_true", help="a second or so of each, as the tests do")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/explanation/benchmarks.md, too")
     parser.add_argument("--directory", type=Path, default=_DATA, help="where the databases are made and removed (data)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only faults with this in their name")
     given = parser.parse_args()
@@ -71,16 +74,22 @@ def main() -> int:
         for name, scenario in _choose(given.names):
             course.run(name, scenario)
     _print(console, course, facts)
+    if given.write:
+        write_table("Faults", *_parts(course))
     return 0 if course.is_good else 1
 
 
 def _print(console: Console, course: Course, facts: Sequence[tuple[str, str]]) -> None:
     console.print(machine_table(facts))
     console.print()
-    console.print(report.results_table(course.results, course.failed, course.lacking))
-    console.print(report.LEGEND, style="dim")
-    for note in report.notes(course.results):
-        console.print(note, style="dim", markup=False)
+    for part in _parts(course):
+        console.print(part)
+
+
+def _parts(course: Course) -> list[object]:
+    """Return the table, its legend and the notes."""
+    notes = [Text(note, style="dim") for note in (report.LEGEND, *report.notes(course.results))]
+    return [report.results_table(course.results, course.failed, course.lacking), *notes]
 
 
 def _choose(names: Sequence[str]) -> list[tuple[str, Scenario]]:
