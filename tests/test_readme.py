@@ -185,6 +185,11 @@ def test_every_python_example_is_python() -> None:
         compile(block.text, block.page, "exec")
 
 
+def test_the_pictures_of_the_readme_exist() -> None:
+    named = re.findall(r'(?:src|srcset)="([^"]+)"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert (len(named), [name for name in named if not (ROOT / name).is_file()]) == (2, [])
+
+
 def test_every_file_that_a_page_names_exists() -> None:
     pattern = re.compile(r"`((?:tests|receiver|config|docs)/[\w/.-]*\w\.\w+)`")
     named = {
