@@ -53,7 +53,7 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
         show_json(found.as_json())
         return
     columns = ("target", "source", "tracker", "move", "given up (UTC)", "tries", "error")
-    show_page(found, "dead change", columns, map(_dead, found.items), wrapped=["tracker", "error"])
+    show_page(found, "failed change", columns, map(_dead, found.items), wrapped=["tracker", "error"])
 
 
 @targets.command()
