@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
 import urllib3
 
 from receiver import clock
@@ -11,7 +10,7 @@ from receiver.access import probe
 from receiver.access.addresses import is_listed, read_address
 from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.cli._output import brief
-from receiver.cli._remote import base_url
+from receiver.cli._remote import ask_readiness, base_url
 from receiver.domain.processes import describe_process
 from receiver.errors import ConfigurationError
 from receiver.relay.assembly import describe_targets, find_targets
@@ -170,19 +169,10 @@ def _check_relay(settings: Settings, database: Database) -> Finding:
     """Look for a running relay in the database, and in the readiness of the service on this machine."""
     now = clock.to_micros(clock.now())
     relays = queries.read_processes(database, now).relays
-    warnings = _ask_warnings(settings)
-    if warnings is not None and "relay" in warnings:
+    readiness = ask_readiness(settings, _READY_SECONDS)
+    if readiness is not None and "relay" in readiness.get("warnings", ()):
         return Finding("warn", "relay", "changes are waiting, but the relay does not run; look for relay_ended in the log")
-    if not relays or (warnings is None and database.has_one_writer):
+    if not relays or (readiness is None and database.has_one_writer):
         return Finding("warn", "relay", "changes are waiting, but no relay is running; start the service with `receiver serve`")
     seen = ", ".join(f"{describe_process(row)}, seen {(now - row.seen_at) / 1e6:.0f} s ago" for row in relays[:_MAX_SHOWN])
     return Finding("ok", "relay", f"{len(relays)} running: {seen}")
-
-
-def _ask_warnings(settings: Settings) -> list[str] | None:
-    """Return the warnings of the service on this machine, or None if it does not answer."""
-    try:
-        answer = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=_READY_SECONDS)
-        return list(orjson.loads(answer.data)["warnings"])
-    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, KeyError, TypeError):
-        return None

@@ -21,6 +21,8 @@ from receiver.writer.commands.operators import Audited
 from receiver.writer.executor import CommandExecutor, Do, R, TransactionCommand, WriterCommand
 
 _ACTOR = "command line"
+_READY_SECONDS = 2.0
+_STORAGE_CHECKS = ("database", "schema")
 
 
 @contextmanager
@@ -92,48 +94,54 @@ async def read_here(query: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def base_url(settings: Settings) -> str:
-    """Return where the service on this machine listens."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  it is read, not bound
+    """Return the URL of the service on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  compared, not bound
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def ask_service(
     settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0
 ) -> tuple[int, bytes]:
-    """Post arguments to the service that holds the database; return the status and the bytes of its answer.
+    """Send a POST to the service that holds the database. Return the status and the body of its response.
 
-    Raises ConfigurationError or StorageUnavailable, each naming what to do.
+    Raises ConfigurationError or StorageUnavailable, which say what to do.
     """
     if not settings.ops_tokens:
-        raise ConfigurationError(f"{taken.message} To let it make the change, set RECEIVER_OPS_TOKENS for both.")
+        raise ConfigurationError(f"{taken.message} To let the service make the change, set RECEIVER_OPS_TOKENS for both.")
     headers = {"authorization": f"Bearer {settings.ops_tokens[0].reveal()}", "content-type": "application/json"}
     url = f"{base_url(settings)}{path}"
     try:
-        answer = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=seconds)
+        response = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=seconds)
     except urllib3.exceptions.HTTPError as error:
         raise StorageUnavailable(f"{taken.message} It does not answer at {url} ({type(error).__name__}).") from None
-    return answer.status, answer.data
+    return response.status, response.data
 
 
-def refused(settings: Settings, status: int, answer: bytes) -> StorageUnavailable:
-    """Return the error for an answer of the service that is not what was wanted."""
-    return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {answer.decode(errors='replace')[:300]}")
+def refused(settings: Settings, status: int, body: bytes) -> StorageUnavailable:
+    """Return the error for an unexpected response of the service."""
+    return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {body.decode(errors='replace')[:300]}")
 
 
 def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0) -> Any:
-    """Have the service that holds the database do something within so many seconds, and return its answer."""
-    status, answer = ask_service(settings, path, arguments, taken, seconds)
+    """Send a POST to the service that holds the database. Return the JSON of its response."""
+    status, body = ask_service(settings, path, arguments, taken, seconds)
     if status != 200:
-        raise refused(settings, status, answer)
-    return orjson.loads(answer)
+        raise refused(settings, status, body)
+    return orjson.loads(body)
 
 
-_SECONDS = 2.0
-_CHECKS = ("database", "schema")
+def ask_readiness(settings: Settings, seconds: float) -> dict[str, Any] | None:
+    """Return the readiness of the service on this machine, or None if no service answers."""
+    try:
+        response = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=seconds)
+        readiness = orjson.loads(response.data)
+    except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError):
+        return None
+    return readiness if isinstance(readiness, dict) else None
 
 
 def explain_no_database(error: NoDatabase, settings: Settings | None = None) -> StorageUnavailable:
-    """Return the error to show: DatabaseLost if a service runs at our address and has no database any more."""
+    """Return the error to show: DatabaseLost if the service on this machine runs and lost its database."""
     settings = settings or load()
     if not _has_lost_database(settings):
         return error
@@ -143,7 +151,7 @@ def explain_no_database(error: NoDatabase, settings: Settings | None = None) -> 
 
 
 def refuse_beside_service(settings: Settings, database: Database) -> None:
-    """Raise DatabaseLost if the file is not there and the running service says that it lost its database."""
+    """Raise DatabaseLost if the file does not exist and the running service lost its database."""
     if database.path is not None and not database.path.exists():
         error = explain_no_database(NoDatabase("There is no file yet."), settings)
         if isinstance(error, DatabaseLost):
@@ -151,10 +159,10 @@ def refuse_beside_service(settings: Settings, database: Database) -> None:
 
 
 def _has_lost_database(settings: Settings) -> bool:
-    """Ask the service for its readiness; one that serves had its tables when it started."""
+    """Tell whether the readiness of the service reports no tables. A service that runs had them at its start."""
+    readiness = ask_readiness(settings, _READY_SECONDS) or {}
     try:
-        answer = urllib3.request("GET", f"{base_url(settings)}/readyz", retries=False, timeout=_SECONDS)
-        checks = orjson.loads(answer.data)["checks"] if answer.status == 503 else {}
-        return any(not checks[name]["ok"] for name in _CHECKS if name in checks)
-    except (urllib3.exceptions.HTTPError, ValueError, LookupError, TypeError):
+        checks = readiness["checks"]
+        return any(not checks[name]["ok"] for name in _STORAGE_CHECKS if name in checks)
+    except (LookupError, TypeError):
         return False

@@ -1,4 +1,4 @@
-"""The customer list that Shiipp fetches."""
+"""The commands `customers`: the list that Shiipp gets."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 import orjson
 
 from receiver import clock
+from receiver.cli._options import as_json
 from receiver.cli._output import brief, show_json, show_pairs, show_table
 from receiver.cli._remote import OperatorChange, audit_entry, perform, reading
 from receiver.domain.customers import Customer, read_list, write_csv
@@ -29,13 +30,16 @@ def customers() -> None:
 
 @customers.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--allow-empty", is_flag=True, help="Serve an empty list on purpose: a successful sync of nothing.")
+@click.option("--allow-empty", is_flag=True, help="Permit a list without customers.")
 def import_(file: Path, *, allow_empty: bool) -> None:
-    """Serve the customers of FILE (.csv with a header, or .json) from now on: all of them, or none if a line is wrong."""
+    """Import the customers in FILE, a .csv file with a header or a .json file.
+
+    The new list replaces the old one. If a line is invalid, nothing is imported.
+    """
     settings = load()
     found = _read_file(file)
     if not found and not allow_empty:
-        raise UnexpectedShape(f"{file} has no customers. If the list is to be empty, say so with --allow-empty.")
+        raise UnexpectedShape(f"{file} has no customers. To import an empty list, add --allow-empty.")
     now = clock.now()
     with click.progressbar(found, label=_count(len(found)), show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
@@ -47,7 +51,7 @@ def import_(file: Path, *, allow_empty: bool) -> None:
 
 
 def _read_file(file: Path) -> list[Customer]:
-    """Read a file. Raises ConfigurationError if it is not text, and UnexpectedShape if a row is wrong."""
+    """Return the customers in a file. Raises ConfigurationError if it is not text, and UnexpectedShape for an invalid row."""
     content = read_named_file(file)
     try:
         return read_list(content, file.name)
@@ -58,19 +62,19 @@ def _read_file(file: Path) -> list[Customer]:
 @customers.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path) -> None:
-    """Write the list that is served to FILE, as .csv or .json."""
+    """Write the current list to FILE, a .csv or .json file."""
     with reading() as database:
         found = [orjson.loads(document) for _, document in _read_all(database)]
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
-    click.echo(f"{_count(len(found))} written to {file}")
+    click.echo(f"Exported {_count(len(found))} to {file}.")
 
 
 @customers.command("list")
-@click.option("--last-sync", "syncs", is_flag=True, help="When Shiipp fetched the list, and how many customers it got.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--last-sync", "syncs", is_flag=True, help="Show when Shiipp fetched the list, and how many customers it got.")
+@as_json
 def list_customers(*, syncs: bool, as_json: bool) -> None:
-    """List the customers that are served."""
+    """List the customers that Shiipp gets."""
     with reading() as database:
         if syncs:
             _show_syncs(database, as_json=as_json)
@@ -106,9 +110,9 @@ def _show_syncs(database: Database, *, as_json: bool) -> None:
     late = newest is not None and served is not None and newest["received_at"] < served["imported_at"]
     list_served = "none imported" if served is None else f"{_count(served['customers'])}, imported {brief(served['imported_at'])}"
     last_sync = "never" if newest is None else f"{_count(newest['received'])}, {brief(newest['received_at'])}"
-    note = "the list changed after the last sync; press Sync Now in Shiipp, or wait up to 8 hours" if late else None
+    note = "The list changed after the last sync. Press Sync Now in Shiipp, or wait up to 8 hours." if late else None
     show_pairs((("list", list_served), ("last sync", last_sync), ("note", note)))
-    columns = ("received (UTC)", "answer", "customers", "client", "reason")
+    columns = ("received (UTC)", "response", "customers", "client IP", "reason")
     lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
     show_table(columns, lines, wrapped=["reason"])
 

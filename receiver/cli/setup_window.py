@@ -1,4 +1,4 @@
-"""The setup window: vendors' test calls do not come from the addresses on their lists."""
+"""The command `setup-window`: a sender's test deliveries come from addresses that are not on its list."""
 
 from datetime import timedelta
 
@@ -14,7 +14,13 @@ from receiver.writer.commands.operators import OpenWindow
 
 @click.command("setup-window")
 @click.argument("source", type=OneOf(NAMES))
-@click.option("--minutes", type=click.IntRange(0, 1440), default=15, show_default=True, help="0 closes it now.")
+@click.option(
+    "--minutes",
+    type=click.IntRange(0, 1440),
+    default=15,
+    show_default=True,
+    help="Time until the window closes. 0 closes it now.",
+)
 def setup_window(source: str, minutes: int) -> None:
     """Temporarily accept SOURCE from any IP address.
 
@@ -27,4 +33,6 @@ def setup_window(source: str, minutes: int) -> None:
     body = {"source": source, "closes_at": clock.iso(closes_at)}
     change = OperatorChange(OpenWindow(source, closes_at), "/ops/api/setup-windows", body)
     perform(load(), change, entry)
-    click.echo(f"{source} may call from any address {until}" if minutes else f"the window of {source} is closed")
+    click.echo(
+        f"{source}: deliveries from any IP address are accepted {until}." if minutes else f"{source}: the setup window is closed."
+    )

@@ -1,4 +1,4 @@
-"""Who is told of changes: what waits for them, and what they did not take."""
+"""The commands `targets`: waiting and failed changes of each target."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from receiver.storage.dropping import Dropped
 from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
 from receiver.writer.commands.operators import Audited
 
-_TIMEOUT_SECONDS = 600.0  # the service moves what may be millions of changes
+_TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
 
 
 @click.group()
@@ -28,31 +28,31 @@ def targets() -> None:
 @targets.command("list")
 @as_json
 def list_targets(*, as_json: bool) -> None:
-    """List targets and handlers, with what waits for each.
+    """List targets and handlers, with their waiting and failed changes.
 
-    Beginning with the oldest change that was tried and not taken, a target counts as failing.
+    A target is failing since its oldest change that was tried without success.
     """
     items = _read(load())
     if as_json:
         show_json({"items": items, "next": None})
     elif items:
-        columns = ("target", "kind", "wants", "waiting", "since (UTC)", "dead", "state")
-        show_table(columns, map(_line, items), wrapped=["wants", "state"], numbers=["waiting", "dead"])
+        columns = ("target", "kind", "filter", "waiting", "since (UTC)", "failed", "state")
+        show_table(columns, map(_line, items), wrapped=["filter", "state"], numbers=["waiting", "failed"])
     else:
-        click.echo("no targets found")
+        click.echo("No targets found.")
 
 
 @targets.command("dead")
-@click.option("--target", type=Text(), help="Only of this target.")
+@click.option("--target", type=Text(), help="Only changes for this target.")
 @paged
 def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
-    """List changes that were given up, with the last error."""
+    """List failed changes, with the last error."""
     with reading() as database:
         found = queries.list_dead(database, target, limit, cursor)
     if as_json:
         show_json(found.as_json())
         return
-    columns = ("target", "source", "tracker", "move", "given up (UTC)", "tries", "error")
+    columns = ("target", "source", "tracker", "sequence", "failed (UTC)", "attempts", "error")
     show_page(found, "failed change", columns, map(_dead, found.items), wrapped=["tracker", "error"])
 
 
@@ -82,11 +82,11 @@ def retry(name: str) -> None:
 
 @targets.command()
 @click.argument("name", type=Text())
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def drop(name: str, *, yes: bool) -> None:
-    """Remove the changes of target NAME, which the settings no longer name.
+    """Remove the changes of a target that the settings no longer name.
 
-    Waiting and failed changes are deleted and never delivered.
+    Deletes the waiting and failed changes of target NAME. They are never delivered.
     """
     settings = load()
     with reading(settings) as database:
@@ -102,7 +102,7 @@ def drop(name: str, *, yes: bool) -> None:
 
 
 def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
-    """Remove here, or have the service that holds the database do it; give how many changes went, piece by piece."""
+    """Remove here, or in the service that holds the database. Give the numbers of removed changes, piece by piece."""
     try:
         with writing(settings) as executor:
             piece = executor.do(Audited(audit_entry(clock.now(), "targets drop", name, None), DropTarget(name)))
@@ -118,7 +118,7 @@ def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
 
 
 def _retry(settings: Settings, name: str) -> int:
-    """Retry here, piece by piece, or have the service that holds the database do it; return how many changes wait again."""
+    """Retry here, piece by piece, or in the service that holds the database. Return the number of changes."""
     now = clock.now()
     command = RetryDead(name, clock.to_micros(now))
     try:
@@ -149,7 +149,7 @@ def _line(item: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         item["name"],
         item["kind"] or "not in the settings",
-        _wants(item),
+        _filter(item),
         _number(item, "waiting"),
         brief(item["oldest_due_at"]),
         _number(item, "dead"),
@@ -157,10 +157,10 @@ def _line(item: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _wants(item: Mapping[str, Any]) -> str:
+def _filter(item: Mapping[str, Any]) -> str:
     words = [*(item["sources"] or ()), *(item["milestones"] or ())]
-    wanted = ", ".join([*words, *(["new milestones"] if item["milestone_changed"] else [])]) or "everything"
-    return f"{wanted} (sender's own milestone)" if item["basis"] == "shipment" else wanted
+    shown = ", ".join([*words, *(["new milestones"] if item["milestone_changed"] else [])]) or "none"
+    return f"{shown} (sender's own milestone)" if item["basis"] == "shipment" else shown
 
 
 def _state(item: Mapping[str, Any]) -> str:
@@ -179,7 +179,7 @@ def _dead(row: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _last_line(error: str) -> str:
-    """Return what a traceback ends with; other errors are one line."""
+    """Return the last line of an error, which may be a traceback."""
     return (error.strip().splitlines() or [""])[-1]
 
 
