@@ -118,3 +118,18 @@ def paged(command: _F) -> _F:
     limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True, help="Rows in a page.")
     cursor = click.option("--cursor", type=Text(), help="Continue from this cursor, printed after `more:`.")
     return limit(cursor(as_json(command)))
+
+
+def delivery_filters(command: _F) -> _F:
+    """Add the filters of deliveries to a command, all but --outcome."""
+    for option in (
+        click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number."),
+        click.option("--message-id", type=Text(), help="Only deliveries with this message ID."),
+        click.option("--until", type=TimeParam(), help="Only earlier deliveries."),
+        click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
+        click.option("--client", type=Text(), help="Only deliveries from this IP address."),
+        click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status."),
+        of_source,
+    ):
+        command = option(command)
+    return command

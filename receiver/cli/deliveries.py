@@ -10,7 +10,7 @@ import orjson
 from receiver import clock
 from receiver.cli._errors import complain
 from receiver.cli._follow import Follower, follow, wait_for_more
-from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source, paged
+from receiver.cli._options import OneOf, Text, as_json, delivery_filters, paged
 from receiver.cli._output import (
     brief,
     coloured,
@@ -43,14 +43,8 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@of_source
+@delivery_filters
 @click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]), help="Only deliveries with this outcome.")
-@click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
-@click.option("--client", type=Text(), help="Only deliveries from this IP address.")
-@click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
-@click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
-@click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
 @click.option("--follow", "is_following", is_flag=True, help="Show the last deliveries, then print each new one.")
 @paged
 def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from receiver.cli._errors import complain, printable
-from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source
+from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import advancing, confirm, show_heading, show_json, show_table, until_interrupted
 from receiver.cli.replaying import LeftOut, ReplayRunner, replaying
 from receiver.settings import load
@@ -122,14 +122,8 @@ def _status(tracker: dict[str, Any] | None) -> str:
 
 @click.command()
 @click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
-@of_source
+@delivery_filters
 @click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only deliveries with this outcome.")
-@click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status.")
-@click.option("--client", type=Text(), help="Only deliveries from this IP address.")
-@click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=TimeParam(), help="Only earlier deliveries.")
-@click.option("--message-id", type=Text(), help="Only deliveries with this message ID.")
-@click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number.")
 @click.option("--force", is_flag=True, help="Also quarantined messages, and event times too far in the future.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
