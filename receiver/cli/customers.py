@@ -32,9 +32,10 @@ def customers() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--allow-empty", is_flag=True, help="Permit a list without customers.")
 def import_(file: Path, *, allow_empty: bool) -> None:
-    """Import the customers in FILE, a .csv file with a header or a .json file.
+    """Import the customers in FILE.
 
-    The new list replaces the old one. If a line is invalid, nothing is imported.
+    FILE is a .csv file with a header, or a .json file. The new list replaces the old one. If a line is invalid, nothing is
+    imported.
     """
     settings = load()
     found = _read_file(file)

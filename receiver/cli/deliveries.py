@@ -68,7 +68,10 @@ def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_js
 @click.option("--body", "body_only", is_flag=True, help="Write the body only, byte for byte.")
 @as_json
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
-    """Show one delivery: headers without secrets, body, response and verdicts."""
+    """Show one delivery with its body, response and verdicts.
+
+    Headers are shown without secrets.
+    """
     with reading() as database:
         found = queries.show_delivery(database, delivery_id)
     if body_only:

@@ -13,7 +13,7 @@ from receiver.writer.commands.operators import OpenWindow
 
 
 @click.command("setup-window")
-@click.argument("source", type=OneOf(NAMES))
+@click.argument("source", type=OneOf(NAMES), metavar="SOURCE")
 @click.option(
     "--minutes",
     type=click.IntRange(0, 1440),
@@ -24,7 +24,7 @@ from receiver.writer.commands.operators import OpenWindow
 def setup_window(source: str, minutes: int) -> None:
     """Temporarily accept SOURCE from any IP address.
 
-    A token is still required; the window closes automatically.
+    SOURCE is ship24 or shiipp. A token is still required, and the window closes automatically.
     """
     now = clock.now()
     closes_at = clock.to_micros(now + timedelta(minutes=minutes))

@@ -90,7 +90,10 @@ def quarantine() -> None:
 @click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
 @paged
 def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
-    """List quarantined messages and events, newest first, with the start of their content."""
+    """List quarantined messages and events, newest first.
+
+    Each is shown with the start of its content.
+    """
     with reading() as database:
         found = queries.list_quarantine(database, source, reason, limit, cursor)
     if as_json:
