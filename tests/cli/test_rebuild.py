@@ -44,14 +44,14 @@ def test_only_an_empty_database_is_filled(sqlite_url: str, into: str, tmp_path: 
             store.keep(ship24.single())
     before = contents(into)
     assert "is not empty (table bodies)" in run(tmp_path, sqlite_url, "--into", into, code=2)
-    assert "this is the database to be read" in run(tmp_path, sqlite_url, "--into", sqlite_url, code=2)
+    assert "this is the one to read from" in run(tmp_path, sqlite_url, "--into", sqlite_url, code=2)
     assert differing(before, contents(into)) == set()
 
 
 def test_the_same_file_by_another_name_is_the_same(sqlite_url: str, tmp_path: Path) -> None:
     make_tables(sqlite_url)
     (tmp_path / "other.db").symlink_to(tmp_path / "receiver.db")
-    assert "this is the database" in run(tmp_path, sqlite_url, "--into", f"sqlite:///{tmp_path}/other.db", code=2)
+    assert "this is the one to read from" in run(tmp_path, sqlite_url, "--into", f"sqlite:///{tmp_path}/other.db", code=2)
 
 
 def test_a_wrong_address_is_said_without_its_password(sqlite_url: str, tmp_path: Path) -> None:

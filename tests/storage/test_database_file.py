@@ -427,7 +427,7 @@ def doctor(running: Service) -> str:
 
 
 def test_the_doctor_checks_the_file_and_who_may_read_it(running: Service, data: Path) -> None:
-    assert "quick_check found nothing wrong" in doctor(running)
+    assert "quick_check found no damage" in doctor(running)
     assert "chmod 600" in doctor(running), "the tests make the file readable"
     for file in all_of(data / "receiver.db"):
         file.chmod(0o600)
