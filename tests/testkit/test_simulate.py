@@ -396,7 +396,7 @@ def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monke
 
 def test_the_line_that_follows_a_run_fits_a_terminal() -> None:
     line = describe(Progress("resend", 200_000, 199_999, 3_999_999, 199_999, "timeout"))
-    assert line == "again: 199,999 of 200,000, 3,999,999 retries, 199,999 waiting (not in time)"
+    assert line == "resend: 199,999 of 200,000, 3,999,999 retries, 199,999 waiting (too late)"
     assert len(line) < 78, "a mark that turns stands before it"
 
 
