@@ -1,4 +1,4 @@
-"""The database from the command line: read here; changed here, or by the running service where that alone may write (SQLite)."""
+"""Access to the database: this process reads it; it or the running service writes to it (SQLite has one writer)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ _STORAGE_CHECKS = ("database", "schema")
 
 @contextmanager
 def reading(settings: Settings | None = None) -> Iterator[Database]:
-    """Give the database, to read. Raises SchemaOutdated or StorageUnavailable; UsageError for a cursor that is none of ours."""
+    """Give the database for reading. Raises SchemaOutdated or StorageUnavailable, and UsageError for an invalid cursor."""
     database = Database((settings or load()).database_url)
     try:
         version.check(database)
@@ -39,7 +39,7 @@ def reading(settings: Settings | None = None) -> Iterator[Database]:
 
 
 def audit_entry(now: datetime, action: str, subject: str, detail: str | None) -> AuditRow:
-    """Return what goes on record of a change that is made here."""
+    """Return the audit entry of a change that a command makes."""
     return AuditRow(clock.new_id(now), clock.to_micros(now), _ACTOR, None, action, subject, detail)
 
 
@@ -54,8 +54,8 @@ class OperatorChange(NamedTuple):
 def perform(settings: Settings, change: OperatorChange, entry: AuditRow) -> None:
     """Make a change and write `entry` to the audit log, in one transaction.
 
-    Where the service holds the database it makes the change, at its own time, and writes whose token it was.
-    Raises ConfigurationError or StorageUnavailable, each naming what to do.
+    If the service holds the database, it makes the change and writes an entry of its own, with the name of the token.
+    Raises ConfigurationError or StorageUnavailable, which say what to do.
     """
     try:
         with writing(settings) as executor:

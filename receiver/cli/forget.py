@@ -1,4 +1,4 @@
-"""Removing what is personal of one tracker."""
+"""The command `forget`: delete the personal data of one tracker."""
 
 import asyncio
 from typing import Any
@@ -16,24 +16,26 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_TIMEOUT_SECONDS = 600.0  # the service looks through all that may be the tracker's
+_TIMEOUT_SECONDS = 600.0  # the service searches all data that may belong to the tracker
 _NAMED_AT_ONCE = 5
 _STAYS = (
-    "Identities, verdicts, statuses and places stay. What comes from now on is kept as before; copies of the database that were "
-    "made earlier are not touched."
+    "Identities, verdicts, statuses and locations stay. New deliveries for this tracker are stored as before, and earlier copies "
+    "of the database are not changed."
 )
-_LOG = "A reader was in the way: removed bytes stand in the log beside the file until the service is started again."
-_VACUUM = "PostgreSQL keeps what was removed in its files until its vacuum has been there; no query and no dump shows it."
+_LOG = "The WAL could not be emptied because of a reader. It contains deleted bytes until the service is restarted."
+_VACUUM = "PostgreSQL keeps deleted bytes in its files until its next vacuum. No query and no dump shows them."
 
 
 @click.command()
-@click.option("--tracker", type=Text(), required=True, metavar="SOURCE/ID", help="Or its number, id or reference.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--tracker", type=Text(), required=True, metavar="SOURCE/ID", help="The tracker. Its number, ID or reference works too."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
     """Delete the personal data of one tracker.
 
-    The shipment block, bodies and answers, and bytes in quarantine, as far as they are of this tracker.
+    Deletes its shipment data, and its parts of bodies, responses and quarantined bytes.
     """
     settings = load()
     source, tracker_id = _find(settings, tracker)
@@ -53,14 +55,14 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
 
 
 def _find(settings: Settings, tracker: str) -> tuple[str, str]:
-    """Return source and id of a tracker. Raises NotFound if it is none or one of several."""
+    """Return the source and the ID of a tracker. Raises NotFound if no tracker or more than one matches."""
     source, _, tracker_id = (trim(part) for part in tracker.partition("/"))
     if source in NAMES and tracker_id:
         return source, tracker_id
     with reading(settings) as database:
         found = queries.list_trackers(database, queries.TrackerFilter(tracker, exact=True)).items
     if not found:
-        raise NotFound(f"No tracker has the number, id or reference {tracker}.")
+        raise NotFound(f"No tracker has the number, ID or reference {tracker}.")
     if len(found) > 1:
         names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
         raise NotFound(f"{tracker} matches {len(found)} trackers; use an ID: {names}.")

@@ -1,4 +1,4 @@
-"""Removing what is older than it is to be kept, by hand."""
+"""The command `prune`: delete data past its retention period."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,24 +19,24 @@ from receiver.storage.database import Database
 from receiver.storage.retention import count_prunable, count_rows
 
 _NAMES = {
-    "bodies": "bodies with answers",
-    "quarantine": "bytes in quarantine",
-    "refused": "refused, failed calls",
-    "dead_changes": "dead, stranded changes",
+    "bodies": "bodies and responses",
+    "quarantine": "quarantined bytes",
+    "refused": "rejected, failed deliveries",
+    "dead_changes": "failed, stranded changes",
 }
-_REUSED = "SQLite puts what comes next into the free pages. The file becomes smaller only by --vacuum, with no service running."
-_VACUUMED = "PostgreSQL puts what comes next into the room that its vacuum finds, by itself and in its own time."
+_REUSED = "SQLite reuses the free pages. To make the file smaller, stop the service and add --vacuum."
+_VACUUMED = "PostgreSQL reuses the space after its next vacuum, which runs automatically."
 
 
 @click.command()
-@click.option("--bodies-days", type=click.IntRange(1, 36_500), help="Keep bodies for so long; else as the settings say.")
-@click.option("--dry-run", is_flag=True, help="Only count what would go.")
-@click.option("--vacuum", is_flag=True, help="Then make the file smaller; SQLite, with no service running.")
+@click.option("--bodies-days", type=click.IntRange(1, 36_500), help="Days to keep bodies. Default: from the settings.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
+@click.option("--vacuum", is_flag=True, help="Then make the SQLite file smaller. The service must not run.")
 @as_json
 def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool) -> None:
     """Delete data past its retention period.
 
-    The service does the same every hour. Identities and verdicts stay: a message that was stored once stays a duplicate.
+    The service does this every hour. Identities and verdicts stay, so a repeated message is still a duplicate.
     """
     settings = load()
     running = [known.subscription.target for known in find_targets(settings)]
@@ -60,7 +60,7 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
 def _count(
     settings: Settings, periods: RetentionPeriods | None, running: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Removed]]:
-    """Return sizes and rows, and what would go by these periods."""
+    """Return the sizes and rows of the database, and what these periods would delete."""
     with reading(settings) as database:
         edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
         sizes = {
@@ -98,7 +98,7 @@ def _prune_there(
 
 
 def _check_vacuum(settings: Settings) -> None:
-    """Refuse before anything is removed. Raises ConfigurationError, or WriterTaken while a service holds the file."""
+    """Check that a vacuum is possible. Raises ConfigurationError, or WriterTaken while a service holds the file."""
     database = Database(settings.database_url)
     if not database.has_one_writer:
         raise ConfigurationError("--vacuum is for SQLite; PostgreSQL vacuums by itself.")
@@ -116,16 +116,16 @@ def _vacuum(settings: Settings) -> None:
 
 
 def _show(before: dict[str, Any], removed: dict[str, Removed], after: dict[str, Any] | None) -> None:
-    """Print what there was, what went and what is left; `after` is None where nothing went and it is only said what would."""
+    """Print what was stored before, deleted and left. `after` is None for a dry run."""
     rows: list[list[str]] = []
     for kind, name in _NAMES.items():
-        gone = f"{removed[kind].rows:,}" if kind in removed else "for ever"
+        gone = f"{removed[kind].rows:,}" if kind in removed else "kept forever"
         rows.append([name, f"{before['rows'][kind]:,}", gone, "" if after is None else f"{after['rows'][kind]:,}"])
     content = sum(gone.content_bytes for gone in removed.values())
     then = after or before
     rows.append(["database", _size(before["database_bytes"]), _size(content), _size(then["database_bytes"])])
-    rows.append(["free in it", _size(before["free_bytes"]), "", _size(then["free_bytes"])])
-    columns = ("", "now", "would go") if after is None else ("", "before", "went", "after")
+    rows.append(["free space", _size(before["free_bytes"]), "", _size(then["free_bytes"])])
+    columns = ("", "now", "to delete") if after is None else ("", "before", "deleted", "after")
     show_table(columns, [row[: len(columns)] for row in rows], numbers=columns[1:])
     if after is not None and after["free_bytes"] != 0:
         click.echo(_VACUUMED if after["free_bytes"] is None else _REUSED)

@@ -1,4 +1,4 @@
-"""Who decides kept calls again: this process, or the running service where that alone may write (SQLite)."""
+"""Reprocessing of stored deliveries: in this process, or in the running service if only that may write (SQLite)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,19 +25,19 @@ from receiver.writer.executor import CommandExecutor
 
 
 class LeftOut(ReceiverError):
-    """A call that cannot be decided again; the message says why."""
+    """A delivery that cannot be reprocessed. The message says why."""
 
 
 class ReplayRunner(Protocol):
-    """Decides one call again, in a transaction of its own."""
+    """Reprocessor of one delivery at a time, each in its own transaction."""
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
-        """Return what changes, as the API tells it. Raises NotFound, LeftOut, StorageUnavailable."""
+        """Return the effects in the shape of the API. Raises NotFound, LeftOut or StorageUnavailable."""
 
 
 @contextmanager
 def replaying(settings: Settings) -> Iterator[tuple[Database, ReplayRunner]]:
-    """Give the database, to read, and what decides calls again. Raises SchemaOutdated, StorageUnavailable, ConfigurationError."""
+    """Give the database for reading, and a runner. Raises SchemaOutdated, StorageUnavailable or ConfigurationError."""
     database = Database(settings.database_url)
     here: _Here | None = None
     try:
@@ -85,7 +85,7 @@ class _Elsewhere:
         self._taken = taken
 
     def replay(self, delivery_id: str, *, force: bool, dry_run: bool) -> dict[str, Any]:
-        if "/" in delivery_id:  # no path of the service leads there
+        if "/" in delivery_id:  # no path of the service can name such an ID
             raise NotFound(f"There is no delivery {delivery_id}.")
         path = f"/ops/api/deliveries/{quote(delivery_id, safe='')}/replay"
         status, answer = ask_service(self._settings, path, {"force": force, "dry_run": dry_run}, self._taken)

@@ -91,7 +91,7 @@ def test_a_dry_run_counts_and_removes_nothing(alone: Operator, database_url: str
     assert told["before"]["rows"]["bodies"] == 31
     assert told["after"] is None
     table = alone.run("prune", "--dry-run")
-    assert "would go" in table
+    assert "to delete" in table
     assert "after" not in table
     assert count(database_url, "bodies") == 31
     assert alone.ask("audit", "list")["items"] == []

@@ -447,7 +447,7 @@ def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
     assert "ship24/twin" in several
     assert plain.rows("SELECT count(*) FROM audit") == [(0,)]
     told = plain.forget("ship24/person", "--yes")
-    assert "statuses and places stay" in " ".join(told.split())
+    assert "statuses and locations stay" in " ".join(told.split())
 
 
 def test_without_a_service_it_is_done_here(tmp_path: Path, database_url: str) -> None:
