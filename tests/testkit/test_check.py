@@ -173,8 +173,8 @@ def test_the_table_fits_a_terminal_and_tells_of_each_failure_what_ship24_does(ch
     assert [line for line in lines if re.fullmatch(r"pass  HEAD without a token +200", line)]
     told = " ".join(" ".join(lines[lines.index("fail: a date alone") + 1 :]).split())
     assert told.startswith(
-        'request 2022-08-14: any time on that day expected 2xx seen 500 {"error": "internal"} Ship24 counts the delivery as failed '
-        "and repeats it: 20 attempts over about six days, then never again page docs.ship24.com/data-format warn: "
+        'request 2022-08-14: any time on that day expected 2xx seen 500 {"error": "internal"} Ship24 counts the delivery as '
+        "failed and repeats it: 20 attempts over about six days, then never again page docs.ship24.com/data-format warn: "
     )
     assert any("6 fail, 3 warn" in line for line in lines)
     assert [line for line in lines if line.startswith("pass: ")] == []
