@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,7 @@ from receiver.storage.queries import deliveries, pages, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, Service, serving
+from tests.harness.storage import empty
 
 settings.register_profile(
     "receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -97,6 +99,18 @@ def into(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[str]:
+    """An empty database of the other kind than `database_url`."""
+    if not database_url.startswith("sqlite"):
+        yield f"sqlite:///{tmp_path}/other.db"
+    else:
+        cluster = request.getfixturevalue("cluster")
+        name = f"other_{next(_numbers)}"
+        yield cluster.create_database(name)
+        cluster.drop_database(name)
+
+
+@pytest.fixture
 def lexical_url(cluster: Cluster) -> Iterator[str]:
     """An empty PostgreSQL database that sorts `a B c`, as most installations do, not `B a c`."""
     name = f"lexical_{next(_numbers)}"
@@ -127,3 +141,24 @@ def service(tmp_path: Path) -> Iterator[StartService]:
             return stack.enter_context(serving(directory, url, prefix, **PATIENT | settings))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Give a service on SQLite that all tests of a module share, with an empty database: `shared_service(setting="value")`.
+
+    For tests that do not stop the service and look at nothing that it keeps in memory: logs, metrics, statistics, limits.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def start(**settings: str) -> Service:
+            directory = tmp_path_factory.mktemp("shared")
+            return stack.enter_context(serving(directory, f"sqlite:///{directory}/receiver.db", **PATIENT | settings))
+
+        def start_empty(**settings: str) -> Service:
+            started = start(**settings)
+            empty(started.directory / "receiver.db")
+            return started
+
+        yield start_empty

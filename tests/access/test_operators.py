@@ -194,8 +194,8 @@ def uses(running: Service) -> dict[str, int]:
     return {row["token"]: row["last_used_at"] for row in rows}
 
 
-def test_a_token_that_is_used_through_the_api_alone_does_not_look_idle(service: StartService, database_url: str) -> None:
-    running = service(database_url, ops_tokens=f"anna:{OPS},otto:another-{OPS},idle:unused-{OPS}")
+def test_a_token_that_is_used_through_the_api_alone_does_not_look_idle(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=f"anna:{OPS},otto:another-{OPS},idle:unused-{OPS}")
     before = to_micros(now())
     assert ask(running, "wrong").status == 401
     assert ask(running, OPS).status == 200

@@ -141,8 +141,8 @@ def test_head_says_whether_the_header_is_accepted_and_is_200_either_way(running:
     assert head().headers.get(HEADER) is None
 
 
-def test_doctor_counts_nowhere(service: StartService, database_url: str) -> None:
-    watched = service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP_TOKEN)
+def test_doctor_counts_nowhere(service: StartService, sqlite_url: str) -> None:
+    watched = service(sqlite_url, ops_tokens=OPS, shiipp_tokens=SHIIPP_TOKEN)
     for _ in range(2):
         found = findings(watched)
         assert [found[f"POST {path}"] for path in NOTHING] == [("ok", "200, expected 200")] * 3

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def ask(service: Service, *arguments: str) -> Any:
 
 
 @pytest.fixture
-def running(service: StartService, database_url: str) -> Service:
-    started = service(database_url, ops_tokens=OPS)
+def running(shared_service: Callable[..., Service]) -> Service:
+    started = shared_service(ops_tokens=OPS)
     assert started.post(GROUPED).outcomes() == ["applied", "applied", "stale"]
     return started
 
@@ -150,7 +151,9 @@ def test_the_ops_endpoint_takes_ops_tokens_only_and_names_what_it_expects(runnin
         assert (reply.status, reply.json()["error"]["code"]) == (422, "unexpected_shape")
 
 
-def test_doctor_finds_a_running_service_in_order(running: Service) -> None:
+def test_doctor_finds_a_running_service_in_order(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    assert running.post(GROUPED).status == 200
     findings = ask(running, "doctor")
     assert [finding for finding in findings if finding["verdict"] == "fail"] == []
     assert any("last used" in finding["finding"] for finding in findings)

@@ -167,8 +167,8 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return line.rstrip("\n")
 
 
-def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     first = running.post(body(item("twice"), item("twice"), 7)).json()["delivery_id"]
     with following(running) as lines, following(running, "--json", "--source", "ship24") as objects:
         header, shown = read_line(lines), read_line(lines)

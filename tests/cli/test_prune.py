@@ -135,9 +135,9 @@ def test_beside_a_service_it_goes_on_step_by_step(service: StartService, databas
     assert "bodies 90 days" in entry["detail"]
 
 
-def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, database_url: str) -> None:
-    fill(database_url, 1)
-    running = serve(service, database_url)
+def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, sqlite_url: str) -> None:
+    fill(sqlite_url, 1)
+    running = serve(service, sqlite_url)
     operator = beside(running)
     operator.run("prune", "--bodies-days", "90")
     call = running.get("/ops/api/deliveries", token=OPS).json()["items"][0]["id"]

@@ -23,17 +23,17 @@ def run(folder: Path, url: str, *arguments: str, code: int = 0, **given: str) ->
 
 
 def test_the_command_rebuilds_beside_a_running_service_and_says_what_there_is(
-    service: StartService, database_url: str, into: str, tmp_path: Path
+    service: StartService, database_url: str, other_url: str, tmp_path: Path
 ) -> None:
     running = service(database_url)
     body = ship24.body(ship24.item("m", "t"), ship24.item("far", "t", [ship24.event(occurrence=FAR_AHEAD)]))
     assert running.post(body).outcomes() == ["applied", "quarantined"]
     assert running.post(b"{").status == 400
-    shown = run(tmp_path, database_url, "--into", into)
+    shown = run(tmp_path, database_url, "--into", other_url)
     assert "has the same content." in shown
     assert [line.split() for line in shown.splitlines() if line.startswith("trackers")] == [["trackers", "1", "1", "0"]]
-    assert list(tmp_path.glob("another.db-*")) == []  # no WAL: who moves the file has all of it
-    rebuilt = service(into)
+    assert list(tmp_path.glob("other.db-*")) == []  # no WAL: who moves the file has all of it
+    rebuilt = service(other_url)
     assert rebuilt.post(body).outcomes() == ["duplicate", "duplicate"]
 
 

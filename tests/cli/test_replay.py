@@ -57,28 +57,37 @@ def fill(store: Store, calls: int = 3) -> None:
 
 
 @pytest.fixture
-def alone(database_url: str, tmp_path: Path) -> Place:
+def alone(sqlite_url: str, tmp_path: Path) -> Place:
     """A database with three calls to force, one that is applied and one that cannot be read; no service."""
-    make_tables(database_url)
-    with opened(database_url) as store:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
         fill(store)
-    return Place(tmp_path, database_url)
+    return Place(tmp_path, sqlite_url)
 
 
 @pytest.fixture
-def served(service: StartService, database_url: str) -> Place:
+def served(service: StartService, sqlite_url: str) -> Place:
     """The same, with a running service."""
-    running: Service = service(database_url, ops_tokens=f"anna:{OPS}")
+    return serve(service(sqlite_url, ops_tokens=f"anna:{OPS}"))
+
+
+@pytest.fixture
+def served_on_postgresql(service: StartService, postgresql_url: str) -> Place:
+    """The same on PostgreSQL, where the command writes beside the service."""
+    return serve(service(postgresql_url, ops_tokens=f"anna:{OPS}"))
+
+
+def serve(running: Service) -> Place:
     for number in range(3):
         assert running.post(early(number)).status == 200
     assert running.post(ship24.single("fine", tracker_id="fine")).status == 200
     assert running.post(b"{").status == 400
-    return Place(running.directory, database_url, ops_tokens=f"anna:{OPS}", port=str(running.port))
+    return Place(running.directory, running.database_url, ops_tokens=f"anna:{OPS}", port=str(running.port))
 
 
-@pytest.fixture(params=["alone", "served"])
-def place(request: pytest.FixtureRequest, database_url: str) -> Place:
-    """Either of them."""
+@pytest.fixture(params=["alone", "served", "served_on_postgresql"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each of them."""
     found: Place = request.getfixturevalue(request.param)
     return found
 
@@ -169,10 +178,12 @@ def test_without_an_answer_nothing_is_done(alone: Place) -> None:
     assert alone.rows("SELECT * FROM audit") == []
 
 
+def test_on_postgresql_the_command_needs_no_running_service(served_on_postgresql: Place) -> None:
+    stranger = Place(served_on_postgresql.folder, served_on_postgresql.url)
+    assert "3 deliveries would change" in stranger.run("--since", "24h", "--force", "--dry-run")
+
+
 def test_without_an_ops_token_the_running_service_cannot_be_asked(served: Place) -> None:
-    if served.url.startswith("postgresql"):
-        assert "3 deliveries would change" in Place(served.folder, served.url).run("--since", "24h", "--force", "--dry-run")
-        return
     stranger = Place(served.folder, served.url)
     assert "RECEIVER_OPS_TOKENS" in stranger.run("--since", "24h", code=2)
     wrong = Place(served.folder, served.url, ops_tokens="wrong", port=served.env["RECEIVER_PORT"])
@@ -223,12 +234,12 @@ def read_terminal(file: int) -> Iterator[bytes]:
             yield piece
 
 
-def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(database_url: str, tmp_path: Path) -> None:
-    make_tables(database_url)
+def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
     nasty = "\x1b[2Jgone\x07 [red]x[/red] \u202eabc\u2028" + "n" * 90
-    with opened(database_url) as store:
+    with opened(sqlite_url) as store:
         store.keep(ship24.single(nasty, tracker_id=nasty, events=[ship24.event(nasty, FAR_AHEAD, statusMilestone=nasty)]))
-    shown = Place(tmp_path, database_url).run("--since", "3650d", "--force", "--yes")
+    shown = Place(tmp_path, sqlite_url).run("--since", "3650d", "--force", "--yes")
     assert [line for line in shown.splitlines() if not line.isprintable()] == []
     assert [line for line in shown.split("\n") if len(line) > 80] == []
 

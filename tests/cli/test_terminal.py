@@ -17,6 +17,7 @@ from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import change, make_tables
 from tests.harness.store import Store, opened
+from tests.harness.table import each_row
 
 WIDE = "荷物が配達センターに到着しました"
 HOSTILE = "\x1b[2Jgone\x07 [red]x[/red] \u202eabc\u2028"
@@ -34,12 +35,12 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run commands in this process, in an empty folder and a terminal of 80 columns."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("RECEIVER_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
+    monkeypatch.setenv("RECEIVER_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("RECEIVER_PORT", str(free_port()))
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -54,10 +55,10 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.fixture
-def filled(run: Run, database_url: str) -> Run:
+def filled(run: Run, sqlite_url: str) -> Run:
     """Give commands on a database with stale, duplicate, hostile and quarantined things in it."""
-    make_tables(database_url)
-    with opened(database_url) as store:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
         fill(store)
     return run
 
@@ -98,24 +99,34 @@ def test_explain_says_no_in_one_line(filled: Run) -> None:
     assert filled("explain", "nothing-like-it") == Done(1, "", "receiver: No message or delivery has the ID nothing-like-it.\n")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["trackers", "list"],
-        ["trackers", "show", "t" * 130],
-        ["explain", "m" * 90],
-        ["explain", "late"],
-        ["deliveries", "list"],
-        ["quarantine", "list"],
-        ["stats"],
-    ],
-    ids=" ".join,
-)
+SHOWN = [
+    ["trackers", "list"],
+    ["trackers", "show", "t" * 130],
+    ["explain", "m" * 90],
+    ["explain", "late"],
+    ["deliveries", "list"],
+    ["quarantine", "list"],
+    ["stats"],
+]
+
+
+@each_row("command", SHOWN)
 def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(filled: Run, command: list[str]) -> None:
     shown = lines(filled(*command))
     assert len(shown) > 2
     assert [line for line in shown if not line.isprintable()] == []
     assert [line for line in shown if cell_len(line) > 80] == []
+
+
+def test_the_same_is_shown_of_postgresql(filled: Run, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = [command for command in SHOWN if command not in (["deliveries", "list"], ["stats"])]  # they tell ids and times
+    on_sqlite = [lines(filled(*command)) for command in commands]
+    make_tables(postgresql_url)
+    with opened(postgresql_url) as store:
+        fill(store)
+    monkeypatch.setenv("RECEIVER_DATABASE_URL", postgresql_url)
+    assert [len(lines(filled(*command))) for command in commands] == [len(shown) for shown in on_sqlite]
+    assert {len(lines(filled(*command))) > 2 for command in SHOWN} == {True}
 
 
 def test_an_id_is_whole_in_a_terminal_too_narrow_for_it(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +238,10 @@ def test_what_an_operator_changes_here_is_on_record(filled: Run, tmp_path: Path)
     assert "setup-window close" in lines(filled("audit", "list"))[2]
 
 
-def test_alarms_are_listed_and_the_doctor_warns_of_those_that_are_on(filled: Run, database_url: str) -> None:
+def test_alarms_are_listed_and_the_doctor_warns_of_those_that_are_on(filled: Run, sqlite_url: str) -> None:
     columns = "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES"
     change(
-        database_url,
+        sqlite_url,
         f"{columns} ('silence', 'ship24', 1700000000000000, NULL, 'nothing came')",
         f"{columns} ('disk', '', 1600000000000000, 1600000100000000, 'nearly full')",
     )

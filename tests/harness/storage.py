@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +50,21 @@ def change(url: str, *statements: str) -> None:
                 connection.exec_driver_sql(statement)
     finally:
         database.close()
+
+
+_KEPT = frozenset({"alembic_version", "table_versions", "processes"})
+
+
+def empty(path: Path) -> None:
+    """Delete all rows of a SQLite file beside a running service; what says that it runs, and on which tables, stays."""
+    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as file:
+        names = [
+            name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        ]
+        file.execute("BEGIN IMMEDIATE")
+        for name in set(names) - _KEPT:
+            file.execute(f"DELETE FROM {name}")
+        file.execute("COMMIT")
 
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

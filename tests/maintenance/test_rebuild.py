@@ -117,6 +117,12 @@ def clear(url: str) -> None:
 
 
 @pytest.fixture
+def into(other_url: str) -> str:
+    """Rebuild into the other kind: so each kind is once what is read and once what is written."""
+    return other_url
+
+
+@pytest.fixture
 def post(database_url: str) -> Iterator[Post]:
     make_tables(database_url)
     with closing(Post(database_url)) as opened:

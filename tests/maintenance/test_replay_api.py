@@ -26,8 +26,8 @@ _numbers = count(1)
 
 
 @pytest.fixture
-def running(service: StartService, database_url: str) -> Service:
-    return service(database_url, ops_tokens=f"anna:{OPS}")
+def running(service: StartService, sqlite_url: str) -> Service:
+    return service(sqlite_url, ops_tokens=f"anna:{OPS}")
 
 
 def replay(running: Service, delivery_id: str, body: bytes = b'{"force": true}', token: str | None = OPS) -> Reply:

@@ -19,10 +19,10 @@ _SOURCES = make_sources({}, {})
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(sqlite_url: str) -> Iterator[Store]:
     """Storage as the writing process has it."""
-    make_tables(database_url)
-    with opened(database_url) as opened_store:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as opened_store:
         yield opened_store
 
 
@@ -126,10 +126,10 @@ def test_a_recorded_message_is_told_to_carry_nothing(store: Store) -> None:
     assert "Contains no event. Stored only." in told(store, "m")
 
 
-def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, database_url: str) -> None:
+def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, sqlite_url: str) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e")]), single("second", tracker_id="t", events=[event("e")]))
     whole = explain(store, "second")
-    change(database_url, "DELETE FROM bodies")
+    change(sqlite_url, "DELETE FROM bodies")
     found = explain(store, "second")
     assert (found["outcome"], found["events"], len(whole["events"])) == ("duplicate", [], 1)
     assert found["story"][-1] == "The body was deleted, so repeated events cannot be shown."

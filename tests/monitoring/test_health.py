@@ -32,19 +32,19 @@ def test_health_needs_no_token_and_takes_nothing_but_questions(service: StartSer
         assert "GET" in answer.headers["allow"]
 
 
-def test_readiness_tells_an_outsider_no_detail(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_readiness_tells_an_outsider_no_detail(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     answer = running.get("/readyz").body.decode()
-    url = Database(database_url).url
+    url = Database(sqlite_url).url
     for detail in (str(url.database), str(url.port or "sqlite"), "127.0.0.1"):
         assert detail not in answer
 
 
-def test_warnings_are_names_alone_and_leave_a_service_ready(service: StartService, database_url: str, tmp_path: Path) -> None:
+def test_warnings_are_names_alone_and_leave_a_service_ready(service: StartService, sqlite_url: str, tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
     ends = ['"ship24:the-old-one" = 2020-01-31', '"ship24:the-new-one" = 2020-02-29']
     config.write_text("\n".join(["alarm_disk_percent = 0", "[token_ends]", *ends]), encoding="utf-8")
-    running = service(database_url, config=str(config), ship24_tokens="the-old-one:abc,the-new-one:def")
+    running = service(sqlite_url, config=str(config), ship24_tokens="the-old-one:abc,the-new-one:def")
     wait_until(lambda: running.get("/readyz").json()["warnings"], "the first look")
     answer = running.get("/readyz")
     assert (answer.status, answer.json()["status"], answer.json()["warnings"]) == (200, "ready", ["token"])

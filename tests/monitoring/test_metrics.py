@@ -28,8 +28,8 @@ def labelled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]
     return name, tuple(sorted(labels.items()))
 
 
-def test_calls_verdicts_and_refusals_are_counted(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_calls_verdicts_and_refusals_are_counted(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     running.post(GROUPED)
     running.post(GROUPED)
     running.post(b"no json")

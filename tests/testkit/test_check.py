@@ -69,8 +69,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return check
 
 
-def test_our_service_passes_everything_again_and_again(service: StartService, database_url: str, check: Check) -> None:
-    ours = service(database_url, ops_tokens=OPS)
+def test_our_service_passes_everything_again_and_again(service: StartService, sqlite_url: str, check: Check) -> None:
+    ours = service(sqlite_url, ops_tokens=OPS)
     for _ in range(2):
         done = check(f"{ours.url}{SHIP24}", "--expect-ops", "--ops-token", OPS, "--token-in-query", "--json")
         assert [result for result in done.results() if result["verdict"] != "pass"] == []

@@ -65,8 +65,8 @@ def try_out(fake: FakeReceiver, **options: Any) -> Report:
         return simulate(endpoint.url, **options)
 
 
-def test_our_own_service_loses_doubles_and_mistakes_nothing(service: StartService, database_url: str) -> None:
-    running = service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP)
+def test_our_own_service_loses_doubles_and_mistakes_nothing(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS, shiipp_tokens=SHIIPP)
     try_ship24(running)
     try_shiipp(running)
 

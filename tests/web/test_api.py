@@ -1,7 +1,7 @@
 """What operators ask over HTTP: the answers have what the contract names, and what they change is on record."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, bearer, wait_until
 from tests.harness.storage import change
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 GROUPED = Path("tests/payloads/ship24/grouped.json").read_bytes()
@@ -21,9 +22,9 @@ STALE = "248e5a70-278a-4d50-951d-e7c63f8c51c5"
 
 
 @pytest.fixture
-def running(service: StartService, database_url: str) -> Service:
-    """A service that has kept the grouped example."""
-    started = service(database_url, ops_tokens=f"anna:{OPS}")
+def running(shared_service: Callable[..., Service]) -> Service:
+    """A service that has kept the grouped example. On SQLite: what differs on PostgreSQL is asked in test_openapi."""
+    started = shared_service(ops_tokens=f"anna:{OPS}")
     assert started.post(GROUPED).outcomes() == ["applied", "applied", "stale"]
     return started
 
@@ -141,7 +142,9 @@ def test_quarantine_lists_what_waits_with_the_reason(running: Service) -> None:
     assert ask(running, "quarantine?reason=another")["items"] == []
 
 
-def test_statistics_count_calls_and_verdicts(running: Service) -> None:
+def test_statistics_count_calls_and_verdicts(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=f"anna:{OPS}")
+    running.post(GROUPED)
     running.post(GROUPED, token="wrong")
 
     def counted() -> bool:
@@ -202,7 +205,7 @@ ORDERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("path", ORDERS)
+@each_row("path", ORDERS)
 def test_an_order_with_a_parameter_that_is_not_known_is_refused(running: Service, path: str) -> None:
     for url, wrong in ((f"{path}?bodies_days=1", ORDERS[path]), (path, {**ORDERS[path], "bodydays": 1})):
         answer = running.call("POST", f"/ops/api/{url}", json.dumps(wrong).encode(), bearer(OPS))
@@ -211,7 +214,7 @@ def test_an_order_with_a_parameter_that_is_not_known_is_refused(running: Service
     assert ask(running, "audit")["items"] == []
 
 
-@pytest.mark.parametrize("moment", [1_800_000_000_000_000, 20260131, None, "soon", "1800000000", ""])
+@each_row("moment", [1_800_000_000_000_000, 20260131, None, "soon", "1800000000", ""])
 def test_a_time_in_a_body_is_iso_8601(running: Service, moment: object) -> None:
     body = json.dumps({"source": "ship24", "closes_at": moment}).encode()
     answer = running.call("POST", "/ops/api/setup-windows", body, bearer(OPS))
@@ -240,7 +243,8 @@ def test_an_order_for_a_target_that_is_not_known_is_404(running: Service) -> Non
     assert ask(running, "audit")["items"] == []
 
 
-def test_an_order_that_the_database_does_not_take_ends_nothing(running: Service) -> None:
+def test_an_order_that_the_database_does_not_take_ends_nothing(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=f"anna:{OPS}")
     change(running.database_url, "DROP TABLE audit")
     answer = running.call(
         "POST", "/ops/api/setup-windows", b'{"source":"ship24","closes_at":"2026-01-31T12:00:00Z"}', bearer(OPS)
@@ -261,7 +265,7 @@ def test_without_an_ops_token_in_the_settings_there_is_nothing(service: StartSer
     assert {running.get(f"/ops/api/{path}", OPS).status for path in ("trackers", "stats", "openapi.json")} == {404}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         "trackers?source=%20ship24&limit=%205%20",

@@ -5,7 +5,7 @@ cases; those of its webhooks are in test_shiipp_flow, those of tokens and addres
 import json
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,14 +36,8 @@ LARGE = 12_000  # with long names more than what may be on its way to a client t
 
 
 @pytest.fixture
-def running(service: StartService, database_url: str) -> Service:
-    return service(database_url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
-
-
-@pytest.fixture
-def plain(service: StartService, sqlite_url: str) -> Service:
-    """A service for cases in which the database does not matter."""
-    return service(sqlite_url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
+def running(shared_service: Callable[..., Service]) -> Service:
+    return shared_service(shiipp_tokens=SHIIPP, ops_tokens=OPS)
 
 
 def run(of: Service, *arguments: str, code: int = 0) -> str:
@@ -165,22 +159,22 @@ def test_an_empty_list_is_served_only_if_somebody_said_so(running: Service) -> N
     assert (read_strictly(reply), reply.body) == ([], b"[]")
 
 
-def test_an_empty_list_through_the_api_needs_the_same_consent(plain: Service) -> None:
-    put(plain, many(3))
-    refused = plain.call("POST", "/ops/api/customers", b'{"rows": []}', bearer(OPS))
+def test_an_empty_list_through_the_api_needs_the_same_consent(running: Service) -> None:
+    put(running, many(3))
+    refused = running.call("POST", "/ops/api/customers", b'{"rows": []}', bearer(OPS))
     assert (refused.status, "allow_empty" in refused.json()["error"]["message"]) == (422, True)
-    assert len(read_strictly(ask(plain))) == 3
-    assert plain.call("POST", "/ops/api/customers", b'{"rows": [], "allow_empty": true}', bearer(OPS)).status == 200
-    assert ask(plain).body == b"[]"
+    assert len(read_strictly(ask(running))) == 3
+    assert running.call("POST", "/ops/api/customers", b'{"rows": [], "allow_empty": true}', bearer(OPS)).status == 200
+    assert ask(running).body == b"[]"
 
 
-def test_neither_time_nor_order_of_a_list_is_the_callers(plain: Service) -> None:
+def test_neither_time_nor_order_of_a_list_is_the_callers(running: Service) -> None:
     for more in ({"list_id": "zzz"}, {"imported_at": 1}):
         wrong = json.dumps({"rows": [["A", '{"UserCode":"A"}']], **more}).encode()
-        assert plain.call("POST", "/ops/api/customers", wrong, bearer(OPS)).status == 422
+        assert running.call("POST", "/ops/api/customers", wrong, bearer(OPS)).status == 422
     before = datetime.now(UTC)
-    put(plain, many(1))
-    told = json.loads(run(plain, "list", "--last-sync", "--json"))["list"]
+    put(running, many(1))
+    told = json.loads(run(running, "list", "--last-sync", "--json"))["list"]
     assert before.replace(microsecond=0) <= datetime.fromisoformat(told["imported_at"]) <= datetime.now(UTC)
 
 
@@ -311,31 +305,31 @@ def test_every_sync_is_on_record_with_its_count_and_time(running: Service) -> No
     assert "Sync Now" in run(running, "list", "--last-sync")
 
 
-def test_a_sync_that_the_client_broke_off_is_not_on_record_as_a_whole_one(plain: Service) -> None:
-    put(plain, large("A"))
-    with slow_reader(plain) as connection:
+def test_a_sync_that_the_client_broke_off_is_not_on_record_as_a_whole_one(running: Service) -> None:
+    put(running, large("A"))
+    with slow_reader(running) as connection:
         connection.recv(1, socket.MSG_PEEK)
-    (sync,) = last_sync(plain, 1)["items"]
+    (sync,) = last_sync(running, 1)["items"]
     assert sync["received"] < LARGE
 
 
-def test_304_is_only_for_those_who_ask_for_it(plain: Service) -> None:
-    put(plain, many(3))
-    whole = ask(plain)
+def test_304_is_only_for_those_who_ask_for_it(running: Service) -> None:
+    put(running, many(3))
+    whole = ask(running)
     tag = whole.headers["etag"]
     assert re.fullmatch(r'"[^"]+"', tag)
     for value in (tag, f'"other", {tag}', f"W/{tag}"):
-        reply = ask(plain, "GET", ("If-None-Match", value))
+        reply = ask(running, "GET", ("If-None-Match", value))
         assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", tag)
     for value in ('"other"', ""):
-        assert ask(plain, "GET", ("If-None-Match", value)).body == whole.body
-    assert ask(plain, "GET", ("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")).status == 200
-    head = ask(plain, "HEAD")
+        assert ask(running, "GET", ("If-None-Match", value)).body == whole.body
+    assert ask(running, "GET", ("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")).status == 200
+    head = ask(running, "HEAD")
     assert (head.status, head.body) == (200, b"")
     for name in ("content-type", "content-length", "etag"):
         assert head.headers[name] == whole.headers[name]
-    put(plain, many(4))
-    assert len(read_strictly(ask(plain, "GET", ("If-None-Match", tag)))) == 4
+    put(running, many(4))
+    assert len(read_strictly(ask(running, "GET", ("If-None-Match", tag)))) == 4
 
 
 # Memory

@@ -21,6 +21,7 @@ from receiver.sources import make_sources
 from receiver.web.api.openapi import describe
 from receiver.web.customers import CUSTOMERS_PATH
 from tests.harness import ship24
+from tests.harness.postgresql import Cluster
 from tests.harness.service import TOKEN, Service, bearer, serving
 from tests.harness.table import each_row
 
@@ -53,10 +54,11 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that has seen one call of each kind."""
+def running(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Service]:
+    """A service on PostgreSQL that has seen one call of each kind; test_api asks one on SQLite."""
     directory = tmp_path_factory.mktemp("openapi")
-    with serving(directory, f"sqlite:///{directory}/receiver.db", ops_tokens=OPS, trusted_proxies="127.0.0.1") as service:
+    url = cluster.create_database("openapi")
+    with serving(directory, url, ops_tokens=OPS, trusted_proxies="127.0.0.1") as service:
         for file in sorted(Path("tests/payloads/ship24").glob("*.json")):
             service.post(file.read_bytes())
         service.post(ship24.single("known"))

@@ -21,9 +21,9 @@ LARGE = BODY + b" " * 40_000
     ids=["small, read where it arrives", "large, read by the writing process", "compressed"],
 )
 def test_a_body_that_our_code_fails_to_read_is_500_and_a_replay_after_the_fix_applies_it(
-    tmp_path: Path, database_url: str, body: bytes, headers: list[tuple[str, str]], by: str
+    tmp_path: Path, sqlite_url: str, body: bytes, headers: list[tuple[str, str]], by: str
 ) -> None:
-    with serving(tmp_path / "defect", database_url, DEFECT, ops_tokens=OPS) as broken:
+    with serving(tmp_path / "defect", sqlite_url, DEFECT, ops_tokens=OPS) as broken:
         answer = broken.post(body, headers=headers)
         assert (answer.status, answer.json()["error"]["code"]) == (500, "internal")
         assert b"private-content" not in answer.body
@@ -34,7 +34,7 @@ def test_a_body_that_our_code_fails_to_read_is_500_and_a_replay_after_the_fix_ap
         assert 'receiver_calls_total{source="ship24",status="500"} 1.0' in broken.get("/metrics", OPS).body.decode()
         assert "delivery_failed" in broken.logs()
         assert "private-content" not in broken.logs()
-    with serving(tmp_path / "fixed", database_url, ops_tokens=OPS) as fixed:
+    with serving(tmp_path / "fixed", sqlite_url, ops_tokens=OPS) as fixed:
         replay(fixed, delivery_id, by)
         assert fixed.get("/ops/api/trackers/ship24/t", OPS).json()["tracker"]["latest_event_id"] == "e"
         assert fixed.post(BODY).outcomes() == ["duplicate"]

@@ -66,8 +66,8 @@ def test_what_cannot_be_read_is_on_record_with_its_exact_bytes(service: StartSer
         assert (row["token"], bytes(row["answer"])) == ("token-1", answer.body)
 
 
-def test_an_accepted_call_is_on_record_with_its_counts_and_times(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_an_accepted_call_is_on_record_with_its_counts_and_times(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     old, new = ship24.event(occurrence="2025-03-01"), ship24.event(occurrence="2025-03-02")
     body = ship24.body(
         ship24.item("new", "t", [new]),
@@ -92,8 +92,8 @@ def test_the_bytes_of_a_readable_call_are_kept_as_they_came(service: StartServic
     assert bytes(record_of(running, running.post(body))["body"]) == body
 
 
-def test_headers_are_kept_without_credentials(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_headers_are_kept_without_credentials(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     sent = [
         ("User-Agent", "Ship24/1.0"),
         ("X-Twice", "one"),
@@ -116,8 +116,8 @@ def test_headers_are_kept_in_bounds(service: StartService, sqlite_url: str) -> N
     assert len(row["headers"]) < 10_000
 
 
-def test_a_further_copy_is_on_record_as_a_sighting(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_a_further_copy_is_on_record_as_a_sighting(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     first, again = (running.post(ship24.single("seen", tracker_id="t")).json()["delivery_id"] for _ in range(2))
     query = "SELECT delivery_id, outcome FROM sightings WHERE message_id = 'seen'"
     assert [(row["delivery_id"], row["outcome"]) for row in running.rows(query)] == [(again, "duplicate")]
@@ -137,8 +137,8 @@ def test_records_sort_by_arrival(service: StartService, sqlite_url: str) -> None
     assert [row["id"] for row in running.rows("SELECT id FROM deliveries ORDER BY id")] == sent
 
 
-def test_the_last_use_of_a_token_is_noted(service: StartService, database_url: str) -> None:
-    running = service(database_url, ship24_tokens=f"idle:another-one,used:{TOKEN}")
+def test_the_last_use_of_a_token_is_noted(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ship24_tokens=f"idle:another-one,used:{TOKEN}")
     running.post(ship24.single())
     query = "SELECT token FROM token_uses WHERE last_used_at > 0"
     wait_until(lambda: [row["token"] for row in running.rows(query)] == ["used"], "the use of the token is noted")

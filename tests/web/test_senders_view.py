@@ -18,9 +18,9 @@ CASES = {"early1": "delivered-stamped-before-out-for-delivery", "tie1": "date-on
 
 
 @pytest.fixture
-def running(service: StartService, database_url: str) -> Service:
+def running(service: StartService, sqlite_url: str) -> Service:
     """A service that knows both field cases, an unnamed view, one that agrees, and an event that was corrected."""
-    started = service(database_url, ops_tokens=OPS)
+    started = service(sqlite_url, ops_tokens=OPS)
     for case in CASES.values():
         replies = [started.post((PAYLOADS / f"{case}-{part}.json").read_bytes()) for part in ("first", "second")]
         assert [reply.outcomes() for reply in replies] == [["applied"], ["stale"]]

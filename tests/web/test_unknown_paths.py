@@ -97,8 +97,8 @@ def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:
     assert TOKEN not in running.logs()
 
 
-def test_a_call_at_an_unknown_path_is_no_use_of_its_token(service: StartService, database_url: str) -> None:
-    running = service(database_url, ship24_tokens=f"main:{TOKEN}")
+def test_a_call_at_an_unknown_path_is_no_use_of_its_token(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ship24_tokens=f"main:{TOKEN}")
     answer = running.post(b"{}", "/webhook/ship24%00")
     (row,) = running.rows("SELECT token, note FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
     assert dict(row) == {"token": None, "note": "unknown path, right token (main)"}
