@@ -87,6 +87,17 @@ def test_a_token_has_a_bounded_number_of_sessions_and_ends_its_own_oldest(
         assert not is_session(store.database, "anna-4", at + SECOND + 4)
 
 
+def test_a_token_has_a_hundred_sessions_at_most(sqlite_url: str) -> None:
+    make_tables(sqlite_url)
+    at = to_micros(now())
+    with opened(sqlite_url) as store:
+        for number in range(102):
+            row = SessionRow(f"anna-{number}", "anna", at + number, at + SECOND)
+            store.transactions.run(partial(begin_session, row=row))
+        ended = [number for number in range(102) if not is_session(store.database, f"anna-{number}", at)]
+    assert ended == [0, 1]
+
+
 def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     operator, other = ConsoleClient(running), ConsoleClient(running)

@@ -49,6 +49,14 @@ def test_very_many_addresses_take_bounded_memory_and_share_one_limit() -> None:
     assert attempts.take(IPv6Address(0), NOW) == 0, "one that is remembered has its own limit"
 
 
+def test_ten_thousand_addresses_are_told_apart_and_no_more() -> None:
+    attempts = Attempts()
+    for number in range(10_000 + BURST):
+        assert attempts.take(IPv6Address(number << 64), NOW) == 0
+    assert len(attempts) == 10_000
+    assert attempts.take(IPv6Address(1 << 100), NOW) > 0
+
+
 def test_a_limited_address_is_not_forgotten_for_those_that_come_after_it() -> None:
     attempts, client = WrongTokenLimit(max_addresses=50), ip_address("192.0.2.1")
     for _ in range(WRONG_TOKENS_AT_ONCE):
