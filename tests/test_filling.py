@@ -18,7 +18,8 @@ from receiver.storage.database import Database
 from tests.bench.filling import copy, fill
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import Service, read_rows
+from tests.harness.rows import read_rows
+from tests.harness.service import Service
 from tests.harness.storage import make_tables
 
 _MESSAGES = 600

@@ -117,7 +117,7 @@ def test_the_name_of_the_scheme_is_without_case_and_spaces_do_not_count(request_
 def test_every_token_of_a_rotation_comes_in_and_the_record_names_it(request_guard: Service) -> None:
     for token, name in ((TOKEN, "old"), ("another-token", "new")):
         delivery_id = request_guard.post(ship24.single(), token=token).json()["delivery_id"]
-        assert request_guard.scalar("SELECT token FROM deliveries WHERE id = :id", id=delivery_id) == name
+        assert request_guard.value("deliveries", "token", id=delivery_id) == name
 
 
 # Addresses
@@ -166,7 +166,7 @@ def test_the_report_policy_lets_everybody_in_and_notes_whom_it_would_refuse(tmp_
         for forwarded, note in (("198.51.100.9", "would be refused"), ("garbage", "would be refused"), ("54.161.7.2", None)):
             answer = service.post(ship24.single(), headers=[("X-Forwarded-For", forwarded)])
             assert answer.outcomes() == ["applied"]
-            found = service.scalar("SELECT note FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
+            found = service.value("deliveries", "note", id=answer.json()["delivery_id"])
             assert (found or "").split(":")[0] == (note or "")
 
 

@@ -38,7 +38,7 @@ def ask(running: Service, token: str, client: str | None = None, path: str = STA
 
 
 def on_record(running: Service) -> list[dict[str, Any]]:
-    rows = running.rows("SELECT * FROM audit WHERE action = :action ORDER BY id", action=WRONG_TOKEN)
+    rows = running.table("audit", action=WRONG_TOKEN, order="id")
     return [dict(row) for row in rows]
 
 
@@ -190,7 +190,7 @@ def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
 
 def uses(running: Service) -> dict[str, int]:
     """Return when each ops token was last used."""
-    rows = running.rows("SELECT token, last_used_at FROM token_uses WHERE source = 'ops'")
+    rows = running.table("token_uses", "token", "last_used_at", source="ops")
     return {row["token"]: row["last_used_at"] for row in rows}
 
 

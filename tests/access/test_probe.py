@@ -125,7 +125,7 @@ def test_a_probe_with_anything_to_store_is_never_a_2xx(running: Service, body: b
 def test_a_wrong_header_makes_an_ordinary_delivery_and_is_not_recorded(running: Service, wrong: tuple[str, str]) -> None:
     reply = running.post(ship24.single(), headers=[wrong])
     assert reply.status == 200
-    (row,) = running.rows("SELECT headers FROM bodies WHERE delivery_id = :id", id=reply.json()["delivery_id"])
+    (row,) = running.table("bodies", "headers", delivery_id=reply.json()["delivery_id"])
     assert HEADER not in row["headers"]
     refused = running.post(ship24.single(), token="wrong", headers=[wrong])
     id_ = refused.json()["delivery_id"]
@@ -151,7 +151,7 @@ def test_doctor_counts_nowhere(service: StartService, sqlite_url: str) -> None:
     assert found["ship24 token"][1].endswith("never used")
     assert calls(watched) == {labelled("receiver_calls_total", source="ship24", status="200"): 1}
     assert watched.stop() == 0  # all that was counted is written
-    assert watched.scalar("SELECT count(*) FROM deliveries") == 1
+    assert watched.count("deliveries") == 1
     assert watched.scalar("SELECT sum(calls) FROM tallies WHERE span_seconds = 60") == 1
 
 
@@ -168,7 +168,7 @@ def test_doctor_posts_nothing_that_would_be_recorded(service: StartService, sqli
         assert "restart it" in text
     else:
         assert verdict == "ok"
-    assert watched.scalar("SELECT count(*) FROM deliveries") == 0
+    assert watched.count("deliveries") == 0
 
 
 def test_without_ops_tokens_doctor_asks_for_head_only_and_says_so(service: StartService, sqlite_url: str) -> None:
@@ -178,7 +178,7 @@ def test_without_ops_tokens_doctor_asks_for_head_only_and_says_so(service: Start
     verdict, text = found[f"POST {SHIP24}"]
     assert verdict == "warn"
     assert "RECEIVER_OPS_TOKENS" in text
-    assert watched.scalar("SELECT count(*) FROM deliveries") == 0
+    assert watched.count("deliveries") == 0
 
 
 def test_doctor_says_what_to_do_when_its_address_is_not_allowed(service: StartService, sqlite_url: str) -> None:
@@ -187,4 +187,4 @@ def test_doctor_says_what_to_do_when_its_address_is_not_allowed(service: StartSe
     assert verdict == "ok"
     assert "receiver setup-window ship24" in text
     assert "RECEIVER_SHIP24_ALLOWED_IPS" in text
-    assert strict.scalar("SELECT count(*) FROM deliveries") == 0
+    assert strict.count("deliveries") == 0

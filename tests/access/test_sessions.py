@@ -40,14 +40,14 @@ def test_signing_out_and_staying_signed_in_hold_after_a_restart(service: StartSe
     running.stop()
     running.restart()
     assert [operator.get("/ops").status for operator in (left, stayed)] == [303, 200]
-    assert running.scalar("SELECT count(*) FROM sessions") == 1
+    assert running.count("sessions") == 1
 
 
 def test_of_a_session_only_a_digest_is_stored(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=f"anna:{OPS}")
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
-    (row,) = running.rows("SELECT * FROM sessions")
+    (row,) = running.table("sessions")
     cookie = operator.cookies[SESSION]
     assert row["digest"] == sha256(cookie.rpartition(".")[0].encode()).hexdigest()
     assert (row["actor"], row["expires_at"] - row["began_at"]) == ("anna", SESSION_SECONDS * SECOND)
@@ -63,7 +63,7 @@ def test_a_session_whose_time_is_up_counts_no_more_and_is_removed(service: Start
     running.restart()
     assert operator.get("/ops").status == 303
     running.stop()  # tidies up
-    assert running.rows("SELECT * FROM sessions") == []
+    assert running.table("sessions") == []
 
 
 def test_a_token_has_a_bounded_number_of_sessions_and_ends_its_own_oldest(

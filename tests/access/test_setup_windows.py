@@ -27,7 +27,7 @@ def test_a_window_of_more_than_a_day_is_refused_by_the_api(service: StartService
     running = service(sqlite_url, ops_tokens=OPS, ship24_ip_policy="enforce")
     answer = open_by_api(running, length)
     assert (answer.status, "24 hours" in answer.json()["error"]["message"]) == (422, True)
-    assert running.rows("SELECT * FROM setup_windows") == []
+    assert running.table("setup_windows") == []
     assert running.scalar("SELECT count(*) FROM audit WHERE action LIKE 'setup-window%'") == 0
     assert running.post(ship24.single()).status == 403
     assert open_by_api(running, 23 * HOUR).status == 200
@@ -38,7 +38,7 @@ def test_a_window_of_more_than_a_day_is_refused_by_the_command(sqlite_url: str, 
     running = service(sqlite_url, ops_tokens=OPS)
     done = run_command("setup-window", "ship24", "--minutes", "1441", cwd=running.directory, env=running.env)
     assert done.returncode == 2
-    assert running.rows("SELECT * FROM setup_windows") == []
+    assert running.table("setup_windows") == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import pytest
 from receiver.cli import commands
 from receiver.sources import NAMES
 from receiver.storage import queries
-from tests.harness.service import DEADLINE_SECONDS, Process, environment, read_rows, run_command, start_command, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import DEADLINE_SECONDS, Process, environment, run_command, start_command, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import make_tables
 from tests.harness.store import opened

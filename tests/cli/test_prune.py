@@ -13,7 +13,8 @@ from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.load import until_taken
-from tests.harness.service import Reply, Service, bearer, environment, read_rows, run_command, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import Reply, Service, bearer, environment, run_command, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
 
@@ -147,7 +148,7 @@ def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, sqlite_
     assert any("deleted (retention)" in sentence for sentence in shown["story"])
     assert "not stored" in operator.run("deliveries", "show", call)
     assert "not stored" in operator.run("deliveries", "show", call, "--body", code=1)
-    message = running.scalar("SELECT message_id FROM messages")
+    message = running.value("messages", "message_id")
     assert message in operator.run("explain", message)
     (odd,) = running.get("/ops/api/quarantine", token=OPS).json()["items"]
     assert (odd["raw"], odd["raw_bytes"], odd["reason"]) == ("", 0, "not_an_object")
@@ -164,7 +165,7 @@ def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartServi
     done = order(running, bodies_days=90).json()
     assert (done["went"]["bodies"]["rows"], done["more"]) == (31, False)
     assert order(running, run=done["run"]).status == 409  # that run is over
-    actions = [row["action"] for row in read_rows(sqlite_url, "SELECT action FROM audit")]
+    actions = [row["action"] for row in table_rows(sqlite_url, "audit", "action")]
     assert actions == ["prune"]  # what was not done is not on record
 
 
@@ -173,7 +174,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     running = serve(service, sqlite_url)
 
     def details() -> list[str]:
-        return [row["detail"].partition(",")[0] for row in read_rows(sqlite_url, "SELECT detail FROM audit ORDER BY id")]
+        return [row["detail"].partition(",")[0] for row in table_rows(sqlite_url, "audit", "detail", order="id")]
 
     def go_on(run: str) -> None:
         """Let a run be under way, as one is that has not got to its end in one call."""

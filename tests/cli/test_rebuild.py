@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.database_contents import contents, differing
-from tests.harness.service import DEADLINE_SECONDS, environment, read_rows, run_command, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import DEADLINE_SECONDS, environment, run_command, wait_until
 from tests.harness.storage import WAITING, hold_up, make_tables
 from tests.harness.store import opened
 

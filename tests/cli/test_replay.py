@@ -16,7 +16,8 @@ import pytest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
-from tests.harness.service import DEADLINE_SECONDS, Service, environment, read_rows, run_command, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import DEADLINE_SECONDS, Service, environment, run_command, wait_until
 from tests.harness.storage import WAITING, change, hold_up, make_tables
 from tests.harness.store import Store, opened
 
@@ -110,18 +111,18 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     done = place.run("--since", "3650d", "--force", answer="y\n")
     assert "would change" in done
     assert "3 messages of 3 deliveries changed, 3 trackers updated.\n" in done
-    assert place.rows("SELECT * FROM quarantine") == []
-    audit = place.rows("SELECT actor, action, detail FROM audit")
+    assert table_rows(place.url, "quarantine") == []
+    audit = table_rows(place.url, "audit", "actor", "action", "detail")
     actor = "anna" if "RECEIVER_PORT" in place.env and place.url.startswith("sqlite") else "command line"
     assert [tuple(row.values()) for row in audit] == [(actor, "replay", "force")] * 3
     assert "Nothing would change." in place.run("--since", "3650d", "--force", "--yes")
-    assert len(place.rows("SELECT id FROM audit")) == 3
+    assert len(table_rows(place.url, "audit", "id")) == 3
 
 
 def test_calls_are_named_by_their_ids(alone: Place) -> None:
     first, *_ = sorted(ids(alone))
     assert "1 message of 1 delivery changed" in alone.run(first, first, "--force", "--yes")
-    assert [row["subject"] for row in alone.rows("SELECT subject FROM audit")] == [first]
+    assert [row["subject"] for row in table_rows(alone.url, "audit", "subject")] == [first]
 
 
 def test_filters_choose_what_is_replayed(alone: Place) -> None:
@@ -141,7 +142,7 @@ def test_filters_choose_what_is_replayed(alone: Place) -> None:
 def test_for_programs_all_that_changed_is_told(alone: Place) -> None:
     shown = alone.ask("--since", "3650d", "--force", "--dry-run")
     assert (shown["dry_run"], shown["calls"], shown["changed"], len(shown["items"])) == (True, 5, 3, 3)
-    assert alone.rows("SELECT * FROM audit") == []
+    assert table_rows(alone.url, "audit") == []
     done = alone.ask("--since", "3650d", "--force", "--yes")
     assert (done["dry_run"], done["changed"], done["left_out"], done["interrupted"]) == (False, 3, [], False)
     assert {item["items"][0]["after"]["outcome"] for item in done["items"]} == {"applied"}
@@ -164,7 +165,7 @@ def test_a_call_that_there_is_not_is_one_line(place: Place) -> None:
         assert shown.startswith("receiver: There is no delivery")
         assert shown.count("\n") == 1
         assert "\x1b" not in shown
-    assert place.rows("SELECT * FROM audit") == []
+    assert table_rows(place.url, "audit") == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["--force"], ["some-id", "--since", "24h"], ["--source", "other"], ["--limit", "3"]])
@@ -175,7 +176,7 @@ def test_wrong_use_is_said(arguments: list[str], tmp_path: Path, sqlite_url: str
 
 def test_without_an_answer_nothing_is_done(alone: Place) -> None:
     assert "No terminal to confirm on. Add --yes." in alone.run("--since", "3650d", "--force", code=2)
-    assert alone.rows("SELECT * FROM audit") == []
+    assert table_rows(alone.url, "audit") == []
 
 
 def test_on_postgresql_the_command_needs_no_running_service(served_on_postgresql: Place) -> None:
@@ -207,9 +208,9 @@ def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(postgresql_url: s
         _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
     assert f"receiver: Stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
-    assert len(many.rows("SELECT id FROM audit")) == 1
+    assert len(table_rows(many.url, "audit", "id")) == 1
     applied = many.rows("SELECT * FROM messages WHERE outcome = 'applied' AND message_id LIKE 'early%'")
-    assert (len(applied), len(many.rows("SELECT * FROM quarantine"))) == (1, MANY - 1)
+    assert (len(applied), len(table_rows(many.url, "quarantine"))) == (1, MANY - 1)
     assert f"{MANY - 1} messages of {MANY - 1} deliveries changed" in many.run("--since", "3650d", "--force", "--yes")
 
 

@@ -18,7 +18,7 @@ from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteWrongToken
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery
 from tests.harness.table import each_row

@@ -50,13 +50,13 @@ def _check_clock(service: Service) -> None:
 
 def _check_relayed(service: Service, endpoint: Endpoint) -> None:
     """Check that every change comes to the target, a tracker's in their order."""
-    wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "all changes are relayed")
+    wait_until(lambda: service.count("dispatches") == 0, "all changes are relayed")
     moves: dict[str, list[int]] = {}
     for change in endpoint.changes:
         moves.setdefault(change["tracker_id"], []).append(change["sequence"])
     assert all(one <= other for told in moves.values() for one, other in pairwise(told))
     told = {(tracker, move) for tracker, numbers in moves.items() for move in numbers}
-    rows = service.rows("SELECT tracker_id, move FROM events WHERE outcome = 'applied'")
+    rows = service.table("events", "tracker_id", "move", outcome="applied")
     assert told == {(row["tracker_id"], row["move"]) for row in rows}
 
 

@@ -75,8 +75,8 @@ class ChangeTarget:
 
     def judge(self, result: Result, service: Service, killed: int = 0) -> Result:
         """Wait until nothing waits any more, and add what became of the changes; `killed` relays may have repeated some."""
-        wait_until(lambda: service.scalar("SELECT count(*) FROM dispatches") == 0, "the target has every change", 150)
-        rows = service.rows("SELECT tracker_id, move, change_id FROM events WHERE outcome = 'applied'")
+        wait_until(lambda: service.count("dispatches") == 0, "the target has every change", 150)
+        rows = service.table("events", "tracker_id", "move", "change_id", outcome="applied")
         made = {row["change_id"]: (row["tracker_id"], row["move"]) for row in rows}
         lost = set(made) - {call.headers["webhook-id"] for call in self.endpoint.calls}
         repeated = len(self.endpoint.calls) - len(made) + len(lost)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from tests.faults.scenario import Result
 from tests.harness.database_contents import check_whole
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.traffic import Traffic
 
 _SENSIBLE = {0, 200, 503}
@@ -36,7 +36,7 @@ def judge(
 
 def check_states(traffic: Traffic, url: str) -> None:
     """Check that every tracker stands at what happened last."""
-    rows = read_rows(url, "SELECT tracker_id, latest_occurrence, latest_event_id FROM trackers")
+    rows = table_rows(url, "trackers", "tracker_id", "latest_occurrence", "latest_event_id")
     states = {row["tracker_id"]: (row["latest_occurrence"], row["latest_event_id"]) for row in rows}
     wrong = {name: (states.get(name), newest) for name, newest in traffic.parcels.newest.items() if states.get(name) != newest}
     assert wrong == {}

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows
 
 BACKGROUND_TABLES = frozenset({"alarms", "prunings", "tallies", "token_uses"})
 """Tables that a running service writes at times of its own: leave them out to compare what a request did."""

@@ -17,7 +17,8 @@ from tests.harness.http_client import Way
 from tests.harness.network import HERE, Machine, Wire, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
-from tests.harness.service import ROOT, Service, environment, read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import ROOT, Service, environment, wait_until
 
 OPS_TOKEN = "the-ops-token-of-these-tests"
 ALLOWED = ("10.0.0.101", "10.0.0.102", "10.0.0.103", "10.0.0.104")

@@ -14,11 +14,11 @@ from time import monotonic, sleep
 from typing import IO, Any, NamedTuple
 
 import psutil
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 
-from receiver.storage.database import Database
 from tests.harness import fork_server
 from tests.harness.ports import free_port
+from tests.harness.rows import count_rows, read_rows, table_rows
 from tests.harness.storage import make_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,6 +228,18 @@ class Service:
         """Ask the database for one value."""
         return next(iter(self.rows(query, **parameters)[0].values()))
 
+    def table(self, table: str, *columns: str, order: str = "", **equal: object) -> list[RowMapping]:
+        """Return rows of a table, as `table_rows` does."""
+        return table_rows(self.database_url, table, *columns, order=order, **equal)
+
+    def count(self, table: str, **equal: object) -> int:
+        """Return how many rows of a table have these values."""
+        return count_rows(self.database_url, table, **equal)
+
+    def value(self, table: str, column: str, **equal: object) -> Any:
+        """Return one value of the first row that has these values."""
+        return self.table(table, column, order="", **equal)[0][column]
+
     def _serves(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.logs()}"
@@ -277,13 +289,3 @@ def serving(directory: Path, database_url: str, prefix: Sequence[str] = (), **se
         yield service.start()
     finally:
         service.close()
-
-
-def read_rows(database_url: str, query: str, **parameters: object) -> list[RowMapping]:
-    """Ask a database with a reader's rights."""
-    database = Database(database_url)
-    try:
-        with database.read() as connection:
-            return list(connection.execute(text(query), parameters).mappings())
-    finally:
-        database.close()

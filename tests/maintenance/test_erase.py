@@ -36,7 +36,8 @@ from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import TOKEN, Service, bearer, environment, read_rows, run_command, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import TOKEN, Service, bearer, environment, run_command, wait_until
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import Store, opened
@@ -197,7 +198,7 @@ def erase(store: Store, transactions: Transactions, planned: tuple[StoredBody, E
 
 def places_left(url: str) -> list[str | None]:
     """Return the trackers in the one body that is kept, None for those that are erased."""
-    (row,) = read_rows(url, "SELECT body FROM bodies")
+    (row,) = table_rows(url, "bodies", "body")
     return [each and each["tracker"]["trackerId"] for each in json.loads(bytes(row["body"]))["trackings"]]
 
 
@@ -237,7 +238,7 @@ def test_what_a_replay_has_set_apart_meanwhile_is_erased_too(database_url: str) 
         change(database_url, "UPDATE quarantine SET id = '0'")  # as a replay does, which writes the row anew
         assert not erase(store, store.transactions, planned)
         assert erase(store, store.transactions, planned_for(store, "first"))
-        assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]
+        assert [bytes(row["raw"]) for row in table_rows(database_url, "quarantine", "raw")] == [b""]
 
 
 def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_url: str) -> None:
@@ -251,8 +252,8 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
         replays = ReplayDecider(store.database, timedelta(hours=48))
         with pytest.raises(AlreadyRunning):
             store.transactions.run(lambda connection: replays.replay(connection, take_again(SOURCES, delivery), order))
-        assert [bytes(row["raw"]) for row in read_rows(database_url, "SELECT raw FROM quarantine")] == [b""]
-        assert len(read_rows(database_url, "SELECT * FROM events")) == 1
+        assert [bytes(row["raw"]) for row in table_rows(database_url, "quarantine", "raw")] == [b""]
+        assert len(table_rows(database_url, "events")) == 1
 
 
 # In the service

@@ -35,7 +35,7 @@ from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.database_contents import contents
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.storage import change, make_tables, poison
 from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
@@ -136,7 +136,7 @@ def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
     was, now = contents(post.url, without=without | LEFT), contents(into, without=without | LEFT)
     for table in was:
         assert now[table] == was[table], table
-    assert read_rows(into, "SELECT * FROM dispatches") == []
+    assert table_rows(into, "dispatches") == []
 
 
 @st.composite
@@ -214,7 +214,7 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
     for delivery_id in (first, two, both, gone, forced):
         change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
     check_same(post, into)
-    (tracker,) = read_rows(into, "SELECT * FROM trackers WHERE tracker_id = 't'")
+    (tracker,) = table_rows(into, "trackers", tracker_id="t")
     assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
 
 
@@ -232,10 +232,10 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
     bodies = [json.loads(bytes(row["body"]))["trackings"] for row in read_rows(post.url, "SELECT body FROM bodies ORDER BY 1")]
     assert sorted(len([each for each in items if each is None]) for items in bodies) == [1, 1, 2]
     check_same(post, into)
-    before = read_rows(post.url, "SELECT * FROM messages WHERE message_id = 'p1'")
+    before = table_rows(post.url, "messages", message_id="p1")
     post.replay(group, force=True)
-    assert read_rows(post.url, "SELECT * FROM messages WHERE message_id = 'p1'") == before
-    assert read_rows(post.url, "SELECT outcome FROM messages WHERE message_id = 'far'")[0]["outcome"] == "applied"
+    assert table_rows(post.url, "messages", message_id="p1") == before
+    assert table_rows(post.url, "messages", "outcome", message_id="far")[0]["outcome"] == "applied"
     clear(into)
     check_same(post, into)
 
@@ -256,7 +256,7 @@ def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stan
     change(post.url, "DELETE FROM bodies")
     post.group(ship24.item("n", "t", events[2:]))
     check_same(post, into)
-    assert [row["latest_event_id"] for row in read_rows(into, "SELECT * FROM trackers")] == ["e5"]
+    assert [row["latest_event_id"] for row in table_rows(into, "trackers")] == ["e5"]
 
 
 def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: str) -> None:
@@ -268,7 +268,7 @@ def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: s
     post.replay(early, force=True)
     post.replay(early, force=False)
     check_same(post, into)
-    verdicts = {row["event_id"]: row["outcome"] for row in read_rows(into, "SELECT * FROM events")}
+    verdicts = {row["event_id"]: row["outcome"] for row in table_rows(into, "events")}
     assert verdicts == {"e1": "stale", "e2": "applied", "e3": "applied", "e4": "stale"}
 
 
@@ -279,8 +279,8 @@ def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: Post, in
     rebuild(post.database, into)
     with closing(Post(into)) as rebuilt:
         rebuilt.call((SOURCES[0], body))
-    assert [row["outcome"] for row in read_rows(into, "SELECT outcome FROM sightings")] == ["duplicate"]
-    assert len(read_rows(into, "SELECT * FROM events")) == 1
+    assert [row["outcome"] for row in table_rows(into, "sightings", "outcome")] == ["duplicate"]
+    assert len(table_rows(into, "events")) == 1
 
 
 def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: Post, into: str) -> None:
@@ -297,7 +297,7 @@ def test_a_call_that_cannot_be_decided_harms_no_other(post: Post, into: str) -> 
     poison(into)
     compared = {row.table: row for row in rebuild(post.database, into)}
     assert (compared["messages"].before, compared["messages"].after, compared["messages"].differing) == (2, 1, 1)
-    assert [row["reason"] for row in read_rows(into, "SELECT reason FROM quarantine")] == ["undecidable"]
+    assert [row["reason"] for row in table_rows(into, "quarantine", "reason")] == ["undecidable"]
     assert compared["deliveries"].differing == 0
 
 
@@ -344,4 +344,4 @@ def test_processes_that_ran_on_the_old_database_are_not_copied(post: Post, into:
     columns = "id, role, host, process_id, program, started_at, seen_at, targets"
     change(post.url, f"INSERT INTO processes ({columns}) VALUES ('a', 'relay', 'h', 7, '1', 1, 1, '[]')")
     rebuild(post.database, into)
-    assert read_rows(into, "SELECT * FROM processes") == []
+    assert table_rows(into, "processes") == []

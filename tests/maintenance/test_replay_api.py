@@ -85,7 +85,7 @@ def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(run
 
 def test_it_is_no_call_of_the_source(running: Service) -> None:
     delivery_id = posted(running, early("t"))
-    wait_until(lambda: running.rows("SELECT * FROM tallies"), "the call is counted")
+    wait_until(lambda: running.table("tallies"), "the call is counted")
     before, metrics = contents(running.database_url), count_messages(running)
     stats = running.get("/ops/api/stats", token=OPS).json()["sources"]["ship24"]
     assert replay(running, delivery_id).json()["changed"] is True
@@ -121,7 +121,7 @@ def test_an_order_that_cannot_be_read_changes_nothing(running: Service) -> None:
         answer = replay(running, delivery_id, body)
         assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert replay(running, delivery_id, b" " * (MAX_BODY_BYTES + 1)).status == 413
-    assert running.rows("SELECT * FROM audit") == []
+    assert running.table("audit") == []
 
 
 def test_nothing_need_be_said_to_replay(running: Service) -> None:
@@ -132,11 +132,11 @@ def test_nothing_need_be_said_to_replay(running: Service) -> None:
 
 def test_a_call_that_was_not_let_in_is_never_decided(running: Service) -> None:
     assert running.post(ship24.single("smuggled"), token="wrong").status == 401
-    delivery_id = running.scalar("SELECT id FROM deliveries")
+    delivery_id = running.value("deliveries", "id")
     answer = replay(running, delivery_id)
     assert answer.status == 422
     assert "rejected" in answer.json()["error"]["message"]
-    assert running.rows("SELECT * FROM messages") == []
+    assert running.table("messages") == []
 
 
 def test_a_call_that_fetched_something_brought_nothing_to_decide(service: StartService, sqlite_url: str) -> None:
@@ -144,13 +144,13 @@ def test_a_call_that_fetched_something_brought_nothing_to_decide(service: StartS
     assert running.get("/shiipp/customers", token="shiipp-token-of-these-tests").status == 503
     running.call("POST", "/ops/api/customers", b'{"rows": [], "allow_empty": true}', bearer(OPS))
     assert running.get("/shiipp/customers", token="shiipp-token-of-these-tests").status == 200
-    for row in running.rows("SELECT id FROM deliveries"):
+    for row in running.table("deliveries", "id"):
         assert replay(running, row["id"]).status == 422
 
 
 def moves_of(running: Service) -> dict[str, list[tuple[int, str]]]:
     """Return the moves of each tracker, in their order, with their times."""
-    rows = running.rows("SELECT tracker_id, move, occurrence FROM events WHERE outcome = 'applied' ORDER BY tracker_id, move")
+    rows = running.table("events", "tracker_id", "move", "occurrence", outcome="applied", order=("tracker_id", "move"))
     found = defaultdict(list)
     for row in rows:
         found[row["tracker_id"]].append((row["move"], row["occurrence"]))
@@ -159,7 +159,7 @@ def moves_of(running: Service) -> dict[str, list[tuple[int, str]]]:
 
 def check_forward_only(running: Service) -> None:
     """Check that each tracker moved in steps of one, each to a later time, and stands at the last."""
-    stand = {row["tracker_id"]: row for row in running.rows("SELECT tracker_id, moves, latest_occurrence FROM trackers")}
+    stand = {row["tracker_id"]: row for row in running.table("trackers", "tracker_id", "moves", "latest_occurrence")}
     for tracker_id, moves in moves_of(running).items():
         assert [move for move, _ in moves] == list(range(1, len(moves) + 1))
         assert [time for _, time in moves] == sorted({time for _, time in moves})
@@ -190,10 +190,10 @@ def test_replays_beside_live_calls_and_each_other_keep_once_and_forward_only(
     applied = running.rows("SELECT message_id, count(*) AS n FROM events GROUP BY message_id")
     assert {row["n"] for row in applied} == {1}
     assert len(applied) == 60
-    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert running.count("quarantine") == 0
     assert {row["outcome"] for row in running.rows("SELECT DISTINCT outcome FROM messages")} == {"applied", "stale"}
     assert all(moves[-1][1].startswith("9999") for moves in moves_of(running).values())
-    assert running.scalar("SELECT count(*) FROM audit") == 40
+    assert running.count("audit") == 40
 
 
 @pytest.fixture
@@ -224,14 +224,14 @@ def test_kill_9_in_the_middle_leaves_each_replay_whole_or_undone(running: Servic
     assert {row["outcome"] for row in rows if row["delivery_id"] in answered} == {"applied"}
     assert "quarantined" in {row["outcome"] for row in rows}
     done = {row["delivery_id"] for row in rows if row["outcome"] == "applied"}
-    assert {row["subject"] for row in running.rows("SELECT subject FROM audit")} == done
+    assert {row["subject"] for row in running.table("audit", "subject")} == done
     apart = {row["delivery_id"] for row in running.rows("SELECT DISTINCT delivery_id FROM quarantine")}
     assert apart == set(waiting) - done
     check_whole_but_apart(running)
     running.restart()
     assert {replay(running, delivery_id).status for delivery_id in waiting} == {200}
-    assert running.rows("SELECT * FROM quarantine") == []
-    assert {row["moves"] for row in running.rows("SELECT moves FROM trackers")} == {10}
+    assert running.table("quarantine") == []
+    assert {row["moves"] for row in running.table("trackers", "moves")} == {10}
     check_whole(running.database_url)
     check_forward_only(running)
 
@@ -280,5 +280,5 @@ def test_the_users_own_code_is_told_of_what_a_replay_applies(tmp_path: Path, sql
         assert replay(running, delivery_id, b'{"force": true, "dry_run": true}').status == 200
         replay(running, delivery_id)
         replay(running, delivery_id)
-        wait_until(lambda: running.scalar("SELECT count(*) FROM dispatches") == 0, "the changes are handed on")
+        wait_until(lambda: running.count("dispatches") == 0, "the changes are handed on")
         assert (place / "told").read_text().splitlines() == ["t 1", "t 2"]

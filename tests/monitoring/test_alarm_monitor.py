@@ -411,7 +411,7 @@ def test_a_service_says_an_alarm_once_by_url_and_command_over_restarts(
     by_command = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
     assert by_command == server.notices[1:]
     assert {(notice["alarm"], notice["subject"]) for notice in by_command} == {("token", "ship24:old")}
-    seen = running.logs() + told.with_suffix(".env").read_text(encoding="utf-8") + repr(running.rows("SELECT * FROM alarms"))
+    seen = running.logs() + told.with_suffix(".env").read_text(encoding="utf-8") + repr(running.table("alarms"))
     assert [secret for secret in PLANTED if secret in seen] == []
 
 
@@ -448,5 +448,5 @@ def test_a_storm_against_the_service_is_found_with_what_is_only_counted(service:
     assert running.stop() == 0
     running.restart()
     wait_until(lambda: warnings(running) == ["refused"], "the storm is found")
-    message = running.scalar("SELECT message FROM alarms WHERE name = 'refused'")
+    message = running.value("alarms", "message", name="refused")
     assert message.startswith("110 rejected deliveries")

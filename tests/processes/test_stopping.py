@@ -94,7 +94,7 @@ def test_a_handler_that_hangs_is_left_in_time_and_its_change_given_back(running:
     hang(running)
     service.terminate()
     assert running.ended_with() == 0
-    (row,) = running.rows("SELECT claim, attempts, unsettled FROM dispatches")
+    (row,) = running.table("dispatches", "claim", "attempts", "unsettled")
     assert [*map(str, row.values())] == ["None", "0", "0"], "the change was given back, and nobody is blamed"
 
 

@@ -52,9 +52,9 @@ def test_of_twenty_copies_at_once_exactly_one_applies(service: StartService, dat
         answers = post_together([body] * 20, running)
         outcomes = Counter(outcome for answer in answers for outcome in answer.outcomes())
         assert outcomes == {"applied": 2, "duplicate": 38}
-    assert running.scalar("SELECT count(*) FROM messages") == 10
-    assert running.scalar("SELECT count(*) FROM sightings WHERE outcome = 'duplicate'") == 190
-    assert running.scalar("SELECT count(*) FROM deliveries") == 100
+    assert running.count("messages") == 10
+    assert running.count("sightings", outcome="duplicate") == 190
+    assert running.count("deliveries") == 100
 
 
 def test_of_twenty_copies_at_two_processes_exactly_one_applies(service: StartService, postgresql_url: str) -> None:

@@ -13,7 +13,8 @@ from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.database_contents import check_whole
 from tests.harness.load import Load, post_together
-from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import Service, wait_until
 from tests.harness.system_calls import SYNCS, NoTracing, harmed
 from tests.harness.trace import Call, read_trace
 

@@ -56,8 +56,8 @@ def test_a_poison_message_harms_nobody_else_and_is_kept_apart(service: StartServ
     assert [answer.outcomes() for answer in answers] == [["applied"]] * 20
     assert [(m["outcome"], m["reason"]) for m in poisoned.json()["messages"]] == [("quarantined", "undecidable")] * 2
     delivery_id = poisoned.json()["delivery_id"]
-    assert running.scalar("SELECT body FROM bodies WHERE delivery_id = :id", id=delivery_id) == bad
-    apart = running.rows("SELECT reason, raw FROM quarantine WHERE delivery_id = :id ORDER BY position", id=delivery_id)
+    assert running.value("bodies", "body", delivery_id=delivery_id) == bad
+    apart = running.table("quarantine", "reason", "raw", delivery_id=delivery_id, order="position")
     assert [row["reason"] for row in apart] == ["undecidable"] * 2
     assert b'"poison"' in apart[1]["raw"]
     assert running.scalar("SELECT count(*) FROM messages WHERE message_id IN ('beside', 'poison')") == 0
@@ -88,8 +88,8 @@ def test_while_postgresql_is_down_calls_are_503_and_on_record_afterwards(service
     assert (running.get("/readyz").status, running.get("/readyz").json()["checks"]["database"]) == (503, {"ok": False})
     own_cluster.start()
     wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
-    wait_until(lambda: running.scalar("SELECT count(*) FROM deliveries WHERE outcome = 'failed'") >= 5, "failures on record")
-    recorded = running.rows("SELECT id, status, code FROM deliveries WHERE outcome = 'failed'")
+    wait_until(lambda: running.count("deliveries", outcome="failed") >= 5, "failures on record")
+    recorded = running.table("deliveries", "id", "status", "code", outcome="failed")
     expected = {(answer.json()["delivery_id"], 503, "storage_unavailable") for answer in failed}
     assert expected <= {(row["id"], row["status"], row["code"]) for row in recorded}
     assert running.post(ship24.single("first")).outcomes() == ["duplicate"]
@@ -204,7 +204,7 @@ def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartServic
             for answer in post_together([ship24.single(f"too-many-{number}") for number in range(5)], running):
                 assert_unavailable(answer, "busy")
         assert waiting.result().outcomes() == ["applied"]
-    assert [row["message_id"] for row in running.rows("SELECT message_id FROM messages")] == ["waiting"]
+    assert [row["message_id"] for row in running.table("messages", "message_id")] == ["waiting"]
     query = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'busy'"
     wait_until(lambda: running.scalar(query) == 5, "the refused calls are counted")
 
@@ -233,7 +233,7 @@ def test_calls_that_wait_as_bytes_for_their_turn_are_all_kept(service: StartServ
         with running.held_up():
             calls = post_in_background(running, threads, *map(heavy, range(10)))
         assert [call.result().json()["applied"] for call in calls] == [100] * 10
-    assert running.scalar("SELECT count(*) FROM messages") == 1000
+    assert running.count("messages") == 1000
 
 
 def test_the_log_of_a_file_that_somebody_always_reads_does_not_stay_long(service: StartService, sqlite_url: str) -> None:
@@ -248,7 +248,7 @@ def test_the_log_of_a_file_that_somebody_always_reads_does_not_stay_long(service
             number += 1
         assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)
     wait_until(lambda: log.stat().st_size < 1 << 20, "the log is emptied once nobody reads what is older")
-    assert running.scalar("SELECT count(*) FROM messages") == 100 * number
+    assert running.count("messages") == 100 * number
 
 
 def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bodies(

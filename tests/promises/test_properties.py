@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import StartService
 from tests.harness import ship24, strategies
-from tests.harness.service import Service, read_rows
+from tests.harness.rows import read_rows
+from tests.harness.service import Service
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
 from tests.harness.strategies import arrivals, bodies, histories
@@ -111,7 +112,7 @@ def test_no_body_is_a_5xx_and_none_loses_a_byte(served: Service, body: bytes) ->
     body = body.replace(strategies.PLACE_OF_NUMBER, b"%08d" % next(_numbers))  # or all would be copies of the first
     answer = served.post(body)
     assert answer.status in {200, 400, 422}, answer
-    kept = served.rows("SELECT body, answer FROM bodies WHERE delivery_id = :id", id=answer.json()["delivery_id"])
+    kept = served.table("bodies", "body", "answer", delivery_id=answer.json()["delivery_id"])
     assert [(bytes(row["body"]), bytes(row["answer"])) for row in kept] == [(body, answer.body)]
     if answer.status == 200:
         counts = answer.json()

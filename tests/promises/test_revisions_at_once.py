@@ -8,7 +8,7 @@ import pytest
 
 from receiver.storage import queries
 from tests.harness import ship24
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
@@ -42,7 +42,7 @@ def check(store: Store, tracker: str, items: Sequence[Item]) -> None:
     found = (state["latest_event_id"], state["status"], state["shipment_milestone"], timeline(store, tracker))
     assert found == oracle(list(items))
     url = store.database.url.render_as_string(hide_password=False)
-    assert read_rows(url, "SELECT * FROM quarantine WHERE reason = 'undecidable'") == []
+    assert table_rows(url, "quarantine", reason="undecidable") == []
     where = f"WHERE tracker_id = '{tracker}' AND move IS NOT NULL"
     tables = ("events", "superseded_events", "kept_changes")
     moves = {row["move"] for table in tables for row in read_rows(url, f"SELECT move FROM {table} {where}")}

@@ -16,7 +16,8 @@ from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earl
 from tests.harness.http_client import Way
 from tests.harness.network import wired
 from tests.harness.nginx import Nginx, find_nginx
-from tests.harness.service import Process, Service, environment, read_rows, run_command, start_command, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import Process, Service, environment, run_command, start_command, wait_until
 from tests.harness.storage import change
 from tests.harness.traffic import Traffic
 
@@ -103,7 +104,7 @@ def upgrading(tmp_path: Path, postgresql_url: str) -> Iterator[Upgrading]:
 
 def check_what_was_told(upgrading: Upgrading, lost: Counter[str]) -> None:
     """Check that each change was handed on, under its id and in the order of its tracker; again only what a dead relay had."""
-    made = read_rows(upgrading.url, "SELECT tracker_id, move, change_id FROM events WHERE outcome = 'applied'")
+    made = table_rows(upgrading.url, "events", "tracker_id", "move", "change_id", outcome="applied")
     told = upgrading.told()
     assert {tuple(one[1:]) for one in told} == {tuple(row.values()) for row in made}
     again = Counter(one[3] for one in told)

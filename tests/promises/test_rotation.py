@@ -110,7 +110,7 @@ def test_a_switch_under_load_gives_no_401(service: StartService, database_url: s
     calls: list[Callable[[], None]] = [sender] * 8
     together([*calls, switch])
     assert set(statuses) == {(OLD, 200), (NEW, 200)}
-    assert running.scalar("SELECT count(*) FROM messages") == len(statuses)
+    assert running.count("messages") == len(statuses)
 
 
 @pytest.mark.parametrize("path", [PACKAGE, MANIFEST])
@@ -156,7 +156,7 @@ def test_an_address_that_is_not_allowed_is_403_and_without_a_token_the_list_is_o
     strict = service(sqlite_url, shiipp_tokens=OLD, shiipp_ip_policy="enforce", shiipp_allowed_ips="192.0.2.1")
     reply = fetch(strict, OLD)
     assert (reply.status, reply.json()["error"]["code"]) == (403, "address_not_allowed")
-    (recorded,) = strict.rows("SELECT status, client FROM deliveries WHERE kind = 'customers'")
+    (recorded,) = strict.table("deliveries", "status", "client", kind="customers")
     assert (recorded["status"], recorded["client"]) == (403, "127.0.0.1")
     assert strict.stop() == 0
     off = service(sqlite_url)

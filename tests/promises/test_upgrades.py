@@ -21,7 +21,8 @@ from tests.harness import ship24
 from tests.harness.database_contents import check_whole
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.load import together
-from tests.harness.service import Service, environment, read_rows, run_command, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import Service, environment, run_command, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
 from tests.harness.table import each_row
@@ -154,7 +155,7 @@ def test_rows_are_filled_piece_by_piece_and_those_of_no_other_piece_are_locked(p
 
 def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_brought_it(database_url: str) -> None:
     make_tables(database_url)
-    recorded = read_rows(database_url, "SELECT version, compatible_from, program FROM table_versions ORDER BY version")
+    recorded = table_rows(database_url, "table_versions", "version", "compatible_from", "program", order="version")
     assert [row["version"] for row in recorded] == [script.revision for script in SINCE_EARLIER if script.revision >= "0011"]
     assert {row["program"] for row in recorded} == {__version__}
     assert recorded[0]["compatible_from"] == EARLIER_TABLES
@@ -199,8 +200,8 @@ def test_tables_that_are_not_known_are_answered_503_at_once_and_nothing_is_writt
     assert "9998" in running.logs()
     change(database_url, *BACK)
     assert running.post(ship24.single("after")).outcomes() == ["applied"]
-    assert {row["message_id"] for row in running.rows("SELECT message_id FROM messages")} == {"before", "after"}
-    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert {row["message_id"] for row in running.table("messages", "message_id")} == {"before", "after"}
+    assert running.count("quarantine") == 0
 
 
 def test_later_tables_that_only_have_more_are_served_without_a_break(service: StartService, database_url: str) -> None:
@@ -327,7 +328,7 @@ def test_the_version_before_serves_while_the_tables_are_migrated_and_beside_the_
             both.stop()
         assert set(traffic.statuses) | set(both.statuses) == {200}
         assert traffic.settle() == set()
-    stands = {row["tracker_id"]: row["latest_event_id"] for row in new.rows("SELECT tracker_id, latest_event_id FROM trackers")}
+    stands = {row["tracker_id"]: row["latest_event_id"] for row in new.table("trackers", "tracker_id", "latest_event_id")}
     assert stands == {tracker: event for tracker, (_, event) in traffic.parcels.newest.items()}
-    assert new.scalar("SELECT count(*) FROM quarantine") == 0
+    assert new.count("quarantine") == 0
     check_whole(postgresql_url)

@@ -18,7 +18,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def count_incomplete(service: Service) -> int:
-    return int(service.scalar("SELECT count(*) FROM deliveries WHERE code = 'body_incomplete' AND outcome = 'refused'"))
+    return int(service.count("deliveries", code="body_incomplete", outcome="refused"))
 
 
 def test_a_body_that_ends_half_way_is_on_record_and_nothing_of_it_is_applied(hasty: Service) -> None:
@@ -27,7 +27,7 @@ def test_a_body_that_ends_half_way_is_on_record_and_nothing_of_it_is_applied(has
     with hasty.socket() as connection:
         connection.sendall(request(body)[: -len(body) // 2])
     wait_until(lambda: count_incomplete(hasty) == before + 1, "the broken call is on record")
-    assert hasty.scalar("SELECT count(*) FROM messages WHERE message_id = 'half'") == 0
+    assert hasty.count("messages", message_id="half") == 0
     assert hasty.post(body).outcomes() == ["applied"]
 
 
@@ -101,7 +101,7 @@ def test_a_refused_call_cannot_hide_another_one_in_its_body(hasty: Service) -> N
         connection.sendall(request(hidden, "Connection: close", token="wrong"))
         answers = read_all(connection)
     assert answers.count(b"HTTP/1.1") == 1
-    assert hasty.scalar("SELECT count(*) FROM messages WHERE message_id = 'hidden'") == 0
+    assert hasty.count("messages", message_id="hidden") == 0
 
 
 def test_slow_connections_keep_nobody_waiting(hasty: Service) -> None:

@@ -17,7 +17,8 @@ from tests.harness.changes import change, secrets, target
 from tests.harness.nats_server import SUBJECT, Broker, brokering, find_broker
 from tests.harness.ports import free_port
 from tests.harness.relay import QUICK, relaying
-from tests.harness.service import read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import Store
 

@@ -16,7 +16,7 @@ from receiver.relay.target_worker import TargetWorker
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 from tests.harness import ship24
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows
 from tests.harness.simulated_time import run_simulated
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, submission

@@ -92,7 +92,7 @@ def moves(said: Told, tracker_id: str) -> list[int]:
 
 
 def waiting(running: Service) -> int:
-    return int(running.scalar("SELECT count(*) FROM dispatches"))
+    return int(running.count("dispatches"))
 
 
 def test_handlers_are_told_of_what_they_want_and_of_nothing_else(start: Start, sqlite_url: str, place: Path) -> None:

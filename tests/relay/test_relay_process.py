@@ -168,9 +168,9 @@ def test_many_that_end_their_process_neither_hold_up_nor_take_others_with_them(a
     names = [f"healthy/{number}" if number % 8 else f"ends-process/{number}" for number in range(24)]
     for start in range(0, 24, 6):
         anywhere.post(moved(*names[start : start + 6]))
-    wait_until(lambda: anywhere.scalar("SELECT count(*) FROM dispatches") == 0, "nothing waits")
+    wait_until(lambda: anywhere.count("dispatches") == 0, "nothing waits")
     assert set(told(anywhere)) == set(names)
-    dead = anywhere.rows("SELECT tracker_id, error FROM dead_changes ORDER BY tracker_id")
+    dead = anywhere.table("dead_changes", "tracker_id", "error", order="tracker_id")
     assert {row["tracker_id"] for row in dead} == {name for name in names if name.startswith("ends-process")}
     assert all("ended 4 times" in row["error"] for row in dead)
 
@@ -181,7 +181,7 @@ def test_a_relay_without_files_is_replaced_though_no_handler_failed(anywhere: Se
     anywhere.post(moved("after"))
     wait_until(lambda: "after" in told(anywhere), "another relay goes on")
     wait_until(lambda: anywhere.get("/readyz").json()["warnings"] == [], "operators see that it runs again")
-    assert anywhere.rows("SELECT error FROM dead_changes") == []
+    assert anywhere.table("dead_changes", "error") == []
 
 
 def relay_family(running: Service) -> tuple[psutil.Process, psutil.Process]:

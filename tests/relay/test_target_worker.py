@@ -13,7 +13,8 @@ from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target
 from tests.harness.endpoint import HANG, TAKE, Answer, Call, Endpoint, answering, say
 from tests.harness.relay import QUICK, relaying
-from tests.harness.service import read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import wait_until
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 from tests.harness.store import Store

@@ -58,7 +58,7 @@ def listed(service: Service) -> dict[str, dict[str, Any]]:
 
 
 def waiting(service: Service) -> int:
-    return int(service.scalar("SELECT count(*) FROM dispatches"))
+    return int(service.count("dispatches"))
 
 
 def give_up(service: Service) -> None:
@@ -78,7 +78,7 @@ def test_a_service_tells_a_target_what_moved_signed_with_each_of_its_secrets(sta
         assert shop.moves("t") == [1, 2]
         for secret in (SECRET, OTHER_SECRET):
             assert Webhook(secret).verify(shop.calls[0].body, shop.calls[0].headers)["type"] == "tracker.changed"
-        stored = running.rows("SELECT change_id FROM events WHERE tracker_id = 't' ORDER BY move")
+        stored = running.table("events", "change_id", tracker_id="t", order="move")
         assert [call.headers["webhook-id"] for call in shop.calls] == [row["change_id"] for row in stored]
 
 
@@ -357,7 +357,7 @@ def relay_of(running: Service) -> Iterator[None]:
 
 
 def audited(running: Service) -> list[tuple[str, str]]:
-    return [(row["action"], row["subject"]) for row in running.rows("SELECT action, subject FROM audit ORDER BY id")]
+    return [(row["action"], row["subject"]) for row in running.table("audit", "action", "subject", order="id")]
 
 
 def ask(running: Service, path: str) -> Any:

@@ -24,7 +24,8 @@ from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.conftest import StartService
 from tests.harness.load import together
-from tests.harness.service import Reply, Service, read_rows, run_command
+from tests.harness.rows import read_rows
+from tests.harness.service import Reply, Service, run_command
 from tests.harness.storage import make_tables
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
@@ -60,7 +61,7 @@ def test_every_body_is_answered_200_and_kept_whole(running: Service) -> None:
         path = MANIFEST if file.stem.startswith(("manifest", "unknown")) else PACKAGE
         answer = send(running, path, file.read_bytes())
         assert answer.status == 200, file
-        kept = running.rows("SELECT body, answer FROM bodies WHERE delivery_id = :id", id=answer.json()["delivery_id"])
+        kept = running.table("bodies", "body", "answer", delivery_id=answer.json()["delivery_id"])
         assert [(bytes(row["body"]), bytes(row["answer"])) for row in kept] == [(file.read_bytes(), answer.body)]
     reasons = {row["reason"] for row in running.rows("SELECT DISTINCT reason FROM quarantine")}
     assert reasons == {"unmapped", "not_an_object"}
@@ -74,7 +75,7 @@ def test_an_unmapped_item_is_told_what_came_and_what_was_looked_for(running: Ser
         assert word in bad["detail"]
     assert "hidden" not in bad["detail"]
     assert "detail" not in good
-    kept = running.rows("SELECT reason, detail, raw FROM quarantine")
+    kept = running.table("quarantine", "reason", "detail", "raw")
     assert [(row["reason"], row["detail"], bytes(row["raw"])) for row in kept] == [
         ("unmapped", bad["detail"], b'{"ref":"hidden"}')
     ]
@@ -183,7 +184,7 @@ def test_of_twenty_copies_at_once_without_identity_and_time_one_is_applied(runni
     replies = together([lambda: send(running, path, item)] * 20)
     assert {reply.status for reply in replies} == {200}
     assert sorted(outcome for reply in replies for outcome in reply.outcomes()) == ["applied", *["duplicate"] * 19]
-    assert running.scalar("SELECT count(*) FROM events") == 1
+    assert running.count("events") == 1
 
 
 # Packages and manifests
@@ -224,13 +225,13 @@ def test_a_number_that_was_scanned_with_white_space_is_the_one_that_was_typed(
     scanned = {"tracking_number": f"{around}1Z999{around}", "user_code": "A1", **time}
     assert send(running, PACKAGE, scanned).outcomes() == ["applied"]
     assert send(running, PACKAGE, {"tracking_number": "1Z999", "user_code": "A1", **time}).outcomes() == ["duplicate"]
-    assert running.scalar("SELECT count(*) FROM trackers") == 1
+    assert running.count("trackers") == 1
 
 
 def test_a_manifest_whose_year_was_mistyped_leaves_nothing(running: Service) -> None:
     wrong = status_of("ready", status_date_time="2062-11-26T10:00:00", notes="year mistyped")
     assert send(running, MANIFEST, wrong).outcomes() == ["quarantined"]
-    assert running.scalar("SELECT count(*) FROM trackers") == 0
+    assert running.count("trackers") == 0
     right = status_of("shipped", status_date_time="2025-11-26T10:00:00", notes="corrected")
     assert send(running, MANIFEST, right).outcomes() == ["applied"]
     assert send(running, MANIFEST, wrong | {"notes": "again"}).outcomes() == ["quarantined"]

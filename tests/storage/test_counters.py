@@ -23,7 +23,8 @@ from tests.conftest import StartService
 from tests.harness.archive import Archive, archive_at
 from tests.harness.load import post_together
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import Service, wait_until
 from tests.harness.ship24 import body, event, item, single
 from tests.harness.storage import change, hold_up
 from tests.harness.store import NOW, Store, delivery, opened

@@ -14,7 +14,8 @@ import pytest
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.fork_server import BASE
-from tests.harness.service import DEADLINE_SECONDS, Service, read_rows, run_command, start_command, wait_until
+from tests.harness.rows import table_rows
+from tests.harness.service import DEADLINE_SECONDS, Service, run_command, start_command, wait_until
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")
@@ -25,7 +26,7 @@ def all_of(file: Path) -> list[Path]:
 
 
 def kept(url: str) -> set[str]:
-    return {row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")}
+    return {row["message_id"] for row in table_rows(url, "messages", "message_id")}
 
 
 def post(running: Service, name: str) -> int:

@@ -9,7 +9,8 @@ from receiver.storage.database import Database
 from receiver.storage.dropping import Dropped, drop_target
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port
-from tests.harness.service import bearer, read_rows, run_command, serving
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import bearer, run_command, serving
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 
@@ -64,7 +65,7 @@ def test_the_command_removes_it_all_on_record(database_url: str, tmp_path: Path)
     said = run(database_url, tmp_path, "targets", "drop", "old", "--yes")
     assert said == "Removed: 1,500 waiting and 2 failed changes of old.\n"
     assert left(database_url) == ["kept"] * 3
-    assert read_rows(database_url, "SELECT action, subject FROM audit") == [{"action": "targets drop", "subject": "old"}]
+    assert table_rows(database_url, "audit", "action", "subject") == [{"action": "targets drop", "subject": "old"}]
     assert "There is no target old" in run(database_url, tmp_path, "targets", "drop", "old", "--yes", code=1)
 
 
@@ -111,4 +112,4 @@ def test_a_running_service_removes_it_and_refuses_what_its_settings_name(sqlite_
         done = run_command("targets", "drop", "old", "--yes", cwd=directory, env=running.env)
         assert (done.returncode, done.stdout) == (0, "Removed: 3 waiting and 2 failed changes of old.\n")
         assert left(sqlite_url) == []
-        assert running.rows("SELECT action, actor FROM audit") == [{"action": "targets drop", "actor": "token-1"}]
+        assert running.table("audit", "action", "actor") == [{"action": "targets drop", "actor": "token-1"}]

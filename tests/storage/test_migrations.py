@@ -18,7 +18,8 @@ from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
-from tests.harness.service import environment, read_rows, run_command
+from tests.harness.rows import table_rows
+from tests.harness.service import environment, run_command
 from tests.harness.storage import make_tables
 from tests.harness.store import opened, outcomes
 
@@ -120,7 +121,7 @@ def test_a_role_that_asks_for_another_encoding_is_put_right(cluster: Cluster, po
     with opened(postgresql_url) as store:
         kept = store.keep(ship24.single("m", events=[ship24.event(status="\u5230\u8fbe \N{PACKAGE}")]))
         assert outcomes(kept[0]) == ["applied"]
-    (row,) = read_rows(postgresql_url, "SELECT status FROM trackers")
+    (row,) = table_rows(postgresql_url, "trackers", "status")
     assert row["status"] == "\u5230\u8fbe \N{PACKAGE}"
 
 

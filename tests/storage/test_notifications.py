@@ -158,7 +158,7 @@ def test_a_relay_elsewhere_is_woken_by_a_delivery_a_retry_and_a_resume(
 ) -> None:
     assert wakes(postgresql_url, lambda: running.post(ship24.single()))
     change(postgresql_url, DEAD, "DELETE FROM dispatches")
-    target = str(running.scalar("SELECT target FROM dead_changes"))
+    target = str(running.value("dead_changes", "target"))
 
     def command(*words: str) -> None:
         done = run_command("targets", *words, cwd=tmp_path, env=running.env)

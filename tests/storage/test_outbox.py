@@ -14,7 +14,7 @@ from receiver.storage.suspects import release
 from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
 from tests.harness.load import together
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store
@@ -175,7 +175,7 @@ def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_
         relay = Relay(store)
         (claimed,) = relay.claim()
         assert relay.settle(done(claimed)._replace(error="ValueError: no such order")) == 1
-        (row,) = read_rows(tables, "SELECT * FROM dead_changes")
+        (row,) = table_rows(tables, "dead_changes")
         assert (row["move"], row["attempts"], row["error"]) == (1, 1, "ValueError: no such order")
         assert [c.change.sequence for c in relay.claim()] == [2]
 
@@ -199,7 +199,7 @@ def test_a_target_that_is_stopped_twice_keeps_the_first_reason(tables: str) -> N
     with opened(tables) as store:
         Relay(store).stop("first")
         Relay(store).stop("second")
-    assert [row["reason"] for row in read_rows(tables, "SELECT reason FROM stopped_targets")] == ["first"]
+    assert [row["reason"] for row in table_rows(tables, "stopped_targets", "reason")] == ["first"]
 
 
 def test_two_relays_share_the_work_and_take_each_change_once(postgresql_url: str) -> None:
@@ -229,7 +229,7 @@ def test_a_target_that_is_stopped_gets_nothing_until_it_is_resumed_and_then_ever
 
 
 def due_at(url: str) -> dict[tuple[str, int], int]:
-    rows = read_rows(url, "SELECT tracker_id, move, due_at FROM dispatches")
+    rows = table_rows(url, "dispatches", "tracker_id", "move", "due_at")
     return {(row["tracker_id"], row["move"]): row["due_at"] for row in rows}
 
 
@@ -306,9 +306,9 @@ def test_a_change_that_went_to_another_relay_is_not_set_aside_by_the_first_one(t
         (late,) = slow.claim()
         (now_ours,) = quick.claim(now=NOW_MICROS + LEASE)
         assert slow.settle(done(late)._replace(error="given up")) == 0
-        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert table_rows(tables, "dead_changes") == []
         assert quick.settle(done(now_ours)._replace(error="given up")) == 1
-        assert (len(read_rows(tables, "SELECT * FROM dead_changes")), due_at(tables)) == (1, {})
+        assert (len(table_rows(tables, "dead_changes")), due_at(tables)) == (1, {})
 
 
 def test_what_the_version_before_puts_there_is_served_in_order(tables: str) -> None:
@@ -356,7 +356,7 @@ def test_dead_changes_wait_again_piece_by_piece(tables: str) -> None:
     with opened(tables) as store:
         give_up(store, "a", "b", "c")
         assert [retry(store, 2), retry(store, 2), retry(store, 2)] == [2, 1, 0]
-        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert table_rows(tables, "dead_changes") == []
         assert sorted((c.change.tracker_id, c.attempts) for c in Relay(store).claim()) == [("a", 1), ("b", 1), ("c", 1)]
 
 
@@ -367,7 +367,7 @@ def test_a_change_that_is_both_waiting_and_dead_waits_once_after_a_retry(tables:
         copied = f"SELECT {names}, 5, 3, 'it failed', 5 FROM dead_changes WHERE tracker_id = 'a'"
         change_database(tables, f"INSERT INTO dispatches ({names}, due_at, attempts, error, made_at) {copied}")
         assert retry(store) == 2
-        assert read_rows(tables, "SELECT * FROM dead_changes") == []
+        assert table_rows(tables, "dead_changes") == []
         assert sorted(Relay(store).take()) == [("a", 1), ("b", 1)]
 
 
@@ -382,4 +382,4 @@ def test_what_is_given_up_while_a_retry_moves_others_is_not_lost(postgresql_url:
             return moved_now
 
         assert store.transactions.run(retry_slowly) == 1
-        assert [row["tracker_id"] for row in read_rows(postgresql_url, "SELECT * FROM dead_changes")] == ["b"]
+        assert [row["tracker_id"] for row in table_rows(postgresql_url, "dead_changes")] == ["b"]

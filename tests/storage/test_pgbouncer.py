@@ -55,8 +55,8 @@ def test_every_update_is_applied_while_lists_are_read(service: StartService, poo
         assert {status.result() for status in read_statuses} == {200}
     assert {status for status, _ in posted} == {200}
     assert {outcome for _, verdicts in posted for outcome in verdicts or ()} <= {"applied", "stale"}
-    assert running.scalar("SELECT count(*) FROM messages") == 200
-    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert running.count("messages") == 200
+    assert running.count("quarantine") == 0
     assert "storage_unavailable" not in running.logs()
 
 

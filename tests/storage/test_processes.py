@@ -30,7 +30,8 @@ from receiver.writer.executor import CommandExecutor, R, WriterCommand
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.ports import free_port
-from tests.harness.service import Service, read_rows, run_command, serving, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import Service, run_command, serving, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.table import each_row
 
@@ -349,7 +350,7 @@ def test_a_service_is_seen_with_its_relay_until_it_stops(database_url: str, tmp_
         assert found["relay"]["finding"].startswith("1 running: the relay at ")
         assert listed(tmp_path, service.env)["shop"]["mismatch"] is None
         assert service.stop() == 0
-        assert service.rows("SELECT * FROM processes") == []
+        assert service.table("processes") == []
         found = find(tmp_path, {**service.env, "RECEIVER_PORT": str(free_port())}, code=1)
         assert found["relay"]["verdict"] == "warn"
         assert "no relay is running" in found["relay"]["finding"]
@@ -399,7 +400,7 @@ def test_handlers_that_the_relay_finds_when_it_starts_again_are_compared_with_th
         (tmp_path / "own_handlers.py").write_text(module, encoding="utf-8")
 
     def relayed() -> list[str]:
-        return [str(row["targets"]) for row in service.rows("SELECT targets FROM processes WHERE role = 'relay'")]
+        return [str(row["targets"]) for row in service.table("processes", "targets", role="relay")]
 
     define("first")
     with serving(tmp_path, sqlite_url, ops_tokens=OPS, handlers="own_handlers") as service:

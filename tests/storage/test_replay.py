@@ -19,7 +19,8 @@ from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
 from tests.harness import ship24
 from tests.harness.database_contents import contents, differing
-from tests.harness.service import read_rows, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import wait_until
 from tests.harness.storage import WAITING, change, make_tables, poison
 from tests.harness.store import NOW, Store, delivery
 
@@ -109,16 +110,16 @@ def test_what_was_decided_stays_as_it_is(writer_client: WriterClient, force: boo
 def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: WriterClient) -> None:
     lost = writer_client.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
     check_again_changes_nothing(writer_client, lost)
-    (row,) = read_rows(writer_client.url, "SELECT * FROM sightings")
+    (row,) = table_rows(writer_client.url, "sightings")
     assert (row["outcome"], row["reason"]) == ("quarantined", "unmapped")
     replayed = writer_client.replay(lost, sources=FIXED)
     assert verdicts(replayed) == [("quarantined unmapped", "applied")]
     (moved,) = replayed.trackers
     assert (moved.tracker_id, moved.before, moved.after.status) == ("P1", None, "received at warehouse")
-    (message,) = read_rows(writer_client.url, "SELECT * FROM messages")
+    (message,) = table_rows(writer_client.url, "messages")
     assert (message["delivery_id"], message["position"], message["outcome"]) == (lost, 0, "applied")
     assert read_rows(writer_client.url, "SELECT * FROM sightings UNION ALL SELECT * FROM sightings") == []
-    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
+    assert table_rows(writer_client.url, "quarantine", "id") == []
     check_again_changes_nothing(writer_client, lost, sources=FIXED)
     check_again_changes_nothing(writer_client, lost, sources=FIXED, force=True)
 
@@ -138,7 +139,7 @@ def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(writer_client: 
     writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
     replayed = writer_client.replay(came.id)
     assert verdicts(replayed) == [("-", "applied"), ("-", "quarantined not_an_object")]
-    (row,) = read_rows(writer_client.url, "SELECT * FROM deliveries")
+    (row,) = table_rows(writer_client.url, "deliveries")
     assert (row["outcome"], row["status"], row["received"], row["applied"], row["quarantined"]) == ("unreadable", 422, 2, 1, 1)
     check_again_changes_nothing(writer_client, came.id)
     check_again_changes_nothing(writer_client, came.id, force=True)
@@ -157,12 +158,12 @@ def test_a_body_that_still_cannot_be_read_says_why(writer_client: WriterClient) 
 def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(writer_client: WriterClient) -> None:
     poison(writer_client.url)
     lost = writer_client.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
-    assert {row["reason"] for row in read_rows(writer_client.url, "SELECT reason FROM quarantine")} == {"undecidable"}
+    assert {row["reason"] for row in table_rows(writer_client.url, "quarantine", "reason")} == {"undecidable"}
     heal = "DROP TRIGGER poison" if writer_client.database.is_sqlite else "DROP TRIGGER poison ON messages"
     change(writer_client.url, heal)
     assert verdicts(writer_client.replay(lost)) == [("quarantined undecidable", "applied")] * 2
-    assert {row["message_id"] for row in read_rows(writer_client.url, "SELECT * FROM messages")} == {"poison", "fine"}
-    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
+    assert {row["message_id"] for row in table_rows(writer_client.url, "messages")} == {"poison", "fine"}
+    assert table_rows(writer_client.url, "quarantine", "id") == []
     check_again_changes_nothing(writer_client, lost)
 
 
@@ -176,12 +177,12 @@ def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_clie
     assert moved.before is not None
     assert (moved.before.status_milestone, moved.after.status_milestone) == ("in_transit", "delivered")
     assert moved.after.latest_occurrence == FAR_AHEAD
-    message = read_rows(writer_client.url, "SELECT * FROM messages WHERE message_id = 'm1'")[0]
+    message = table_rows(writer_client.url, "messages", message_id="m1")[0]
     assert (message["outcome"], message["reason"], message["delivery_id"]) == ("applied", None, early)
-    assert read_rows(writer_client.url, "SELECT id FROM quarantine") == []
-    (event,) = read_rows(writer_client.url, "SELECT * FROM events WHERE event_id = 'e1'")
+    assert table_rows(writer_client.url, "quarantine", "id") == []
+    (event,) = table_rows(writer_client.url, "events", event_id="e1")
     assert (event["outcome"], event["move"], event["old_status_milestone"]) == ("applied", 2, "in_transit")
-    waiting = read_rows(writer_client.url, "SELECT * FROM dispatches WHERE event_id = 'e1'")
+    waiting = table_rows(writer_client.url, "dispatches", event_id="e1")
     assert [(row["target"], row["move"]) for row in waiting] == [("all", 2)]
     check_again_changes_nothing(writer_client, early, force=True)
 
@@ -193,9 +194,9 @@ def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known
     )
     replayed = writer_client.replay(mixed, force=True)
     assert verdicts(replayed) == [("applied", "applied"), ("stale older", "applied")]
-    timeline = {row["event_id"]: row["outcome"] for row in read_rows(writer_client.url, "SELECT event_id, outcome FROM events")}
+    timeline = {row["event_id"]: row["outcome"] for row in table_rows(writer_client.url, "events", "event_id", "outcome")}
     assert timeline == {"e0": "applied", "e1": "stale", "e2": "applied"}
-    (left,) = read_rows(writer_client.url, "SELECT * FROM quarantine")
+    (left,) = table_rows(writer_client.url, "quarantine")
     assert (left["event_position"], left["reason"]) == (2, "bad_occurrence")
     check_again_changes_nothing(writer_client, mixed, force=True)
 
@@ -206,7 +207,7 @@ def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does
     ]
     early = writer_client.call(json.dumps(statuses).encode(), SOURCES[2])
     assert verdicts(writer_client.replay(early, force=True)) == [("quarantined implausible_future", "applied")] * 2
-    assert {row["event_id"] for row in read_rows(writer_client.url, "SELECT event_id FROM events")} == {
+    assert {row["event_id"] for row in table_rows(writer_client.url, "events", "event_id")} == {
         f"{early}:0",
         f"{early}:1",
     }
@@ -218,7 +219,7 @@ def test_force_obeys_the_order_of_events(writer_client: WriterClient) -> None:
     later = writer_client.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
     assert verdicts(writer_client.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
     assert verdicts(writer_client.replay(early, force=True)) == [("quarantined implausible_future", "stale older")]
-    (tracker,) = read_rows(writer_client.url, "SELECT * FROM trackers")
+    (tracker,) = table_rows(writer_client.url, "trackers")
     assert (tracker["latest_event_id"], tracker["moves"]) == ("e2", 1)
 
 
@@ -237,7 +238,7 @@ def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_cl
     )
     assert writer_client.replay(came.delivery.id).changed is False
     assert verdicts(writer_client.replay(came.delivery.id, force=True)) == [("quarantined missing_tracker_id", "applied")]
-    (message,) = read_rows(writer_client.url, "SELECT * FROM messages")
+    (message,) = table_rows(writer_client.url, "messages")
     assert (message["tracker_id"], message["outcome"]) == ("t", "applied")
 
 
@@ -260,10 +261,10 @@ def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(writer_cl
     lost = writer_client.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
     writer_client.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
     assert verdicts(writer_client.replay(lost, sources=FIXED)) == [("quarantined unmapped", "stale older")]
-    (link,) = read_rows(writer_client.url, "SELECT * FROM links")
+    (link,) = table_rows(writer_client.url, "links")
     assert link["manifest"] == "manifest:M2"
-    (delivery_row,) = read_rows(writer_client.url, "SELECT * FROM deliveries WHERE id = :id", id=lost)
-    event = read_rows(writer_client.url, "SELECT * FROM events WHERE outcome = 'stale'")[0]
+    (delivery_row,) = table_rows(writer_client.url, "deliveries", id=lost)
+    event = table_rows(writer_client.url, "events", outcome="stale")[0]
     assert event["received_at"] == delivery_row["received_at"]
 
 
@@ -290,7 +291,7 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
     change(writer_client.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="was deleted"):
         writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
-    assert read_rows(writer_client.url, "SELECT event_id FROM events") == []
+    assert table_rows(writer_client.url, "events", "event_id") == []
 
 
 def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:

@@ -43,7 +43,8 @@ from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from receiver.writer.executor import R, WriterCommand
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import DEADLINE_SECONDS, read_rows, wait_until
+from tests.harness.rows import read_rows
+from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes
 from tests.harness.table import each_row
@@ -431,7 +432,7 @@ def test_the_service_prunes_by_itself(service: StartService, database_url: str) 
         store.keep(ship24.single("old"))
     running = service(database_url)
     assert running.post(young).outcomes() == ["applied"]
-    wait_until(lambda: running.scalar("SELECT count(*) FROM bodies") == 1, "the old body goes")
+    wait_until(lambda: running.count("bodies") == 1, "the old body goes")
     assert running.post(ship24.single("old")).outcomes() == ["duplicate"]
     assert running.post(young).outcomes() == ["duplicate"]
     wait_until(lambda: '"pruned"' in running.logs(), "it is told")
@@ -445,8 +446,8 @@ def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
         store.inbox.keep([Submission(call, error=Unauthorized("No."))], NOW)
     running = service(sqlite_url, body_retention_days="0")
     wait_until(lambda: '"pruned"' in running.logs(), "a round is over")
-    assert running.scalar("SELECT count(*) FROM deliveries") == 1
-    assert running.scalar("SELECT count(*) FROM bodies") == 1
+    assert running.count("deliveries") == 1
+    assert running.count("bodies") == 1
 
 
 def test_the_days_are_settings() -> None:

@@ -17,7 +17,7 @@ from receiver.domain.changes import Subscription
 from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
-from tests.harness.service import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, opened, outcomes
@@ -245,9 +245,9 @@ def test_a_message_in_quarantine_that_comes_mended_is_decided_and_its_earlier_co
         *("quarantined implausible_future", "duplicate", "applied", "duplicate content_differs"),
     ]
     url = store.database.url.render_as_string(hide_password=False)
-    rows = read_rows(url, "SELECT outcome, reason FROM sightings ORDER BY delivery_id")
+    rows = table_rows(url, "sightings", "outcome", "reason", order="delivery_id")
     assert [row["outcome"] for row in rows].count("quarantined") == 1
-    assert read_rows(url, "SELECT outcome FROM messages") == [{"outcome": "applied"}]
+    assert table_rows(url, "messages", "outcome") == [{"outcome": "applied"}]
 
 
 def test_a_part_in_quarantine_that_comes_mended_is_decided(store: Store) -> None:

@@ -14,7 +14,7 @@ from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
 from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
-from tests.harness.service import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
 from tests.harness.store import Store
@@ -134,7 +134,7 @@ def test_changes_of_both_kinds_may_wait_for_a_target_whose_basis_was_changed(tol
 def test_only_the_first_change_of_a_batch_is_due_at_once(told: Store) -> None:
     told.keep(ship24.body(item("m1", "a", 1), item("m2", "b", 2), item("m3", "c", 3)))
     url = told.database.url.render_as_string(hide_password=False)
-    rows = read_rows(url, "SELECT due_at FROM dispatches WHERE target = 'views' ORDER BY move")
+    rows = table_rows(url, "dispatches", "due_at", target="views", order="move")
     assert [row["due_at"] == BLOCKED for row in rows] == [False, True, True]
 
 

@@ -22,7 +22,8 @@ from receiver.storage.tables.ledger import MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.transactions import Transactions
 from tests.harness import ship24
-from tests.harness.service import read_rows, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
 from tests.harness.table import each_row
@@ -211,7 +212,7 @@ def test_awkward_text_is_kept_and_recognised_again(store: Store, value: str) -> 
     second = ship24.item("second", f"t{value}", [ship24.event(f"e{value}"), ship24.event("later", "2025-03-02")])
     assert outcomes(store.keep(ship24.body(second))[0]) == ["applied"]
     url = store.database.url.render_as_string()
-    bodies = [bytes(row["body"]) for row in read_rows(url, "SELECT body FROM bodies")]
+    bodies = [bytes(row["body"]) for row in table_rows(url, "bodies", "body")]
     assert sorted(bodies) == sorted([body, body, ship24.body(second)])
     assert len(read_rows(url, "SELECT 1 FROM trackers")) == 1
     assert len(read_rows(url, "SELECT 1 FROM events")) == 2

@@ -28,7 +28,8 @@ from receiver.writer.commands.removal import ClaimPruning, Prune
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
-from tests.harness.service import Service, read_rows, wait_until
+from tests.harness.rows import read_rows, table_rows
+from tests.harness.service import Service, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes, submission
 from tests.harness.table import each_row
@@ -192,7 +193,7 @@ def test_whether_the_tables_take_writes_is_found_out_without_writing(store: Stor
     store.keep(ship24.single("one"))
     store.executor.do(TryTables())
     url = store.database.url.render_as_string()
-    assert [row["message_id"] for row in read_rows(url, "SELECT message_id FROM messages")] == ["one"]
+    assert [row["message_id"] for row in table_rows(url, "messages", "message_id")] == ["one"]
     change(url, "ALTER TABLE terms RENAME TO elsewhere")
     with pytest.raises(StorageUnavailable):
         store.executor.do(TryTables())
@@ -220,7 +221,7 @@ def test_while_a_privilege_is_lost_calls_are_503_and_the_retry_applies(service: 
     own_cluster.execute("GRANT ALL ON trackers TO app", "granted")
     wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
     assert [running.post(ship24.single(name)).outcomes() for name in ("one", "two")] == [["applied"], ["applied"]]
-    assert running.scalar("SELECT count(*) FROM quarantine") == 0
+    assert running.count("quarantine") == 0
 
 
 def read_count(cluster: Cluster, table: str) -> int:
@@ -260,8 +261,8 @@ def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: S
     refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]
     store.inbox.keep([intake.take(failing, delivery(b"[]")), *refused], NOW)
     store.executor.do(TrimRefused())
-    assert sorted(row["status"] for row in read_rows(url, "SELECT status FROM deliveries")) == [401, 500]
+    assert sorted(row["status"] for row in table_rows(url, "deliveries", "status")) == [401, 500]
     now = to_micros(NOW + timedelta(days=365))
     store.executor.do(ClaimPruning("me", now))
     store.executor.do(Prune("me", now, PruneStep("refused", now, 100)))
-    assert [row["status"] for row in read_rows(url, "SELECT status FROM deliveries")] == [500]
+    assert [row["status"] for row in table_rows(url, "deliveries", "status")] == [500]

@@ -40,7 +40,7 @@ def test_it_is_counted_and_doctor_names_the_command_that_replays_it(service: Sta
     _, *command = shlex.split(finding["finding"].split("`")[1])
     done = run_command(*command, "--yes", cwd=running.directory, env=running.env)
     assert done.returncode == 0, done.stderr
-    assert running.scalar("SELECT count(*) FROM messages WHERE outcome = 'applied'") == 2
+    assert running.count("messages", outcome="applied") == 2
     assert "ship24 undecidable" not in ask_doctor(running)
 
 

@@ -125,7 +125,7 @@ def test_what_comes_after_an_upgrade_makes_with_the_rows_of_before_what_it_makes
     send(never, {tracker: [*parcel.earlier, *parcel.later] for tracker, parcel in PARCELS.items()})
     for tracker in PARCELS:
         assert state_of(upgraded, tracker) == state_of(never, tracker), tracker
-    assert upgraded.scalar("SELECT count(*) FROM quarantine WHERE reason = 'undecidable'") == 0
+    assert upgraded.count("quarantine", reason="undecidable") == 0
     done = run_command("trackers", "show", "taken-back", cwd=upgraded.directory, env=upgraded.env)
     assert done.returncode == 0, done.stderr
 
@@ -141,4 +141,4 @@ def test_details_of_a_sender_without_a_clock_replace_those_that_were_dated_ahead
         assert earlier.stop() == 0
     upgraded = service(database_url, shiipp_tokens=SHIIPP)
     assert upgraded.post(orjson.dumps(package | {"house_number": "after"}), PACKAGE, SHIIPP).status == 200
-    assert upgraded.scalar("SELECT shipment_reference FROM trackers") == "after"
+    assert upgraded.value("trackers", "shipment_reference") == "after"

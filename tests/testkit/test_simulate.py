@@ -318,7 +318,7 @@ def test_the_test_call_comes_from_another_address(service: StartService, sqlite_
     report = simulate(running.url + SHIP24, shape=TrafficShape(calls=2), order=SimulationOptions(test_call_from="127.0.0.2"))
     assert report.test_call == "403"
     assert counts(report) == [0, 0, 0]
-    assert running.scalar("SELECT count(*) FROM deliveries WHERE client = '127.0.0.2' AND status = 403") == 1
+    assert running.count("deliveries", client="127.0.0.2", status=403) == 1
     assert running.scalar("SELECT count(*) FROM deliveries WHERE client = '127.0.0.1' AND status <> 200") == 0
 
 

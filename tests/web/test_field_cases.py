@@ -242,5 +242,5 @@ def test_whatever_the_database_refuses_is_503_and_the_retry_applies(tmp_path: Pa
                 own_cluster.execute(statement.format(end=end), "granted")
             wait_until(lambda body=body: service.post(body).status == 200, f"{lost} is back")  # type: ignore[misc]
             assert service.post(body).outcomes() == ["duplicate"], lost
-        assert service.scalar("SELECT count(*) FROM quarantine") == 0
-        assert service.scalar("SELECT count(*) FROM events WHERE outcome = 'applied'") == len(LOST)
+        assert service.count("quarantine") == 0
+        assert service.count("events", outcome="applied") == len(LOST)

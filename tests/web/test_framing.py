@@ -212,7 +212,7 @@ def test_an_offer_with_a_request_without_a_body_is_ignored_too(framed: Service, 
 def test_an_offer_to_upgrade_stays_on_record_with_its_headers(framed: Service) -> None:
     whole = request(ship24.single("on-record"), *_OFFERS["h2c"], "Connection: close")
     (answer,) = exchange(framed, whole)
-    headers = framed.scalar("SELECT headers FROM bodies WHERE delivery_id = :id", id=answer[1]["delivery_id"])
+    headers = framed.value("bodies", "headers", delivery_id=answer[1]["delivery_id"])
     assert '["upgrade","h2c"]' in headers
 
 

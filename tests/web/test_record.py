@@ -121,20 +121,20 @@ def test_a_further_copy_is_on_record_as_a_sighting(service: StartService, sqlite
     first, again = (running.post(ship24.single("seen", tracker_id="t")).json()["delivery_id"] for _ in range(2))
     query = "SELECT delivery_id, outcome FROM sightings WHERE message_id = 'seen'"
     assert [(row["delivery_id"], row["outcome"]) for row in running.rows(query)] == [(again, "duplicate")]
-    assert running.scalar("SELECT delivery_id FROM messages WHERE message_id = 'seen'") == first
+    assert running.value("messages", "delivery_id", message_id="seen") == first
 
 
 def test_head_leaves_no_record(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     assert running.call("HEAD", SHIP24).status == 200
     running.post(ship24.single())
-    assert running.scalar("SELECT count(*) FROM deliveries") == 1
+    assert running.count("deliveries") == 1
 
 
 def test_records_sort_by_arrival(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     sent = [running.post(ship24.single()).json()["delivery_id"] for _ in range(20)]
-    assert [row["id"] for row in running.rows("SELECT id FROM deliveries ORDER BY id")] == sent
+    assert [row["id"] for row in running.table("deliveries", "id", order="id")] == sent
 
 
 def test_the_last_use_of_a_token_is_noted(service: StartService, sqlite_url: str) -> None:

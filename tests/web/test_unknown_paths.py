@@ -25,7 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def count_deliveries(service: Service) -> int:
-    return int(service.scalar("SELECT count(*) FROM deliveries"))
+    return int(service.count("deliveries"))
 
 
 def message_of(answer: Reply) -> str:
@@ -90,7 +90,7 @@ def test_a_stranger_at_an_unknown_path_is_told_the_paths_and_leaves_nothing(
 
 def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:
     answer = running.post(b"{}", f"/webhooks/ship24/{TOKEN}/{'x' * 1000}")
-    (row,) = running.rows("SELECT * FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
+    (row,) = running.table("deliveries", id=answer.json()["delivery_id"])
     assert row["path"].startswith("/webhooks/ship24/[secret]/x")
     assert len(row["path"]) == 200
     assert TOKEN not in str(dict(row))
@@ -100,9 +100,9 @@ def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:
 def test_a_call_at_an_unknown_path_is_no_use_of_its_token(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_tokens=f"main:{TOKEN}")
     answer = running.post(b"{}", "/webhook/ship24%00")
-    (row,) = running.rows("SELECT token, note FROM deliveries WHERE id = :id", id=answer.json()["delivery_id"])
+    (row,) = running.table("deliveries", "token", "note", id=answer.json()["delivery_id"])
     assert dict(row) == {"token": None, "note": "unknown path, right token (main)"}
-    assert running.rows("SELECT * FROM token_uses WHERE source = 'ship24'") == []
+    assert running.table("token_uses", source="ship24") == []
 
 
 def test_the_answer_names_only_sources_that_are_on(service: StartService, sqlite_url: str) -> None:

@@ -16,7 +16,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands import alarms, changes, deliveries, operators, removal
 from receiver.writer.commands.operators import Audited, ReplaceCustomers
 from receiver.writer.executor import CommandExecutor, WriterCommand
-from tests.harness.service import read_rows
+from tests.harness.rows import read_rows
 from tests.harness.storage import make_tables
 
 MODULES = (alarms, changes, deliveries, operators, removal)

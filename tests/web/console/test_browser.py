@@ -406,7 +406,7 @@ def test_five_megabytes_are_shown_in_part_and_quickly_folded(running: Service, o
 def test_a_replay_shows_first_what_would_change_and_asks(running: Service, open_tab: OpenTab) -> None:
     far = ship24.event("far", "2199-01-01T10:00:00", status="Delivered at last")
     assert running.post(ship24.single("ahead", tracker_id="ahead", events=[far])).outcomes() == ["quarantined"]
-    call_id = running.scalar("SELECT delivery_id FROM messages WHERE message_id = 'ahead'")
+    call_id = running.value("messages", "delivery_id", message_id="ahead")
     tab = open_tab()
     tab.open(f"/ops/deliveries/{call_id}")
     tab.page.get_by_role("link", name="Replay").click()
@@ -414,8 +414,8 @@ def test_a_replay_shows_first_what_would_change_and_asks(running: Service, open_
     tab.page.get_by_role("button", name="Show changes first").click()
     expect(tab.page.get_by_role("heading", name="Changes to expect")).to_be_visible()
     expect(tab.page.get_by_role("main")).to_contain_text("Delivered at last")
-    assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "quarantined"
+    assert running.value("messages", "outcome", message_id="ahead") == "quarantined"
     tab.page.get_by_role("button", name="Replay").click()
     expect(tab.page.get_by_role("heading", name="Changes made")).to_be_visible()
-    assert running.scalar("SELECT outcome FROM messages WHERE message_id = 'ahead'") == "applied"
-    assert running.scalar("SELECT count(*) FROM audit WHERE action = 'replay' AND actor = 'anna'") == 1
+    assert running.value("messages", "outcome", message_id="ahead") == "applied"
+    assert running.count("audit", action="replay", actor="anna") == 1

@@ -61,7 +61,7 @@ def pages(running: Service) -> list[str]:
 
 
 def audit(running: Service, action: str) -> int:
-    return int(running.scalar("SELECT count(*) FROM audit WHERE action = :action", action=action))
+    return int(running.count("audit", action=action))
 
 
 # Signing in and out
@@ -278,9 +278,7 @@ def test_a_setup_window_is_opened_and_closed_by_name(service: StartService, sqli
     assert b"The setup window of Ship24 is open" in anna.get("/ops").body
     assert anna.order(WINDOW, order="close").status == 303
     assert running.post(ship24.single()).status == 403
-    done = [
-        (row["actor"], row["action"], row["subject"], row["detail"]) for row in running.rows("SELECT * FROM audit ORDER BY id")
-    ]
+    done = [(row["actor"], row["action"], row["subject"], row["detail"]) for row in running.table("audit", order="id")]
     assert done[1:] == [
         ("anna", "setup-window open", "ship24", "for 5 minutes"),
         ("anna", "setup-window close", "ship24", None),
@@ -347,7 +345,7 @@ def test_no_page_shows_a_secret(service: StartService, sqlite_url: str) -> None:
     running.post(f"not JSON {TOKEN}".encode())
     anna = ConsoleClient(running)
     anna.sign_in(OPS)
-    calls = [f"/ops/deliveries/{row['id']}" for row in running.rows("SELECT id FROM deliveries")]
+    calls = [f"/ops/deliveries/{row['id']}" for row in running.table("deliveries", "id")]
     shown = [anna.get(path) for path in (*LISTS, *calls, to_tracker("ship24", "planted"), "/ops/messages/planted", WINDOW)]
     assert {answer.status for answer in shown} == {200}
     for secret in (TOKEN, OPS, OTHER, "a-shiipp-secret"):
