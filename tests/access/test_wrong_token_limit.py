@@ -50,8 +50,8 @@ def test_very_many_addresses_take_bounded_memory_and_share_one_limit() -> None:
 
 
 def test_ten_thousand_addresses_are_told_apart_and_no_more() -> None:
-    attempts = Attempts()
-    for number in range(10_000 + BURST):
+    attempts = WrongTokenLimit()
+    for number in range(10_000 + WRONG_TOKENS_AT_ONCE):
         assert attempts.take(IPv6Address(number << 64), NOW) == 0
     assert len(attempts) == 10_000
     assert attempts.take(IPv6Address(1 << 100), NOW) > 0

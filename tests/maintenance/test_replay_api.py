@@ -150,7 +150,7 @@ def test_a_call_that_fetched_something_brought_nothing_to_decide(service: StartS
 
 def moves_of(running: Service) -> dict[str, list[tuple[int, str]]]:
     """Return the moves of each tracker, in their order, with their times."""
-    rows = running.table("events", "tracker_id", "move", "occurrence", outcome="applied", order=("tracker_id", "move"))
+    rows = running.table("events", "tracker_id", "move", "occurrence", outcome="applied", order="tracker_id, move")
     found = defaultdict(list)
     for row in rows:
         found[row["tracker_id"]].append((row["move"], row["occurrence"]))
@@ -166,9 +166,8 @@ def check_forward_only(running: Service) -> None:
         assert (stand[tracker_id]["moves"], stand[tracker_id]["latest_occurrence"]) == moves[-1]
 
 
-def test_replays_beside_live_calls_and_each_other_keep_once_and_forward_only(
-    service: StartService, database_url: str, running: Service
-) -> None:
+def test_replays_beside_live_calls_and_each_other_keep_once_and_forward_only(service: StartService, database_url: str) -> None:
+    running = service(database_url, ops_tokens=f"anna:{OPS}")
     others = [] if database_url.startswith("sqlite") else [service(database_url, ops_tokens=f"anna:{OPS}")]
     services = [running, *others]
     days = [3, 1, 4, 2, 5]

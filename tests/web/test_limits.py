@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.web.api.endpoints import MAX_LIST_BYTES
+from receiver.web.api.routes import MAX_LIST_BYTES
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import TOKEN, Service, bearer, serving
