@@ -57,7 +57,9 @@ def _subclasses(root: type[ReceiverError]) -> list[type[ReceiverError]]:
     return [root, *(found for child in root.__subclasses__() for found in _subclasses(child))]
 
 
-EVERY_ERROR = sorted(_subclasses(ReceiverError), key=lambda error: error.__name__)
+EVERY_ERROR = sorted(
+    (error for error in _subclasses(ReceiverError) if error.__module__ == errors.__name__), key=lambda error: error.__name__
+)
 
 
 @each_row(
