@@ -36,7 +36,7 @@ def test_it_is_counted_and_doctor_names_the_command_that_replays_it(service: Sta
     running.post(ship24.body(ship24.item("poison"), ship24.item("beside")))
     change(database_url, "DROP TRIGGER poison" if Database(database_url).is_sqlite else "DROP TRIGGER poison ON messages")
     finding = ask_doctor(running)["ship24 undecidable"]
-    assert (finding["verdict"], finding["finding"].partition(" ")[0]) == ("warn", "2")
+    assert (finding["verdict"], "failed to process 2 of" in finding["finding"]) == ("warn", True)
     _, *command = shlex.split(finding["finding"].split("`")[1])
     done = run_command(*command, "--yes", cwd=running.directory, env=running.env)
     assert done.returncode == 0, done.stderr
