@@ -1,6 +1,7 @@
 """The commands `targets`: waiting and failed changes of each target."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -8,14 +9,14 @@ import click
 from receiver import clock
 from receiver.cli._options import Text, as_json, paged
 from receiver.cli._output import brief, confirm, show_json, show_page, show_table
-from receiver.cli._remote import OperatorChange, audit_entry, perform, post, reading, writing
+from receiver.cli._remote import OperatorChange, audit_entry, do_here, perform, post, reading, writing
 from receiver.errors import NotFound, WriterTaken
+from receiver.maintenance.targets import drop_target, retry_failed
 from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
-from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
-from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.changes import ResumeTarget
 
 _TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
 
@@ -95,39 +96,28 @@ def drop(name: str, *, yes: bool) -> None:
     if not yes:
         kept = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
         confirm(f"Permanently remove {kept} of {name}?")
-    dropped = Dropped()
-    for piece in _drop(settings, name):
-        dropped = dropped.add(piece)
+    dropped = _drop(settings, name)
     click.echo(f"Removed: {dropped.waiting:,} waiting and {dropped.dead:,} failed changes of {name}.")
 
 
-def _drop(settings: Settings, name: str) -> Iterator[Dropped]:
-    """Remove here, or in the service that holds the database. Give the numbers of removed changes, piece by piece."""
+def _drop(settings: Settings, name: str) -> Dropped:
+    """Remove here, or in the service that holds the database. Return the numbers of removed changes."""
     try:
         with writing(settings) as executor:
-            piece = executor.do(Audited(audit_entry(clock.now(), "targets drop", name, None), DropTarget(name)))
-            while any(piece):
-                yield piece
-                piece = executor.do(DropTarget(name))
+            return asyncio.run(drop_target(do_here(executor), name, audit_entry))[0]
     except WriterTaken as taken:
-        more = True
+        dropped, more = Dropped(), True
         while more:
             answer = post(settings, "/ops/api/targets/drop", {"target": name}, taken)
-            more = answer["more"]
-            yield Dropped(answer["waiting"], answer["dead"])
+            dropped, more = dropped.add(Dropped(answer["waiting"], answer["dead"])), answer["more"]
+        return dropped
 
 
 def _retry(settings: Settings, name: str) -> int:
-    """Retry here, piece by piece, or in the service that holds the database. Return the number of changes."""
-    now = clock.now()
-    command = RetryDead(name, clock.to_micros(now))
+    """Retry here, or in the service that holds the database. Return the number of changes."""
     try:
         with writing(settings) as executor:
-            changes = moved = executor.do(Audited(audit_entry(now, "targets retry", name, None), command))
-            while moved:
-                moved = executor.do(command)
-                changes += moved
-            return changes
+            return asyncio.run(retry_failed(do_here(executor), name, audit_entry))
     except WriterTaken as taken:
         return int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"])
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from time import monotonic
 from typing import Any, NamedTuple
 
 from receiver import clock
@@ -14,6 +13,7 @@ from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
+from receiver.maintenance.targets import drop_target, retry_failed
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.bodies import (
@@ -39,7 +39,7 @@ from receiver.web.api.schemas.commands import (
     WindowAnswer,
 )
 from receiver.web.api.schemas.root import Schema
-from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
+from receiver.writer.commands.changes import ResumeTarget
 from receiver.writer.commands.operators import Audited, ImportCustomers, OpenWindow, ReplaceCustomers
 from receiver.writer.executor import Do
 
@@ -124,13 +124,8 @@ async def _drop_target(context: CommandContext, request: OperatorRequest) -> dic
     target = request.body.target
     await context.read(queries.check_unnamed, context.database, context.targets, target)
     await context.read(queries.check_target, context.database, context.targets, target)
-    entry = request.operator.entry(clock.now(), "targets drop", target, None)
-    deadline = monotonic() + _SECONDS
-    done = piece = await context.do(Audited(entry, DropTarget(target)))
-    while any(piece) and monotonic() < deadline:
-        piece = await context.do(DropTarget(target))
-        done = done.add(piece)
-    return {"target": target, **done._asdict(), "more": any(piece)}
+    done, more = await drop_target(context.do, target, request.operator.entry, _SECONDS)
+    return {"target": target, **done._asdict(), "more": more}
 
 
 async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -143,13 +138,7 @@ async def _resume_target(context: CommandContext, request: OperatorRequest) -> d
 async def _retry_dead(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
-    now = clock.now()
-    entry = request.operator.entry(now, "targets retry", target, None)
-    changes = moved = await context.do(Audited(entry, RetryDead(target, to_micros(now))))
-    while moved:  # piece by piece: no transaction grows with the number of failed changes
-        moved = await context.do(RetryDead(target, to_micros(now)))
-        changes += moved
-    return {"target": target, "changes": changes}
+    return {"target": target, "changes": await retry_failed(context.do, target, request.operator.entry)}
 
 
 COMMAND_ENDPOINTS = (

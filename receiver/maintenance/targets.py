@@ -1,0 +1,36 @@
+"""Retry the failed changes of a target, or remove everything stored for it, in transactions of bounded size."""
+
+from math import inf
+from time import monotonic
+
+from receiver import clock
+from receiver.maintenance.execution import MakeEntry
+from receiver.storage.dropping import Dropped
+from receiver.writer.commands.changes import DropTarget, RetryDead
+from receiver.writer.commands.operators import Audited
+from receiver.writer.executor import Do
+
+
+async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:
+    """Queue all failed changes of a target again and return their number. What fails meanwhile may be included."""
+    now = clock.now()
+    command = RetryDead(target, clock.to_micros(now))
+    changes = moved = await do(Audited(make_entry(now, "targets retry", target, None), command))
+    while moved:
+        moved = await do(command)
+        changes += moved
+    return changes
+
+
+async def drop_target(do: Do, target: str, make_entry: MakeEntry, seconds: float = inf) -> tuple[Dropped, bool]:
+    """Remove the waiting and failed changes of a target for at most `seconds`.
+
+    Return the numbers of removed changes, and whether there may be more.
+    """
+    deadline = monotonic() + seconds
+    command = DropTarget(target)
+    done = piece = await do(Audited(make_entry(clock.now(), "targets drop", target, None), command))
+    while any(piece) and monotonic() < deadline:
+        piece = await do(command)
+        done = done.add(piece)
+    return done, any(piece)
