@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from receiver.access.bearer import Secret, match_bearer, match_token
 from receiver.access.guard import ClientResolver
-from receiver.access.rate_limit import WrongTokenLimit
+from receiver.access.wrong_token_limit import WrongTokenLimit
 from receiver.clock import new_id, to_micros
 from receiver.domain.rows import AuditRow
 from receiver.domain.trimming import trim

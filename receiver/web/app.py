@@ -49,7 +49,7 @@ from receiver.web.safety import SafeAnswers
 from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
 from receiver.web.webhooks import WebhookEndpoint
-from receiver.web.wrong_tokens import WrongTokens
+from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
@@ -66,7 +66,7 @@ class _Core(NamedTuple):
     writer_client: WriterClient
     windows: SetupWindows
     resolver: ClientResolver
-    wrong_tokens: WrongTokens
+    wrong_token_audit: WrongTokenAudit
     operators: OperatorAuth
     targets: tuple[ConfiguredTargets, ...]
 
@@ -96,11 +96,11 @@ def create_app(
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state)
     pruner = Pruner(settings.periods(), do, core.target_names())
     tasks = (
-        *(core.windows.run, core.writer_client.run, core.wrong_tokens.run, heartbeat.run),
+        *(core.windows.run, core.writer_client.run, core.wrong_token_audit.run, heartbeat.run),
         *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run),
     )
     lifespan = ServiceLifespan(
-        settings, database, channel, core.writer_client, core.wrong_tokens, monitor, notifier, supervisor, tasks, stopping
+        settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
     )
     guards = _make_request_guards(settings, core.resolver)
     routes = [
@@ -117,7 +117,7 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
     writer_client = WriterClient(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, counters)
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     resolver = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
-    wrong_tokens = WrongTokens(writer_client.do)
+    wrong_token_audit = WrongTokenAudit(writer_client.do)
     token_uses = TokenUses(writer_client.tell)
     return _Core(
         settings,
@@ -127,8 +127,8 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
         writer_client,
         windows,
         resolver,
-        wrong_tokens,
-        OperatorAuth(settings.ops_tokens, resolver, counters.ops_refused, wrong_tokens.note, token_uses.note),
+        wrong_token_audit,
+        OperatorAuth(settings.ops_tokens, resolver, counters.ops_refused, wrong_token_audit.note, token_uses.note),
         () if relay is None else relay.targets,
     )
 

@@ -16,7 +16,7 @@ from receiver.relay.supervisor import Supervisor
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage.database import Database
-from receiver.web.wrong_tokens import WrongTokens
+from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.client import WriterClient
 
 _RELAY_SHARE = 0.7  # of the time to stop, counted from the request to stop
@@ -35,7 +35,7 @@ class ServiceLifespan:
         database: Database,
         channel: socket.socket,
         writer_client: WriterClient,
-        wrong_tokens: WrongTokens,
+        wrong_token_audit: WrongTokenAudit,
         monitor: AlarmMonitor,
         notifier: AlarmNotifier,
         supervisor: Supervisor | None,
@@ -46,7 +46,7 @@ class ServiceLifespan:
         self._database = database
         self._channel = channel
         self._writer_client = writer_client
-        self._wrong_tokens = wrong_tokens
+        self._wrong_token_audit = wrong_token_audit
         self._monitor = monitor
         self._notifier = notifier
         self._supervisor = supervisor
@@ -60,7 +60,7 @@ class ServiceLifespan:
             await self._writer_client.open(self._channel)
             stack.push_async_callback(self._close_writer)
             stack.push_async_callback(self._end_reads)
-            stack.push_async_callback(self._wrong_tokens.close)
+            stack.push_async_callback(self._wrong_token_audit.close)
             stack.push_async_callback(self._monitor.settle)
             self._notifier.start(self._monitor.note_settled)
             stack.push_async_callback(asyncio.to_thread, self._notifier.close)

@@ -9,7 +9,7 @@ from receiver.clock import new_id, now, to_micros
 from receiver.domain.rows import AuditRow
 from receiver.errors import StorageUnavailable
 from receiver.web.token_uses import TokenUses
-from receiver.web.wrong_tokens import WrongTokens
+from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.commands import operators
 from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteTokenUses, NoteWrongToken
 from receiver.writer.executor import WriterCommand
@@ -134,7 +134,7 @@ class Written:
 def test_the_many_are_told_as_a_sum_when_it_is_due() -> None:
     async def run() -> list[AuditRow]:
         written = Written()
-        notes = WrongTokens(written.do, first_sum_seconds=0.0)
+        notes = WrongTokenAudit(written.do, first_sum_seconds=0.0)
         for number in range(1000):
             notes.note("api", f"192.0.2.{number % 200}")
         task = asyncio.create_task(notes.run())
@@ -152,12 +152,12 @@ def test_the_many_are_told_as_a_sum_when_it_is_due() -> None:
 
 
 def test_what_could_not_be_written_is_written_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.web.wrong_tokens._AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("receiver.web.wrong_token_audit._AGAIN_SECONDS", 0.0)
 
     async def run() -> int:
         written = Written()
         written.is_away = True
-        notes = WrongTokens(written.do)
+        notes = WrongTokenAudit(written.do)
         for _ in range(20):
             notes.note("api", None)
         await notes.close()

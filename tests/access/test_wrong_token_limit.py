@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.access.rate_limit import WRONG_TOKENS_AT_ONCE, WrongTokenLimit
+from receiver.access.wrong_token_limit import WRONG_TOKENS_AT_ONCE, WrongTokenLimit
 from tests.harness.table import each_row
 
 NOW = 1000.0

@@ -28,8 +28,8 @@ _CLOSING_SECONDS = 2.0
 _log = structlog.get_logger()
 
 
-class WrongTokens:
-    """Collects wrong tokens without waiting and records them in the background. `do` executes a command."""
+class WrongTokenAudit:
+    """Collects audit entries of wrong tokens without waiting and records them in the background. `do` executes a command."""
 
     def __init__(self, do: Do, first_sum_seconds: float = _FIRST_SUM_SECONDS) -> None:
         self._do = do
