@@ -1,4 +1,4 @@
-"""The alarm monitor: it reads facts, applies the rules, records which alarms began and ended, and sends notices.
+"""The alarm monitor: reads facts, applies the rules, records the alarms that began or ended, and sends notices.
 
 Several processes may monitor one database. The process whose write switches an alarm on or off sends the notice.
 """
@@ -46,7 +46,7 @@ STEP_SECONDS = 30.0
 NOTICE_OVERDUE = 5 * MINUTE
 """A notice older than this was left by a process that ended: a running one needs less time for all its attempts."""
 
-NOTICE_KEPT = DAY
+MAX_NOTICE_AGE = DAY
 """A notice older than this is not sent any more."""
 
 _log = structlog.get_logger()
@@ -93,7 +93,7 @@ class AlarmMonitor:
         return self._step_seconds
 
     def note_settled(self, notice: Notice) -> None:
-        """Note that a notice was sent or given up. Any thread may call this."""
+        """Note that a notice was sent or has failed. Any thread may call this."""
         self._settled.put(notice)
         with suppress(RuntimeError):  # the loop has ended
             self._wake()
@@ -128,7 +128,7 @@ class AlarmMonitor:
         for key, row in before.items():
             if key not in wanted:
                 await self._end(row, now)
-        await self._send_left(now)
+        await self._send_unsent(now)
         changed = wanted.keys() != before.keys()
         self._on = await asyncio.to_thread(queries.list_alarms, self._database, only_on=True) if changed else rows
 
@@ -146,11 +146,11 @@ class AlarmMonitor:
         self._due[notice] = due_at
         self._notify(notice)
 
-    async def _send_left(self, now: int) -> None:
-        """Send notices of ended processes: at the start of a single writer all that wait, else the overdue ones."""
+    async def _send_unsent(self, now: int) -> None:
+        """Send notices of ended processes: all that wait when a single writer starts, otherwise the overdue ones."""
         is_alone, self._is_first = self._is_first and self._database.has_one_writer, False
         until = now if is_alone else now - NOTICE_OVERDUE
-        for row in await asyncio.to_thread(queries.find_due_notices, self._database, now - NOTICE_KEPT, until):
+        for row in await asyncio.to_thread(queries.find_due_notices, self._database, now - MAX_NOTICE_AGE, until):
             due_at = row["notice_due_at"]
             take = TakeNotice(row["name"], row["subject"], due_at, now)
             if due_at in self._due.values() or not await self._do(take):
@@ -186,12 +186,12 @@ def _sum_up(
     source: str, recent: Iterable[queries.Cell], history: Iterable[queries.Cell], last_delivery_at: int | None, now: int
 ) -> Traffic:
     cells = [cell for cell in recent if cell.source == source]
-    storm = [cell for cell in cells if cell.code in REFUSED_CODES and now - cell.begins_at < REFUSED_WINDOW + MINUTE]
-    busy = [cell.begins_at for cell in history if cell.source == source and cell.numbers["received"]]
+    refusals = [cell for cell in cells if cell.code in REFUSED_CODES and now - cell.begins_at < REFUSED_WINDOW + MINUTE]
+    active = [cell.begins_at for cell in history if cell.source == source and cell.numbers["received"]]
     return Traffic(
         last_delivery_at,
-        learn_gap(busy, now),
-        refused=_total(storm, "calls"),
+        learn_gap(active, now),
+        refused=_total(refusals, "calls"),
         quarantined=_total(cells, "quarantined"),
         applied=_total(cells, "applied"),
         stale=_total(cells, "stale"),

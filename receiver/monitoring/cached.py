@@ -1,4 +1,4 @@
-"""A result that is computed once for all who ask within a short time."""
+"""A result that is computed once for all requests within a short time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 SHORT_SECONDS = 1.0
-"""For results that anybody may request: a change shows within about this time."""
+"""For results that anybody may request: they are at most about this old."""
 
 
 class Cached(Generic[_T]):
@@ -21,12 +21,12 @@ class Cached(Generic[_T]):
         self._seconds = seconds
         self._now = now
         self._computing = asyncio.Lock()
-        self._kept: tuple[float, _T] | None = None
+        self._result: tuple[float, _T] | None = None
 
     async def get(self) -> _T:
-        """Return the result. An error of `compute` is raised to the request that started it; the next request tries again."""
+        """Return the result. An error of `compute` reaches the request that started it; the next request tries again."""
         async with self._computing:
-            if self._kept is None or self._now() - self._kept[0] >= self._seconds:
+            if self._result is None or self._now() - self._result[0] >= self._seconds:
                 found = await self._compute()
-                self._kept = self._now(), found
-            return self._kept[1]
+                self._result = self._now(), found
+            return self._result[1]

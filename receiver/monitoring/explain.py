@@ -1,6 +1,6 @@
 """Explanations of messages and deliveries in sentences, for the API, the console and the command line.
 
-Known events are not stored again with a message that repeats them. So the body of the message is read again to name them.
+A repeated event is not stored again. So the body of the message is read once more to name the events that it repeats.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_ADVICE = {  # the message of the error stands before it
+_ADVICE = {  # by error code; it follows the message of the error
     "unauthorized": "Compare the sender's token with RECEIVER_{source}_TOKENS.",
     "address_not_allowed": "Add {client} to RECEIVER_{source}_ALLOWED_IPS, or open a setup window for test deliveries.",
     "not_found": "The source is disabled. Add a token to RECEIVER_{source}_TOKENS to enable it.",
@@ -71,7 +71,7 @@ def explain_failure(row: Mapping[str, Any]) -> list[str]:
 
 
 def _known_events(database: Database, found: dict[str, Any], message: Message) -> list[dict[str, Any]]:
-    """Return the events of the message that another message had brought before."""
+    """Return the events of the message that an earlier message had brought."""
     stored = {event["event_id"] for event in found["events"]}
     quarantined = {part["event_position"] for part in found["quarantined"]}
     digests = {
@@ -113,8 +113,8 @@ def _explain_message(found: dict[str, Any]) -> list[str]:
     sentences += [_explain_copy(number, copy) for number, copy in enumerate(found["deliveries"])]
     sentences += [_explain_event(event) for event in found["events"]]
     for part in found["quarantined"]:
-        what = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
-        sentences.append(f"{what} quarantined: {label(part['reason'])}. {part['detail'] or ''}".strip())
+        part_name = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
+        sentences.append(f"{part_name} quarantined: {label(part['reason'])}. {part['detail'] or ''}".strip())
     if found["outcome"] == "recorded":
         sentences.append("Contains no event. Stored only.")
     return sentences

@@ -35,7 +35,7 @@ class Health:
         self._database = database
         self._writer_client = writer_client
         self._alarms = alarms
-        self._storage = Cached(self._ask_storage, now=now)
+        self._storage = Cached(self._read_checks, now=now)
 
     def routes(self) -> list[Route]:
         """Return both routes."""
@@ -56,7 +56,7 @@ class Health:
         }
         return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
 
-    async def _ask_storage(self) -> dict[str, bool]:
+    async def _read_checks(self) -> dict[str, bool]:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await asyncio.to_thread(self._check_storage)

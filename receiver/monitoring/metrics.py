@@ -30,7 +30,7 @@ from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
 _DATABASE_SECONDS = 5.0  # one reading of the database serves all scrapes within this time
-_LAG_MICROS = 3600 * 1_000_000  # the lag is that of the last hour
+_LAG_MICROS = 3600 * 1_000_000  # the lag covers the last hour
 
 
 class MeasuredState(NamedTuple):
@@ -87,7 +87,7 @@ class Metrics(Collector):
         return generate_latest(self._counters.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Give all metrics to the registry."""
+        """Yield all metrics, for the registry."""
         counters = self._counters
         yield _gauge("receiver_info", "Version of the service", {(__version__,): 1}, "version")
         yield _counter("receiver_calls", "Deliveries by response status", counters.deliveries, "source", "status")
@@ -132,7 +132,7 @@ def read_state(database: Database, targets: Sequence[str], now: int) -> Measured
 
 
 def describe_state(state: MeasuredState) -> Iterator[Metric]:
-    """Give the metrics that are read from the database."""
+    """Yield the metrics that are read from the database."""
     yield _gauge("receiver_database_bytes", "Size of the database on disk", {(): state.database_bytes})
     last_deliveries = {(source,): at / 1e6 for source, at in state.last_deliveries.items()}
     yield _gauge(
@@ -154,7 +154,7 @@ def describe_state(state: MeasuredState) -> Iterator[Metric]:
 
 
 def _describe_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:
-    """Give the waiting and failed changes of each target. Counting stops at 10,001."""
+    """Yield the waiting and failed changes of each target. Counting stops at 10,001."""
     waiting = {(name,): counts.waiting for name, counts in targets.items()}
     yield _gauge("receiver_target_waiting", "Changes waiting for a target, counted up to 10,001", waiting, "target")
     ages = {(name,): 0.0 if c.oldest_due_at is None else max(0, now - c.oldest_due_at) / 1e6 for name, c in targets.items()}

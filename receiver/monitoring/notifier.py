@@ -24,7 +24,7 @@ from receiver.access.bearer import Secret
 from receiver.relay.connections import Connection, Connections
 
 _MAX_WAITING = 100
-_SLACK_SECONDS = 1.0  # so that the whole request times out before a single wait does
+_SLACK_SECONDS = 1.0  # the time-out of the whole request comes first
 _OWN_VARIABLES = ("RECEIVER_", "DATABASE_URL")
 
 _log = structlog.get_logger()
@@ -163,7 +163,7 @@ class NotifierChannel:
         while (notice := self._waiting.get()) is not None and not self._abandoned.is_set():
             try:
                 self._deliver(notice)
-            except Exception:  # the next one may succeed
+            except Exception:  # the next notice may succeed
                 _log.exception("alarm_not_sent", by=self._name, **_name(notice))
 
     def _deliver(self, notice: Notice) -> None:

@@ -11,9 +11,9 @@ from receiver.errors import ConfigurationError
 from receiver.handlers import find_handlers, has_handlers, subscription_of
 from receiver.relay.functions import HandlerTarget
 from receiver.relay.http import HttpTarget
+from receiver.relay.process_health import ProcessHealth
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
-from receiver.relay.wear import Wear
 from receiver.settings import Settings
 from receiver.settings.targets import TargetSettings
 from receiver.storage import queries
@@ -21,7 +21,7 @@ from receiver.storage.database import Database
 
 
 def _make_nats(settings: TargetSettings, secrets: Sequence[Secret]) -> Target:
-    from receiver.relay.nats import NatsTarget  # noqa: PLC0415  it takes 9 MiB, and few services have such a target
+    from receiver.relay.nats import NatsTarget  # noqa: PLC0415  it takes 9 MiB, and few services use it
 
     return NatsTarget(settings, secrets)
 
@@ -32,20 +32,20 @@ HANDLER = "python"
 """The kind of a target that is a handler."""
 
 
-class ConfiguredTargets(NamedTuple):
+class ConfiguredTarget(NamedTuple):
     """A configured target: its kind (`http`, `nats`, `python`) and its subscription."""
 
     kind: str
     subscription: Subscription
 
 
-def find_targets(settings: Settings) -> tuple[ConfiguredTargets, ...]:
+def find_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
     """Return all targets. Raises ConfigurationError for a module that fails, a missing secret, or a name that is used twice."""
     for target in settings.targets:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
-    known = [ConfiguredTargets(target.kind, target.subscription) for target in settings.targets]
-    known += [ConfiguredTargets(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
+    known = [ConfiguredTarget(target.kind, target.subscription) for target in settings.targets]
+    known += [ConfiguredTarget(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
     if len({one.subscription.target for one in known}) < len(known):
         raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
     return tuple(known)
@@ -56,7 +56,7 @@ def read_subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     return tuple(known.subscription for known in find_targets(settings))
 
 
-def describe_targets(database: Database, known: Sequence[ConfiguredTargets]) -> list[dict[str, Any]]:
+def describe_targets(database: Database, known: Sequence[ConfiguredTarget]) -> list[dict[str, Any]]:
     """Return the settings of each target and its stored state (`queries.show_targets`), for people and programs.
 
     `kind` is None for a target that only the database or a running process knows. `mismatch` says which processes know the target
@@ -68,7 +68,7 @@ def describe_targets(database: Database, known: Sequence[ConfiguredTargets]) -> 
     subscriptions = {one.subscription.target: one for one in known}
     described = []
     for name, state in queries.show_targets(database, [*subscriptions, *sorted(running.named_targets())]).items():
-        one = subscriptions.get(name, ConfiguredTargets("", Subscription(name)))
+        one = subscriptions.get(name, ConfiguredTarget("", Subscription(name)))
         wanted = {
             "sources": None if one.subscription.sources is None else sorted(one.subscription.sources),
             "milestones": None if one.subscription.milestones is None else sorted(one.subscription.milestones),
@@ -85,20 +85,20 @@ def has_targets(settings: Settings) -> bool:
     return bool(settings.targets) or has_handlers(settings.handlers)
 
 
-def target_names(known: Iterable[ConfiguredTargets]) -> tuple[str, ...]:
+def target_names(known: Iterable[ConfiguredTarget]) -> tuple[str, ...]:
     """Return the names of the targets, handlers included."""
     return tuple(one.subscription.target for one in known)
 
 
-def handler_names(known: Iterable[ConfiguredTargets]) -> list[str]:
+def handler_names(known: Iterable[ConfiguredTarget]) -> list[str]:
     """Return the names of the handlers."""
     return [one.subscription.target for one in known if one.kind == HANDLER]
 
 
-def make_targets(settings: Settings, wear: Wear, *, only_handlers: bool) -> list[Target]:
-    """Return the targets that a relay process serves."""
+def make_targets(settings: Settings, health: ProcessHealth, *, only_handlers: bool) -> list[Target]:
+    """Return the targets that a relay process serves: all, or the handlers only."""
     seconds = settings.handler_timeout_seconds
-    handlers: list[Target] = [HandlerTarget(function, seconds, wear) for function in find_handlers(settings.handlers)]
+    handlers: list[Target] = [HandlerTarget(function, seconds, health) for function in find_handlers(settings.handlers)]
     if only_handlers:
         return handlers
     return [*(_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets), *handlers]

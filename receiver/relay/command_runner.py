@@ -1,4 +1,4 @@
-"""Executes commands of a relay directly in the database, where several processes may write (PostgreSQL)."""
+"""Executes the commands of a relay directly in the database: on PostgreSQL several processes may write."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -13,7 +13,7 @@ from receiver.relay.destinations import Resolve, connect
 
 
 class OpenConnection:
-    """The socket of a connection. Another thread can cut it, whatever the thread that uses it waits for."""
+    """The socket of a connection. Another thread can shut it down while the thread that uses it waits."""
 
     def __init__(self, seconds: float, *, allow_private: bool, resolve: Resolve) -> None:
         self._seconds = seconds
@@ -25,12 +25,12 @@ class OpenConnection:
 
     def open(self, host: str, port: int) -> socket.socket:
         """Return a connected socket. Raises NotAllowed or OSError."""
-        made = connect(host, port, self._seconds, allow_private=self._allow_private, resolve=self._resolve)
+        opened = connect(host, port, self._seconds, allow_private=self._allow_private, resolve=self._resolve)
         with self._lock:
-            self._handle = made.dup()  # TLS detaches the socket itself
+            self._handle = opened.dup()  # TLS detaches the socket itself
         if self._is_cut:
             self.cut()
-        return made
+        return opened
 
     def cut(self) -> None:
         """Shut the socket down."""
@@ -63,7 +63,7 @@ class PlainConnection(HTTPConnection):
 
 
 class SecureConnection(HTTPSConnection):
-    """The same with TLS; the certificate is checked against the name, not against the address."""
+    """The same with TLS. The certificate is checked against the host name, not the address."""
 
     wire: OpenConnection
 
@@ -80,7 +80,7 @@ Connection = PlainConnection | SecureConnection
 
 
 class Connections:
-    """The idle connections to one server, for any thread. `seconds` bounds each wait."""
+    """The idle connections to one server, for use by any thread. `seconds` bounds each wait for the network."""
 
     def __init__(self, url: str, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> None:
         parts = urlsplit(url)

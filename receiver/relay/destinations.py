@@ -1,7 +1,7 @@
 """Allowed addresses of targets: public ones, unless the settings allow private ones.
 
-The name is resolved once and the connection goes to the checked address, so a name server that answers differently the next time
-changes nothing.
+The name is resolved once, and the connection goes to an address that was checked. So a name server that answers differently the
+next time changes nothing (DNS rebinding).
 """
 
 import socket
@@ -33,12 +33,12 @@ class NotAllowed(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public. An IPv4 address inside an IPv6 one counts too."""
+    """Return whether an address is public. For an IPv6 address that contains IPv4 addresses, those decide."""
     return all(map(_is_public, [*_inside(address)] or [address]))
 
 
 def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> socket.socket:
-    """Return a connection to the first allowed address that takes it, within `seconds` for each.
+    """Return a connection to the first allowed address that accepts it; each gets `seconds` to do so.
 
     Raises NotAllowed, or OSError of the last address.
     """
@@ -46,7 +46,7 @@ def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolv
     allowed = [entry for entry in found if allow_private or is_public(ip_address(entry[4][0].partition("%")[0]))]
     if not allowed:
         raise NotAllowed("its host has a private or reserved address; set allow_private to allow it")
-    for place, (family, kind, protocol, _, address) in enumerate(allowed[:_MAX_ADDRESSES], 1):
+    for number, (family, kind, protocol, _, address) in enumerate(allowed[:_MAX_ADDRESSES], 1):
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(seconds)
@@ -54,7 +54,7 @@ def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolv
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             connection.close()
-            if place == len(allowed[:_MAX_ADDRESSES]):
+            if number == len(allowed[:_MAX_ADDRESSES]):
                 raise
         else:
             return connection

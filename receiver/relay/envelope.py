@@ -1,4 +1,4 @@
-"""The body of a change for other programs, the same over HTTP and from a broker."""
+"""The JSON body of a change, the same for HTTP targets and brokers."""
 
 import orjson
 
@@ -9,5 +9,5 @@ TYPE = "tracker.changed"
 
 
 def write_body(change: Change) -> bytes:
-    """Return JSON with `type`, `timestamp` (when the delivery was received) and `data`; the same bytes at every attempt."""
+    """Return JSON with `type`, `timestamp` (arrival of the delivery) and `data`. Every attempt has the same bytes."""
     return orjson.dumps({"type": TYPE, "timestamp": iso(change.received_at), "data": change.as_json()})

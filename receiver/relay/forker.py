@@ -1,11 +1,10 @@
 """The forking process, which forks relay processes. It is forked while the service has one thread and no open database.
 
-A relay must be restarted at any time, and a process with threads and an event loop cannot fork safely. Executing a new
+A relay may have to be restarted at any time, and a process with threads and an event loop cannot fork safely. Executing a new
 interpreter each time takes seconds of CPU. So this process waits, with everything imported, and forks on request. It has
 nothing that the service opens later: no listening socket, no lock, no socket of the writer.
 
-It outlives the service by a moment, whatever ended the service, and kills everything: relays that hang, and what handlers have
-started.
+When the service has ended, for whatever reason, it kills what is left: relays that hang, and processes that handlers started.
 """
 
 import ctypes
@@ -64,7 +63,10 @@ class Forker:
             self.control.send(role.encode())
 
     def take_ended(self) -> tuple[str, int] | None:
-        """Wait for the end of a relay process; return its role and exit code, negative for a signal. None: the forker is gone."""
+        """Wait for the end of a relay process; return its role and exit code (negative for a signal).
+
+        None: the forking process is gone.
+        """
         try:
             data = self.control.recv(_MAX_BYTES)
         except ConnectionError:
@@ -155,7 +157,7 @@ class ForkingProcess:
             try:
                 process_id = os.fork()
             except OSError:
-                self._tell(role, _NOT_FORKED)
+                self._report(role, _NOT_FORKED)
                 return
             if process_id == 0:
                 self._become_relay(channel, role, parent_id)
@@ -172,9 +174,9 @@ class ForkingProcess:
                 os._exit(code)  # the parent has ended meanwhile, and nothing knows of this process
             for end in (self._control, self._woken, self._waker):
                 end.close()
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, 0)
-            os.close(nothing)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
             code = self._body(channel, role)
         finally:
             setup.drain()
@@ -193,9 +195,9 @@ class ForkingProcess:
                 if process_id in self._roles:
                     with suppress(ProcessLookupError, PermissionError):
                         os.killpg(process_id, signal.SIGKILL)  # its children
-                    self._tell(self._roles.pop(process_id), os.waitstatus_to_exitcode(status))
+                    self._report(self._roles.pop(process_id), os.waitstatus_to_exitcode(status))
 
-    def _tell(self, role: str, code: int) -> None:
+    def _report(self, role: str, code: int) -> None:
         with suppress(OSError):  # the service is gone, which the next select shows
             self._control.send(f"{role} {code}".encode())
 
@@ -222,7 +224,7 @@ def _kill_group(process_id: int) -> None:
 
 
 def _list_children() -> list[int]:
-    """Return the children of this process, adopted ones too; none on a system without /proc."""
+    """Return the IDs of the children of this process, adopted ones too; none on a system without /proc."""
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Handlers: the user's functions as targets. None of them runs in the thread of the relay, whatever kind of function it is."""
+"""Handlers: the user's functions as targets. No function of the user runs in the thread of the relay."""
 
 import asyncio
 import inspect
@@ -13,13 +13,13 @@ from receiver.domain.changes import Change
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
 from receiver.handlers import subscription_of
-from receiver.relay.wear import Wear
+from receiver.relay.process_health import ProcessHealth
 
 _MAX_ERROR_CHARACTERS = 4000
 _GRACE_SECONDS = 1.0  # after the time-out, until a handler that still runs counts as stuck
 
 Reply = Callable[[BaseException | None], None]
-"""Takes the error of a handler, None if it took the change. Called once, in any thread."""
+"""Takes the error of a handler, or None if it returned. Called once, in any thread."""
 
 
 class HandlerFailed(ReceiverError):
@@ -36,15 +36,15 @@ class HandlerTarget:
 
     runs_foreign_code = True
 
-    def __init__(self, function: Callable[[Change], Any], timeout_seconds: float, wear: Wear) -> None:
+    def __init__(self, function: Callable[[Change], Any], timeout_seconds: float, health: ProcessHealth) -> None:
         self.subscription = subscription_of(function)
         self.timeout_seconds = timeout_seconds
         self._function = function
-        self._wear = wear
+        self._health = health
         self._thread = LoopThread()
 
     async def deliver(self, change: Change) -> None:
-        """Call the function. Raises HandlerFailed for any error of it."""
+        """Call the function and wait for its end. Raises HandlerFailed for any error of the function."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -59,18 +59,18 @@ class HandlerTarget:
             await asyncio.shield(ended)
         except asyncio.CancelledError:  # the time-out, or the end of the relay
             call.cancel()
-            loop.call_later(_GRACE_SECONDS, self._look_after, ended, self._thread)
+            loop.call_later(_GRACE_SECONDS, self._check_cancelled, ended, self._thread)
             raise
 
     async def close(self) -> None:
         """Do nothing: the threads end with the process."""
 
-    def _look_after(self, ended: "asyncio.Future[None]", used: "LoopThread") -> None:
-        """Count a handler that still runs, and replace its loop if it blocks that."""
+    def _check_cancelled(self, ended: "asyncio.Future[None]", used: "LoopThread") -> None:
+        """Count a handler that still runs after its cancellation, and replace its event loop if it blocks that."""
         if ended.done():
             ended.exception()  # retrieved, as nothing waits for it any more
             return
-        self._wear.add_stuck_call()
+        self._health.add_stuck_call()
         if used is self._thread and used.is_blocked():
             self._thread = LoopThread()
 
@@ -122,7 +122,7 @@ class HandlerCall:
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except BaseException as error:  # some of them would pass through the task and end its loop
+        except BaseException as error:  # SystemExit and KeyboardInterrupt would pass through the task and end its loop
             self._reply(error)
         else:
             self._reply(None)

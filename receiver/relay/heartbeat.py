@@ -1,4 +1,4 @@
-"""The heartbeat in the database: this process runs, in these roles, and knows these targets."""
+"""The heartbeat: rows in the database that show the roles and targets of this running process."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from receiver.writer.commands.changes import NoteProcesses, RemoveProcess
 from receiver.writer.executor import Do
 
 _BEAT_MICROS = 30_000_000
-_LOOK_SECONDS = 2.0  # a new role, or another list of targets, is stored at once
+_CHECK_SECONDS = 2.0  # so that a new role or another list of targets is stored soon
 
 _log = structlog.get_logger()
 
@@ -27,7 +27,8 @@ _log = structlog.get_logger()
 class Heartbeat:
     """Refreshes the rows of this process every 30 seconds.
 
-    `received`: the targets for which it makes changes; None: it is not a receiver. `relay` returns the state of its relay.
+    `received`: the targets for which this process makes changes; None if it is not a receiver. `relay` returns the state of its
+    relay.
     """
 
     def __init__(self, do: Do, received: Sequence[str] | None, relay: Callable[[], RelayState]) -> None:
@@ -49,7 +50,7 @@ class Heartbeat:
                 await self._do(RemoveProcess(self._id))
 
     async def _beat_on(self) -> None:
-        """Beat regularly; a failed beat is logged once, and the next one follows in its time."""
+        """Beat regularly. A failed beat is logged once per cause and does not end the loop."""
         while True:
             try:
                 await self.beat(clock.to_micros(clock.now()))
@@ -58,7 +59,7 @@ class Heartbeat:
                 cause = error.message if isinstance(error, ReceiverError) else name_error(error)
                 if self._outage.begin(cause):
                     _log.warning("heartbeat_failed", cause=cause)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
 
     async def beat(self, now: int) -> None:
         """Store that this process runs, if that is due or has changed. Raises ReceiverError."""

@@ -43,7 +43,7 @@ class TargetResponse(NamedTuple):
 
 
 class HttpTarget:
-    """One URL. Requests run in threads of their own, so that a target that hangs takes nothing from the others."""
+    """One URL. Requests run in threads of this target, so that one that hangs does not delay other targets."""
 
     runs_foreign_code = False
 
@@ -72,7 +72,7 @@ class HttpTarget:
         except _FAULTS as error:
             raise TargetDown(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
         finally:
-            post.cut()  # after a time-out it still runs
+            post.cut()  # which still runs after a time-out
             self._under_way.discard(post)
         judge(self.subscription.target, response, clock.now())
 
@@ -98,12 +98,12 @@ class Post:
 
     def run(self) -> TargetResponse:
         """Post and return the response. Raises TimeoutError, NotAllowed, or whatever the libraries raise."""
-        kept = self._connections.take()
-        if kept is not None:
+        idle = self._connections.take()
+        if idle is not None:
             try:
-                return self._send(kept)
+                return self._send(idle)
             except ConnectionError:
-                pass  # closed while idle. The change may have arrived; its ID is the same
+                pass  # closed while idle; if the change did arrive, the target recognises its ID
         return self._send(self._connections.make())
 
     def cut(self) -> None:
@@ -139,13 +139,13 @@ def judge(target: str, response: TargetResponse, now: datetime) -> None:
         return
     if response.status == 410:
         raise TargetGone(f"{target} answered 410 and gets no more changes.")
-    asked = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
+    requested_seconds = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
     is_down = response.status == 429 or response.status >= 500
-    raise (TargetDown if is_down else NotTaken)(f"{target} answered {response.status}.", asked)
+    raise (TargetDown if is_down else NotTaken)(f"{target} answered {response.status}.", requested_seconds)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds of a Retry-After (RFC 9110, 10.2.3: a number or a date); None if it has neither."""
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3: a number or a date); None if it is neither."""
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
         return float(text)

@@ -17,8 +17,8 @@ _COMMANDS = (ExchangeChanges, ReleaseChanges, StopTarget)
 """The commands that a relay may send: only what it needs, as handlers share its socket."""
 
 _READ_BYTES = 1 << 16
-_MAX_ASKED = 64
-_LAST_WORDS_SECONDS = 1.0
+_MAX_COMMANDS = 64  # in progress for one relay
+_GOODBYE_SECONDS = 1.0
 _MAX_UNREAD_BYTES = 1 << 20
 
 _log = structlog.get_logger()
@@ -30,7 +30,7 @@ class RelayLink(asyncio.Protocol):
     def __init__(self, do: Do) -> None:
         self._do = do
         self._unpacker = RelayUnpacker()
-        self._asked: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[None]] = set()
         self._is_full = False
         self._is_woken = False
         self._transport: asyncio.Transport | None = None
@@ -39,27 +39,27 @@ class RelayLink(asyncio.Protocol):
         self.lost = asyncio.Event()
         self.heard_at = monotonic()
 
-    def say(self, record: Any) -> None:
+    def send(self, record: Any) -> None:
         """Send a record, unless the relay does not read."""
         if self._transport is not None and not self._is_full and not self._transport.is_closing():
             self._transport.write(pack(record))
 
     def wake(self) -> None:
-        """Announce new changes, once until the relay asks for them."""
+        """Announce new changes. Nothing is sent again until the relay has asked for them."""
         if not self._is_woken:
             self._is_woken = True
-            self.say(Wake())
+            self.send(Wake())
 
-    async def hear_out(self) -> Goodbye | None:
-        """Return the Goodbye of a relay that has ended, which may still be on its way; None: it did not say one."""
+    async def wait_for_goodbye(self) -> Goodbye | None:
+        """Return the Goodbye of a relay that has ended, which may still be on its way; None if it sent none."""
         with suppress(TimeoutError):  # a process started by a handler may hold its socket open
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self.lost.wait()
         return self._goodbye
 
     def close(self) -> None:
         """Close the socket and cancel the commands of this relay."""
-        for task in self._asked:
+        for task in self._commands:
             task.cancel()
         if self._transport is not None:
             self._transport.abort()
@@ -98,8 +98,8 @@ class RelayLink(asyncio.Protocol):
     def _take(self, record: Any) -> None:
         if isinstance(record, CommandRequest):
             self._is_woken = False
-            task = asyncio.create_task(self._answer(record))
-            self._asked.add(task)
+            task = asyncio.create_task(self._execute(record))
+            self._commands.add(task)
             task.add_done_callback(self._answered)
             self._throttle()
         elif isinstance(record, Hello) and not self.hello.done():
@@ -107,18 +107,18 @@ class RelayLink(asyncio.Protocol):
         elif isinstance(record, Goodbye):
             self._goodbye = record
 
-    async def _answer(self, asked: CommandRequest) -> None:
+    async def _execute(self, request: CommandRequest) -> None:
         try:
-            if type(asked.command) not in _COMMANDS:
-                raise UnexpectedShape(f"{type(asked.command).__name__} is not a relay's command.")
-            result = await self._do(asked.command)
+            if type(request.command) not in _COMMANDS:
+                raise UnexpectedShape(f"{type(request.command).__name__} is not a relay's command.")
+            result = await self._do(request.command)
         except ReceiverError as error:
             result = error
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(pack(CommandResult(asked.number, result)))
+            self._transport.write(pack(CommandResult(request.number, result)))
 
     def _answered(self, task: "asyncio.Task[None]") -> None:
-        self._asked.discard(task)
+        self._commands.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("relay_command_failed", cause=type(task.exception()).__name__)
         self._throttle()
@@ -126,7 +126,7 @@ class RelayLink(asyncio.Protocol):
     def _throttle(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._is_full or len(self._asked) >= _MAX_ASKED:
+        if self._is_full or len(self._commands) >= _MAX_COMMANDS:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

@@ -22,7 +22,7 @@ class Hello(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """The relay may claim changes from now on, with marks that begin with `owner`."""
+    """The relay may claim changes from now on. The marks of its claims begin with `owner`."""
 
     owner: str
 
@@ -58,12 +58,12 @@ class Finish(NamedTuple):
 class Goodbye(NamedTuple):
     """The relay ends by its own decision. An exit code cannot say so: a handler may end the process with any code.
 
-    `is_worn`: it has to be replaced, because handlers are stuck in it or because it has run out of a resource (`lacks`). A change
-    that is in flight then may be the cause, so it was not released.
+    `needs_replacement`: handlers are stuck in it, or it has run out of the resource `exhausted`. In the second case a change in
+    flight may be the cause, so the relay has released none.
     """
 
-    is_worn: bool
-    lacks: str | None = None
+    needs_replacement: bool
+    exhausted: str | None = None
 
 
 class MalformedMessage(Exception):

@@ -1,7 +1,7 @@
-"""NATS targets with JetStream. A change is taken once the broker has stored it.
+"""NATS targets with JetStream. A change is delivered when the broker has stored it.
 
 The ID of the change is sent as Nats-Msg-Id: the broker drops what is published again within the stream's `duplicate_window` (two
-minutes by default); after that, readers recognise it by its ID. A stream has to take the subject; it is not created here.
+minutes by default); after that, readers recognise it by its ID. You create the stream of the subject yourself.
 
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
 `write_body`, with the ID of the change where the broker compares IDs. It returns when the broker has confirmed the change, and

@@ -14,7 +14,7 @@ from receiver.settings import Settings
 from receiver.storage import version
 from receiver.storage.database import Database
 
-_RELAY_SHARE = 0.7  # of the time to stop
+_RELAY_SHARE = 0.7  # of the time in which this process has to stop
 _LAST_BEAT_SECONDS = 1.0
 
 _log = structlog.get_logger()
@@ -42,12 +42,12 @@ def run(settings: Settings, stop_seconds: float = STOP_SECONDS, timings: Supervi
 async def _run(database: Database, first: FirstRelay, stopping: Stopping, timings: SupervisorTimings) -> None:
     runner = CommandRunner(database)
     supervisor = Supervisor(first, runner.do, timings)
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     stopping.when_forced(supervisor.kill)
     beating = asyncio.create_task(Heartbeat(runner.do, None, supervisor.state).run())
     supervisor.start(has_one_writer=database.has_one_writer)
-    stopping.when_asked(lambda: loop.call_soon_threadsafe(asked.set))  # type: ignore[arg-type]
-    await asked.wait()
+    stopping.when_asked(lambda: loop.call_soon_threadsafe(stop.set))  # type: ignore[arg-type]
+    await stop.wait()
     _log.info("stopping")
     await supervisor.stop(stopping.left(_RELAY_SHARE))
     beating.cancel()

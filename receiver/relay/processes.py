@@ -14,7 +14,7 @@ FORKER_LOST = -1000
 
 _KILLED_SECONDS = 10.0  # after which a forking process that has not killed a relay counts as lost
 _KILL_SECONDS = 2.0
-_AT_ONCE_SECONDS = 0.5
+_KILL_ALL_SECONDS = 0.5
 
 _log = structlog.get_logger()
 
@@ -30,12 +30,12 @@ class RelayProcesses:
         self._ends: dict[str, asyncio.Future[int]] = {}
 
     def begin(self, role: str) -> None:
-        """Watch, on the running loop, for the ends of processes. One of this role was started before."""
+        """Watch for the ends of processes, on the running loop. A process of this role runs already."""
         self._expect(role)
         self._listen()
 
     def end_of(self, role: str) -> "asyncio.Future[int]":
-        """Return a future of the exit code of the last process of a role."""
+        """Return the future exit code of the latest process of a role."""
         return self._ends[role]
 
     async def start(self, role: str) -> socket.socket:
@@ -83,7 +83,7 @@ class RelayProcesses:
         """Kill everything without waiting for it, from any thread."""
         for role in list(self._ends):
             self._forker.kill(role)
-        self._forker.close(_AT_ONCE_SECONDS)
+        self._forker.close(_KILL_ALL_SECONDS)
 
     async def _replace(self) -> None:
         """Start another forking process. The lost one, which may only hang, is ended first."""

@@ -1,4 +1,4 @@
-"""Replaces a lost forking process by a new interpreter: a process with threads and an event loop cannot fork safely.
+"""Replaces a lost forking process with a new interpreter: a process with threads and an event loop cannot fork safely.
 
 It gets the settings through a pipe, as their files may have changed since they were read.
 """
@@ -31,13 +31,13 @@ def execute_forker(settings: Settings) -> Forker:
         command = [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])  # noqa: S603  our own
     assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as given:  # it has ended; its socket says so
-        given.write(pickle.dumps(sys.path) + _pack(settings))
+    with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended, its socket shows that
+        pipe.write(pickle.dumps(sys.path) + _pack(settings))
     return Forker(control, process.pid, process.wait)
 
 
 def serve(control: int) -> None:
-    """Be the forking process, with this file descriptor as its end of the socket."""
+    """Run the forking process. `control` is the file descriptor of its end of the socket."""
     settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301  written by the process that executed this one
     setup.configure(settings.log_format, settings.secrets())
     ForkingProcess(socket.socket(fileno=control), partial(run_relay, settings)).serve()

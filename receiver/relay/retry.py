@@ -10,7 +10,7 @@ DELAYS_SECONDS = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_
 """The delay after the first attempt, the second, and so on. After the last one a change is failed."""
 
 _JITTER = 0.2
-_MAX_ASKED_SECONDS = 86_400
+_MAX_REQUESTED_SECONDS = 86_400
 _SECOND = 1_000_000
 
 
@@ -35,17 +35,18 @@ DEFAULT_POLICY = RetryPolicy()
 
 
 def next_try(
-    attempts: int, now: int, chance: float, asked_seconds: float | None = None, delays: tuple[float, ...] = DELAYS_SECONDS
+    attempts: int, now: int, chance: float, requested_seconds: float | None = None, delays: tuple[float, ...] = DELAYS_SECONDS
 ) -> int | None:
     """Return when to retry after so many attempts, in microseconds; None: never.
 
-    `chance` (0 to 1) spreads the retries of many changes. `asked_seconds` is the target's Retry-After, honoured up to a day.
+    `chance` (0 to 1) spreads the retries of many changes. `requested_seconds` is the target's
+    Retry-After, honoured up to a day.
     """
     if attempts > len(delays):
         return None
     delay = delays[attempts - 1]
-    if asked_seconds is not None:
-        delay = max(delay, min(asked_seconds, _MAX_ASKED_SECONDS))
+    if requested_seconds is not None:
+        delay = max(delay, min(requested_seconds, _MAX_REQUESTED_SECONDS))
         return now + int(delay * (1 + _JITTER * chance) * _SECOND)  # never earlier than the target asks for
     return now + int(delay * (1 + _JITTER * (2 * chance - 1)) * _SECOND)
 
@@ -82,23 +83,23 @@ class Circuit:
     def probes_newest(self) -> bool:
         """Return whether the probe is the newest due change; otherwise it is the oldest. They alternate.
 
-        A change whose own failure looks like a target that is down would otherwise be the only one ever tried.
+        Otherwise one change that makes the target fail could be the only one that is ever tried.
         """
         return (self.failures - self.policy.failure_limit) % 2 == 0
 
     def succeeded(self) -> "Circuit":
-        """Return the state after a response. A pause that the target asked for goes on."""
+        """Return the state after a response. A pause for a Retry-After continues."""
         return Circuit(self.policy, rests_until=self.rests_until)
 
-    def failed(self, now: int, asked_seconds: float | None = None) -> "Circuit":
+    def failed(self, now: int, requested_seconds: float | None = None) -> "Circuit":
         """Return the state after a failure. A Retry-After pauses the whole target."""
-        rest = 0 if asked_seconds is None else now + int(min(asked_seconds, self.policy.max_rest_seconds) * _SECOND)
+        rest = 0 if requested_seconds is None else now + int(min(requested_seconds, self.policy.max_rest_seconds) * _SECOND)
         rested = replace(self, rests_until=max(self.rests_until, rest))
         if now < self.blocked_until:
             return rested
         failures = self.failures + 1
-        late = failures - self.policy.failure_limit
-        if late < 0:
+        excess = failures - self.policy.failure_limit
+        if excess < 0:
             return replace(rested, failures=failures)
         pauses = self.policy.pauses_seconds
-        return replace(rested, failures=failures, blocked_until=now + int(pauses[min(late, len(pauses) - 1)] * _SECOND))
+        return replace(rested, failures=failures, blocked_until=now + int(pauses[min(excess, len(pauses) - 1)] * _SECOND))

@@ -13,7 +13,7 @@ import structlog
 
 from receiver import clock
 from receiver.errors import ReceiverError
-from receiver.relay.assembly import ConfiguredTargets, handler_names, target_names
+from receiver.relay.assembly import ConfiguredTarget, handler_names, target_names
 from receiver.relay.forker import Forker, fork_forker
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
@@ -24,7 +24,7 @@ from receiver.settings import Settings
 from receiver.writer.commands.changes import HasSuspects, ReleaseChanges
 from receiver.writer.executor import Do
 
-_LOOKS = 5  # checks of a relay until it counts as stalled
+_CHECKS = 5  # of a relay until it counts as stalled
 _RETRY_SECONDS = 2.0
 _SUSPECTS_SECONDS = 30.0
 _FINISH_SECONDS = 1.0  # to store the last outcomes
@@ -37,8 +37,8 @@ class SupervisorTimings(NamedTuple):
     """Times of the supervisor.
 
     pauses_seconds: before each restart; the last one repeats
-    steady_seconds: running time after which the pauses start anew (they also do if the relay left suspects, as those no longer
-        disturb the next one)
+    steady_seconds: running time after which the pauses begin again with the first (also after suspects: the next relay does not
+        get these)
     stall_seconds: time without a sign of life after which a relay is killed
     import_seconds: for the first sign of life, as the user's modules have to be imported before it
     """
@@ -59,7 +59,7 @@ class FirstRelay(NamedTuple):
 
     forker: Forker
     socket: socket.socket
-    targets: tuple[ConfiguredTargets, ...]
+    targets: tuple[ConfiguredTarget, ...]
     execute: Callable[[], Forker]
 
 
@@ -97,7 +97,7 @@ class RelayState(NamedTuple):
 class Supervisor:
     """Supervises the relay processes of one service: one that relays, and while there are suspects one for these alone.
 
-    `do` executes commands. A change of a handler that was in flight when its process died may be the cause: it is a suspect.
+    `do` executes commands. A change that a handler was processing when its process died may be the cause: it is a suspect.
     """
 
     def __init__(self, first: FirstRelay, do: Do, timings: SupervisorTimings = SUPERVISOR_TIMINGS) -> None:
@@ -113,7 +113,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, *, has_one_writer: bool) -> None:
-        """Begin, on the running loop. With one writer every claim in the database is of a relay that is dead."""
+        """Begin, on the running loop. With one writer, every claim in the database belongs to a dead relay."""
         self._processes.begin(ALL)
         self._tasks = [asyncio.create_task(self._run(release_all=has_one_writer), name="relay")]
 
@@ -127,15 +127,15 @@ class Supervisor:
             self._links[ALL].wake()
 
     def finish(self, seconds: float) -> None:
-        """Let the relays finish what is in flight within so many seconds, and end for good."""
+        """Have the relays finish changes in flight within so many seconds, and start none again."""
         self._stopping.set()
         for link in self._links.values():
-            link.say(Finish(max(0, seconds - _FINISH_SECONDS)))
+            link.send(Finish(max(0, seconds - _FINISH_SECONDS)))
 
     async def stop(self, seconds: float) -> None:
         """Wait until the relays have ended; kill them after so many seconds."""
         self.finish(seconds)
-        if self._first is not None:  # it never began, and ends with its socket
+        if self._first is not None:  # it never began, and ends when its socket closes
             self._first.socket.close()
         await self._processes.stop(seconds)
         for task in self._tasks:
@@ -152,7 +152,7 @@ class Supervisor:
         await asyncio.gather(self._relay_all(), self._relay_suspects(), self._look_for_suspects())
 
     async def _relay_all(self) -> None:
-        """Have one relay after the other do its work."""
+        """Run one relay process after the other."""
         failures = 0
         while not self._stopping.is_set():
             began = monotonic()
@@ -166,7 +166,7 @@ class Supervisor:
     async def _relay_suspects(self) -> None:
         """Relay suspects one at a time whenever there are any, so that only the one that ends its process is blamed.
 
-        That one waits behind all others from then on, and has few attempts.
+        From then on that change waits behind all others, and it has few attempts.
         """
         failures = 0
         while not self._stopping.is_set():
@@ -182,7 +182,7 @@ class Supervisor:
     async def _look_for_suspects(self) -> None:
         """Look for suspects regularly: a lease may expire unnoticed."""
         while self._handlers:
-            with suppress(ReceiverError):  # the relay says so too
+            with suppress(ReceiverError):  # the relay logs it too
                 if await self._do(HasSuspects(self._handlers, clock.to_micros(clock.now()))):
                     self._suspects.set()
             await asyncio.sleep(_SUSPECTS_SECONDS)
@@ -191,7 +191,7 @@ class Supervisor:
         pauses = self._timings.pauses_seconds
         pause = pauses[min(failures, len(pauses)) - 1]
         if not self._stopping.is_set():
-            _log.error("relay_ended", cause=cause, starts_again_in_seconds=pause)
+            _log.error("relay_ended", cause=cause, restarts_in_seconds=pause)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._stopping.wait()
@@ -210,15 +210,15 @@ class Supervisor:
             link.hello.set_result(Hello(first.targets))
         self._links[role] = link
         try:
-            code, cause = await self._attend(role, link, owner)
-            goodbye = await link.hear_out()
+            code, cause = await self._watch(role, link, owner)
+            goodbye = await link.wait_for_goodbye()
         finally:
             self._links.pop(role).close()
         suspects = 0
-        if goodbye is None or goodbye.lacks is not None:  # whatever its exit code: a handler may choose it
-            cause = cause or (_name(code) if goodbye is None else f"It ran out of {goodbye.lacks}.")
+        if goodbye is None or goodbye.exhausted is not None:  # whatever its exit code: a handler may choose it
+            cause = cause or (_describe_end(code) if goodbye is None else f"It ran out of {goodbye.exhausted}.")
             suspects = await self._release(owner, () if self._stopping.is_set() else self._handlers)
-        elif goodbye.is_worn:
+        elif goodbye.needs_replacement:
             await self._release(owner, ())
             _log.warning("relay_replaced", cause="Handlers run on in it after their time-out.")
             if role == ALONE:  # it may not have tried all suspects
@@ -227,24 +227,24 @@ class Supervisor:
             self._note(cause)
         return RelayEnd(cause, suspects)
 
-    async def _attend(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
+    async def _watch(self, role: str, link: RelayLink, owner: str) -> tuple[int, str | None]:
         """Watch a relay process until it has ended; return its exit code and, if it was killed, the reason."""
         cause = None
         end = self._processes.end_of(role)
-        if (error := await self._greet(link)) is not None:
+        if (error := await self._wait_for_hello(link)) is not None:
             cause = error
         else:
-            link.say(Begin(owner))
+            link.send(Begin(owner))
             if self._stopping.is_set():
-                link.say(Finish(0))
+                link.send(Finish(0))
             if role == ALL:
                 self._state = self._state._replace(is_running=True, targets=target_names(link.hello.result().targets))
             while not end.done() and cause is None:
-                link.say(Ping())
-                cause = await self._look(link, end)
+                link.send(Ping())
+                cause = await self._check(link, end)
         return await self._processes.kill(role), cause
 
-    async def _greet(self, link: RelayLink) -> str | None:
+    async def _wait_for_hello(self, link: RelayLink) -> str | None:
         """Wait for the first sign of life; return what is wrong, or None."""
         try:
             async with asyncio.timeout(self._timings.import_seconds):
@@ -252,11 +252,11 @@ class Supervisor:
         except TimeoutError:
             return f"The handlers were not imported within {self._timings.import_seconds:g} seconds."
 
-    async def _look(self, link: RelayLink, end: "asyncio.Future[int]") -> str | None:
+    async def _check(self, link: RelayLink, end: "asyncio.Future[int]") -> str | None:
         """Wait for a while; return why the process has to be killed, or None."""
         lost = asyncio.ensure_future(link.lost.wait())
         waits: list[asyncio.Future[Any]] = [end, lost]
-        await asyncio.wait(waits, timeout=self._timings.stall_seconds / _LOOKS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=self._timings.stall_seconds / _CHECKS, return_when=asyncio.FIRST_COMPLETED)
         if link.lost.is_set() and not end.done():
             await asyncio.wait([end], timeout=1.0)  # usually it is about to end
             return None if end.done() else "It closed its connection to the service."
@@ -287,7 +287,7 @@ class Supervisor:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _name(code: int) -> str:
+def _describe_end(code: int) -> str:
     if code == FORKER_LOST:
         return "Its forking process was lost and is replaced."
     return f"It ended with exit code {code}." if code >= 0 else f"It was ended by signal {-code}."

@@ -28,13 +28,13 @@ class Target(Protocol):
 
 
 class NotTaken(ReceiverError):
-    """The target did not take a change. It is retried, after at least `asked_seconds` if the target asked for that."""
+    """The target did not take a change. It is retried, no earlier than the target's Retry-After."""
 
     code = "not_taken"
 
-    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+    def __init__(self, message: str, requested_seconds: float | None = None) -> None:
         super().__init__(message)
-        self.asked_seconds = retry_after_seconds
+        self.requested_seconds = requested_seconds
 
 
 class TargetDown(NotTaken):

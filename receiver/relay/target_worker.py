@@ -21,7 +21,7 @@ from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.executor import Do
 
 _LEASE_SECONDS = 30.0  # beyond the time-out: to store an outcome, also through a short fault of the database
-_MAX_UNSETTLED = 4  # one claim among others, then three alone
+_MAX_UNSETTLED = 4  # claims that ended with the process: one among other changes, then three alone
 _MIN_WAIT_SECONDS = 0.05
 _MAX_ERROR_CHARACTERS = 4000
 _ENDS_ITS_PROCESS = (
@@ -128,8 +128,8 @@ class TargetWorker:
         if claimed.unsettled < _MAX_UNSETTLED:
             await self._try(claimed)
             return
-        place = (claimed.mark, *claimed.change.place)
-        self._ended.append(Outcome(*place, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
+        key = (claimed.mark, *claimed.change.place)
+        self._ended.append(Outcome(*key, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
         _log.error("change_failed", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
 
     async def finish(self, seconds: float) -> None:
@@ -142,27 +142,27 @@ class TargetWorker:
 
     async def _try(self, claimed: Claimed) -> None:
         """Deliver one change. There is always an outcome."""
-        place = (claimed.mark, *claimed.change.place)
+        key = (claimed.mark, *claimed.change.place)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
             await self._deliver_or_end(claimed)
         except TargetGone as error:
-            self._ended.append(Outcome(*place, error.message, _now()))
+            self._ended.append(Outcome(*key, error.message, _now()))
             await self._stop(error)
         except Exception as error:
-            asked = error.asked_seconds if isinstance(error, NotTaken) else None
+            requested_seconds = error.requested_seconds if isinstance(error, NotTaken) else None
             if isinstance(error, TargetDown):
-                self._circuit = self._circuit.failed(_ticks(), asked)
+                self._circuit = self._circuit.failed(_ticks(), requested_seconds)
             elif isinstance(error, NotTaken):
                 self._circuit = self._circuit.succeeded()
             chance = random()  # noqa: S311  spreading, not guarding
-            due_at = next_try(claimed.attempts, _now(), chance, asked, self._policy.delays_seconds)
-            self._ended.append(Outcome(*place, _describe(error), due_at))
+            due_at = next_try(claimed.attempts, _now(), chance, requested_seconds, self._policy.delays_seconds)
+            self._ended.append(Outcome(*key, _describe(error), due_at))
             event = "change_deferred" if due_at is not None else "change_failed"
             _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
         else:
             self._circuit = self._circuit.succeeded()
-            self._ended.append(Outcome(*place))
+            self._ended.append(Outcome(*key))
         finally:  # before the signal, as the next step counts the changes in flight
             self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._signal.set()
@@ -221,8 +221,8 @@ class TargetWorker:
         _log.error("target_stopped", target=self._name, cause=error.message)
         try:
             await self._do(StopTarget(self._name, _now(), error.message))
-        except Exception as unkept:  # it answers 410 again when it gets the change again
-            _log.warning("relay_paused", target=self._name, cause=_name(unkept))
+        except Exception as failure:  # the target answers 410 again at the next attempt
+            _log.warning("relay_paused", target=self._name, cause=_name(failure))
 
     def _idle_seconds(self, next_due: int | None) -> float:
         """Return the longest wait if the next change is due then. A new change, or a resumed target, may come first."""

@@ -27,20 +27,20 @@ from receiver.relay.messages import (
     Wake,
     pack,
 )
+from receiver.relay.process_health import ProcessHealth, find_exhausted_resource
 from receiver.relay.relay import Relay
-from receiver.relay.wear import Wear, find_lack
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.writer.executor import R, WriterCommand
 
 ALL = "all"
 ALONE = "alone"
-"""The two roles: relays everything except suspects; relays suspects only, one at a time."""
+"""The two roles: ALL relays everything except suspects; ALONE relays suspects only, one at a time."""
 
 _MAX_STUCK_CALLS = 8
-_WORN_SECONDS = 5.0  # for changes in flight when it has to be replaced
+_REPLACED_SECONDS = 5.0  # for changes in flight when it has to be replaced
 _ORPHANED_SECONDS = 3.0  # after the end of its service
-_AGAIN_SECONDS = 2.0  # before a lost connection is tried again; workers poll in any case
+_AGAIN_SECONDS = 2.0  # before a lost connection is tried again; meanwhile the workers poll
 
 _log = structlog.get_logger()
 
@@ -63,22 +63,22 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     await loop.create_connection(lambda: link, sock=channel)
     loop.add_signal_handler(signal.SIGTERM, _nothing)
     owner = await link.begin()
-    lacks = find_lack()  # before any change is in flight, so no handler of this process is the cause
-    if owner is None or lacks is not None:
-        link.say_goodbye(is_worn=lacks is not None, lacks=lacks)
+    exhausted = find_exhausted_resource()  # before any change is in flight, so no handler of this process is the cause
+    if owner is None or exhausted is not None:
+        link.say_goodbye(needs_replacement=exhausted is not None, exhausted=exhausted)
         return 0
     database = Database(settings.database_url)
     runner = None if database.has_one_writer else CommandRunner(database)
-    worn = asyncio.Event()
+    unhealthy = asyncio.Event()
 
-    def on_worn() -> None:
-        worn.set()
+    def on_unhealthy() -> None:
+        unhealthy.set()
         stop.set()
 
-    wear = Wear(_MAX_STUCK_CALLS, on_worn)
-    targets = make_targets(settings, wear, only_handlers=role == ALONE)
-    relay = Relay(targets, link.do if runner is None else runner.do, owner=owner, is_exhausted=wear.is_exhausted)
-    tasks = [asyncio.create_task(wear.look())]
+    health = ProcessHealth(_MAX_STUCK_CALLS, on_unhealthy)
+    targets = make_targets(settings, health, only_handlers=role == ALONE)
+    relay = Relay(targets, link.do if runner is None else runner.do, owner=owner, is_exhausted=health.is_exhausted)
+    tasks = [asyncio.create_task(health.watch())]
     if runner is not None:
         tasks.append(asyncio.create_task(_listen(database, relay.wake)))
     if role == ALONE:
@@ -91,9 +91,9 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     for task in tasks:
         task.cancel()
     if runner is not None or not link.is_lost:  # otherwise nothing could store the outcomes
-        seconds = _WORN_SECONDS if worn.is_set() else link.finish_seconds
-        await relay.stop(0 if wear.lacks else seconds, releases=wear.lacks is None)
-    link.say_goodbye(is_worn=worn.is_set(), lacks=wear.lacks)
+        seconds = _REPLACED_SECONDS if unhealthy.is_set() else link.finish_seconds
+        await relay.stop(0 if health.exhausted else seconds, releases=health.exhausted is None)
+    link.say_goodbye(needs_replacement=unhealthy.is_set(), exhausted=health.exhausted)
     return 0
 
 
@@ -125,7 +125,7 @@ class ServiceLink(asyncio.Protocol):
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.is_lost:
-            raise _say_lost()
+            raise _service_lost()
         self._waiting[number] = future
         self._transport.write(pack(CommandRequest(number, command)))
         result: R = await future
@@ -133,10 +133,10 @@ class ServiceLink(asyncio.Protocol):
             raise result
         return result
 
-    def say_goodbye(self, *, is_worn: bool, lacks: str | None = None) -> None:
+    def say_goodbye(self, *, needs_replacement: bool, exhausted: str | None = None) -> None:
         """Announce that this process ends by its own decision, and why."""
         if not self.is_lost:
-            self._transport.write(pack(Goodbye(is_worn, lacks)))
+            self._transport.write(pack(Goodbye(needs_replacement, exhausted)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -155,7 +155,7 @@ class ServiceLink(asyncio.Protocol):
         self.is_lost = True
         for future in self._waiting.values():
             if not future.done():
-                future.set_result(_say_lost())
+                future.set_result(_service_lost())
         self._waiting.clear()
         if not self._begun.done():
             self._begun.set_result(None)
@@ -191,7 +191,7 @@ async def _listen(database: Database, wake: Callable[[], None]) -> None:
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-def _say_lost() -> StorageUnavailable:
+def _service_lost() -> StorageUnavailable:
     return StorageUnavailable("The service is gone.")
 
 

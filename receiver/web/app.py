@@ -26,7 +26,7 @@ from receiver.monitoring.health import Health
 from receiver.monitoring.metrics import Metrics
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.processes.stopping import Stopping
-from receiver.relay.assembly import ConfiguredTargets
+from receiver.relay.assembly import ConfiguredTarget
 from receiver.relay.heartbeat import Heartbeat
 from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
 from receiver.settings import Settings
@@ -68,7 +68,7 @@ class _Core(NamedTuple):
     resolver: ClientResolver
     wrong_token_audit: WrongTokenAudit
     operators: OperatorAuth
-    targets: tuple[ConfiguredTargets, ...]
+    targets: tuple[ConfiguredTarget, ...]
 
     def target_names(self) -> list[str]:
         """Return the names of the targets in the settings."""

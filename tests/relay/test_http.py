@@ -135,7 +135,7 @@ def test_everything_else_means_not_taken_and_nothing_that_was_said_is_repeated(a
     with answering(answer) as endpoint:
         error = post_one(endpoint)
     assert isinstance(error, NotTaken)
-    assert (error.message, error.asked_seconds) == (words, None)
+    assert (error.message, error.requested_seconds) == (words, None)
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -157,7 +157,7 @@ def test_retry_after_is_heard(status: int) -> None:
     with answering(say(status, "Retry-After: 120")) as endpoint:
         error = post_one(endpoint)
     assert isinstance(error, NotTaken)
-    assert (error.message, error.asked_seconds) == (f"shop answered {status}.", 120)
+    assert (error.message, error.requested_seconds) == (f"shop answered {status}.", 120)
 
 
 @each_row(

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.domain.changes import Change, Subscription
 from receiver.handlers import on_change, subscription_of
-from receiver.relay.assembly import ConfiguredTargets, describe_targets
+from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.settings.targets import read_targets
 from receiver.storage import queries
 from receiver.storage.outbox import Outbox, Outcome
@@ -145,7 +145,7 @@ def test_a_failed_change_is_listed_with_its_basis_and_number(told: Store) -> Non
     told.transactions.run(lambda c: outbox.settle(c, "views", _FAR, [Outcome("mark", *one.change.place, "no")]))
     (dead,) = queries.list_dead(told.database, "views").items
     assert [dead[name] for name in ("basis", "move", "event_id", "error")] == ["shipment", 1, None, "no"]
-    described = describe_targets(told.database, [ConfiguredTargets("http", subscription) for subscription in _ALL])
+    described = describe_targets(told.database, [ConfiguredTarget("http", subscription) for subscription in _ALL])
     assert {target["name"]: target["basis"] for target in described} == {one.target: one.basis for one in _ALL}
 
 

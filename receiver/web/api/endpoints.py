@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from receiver import clock
 from receiver.monitoring import explain
-from receiver.relay.assembly import ConfiguredTargets, describe_targets
+from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -37,7 +37,7 @@ class ReadContext(NamedTuple):
 
     database: Database
     sources: tuple[Source, ...]
-    targets: tuple[ConfiguredTargets, ...]
+    targets: tuple[ConfiguredTarget, ...]
 
 
 class ReadEndpoint(NamedTuple):
