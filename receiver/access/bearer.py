@@ -77,8 +77,9 @@ class AccessPolicy:
             return Admission(token, f"setup window: {refusal}")
         if self.policy is AddressPolicy.REPORT:
             return Admission(token, f"would be refused: {refusal}")
-        where = "" if isinstance(client, str) else f" ({client})"
-        raise AddressNotAllowed(f"Calls from here are not allowed: {refusal}{where}.")
+        if isinstance(client, str):
+            raise AddressNotAllowed(f"The IP address of the client is unknown: {client}.")
+        raise AddressNotAllowed(f"IP address {client} is not allowed.")
 
 
 def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> str:
@@ -87,15 +88,15 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
     The token is compared as bytes (RFC 6750, 2.1). The name of the scheme ignores case (RFC 9110, 11.1).
     """
     if not authorization:
-        raise Unauthorized("Expected an Authorization header with a bearer token; there is none.")
+        raise Unauthorized("No Authorization header; expected `Bearer <token>`.")
     if len(authorization) > 1:
-        raise Unauthorized("Expected one Authorization header; there are several.")
+        raise Unauthorized("Several Authorization headers; expected one.")
     scheme, _, credentials = authorization[0].strip().partition(b" ")
     if scheme.lower() != b"bearer" or not credentials.strip():
-        raise Unauthorized("Expected `Authorization: Bearer <token>`; it has another form.")
+        raise Unauthorized("Malformed Authorization header; expected `Bearer <token>`.")
     name = match_token(tokens, credentials.strip())
     if name is None:
-        raise Unauthorized("The bearer token is not one of those set here.")
+        raise Unauthorized("The request had no valid token.")
     return name
 
 

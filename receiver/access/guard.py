@@ -87,7 +87,7 @@ class RequestGuard:
         if scope["method"] not in self._methods:
             raise MethodNotAllowed(f"Expected {' or '.join(self._methods)}.", self._methods)
         if not self._access_policy.tokens:
-            raise NotFound(f"{self._source} is off here: no token is set for it.")
+            raise NotFound(f"{self._source} is disabled: no token is configured.")
         window_open = self._resolver.is_window_open(self._source, caller)
         return self._access_policy.admit(caller.headers.authorization, caller.client, window_open=window_open)
 

@@ -77,7 +77,7 @@ class OperatorAuth:
         """Return the operator of a token that was typed into the console. Raise Unauthorized or TooManyAttempts."""
         name = match_token(self._tokens, trim(token).encode())
         if name is None:
-            raise self._refuse(request, "console", Unauthorized("The token is not one of those set here."))
+            raise self._refuse(request, "console", Unauthorized("The token is not valid."))
         return Operator(name, self.address_of(request))
 
     def address_of(self, request: Request) -> str | None:

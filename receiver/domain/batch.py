@@ -23,8 +23,7 @@ _IMPLAUSIBLE_FUTURE = "implausible_future"
 _MICROSECOND = timedelta(microseconds=1)
 
 _DETAILS = {
-    "bad_occurrence": "The event's time is not one of the four forms of a date-time.",
-    "implausible_future": "The event's time is too far in the future.",
+    "bad_occurrence": "The event time is not one of the four forms of a date-time.",
     "missing_occurrence": "The event has no time.",
     "not_an_object": "An event must be an object.",
 }
@@ -196,11 +195,16 @@ class BatchState(BatchTrackers):
             return _IMPLAUSIBLE_FUTURE
         return occurrence
 
+    def _describe(self, reason: str) -> str | None:
+        if reason == _IMPLAUSIBLE_FUTURE:
+            return f"Event time is too far in the future (limit {self.max_future / timedelta(hours=1):g} h)."
+        return _DETAILS.get(reason)
+
     def _quarantine_item(
         self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None
     ) -> Verdict:
         raw = message.raw if position is None else message.events[position].raw
-        detail = detail or _DETAILS.get(reason)
+        detail = detail or self._describe(reason)
         self.quarantined.append(
             QuarantineRow(
                 new_id(from_micros(delivery.received_at)),

@@ -35,8 +35,18 @@ def read_json(body: bytes, *, exact: bool = False) -> Any:
         try:
             return _read_leniently(body, strict=not exact)
         except (ValueError, RecursionError):
-            raise InvalidJson(f"The body must be JSON: {strict}.") from None
+            raise InvalidJson(_explain(body, strict)) from None
     return _read_leniently(body, strict=False) if exact and _LONG_NUMBER.search(body) else value
+
+
+def _explain(body: bytes, error: orjson.JSONDecodeError) -> str:
+    if not body.strip():
+        return "The body is empty."
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return "The body is not valid UTF-8."
+    return f"The body must be JSON: {error}."
 
 
 def _read_leniently(body: bytes, *, strict: bool) -> Any:

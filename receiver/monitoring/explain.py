@@ -114,7 +114,7 @@ def _explain_message(found: dict[str, Any]) -> list[str]:
     sentences += [_explain_event(event) for event in found["events"]]
     for part in found["quarantined"]:
         part_name = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
-        sentences.append(f"{part_name} quarantined: {label(part['reason'])}. {part['detail'] or ''}".strip())
+        sentences.append(f"{part_name} quarantined: {part['detail'] or label(part['reason']) + '.'}")
     if found["outcome"] == "recorded":
         sentences.append("Contains no event. Stored only.")
     return sentences

@@ -52,6 +52,11 @@ MANIFEST_FIELDS: FieldPaths = {
     "packages": ("packages", "packageids"),
 }
 FIELDS = {"new-package": PACKAGE_FIELDS, "manifest-status": MANIFEST_FIELDS}
+_NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
+    "new-package": {"tracking number or package ID": ("package_id", "tracking_number")},
+    "manifest-status": {"manifest ID or number": ("manifest_id", "manifest_number"), "status": ("status",)},
+}
+"""What identifies a message of each kind: of each group, at least one field."""
 
 
 class Mapped(NamedTuple):
@@ -153,7 +158,7 @@ def split(kind: str, field_paths: FieldPaths, body: bytes) -> list[Message]:
     if not isinstance(root, dict | list):
         raise UnexpectedShape("Expected an object, or an array of objects, as the Webhook Payload Builder makes them.")
     if len(items) > MAX_ITEMS:
-        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items in one call.")
+        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items in one delivery.")
     return [_read_item(kind, field_paths, position, item) for position, item in enumerate(items)]
 
 
@@ -269,9 +274,14 @@ def _packages(value: object) -> list[str]:
 
 
 def explain_unmapped(kind: str, field_paths: FieldPaths, mapped: Mapped) -> str:
-    """Name the keys that came and those that were looked for, never values. The administrator reads it on Shiipp's Logs page."""
-    needed = ("package_id", "tracking_number") if kind == "new-package" else ("manifest_id", "manifest_number", "status")
-    missing = [field for field in needed if mapped.identity(field) is None]
-    looked = "; ".join(f"{field} (as {', '.join(field_paths.get(field) or FIELDS[kind][field])})" for field in missing)
-    came = ", ".join(text(key, _MAX_KEY_CHARACTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "none"
-    return f"Nothing identifies this item. Keys that came: {came}. Looked for: {looked}."
+    """Return which identifiers are missing, the received keys and the expected ones, but no values.
+
+    The administrator reads this on Shiipp's Logs page.
+    """
+    missing = {name: fields for name, fields in _NEEDED[kind].items() if all(mapped.identity(field) is None for field in fields)}
+    expected = "; and one of: ".join(
+        ", ".join(f"{field} (as {', '.join(field_paths.get(field) or FIELDS[kind][field])})" for field in fields)
+        for fields in missing.values()
+    )
+    received = ", ".join(text(key, _MAX_KEY_CHARACTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "no keys"
+    return f"No {' and no '.join(missing)} found. Received: {received}. Expected one of: {expected}."

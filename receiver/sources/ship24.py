@@ -19,8 +19,8 @@ from receiver.errors import UnexpectedShape
 EVENTS_TOPIC = "tracking/events"  # the topic of older bodies, which have none
 
 _POLLED = (
-    "This is an answer of Ship24's polling API: `trackings` stands under `data`. A webhook carries `trackings` at its root; "
-    "send what Ship24 posts, unwrapped."
+    "This is a response of Ship24's polling API: it has `trackings` under `data`. A webhook has `trackings` at its root; send "
+    "the body as Ship24 posts it."
 )
 _EXPECTED = 'Expected an object with a list under "trackings", as in {"trackings": [{...}]}.'
 
@@ -34,7 +34,7 @@ def split(body: bytes) -> list[Message]:
     if not isinstance(items, list):
         raise UnexpectedShape(_EXPECTED)
     if sum(_count(item) for item in items) > MAX_ITEMS:
-        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items and events in one call.")
+        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items and events in one delivery.")
     return [_read_item(position, item) for position, item in enumerate(items)]
 
 

@@ -179,5 +179,5 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
 
 def make_harmless(message: Message) -> Message:
     """Return a message for quarantine: only its bytes, nothing to decide."""
-    detail = "This service failed to decide the message; its bytes are kept and can be replayed after a fix."
+    detail = "Internal error. Replay this delivery after an update."
     return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)

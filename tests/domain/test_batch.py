@@ -103,6 +103,11 @@ def test_the_second_event_of_a_tracker(first: Event, second: Event, verdict: str
     assert state(apart).latest_occurrence == latest.occurrence
 
 
+def test_an_event_too_far_in_the_future_is_told_the_limit() -> None:
+    verdicts = deliver(make_batch_state(), message("m", event("a", "2024-05-19T12:00:01Z")))
+    assert verdicts[0].detail == "Event time is too far in the future (limit 48 h)."
+
+
 @each_row(
     ("copy", "verdict"),
     [

@@ -140,10 +140,10 @@ class _SampleTraffic:
         """Give calls that were not let in, could not be read, or could not be kept."""
         for place in range(70):
             at = self._now - timedelta(hours=self.random.uniform(4.5, 6))
-            error: ReceiverError = Unauthorized("The bearer token is not one of those set here.")
-            if place % 6 == 0:
-                error = AddressNotAllowed("Calls from here are not allowed: address not on the list.")
+            error: ReceiverError = Unauthorized("The request had no valid token.")
             client = f"203.0.113.{self.random.randint(2, 40)}"
+            if place % 6 == 0:
+                error = AddressNotAllowed(f"IP address {client} is not allowed.")
             token = "main" if place % 6 == 0 else None
             yield at, self._refuse(at, error, client, token)
         for place, body in enumerate((b'{"trackings": [}', b"<xml>hello</xml>", b'{"events": []}')):

@@ -59,8 +59,15 @@ def test_json_is_read_as_senders_produce_it(body: bytes, value: object) -> None:
     ],
 )
 def test_what_is_not_json_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidJson, match=r"^The body must be JSON: .+\.$"):
+    with pytest.raises(InvalidJson, match=r"^(The body must be JSON: .+|The body is empty|The body is not valid UTF-8)\.$"):
         read_json(body)
+
+
+@each_row(("body", "words"), [(b" \n", "The body is empty."), (b'"\xc3\x28"', "The body is not valid UTF-8.")])
+def test_the_refusal_says_what_the_sender_can_mend(body: bytes, words: str) -> None:
+    with pytest.raises(InvalidJson) as refusal:
+        read_json(body)
+    assert refusal.value.message == words
 
 
 def test_the_refusal_does_not_quote_the_body() -> None:
