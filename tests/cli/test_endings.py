@@ -5,7 +5,8 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,13 +16,13 @@ import click
 import pytest
 
 from receiver.cli import commands
-from receiver.sources import NAMES
-from receiver.storage import queries
-from tests.harness.rows import read_rows
-from tests.harness.service import DEADLINE_SECONDS, Process, environment, run_command, start_command, wait_until
+from tests.harness import command
+from tests.harness.rows import count_rows, table_rows
+from tests.harness.service import DEADLINE_SECONDS, Process, environment, start_command, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.storage import make_tables
 from tests.harness.store import opened
+from tests.harness.table import each_row
 
 FULL = Path("/dev/full")
 
@@ -30,17 +31,16 @@ def walk(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple
     """Give every command with the words that name it, and the groups that lead there."""
     context = click.Context(group)
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from walk(command, (*path, name))
+        found = group.get_command(context, name)
+        assert found is not None
+        yield (*path, name), found
+        if isinstance(found, click.Group):
+            yield from walk(found, (*path, name))
 
 
 EVERY = dict(walk(commands))
-LEAVES = {words: command for words, command in EVERY.items() if not isinstance(command, click.Group)}
-every_command = pytest.mark.parametrize("words", EVERY, ids=" ".join)
-every_leaf = pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+LEAVES = {words: found for words, found in EVERY.items() if not isinstance(found, click.Group)}
+every_command = each_row("words", EVERY, ids=" ".join)
 
 
 class Ended(NamedTuple):
@@ -61,11 +61,21 @@ class Place(NamedTuple):
         return self.folder / "pipe"
 
     def start(self, *arguments: str, out: IO[bytes], err: IO[bytes]) -> Process:
+        """Start a command in a process of its own."""
         with Path(os.devnull).open("rb") as nothing:
             return start_command(*arguments, cwd=self.folder, env=self.env, files=(nothing, out, err))
 
     def run(self, *arguments: str, out: IO[bytes]) -> Ended:
-        """Run a command that prints to `out`, to its end."""
+        """Run a command that prints to `out`, in this process if it can."""
+        if arguments[0] in command.OWN_PROCESS:
+            return self.run_process(*arguments, out=out)
+        with Path(os.devnull).open("rb") as nothing, TemporaryFile() as err:
+            code = command.run_with_files(*arguments, cwd=self.folder, env=self.env, files=(nothing, out, err))
+            err.seek(0)
+            return Ended(code, err.read().decode())
+
+    def run_process(self, *arguments: str, out: IO[bytes]) -> Ended:
+        """Run a command that prints to `out` in a process of its own, to the end of its interpreter."""
         with TemporaryFile() as err:
             process = self.start(*arguments, out=out, err=err)
             try:
@@ -109,6 +119,7 @@ def one_line(ended: Ended) -> bool:
     return ended.err.startswith("receiver: ") and ended.err.count("\n") == 1
 
 
+OWN_PROCESS = [words for words in LEAVES if words[0] in command.OWN_PROCESS]
 SPECIAL = {
     ("check",): ["http://127.0.0.1:9"],
     ("simulate",): ["http://127.0.0.1:9", "--token-file", "pipe"],
@@ -143,14 +154,35 @@ def writing_to(pipe: Path) -> Iterator[None]:
         os.close(opened_files[0])
 
 
-@every_leaf
-def test_ctrl_c_ends_a_command_with_130_and_no_word(place: Place, words: tuple[str, ...]) -> None:
+def interrupt_reader(pipe: Path) -> None:
+    """Send Ctrl-C to whatever in this process reads a pipe."""
+    with writing_to(pipe):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def read_from(place: Place) -> Place:
+    """A folder where every command waits: its settings come from a pipe."""
     (place.folder / "some").write_text("UserCode\nA\n")
     place.env["RECEIVER_CONFIG"] = "pipe"
+    return place
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file may be open and nobody's yet
+@each_row("words", [words for words in LEAVES if words not in OWN_PROCESS], ids=" ".join)
+def test_ctrl_c_ends_a_command_with_130_and_no_word(read_from: Place, words: tuple[str, ...]) -> None:
+    with TemporaryFile() as out, ThreadPoolExecutor(1) as thread:
+        pressed = thread.submit(interrupt_reader, read_from.pipe)
+        assert read_from.run(*words, *needed(words), out=out) == (130, "\n")
+        pressed.result()
+
+
+@each_row("words", [*OWN_PROCESS, ("stats",)], ids=" ".join)
+def test_ctrl_c_ends_a_process_with_130_and_no_word(read_from: Place, words: tuple[str, ...]) -> None:
     with TemporaryFile() as out, TemporaryFile() as err:
-        process = place.start(*words, *needed(words), out=out, err=err)
+        process = read_from.start(*words, out=out, err=err)
         try:
-            with writing_to(place.pipe):
+            with writing_to(read_from.pipe):
                 process.send_signal(signal.SIGINT)
             assert (
                 process.wait(DEADLINE_SECONDS) == 130
@@ -176,8 +208,7 @@ def test_an_option_that_there_is_not_is_one_line_and_2(place: Place, words: tupl
 @every_command
 def test_help_that_cannot_be_written_is_one_line_and_1(place: Place, words: tuple[str, ...]) -> None:
     with FULL.open("wb") as out:
-        ended = place.run(*words, "--help", out=out)
-    assert ended == (1, "receiver: Cannot write the output: No space left on device.\n")
+        assert place.run(*words, "--help", out=out) == FULL_ENDING
 
 
 @every_command
@@ -211,29 +242,42 @@ SHOWING = [
     ["prune"],
     ["forget", "--tracker", "ship24/T1", "--yes"],
 ]
-every_shown = pytest.mark.parametrize("arguments", SHOWING, ids=" ".join)
+every_shown = each_row("arguments", SHOWING, ids=" ".join)
 
 
 @pytest.fixture
-def shown(filled: Place, sqlite_url: str, arguments: list[str]) -> list[str]:
-    """The arguments, with the id of a delivery in them."""
+def showing(filled: Place) -> Place:
+    """A folder with all that the commands name; rows leave nothing behind that another one lacks."""
     (filled.folder / "some").write_text("UserCode\nA\n")
-    with opened(sqlite_url) as store:
-        (row,) = queries.list_deliveries(store.database, queries.DeliveryFilter(), NAMES, 1).items
+    return filled
+
+
+def named(place: Place, arguments: list[str]) -> list[str]:
+    """Return the arguments, with the id of a delivery in them."""
+    row = table_rows(place.env["RECEIVER_DATABASE_URL"], "deliveries", "id")[0]
     return [row["id"] if argument == "ID" else argument for argument in arguments]
 
 
+FULL_ENDING = (1, "receiver: Cannot write the output: No space left on device.\n")
+
+
 @every_shown
-def test_output_that_cannot_be_written_is_one_line_and_1(filled: Place, shown: list[str]) -> None:
+def test_output_that_cannot_be_written_is_one_line_and_1(showing: Place, arguments: list[str]) -> None:
     with FULL.open("wb") as out:
-        ended = filled.run(*shown, out=out)
-    assert ended == (1, "receiver: Cannot write the output: No space left on device.\n")
+        assert showing.run(*named(showing, arguments), out=out) == FULL_ENDING
 
 
 @every_shown
-def test_output_that_nobody_reads_ends_a_command_quietly(filled: Place, shown: list[str]) -> None:
+def test_output_that_nobody_reads_ends_a_command_quietly(showing: Place, arguments: list[str]) -> None:
     with nobody_reads() as out:
-        assert filled.run(*shown, out=out) == (0, "")
+        assert showing.run(*named(showing, arguments), out=out) == (0, "")
+
+
+@each_row("arguments", [["stats"], ["deliveries", "show", "ID", "--body"], ["trackers", "--help"]], ids=" ".join)
+def test_a_process_ends_so_too_whose_interpreter_looks_at_its_output_once_more(showing: Place, arguments: list[str]) -> None:
+    with FULL.open("wb") as full, nobody_reads() as unread:
+        assert showing.run_process(*named(showing, arguments), out=full) == FULL_ENDING
+        assert showing.run_process(*named(showing, arguments), out=unread) == (0, "")
 
 
 def test_a_mistake_that_cannot_be_told_keeps_its_exit_code(place: Place) -> None:
@@ -246,60 +290,64 @@ CONFIRMED = [["forget", "--tracker", "ship24/T1"], ["deliveries", "replay", "--s
 every_confirmed = pytest.mark.parametrize("arguments", CONFIRMED, ids=" ".join)
 
 
-@contextmanager
-def asked(place: Place, *arguments: str) -> Iterator[tuple[Process, Callable[[bytes], None], IO[bytes]]]:
-    """Give a command that asks on a terminal of its own, what types an answer there, and its output."""
+def answered(place: Place, arguments: Sequence[str], answer: Callable[[int], None]) -> int:
+    """Run a command on a terminal, answer from its other end when it asks; return the exit code."""
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "rb+", buffering=0) as terminal, TemporaryFile() as out:
-        process = start_command(*arguments, cwd=place.folder, env=place.env, files=(terminal, out, terminal))
-        seen = bytearray()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "rb+", buffering=0) as terminal, TemporaryFile() as out, ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(answer_prompt, ours, answer)
         try:
-            os.set_blocking(ours, False)
-            wait_until(lambda: b"[y/N]: " in read_now(ours, seen), "it asks")
-            yield process, lambda typed: assert_written(ours, typed), out
+            code = command.run_with_files(*arguments, cwd=place.folder, env=place.env, files=(terminal, out, terminal))
+            asked.result()
         finally:
-            process.kill()
             os.close(ours)
+    return code
 
 
-def read_now(file: int, seen: bytearray) -> bytearray:
-    """Add what there is to be read, and return all that was."""
-    with suppress(BlockingIOError):
-        seen += os.read(file, 4096)
-    return seen
+def answer_prompt(terminal: int, answer: Callable[[int], None]) -> None:
+    seen = bytearray()
+
+    def is_asked() -> bool:
+        with suppress(BlockingIOError):
+            seen.extend(os.read(terminal, 4096))
+        return b"[y/N]: " in seen
+
+    wait_until(is_asked, "it asks")
+    answer(terminal)
 
 
-def assert_written(file: int, data: bytes) -> None:
-    assert os.write(file, data) == len(data)
+def typing(data: bytes) -> Callable[[int], None]:
+    """Return an answer that is typed."""
+
+    def write(terminal: int) -> None:
+        assert os.write(terminal, data) == len(data)
+
+    return write
+
+
+def press_ctrl_c(_terminal: int) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def audited(place: Place) -> int:
-    url = place.env["RECEIVER_DATABASE_URL"]
-    return int(next(iter(read_rows(url, "SELECT count(*) FROM audit")[0].values())))
+    return count_rows(place.env["RECEIVER_DATABASE_URL"], "audit")
 
 
 @every_confirmed
-@pytest.mark.parametrize("answer", [b"n\n", b"no\n", b"\n", b"perhaps\nn\n", b"\x04"], ids=repr)
-def test_no_at_a_prompt_is_1_and_nothing_is_done(filled: Place, arguments: list[str], answer: bytes) -> None:
-    with asked(filled, *arguments) as (process, write, _):
-        write(answer)
-        assert process.wait(DEADLINE_SECONDS) == 1
-    assert audited(filled) == 0
+def test_no_at_a_prompt_is_1_and_nothing_is_done(filled: Place, arguments: list[str]) -> None:
+    for answer in (b"n\n", b"no\n", b"\n", b"perhaps\nn\n", b"\x04"):
+        assert (answered(filled, arguments, typing(answer)), audited(filled)) == (1, 0), answer
 
 
 @every_confirmed
 def test_ctrl_c_at_a_prompt_is_130_and_nothing_is_done(filled: Place, arguments: list[str]) -> None:
-    with asked(filled, *arguments) as (process, _, _):
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_SECONDS) == 130
+    assert answered(filled, arguments, press_ctrl_c) == 130
     assert audited(filled) == 0
 
 
 @every_confirmed
 def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
-    with asked(filled, *arguments) as (process, write, _):
-        write(b"y\n")
-        assert process.wait(DEADLINE_SECONDS) == 0
+    assert answered(filled, arguments, typing(b"y\n")) == 0
     assert audited(filled) == 1
 
 
@@ -307,7 +355,7 @@ def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
 def test_an_answer_may_come_through_a_pipe_and_without_one_yes_is_asked_for(filled: Place, arguments: list[str]) -> None:
     codes = {}
     for typed in ("", "n\n", "y\n"):
-        done = run_command(*arguments, cwd=filled.folder, env=filled.env, typed=typed)
+        done = command.run(*arguments, cwd=filled.folder, env=filled.env, typed=typed)
         codes[typed] = (done.returncode, done.stderr.splitlines()[-1][:58], audited(filled))
     assert codes[""] == (2, "receiver: No terminal to confirm on. Add --yes. See `recei", 0)
     assert codes["n\n"] == (1, "receiver: Nothing was changed.", 0)

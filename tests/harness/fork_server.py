@@ -135,15 +135,21 @@ def _become_command(files: Sequence[int]) -> None:
         with connection.makefile("rb") as lines:
             arguments, cwd, env = orjson.loads(lines.readline())
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, file in enumerate(files[1:]):
-        os.dup2(file, number)
+    open_standard_files(files[1:])
+    for file in files[1:]:
         os.close(file)
-    sys.stdin = os.fdopen(0, closefd=False)  # the starter's own know of files of another kind
-    sys.stdout, sys.stderr = (TextIOWrapper(FileIO(number, "w", closefd=False), "utf-8", write_through=True) for number in (1, 2))
     os.chdir(cwd)
     os.environ.update(env)
     sys.path[0] = cwd
     sys.argv[1:] = arguments
+
+
+def open_standard_files(files: Sequence[int]) -> None:
+    """Make these files standard input, output and error of this process, as an interpreter opens them."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    sys.stdin = os.fdopen(0, closefd=False)  # those from before know of files of another kind
+    sys.stdout, sys.stderr = (TextIOWrapper(FileIO(number, "w", closefd=False), "utf-8", write_through=True) for number in (1, 2))
 
 
 def _report(process_id: int, connection: socket.socket) -> None:
