@@ -21,9 +21,10 @@ from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
+import click
 import orjson
 
-import receiver.cli._output  # noqa: F401  what each command would have to import
+from receiver.cli import commands
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = struct.Struct("!i")
@@ -109,6 +110,8 @@ def _connection() -> socket.socket:
 def _attend() -> bool:
     """Fork for every command until nobody is there who could want one; return whether this is such a fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the tests
+    for name in commands.list_commands(click.Context(commands)):
+        commands.get_command(click.Context(commands), name)  # imports what each command would have to import
     gc.freeze()  # forks need not look through what was imported
     with socket.socket(fileno=os.dup(0)) as connection:
         while True:
