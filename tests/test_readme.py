@@ -12,7 +12,8 @@ import pytest
 from receiver.cli import commands
 from receiver.settings import Settings, load
 from tests.conftest import StartService
-from tests.harness.service import ROOT, Service, run_command, wait_until
+from tests.harness.command import run_command
+from tests.harness.service import ROOT, Service, wait_until
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs/tutorial/first-delivery.md"

@@ -11,7 +11,8 @@ from receiver.access.probe import ACCEPTED, HEADER, is_probe, sign_probe
 from receiver.clock import now
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, run_command, serving, wait_until
+from tests.harness.command import run_command
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, serving, wait_until
 from tests.harness.table import each_row
 from tests.monitoring.test_metrics import Sample, labelled, scrape
 

@@ -10,7 +10,8 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import Reply, Service, run_command, wait_until
+from tests.harness.command import run_command
+from tests.harness.service import Reply, Service, wait_until
 from tests.harness.storage import change, make_tables
 
 OPS = "the-ops-token-of-these-tests"

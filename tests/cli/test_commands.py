@@ -13,7 +13,8 @@ import pytest
 from receiver.cli import commands
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
-from tests.harness.service import SHIP24, TOKEN, Service, environment, run_command, wait_until
+from tests.harness.command import run_command
+from tests.harness.service import SHIP24, TOKEN, Service, environment, wait_until
 from tests.harness.ship24 import body, event, item, single
 
 GROUPED = (Path(__file__).parents[1] / "payloads/ship24/grouped.json").read_bytes()

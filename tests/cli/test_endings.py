@@ -355,7 +355,7 @@ def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
 def test_an_answer_may_come_through_a_pipe_and_without_one_yes_is_asked_for(filled: Place, arguments: list[str]) -> None:
     codes = {}
     for typed in ("", "n\n", "y\n"):
-        done = command.run(*arguments, cwd=filled.folder, env=filled.env, typed=typed)
+        done = command.run_command(*arguments, cwd=filled.folder, env=filled.env, typed=typed)
         codes[typed] = (done.returncode, done.stderr.splitlines()[-1][:58], audited(filled))
     assert codes[""] == (2, "receiver: No terminal to confirm on. Add --yes. See `recei", 0)
     assert codes["n\n"] == (1, "receiver: Nothing was changed.", 0)

@@ -12,9 +12,10 @@ from receiver.errors import ConfigurationError, StorageUnavailable
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.load import until_taken
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import Reply, Service, bearer, environment, run_command, wait_until
+from tests.harness.service import Reply, Service, bearer, environment, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
 

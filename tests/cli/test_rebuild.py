@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.database_contents import contents, differing
 from tests.harness.rows import read_rows
-from tests.harness.service import DEADLINE_SECONDS, environment, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, environment, wait_until
 from tests.harness.storage import WAITING, hold_up, make_tables
 from tests.harness.store import opened
 

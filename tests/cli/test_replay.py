@@ -15,9 +15,10 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import DEADLINE_SECONDS, Service, environment, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, environment, wait_until
 from tests.harness.storage import WAITING, change, hold_up, make_tables
 from tests.harness.store import Store, opened
 

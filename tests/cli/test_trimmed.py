@@ -12,7 +12,7 @@ from receiver.cli.check import Url
 from receiver.cli.simulate import Digits, Elsewhere, Token, WebhookUrlParam
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
-from tests.harness.service import run_command
+from tests.harness.command import run_command
 from tests.harness.ship24 import body, event, item
 
 OPS = "the-ops-token-of-these-tests"

@@ -1,7 +1,7 @@
 """A `receiver` command inside the test's process: costs a tenth of a process, for what a command does, says and answers.
 
 Folder, environment and standard files are the command's own until it ends. What only a process shows (its real end, a signal to
-it, locks against the test's own files) needs `service.run_command`.
+it, a lock on a file that the test has open) needs `run_process`.
 """
 
 import os
@@ -12,31 +12,60 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import current_thread, main_thread
 from typing import IO
 
 import pytest
 
 from receiver import cli
 from tests.harness.fork_server import open_standard_files
+from tests.harness.service import DEADLINE_SECONDS, start_command
 
 OWN_PROCESS = frozenset({"serve", "relay", "migrate"})
-"""Commands that set up logs or signals for all of their process: `service.run_command` is for them."""
+"""Commands that set up logs or signals for all of their process: they always get one of their own."""
 
 
-def run(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command, which can read what is typed, to its end."""
+def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one `receiver` command, which can read what is typed, to its end; in this process if it can."""
+    run_here = arguments[0] not in OWN_PROCESS
+    with _files(typed) as files:
+        code = (run_with_files if run_here else _run_process)(*arguments, cwd=cwd, env=env, files=files)
+        return subprocess.CompletedProcess(arguments, code, *map(_read_text, files[1:]))
+
+
+def run_process(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one `receiver` command, which can read what is typed, in a process of its own, to its end."""
+    with _files(typed) as files:
+        code = _run_process(*arguments, cwd=cwd, env=env, files=files)
+        return subprocess.CompletedProcess(arguments, code, *map(_read_text, files[1:]))
+
+
+@contextmanager
+def _files(typed: str) -> Iterator[Sequence[IO[bytes]]]:
     with TemporaryFile() as keyboard, TemporaryFile() as out, TemporaryFile() as err:
         keyboard.write(typed.encode())
         keyboard.seek(0)
-        code = run_with_files(*arguments, cwd=cwd, env=env, files=(keyboard, out, err))
-        for file in (out, err):
-            file.seek(0)
-        return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())
+        yield keyboard, out, err
+
+
+def _read_text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+def _run_process(*arguments: str, cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> int:
+    process = start_command(*arguments, cwd=cwd, env=env, files=files)
+    try:
+        return process.wait(DEADLINE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def run_with_files(*arguments: str, cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> int:
     """Run a command with these files as its standard input, output and error; return its exit code."""
     assert arguments[0] not in OWN_PROCESS, "it takes over logs and signals of its process"
+    assert current_thread() is main_thread(), "folder, environment and files are those of all threads"
     with _surroundings(arguments, cwd, env), _standard_files(files), pytest.raises(SystemExit) as ended:
         cli.main()
     assert isinstance(ended.value.code, int)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from time import monotonic, sleep
 from typing import IO, Any, NamedTuple
 
@@ -74,26 +73,6 @@ def start_command(
     command = [*prefix, sys.executable, "-m", "receiver", *arguments]
     stdin, stdout, stderr = files
     return subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
-
-
-def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one `receiver` command, which can read what is typed, to its end."""
-    with TemporaryFile() as keyboard, TemporaryFile() as out, TemporaryFile() as err:
-        keyboard.write(typed.encode())
-        keyboard.seek(0)
-        process = start_command(*arguments, cwd=cwd, env=env, files=(keyboard, out, err))
-        try:
-            code = process.wait(DEADLINE_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
-        texts = [_read_text(file) for file in (out, err)]
-    return subprocess.CompletedProcess(arguments, code, *texts)
-
-
-def _read_text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode()
 
 
 class Service:

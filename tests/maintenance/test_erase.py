@@ -36,8 +36,9 @@ from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import TOKEN, Service, bearer, environment, run_command, wait_until
+from tests.harness.service import TOKEN, Service, bearer, environment, wait_until
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import Store, opened

@@ -7,8 +7,9 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.load import post_together
-from tests.harness.service import Reply, Service, run_command
+from tests.harness.service import Reply, Service
 
 
 def both(service: StartService, url: str) -> tuple[Service, Service]:

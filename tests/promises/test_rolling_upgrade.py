@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import lacking
+from tests.harness.command import run_command
 from tests.harness.database_contents import check_whole
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.http_client import Way
 from tests.harness.network import wired
 from tests.harness.nginx import Nginx, find_nginx
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import Process, Service, environment, run_command, start_command, wait_until
+from tests.harness.service import Process, Service, environment, start_command, wait_until
 from tests.harness.storage import change
 from tests.harness.traffic import Traffic
 

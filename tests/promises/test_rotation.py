@@ -14,8 +14,9 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.load import together
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, run_command, wait_until
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, wait_until
 
 PACKAGE, MANIFEST, CUSTOMERS = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status", "/shiipp/customers"
 OLD, NEW = "the-old-token-of-these-tests", "the-new-token-of-these-tests"

@@ -11,9 +11,10 @@ from receiver.settings import load
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import read_all, request
-from tests.harness.service import SHIP24, Reply, Service, environment, run_command, wait_until
+from tests.harness.service import SHIP24, Reply, Service, environment, wait_until
 from tests.harness.storage import poison
 
 PLANTED = "planted-Ship24-token"

@@ -18,11 +18,12 @@ from receiver.storage.database import Database
 from receiver.storage.version import VERSION, FoundVersion, explain_mismatch
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.database_contents import check_whole
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.load import together
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import Service, environment, run_command, wait_until
+from tests.harness.service import Service, environment, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
 from tests.harness.table import each_row

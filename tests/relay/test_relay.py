@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.load import together
-from tests.harness.service import DEADLINE_SECONDS, Process, Service, run_command, serving, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Process, Service, serving, start_command, wait_until
 from tests.harness.storage import change
 
 HANDLERS = """

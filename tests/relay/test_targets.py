@@ -16,9 +16,10 @@ from receiver.settings.targets import TargetSettings, read_targets
 from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.changes import OTHER_SECRET, SECRET, write_targets
+from tests.harness.command import run_command
 from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
 from tests.harness.nats_server import SUBJECT, brokering, find_broker
-from tests.harness.service import Reply, Service, bearer, run_command, serving, wait_until
+from tests.harness.service import Reply, Service, bearer, serving, wait_until
 from tests.harness.storage import change as change_database
 from tests.harness.table import each_row
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.service import environment, run_command
+from tests.harness.command import run_command
+from tests.harness.service import environment
 from tests.harness.storage import make_tables
 
 COMMANDS: dict[str, tuple[list[str], str]] = {

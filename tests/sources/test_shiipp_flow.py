@@ -23,9 +23,10 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.conftest import StartService
+from tests.harness.command import run_command
 from tests.harness.load import together
 from tests.harness.rows import read_rows
-from tests.harness.service import Reply, Service, run_command
+from tests.harness.service import Reply, Service
 from tests.harness.storage import make_tables
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"

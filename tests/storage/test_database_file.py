@@ -13,9 +13,10 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.fork_server import BASE
 from tests.harness.rows import table_rows
-from tests.harness.service import DEADLINE_SECONDS, Service, run_command, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, start_command, wait_until
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")

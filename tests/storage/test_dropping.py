@@ -8,9 +8,10 @@ import pytest
 from receiver.storage.database import Database
 from receiver.storage.dropping import Dropped, drop_target
 from tests.harness.changes import SECRET, write_targets
+from tests.harness.command import run_command
 from tests.harness.ports import free_port
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import bearer, run_command, serving
+from tests.harness.service import bearer, serving
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 

@@ -17,9 +17,10 @@ from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import table_rows
-from tests.harness.service import environment, run_command
+from tests.harness.service import environment
 from tests.harness.storage import make_tables
 from tests.harness.store import opened, outcomes
 

@@ -16,7 +16,8 @@ from receiver.storage.database import Database
 from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
-from tests.harness.service import DEADLINE_SECONDS, Service, run_command, serving
+from tests.harness.command import run_command
+from tests.harness.service import DEADLINE_SECONDS, Service, serving
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store
 

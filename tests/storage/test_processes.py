@@ -29,9 +29,10 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, R, WriterCommand
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
+from tests.harness.command import run_command
 from tests.harness.ports import free_port
 from tests.harness.rows import read_rows
-from tests.harness.service import Service, run_command, serving, wait_until
+from tests.harness.service import Service, serving, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.table import each_row
 

@@ -15,7 +15,8 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.writer.commands.changes import ResumeTarget, StopTarget
 from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
-from tests.harness.service import environment, run_command
+from tests.harness.command import run_command
+from tests.harness.service import environment
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened
 

@@ -13,7 +13,8 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import Service, run_command
+from tests.harness.command import run_command
+from tests.harness.service import Service
 from tests.harness.storage import change, make_tables, poison
 from tests.harness.store import NOW, delivery, opened
 from tests.monitoring.test_alarm_monitor import watching

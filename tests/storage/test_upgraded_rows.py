@@ -11,8 +11,9 @@ import pytest
 
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
-from tests.harness.service import Service, run_command
+from tests.harness.service import Service
 from tests.harness.ship24 import Item
 
 OPS = "the-ops-token-of-these-tests"

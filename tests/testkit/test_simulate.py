@@ -22,10 +22,11 @@ from receiver.testkit.simulate.run import NobodyThere, NotLetIn, SimulationOptio
 from receiver.testkit.simulate.sender import Progress, SimulationTarget
 from receiver.testkit.simulate.truth import OpsRefused
 from tests.conftest import StartService
+from tests.harness.command import run_command
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
 from tests.harness.fake_receivers import FakeReceiver, Forgetful, LastArrival, Locked, Repetitive, TextOrder, faltering
 from tests.harness.ports import free_port
-from tests.harness.service import SHIP24, TOKEN, Service, run_command
+from tests.harness.service import SHIP24, TOKEN, Service
 from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"

@@ -23,10 +23,11 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands.operators import ReplaceCustomers
 from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
+from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import head_of
 from tests.harness.rows import read_rows
-from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, run_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import NOW, opened
 

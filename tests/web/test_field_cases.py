@@ -11,9 +11,10 @@ from urllib.parse import quote
 import pytest
 
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import read_all
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, environment, run_command, serving, wait_until
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, environment, serving, wait_until
 from tests.harness.table import each_row
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"

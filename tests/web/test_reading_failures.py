@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import failing_parser, ship24
-from tests.harness.service import ROOT, Service, bearer, run_command, serving
+from tests.harness.command import run_command
+from tests.harness.service import ROOT, Service, bearer, serving
 
 OPS = "the-ops-token-of-these-tests"
 DEFECT = (sys.executable, "-P", str(ROOT / "tests/harness/failing_parser.py"))

@@ -9,8 +9,9 @@ import pytest
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.console_client import ConsoleClient
-from tests.harness.service import Service, run_command
+from tests.harness.service import Service
 
 OPS = "the-ops-token-of-these-tests"
 PAYLOADS = Path(__file__).parents[1] / "payloads/ship24"
