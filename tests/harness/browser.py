@@ -68,6 +68,23 @@ _UNLABELLED = """() => {
   return found;
 }"""
 
+# By how many pixels the page is wider than the window, or a text wider than the box that cuts it off.
+_OVERFLOW = """() => {
+  const cuts = (node) => ["hidden", "clip"].includes(getComputedStyle(node).overflowX);
+  let most = document.documentElement.scrollWidth - innerWidth;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || node.closest("svg, script, option, datalist, .sr, thead")) continue;
+    if (!node.checkVisibility() || node.getBoundingClientRect().width < 2) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    for (let box = node; box; box = box.parentElement)
+      if (cuts(box)) most = Math.max(most, range.getBoundingClientRect().right - box.getBoundingClientRect().right);
+  }
+  return Math.floor(most);
+}"""
+
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
@@ -122,8 +139,8 @@ class Tab:
         return list(self.page.evaluate(_UNLABELLED))
 
     def overflow(self) -> int:
-        """Return by how many pixels the page is wider than the window."""
-        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+        """Return by how many pixels the page, or a text in a box that cuts it off, is too wide."""
+        return int(self.page.evaluate(_OVERFLOW))
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
