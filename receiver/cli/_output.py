@@ -83,20 +83,20 @@ def show_table(
 
 
 def show_page(
-    page: ResultPage, what: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
+    page: ResultPage, rows_name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
 ) -> None:
-    """Print a page of a list, and how to see the next page. `what` names one row."""
+    """Print a page of a list, and how to see the next page. `rows_name` is a plural."""
     if page.items:
         show_table(columns, rows, wrapped)
-    show_end(page, what)
+    show_end(page, rows_name)
 
 
-def show_end(page: ResultPage, what: str) -> None:
+def show_end(page: ResultPage, rows_name: str) -> None:
     """Print how to see the next page, or that nothing was found."""
     if page.next is not None and not page.items:
-        click.echo(f"No {what}s found so far. Each page searches a limited number of rows; continue with:")
+        click.echo(f"No {rows_name} found so far. Each page searches a limited number of rows; continue with:")
     elif not page.items:
-        click.echo(f"No {what}s found.")
+        click.echo(f"No {rows_name} found.")
     if page.next is not None:
         click.echo(f"more: --cursor {page.next}")
 

@@ -91,7 +91,7 @@ def _show_page(page: queries.ResultPage) -> None:
     short = len(years) == 1 and "client" not in names
     first = f"in {min(years)} (UTC)" if short else names[0]
     lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
-    show_page(page, "delivery", [first, *names[1:], "response"], lines, wrapped=["response"])
+    show_page(page, "deliveries", [first, *names[1:], "response"], lines, wrapped=["response"])
 
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:

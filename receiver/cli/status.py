@@ -59,7 +59,7 @@ def list_alarms(*, only_on: bool, as_json: bool) -> None:
         show_json(found.as_json())
         return
     columns = ("", "alarm", "subject", "began (UTC)", "message")
-    show_page(found, "alarm", columns, map(_alarm, found.items), wrapped=["subject", "message"])
+    show_page(found, "alarms", columns, map(_alarm, found.items), wrapped=["subject", "message"])
 
 
 @click.group()
@@ -77,7 +77,7 @@ def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
         show_json(found.as_json())
         return
     columns = ("done (UTC)", "by", "action", "subject", "detail")
-    show_page(found, "change", columns, map(_change, found.items), wrapped=["by", "subject", "detail"])
+    show_page(found, "changes", columns, map(_change, found.items), wrapped=["by", "subject", "detail"])
 
 
 @click.group()
@@ -101,7 +101,7 @@ def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: 
         return
     for item in found.items:
         _show_quarantined(item)
-    show_end(found, "quarantined message")
+    show_end(found, "quarantined messages")
 
 
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -54,7 +54,7 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
         show_json(found.as_json())
         return
     columns = ("target", "source", "tracker", "sequence", "failed (UTC)", "attempts", "error")
-    show_page(found, "failed change", columns, map(_dead, found.items), wrapped=["tracker", "error"])
+    show_page(found, "failed changes", columns, map(_dead, found.items), wrapped=["tracker", "error"])
 
 
 @targets.command()

@@ -59,7 +59,7 @@ def list_trackers(
         show_json(found.as_json())
         return
     columns = ("tracker", "milestone", "event time", "status")
-    show_page(found, "tracker", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"])
+    show_page(found, "trackers", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"])
 
 
 @trackers.command()

@@ -158,9 +158,9 @@ def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> No
 
 
 def test_an_empty_page_says_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
-    show_end(ResultPage([], None), "call")
-    assert capsys.readouterr().out == "No calls found.\n"
-    show_end(ResultPage([], "abc"), "call")
+    show_end(ResultPage([], None), "deliveries")
+    assert capsys.readouterr().out == "No deliveries found.\n"
+    show_end(ResultPage([], "abc"), "deliveries")
     assert "limited number of rows" in (shown := capsys.readouterr().out)
     assert shown.endswith("\nmore: --cursor abc\n")
 
