@@ -1,9 +1,10 @@
 """Access to the database: this process reads it; it or the running service writes to it (SQLite has one writer)."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import orjson
@@ -17,8 +18,7 @@ from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.missing import explain_restore
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands.operators import Audited
-from receiver.writer.executor import CommandExecutor, Do, R, TransactionCommand, WriterCommand
+from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 
 _ACTOR = "command line"
 _READY_SECONDS = 2.0
@@ -43,25 +43,16 @@ def audit_entry(now: datetime, action: str, subject: str, detail: str | None) ->
     return AuditRow(clock.new_id(now), clock.to_micros(now), _ACTOR, None, action, subject, detail)
 
 
-class OperatorChange(NamedTuple):
-    """A change that an operator makes: a command, or a POST of `body` to a path of the service."""
+def perform(settings: Settings, use_case: Callable[[Do], Coroutine[Any, Any, R]], ask: Callable[[WriterTaken], R]) -> R:
+    """Carry out a use case in this process. If the service holds the database, `ask` the service instead.
 
-    command: TransactionCommand[Any]
-    path: str
-    body: dict[str, Any]
-
-
-def perform(settings: Settings, change: OperatorChange, entry: AuditRow) -> None:
-    """Make a change and write `entry` to the audit log, in one transaction.
-
-    If the service holds the database, it makes the change and writes an entry of its own, with the name of the token.
     Raises ConfigurationError or StorageUnavailable, which say what to do.
     """
     try:
         with writing(settings) as executor:
-            executor.do(Audited(entry, change.command))
+            return asyncio.run(use_case(do_here(executor)))
     except WriterTaken as taken:
-        post(settings, change.path, change.body, taken)
+        return ask(taken)
 
 
 @contextmanager

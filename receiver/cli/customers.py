@@ -10,15 +10,15 @@ import orjson
 from receiver import clock
 from receiver.cli._options import as_json
 from receiver.cli._output import brief, show_json, show_pairs, show_table
-from receiver.cli._remote import OperatorChange, audit_entry, perform, reading
+from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
+from receiver.maintenance.customers import replace_customers
 from receiver.settings import load
 from receiver.settings.files import read_named_file
 from receiver.storage.customers import last_syncs, latest_customer_list, read_customer_page
 from receiver.storage.database import Database
-from receiver.writer.commands.operators import ReplaceCustomers
 
 _SYNCS = 10
 
@@ -41,13 +41,14 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     found = _read_file(file)
     if not found and not allow_empty:
         raise UnexpectedShape(f"{file} has no customers. To import an empty list, add --allow-empty.")
-    now = clock.now()
     with click.progressbar(found, label=_count(len(found)), show_eta=False) as bar:
         rows = [(customer.user_code, customer.document()) for customer in bar]
-    command = ReplaceCustomers(clock.new_id(now), clock.to_micros(now), rows)
     body = {"rows": rows, "allow_empty": allow_empty}
-    entry = audit_entry(now, "customers import", "customers", _count(len(rows)))
-    perform(settings, OperatorChange(command, "/ops/api/customers", body), entry)
+    perform(
+        settings,
+        lambda do: replace_customers(do, rows, audit_entry),
+        lambda taken: post(settings, "/ops/api/customers", body, taken),
+    )
     click.echo(f"Imported {_count(len(rows))}. Shiipp gets this list from its next sync on.")
 
 

@@ -1,20 +1,20 @@
 """The command `forget`: delete the personal data of one tracker."""
 
-import asyncio
 from typing import Any
 
 import click
 
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
-from receiver.cli._remote import audit_entry, do_here, post, read_here, reading, writing
+from receiver.cli._remote import audit_entry, perform, post, read_here, reading
 from receiver.domain.trimming import trim
-from receiver.errors import NotFound, WriterTaken
+from receiver.errors import NotFound
 from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.writer.executor import Do
 
 _TIMEOUT_SECONDS = 600.0  # the service searches all data that may belong to the tracker
 _NAMED_AT_ONCE = 5
@@ -71,12 +71,13 @@ def _find(settings: Settings, tracker: str) -> tuple[str, str]:
 
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     """Forget here, or have the service that holds the database do it."""
-    try:
-        with writing(settings) as executor, reading(settings) as database:
-            eraser = Eraser(do_here(executor), read_here, database, settings.sources())
-            done = asyncio.run(eraser.erase(source, tracker_id, audit_entry))
-    except WriterTaken as taken:
-        place = {"source": source, "tracker_id": tracker_id}
-        return dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS))
-    emptied = not Database(settings.database_url).wal_bytes()  # who writes leaves last, and folds the log
-    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
+    place = {"source": source, "tracker_id": tracker_id}
+
+    async def forget_here(do: Do) -> dict[str, Any]:
+        with reading(settings) as database:  # closed before the writing connection, which empties the WAL when it closes last
+            done = await Eraser(do, read_here, database, settings.sources()).erase(source, tracker_id, audit_entry)
+        return place | done._asdict()
+
+    done = perform(settings, forget_here, lambda taken: dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS)))
+    done.setdefault("log_emptied", not Database(settings.database_url).wal_bytes())
+    return done

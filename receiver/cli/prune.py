@@ -1,6 +1,5 @@
 """The command `prune`: delete data past its retention period."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 from receiver import clock
 from receiver.cli._options import as_json
 from receiver.cli._output import advancing, show_json, show_table
-from receiver.cli._remote import audit_entry, do_here, post, reading, writing
+from receiver.cli._remote import audit_entry, perform, post, reading, writing
 from receiver.domain.retention import Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.prune import Pruner
@@ -17,6 +16,7 @@ from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
 from receiver.storage.retention import count_prunable, count_rows
+from receiver.writer.executor import Do
 
 _NAMES = {
     "bodies": "bodies and responses",
@@ -75,12 +75,12 @@ def _prune(settings: Settings, running: Sequence[str], bodies_days: int | None, 
     """Prune here, or have the service that holds the database do it; show the progress."""
     pauses = not Database(settings.database_url).has_one_writer  # SQLite: no service runs, so nobody waits for the writer
     with advancing("pruning", rows) as advance:
-        try:
-            with writing(settings) as executor:
-                pruner = Pruner(settings.periods(), do_here(executor), running, pauses=pauses)
-                return asyncio.run(pruner.prune(audit_entry, bodies_days, advance=advance)).removed
-        except WriterTaken as taken:
-            return _prune_there(settings, bodies_days, taken, advance)
+
+        async def prune_here(do: Do) -> dict[str, Removed]:
+            pruner = Pruner(settings.periods(), do, running, pauses=pauses)
+            return (await pruner.prune(audit_entry, bodies_days, advance=advance)).removed
+
+        return perform(settings, prune_here, lambda taken: _prune_there(settings, bodies_days, taken, advance))
 
 
 def _prune_there(

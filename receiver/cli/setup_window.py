@@ -6,10 +6,10 @@ import click
 
 from receiver import clock
 from receiver.cli._options import OneOf
-from receiver.cli._remote import OperatorChange, audit_entry, perform
+from receiver.cli._remote import audit_entry, perform, post
+from receiver.maintenance.setup_windows import open_window
 from receiver.settings import load
 from receiver.sources import NAMES
-from receiver.writer.commands.operators import OpenWindow
 
 
 @click.command("setup-window")
@@ -26,13 +26,15 @@ def setup_window(source: str, minutes: int) -> None:
 
     SOURCE is ship24 or shiipp. A token is still required, and the window closes automatically.
     """
-    now = clock.now()
-    closes_at = clock.to_micros(now + timedelta(minutes=minutes))
-    until = f"until {clock.iso(closes_at)}" if minutes else None
-    entry = audit_entry(now, "setup-window open" if minutes else "setup-window close", source, until)
-    body = {"source": source, "closes_at": clock.iso(closes_at)}
-    change = OperatorChange(OpenWindow(source, closes_at), "/ops/api/setup-windows", body)
-    perform(load(), change, entry)
-    click.echo(
-        f"{source}: deliveries from any IP address are accepted {until}." if minutes else f"{source}: the setup window is closed."
+    settings = load()
+    closes_at = clock.to_micros(clock.now() + timedelta(minutes=minutes))
+    until = clock.iso(closes_at)
+    perform(
+        settings,
+        lambda do: open_window(do, source, closes_at, audit_entry),
+        lambda taken: post(settings, "/ops/api/setup-windows", {"source": source, "closes_at": until}, taken),
     )
+    if minutes:
+        click.echo(f"{source}: deliveries from any IP address are accepted until {until}.")
+    else:
+        click.echo(f"{source}: the setup window is closed.")

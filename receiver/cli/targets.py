@@ -1,22 +1,19 @@
 """The commands `targets`: waiting and failed changes of each target."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from receiver import clock
 from receiver.cli._options import Text, as_json, paged
 from receiver.cli._output import brief, confirm, show_json, show_page, show_table
-from receiver.cli._remote import OperatorChange, audit_entry, do_here, perform, post, reading, writing
+from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.errors import NotFound, WriterTaken
-from receiver.maintenance.targets import drop_target, retry_failed
+from receiver.maintenance.targets import drop_target, resume_target, retry_failed
 from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
-from receiver.writer.commands.changes import ResumeTarget
 
 _TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
 
@@ -64,8 +61,11 @@ def resume(name: str) -> None:
     settings = load()
     if _find(settings, name)["stopped_at"] is None:
         raise NotFound(f"{name} is not stopped.")
-    entry = audit_entry(clock.now(), "targets resume", name, None)
-    perform(settings, OperatorChange(ResumeTarget(name), "/ops/api/targets/resume", {"target": name}), entry)
+    perform(
+        settings,
+        lambda do: resume_target(do, name, audit_entry),
+        lambda taken: post(settings, "/ops/api/targets/resume", {"target": name}, taken)["resumed"],
+    )
     click.echo(f"Resumed: {name}.")
 
 
@@ -102,24 +102,24 @@ def drop(name: str, *, yes: bool) -> None:
 
 def _drop(settings: Settings, name: str) -> Dropped:
     """Remove here, or in the service that holds the database. Return the numbers of removed changes."""
-    try:
-        with writing(settings) as executor:
-            return asyncio.run(drop_target(do_here(executor), name, audit_entry))[0]
-    except WriterTaken as taken:
+
+    def ask(taken: WriterTaken) -> tuple[Dropped, bool]:
         dropped, more = Dropped(), True
         while more:
             answer = post(settings, "/ops/api/targets/drop", {"target": name}, taken)
             dropped, more = dropped.add(Dropped(answer["waiting"], answer["dead"])), answer["more"]
-        return dropped
+        return dropped, more
+
+    return perform(settings, lambda do: drop_target(do, name, audit_entry), ask)[0]
 
 
 def _retry(settings: Settings, name: str) -> int:
     """Retry here, or in the service that holds the database. Return the number of changes."""
-    try:
-        with writing(settings) as executor:
-            return asyncio.run(retry_failed(do_here(executor), name, audit_entry))
-    except WriterTaken as taken:
-        return int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"])
+    return perform(
+        settings,
+        lambda do: retry_failed(do, name, audit_entry),
+        lambda taken: int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"]),
+    )
 
 
 def _read(settings: Settings) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Use cases on stored data, each written once: prune, replay, rebuild."""
+"""Use cases on stored data, each written once: prune, erase, replay, rebuild, targets, setup windows, customers."""

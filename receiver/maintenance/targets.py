@@ -1,4 +1,4 @@
-"""Retry the failed changes of a target, or remove everything stored for it, in transactions of bounded size."""
+"""Resume a target, retry its failed changes, or remove everything stored for it. Each transaction has a bounded size."""
 
 from math import inf
 from time import monotonic
@@ -6,9 +6,14 @@ from time import monotonic
 from receiver import clock
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.dropping import Dropped
-from receiver.writer.commands.changes import DropTarget, RetryDead
+from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
 from receiver.writer.commands.operators import Audited
 from receiver.writer.executor import Do
+
+
+async def resume_target(do: Do, target: str, make_entry: MakeEntry) -> bool:
+    """Resume a stopped target. Return False if it was not stopped."""
+    return await do(Audited(make_entry(clock.now(), "targets resume", target, None), ResumeTarget(target)))
 
 
 async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from receiver import clock
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
-from receiver.clock import iso, new_id, to_micros
+from receiver.clock import iso
+from receiver.maintenance.customers import replace_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
-from receiver.maintenance.targets import drop_target, retry_failed
+from receiver.maintenance.setup_windows import open_window
+from receiver.maintenance.targets import drop_target, resume_target, retry_failed
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.bodies import (
@@ -39,8 +41,6 @@ from receiver.web.api.schemas.commands import (
     WindowAnswer,
 )
 from receiver.web.api.schemas.root import Schema
-from receiver.writer.commands.changes import ResumeTarget
-from receiver.writer.commands.operators import Audited, ImportCustomers, OpenWindow, ReplaceCustomers
 from receiver.writer.executor import Do
 
 _SECONDS = 2.0  # for which one request works: while there is more, the client asks again
@@ -84,20 +84,13 @@ class CommandEndpoint(NamedTuple):
 
 async def _open_window(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     source, closes_at = request.body.source, request.body.closes_at
-    now = clock.now()
-    closing = closes_at <= to_micros(now)
-    action, detail = ("setup-window close", None) if closing else ("setup-window open", f"until {iso(closes_at)}")
-    entry = request.operator.entry(now, action, source, detail)
-    await context.do(Audited(entry, OpenWindow(source, closes_at)))
-    context.windows.put(source, closes_at)
+    await open_window(context.do, source, closes_at, request.operator.entry, context.windows.put)
     return {"source": source, "closes_at": iso(closes_at)}
 
 
 async def _import_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    now = clock.now()
-    entry = request.operator.entry(now, "customers import", "customers", None)
-    customers = ReplaceCustomers(new_id(now), to_micros(now), partial(read_customers, request.body))
-    return {"customers": await context.do(ImportCustomers(entry, customers))}
+    rows = partial(read_customers, request.body)
+    return {"customers": await replace_customers(context.do, rows, request.operator.entry)}
 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -131,8 +124,7 @@ async def _drop_target(context: CommandContext, request: OperatorRequest) -> dic
 async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
-    entry = request.operator.entry(clock.now(), "targets resume", target, None)
-    return {"target": target, "resumed": await context.do(Audited(entry, ResumeTarget(target)))}
+    return {"target": target, "resumed": await resume_target(context.do, target, request.operator.entry)}
 
 
 async def _retry_dead(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from receiver.access.addresses import Network
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import to_micros
 from receiver.errors import NotFound, UnexpectedShape
+from receiver.maintenance.setup_windows import open_window
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -17,7 +18,6 @@ from receiver.web.console.login import Form, Visit
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
 from receiver.writer.client import WriterClient
-from receiver.writer.commands.operators import Audited, OpenWindow
 
 _PATH = "/ops/settings"
 _AUDIT_ENTRIES = 20  # of one page
@@ -70,15 +70,12 @@ async def change_window(
     """Open or close the setup window of a source and write an audit entry. Raises NotFound, UnexpectedShape."""
     source = _read_source(settings, visit)
     if form.get("order") == "close":
-        closes_at, action, detail = to_micros(visit.now), "setup-window close", None
+        closes_at = to_micros(visit.now)
     elif form.get("order") == "open" and form.get("minutes") in {str(minutes) for minutes in _MINUTES}:
         closes_at = to_micros(visit.now + timedelta(minutes=int(form["minutes"])))
-        action, detail = "setup-window open", f"for {form['minutes']} minutes"
     else:
         raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
-    entry = visit.operator.entry(visit.now, action, source, detail)
-    await writer_client.do(Audited(entry, OpenWindow(source, closes_at)))
-    windows.put(source, closes_at)
+    await open_window(writer_client.do, source, closes_at, visit.operator.entry, windows.put)
     return redirect(_PATH)
 
 
