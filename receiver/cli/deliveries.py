@@ -24,7 +24,7 @@ from receiver.cli._output import (
     terminal_width,
 )
 from receiver.cli._remote import reading
-from receiver.cli.replay import replay
+from receiver.cli._replay import replay
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
 from receiver.monitoring.explain import explain_delivery

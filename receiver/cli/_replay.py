@@ -1,21 +1,45 @@
-"""The command `deliveries replay`: reprocess stored deliveries."""
+"""The command `deliveries replay`: reprocess stored deliveries, here or in the service if only that may write (SQLite)."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import click
+import orjson
 
+from receiver import clock
 from receiver.cli._errors import complain, printable
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import advancing, confirm, show_heading, show_json, show_table, until_interrupted
-from receiver.cli.replaying import LeftOut, ReplayRunner, replaying
-from receiver.settings import load
+from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, refused
+from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, WriterTaken
+from receiver.maintenance.replay import StoredReplay
+from receiver.relay.assembly import read_subscriptions
+from receiver.settings import Settings, load
 from receiver.sources import NAMES
-from receiver.storage import queries
+from receiver.sources.intake import take_unread
+from receiver.storage import queries, version
 from receiver.storage.database import Database
+from receiver.storage.replay import ReplayDecider
+from receiver.storage.transactions import Transactions
+from receiver.writer.executor import CommandExecutor
 
 _SHOWN = 20  # rows in each table
+
+ReplayOne = Callable[[str, dict[str, bool]], dict[str, Any]]
+"""Replays the delivery of an ID in a transaction of its own, with `force` and `dry_run`, and returns the answer of the API.
+
+Raises NotFound, LeftOut or StorageUnavailable.
+"""
+
+
+class LeftOut(ReceiverError):
+    """A delivery that cannot be reprocessed. The message says why."""
 
 
 class Effects:
@@ -136,9 +160,9 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
     """
     if bool(ids) == any(value is not None for value in filters.values()):
         raise click.UsageError("Name deliveries by ID, or by filters such as --since 24h; not both.")
-    with replaying(load()) as (database, replayer):
+    with _replaying(load()) as (database, replay_one):
         named = sorted(set(ids)) if ids else _find(database, queries.DeliveryFilter(**filters))
-        effects = _run(replayer, named, Effects(whole=as_json), force=force, dry_run=True)
+        effects = _run(replay_one, named, Effects(whole=as_json), force=force, dry_run=True)
         if not as_json:
             effects.show()
         if effects.changing and not dry_run and not effects.is_interrupted:
@@ -146,7 +170,7 @@ def replay(ids: tuple[str, ...], *, force: bool, dry_run: bool, yes: bool, as_js
                 confirm(f"Reprocess {len(effects.changing)} of {len(named)} deliveries?")
             foreseen, effects = effects, Effects(whole=as_json)
             effects.left_out += foreseen.left_out
-            _run(replayer, foreseen.changing, effects, force=force, dry_run=False)
+            _run(replay_one, foreseen.changing, effects, force=force, dry_run=False)
             if not as_json:
                 effects.show_total("changed", "updated", "stayed")
     if as_json:
@@ -168,9 +192,9 @@ def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
     return found[::-1]
 
 
-def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
+def _run(replay_one: ReplayOne, ids: Sequence[str], effects: Effects, *, force: bool, dry_run: bool) -> Effects:
     """Reprocess deliveries, each in its own transaction, until Ctrl-C is pressed. Return `effects`."""
-    done = 0
+    done, options = 0, {"force": force, "dry_run": dry_run}
     with advancing("checking" if dry_run else "reprocessing", len(ids)) as advance, until_interrupted() as interrupted:
         try:
             for done, delivery_id in enumerate(ids):  # noqa: B007  used in `finally`
@@ -178,7 +202,7 @@ def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force:
                     effects.is_interrupted = True
                     break
                 try:
-                    effects.add(replayer.replay(delivery_id, force=force, dry_run=dry_run))
+                    effects.add(replay_one(delivery_id, options))
                 except LeftOut as error:
                     effects.left_out.append((delivery_id, error.message))
                 advance(1)
@@ -188,3 +212,54 @@ def _run(replayer: ReplayRunner, ids: Sequence[str], effects: Effects, *, force:
             if done < len(ids) and not dry_run:
                 complain(f"Stopped: {done} of {len(ids)} deliveries were reprocessed, the others are unchanged.")
     return effects
+
+
+@contextmanager
+def _replaying(settings: Settings) -> Iterator[tuple[Database, ReplayOne]]:
+    """Give the database for reading, and what replays. Raises SchemaOutdated, StorageUnavailable or ConfigurationError."""
+    with closing(Database(settings.database_url)) as database:
+        try:
+            database.take()
+        except WriterTaken as error:
+            taken = error
+        else:
+            version.check(database)
+            with _replaying_here(settings, database) as replay_one:
+                yield database, replay_one
+            return
+        version.check(database)
+        yield database, partial(_replay_there, settings, taken)
+
+
+@contextmanager
+def _replaying_here(settings: Settings, database: Database) -> Iterator[ReplayOne]:
+    decider = ReplayDecider(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
+    parse = partial(take_unread, settings.sources(), settings.max_body_bytes)
+    with closing(Transactions(database)) as transactions, asyncio.Runner() as runner:
+        stored = StoredReplay(do_here(CommandExecutor(database, transactions, parse, decider)), read_here, database)
+
+        def replay_one(delivery_id: str, options: dict[str, bool]) -> dict[str, Any]:
+            try:
+                replayed = runner.run(stored.replay(audit_entry, delivery_id, clock.now(), **options))
+            except (UnexpectedShape, AlreadyRunning) as error:
+                raise LeftOut(error.message) from None
+            return replayed.as_json() | options
+
+        try:
+            yield replay_one
+        finally:
+            database.close_readers()  # SQLite empties the WAL only when the writing connection closes last
+
+
+def _replay_there(settings: Settings, taken: WriterTaken, delivery_id: str, options: dict[str, bool]) -> dict[str, Any]:
+    if "/" in delivery_id:  # no path of the service can name such an ID
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    path = f"/ops/api/deliveries/{quote(delivery_id, safe='')}/replay"
+    status, answer = ask_service(settings, path, options, taken)
+    if status == 200:
+        found: dict[str, Any] = orjson.loads(answer)
+        return found
+    if status in {404, 409, 422}:
+        message = str(orjson.loads(answer)["error"]["message"])
+        raise NotFound(message) if status == 404 else LeftOut(message)
+    raise refused(settings, status, answer)
