@@ -23,55 +23,55 @@ _INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells give a command e
 
 _GROUPS = {
     "Serve": {
-        "init": ("serve", "Create .env if there is none, and print the URLs."),
-        "migrate": ("database", "Upgrade the database schema (safe to repeat)."),
-        "serve": ("serve", "Run the service until SIGTERM or Ctrl-C."),
-        "relay": ("relay", "Deliver changes to targets in a separate process."),
+        "init": "Create .env if there is none, and print the URLs.",
+        "migrate": "Upgrade the database schema (safe to repeat).",
+        "serve": "Run the service until SIGTERM or Ctrl-C.",
+        "relay": "Deliver changes to targets in a separate process.",
     },
     "Look": {
-        "doctor": ("doctor", "Check configuration, database and server."),
-        "explain": ("explain", "Explain what happened to a message or a delivery."),
-        "trackers": ("trackers", "List trackers and show their timelines."),
-        "deliveries": ("deliveries", "List, show and reprocess deliveries."),
-        "quarantine": ("status", "List messages and events that could not be applied."),
-        "stats": ("status", "Show traffic statistics."),
-        "alarms": ("status", "List alarms."),
-        "audit": ("status", "List changes made by operators."),
-        "targets": ("targets", "List targets, and retry or remove their changes."),
-        "customers": ("customers", "List, import and export the customers that Shiipp gets."),
+        "doctor": "Check configuration, database and server.",
+        "explain": "Explain what happened to a message or a delivery.",
+        "trackers": "List trackers and show their timelines.",
+        "deliveries": "List, show and reprocess deliveries.",
+        "quarantine": "List messages and events that could not be applied.",
+        "stats": "Show traffic statistics.",
+        "alarms": "List alarms.",
+        "audit": "List changes made by operators.",
+        "targets": "List targets, and retry or remove their changes.",
+        "customers": "List, import and export the customers that Shiipp gets.",
     },
     "Change": {
-        "setup-window": ("setup_window", "Temporarily accept SOURCE from any IP address."),
-        "prune": ("prune", "Delete data past its retention period."),
-        "forget": ("forget", "Delete the personal data of one tracker."),
+        "setup-window": "Temporarily accept SOURCE from any IP address.",
+        "prune": "Delete data past its retention period.",
+        "forget": "Delete the personal data of one tracker.",
     },
     "Recover": {
-        "rebuild": ("database", "Rebuild the database from stored deliveries."),
+        "rebuild": "Rebuild the database from stored deliveries.",
     },
     "Test": {
-        "simulate": ("simulate", "Simulate Ship24 or Shiipp, and report the results."),
-        "check": ("check", "Check a receiver of Ship24 webhooks, this one or any other."),
+        "simulate": "Simulate Ship24 or Shiipp, and report the results.",
+        "check": "Check a receiver of Ship24 webhooks, this one or any other.",
     },
 }
-"""Module and summary of each command. Written down here, so that `--help` and a command need not import the other commands."""
+"""Summary of each command. Written down here, so that `--help` and a command need not import the other commands."""
 
-_COMMANDS = {name: entry for group in _GROUPS.values() for name, entry in group.items()}
+_COMMANDS = [name for group in _GROUPS.values() for name in group]
 _NAME_WIDTH = max(map(len, _COMMANDS))
 
 
 class _Commands(click.Group):
-    """All commands, each imported when it runs."""
+    """All commands, each imported when it runs from the module of its name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return list(_COMMANDS)
+        return _COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command, or return None."""
         if cmd_name not in _COMMANDS:
             return None
-        module, _ = _COMMANDS[cmd_name]
-        command = getattr(import_module(f"receiver.cli.{module}"), cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"receiver.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -86,7 +86,7 @@ class _Commands(click.Group):
         """List the commands by group."""
         for group, commands_of_group in _GROUPS.items():
             with formatter.section(group):
-                formatter.write_dl([(name.ljust(_NAME_WIDTH), summary) for name, (_, summary) in commands_of_group.items()])
+                formatter.write_dl([(name.ljust(_NAME_WIDTH), summary) for name, summary in commands_of_group.items()])
 
 
 @click.group(

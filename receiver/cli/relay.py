@@ -1,4 +1,4 @@
-"""The relay as a process of its own. Not in serve.py: it need not import the web application."""
+"""The command `relay`."""
 
 import click
 

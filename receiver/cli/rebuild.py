@@ -1,4 +1,4 @@
-"""Commands on a whole database: upgrade its schema, rebuild it from stored deliveries."""
+"""The command `rebuild`."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -9,9 +9,8 @@ import click
 from receiver.cli._errors import complain
 from receiver.cli._options import Text
 from receiver.cli._output import advancing, show_table, until_interrupted
-from receiver.cli._remote import reading, refuse_beside_service
+from receiver.cli._remote import reading
 from receiver.errors import ConfigurationError, ReceiverError
-from receiver.logs import setup
 from receiver.maintenance.comparison import compare
 from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.settings import Settings, load
@@ -20,20 +19,6 @@ from receiver.storage import schema
 from receiver.storage.database import Database
 
 _INCOMPLETE = "Stopped: {target} is incomplete. Empty it and start again."
-
-
-@click.command()
-def migrate() -> None:
-    """Upgrade the database schema (safe to repeat)."""
-    settings = load()
-    setup.configure(settings.log_format, settings.secrets())
-    database = Database(settings.database_url)
-    refuse_beside_service(settings, database)
-    database.take(create=True)
-    try:
-        click.echo(f"{database}: schema version {schema.migrate(database)}")
-    finally:
-        database.close()
 
 
 @click.command()

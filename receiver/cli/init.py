@@ -1,0 +1,46 @@
+"""The command `init`."""
+
+import secrets
+from pathlib import Path
+
+import click
+
+from receiver.settings import Settings, load
+from receiver.web.customers import CUSTOMERS_PATH
+
+_CONSOLE_PATH = "/ops/"
+_ENV = """\
+# Created by `receiver init`. Do not commit it. Environment variables take precedence over this file.
+RECEIVER_SHIP24_TOKENS={ship24}
+RECEIVER_SHIIPP_TOKENS={shiipp}
+RECEIVER_OPS_TOKENS={ops}
+# The two addresses of Ship24, and this machine for tests. Remove 127.0.0.1 if a reverse proxy runs on this machine.
+RECEIVER_SHIP24_ALLOWED_IPS=3.222.254.223,54.161.7.2,127.0.0.1
+RECEIVER_LOG_FORMAT=console
+"""
+
+
+@click.command()
+def init() -> None:
+    """Create .env if there is none, and print the URLs.
+
+    The new file contains random secrets.
+    """
+    path = Path(".env")
+    if not path.exists():
+        path.touch(mode=0o600)
+        fresh = {name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")}
+        path.write_text(_ENV.format(**fresh), encoding="utf-8")
+        click.echo(f"Created {path} with random secrets.")
+    settings = load()
+    for source in settings.sources():
+        click.echo(f"{f'webhook {source.name}':16} {_base_url(settings)}{source.path}")
+    click.echo(f"{'customer list':16} {_base_url(settings)}{CUSTOMERS_PATH}")
+    if settings.ops_tokens:
+        click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
+    click.echo(f"{'secrets':16} {path}")
+
+
+def _base_url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

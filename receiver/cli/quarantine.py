@@ -1,0 +1,51 @@
+"""The command `quarantine list`."""
+
+from typing import Any
+
+import click
+
+from receiver.cli._options import Text, of_source, paged
+from receiver.cli._output import brief, show_end, show_heading, show_json, show_pairs
+from receiver.cli._remote import reading
+from receiver.storage import queries
+
+_SHOWN_CHARACTERS = 300
+
+
+@click.group()
+def quarantine() -> None:
+    """List messages and events that could not be applied."""
+
+
+@quarantine.command("list")
+@of_source
+@click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
+@paged
+def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """List quarantined messages and events, newest first.
+
+    Each is shown with the start of its content.
+    """
+    with reading() as database:
+        found = queries.list_quarantine(database, source, reason, limit, cursor)
+    if as_json:
+        show_json(found.as_json())
+        return
+    for item in found.items:
+        _show_quarantined(item)
+    show_end(found, "quarantined messages")
+
+
+def _show_quarantined(item: dict[str, Any]) -> None:
+    of_event = "" if item["event_position"] is None else f", event {item['event_position'] + 1}"
+    left = item["raw_bytes"] - len(item["raw"][:_SHOWN_CHARACTERS].encode())
+    show_heading(f"{brief(item['received_at'])}  {item['source']}  {item['reason']}")
+    show_pairs(
+        {
+            "delivery": f"{item['delivery_id']}, message {item['position'] + 1}{of_event}",
+            "message ID": item["message_id"],
+            "tracker": item["tracker_id"],
+            "detail": item["detail"],
+            "content": item["raw"][:_SHOWN_CHARACTERS] + (f" … {left} more bytes" if left > 0 else ""),
+        }.items()
+    )

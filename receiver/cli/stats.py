@@ -1,0 +1,64 @@
+"""The command `stats`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli._options import WindowParam, as_json, read_span
+from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
+from receiver.cli._remote import reading
+from receiver.domain.verdicts import OUTCOMES
+from receiver.sources import NAMES
+from receiver.storage import queries
+
+_SHARES = {50: "median", 90: "90th percentile", 99: "99th percentile"}
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+@click.command()
+@click.option("--window", type=WindowParam(), default="24h", show_default=True, help="How far to look back: 90m, 24h, 7d.")
+@as_json
+def stats(window: str, *, as_json: bool) -> None:
+    """Show traffic statistics.
+
+    Deliveries and messages by source, the delay between event and arrival, and the size of the database.
+    """
+    now = clock.now()
+    with reading() as database:
+        since, until = clock.to_micros(now - read_span(window)), clock.to_micros(now)
+        found = queries.show_statistics(database, window, since, until, NAMES)
+    if as_json:
+        show_json(found)
+        return
+    show_table((f"last {window}", *NAMES), _lines(list(found["sources"].values())), numbers=NAMES)
+    show_heading("Stored")
+    show_pairs(
+        [
+            *((name, f"{rows:,}" + (" (about)" if name != "deliveries" else "")) for name, rows in found["rows"].items()),
+            ("database", f"{found['database_bytes'] / 2**20:,.1f} MiB"),
+        ]
+    )
+
+
+def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    yield ("deliveries", *(f"{source['calls']:,}" for source in sources))
+    for outcome in sources[0]["outcomes"]:
+        yield (f"  {outcome}", *(f"{source['outcomes'][outcome]:,}" for source in sources))
+    for code in sorted({code for source in sources for code in source["codes"]}):
+        yield (f"    {code}", *(f"{source['codes'].get(code, 0):,}" for source in sources))
+    yield ("  counted only", *(f"{source['unrecorded']:,}" for source in sources))
+    yield ("deliveries per second", *(f"{source['calls_per_second']:,g}" for source in sources))
+    yield ("messages", *(f"{source['received']:,}" for source in sources))
+    for outcome in OUTCOMES:
+        yield (f"  {outcome}", *(f"{source[outcome]:,}" for source in sources))
+    for share, name in _SHARES.items():
+        yield (f"delay, {name}", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
+    yield ("last delivery (UTC)", *(brief(source["last_call_at"]) or "never" for source in sources))
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return next((f"{seconds / size:,.1f} {unit}" for size, unit in _UNITS if abs(seconds) >= size), f"{seconds:,.1f} s")
