@@ -83,9 +83,18 @@ def show_table(
 
 
 def show_page(
-    page: ResultPage, rows_name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], wrapped: Collection[str] = ()
+    page: ResultPage,
+    rows_name: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    wrapped: Collection[str] = (),
+    *,
+    as_json: bool,
 ) -> None:
     """Print a page of a list, and how to see the next page. `rows_name` is a plural."""
+    if as_json:
+        show_json(page.as_json())
+        return
     if page.items:
         show_table(columns, rows, wrapped)
     show_end(page, rows_name)

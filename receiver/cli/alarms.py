@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import as_json
-from receiver.cli._output import brief, show_json, show_page
+from receiver.cli._output import brief, show_page
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -22,11 +22,8 @@ def list_alarms(*, only_on: bool, as_json: bool) -> None:
     """List alarms, active and past, newest first."""
     with reading() as database:
         found = queries.ResultPage(queries.list_alarms(database, only_on=only_on), None)
-    if as_json:
-        show_json(found.as_json())
-        return
     columns = ("", "alarm", "subject", "began (UTC)", "message")
-    show_page(found, "alarms", columns, map(_line, found.items), wrapped=["subject", "message"])
+    show_page(found, "alarms", columns, map(_line, found.items), wrapped=["subject", "message"], as_json=as_json)
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:

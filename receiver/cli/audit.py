@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import paged
-from receiver.cli._output import brief, show_json, show_page
+from receiver.cli._output import brief, show_page
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -21,11 +21,8 @@ def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
     """List changes made by operators, newest first."""
     with reading() as database:
         found = queries.list_audit(database, limit, cursor)
-    if as_json:
-        show_json(found.as_json())
-        return
     columns = ("done (UTC)", "by", "action", "subject", "detail")
-    show_page(found, "changes", columns, map(_line, found.items), wrapped=["by", "subject", "detail"])
+    show_page(found, "changes", columns, map(_line, found.items), wrapped=["by", "subject", "detail"], as_json=as_json)
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:

@@ -57,10 +57,7 @@ def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_js
         return
     with reading() as database:
         found = queries.list_deliveries(database, wanted, NAMES, limit, cursor)
-    if as_json:
-        show_json(found.as_json())
-        return
-    _show_page(found)
+    _show_page(found, as_json=as_json)
 
 
 @deliveries.command()
@@ -84,14 +81,14 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
         _show(found)
 
 
-def _show_page(page: queries.ResultPage) -> None:
+def _show_page(page: queries.ResultPage, *, as_json: bool) -> None:
     """Print a page. In a narrow table of one year only, the year is in the column name."""
     names = _columns(terminal_width() or 0)
     years = {row["received_at"][:4] for row in page.items}
     short = len(years) == 1 and "client" not in names
     first = f"in {min(years)} (UTC)" if short else names[0]
     lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
-    show_page(page, "deliveries", [first, *names[1:], "response"], lines, wrapped=["response"])
+    show_page(page, "deliveries", [first, *names[1:], "response"], lines, wrapped=["response"], as_json=as_json)
 
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:

@@ -7,8 +7,6 @@ import click
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
 from receiver.cli._remote import audit_entry, perform, post, read_here, reading
-from receiver.domain.trimming import trim
-from receiver.errors import NotFound
 from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
@@ -17,7 +15,6 @@ from receiver.storage.database import Database
 from receiver.writer.executor import Do
 
 _TIMEOUT_SECONDS = 600.0  # the service searches all data that may belong to the tracker
-_NAMED_AT_ONCE = 5
 _STAYS = (
     "Identities, verdicts, statuses and locations stay. New deliveries for this tracker are stored as before, and earlier copies "
     "of the database are not changed."
@@ -38,7 +35,8 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
     Deletes its shipment data, and its parts of bodies, responses and quarantined bytes.
     """
     settings = load()
-    source, tracker_id = _find(settings, tracker)
+    with reading(settings) as database:
+        source, tracker_id = queries.find_tracker(database, tracker, NAMES)
     if not yes:
         confirm(f"Permanently delete the personal data of {source}/{tracker_id}?")
     done = _forget(settings, source, tracker_id)
@@ -52,21 +50,6 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
         click.echo(_VACUUM)
     elif not done["log_emptied"]:
         click.echo(_LOG)
-
-
-def _find(settings: Settings, tracker: str) -> tuple[str, str]:
-    """Return the source and the ID of a tracker. Raises NotFound if no tracker or more than one matches."""
-    source, _, tracker_id = (trim(part) for part in tracker.partition("/"))
-    if source in NAMES and tracker_id:
-        return source, tracker_id
-    with reading(settings) as database:
-        found = queries.list_trackers(database, queries.TrackerFilter(tracker, exact=True)).items
-    if not found:
-        raise NotFound(f"No tracker has the number, ID or reference {tracker}.")
-    if len(found) > 1:
-        names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
-        raise NotFound(f"{tracker} matches {len(found)} trackers; use an ID: {names}.")
-    return found[0]["source"], found[0]["tracker_id"]
 
 
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:

@@ -47,11 +47,8 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
     """List failed changes, with the last error."""
     with reading() as database:
         found = queries.list_dead(database, target, limit, cursor)
-    if as_json:
-        show_json(found.as_json())
-        return
     columns = ("target", "source", "tracker", "sequence", "failed (UTC)", "attempts", "error")
-    show_page(found, "failed changes", columns, map(_dead, found.items), wrapped=["tracker", "error"])
+    show_page(found, "failed changes", columns, map(_dead, found.items), wrapped=["tracker", "error"], as_json=as_json)
 
 
 @targets.command()

@@ -9,10 +9,8 @@ from receiver import clock
 from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, paged
 from receiver.cli._output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli._remote import reading
-from receiver.errors import NotFound
+from receiver.sources import NAMES
 from receiver.storage import queries
-
-_NAMED_AT_ONCE = 5
 
 
 @click.group()
@@ -55,11 +53,8 @@ def list_trackers(
     wanted = wanted._replace(milestone_differs=milestone_differs or None)
     with reading() as database:
         found = queries.list_trackers(database, wanted, limit, cursor)
-    if as_json:
-        show_json(found.as_json())
-        return
     columns = ("tracker", "milestone", "event time", "status")
-    show_page(found, "trackers", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"])
+    show_page(found, "trackers", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"], as_json=as_json)
 
 
 @trackers.command()
@@ -69,13 +64,10 @@ def list_trackers(
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:
     """Show a tracker and its timeline, newest event first.
 
-    TRACKER is a tracking number, an ID or a reference.
+    TRACKER is a tracking number, an ID, a reference or SOURCE/ID.
     """
     with reading() as database:
-        found = queries.list_trackers(database, queries.TrackerFilter(tracker, source, exact=True)).items
-        if len(found) != 1:
-            raise NotFound(_name_several(tracker, found) if found else f"No tracker has the number, ID or reference {tracker}.")
-        answer = queries.show_tracker(database, found[0]["source"], found[0]["tracker_id"])
+        answer = queries.show_tracker(database, *queries.find_tracker(database, tracker, NAMES, source))
     if as_json:
         show_json(answer)
     else:
@@ -91,12 +83,6 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     if row["milestone_differs"]:
         milestone = f"{milestone} (sender: {row['shipment_milestone']})"
     return row["tracking_number"] or row["tracker_id"], milestone, row["latest_occurrence"], row["status"]
-
-
-def _name_several(tracker: str, found: list[dict[str, Any]]) -> str:
-    ids = ", ".join(f"{row['source']} {row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
-    rest = f" and {len(found) - _NAMED_AT_ONCE} more" if len(found) > _NAMED_AT_ONCE else ""
-    return f"{tracker} matches {len(found)} trackers; use an ID: {ids}{rest}."
 
 
 def _show(answer: dict[str, Any]) -> None:

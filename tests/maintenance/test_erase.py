@@ -445,8 +445,11 @@ def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
     assert "no tracker" in plain.forget("ship24/nobody", "--yes", code=1)
     plain.running.post(body(item(tracker_id="twin", tracker={"trackerId": "twin", "trackingNumber": "TN-person"})))
     several = plain.forget("TN-person", "--yes", code=1)
-    assert "ship24/person" in several
-    assert "ship24/twin" in several
+    assert "TN-person matches 2 trackers; use one of ship24/person, ship24/twin." in several
+    shown = run_command("trackers", "show", "TN-person", cwd=plain.running.directory, env=plain.running.env)
+    assert (shown.returncode, shown.stderr) == (1, several)
+    named = run_command("trackers", "show", "ship24/twin", cwd=plain.running.directory, env=plain.running.env)
+    assert (named.returncode, "ship24 twin" in named.stdout) == (0, True)
     assert plain.rows("SELECT count(*) FROM audit") == [(0,)]
     told = plain.forget("ship24/person", "--yes")
     assert "statuses and locations stay" in " ".join(told.split())

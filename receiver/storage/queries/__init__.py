@@ -28,7 +28,7 @@ from receiver.storage.queries.targets import (
     list_dead,
     show_targets,
 )
-from receiver.storage.queries.trackers import list_trackers, show_tracker
+from receiver.storage.queries.trackers import find_tracker, list_trackers, show_tracker
 
 __all__ = [
     "FINAL_MILESTONES",
@@ -46,6 +46,7 @@ __all__ = [
     "find_due_notices",
     "find_events",
     "find_oldest_due",
+    "find_tracker",
     "find_undecidable",
     "list_alarms",
     "list_audit",

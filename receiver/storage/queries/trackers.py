@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, 
 
 from receiver.domain.newer import EventTime, compare_times
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
+from receiver.domain.trimming import trim
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
@@ -18,6 +19,8 @@ from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.tables.ledger import LinkTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
+
+_NAMED_AT_ONCE = 5
 
 MAX_EVENTS = 1000
 """Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""
@@ -37,6 +40,24 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
         if term is not None:
             return search_trackers(connection, wanted, term, limit, cursor)
         return list_by_movement(connection, wanted, limit, cursor)
+
+
+def find_tracker(database: Database, text: str, sources: Sequence[str], source: str | None = None) -> tuple[str, str]:
+    """Return the source and the ID of the tracker that a text names: SOURCE/ID, or a number, an ID or a reference.
+
+    Raises NotFound if no tracker or more than one has that number, ID or reference; with `source`, only its trackers count.
+    """
+    prefix, _, tracker_id = (trim(part) for part in text.partition("/"))
+    if prefix in sources and tracker_id:
+        return prefix, tracker_id
+    found = list_trackers(database, TrackerFilter(text, source, exact=True)).items
+    if not found:
+        raise NotFound(f"No tracker has the number, ID or reference {text}.")
+    if len(found) > 1:
+        names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
+        rest = f" and {len(found) - _NAMED_AT_ONCE} more" if len(found) > _NAMED_AT_ONCE else ""
+        raise NotFound(f"{text} matches {len(found)} trackers; use one of {names}{rest}.")
+    return found[0]["source"], found[0]["tracker_id"]
 
 
 def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, Any]:
