@@ -1,4 +1,4 @@
-"""What the tests share: a database of each kind, and services that end with their test."""
+"""Fixtures for all tests: a database of each kind, and services that end with their test."""
 
 import os
 import shutil

@@ -163,11 +163,11 @@ def test_imports_stand_at_the_top_and_none_is_for_type_checkers_alone() -> None:
     assert inside + checked_only == []
 
 
-def test_a_module_has_a_name_that_says_something() -> None:
+def test_no_module_has_a_meaningless_name() -> None:
     assert [str(path) for path in TREES if {part.removesuffix(".py").strip("_") for part in path.parts} & SAYS_NOTHING] == []
 
 
-def test_no_class_name_stands_twice() -> None:
+def test_no_class_name_is_used_twice() -> None:
     places: defaultdict[str, list[str]] = defaultdict(list)
     for path, tree in TREES.items():
         for node in ast.walk(tree):

@@ -31,7 +31,7 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(per_mille
     assert percentile(values, per_mille) == expected
 
 
-def test_durations_are_summarised_in_milliseconds_whatever_their_order() -> None:
+def test_durations_are_summarised_in_milliseconds_in_any_order() -> None:
     assert summarise([3000, 1000, 2000]) == (3, 2.0, 3.0, 3.0, 3.0)
 
 
@@ -41,13 +41,13 @@ def printed(**changed: object) -> str:
     )
 
 
-def test_calls_that_were_never_answered_count_with_what_they_had_waited() -> None:
+def test_unanswered_requests_count_with_the_time_they_had_waited() -> None:
     paced = read_paced(printed(took=[1000] * 98, waited=[500_000, 300_000], timely=98), rate=50)
     assert (paced.answered, paced.unanswered, paced.wanted, paced.reached) == (98, 2, 50, 49)
     assert (paced.latency.calls, paced.latency.p50_ms, paced.latency.p99_ms, paced.latency.max_ms) == (100, 1.0, 300.0, 500.0)
 
 
-def test_answers_after_the_end_are_no_part_of_the_rate_that_was_reached() -> None:
+def test_answers_after_the_end_do_not_count_for_the_reached_rate() -> None:
     paced = read_paced(printed(took=[1000] * 100, timely=60), rate=50)
     assert (paced.reached, paced.latency.calls) == (30, 100)
 
@@ -88,7 +88,7 @@ def test_ratios_are_of_medians_and_left_out_where_one_side_is_missing() -> None:
     assert [(goal.measured, goal.wanted, goal.is_reached) for goal in ratios] == [(0.25, 0.25, True)]
 
 
-def test_cases_with_the_same_service_are_told_apart() -> None:
+def test_cases_with_the_same_service_have_different_keys() -> None:
     cases = make_cases(10_000_000, with_postgresql=True)
     assert len({case.key for case in cases}) == len(cases)
     assert not any(case.on_postgresql for case in make_cases(10_000_000, with_postgresql=False))

@@ -1,4 +1,4 @@
-"""The one place where the time is read, and the ids made from it."""
+"""The clock, and the ids made from it."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import RFC_4122, UUID
@@ -36,7 +36,7 @@ def test_a_moment_is_whole_microseconds_since_1970(moment: datetime, micros: int
 
 
 @given(MOMENTS)
-def test_a_moment_comes_back_as_it_was(moment: datetime) -> None:
+def test_a_time_survives_a_round_trip(moment: datetime) -> None:
     assert from_micros(to_micros(moment)) == moment
 
 

@@ -1,4 +1,4 @@
-"""The examples in `config/` are true: the programs that they are for take them, and their figures fit together."""
+"""The examples in `config/`: their programs accept them, and their figures fit together."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The Procfile, started by a runner of such files."""
+"""The Procfile, started by a process manager."""
 
 import shutil
 import signal

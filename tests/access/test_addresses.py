@@ -1,4 +1,4 @@
-"""Where a call comes from, against everything that a caller can write into a header."""
+"""The client's address, whatever a sender writes into its headers."""
 
 from ipaddress import ip_address, ip_network
 

@@ -1,4 +1,4 @@
-"""Who may come in."""
+"""Bearer tokens: which are accepted, and their names."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ def make_access_policy(policy: AddressPolicy = AddressPolicy.ENFORCE) -> AccessP
         pytest.param(b"  Bearer   correct-horse-1  ", "old", id="spaces around"),
     ],
 )
-def test_a_right_token_is_told_by_its_name(authorization: bytes, name: str) -> None:
+def test_a_right_token_gives_its_name(authorization: bytes, name: str) -> None:
     assert match_bearer((OLD, NEW), [authorization]) == name
 
 
@@ -73,7 +73,7 @@ def test_every_wrong_token_gets_the_same_words(sent: bytes) -> None:
         match_bearer((OLD, NEW), [sent])
 
 
-def test_without_tokens_nobody_comes_in() -> None:
+def test_without_tokens_nobody_is_accepted() -> None:
     with pytest.raises(Unauthorized):
         match_bearer((), RIGHT)
 
@@ -90,7 +90,7 @@ def test_a_token_of_any_letters_is_compared_as_bytes() -> None:
 @each_row("window_open", [False, True], ids=["window closed", "window open"])
 @each_row("policy", list(AddressPolicy))
 @each_row("client", [LISTED, ip_address("2001:db8::7")], ids=str)
-def test_a_listed_address_comes_in_without_remark(client: Address, policy: AddressPolicy, window_open: bool) -> None:
+def test_a_listed_address_is_accepted_without_a_note(client: Address, policy: AddressPolicy, window_open: bool) -> None:
     assert make_access_policy(policy).admit(RIGHT, client, window_open=window_open) == Admission("old", None)
 
 
@@ -106,7 +106,7 @@ def test_a_listed_address_comes_in_without_remark(client: Address, policy: Addre
         pytest.param("off", UNKNOWN, False, None, id="off, unresolvable"),
     ],
 )
-def test_another_address_comes_in_with_a_remark(policy: str, client: Address | str, window_open: bool, note: str | None) -> None:
+def test_another_address_is_accepted_with_a_note(policy: str, client: Address | str, window_open: bool, note: str | None) -> None:
     assert make_access_policy(AddressPolicy(policy)).admit(RIGHT, client, window_open=window_open) == Admission("old", note)
 
 

@@ -1,4 +1,4 @@
-"""Who comes in, and what everybody is told: over real connections. The database does not matter here."""
+"""Authentication of webhook requests over real connections: who is accepted, and what the answer says."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ def test_head_is_200_and_empty_for_anybody_from_anywhere(guarded: Service, path:
 
 
 @each_row("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_another_method_is_405_and_told_which_are_allowed(request_guard: Service, method: str) -> None:
+def test_another_method_is_405_with_the_allowed_ones(request_guard: Service, method: str) -> None:
     answer = request_guard.call(method, SHIP24)
     assert answer.status == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} == {"POST", "HEAD"}
@@ -58,7 +58,7 @@ def test_another_method_is_405_and_told_which_are_allowed(request_guard: Service
 
 
 @each_row("path", [SHIP24, f"{SHIP24}/"])
-def test_both_spellings_of_the_path_take_a_call_without_a_redirect(request_guard: Service, path: str) -> None:
+def test_both_spellings_of_the_path_take_a_delivery_without_a_redirect(request_guard: Service, path: str) -> None:
     answer = request_guard.post(ship24.single(), path=path)
     assert (answer.status, answer.outcomes()) == (200, ["applied"])
 
@@ -114,7 +114,7 @@ def test_the_name_of_the_scheme_is_without_case_and_spaces_do_not_count(request_
     assert request_guard.post(ship24.single(), token=None, headers=[("Authorization", value)]).status == 200
 
 
-def test_every_token_of_a_rotation_comes_in_and_the_record_names_it(request_guard: Service) -> None:
+def test_every_token_of_a_rotation_is_accepted_and_named_on_the_record(request_guard: Service) -> None:
     for token, name in ((TOKEN, "old"), ("another-token", "new")):
         delivery_id = request_guard.post(ship24.single(), token=token).json()["delivery_id"]
         assert request_guard.value("deliveries", "token", id=delivery_id) == name
@@ -156,7 +156,7 @@ def test_a_caller_that_is_no_trusted_proxy_cannot_speak_for_others(tmp_path: Pat
         assert last_record(service, "address_not_allowed")["client"] == "127.0.0.1"
 
 
-def test_a_wrong_token_is_not_told_whether_its_address_would_do(guarded: Service) -> None:
+def test_the_answer_to_a_wrong_token_does_not_reveal_whether_its_address_is_allowed(guarded: Service) -> None:
     assert guarded.post(ship24.single(), token="wrong").status == 401
 
 
@@ -179,13 +179,13 @@ def test_a_body_that_is_not_json_is_400(request_guard: Service) -> None:
 
 
 @each_row("body", [b"[]", b"{}", b'"text"', b"null", b"1", b'{"trackings": {}}', b'{"trackings": null}'])
-def test_json_of_another_shape_is_422_and_told_what_was_expected(request_guard: Service, body: bytes) -> None:
+def test_json_of_another_shape_is_422_and_names_what_was_expected(request_guard: Service, body: bytes) -> None:
     answer = request_guard.post(body)
     assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert "trackings" in answer.json()["error"]["message"]
 
 
-def test_a_body_of_the_polling_api_is_422_and_told_so(request_guard: Service) -> None:
+def test_a_body_of_the_polling_api_is_422_and_recognised(request_guard: Service) -> None:
     answer = request_guard.post(b'{"data": {"trackings": [' + ship24.single() + b"]}}")
     assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert "polling" in answer.json()["error"]["message"]

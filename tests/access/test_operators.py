@@ -1,4 +1,4 @@
-"""Operators are identified in one place: wrong tokens are limited, counted and on record, and never keep a right one out."""
+"""Authentication of operators: wrong tokens are limited, counted and audited, and never lock out a right one."""
 
 import asyncio
 from typing import Any
@@ -131,7 +131,7 @@ class Written:
         self.arrived.set()
 
 
-def test_the_many_are_told_as_a_sum_when_it_is_due() -> None:
+def test_many_wrong_tokens_are_audited_as_a_sum() -> None:
     async def run() -> list[AuditRow]:
         written = Written()
         notes = WrongTokenAudit(written.do, first_sum_seconds=0.0)
@@ -170,7 +170,7 @@ def test_what_could_not_be_written_is_written_when_the_database_is_back(monkeypa
     assert asyncio.run(run()) == 12  # ten one by one, a sum of ten, a sum of one
 
 
-def test_what_strangers_can_put_into_the_audit_is_bounded_and_nothing_else_goes(
+def test_audit_entries_of_strangers_are_bounded_and_push_out_no_others(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operators, "MAX_WRONG_TOKENS", 5)

@@ -1,4 +1,4 @@
-"""Probes of `doctor`: answered as a sender would be, recorded nowhere, and no means for anybody to hide a message."""
+"""Probes of `doctor`: answered as a sender would be, not recorded, and no way to hide a message."""
 
 import json
 from collections.abc import Iterator
@@ -172,7 +172,7 @@ def test_doctor_posts_nothing_that_would_be_recorded(service: StartService, sqli
     assert watched.count("deliveries") == 0
 
 
-def test_without_ops_tokens_doctor_asks_for_head_only_and_says_so(service: StartService, sqlite_url: str) -> None:
+def test_without_ops_tokens_doctor_sends_only_head_and_says_so(service: StartService, sqlite_url: str) -> None:
     watched = service(sqlite_url)
     found = findings(watched)
     assert found[f"HEAD {SHIP24}"] == ("ok", "200, expected 200")

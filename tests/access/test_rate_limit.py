@@ -1,4 +1,4 @@
-"""How many refused calls are recorded one by one."""
+"""The token bucket that bounds how many rejected deliveries are recorded one by one."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def test_a_burst_is_recorded_and_no_more() -> None:
 
 
 @each_row("start", [0.0, START], ids=["a clock at zero", "a clock that runs for long"])
-def test_the_first_burst_is_whole_wherever_the_clock_stands(start: float) -> None:
+def test_the_first_burst_is_whole_at_any_clock_reading(start: float) -> None:
     assert taken(TokenBucket(burst=3), start, 10) == 3
 
 

@@ -1,4 +1,4 @@
-"""Sessions are rows: who has signed out is signed out everywhere, and after a restart."""
+"""Sessions are rows: a sign-out holds on every receiver and after a restart."""
 
 from functools import partial
 from hashlib import sha256
@@ -98,7 +98,7 @@ def test_a_token_has_a_hundred_sessions_at_most(sqlite_url: str) -> None:
     assert ended == [0, 1]
 
 
-def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(service: StartService, sqlite_url: str) -> None:
+def test_without_the_writing_process_sign_in_and_sign_out_fail_with_a_message(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     operator, other = ConsoleClient(running), ConsoleClient(running)
     operator.sign_in(OPS)
@@ -115,7 +115,7 @@ def test_nobody_can_sign_in_or_out_without_the_writing_process_and_is_told_so(se
         assert SESSION in operator.cookies
 
 
-def test_while_the_database_is_away_a_page_says_so_and_the_session_goes_on_afterwards(
+def test_while_the_database_is_away_a_page_says_so_and_the_session_continues_afterwards(
     service: StartService, own_cluster: Cluster
 ) -> None:
     running = service(own_cluster.create_database("away"), ops_tokens=OPS)

@@ -1,4 +1,4 @@
-"""The setup window is open for at most a day, whatever way it was opened."""
+"""Setup windows: open for at most a day, however they were opened."""
 
 from datetime import timedelta
 
@@ -61,7 +61,7 @@ def test_a_row_that_closes_in_ten_years_counts_for_a_day_after_its_opening(
     assert closes_at <= at + (24 * HOUR) // timedelta(microseconds=1) + 1_000_000
 
 
-def test_a_receiver_lets_nobody_in_by_a_row_that_was_opened_days_ago(service: StartService, sqlite_url: str) -> None:
+def test_a_window_that_was_opened_days_ago_admits_nobody(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS, ship24_ip_policy="enforce")
     running.stop()
     ages = {"ship24": to_micros(now() - 48 * HOUR), "shiipp": to_micros(now())}

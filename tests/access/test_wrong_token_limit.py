@@ -1,4 +1,4 @@
-"""How many wrong tokens an address may send."""
+"""The limit of wrong tokens for each address."""
 
 from ipaddress import IPv6Address, ip_address
 
@@ -49,7 +49,7 @@ def test_very_many_addresses_take_bounded_memory_and_share_one_limit() -> None:
     assert attempts.take(IPv6Address(0), NOW) == 0, "one that is remembered has its own limit"
 
 
-def test_ten_thousand_addresses_are_told_apart_and_no_more() -> None:
+def test_ten_thousand_addresses_are_counted_separately_and_no_more() -> None:
     attempts = WrongTokenLimit()
     for number in range(10_000 + WRONG_TOKENS_AT_ONCE):
         assert attempts.take(IPv6Address(number << 64), NOW) == 0
@@ -57,7 +57,7 @@ def test_ten_thousand_addresses_are_told_apart_and_no_more() -> None:
     assert attempts.take(IPv6Address(1 << 100), NOW) > 0
 
 
-def test_a_limited_address_is_not_forgotten_for_those_that_come_after_it() -> None:
+def test_a_limited_address_is_not_forgotten_for_later_ones() -> None:
     attempts, client = WrongTokenLimit(max_addresses=50), ip_address("192.0.2.1")
     for _ in range(WRONG_TOKENS_AT_ONCE):
         attempts.take(client, NOW)
@@ -66,7 +66,7 @@ def test_a_limited_address_is_not_forgotten_for_those_that_come_after_it() -> No
     assert attempts.take(client, NOW) > 0
 
 
-def test_addresses_are_forgotten_when_their_attempts_have_come_back() -> None:
+def test_addresses_are_forgotten_when_their_bucket_is_full_again() -> None:
     attempts = WrongTokenLimit(max_addresses=50)
     for number in range(1000):
         attempts.take(IPv6Address(number << 64), NOW)

@@ -1,4 +1,4 @@
-"""Where a run keeps things: a fresh folder with a database of each kind, or a large database that is made once."""
+"""The databases of a run: a fresh folder with one of each kind, or a large database that is made once."""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: percentiles, and whether what is wanted is reached."""
+"""The benchmark's arithmetic: percentiles, and whether a goal is reached."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil

@@ -1,4 +1,4 @@
-"""Makes a database that has been in use for long; what is in it says `filling.sql`."""
+"""Makes a large database that looks as if it had been in use for long, with `filling.sql`."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence

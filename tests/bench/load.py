@@ -1,4 +1,4 @@
-"""The client: wrk with 64 connections and updates that are all different, as fast as they are answered or at a steady rate."""
+"""The client: wrk with 64 connections and different messages, as fast as they are answered or at a steady rate."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The machine on which figures were measured: without it they say nothing."""
+"""The machine on which figures were measured."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The tables on the page of benchmarks, which the programs that measure write themselves."""
+"""The tables of the benchmark page in the documentation, which `make bench` and `make faults` write."""
 
 import re
 from io import StringIO

@@ -1,4 +1,4 @@
-"""How fast operators are answered from a large database, while calls come in at half of what it can keep, or by itself."""
+"""How fast operators are answered from a large database, alone or beside deliveries at half of full speed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

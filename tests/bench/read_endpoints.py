@@ -1,4 +1,4 @@
-"""What operators ask of a large database: every list, search, timeline and story, with parameters that differ each time."""
+"""The queries of operators: every list, search, timeline, explanation and statistic, with different parameters each time."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

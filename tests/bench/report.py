@@ -1,4 +1,4 @@
-"""How everything that is printed looks. Fits 80 columns."""
+"""The tables that the benchmark prints. They fit 80 columns."""
 
 from collections.abc import Iterable, Sequence
 

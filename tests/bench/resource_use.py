@@ -1,4 +1,4 @@
-"""What keeping messages takes: CPU, writes, the log of the server, network, room on the disk."""
+"""Resources that stored messages take: CPU, disk writes, WAL, network, room on the disk."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping

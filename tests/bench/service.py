@@ -1,4 +1,4 @@
-"""One service under load: its processes, started and ended by us."""
+"""One service under load: starts and ends its processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How fast calls are kept: the bare server, the usual handler and ours, each driven as fast as it answers."""
+"""How fast deliveries are stored: the bare server, the usual handler and ours, each as fast as it answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -105,7 +105,7 @@ def test_deliveries_show_gives_the_exact_bytes_back(running: Service) -> None:
     assert "There is no delivery" in run(running, "deliveries", "show", "unknown", code=1)
 
 
-def test_deliveries_list_finds_every_call_that_carried_a_message(running: Service) -> None:
+def test_deliveries_list_finds_every_delivery_that_carried_a_message(running: Service) -> None:
     running.post(GROUPED)
     running.post(single())
     carried = ask(running, "deliveries", "list", "--message-id", "248e5a70-278a-4d50-951d-e7c63f8c51c5")["items"]
@@ -123,7 +123,7 @@ def test_control_characters_of_a_sender_never_reach_the_terminal(running: Servic
     assert "[red]x[/red]" in shown.replace("\n", "")
 
 
-def test_a_setup_window_lets_a_call_in_from_anywhere_and_can_be_closed(service: StartService, database_url: str) -> None:
+def test_a_setup_window_admits_a_delivery_from_anywhere_and_can_be_closed(service: StartService, database_url: str) -> None:
     strict = service(database_url, ops_tokens=OPS, ship24_ip_policy="enforce")
     assert strict.post(single()).status == 403
     run(strict, "setup-window", "ship24", "--minutes", "5")
@@ -162,7 +162,7 @@ def test_doctor_finds_a_running_service_in_order(service: StartService, sqlite_u
     assert {f"HEAD {SHIP24}", f"POST {SHIP24}"} <= {finding["subject"] for finding in findings}
 
 
-def test_doctor_says_no_when_the_service_or_the_tables_are_missing(service: StartService, sqlite_url: str) -> None:
+def test_doctor_fails_when_the_service_or_the_tables_are_missing(service: StartService, sqlite_url: str) -> None:
     stopped = service(sqlite_url)
     assert stopped.stop() == 0
     assert "no answer at" in run(stopped, "doctor", code=1)

@@ -1,4 +1,4 @@
-"""How commands end, every one of them: interrupted, told no, with nobody to read or no room to write, used wrongly."""
+"""How every command ends: interrupted, declined, with output that cannot be written, used wrongly."""
 
 import os
 import pty
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_a_process_with_130_and_no_word(read_from: Place, words: tup
         assert err.read() == b"\n"
 
 
-def test_ctrl_c_is_heard_before_anything_large_is_loaded() -> None:
+def test_ctrl_c_works_before_anything_large_is_loaded() -> None:
     script = "import sys, receiver.cli; print([name for name in ('rich', 'sqlalchemy', 'pydantic') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"[]\n"
 
@@ -212,7 +212,7 @@ def test_help_that_cannot_be_written_is_one_line_and_1(place: Place, words: tupl
 
 
 @every_command
-def test_help_that_nobody_reads_ends_quietly(place: Place, words: tuple[str, ...]) -> None:
+def test_help_into_a_closed_pipe_ends_quietly(place: Place, words: tuple[str, ...]) -> None:
     with nobody_reads() as out:
         assert place.run(*words, "--help", out=out) == (0, "")
 
@@ -268,7 +268,7 @@ def test_output_that_cannot_be_written_is_one_line_and_1(showing: Place, argumen
 
 
 @every_shown
-def test_output_that_nobody_reads_ends_a_command_quietly(showing: Place, arguments: list[str]) -> None:
+def test_output_into_a_closed_pipe_ends_a_command_quietly(showing: Place, arguments: list[str]) -> None:
     with nobody_reads() as out:
         assert showing.run(*named(showing, arguments), out=out) == (0, "")
 
@@ -280,7 +280,7 @@ def test_a_process_ends_so_too_whose_interpreter_looks_at_its_output_once_more(s
         assert showing.run_process(*named(showing, arguments), out=unread) == (0, "")
 
 
-def test_a_mistake_that_cannot_be_told_keeps_its_exit_code(place: Place) -> None:
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(place: Place) -> None:
     with nobody_reads() as unread, FULL.open("wb") as full:
         for file in (unread, full):
             assert place.start("no-such-command", out=file, err=file).wait(DEADLINE_SECONDS) == 2
@@ -352,7 +352,7 @@ def test_yes_at_a_prompt_does_it(filled: Place, arguments: list[str]) -> None:
 
 
 @every_confirmed
-def test_an_answer_may_come_through_a_pipe_and_without_one_yes_is_asked_for(filled: Place, arguments: list[str]) -> None:
+def test_an_answer_may_come_through_a_pipe_and_without_one_the_command_names_yes(filled: Place, arguments: list[str]) -> None:
     codes = {}
     for typed in ("", "n\n", "y\n"):
         done = command.run_command(*arguments, cwd=filled.folder, env=filled.env, typed=typed)

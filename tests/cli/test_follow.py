@@ -1,4 +1,4 @@
-"""New calls as they come: each once, none left out, whatever happens to the database."""
+"""`deliveries list --follow`: each new delivery once, none left out, whatever happens to the database."""
 
 import json
 import signal
@@ -65,14 +65,14 @@ def step(follower: Follower, seconds: float = 0) -> list[str]:
     return [row["id"] for row in follower.step(to_micros(NOW + timedelta(seconds=seconds)))]
 
 
-def test_it_begins_with_the_last_calls_oldest_first_and_gives_no_older_one_later(store: Store) -> None:
+def test_follow_begins_with_the_last_deliveries_oldest_first_and_prints_no_older_one_later(store: Store) -> None:
     kept = keep(store, -100, -2, -1, 0)
     follower = make(store)
     assert begin(follower, limit=2) == kept[2:]
     assert step(follower) == []
 
 
-def test_a_call_whose_commit_comes_after_that_of_a_newer_one_is_given_once(store: Store) -> None:
+def test_a_delivery_that_commits_after_a_newer_one_is_printed_once(store: Store) -> None:
     follower = make(store)
     assert begin(follower) == []
     newer = keep(store, 20)
@@ -82,7 +82,7 @@ def test_a_call_whose_commit_comes_after_that_of_a_newer_one_is_given_once(store
     assert step(follower, 22) == []
 
 
-def test_more_calls_than_a_page_has_are_given_in_their_order(store: Store) -> None:
+def test_more_deliveries_than_a_page_has_are_printed_in_order(store: Store) -> None:
     follower = make(store)
     begin(follower)
     kept = keep(store, *(number / 100 for number in range(450)))
@@ -109,7 +109,7 @@ def test_what_is_read_again_stays_short_however_long_nothing_matches(store: Stor
         assert asked[-1].since == to_micros(NOW + timedelta(hours=hour, seconds=-30))
 
 
-def test_a_clock_that_runs_ahead_elsewhere_hides_no_call(store: Store) -> None:
+def test_a_clock_that_runs_ahead_elsewhere_hides_no_delivery(store: Store) -> None:
     follower = make(store)
     ahead = keep(store, 3600)
     assert begin(follower) == ahead
@@ -167,7 +167,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return line.rstrip("\n")
 
 
-def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, sqlite_url: str) -> None:
+def test_each_delivery_is_one_line_until_ctrl_c(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     first = running.post(body(item("twice"), item("twice"), 7)).json()["delivery_id"]
     with following(running) as lines, following(running, "--json", "--source", "ship24") as objects:
@@ -185,7 +185,7 @@ def test_each_call_is_one_line_as_it_comes_until_ctrl_c(service: StartService, s
             assert (process.wait(DEADLINE_SECONDS), process.stderr and process.stderr.read()) == (130, "\n")
 
 
-def test_it_ends_quietly_as_soon_as_nobody_reads(service: StartService, sqlite_url: str) -> None:
+def test_follow_into_a_closed_pipe_ends_quietly(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     running.post(single())
     with following(running) as process:

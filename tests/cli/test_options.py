@@ -35,7 +35,7 @@ def test_a_moment_is_a_time_with_its_zone_a_date_or_an_age(text: str, expected: 
     "text",
     ["", "yesterday", "2026-01-31T12:00:00", "20260131T120000", "2026-02-30", "-24h", "1.5h", "\u0667d", "7w", "999999999d"],
 )
-def test_what_is_none_of_these_names_the_forms(text: str) -> None:
+def test_a_wrong_time_or_number_names_the_valid_forms(text: str) -> None:
     with pytest.raises(ValueError, match=r"2026-01-31T12:00:00Z.*\(2026-01-31,.*90m, 24h, 7d"):
         read_moment(text, NOW)
 

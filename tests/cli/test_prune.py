@@ -1,4 +1,4 @@
-"""Pruning by hand: directly, and through the service that holds the file."""
+"""`receiver prune`: on the database itself, and through the service that holds the file."""
 
 import json
 import shutil
@@ -118,7 +118,7 @@ def test_the_days_can_be_given(alone: Operator) -> None:
     assert alone.ask("prune", "--bodies-days", "1")["went"]["bodies"]["rows"] == 31
 
 
-def test_what_is_kept_for_ever_is_told(tmp_path: Path, sqlite_url: str) -> None:
+def test_prune_names_what_is_kept_forever(tmp_path: Path, sqlite_url: str) -> None:
     fill(sqlite_url)
     keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
     assert "kept forever" in keeping.run("prune", "--dry-run")
@@ -137,7 +137,7 @@ def test_beside_a_service_it_goes_on_step_by_step(service: StartService, databas
     assert "bodies 90 days" in entry["detail"]
 
 
-def test_a_pruned_call_is_shown_without_its_bytes(service: StartService, sqlite_url: str) -> None:
+def test_a_pruned_delivery_is_shown_without_its_bytes(service: StartService, sqlite_url: str) -> None:
     fill(sqlite_url, 1)
     running = serve(service, sqlite_url)
     operator = beside(running)
@@ -193,7 +193,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     assert details() == ["bodies 36500 days", "bodies 1 days"]
 
 
-def test_while_somebody_prunes_nobody_else_does(alone: Operator, database_url: str) -> None:
+def test_two_prunes_do_not_run_at_the_same_time(alone: Operator, database_url: str) -> None:
     alone.run("prune")
     change(database_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
     assert "already under way" in alone.run("prune", code=1)
@@ -246,7 +246,7 @@ def test_a_file_is_not_written_anew_where_there_is_no_room(
         Database(postgresql_url).vacuum()
 
 
-def test_the_service_is_told_to_prune_and_answers_calls_meanwhile(service: StartService, sqlite_url: str) -> None:
+def test_the_service_prunes_and_answers_deliveries_meanwhile(service: StartService, sqlite_url: str) -> None:
     fill(sqlite_url, 900)
     running = serve(service, sqlite_url)
     assert order(running, bodies_days=90).json()["went"]["bodies"]["rows"] > 0

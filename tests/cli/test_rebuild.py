@@ -24,7 +24,7 @@ def run(folder: Path, url: str, *arguments: str, code: int = 0, **given: str) ->
     return done.stdout + done.stderr
 
 
-def test_the_command_rebuilds_beside_a_running_service_and_says_what_there_is(
+def test_rebuild_works_beside_a_running_service_and_reports_the_content(
     service: StartService, database_url: str, other_url: str, tmp_path: Path
 ) -> None:
     running = service(database_url)

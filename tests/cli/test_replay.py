@@ -120,7 +120,7 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     assert len(table_rows(place.url, "audit", "id")) == 3
 
 
-def test_calls_are_named_by_their_ids(alone: Place) -> None:
+def test_deliveries_are_named_by_their_ids(alone: Place) -> None:
     first, *_ = sorted(ids(alone))
     assert "1 message of 1 delivery changed" in alone.run(first, first, "--force", "--yes")
     assert [row["subject"] for row in table_rows(alone.url, "audit", "subject")] == [first]
@@ -140,7 +140,7 @@ def test_filters_choose_what_is_replayed(alone: Place) -> None:
         assert alone.ask(*filters, "--dry-run", "--force")["calls"] == calls, filters
 
 
-def test_for_programs_all_that_changed_is_told(alone: Place) -> None:
+def test_json_output_has_every_change(alone: Place) -> None:
     shown = alone.ask("--since", "3650d", "--force", "--dry-run")
     assert (shown["dry_run"], shown["calls"], shown["changed"], len(shown["items"])) == (True, 5, 3, 3)
     assert table_rows(alone.url, "audit") == []
@@ -159,7 +159,7 @@ def test_what_cannot_be_replayed_is_left_out_and_said(alone: Place) -> None:
     assert "Skipped: 1 delivery." in alone.run(pruned, code=1)
 
 
-def test_a_call_that_there_is_not_is_one_line(place: Place) -> None:
+def test_an_unknown_delivery_is_one_line(place: Place) -> None:
     known = ids(place)[0]
     for name in ("\x1b[31mred", "' OR 1=1 --", "x" * 3000, "/../../metrics", "a?b#c"):
         shown = place.run("--force", "--yes", known, "--", name, code=1)
@@ -185,7 +185,7 @@ def test_on_postgresql_the_command_needs_no_running_service(served_on_postgresql
     assert "3 deliveries would change" in stranger.run("--since", "24h", "--force", "--dry-run")
 
 
-def test_without_an_ops_token_the_running_service_cannot_be_asked(served: Place) -> None:
+def test_without_an_ops_token_the_running_service_cannot_be_used(served: Place) -> None:
     stranger = Place(served.folder, served.url)
     assert "RECEIVER_OPS_TOKENS" in stranger.run("--since", "24h", code=2)
     wrong = Place(served.folder, served.url, ops_tokens="wrong", port=served.env["RECEIVER_PORT"])
@@ -194,7 +194,7 @@ def test_without_an_ops_token_the_running_service_cannot_be_asked(served: Place)
     assert OPS not in shown
 
 
-def test_ctrl_c_ends_between_two_calls_and_says_how_far_it_got(postgresql_url: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_between_two_deliveries_and_says_how_far_it_got(postgresql_url: str, tmp_path: Path) -> None:
     make_tables(postgresql_url)
     with opened(postgresql_url) as store:
         fill(store, MANY)

@@ -1,4 +1,4 @@
-"""What the commands print for people: sentences, tables that fit, ends of pages, and one line for a mistake."""
+"""What commands print for people: sentences, tables that fit, ends of pages, and one line for a mistake."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_explain_tells_what_a_stale_message_lost_against(filled: Run) -> None:
     assert "Message 1, late: Out of date: older than current status." in of_call
 
 
-def test_explain_says_no_in_one_line(filled: Run) -> None:
+def test_explain_of_an_unknown_id_is_one_line(filled: Run) -> None:
     assert filled("explain", "nothing-like-it") == Done(1, "", "receiver: No message or delivery has the ID nothing-like-it.\n")
 
 
@@ -157,7 +157,7 @@ def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> No
     assert len(seen) > 1
 
 
-def test_an_empty_page_says_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_page_shows_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
     show_end(ResultPage([], None), "deliveries")
     assert capsys.readouterr().out == "No deliveries found.\n"
     show_end(ResultPage([], "abc"), "deliveries")

@@ -1,4 +1,4 @@
-"""White space around what is typed, pasted or scanned: removed for every parameter of every command, and in paths."""
+"""White space around typed, pasted or scanned text is removed: for every parameter of every command, and in paths."""
 
 from collections.abc import Iterator
 from urllib.parse import quote

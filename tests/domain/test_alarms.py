@@ -1,4 +1,4 @@
-"""The rules of the alarms, with a clock that stands still."""
+"""The rules of the alarms; the time is a parameter."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a sender reads."""
+"""Answers to webhooks, as the sender reads them."""
 
 import orjson
 

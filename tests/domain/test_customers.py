@@ -1,4 +1,4 @@
-"""The customer list, from a file to what Shiipp accepts: all of it or nothing."""
+"""The customer list, from a file to the list for Shiipp: imported whole or not at all."""
 
 import csv
 import io

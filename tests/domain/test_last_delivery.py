@@ -1,4 +1,4 @@
-"""The last call of a source is the last that was accepted, whatever strangers or its own broken bodies add."""
+"""The last delivery of a source is the last accepted one, whatever rejected or invalid deliveries follow."""
 
 from collections.abc import Iterator
 

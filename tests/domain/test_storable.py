@@ -1,4 +1,4 @@
-"""Text from outside is stored on both databases whatever is in it, and never answered 5xx."""
+"""Text from outside is stored on both databases, whatever it contains, and never answered with 5xx."""
 
 from collections.abc import Iterator
 from dataclasses import replace

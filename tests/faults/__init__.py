@@ -1,1 +1,1 @@
-"""Faults made on purpose under load, and what became of every message; `python -m tests.faults` prints the table."""
+"""Faults made on purpose under load, and the fate of every message; `python -m tests.faults` prints the table."""

@@ -1,4 +1,4 @@
-"""Many who mean no good, beside those who send: slow, silent, without a token, and with bodies that make no sense."""
+"""Harmful clients beside real senders: slow, silent, without a token, and with malformed bodies."""
 
 import resource
 import shutil

@@ -1,4 +1,4 @@
-"""The faults of two PostgreSQL servers, of which one follows the other: commits are on both before they are answered."""
+"""Faults of two PostgreSQL servers with synchronous replication: a commit is on both before it is answered."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

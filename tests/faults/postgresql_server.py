@@ -1,4 +1,4 @@
-"""The faults of one PostgreSQL server: it is stopped, restarted, away, read-only, or its disk is full."""
+"""Faults of one PostgreSQL server: stopped, restarted, away, read-only, or with a full disk."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

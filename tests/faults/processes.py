@@ -1,4 +1,4 @@
-"""Processes that end when nobody expects it."""
+"""Processes that are killed or stopped."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The table of faults. Fits 80 columns."""
+"""The table of faults. It fits 80 columns."""
 
 from collections.abc import Sequence
 

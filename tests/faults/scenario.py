@@ -1,4 +1,4 @@
-"""What a fault is to the suite: a function of a fresh directory and a size that returns a row of the table."""
+"""A fault of the suite: a function of a fresh directory and a size that returns a row of the table."""
 
 from collections.abc import Callable
 from pathlib import Path

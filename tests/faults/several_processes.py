@@ -1,4 +1,4 @@
-"""The faults of one of several processes on one PostgreSQL: the others go on."""
+"""Faults of one of several processes on one PostgreSQL: the others continue."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""The log: nobody waits for who reads it, strangers cannot fill it, and no standard error is too broken to serve."""
+"""The log: a slow or broken reader blocks nothing, and strangers cannot fill it."""
 
 import json
 import logging
@@ -74,7 +74,7 @@ def read_all(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
-def test_a_log_pipe_that_nobody_reads_stops_nothing(
+def test_a_log_pipe_without_a_reader_stops_nothing(
     service: StartService, sqlite_url: str, tmp_path: Path, full_pipe: int
 ) -> None:
     running = service(sqlite_url, into(str(tmp_path / "pipe")), ops_tokens=OPS)

@@ -1,4 +1,4 @@
-"""A fault that lasts is worth one line for each of its causes, and one when it is over."""
+"""A lasting fault is logged once for each cause, and once when it ends."""
 
 from receiver.logs.outage import Outage
 

@@ -1,4 +1,4 @@
-"""Forgetting one tracker: nothing personal of it is left anywhere, and nothing else changes."""
+"""Erasure of one tracker: its personal data is removed everywhere, and nothing else changes."""
 
 import json
 import sqlite3
@@ -90,7 +90,7 @@ def test_of_a_body_with_others_only_its_items_become_null() -> None:
     assert [after[place] == before[place] for place in range(4)] == [True, False, True, True]
 
 
-def test_what_stands_beside_the_items_stays_as_it_was() -> None:
+def test_data_beside_the_items_stays_unchanged() -> None:
     root = {"version": 3, "trackings": [person("forgotten"), item()], "note": ["é", 1.10, None]}
     blanked = blank_items(json.dumps(root).encode(), SPLITS["tracking"], {0})
     assert blanked is not None
@@ -109,7 +109,7 @@ def test_a_body_that_would_be_read_otherwise_goes_whole() -> None:
     assert planned.removed
 
 
-def test_what_is_hidden_behind_a_key_that_stands_twice_does_not_survive() -> None:
+def test_data_behind_a_duplicate_key_is_erased_too() -> None:
     hidden = b'{"trackings": [{"name": "planted"}], "trackings": ' + body(person("forgotten"), item())[14:-1] + b"}"
     blanked = blank_items(hidden, SPLITS["tracking"], {0})
     assert blanked is not None
@@ -145,7 +145,7 @@ def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
     assert NAME.encode() not in planned.body
 
 
-def test_what_is_on_record_counts_where_the_body_says_nothing_any_more() -> None:
+def test_the_record_decides_where_the_body_was_already_emptied() -> None:
     """The places of Shiipp's fields may have been set otherwise when the call came."""
     content = b'[{"ref": "forgotten", "who": "planted"}, {"trackingNumber": "2"}]'
     planned = plan_erasure(TRACKED, call(content, 0, kind="new-package"), SPLITS["new-package"])
@@ -203,7 +203,7 @@ def places_left(url: str) -> list[str | None]:
     return [each and each["tracker"]["trackerId"] for each in json.loads(bytes(row["body"]))["trackings"]]
 
 
-def test_of_two_erasures_that_read_the_same_body_none_restores_what_the_other_erased(database_url: str) -> None:
+def test_two_erasures_of_one_body_do_not_restore_what_the_other_erased(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
         store.keep(SHARED)

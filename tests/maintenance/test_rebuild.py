@@ -1,4 +1,4 @@
-"""The state that is rebuilt from the kept calls is the state that they made."""
+"""A rebuild from stored deliveries ends in the state that they made."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What is rebuilt from the stored deliveries is what they made, with revisions, moves back and mended messages among them."""
+"""A rebuild with revisions, moves back and mended messages ends in the same content."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Replay through a running service: on record once, no call of the source, beside live calls, and whole or undone."""
+"""Replay through a running service: audited once, not counted as a delivery, beside live ones, whole or not at all."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence

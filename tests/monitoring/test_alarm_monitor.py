@@ -1,4 +1,4 @@
-"""The watch: what it reads, that each start and end is said once whoever looks, and that nothing ends it."""
+"""The alarm monitor: its facts, one start and one end for each alarm on several receivers, and faults that it survives."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ def watcher(database_url: str) -> Iterator[Watcher]:
         yield watcher
 
 
-def test_a_storm_of_refused_calls_begins_is_said_once_and_ends(watcher: Watcher) -> None:
+def test_many_rejected_deliveries_raise_one_alarm_that_begins_and_ends_once(watcher: Watcher) -> None:
     watcher.count(NOW - 2 * MINUTE, outcome="refused", code="unauthorized", calls=7)
     assert watcher.step() == []
     watcher.count(NOW - MINUTE, outcome="refused", code="address_not_allowed", calls=3, unrecorded=3)
@@ -124,7 +124,7 @@ def test_a_storm_of_refused_calls_begins_is_said_once_and_ends(watcher: Watcher)
     assert (kept["began_at"], kept["ended_at"]) == (iso(NOW), iso(NOW + 10 * MINUTE))
 
 
-def test_what_is_on_can_be_asked_as_of_the_last_step(watcher: Watcher) -> None:
+def test_the_alarms_that_are_on_are_those_of_the_last_step(watcher: Watcher) -> None:
     watcher.count(NOW - MINUTE, received=5, quarantined=5)
     assert watcher.on() == []
     watcher.step()
@@ -160,7 +160,7 @@ def test_verdicts_count_for_an_hour(watcher: Watcher, age_minutes: int, found: b
     assert [notice.alarm for notice in watcher.step()] == (["quarantine", "stale"] if found else [])
 
 
-def test_a_source_falls_silent_and_calls_again(watcher: Watcher) -> None:
+def test_a_source_falls_silent_and_sends_again(watcher: Watcher) -> None:
     assert watcher.step(NOW + 22 * HOUR) == []
     (began,) = watcher.step(NOW + 23 * HOUR + MINUTE)
     assert (began.alarm, began.subject, began.state) == ("silence", "ship24", "began")
@@ -169,14 +169,14 @@ def test_a_source_falls_silent_and_calls_again(watcher: Watcher) -> None:
     assert [notice.state for notice in watcher.step(NOW + 30 * HOUR + MINUTE)] == ["ended"]
 
 
-def test_a_call_with_any_token_of_a_source_ends_its_silence(watcher: Watcher) -> None:
+def test_a_delivery_with_any_token_of_a_source_ends_its_silence(watcher: Watcher) -> None:
     for token, hours in (("main", 1), ("a-new-one", 30), ("old", 2)):
         watcher.use_token("ship24", token, NOW + hours * HOUR)
     assert watcher.step(NOW + 53 * HOUR) == []
     assert [notice.alarm for notice in watcher.step(NOW + 55 * HOUR)] == ["silence"]
 
 
-def test_calls_of_strangers_do_not_hide_a_silence(watcher: Watcher) -> None:
+def test_rejected_deliveries_of_strangers_do_not_hide_a_silence(watcher: Watcher) -> None:
     later = NOW + 25 * HOUR
     watcher.count(later - MINUTE, outcome="refused", code="unauthorized", calls=3)
     assert [notice.alarm for notice in watcher.step(later)] == ["silence"]
@@ -223,7 +223,7 @@ def test_an_alarm_ends_when_it_is_no_longer_watched_for(database_url: str) -> No
 
 
 @pytest.mark.parametrize("processes", [2, 5])
-def test_of_several_processes_that_see_the_same_one_says_it(postgresql_url: str, processes: int) -> None:
+def test_of_several_processes_that_see_an_alarm_one_reports_it(postgresql_url: str, processes: int) -> None:
     make_tables(postgresql_url)
     with ExitStack() as stack:
         watchers = [stack.enter_context(watching(postgresql_url)) for _ in range(processes)]
@@ -296,7 +296,7 @@ def test_the_end_of_an_alarm_is_sent_though_its_start_was_settled_late(database_
         assert ended in after.step(NOW + MINUTE + NOTICE_OVERDUE)
 
 
-def test_what_was_settled_is_told_even_if_the_next_write_fails(watcher: Watcher) -> None:
+def test_an_alarm_that_was_written_is_reported_even_if_the_next_write_fails(watcher: Watcher) -> None:
     watcher.count(NOW - MINUTE, received=205, quarantined=5, applied=60, stale=140)
     writes = iter([None, StorageUnavailable("away")])
 
@@ -379,9 +379,7 @@ def test_a_service_that_is_killed_while_it_sends_leaves_the_notice_to_its_next_s
     assert first == again
 
 
-def test_a_service_says_an_alarm_once_by_url_and_command_over_restarts(
-    service: StartService, database_url: str, tmp_path: Path
-) -> None:
+def test_an_alarm_is_sent_once_to_url_and_command_over_restarts(service: StartService, database_url: str, tmp_path: Path) -> None:
     told = tmp_path / "told"
     command = f'sh -c \'cat >> "$0"; echo >> "$0"; env >> "$0.env"\' {told} {PLANTED[3]}'
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:old" = 2020-01-31')
@@ -430,7 +428,7 @@ def test_a_url_that_misbehaves_harms_nothing_and_is_in_no_log(
     assert [secret for secret in PLANTED if secret in running.logs()] == []
 
 
-def test_two_services_on_one_database_say_an_alarm_once(service: StartService, postgresql_url: str, tmp_path: Path) -> None:
+def test_two_services_on_one_database_send_an_alarm_once(service: StartService, postgresql_url: str, tmp_path: Path) -> None:
     path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-1" = 2020-01-31')
     with alarm_server() as server:
         both = [service(postgresql_url, config=path, alarm_url=server.url) for _ in range(2)]

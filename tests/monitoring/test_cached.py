@@ -1,4 +1,4 @@
-"""What is kept for a moment: who asks meanwhile costs nothing, and a change shows when the moment is over."""
+"""Cached values: requests within the time cost nothing, and a change shows when it is over."""
 
 import asyncio
 import socket
@@ -70,7 +70,7 @@ def test_a_result_is_computed_again_when_its_time_is_over_and_not_before() -> No
     assert asyncio.run(ask()) == [1, 1, 2, 2, 3]
 
 
-def test_a_failure_is_not_kept_and_who_leaves_takes_nothing_from_the_others() -> None:
+def test_a_failure_is_not_cached_and_a_request_that_is_cancelled_does_not_cancel_the_others() -> None:
     async def ask() -> tuple[int, int]:
         computing = Computing()
         cached = Cached(computing, now=Clock())
@@ -95,7 +95,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def test_readiness_is_asked_of_the_database_once_a_second_and_a_change_shows_then(database: Database, sqlite_url: str) -> None:
+def test_readiness_asks_the_database_at_most_once_a_second_and_then_shows_a_change(database: Database, sqlite_url: str) -> None:
     async def ask() -> list[int]:
         ours, theirs = socket.socketpair()
         writer_client, clock = WriterClient(10, 60, lambda: None, Counters()), Clock()

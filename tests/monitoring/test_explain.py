@@ -41,7 +41,7 @@ def refuse(store: Store, error: ReceiverError, **fields: object) -> str:
     return call.id
 
 
-def test_an_applied_message_is_told_with_its_call_its_token_and_its_tracker(store: Store) -> None:
+def test_an_applied_message_is_explained_with_its_delivery_its_token_and_its_tracker(store: Store) -> None:
     store.keep(single("m", tracker_id="t", events=[event("e", "2025-03-01T10:00:00")]))
     found = explain(store, "m")
     assert (found["about"], found["outcome"], found["against"]) == ("message", "applied", None)
@@ -68,7 +68,7 @@ def test_a_stale_message_names_the_event_that_it_lost_against(store: Store, occu
     assert why in text
 
 
-def test_a_message_that_came_again_is_told_with_every_call_oldest_first(store: Store) -> None:
+def test_a_repeated_message_is_explained_with_every_delivery_oldest_first(store: Store) -> None:
     store.keep(single("m", tracker_id="t", events=[event("e")]))
     store.keep(single("m", tracker_id="t", events=[event("e")]), single("m", tracker_id="other"))
     found = explain(store, "m")
@@ -78,12 +78,12 @@ def test_a_message_that_came_again_is_told_with_every_call_oldest_first(store: S
     assert told(store, "m").count("Received again at") == 2
 
 
-def test_of_a_message_that_came_very_often_the_first_calls_are_told(store: Store) -> None:
+def test_a_message_that_was_repeated_very_often_is_explained_with_its_first_deliveries(store: Store) -> None:
     store.keep(*[body(*[item("m", "t", [])] * 300)])
     assert len(explain(store, "m")["deliveries"]) == 201
 
 
-def test_a_correction_is_told_and_its_earlier_version_too(store: Store) -> None:
+def test_a_correction_is_explained_with_its_earlier_version(store: Store) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
     store.keep(single("second", tracker_id="t", events=[event("e", order=1, status="Something else")]))
     store.keep(single("a-third", tracker_id="t", events=[event("e", order=1, status="Yet another")]))
@@ -92,7 +92,7 @@ def test_a_correction_is_told_and_its_earlier_version_too(store: Store) -> None:
     assert "Not applied. It is an earlier version of a corrected event." in told(store, "a-third")
 
 
-def test_an_event_that_was_known_is_told_with_the_message_that_had_told_it(store: Store) -> None:
+def test_a_known_event_is_explained_with_the_message_that_brought_it_first(store: Store) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e", order=1)]))
     store.keep(single("second", tracker_id="t", events=[event("e", order=1), event("new", "2025-03-05")]))
     events = {found["event_id"]: found for found in explain(store, "second")["events"]}
@@ -110,7 +110,7 @@ def test_a_quarantined_event_is_no_duplicate_of_what_came_later(store: Store) ->
     assert "Duplicate" not in text
 
 
-def test_a_quarantined_message_is_told_with_what_was_expected(store: Store) -> None:
+def test_a_quarantined_message_is_explained_with_what_was_expected(store: Store) -> None:
     broken = item("m", "t")
     broken["tracker"] = {}
     store.keep(body(item(), broken))
@@ -121,12 +121,12 @@ def test_a_quarantined_message_is_told_with_what_was_expected(store: Store) -> N
     assert "Message quarantined: Expected a string under `tracker.trackerId`." in text
 
 
-def test_a_recorded_message_is_told_to_carry_nothing(store: Store) -> None:
+def test_a_recorded_message_is_explained_as_carrying_no_event(store: Store) -> None:
     store.keep(single("m", tracker_id="t", events=[]))
     assert "Contains no event. Stored only." in told(store, "m")
 
 
-def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, sqlite_url: str) -> None:
+def test_a_message_whose_body_was_deleted_is_explained_from_the_rows_that_stay(store: Store, sqlite_url: str) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e")]), single("second", tracker_id="t", events=[event("e")]))
     whole = explain(store, "second")
     change(sqlite_url, "DELETE FROM bodies")
@@ -147,7 +147,9 @@ def test_a_message_whose_bytes_are_gone_is_told_from_what_stays(store: Store, sq
         (BodyTooLarge("Too large."), ["Rejected: 413 body_too_large. Too large.", "RECEIVER_MAX_BODY_BYTES"]),
     ],
 )
-def test_a_refused_call_is_told_with_the_rule_that_refused_it(store: Store, error: ReceiverError, sentences: list[str]) -> None:
+def test_a_rejected_delivery_is_explained_with_the_rule_that_rejected_it(
+    store: Store, error: ReceiverError, sentences: list[str]
+) -> None:
     call_id = refuse(store, error, client="203.0.113.9", peer="127.0.0.1")
     found = explain(store, call_id)
     assert (found["about"], found["outcome"], found["code"]) == ("delivery", "refused", error.code)
@@ -158,7 +160,7 @@ def test_a_refused_call_is_told_with_the_rule_that_refused_it(store: Store, erro
     assert "Authenticated" not in text
 
 
-def test_a_delivery_is_told_with_the_verdict_of_each_item(store: Store) -> None:
+def test_a_delivery_is_explained_with_the_verdict_of_each_message(store: Store) -> None:
     store.keep(body(item("a", "t", [event("e", "2025-03-02")]), item("b", "t", [event("f", "2025-03-01")]), "nothing"))
     call_id = explain(store, "a")["delivery_id"]
     found = explain(store, call_id)
@@ -181,6 +183,6 @@ def test_two_sources_may_use_the_same_id(store: Store) -> None:
     assert len(queries.show_message(store.database, "m", ["ship24", "shiipp"])["deliveries"]) in {1, 2}
 
 
-def test_what_nobody_sent_is_not_found(store: Store) -> None:
+def test_an_unknown_id_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound, match="No message or delivery has the ID nothing"):
         explain(store, "nothing")

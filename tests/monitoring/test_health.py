@@ -1,4 +1,4 @@
-"""Liveness and readiness: the process serves; a call would be kept."""
+"""Liveness and readiness: the process serves; deliveries can be stored."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a monitoring system reads: what this process counted, what the database knows, and nothing from outside as a label."""
+"""Metrics: counts of this process, figures from the database, and no label from outside."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def labelled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]
     return name, tuple(sorted(labels.items()))
 
 
-def test_calls_verdicts_and_refusals_are_counted(service: StartService, sqlite_url: str) -> None:
+def test_deliveries_verdicts_and_rejections_are_counted(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     running.post(GROUPED)
     running.post(GROUPED)

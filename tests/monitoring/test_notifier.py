@@ -1,4 +1,4 @@
-"""Alarms are told to a URL and to a command, whatever these do."""
+"""Alarm notices to a URL and to a command, however these behave."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def not_sent(by: str, cause: str, state: str = "began") -> dict[str, Any]:
     return {"by": by, "alarm": "refused", "subject": "ship24", "state": state, "cause": cause}
 
 
-def test_a_url_is_told_each_notice_once_in_order_as_json(logs: Logs) -> None:
+def test_a_url_gets_each_notice_once_in_order_as_json(logs: Logs) -> None:
     with alarm_server() as server:
         with notices(server.url) as told:
             told.put(BEGAN)
@@ -80,7 +80,7 @@ def test_a_url_is_told_each_notice_once_in_order_as_json(logs: Logs) -> None:
     assert [line["state"] for line in events(logs, "alarm_sent")] == ["began", "ended"]
 
 
-def test_a_url_that_fails_is_told_again_before_the_next_notice(logs: Logs) -> None:
+def test_a_url_that_fails_gets_a_notice_again_before_the_next_one(logs: Logs) -> None:
     with alarm_server(500, 503, 204) as server, notices(server.url) as told:
         told.put(BEGAN)
         told.put(ENDED)
@@ -143,7 +143,7 @@ def test_a_redirect_is_not_followed(logs: Logs) -> None:
     assert events(logs, "alarm_not_sent") == [not_sent("url", "the response was 307")]
 
 
-def test_nobody_at_the_url_is_said_without_the_url(logs: Logs) -> None:
+def test_an_unreachable_url_is_logged_without_the_url(logs: Logs) -> None:
     port = free_port()
     with notices(f"http://127.0.0.1:{port}/{TOKEN}?key={TOKEN}") as told:
         told.put(BEGAN)
@@ -310,7 +310,7 @@ def test_too_many_that_wait_are_given_up_and_said(logs: Logs) -> None:
         assert events(logs, "alarm_not_sent") == [not_sent("url", "too many are waiting", "ended")] * 3
 
 
-def test_with_nobody_to_tell_nothing_is_done(logs: Logs) -> None:
+def test_without_a_url_or_a_command_a_notice_is_dropped_silently(logs: Logs) -> None:
     with notices() as told:
         told.put(BEGAN)
     assert logs == []

@@ -1,4 +1,4 @@
-"""Background work: one step that fails, whatever with, does not end it."""
+"""Background work: a step that fails does not end it."""
 
 import asyncio
 import socket

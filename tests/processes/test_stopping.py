@@ -1,4 +1,4 @@
-"""A service that is asked to stop has stopped after a bounded time, whatever hangs; asked twice, at once."""
+"""Stopping: a service ends within a bounded time whatever hangs, and at once after a second signal."""
 
 import os
 import shutil

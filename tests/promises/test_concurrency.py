@@ -1,4 +1,4 @@
-"""Once, whatever comes at the same time: copies, processes, groups that overlap."""
+"""Once, under concurrency: parallel copies, several processes, overlapping groups."""
 
 import random
 from collections import Counter
@@ -66,7 +66,7 @@ def test_of_twenty_copies_at_two_processes_exactly_one_applies(service: StartSer
     assert two[0].scalar("SELECT count(*) FROM messages") == 10
 
 
-def test_one_message_for_two_trackers_at_two_processes_is_kept_once(service: StartService, postgresql_url: str) -> None:
+def test_one_message_for_two_trackers_at_two_processes_is_stored_once(service: StartService, postgresql_url: str) -> None:
     two = both(service, postgresql_url)
     for number in range(10):
         bodies = [ship24.single(f"torn-{number}", tracker_id=f"t-{number}-{place}") for place in range(10)]
@@ -123,7 +123,7 @@ def test_the_newest_event_wins_whichever_process_had_it(service: StartService, p
     assert 1 <= applied <= 24
 
 
-def test_a_second_process_on_one_sqlite_file_is_told_why_it_may_not_write(service: StartService, sqlite_url: str) -> None:
+def test_a_second_process_on_one_sqlite_file_is_refused_with_the_reason(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     second = run_command("serve", cwd=running.directory, env={**running.env, "RECEIVER_PORT": "0"})
     assert second.returncode == 2

@@ -1,4 +1,4 @@
-"""A 2xx means kept: through `kill -9`, and synced before the answer leaves."""
+"""A 2xx means stored: through `kill -9`, and synced before the answer is sent."""
 
 import random
 import shutil
@@ -101,7 +101,7 @@ def find_promises(calls: Sequence[Call]) -> list[tuple[int, int]]:
     return [(start, next(place for place in left if place > start)) for start in arrived]
 
 
-def test_on_sqlite_the_log_is_synced_between_a_call_and_its_answer(
+def test_on_sqlite_the_wal_is_synced_between_a_delivery_and_its_answer(
     service: StartService, sqlite_url: str, strace: str, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"
@@ -120,7 +120,7 @@ def test_on_sqlite_the_log_is_synced_between_a_call_and_its_answer(
         assert max(synced) > max(written), "nothing was written to the log after its last sync"
 
 
-def test_on_sqlite_many_calls_share_a_sync_and_none_is_answered_before_one(
+def test_on_sqlite_many_deliveries_share_a_sync_and_none_is_answered_before_it(
     service: StartService, sqlite_url: str, strace: str, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"

@@ -1,4 +1,4 @@
-"""Every fault of `make faults`, for a second or so: what was answered 2xx is there, and once."""
+"""Every fault of `make faults` for about a second: what was answered 2xx is stored, and once."""
 
 from pathlib import Path
 

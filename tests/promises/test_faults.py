@@ -1,4 +1,4 @@
-"""What goes wrong around the service: the sender hears 503 and repeats, nothing is half there, nobody else is harmed."""
+"""Faults around the service: the sender gets 503 and retries, nothing is half-written, and others are not harmed."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def receive_and_close(connection: HTTPConnection) -> Reply:
 # Content
 
 
-def test_a_poison_message_harms_nobody_else_and_is_kept_apart(service: StartService, database_url: str) -> None:
+def test_a_poison_message_is_quarantined_and_harms_no_other(service: StartService, database_url: str) -> None:
     make_tables(database_url)
     poison(database_url)
     running = service(database_url, commit_timeout_seconds="60")
@@ -77,7 +77,9 @@ def test_the_content_of_a_poison_message_is_not_in_the_log(service: StartService
 # The database is away
 
 
-def test_while_postgresql_is_down_calls_are_503_and_on_record_afterwards(service: StartService, own_cluster: Cluster) -> None:
+def test_while_postgresql_is_down_deliveries_are_503_and_on_record_afterwards(
+    service: StartService, own_cluster: Cluster
+) -> None:
     running = service(own_cluster.create_database("faulty"))
     assert running.post(ship24.single("first")).outcomes() == ["applied"]
     own_cluster.stop("immediate")
@@ -125,7 +127,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         lacking(str(reason))
 
 
-def test_on_a_full_disk_calls_are_503_and_nothing_is_half_there(service: StartService, disk: Path) -> None:
+def test_on_a_full_disk_deliveries_are_503_and_nothing_is_half_written(service: StartService, disk: Path) -> None:
     url = f"sqlite:///{disk}/receiver.db"
     running = service(url)
     assert running.post(ship24.single("before")).outcomes() == ["applied"]
@@ -158,7 +160,7 @@ def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, po
     check_whole(postgresql_url)
 
 
-def test_sigterm_waits_for_calls_that_wait_for_their_commit(service: StartService, database_url: str) -> None:
+def test_sigterm_waits_for_deliveries_that_wait_for_their_commit(service: StartService, database_url: str) -> None:
     running = service(database_url, commit_timeout_seconds="60")
     with ThreadPoolExecutor(10) as threads:
         with running.held_up():
@@ -195,7 +197,7 @@ def test_a_service_whose_writer_died_answers_503_and_ends_for_its_supervisor(ser
 # Too much at once
 
 
-def test_a_full_queue_is_503_busy_and_who_was_in_it_is_kept(service: StartService, database_url: str) -> None:
+def test_a_full_queue_is_503_busy_and_deliveries_in_it_are_stored(service: StartService, database_url: str) -> None:
     running = service(database_url, queue_deliveries="1", commit_timeout_seconds="60")
     with ThreadPoolExecutor(1) as threads:
         with running.held_up():
@@ -227,7 +229,7 @@ def heavy(number: int) -> bytes:
     return ship24.body(*(ship24.item(f"heavy-{number}-{part}", padding="x" * 15_000) for part in range(100)))
 
 
-def test_calls_that_wait_as_bytes_for_their_turn_are_all_kept(service: StartService, database_url: str) -> None:
+def test_deliveries_that_wait_as_bytes_are_all_stored(service: StartService, database_url: str) -> None:
     running = service(database_url, commit_timeout_seconds="60")
     with ThreadPoolExecutor(10) as threads:
         with running.held_up():
@@ -251,7 +253,7 @@ def test_the_log_of_a_file_that_somebody_always_reads_does_not_stay_long(service
     assert running.count("messages") == 100 * number
 
 
-def test_calls_whose_turn_comes_too_late_are_503_and_on_record_without_their_bodies(
+def test_deliveries_that_wait_too_long_are_503_and_on_record_without_their_bodies(
     service: StartService, database_url: str
 ) -> None:
     running = service(database_url, commit_timeout_seconds="0.5")

@@ -1,4 +1,4 @@
-"""What holds for every order, every regrouping and every body that hypothesis can think of."""
+"""Properties that hold for every order, every regrouping and every body that Hypothesis generates."""
 
 from collections.abc import Iterator
 from itertools import count

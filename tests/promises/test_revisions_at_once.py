@@ -1,4 +1,4 @@
-"""Corrections that two processes get at once: what comes of them is what comes of them one after the other."""
+"""Corrections that two processes receive at once end in the same state as one after the other."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""An upgrade from version 0.1.0 behind nginx, under load: what senders and targets see of it."""
+"""An upgrade from version 0.1.0 behind nginx under load, as senders and targets see it."""
 
 import json
 import os

@@ -61,7 +61,9 @@ def test_without_a_token_shiipp_is_off(service: StartService, sqlite_url: str) -
     assert "RECEIVER_SHIIPP_TOKENS" in off.logs()
 
 
-def test_two_tokens_come_in_under_their_names_and_doctor_tells_which_is_used(service: StartService, database_url: str) -> None:
+def test_two_tokens_are_accepted_under_their_names_and_doctor_shows_which_is_used(
+    service: StartService, database_url: str
+) -> None:
     running = service(database_url, shiipp_tokens=BOTH)
     assert token_uses(running) == {"spring": "never used", "autumn": "never used"}
     assert post(running, NEW) == 200
@@ -144,7 +146,7 @@ def test_only_shiipps_token_fetches_the_list_and_each_refusal_is_on_record(servi
     assert all(row["reason"] for row in refused)
 
 
-def test_a_method_that_fetches_nothing_is_405_and_told_which_are_allowed(service: StartService, sqlite_url: str) -> None:
+def test_another_method_is_405_with_the_allowed_ones(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, shiipp_tokens=OLD)
     for method in ("POST", "PUT", "DELETE"):
         reply = fetch(running, OLD, method)

@@ -1,4 +1,4 @@
-"""Secrets are planted, then looked for everywhere: in rows, files, logs, answers and errors."""
+"""No secrets: planted tokens are searched for in rows, files, logs, answers and errors."""
 
 import base64
 from collections.abc import Iterator, Sequence

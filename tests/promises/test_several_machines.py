@@ -1,4 +1,4 @@
-"""Three receivers and two relays on one PostgreSQL behind nginx, each on a machine of its own, with the examples of `config/`."""
+"""Three receivers and two relays on one PostgreSQL behind nginx, each on its own machine, with the examples of `config/`."""
 
 import re
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def seen(deployment: Deployment, reply: Reply) -> tuple[str, str]:
     return record["client"], record["peer"]
 
 
-def test_a_caller_is_who_nginx_saw_whatever_the_caller_wrote(deployment: Deployment) -> None:
+def test_the_client_is_the_address_that_nginx_saw_whatever_its_headers_say(deployment: Deployment) -> None:
     allowed, stranger, front = deployment.allowed[0], deployment.stranger, deployment.front.address
     for forged in ((), (stranger,), ("unknown, ,",), (stranger, f"{stranger}, {front}")):
         reply = post(deployment, allowed, *forged)

@@ -94,7 +94,7 @@ def test_the_code_of_the_version_before_finds_all_it_knows_and_may_leave_out_all
         before = after
 
 
-def test_a_migration_that_contracts_says_which_version_still_works_on_its_tables() -> None:
+def test_a_migration_that_removes_something_names_the_oldest_version_that_works_on_its_tables() -> None:
     known = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
     for script in SINCE_EARLIER:
         if hasattr(script.module, "compatible_from"):
@@ -175,9 +175,7 @@ def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_b
         (FoundVersion(None), "no tables yet. Run `receiver migrate`"),
     ],
 )
-def test_later_tables_are_served_only_where_they_say_that_this_program_works_on_them(
-    found: FoundVersion, expected: str | None
-) -> None:
+def test_later_tables_are_served_only_if_they_name_this_version_as_compatible(found: FoundVersion, expected: str | None) -> None:
     told = explain_mismatch(found)
     assert told is None if expected is None else expected in str(told)
 
@@ -233,7 +231,7 @@ def test_a_transaction_that_began_before_a_migration_ends_before_it(postgresql_u
         assert store.transactions.run(migrate_meanwhile)
 
 
-def test_to_migrate_waits_for_a_bounded_time_and_says_so(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_waits_for_a_bounded_time_and_says_so(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade(postgresql_url, EARLIER_TABLES)
     monkeypatch.setattr("receiver.storage.postgresql._LOCK_SECONDS", 1)
     with psycopg.connect(postgresql_url) as other:
@@ -278,7 +276,7 @@ def test_a_file_is_not_migrated_while_the_service_runs(service: StartService, sq
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_tables_that_are_not_known_are_refused_in_a_line_that_says_who_made_them(
+def test_unknown_tables_are_refused_in_a_line_that_names_the_version_that_made_them(
     database_url: str, tmp_path: Path, command: str
 ) -> None:
     make_tables(database_url)

@@ -1,4 +1,4 @@
-"""Connections that do not behave: they are closed after a bounded time and keep nobody else waiting."""
+"""Misbehaving connections to targets are closed after a bounded time and hold up no others."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def test_a_body_that_ends_half_way_is_on_record_and_nothing_of_it_is_applied(has
     assert hasty.post(body).outcomes() == ["applied"]
 
 
-def test_a_body_that_does_not_come_is_cut_off_and_on_record(hasty: Service) -> None:
+def test_a_body_that_does_not_arrive_is_cut_off_and_on_record(hasty: Service) -> None:
     before = count_incomplete(hasty)
     with hasty.socket() as connection:
         connection.sendall(head_of("POST", "Content-Length: 1000") + b"{")
@@ -66,7 +66,7 @@ def test_a_head_that_never_ends_is_cut_off(hasty: Service) -> None:
         assert b" 200 " not in read_all(connection)
 
 
-def test_a_connection_that_says_nothing_is_closed(hasty: Service) -> None:
+def test_a_connection_without_a_request_is_closed(hasty: Service) -> None:
     with hasty.socket() as connection:
         assert read_all(connection) == b""
 
@@ -77,7 +77,7 @@ def test_what_is_no_http_at_all_is_refused(hasty: Service) -> None:
         assert read_all(connection)[:12] in {b"", b"HTTP/1.1 400"}
 
 
-def test_calls_in_one_piece_are_answered_in_their_order(hasty: Service) -> None:
+def test_pipelined_requests_are_answered_in_order(hasty: Service) -> None:
     bodies = [ship24.single(f"pipelined-{number}") for number in range(5)]
     with hasty.socket() as connection:
         connection.sendall(b"".join(request(body) for body in bodies))
@@ -95,7 +95,7 @@ def test_a_connection_is_used_again_after_a_refusal(hasty: Service) -> None:
     assert statuses == [401, 401, 200]
 
 
-def test_a_refused_call_cannot_hide_another_one_in_its_body(hasty: Service) -> None:
+def test_a_rejected_request_cannot_hide_another_one_in_its_body(hasty: Service) -> None:
     hidden = request(ship24.single("hidden"))
     with hasty.socket() as connection:
         connection.sendall(request(hidden, "Connection: close", token="wrong"))
@@ -104,7 +104,7 @@ def test_a_refused_call_cannot_hide_another_one_in_its_body(hasty: Service) -> N
     assert hasty.count("messages", message_id="hidden") == 0
 
 
-def test_slow_connections_keep_nobody_waiting(hasty: Service) -> None:
+def test_slow_connections_hold_up_no_others(hasty: Service) -> None:
     slow = [hasty.connect() for _ in range(50)]
     for connection in slow:
         connection.connect()

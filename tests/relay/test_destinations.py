@@ -1,4 +1,4 @@
-"""Which addresses a target may have, and that the address that was checked is the one that is used."""
+"""Which addresses a target may have; the checked address is the one that is connected to."""
 
 import socket
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""Changes are posted: signed, to allowed addresses only, and whatever the other side does harms nobody."""
+"""HTTP targets: changes are signed and sent to allowed addresses only, and a misbehaving target harms nothing else."""
 
 import asyncio
 import json
@@ -109,7 +109,7 @@ def test_a_secret_that_is_missing_or_of_another_form_is_refused_without_being_qu
         pytest.param(write(OK + b"\r\n"), id="no length"),
     ],
 )
-def test_any_2xx_means_taken_whatever_its_body_is(answer: Answer) -> None:
+def test_any_2xx_means_delivered_whatever_its_body(answer: Answer) -> None:
     with answering(answer) as endpoint:
         assert post_one(endpoint) is None
         wait_until(lambda: endpoint.ended == 1, "the connection is let go of")
@@ -145,7 +145,7 @@ def test_a_redirect_is_not_followed() -> None:
     assert isinstance(error, NotTaken)
 
 
-def test_410_means_that_the_target_is_gone() -> None:
+def test_410_stops_the_target() -> None:
     with answering(say(410)) as endpoint:
         error = post_one(endpoint)
     assert isinstance(error, TargetGone)
@@ -153,7 +153,7 @@ def test_410_means_that_the_target_is_gone() -> None:
 
 
 @each_row("status", [429, 503])
-def test_retry_after_is_heard(status: int) -> None:
+def test_retry_after_is_respected(status: int) -> None:
     with answering(say(status, "Retry-After: 120")) as endpoint:
         error = post_one(endpoint)
     assert isinstance(error, NotTaken)
@@ -240,7 +240,7 @@ def test_many_changes_at_once_go_side_by_side() -> None:
         assert sorted(one["sequence"] for one in endpoint.changes) == list(range(1, 33))
 
 
-def test_nobody_there_is_said_without_the_address() -> None:
+def test_an_unreachable_target_is_reported_without_the_address() -> None:
     (error,) = post(target(f"http://127.0.0.1:{free_port()}/planted?key=planted"), change())
     assert isinstance(error, NotTaken)
     assert error.message == "shop did not answer: ConnectionRefusedError."

@@ -1,4 +1,4 @@
-"""Changes go to a broker: in order, once each in its stream, and on from where it went away."""
+"""NATS targets: changes in order, once in each stream, and again after the broker was away."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ def test_what_the_broker_refuses_is_not_taken_and_its_words_are_not_repeated(bro
     assert errors[1] is None
 
 
-def test_a_broker_that_goes_away_and_comes_back_has_everything_once_and_in_order(broker: Broker, database_url: str) -> None:
+def test_a_broker_that_was_away_gets_everything_once_and_in_order(broker: Broker, database_url: str) -> None:
     make_tables(database_url)
     store = Store(database_url, [Subscription("shop")])
     events = [ship24.event(occurrence=f"2025-03-01T{hour:02}:00:00") for hour in range(10)]

@@ -1,4 +1,4 @@
-"""What does not concern a target does not count against it: an hour of a shop that knows only some parcels, in simulated time."""
+"""What does not concern a target does not count against it: an hour of rejected changes, in simulated time."""
 
 import asyncio
 from collections import Counter
@@ -128,7 +128,7 @@ def test_a_hundred_trackers_that_always_fail_do_not_keep_the_others_waiting(
     assert {tracker for tracker, _, _ in shop.taken} == {f"t{number}" for number in range(100, 120)}
 
 
-def test_a_target_that_is_down_is_spared_and_gets_one_call_of_another_tracker_at_a_time(
+def test_a_target_that_is_down_gets_one_change_of_another_tracker_at_a_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []

@@ -1,4 +1,4 @@
-"""Changes reach the user's own code: once they are committed, in the order of each tracker, and again until they were taken."""
+"""Handlers get each change after its commit, in the order of its tracker, and again until one call succeeds."""
 
 import os
 import signal
@@ -96,7 +96,7 @@ def waiting(running: Service) -> int:
     return int(running.count("dispatches"))
 
 
-def test_handlers_are_told_of_what_they_want_and_of_nothing_else(start: Start, sqlite_url: str, place: Path) -> None:
+def test_handlers_get_the_changes_that_they_choose_and_no_others(start: Start, sqlite_url: str, place: Path) -> None:
     running = start(sqlite_url)
     for hour, milestone in ((10, "in_transit"), (11, "in_transit"), (9, "pending"), (12, "delivered")):
         running.post(moved("t", hour, milestone))
@@ -106,7 +106,9 @@ def test_handlers_are_told_of_what_they_want_and_of_nothing_else(start: Start, s
     assert [line[4] for line in told(place, "turned")] == ["in_transit", "delivered"]
 
 
-def test_what_raises_is_told_again_and_holds_up_only_its_own_tracker(start: Start, sqlite_url: str, place: Path) -> None:
+def test_a_handler_that_raises_gets_the_change_again_and_holds_up_only_its_tracker(
+    start: Start, sqlite_url: str, place: Path
+) -> None:
     running = start(sqlite_url)
     (place / "broken").touch()
     for hour in (10, 11):
@@ -124,7 +126,7 @@ def test_what_raises_is_told_again_and_holds_up_only_its_own_tracker(start: Star
     assert (set(again), len(again) > 1, last) == ({1}, True, 2)
 
 
-def test_after_a_kill_every_change_is_told_and_repeated_at_most_where_it_was_under_way(
+def test_after_a_kill_every_change_is_delivered_and_only_those_in_flight_are_repeated(
     start: Start, sqlite_url: str, place: Path
 ) -> None:
     running = start(sqlite_url)

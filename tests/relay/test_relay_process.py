@@ -1,4 +1,4 @@
-"""The relay is a process of its own: whatever a handler does there, calls are answered, and other trackers' changes go on."""
+"""The relay is its own process: whatever a handler does, deliveries are answered and other trackers' changes continue."""
 
 import os
 import signal
@@ -151,7 +151,7 @@ def error_of(running: Service, tracker_id: str) -> str:
         ("leaks-threads", "ended 4 times"),
     ],
 )
-def test_whatever_a_handler_does_is_on_record_and_touches_nothing_else(running: Service, act: str, words: str) -> None:
+def test_whatever_a_handler_does_is_recorded_and_affects_nothing_else(running: Service, act: str, words: str) -> None:
     running.post(moved("before"))
     assert running.post(moved(act)).status == 200
     assert running.post(moved("after")).status == 200
@@ -219,7 +219,7 @@ def test_after_a_kill_of_the_service_its_processes_end_whatever_a_handler_does(r
     assert psutil.wait_procs(family, timeout=DEADLINE_SECONDS)[1] == []
 
 
-def test_a_relay_that_ended_is_told_to_operators_and_calls_stay_welcome(running: Service) -> None:
+def test_operators_see_that_a_relay_ended_and_deliveries_are_still_accepted(running: Service) -> None:
     wait_until(lambda: running.get("/readyz").json()["warnings"] == [], "the relay runs")
     running.post(moved("ends-process"))
     wait_until(lambda: "relay" in running.get("/readyz").json()["warnings"], "readiness warns")

@@ -1,4 +1,4 @@
-"""When a change is tried again, and when a target is spared."""
+"""When a change is retried, and when a target is paused."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,9 +36,7 @@ def test_tries_go_on_for_three_days_and_then_end() -> None:
 
 
 @given(st.integers(1, len(DELAYS_SECONDS)), chances, st.floats(0, 1e12))
-def test_a_target_that_says_when_gets_no_try_before_that_nor_before_our_own_time(
-    attempts: int, chance: float, asked: float
-) -> None:
+def test_retry_after_delays_a_retry_but_never_shortens_our_own_delay(attempts: int, chance: float, asked: float) -> None:
     waited = seconds_until(next_try(attempts, NOW, chance, asked))
     wanted = max(DELAYS_SECONDS[attempts - 1], min(asked, 86_400))
     assert wanted - 1e-6 <= waited <= 1.2 * wanted
@@ -84,7 +82,7 @@ def test_a_target_that_asks_for_it_has_a_rest_from_everything_but_not_for_long()
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.booleans(), st.floats(0, 1000)))))
-def test_whatever_happens_there_is_room_again_within_five_minutes(steps: list[tuple[int, bool | float | None]]) -> None:
+def test_a_pause_never_exceeds_five_minutes(steps: list[tuple[int, bool | float | None]]) -> None:
     circuit, now = Circuit(), NOW
     for seconds, step in steps:
         now += seconds * SECOND

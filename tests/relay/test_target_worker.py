@@ -1,4 +1,4 @@
-"""The way to one target, on a real database and to a server that fails in every way: order, patience, and nothing for nothing."""
+"""The worker of one target, on a real database and with a server that fails in every way."""
 
 from collections.abc import Sequence
 
@@ -96,7 +96,7 @@ def test_a_target_that_hangs_holds_up_no_other(url: str) -> None:
         wait_until(lambda: len(alive.calls) == 100, "another target gets everything")
 
 
-def test_a_target_that_comes_back_gets_everything(url: str) -> None:
+def test_a_target_that_was_down_gets_everything(url: str) -> None:
     keep(url, [(f"t{number % 50}", number // 50) for number in range(100)])
     back: list[bool] = []
     policy = QUICK._replace(failure_limit=5, pauses_seconds=(0.02,))
@@ -122,7 +122,7 @@ def test_retry_after_gives_the_change_and_the_target_a_rest(url: str) -> None:
     assert min(row["due_at"] for row in tried) - min(call.at for call in busy.calls) >= 3_600_000_000
 
 
-def test_a_target_that_is_gone_is_stopped_until_it_is_resumed(url: str) -> None:
+def test_a_target_that_answers_410_is_stopped_until_it_is_resumed(url: str) -> None:
     keep(url, [("t", hour) for hour in range(3)])
     with answering(say(410), TAKE) as endpoint, relaying(url, shop(endpoint)) as relay:
         wait_until(lambda: rows(url, "SELECT * FROM stopped_targets"), "it is stopped")

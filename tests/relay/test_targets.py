@@ -1,4 +1,4 @@
-"""Targets of a real service: from the file to the shop, and what operators see and do."""
+"""Targets of a real service: from the settings to the target, and what operators see and do."""
 
 import json
 import subprocess
@@ -104,7 +104,7 @@ def test_a_service_tells_a_broker_too(start: Start, sqlite_url: str, tmp_path: P
         assert shop.moves("t") == [1]
 
 
-def test_after_a_failure_it_is_told_again_by_itself(start: Start, sqlite_url: str) -> None:
+def test_after_a_failure_a_change_is_retried_by_itself(start: Start, sqlite_url: str) -> None:
     with answering(say(500), TAKE) as shop:
         running = start(sqlite_url, shop=shop.url)
         running.post(moved("t", 1))
@@ -114,7 +114,7 @@ def test_after_a_failure_it_is_told_again_by_itself(start: Start, sqlite_url: st
     assert second.at - first.at >= 4_000_000, "the first delay is five seconds, give or take a fifth"
 
 
-def test_after_a_kill_nothing_is_lost_and_only_what_was_under_way_comes_again(start: Start, sqlite_url: str) -> None:
+def test_after_a_kill_nothing_is_lost_and_only_changes_in_flight_are_repeated(start: Start, sqlite_url: str) -> None:
     def choose(call: Call) -> Answer:
         return write(b"", goes_on=True) if call.change["tracker_id"] == "held" and not released else TAKE
 
@@ -141,7 +141,7 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_under_way_comes_again(st
         assert first.headers["webhook-id"] == again.headers["webhook-id"]
 
 
-def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start: Start, database_url: str) -> None:
+def test_a_target_that_answered_410_gets_nothing_until_an_operator_resumes_it(start: Start, database_url: str) -> None:
     with answering(say(410), TAKE) as shop:
         running = start(database_url, shop=shop.url)
         with relay_of(running):
@@ -158,7 +158,7 @@ def test_a_target_that_is_gone_is_left_alone_until_an_operator_resumes_it(start:
     assert audited(running) == [("targets resume", "shop")]
 
 
-def test_what_was_given_up_is_listed_and_waits_again_when_an_operator_says_so(start: Start, database_url: str) -> None:
+def test_failed_changes_are_listed_and_wait_again_when_an_operator_retries_them(start: Start, database_url: str) -> None:
     def choose(call: Call) -> Answer:
         return say(500) if call.change["sequence"] == 1 and not released else TAKE
 

@@ -1,4 +1,4 @@
-"""Files that commands are given: one that is not readable text is one line that names it, and exit code 2."""
+"""Files that commands read: one that is not readable text is one line that names it, and exit code 2."""
 
 from collections.abc import Callable
 from pathlib import Path

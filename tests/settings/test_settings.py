@@ -1,4 +1,4 @@
-"""Every setting of the contract: where it is read from, and what is refused in which words."""
+"""Every setting of the contract: where it is read from, and the errors for wrong values."""
 
 from datetime import date
 from ipaddress import ip_network
@@ -181,7 +181,7 @@ def test_the_last_days_of_tokens_stand_in_the_file(folder: Path) -> None:
         pytest.param("ship24.old = 2026-12-31", "expected a table in the file: a token and its last day", id="without quotes"),
     ],
 )
-def test_a_last_day_that_is_none_is_refused(folder: Path, line: str, said: str) -> None:
+def test_an_invalid_last_day_is_refused(folder: Path, line: str, said: str) -> None:
     write(folder / "config" / "receiver.toml", f"[token_ends]\n{line}\n")
     refusal = refuse({"RECEIVER_SHIP24_TOKENS": f"old:{GIVEN}"})
     assert refusal.startswith(f"RECEIVER_TOKEN_ENDS: {said}")
@@ -484,6 +484,6 @@ def test_host_bits_in_a_network_are_refused_with_the_right_network(name: str) ->
         assert words.startswith(f"RECEIVER_{name}: entry 2 is an address inside a network; expected the network {right},")
 
 
-def test_invisible_characters_around_a_value_are_no_part_of_it() -> None:
+def test_invisible_characters_around_a_value_are_removed() -> None:
     settings = load({"RECEIVER_SHIP24_TOKENS": "\ufeff\u200babc\u00a0, \u200bname:def\n", "RECEIVER_LOG_FORMAT": "console\u00a0"})
     assert ([token.reveal() for token in settings.ship24_tokens], settings.log_format) == (["abc", "def"], "console")

@@ -1,4 +1,4 @@
-"""Where our fields are looked for in bodies that somebody else designed."""
+"""Field paths: where fields are found in bodies of free design."""
 
 from pathlib import Path
 from typing import Any

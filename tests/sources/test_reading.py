@@ -1,4 +1,4 @@
-"""From bytes to values that every store can keep."""
+"""Reading of bytes into values that both databases can store."""
 
 import json
 import string

@@ -1,4 +1,4 @@
-"""Shiipp's bodies, which the administrator designs: what is found in them, and what names a message."""
+"""Shiipp's bodies of free design: the fields that are found, and the identity of a message."""
 
 import json
 from pathlib import Path

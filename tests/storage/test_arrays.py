@@ -1,4 +1,4 @@
-"""What is written as an array's text is what the server reads."""
+"""Text of PostgreSQL arrays: the server reads the values that were written."""
 
 from typing import Any
 

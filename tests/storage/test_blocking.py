@@ -1,4 +1,4 @@
-"""What waits behind nothing comes due again, whoever has removed what was before it."""
+"""Changes that are blocked with nothing before them come due again, whoever removed the one before."""
 
 from collections.abc import Iterator, Sequence
 
@@ -69,7 +69,7 @@ BEHIND = (waits("many", 4, BLOCKED), waits("many", 5, NOW), waits("zz last", 4, 
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 2_000])
-def test_what_is_blocked_behind_nothing_comes_due_and_nothing_else_changes(store: Store, limit: int) -> None:
+def test_a_change_blocked_behind_nothing_comes_due_and_nothing_else_changes(store: Store, limit: int) -> None:
     everything = [*STAYS, *ORPHANS, *BEHIND]
     put(store, everything)
     orphans = OrphanSearch()

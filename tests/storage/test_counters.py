@@ -1,4 +1,4 @@
-"""What is counted is what is on record: across minutes, hours, faults, processes, and versions."""
+"""Statistics equal the records: across minutes, hours, faults, processes and versions."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -233,7 +233,7 @@ def test_nothing_is_counted_twice_or_lost_while_the_database_is_away(service: St
     assert are_equal(url)
 
 
-def test_a_call_that_was_answered_503_after_all_counts_as_failed(service: StartService, database_url: str) -> None:
+def test_a_delivery_that_was_answered_503_in_the_end_counts_as_failed(service: StartService, database_url: str) -> None:
     running = service(database_url, commit_timeout_seconds="0.5")
     with hold_up(database_url):
         assert running.post(single("late")).status == 503

@@ -1,4 +1,4 @@
-"""The SQLite file under a running service: removed, replaced, cut short, reached by another name. Nothing answered is lost."""
+"""The SQLite file under a running service: removed, replaced, cut short, opened by another name. Nothing answered is lost."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def test_nothing_is_answered_2xx_once_the_file_is_not_there(running: Service, da
     assert running.get("/healthz").status == 200
 
 
-def test_a_file_that_is_put_back_is_written_again_and_has_all_that_was_answered(running: Service, data: Path) -> None:
+def test_a_file_that_is_put_back_is_used_again_and_has_all_that_was_answered(running: Service, data: Path) -> None:
     file = data / "receiver.db"
     file.rename(data / "away.db")
     assert post(running, "refused") == 503
@@ -276,7 +276,7 @@ def by_the_same_name_without_its_lock(file: Path) -> Path:
 
 @pytest.mark.parametrize("reach", [by_hard_link, by_symbolic_link, by_the_same_name_without_its_lock], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("command", ["serve", "migrate", "prune", "setup-window ship24 --minutes 5"])
-def test_a_second_writer_is_refused_by_whatever_name_it_comes(
+def test_a_second_writer_is_refused_whatever_path_it_uses(
     running: Service, data: Path, reach: Callable[[Path], Path], command: str
 ) -> None:
     other = reach(data / "receiver.db")

@@ -1,4 +1,4 @@
-"""Calls and quarantine listed with every filter on every database; and what no question may do: fail for what it is asked."""
+"""Lists of deliveries and of quarantine, with every filter, on every database."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -140,7 +140,7 @@ def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
 
 @settings(max_examples=40)
 @given(calls=_calls, wanted=st.lists(_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
-def test_every_list_of_calls_gives_what_is_wanted_once_newest_first(
+def test_every_filter_of_deliveries_returns_each_match_once_newest_first(
     archive: Archive, calls: list[Call], wanted: list[DeliveryFilter], limit: int
 ) -> None:
     kept = keep(archive, calls)
@@ -165,7 +165,7 @@ def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: A
             assert [row["id"] for row in walk(asking(archive, wanted), limit)] == expected
 
 
-def test_calls_that_come_meanwhile_neither_hide_nor_double_the_older_ones(archive: Archive) -> None:
+def test_new_deliveries_neither_hide_nor_double_older_ones(archive: Archive) -> None:
     first = keep(archive, [Call("ship24", None, n, "unauthorized" if n % 3 else None, ()) for n in range(12)])
     for wanted in (DeliveryFilter(), DeliveryFilter(outcome="refused"), DeliveryFilter(source="ship24", status=200)):
         page = queries.list_deliveries(archive.database, wanted, NAMES, 2)
@@ -205,7 +205,7 @@ def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_wha
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0", "\ud800", "\udfff.", "%", "_", "'", '"', "\\", "\U0010ffff", "\u202e", "x" * 5000])
-def test_any_text_can_be_asked_for(archive: Archive, text: str) -> None:
+def test_any_text_can_be_searched_for(archive: Archive, text: str) -> None:
     keep(archive, [Call("ship24", None, 0, None, ((1, 1, "event"),))])
     base = archive.database
     for tracker in (
@@ -240,7 +240,7 @@ _BAD_KEYS: list[tuple[Any, ...]] = [(1,), ("\0",), (2**63, "a", "b", "c"), (-1, 
 
 
 @each_row("cursor", ["", "x", "é", "=", "bnVsbA", "\ud800", *(write_cursor(*key) for key in _BAD_KEYS)])
-def test_a_cursor_that_is_none_of_ours_is_refused(archive: Archive, cursor: str) -> None:
+def test_a_foreign_cursor_is_refused(archive: Archive, cursor: str) -> None:
     base = archive.database
     asks: list[Callable[[], object]] = [
         lambda: queries.list_trackers(base, TrackerFilter(), cursor=cursor),

@@ -1,4 +1,4 @@
-"""What is stored of a target that the settings no longer name is removed when an operator says so, and only then."""
+"""The changes of a target that the settings no longer name are removed only on an operator's command."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def run(url: str, directory: Path, *arguments: str, code: int = 0, **env: str) -
     return done.stdout + done.stderr
 
 
-def test_a_piece_is_bounded_and_the_last_one_forgets_that_it_was_stopped(database_url: str) -> None:
+def test_a_batch_is_bounded_and_the_last_one_removes_the_stop_of_the_target(database_url: str) -> None:
     fill(database_url, "old", 5, 5)
     fill(database_url, "kept", 1, 1)
     database = Database(database_url)
@@ -77,7 +77,9 @@ def test_it_asks_first(sqlite_url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["shop", "never-heard-of"])
-def test_what_the_settings_name_and_what_nobody_knows_is_refused_in_one_line(sqlite_url: str, tmp_path: Path, name: str) -> None:
+def test_dropping_a_target_of_the_settings_or_an_unknown_one_is_refused_in_one_line(
+    sqlite_url: str, tmp_path: Path, name: str
+) -> None:
     fill(sqlite_url, "shop", 1, 1)
     write_targets(tmp_path, shop="https://shop.example/")
     secret = {"RECEIVER_TARGET_SECRETS": f"shop:{SECRET}"}

@@ -1,4 +1,4 @@
-"""Which server a URL means, and what a connection is made with."""
+"""Database URLs and the parameters of connections."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_of_several_servers_the_primary_is_taken_and_each_has_its_time() -> None
     assert 3 * several["connect_timeout"] < 10, "less than a sender waits for a commit"
 
 
-def test_what_the_url_says_goes_before() -> None:
+def test_options_in_the_url_take_precedence() -> None:
     made = arguments("postgresql://one,two/n?target_session_attrs=any&connect_timeout=9&application_name=mine&tcp_user_timeout=7")
     names = ("target_session_attrs", "connect_timeout", "application_name", "tcp_user_timeout")
     assert [made[name] for name in names] == ["any", "9", "mine", "7"]

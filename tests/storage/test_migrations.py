@@ -1,4 +1,4 @@
-"""The tables in the database are those of the models, and only a migration makes them so."""
+"""The tables in the database equal the models, and only migrations change them."""
 
 import ast
 import sqlite3
@@ -92,7 +92,7 @@ def test_a_migration_that_fails_leaves_the_tables_as_they_were(sqlite_url: str) 
     assert tables - {"alembic_version"} == {"trackers"}
 
 
-def test_an_unreachable_database_is_told_without_a_traceback_or_password(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_one_line_without_a_traceback_or_password(tmp_path: Path) -> None:
     url = "postgresql://someone:a-planted-password@127.0.0.1:1/nothing"
     for command in ("migrate", "serve"):
         done = run_command(command, cwd=tmp_path, env=environment(url, port="0", ship24_tokens="token"))
@@ -115,7 +115,7 @@ def test_every_command_refuses_a_database_that_is_not_utf_8(cluster: Cluster, tm
     cluster.drop_database(name)
 
 
-def test_a_role_that_asks_for_another_encoding_is_put_right(cluster: Cluster, postgresql_url: str) -> None:
+def test_a_client_encoding_that_the_database_sets_is_overruled(cluster: Cluster, postgresql_url: str) -> None:
     make_tables(postgresql_url)
     name = Database(postgresql_url).url.database
     cluster.execute(f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")

@@ -95,7 +95,7 @@ def test_no_transaction_that_writes_sends_a_notification(postgresql_url: str) ->
     assert sum(map(writes, transactions)) >= 5
 
 
-def test_many_commits_are_told_of_together_and_what_moved_nothing_not_at_all(postgresql_url: str) -> None:
+def test_many_commits_share_a_notification_and_a_commit_without_a_change_has_none(postgresql_url: str) -> None:
     with opened(postgresql_url) as store, recorded() as transactions:
         assert not store.transactions.has_changes()
         body = ship24.single()

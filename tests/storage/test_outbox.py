@@ -1,4 +1,4 @@
-"""What waits for a target: claimed once, in the order of each tracker, and never lost."""
+"""The outbox: a change is claimed once, in the order of its tracker, and never lost."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -157,7 +157,7 @@ def test_a_failure_holds_up_its_own_tracker_only_and_until_it_is_due(tables: str
         assert (repeated.change, repeated.attempts) == (bad.change, 2)
 
 
-def test_what_a_dead_relay_had_claimed_comes_due_again_and_its_late_word_counts_for_nothing(tables: str) -> None:
+def test_the_claims_of_a_dead_relay_come_due_again_and_its_late_outcome_is_ignored(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10))
         dead, alive = Relay(store, "dead"), Relay(store, "alive")
@@ -250,7 +250,7 @@ def test_only_the_first_change_of_a_tracker_comes_due_the_others_as_they_become_
         assert relay.take(now=NOW_MICROS + 9) == [("t", 2), ("t", 3)]
 
 
-def test_one_exchange_puts_down_claims_and_says_when_to_ask_again(tables: str) -> None:
+def test_one_exchange_settles_claims_and_returns_when_to_ask_again(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("a", 10), moved("b", 10), moved("b", 11), moved("c", 10))
         relay = Relay(store)
@@ -299,7 +299,7 @@ def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(ta
         assert dead.settle(done(lost)) == 0
 
 
-def test_a_change_that_went_to_another_relay_is_not_set_aside_by_the_first_one(tables: str) -> None:
+def test_a_change_that_another_relay_claimed_is_not_failed_by_the_first_one(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10))
         slow, quick = Relay(store, "slow"), Relay(store, "quick")
@@ -322,7 +322,7 @@ def test_what_the_version_before_puts_there_is_served_in_order(tables: str) -> N
         assert sorted(Relay(store).take()) == [("t", 1), ("t", 2), ("u", 1)]
 
 
-def test_what_comes_in_while_the_change_before_it_is_settled_is_not_left_behind(postgresql_url: str) -> None:
+def test_a_change_that_arrives_while_the_one_before_is_settled_still_comes_due(postgresql_url: str) -> None:
     """The first one is removed by a transaction that does not see the second yet; a claim meanwhile sees both."""
     make_tables(postgresql_url)
     with opened(postgresql_url) as store, opened(postgresql_url) as other:

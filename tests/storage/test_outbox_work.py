@@ -1,4 +1,4 @@
-"""What a claim costs does not grow with what waits: counted in steps of SQLite's machine, and in rows that PostgreSQL touches."""
+"""The work of a claim does not grow with what waits: counted in SQLite's steps and in rows that PostgreSQL touches."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -96,7 +96,7 @@ def counted(database: Database, connection: Connection, work: Callable[[], Excha
     return done, connection.execute(touched).scalar_one() - before, MAX_ROWS
 
 
-def test_to_claim_and_to_settle_costs_the_same_whatever_waits(transactions: tuple[Database, Transactions]) -> None:
+def test_a_claim_and_a_settlement_cost_the_same_whatever_waits(transactions: tuple[Database, Transactions]) -> None:
     database, running = transactions
     outbox = Outbox(database)
     marks = (f"relay.{number}" for number in count())

@@ -1,4 +1,4 @@
-"""Behind a pooler that gives each transaction another session: what was set or prepared before is not there."""
+"""Behind a pooler in transaction mode: each transaction may get another session without its settings and statements."""
 
 import asyncio
 from collections.abc import Iterator

@@ -147,13 +147,13 @@ def test_on_postgresql_the_work_is_bounded(on_postgresql: Database) -> None:
     assert {name: number for name, number in rows.items() if number > _MAX_ROWS} == {}
 
 
-def test_on_sqlite_refused_calls_are_trimmed_without_reading_their_rows(on_sqlite: Database) -> None:
+def test_on_sqlite_rejected_deliveries_are_trimmed_without_reading_their_rows(on_sqlite: Database) -> None:
     """The writer looks every few seconds, and the rows lie all over the disk."""
     (plan,) = plans_to_trim(on_sqlite, "EXPLAIN QUERY PLAN")
     assert "USING COVERING INDEX ix_deliveries_not_accepted" in plan
 
 
-def test_on_postgresql_refused_calls_are_trimmed_without_reading_their_rows(on_postgresql: Database) -> None:
+def test_on_postgresql_rejected_deliveries_are_trimmed_without_reading_their_rows(on_postgresql: Database) -> None:
     (plan,) = plans_to_trim(on_postgresql, "EXPLAIN")
     assert re.search("Index Only Scan.* using ix_deliveries_not_accepted", plan), plan
 

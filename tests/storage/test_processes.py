@@ -1,4 +1,4 @@
-"""Which processes run on a database, which targets each of them knows, and what operators are told where these differ."""
+"""The table of running processes: their targets, and what operators see if these differ."""
 
 import asyncio
 import json
@@ -179,7 +179,7 @@ def test_a_process_puts_down_its_roles_every_30_seconds_and_what_is_new_at_once(
     assert seen(NOW + 32 * SECOND)[RELAY][0] == NOW + 2 * SECOND, "a relay that does not run is not seen"
 
 
-def test_a_process_without_a_relay_and_without_deliveries_says_nothing(store: Store) -> None:
+def test_a_process_without_a_relay_and_without_deliveries_is_not_listed(store: Store) -> None:
     asyncio.run(Heartbeat(store.do, None, RelayState).beat(NOW))
     assert store.ids() == []
 

@@ -1,4 +1,4 @@
-"""What calls without bodies have made is read from the record, however much it is."""
+"""The effects of deliveries without bodies are copied from the records, in any number."""
 
 from sqlalchemy import insert
 

@@ -1,4 +1,4 @@
-"""Trackers listed and searched with every filter on every database: each once, in order, however many stand on a page."""
+"""Lists and searches of trackers, with every filter, on every database: each tracker once, in order, over all pages."""
 
 from itertools import permutations
 from typing import NamedTuple
@@ -128,7 +128,7 @@ def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
         assert [known[item["source"], item["tracker_id"]] for item in walk(ask, 200)] == found
 
 
-def test_a_search_finds_all_that_begin_so_whatever_the_order_of_the_database(archive: Archive) -> None:
+def test_a_search_finds_all_that_start_with_the_term_whatever_the_collation(archive: Archive) -> None:
     names = [
         "z",
         "zz",
@@ -190,7 +190,7 @@ def timeline(archive: Archive, tracker_id: str) -> list[str]:
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_a_timeline_stands_newest_occurrence_first_in_whatever_order_it_arrived(archive: Archive, data: st.DataObject) -> None:
+def test_a_timeline_has_the_newest_occurrence_first_in_any_order_of_arrival(archive: Archive, data: st.DataObject) -> None:
     archive.clear()
     history = data.draw(histories("t"))
     batches = data.draw(arrivals(history.items))
@@ -210,7 +210,7 @@ def test_a_bare_date_does_not_part_two_times_of_its_day(archive: Archive, arriva
     assert found.index("2025-03-01T10:00:00") < found.index("2025-03-01T09:00:00+05:00")
 
 
-def test_of_equal_times_the_one_that_arrived_last_stands_first(archive: Archive) -> None:
+def test_of_equal_times_the_last_arrival_comes_first(archive: Archive) -> None:
     same = {"occurrence": "2025-03-01T10:00:00", "basis": "courier", "source": "ship24", "tracker_id": "t"}
     archive.add(table_of(TrackerTable), [{"source": "ship24", "tracker_id": "t"}])
     archive.add(table_of(EventTable), [{**same, "event_id": f"e{n}", "received_at": n * 7 % 5} for n in range(5)])

@@ -1,4 +1,4 @@
-"""A kept call is decided again: what was not decided is, what was set apart may be forced, and nothing else changes."""
+"""Replay of stored deliveries: undecided messages are decided, quarantined ones may be forced, nothing else changes."""
 
 import json
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: Writer
     check_again_changes_nothing(writer_client, lost, sources=FIXED, force=True)
 
 
-def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(writer_client: WriterClient) -> None:
+def test_a_message_that_was_sent_again_after_the_fix_stays_with_its_delivery(writer_client: WriterClient) -> None:
     body = package(odd_name="P1", entry_date_time="2025-05-01T10:00:00")
     lost = writer_client.call(body, SOURCES[1])
     writer_client.call(body, FIXED[1])
@@ -134,7 +134,7 @@ def test_what_was_sent_again_after_the_fix_stays_with_the_call_that_brought_it(w
     check_again_changes_nothing(writer_client, lost, sources=FIXED)
 
 
-def test_a_body_that_nobody_could_read_is_decided_when_it_can_be(writer_client: WriterClient) -> None:
+def test_an_unreadable_body_is_decided_once_it_can_be_read(writer_client: WriterClient) -> None:
     came = delivery(ship24.body(ship24.item("m", "t"), 5))
     writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
     replayed = writer_client.replay(came.id)
@@ -187,7 +187,7 @@ def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_clie
     check_again_changes_nothing(writer_client, early, force=True)
 
 
-def test_force_decides_the_events_that_were_set_apart_of_a_message_that_is_known(writer_client: WriterClient) -> None:
+def test_force_decides_the_quarantined_events_of_a_known_message(writer_client: WriterClient) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD), ship24.event("e3", "yesterday")]
     mixed = writer_client.call(
         ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events))
@@ -256,7 +256,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(writer_client: WriterClient, fo
         assert writer_client.replay(delivery_id, force=force, sources=FIXED) == foretold
 
 
-def test_what_a_replay_decides_is_of_the_moment_in_which_the_call_came(writer_client: WriterClient) -> None:
+def test_a_replay_decides_as_of_the_arrival_of_the_delivery(writer_client: WriterClient) -> None:
     """Neither has a time, so their arrival decides; and the later word on the manifest stays."""
     lost = writer_client.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
     writer_client.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
@@ -294,7 +294,7 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
     assert table_rows(writer_client.url, "events", "event_id") == []
 
 
-def test_of_two_replays_of_a_call_the_second_sees_what_the_first_did(postgresql_url: str) -> None:
+def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) -> None:
     make_tables(postgresql_url)
     with (
         closing(WriterClient(postgresql_url)) as one,

@@ -1,4 +1,4 @@
-"""What goes by age and what stays: pruning never lets an old message in again, and never holds up the writer for long."""
+"""Pruning by age never lets an old message take effect again, and never holds up the writer for long."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -130,7 +130,7 @@ def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
     assert RetentionPeriods(10**9, 30, 0).edges(now)["bodies"] == 0  # older than 1970 is nothing
 
 
-def test_the_days_are_told_in_words() -> None:
+def test_retention_periods_are_shown_in_words() -> None:
     assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, rejected requests for ever, dead changes 20 days"
 
 
@@ -151,7 +151,7 @@ def test_the_next_slice_is_as_large_as_the_last_one_was_quick(units: int, second
     assert next_size(units, seconds) == expected
 
 
-def test_between_slices_calls_have_most_of_the_time() -> None:
+def test_between_batches_of_a_prune_deliveries_have_most_of_the_time() -> None:
     assert pause_seconds(0.05) >= 4 * 0.05
     assert pause_seconds(0) > 0
 
@@ -191,7 +191,7 @@ def test_bodies_go_and_a_resend_is_still_a_duplicate(shop: Shop) -> None:
     assert (shop.count("events"), shop.count("deliveries")) == (2, 3)
 
 
-def test_superseded_versions_and_kept_changes_outlive_the_bodies(shop: Shop) -> None:
+def test_superseded_versions_and_stored_changes_outlive_the_bodies(shop: Shop) -> None:
     def version(message_id: str, event_id: str, day: int, built: int) -> ship24.Item:
         said = ship24.event(event_id, f"2025-03-{day:02}", status=f"day {day}")
         return ship24.item(message_id, "t", [said], f"2025-04-{built:02}T00:00:00Z")
@@ -218,7 +218,7 @@ def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
     assert [shop.count(table) for table in ("bodies", "deliveries", "dead_changes")] == [2, 2, 1]
 
 
-def test_the_content_of_what_went_is_counted(shop: Shop) -> None:
+def test_the_content_that_was_deleted_is_counted(shop: Shop) -> None:
     body = ship24.single()
     answer = shop.store.keep(body)[0].body
     assert shop.prune({"bodies": LATER})["bodies"] == Removed(1, len(body) + len(answer))
@@ -234,7 +234,7 @@ def test_bytes_in_quarantine_go_and_the_reason_stays(shop: Shop) -> None:
     assert [item["raw_bytes"] for item in queries.list_quarantine(shop.database).items] == [0, 0]
 
 
-def test_refused_calls_go_whole_and_what_was_let_in_stays(shop: Shop) -> None:
+def test_rejected_deliveries_are_deleted_whole_and_accepted_ones_stay(shop: Shop) -> None:
     kept = {shop.refuse(outcome="unreadable"), shop.refuse(received=2)}
     gone = {shop.refuse() for _ in range(3)}
     shop.store.keep(ship24.single("kept"))
@@ -391,7 +391,7 @@ def test_a_round_prunes_what_is_old_and_says_so(shop: Shop) -> None:
     assert told["content_bytes"] > 0
 
 
-def test_a_round_that_fails_is_told_and_the_next_one_comes(shop: Shop) -> None:
+def test_a_round_that_fails_is_logged_and_the_next_one_follows(shop: Shop) -> None:
     shop.store.keep(ship24.single())
     faults = iter([StorageUnavailable("The database is away."), ZeroDivisionError("a bug")])
 
@@ -417,7 +417,7 @@ def test_nothing_is_pruned_right_after_the_clock_was_turned(shop: Shop) -> None:
     assert [told["event"] for told in logs] == ["pruning_postponed", "pruned"]
 
 
-def test_where_somebody_else_prunes_the_next_try_comes_sooner(shop: Shop) -> None:
+def test_if_another_process_prunes_the_next_try_comes_sooner(shop: Shop) -> None:
     now = to_micros(clock.now())
     shop.do(ClaimPruning("somebody", now))
     with capture_logs() as logs:

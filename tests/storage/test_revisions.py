@@ -1,4 +1,4 @@
-"""Corrections: state is a function of the set of messages, whatever the order in which they arrive, and what a target sees."""
+"""Corrections: the state is a function of the set of messages, in any order; targets see the changes."""
 
 import json
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ def test_a_version_that_comes_after_its_own_correction_is_superseded(store: Stor
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-def test_a_content_that_comes_again_later_stands_again(store: Store, order: tuple[int, ...]) -> None:
+def test_content_that_comes_again_later_becomes_current_again(store: Store, order: tuple[int, ...]) -> None:
     items = [version("m1", "e", 10, "out", 1), version("m2", "e", 14, "delivered", 2), version("m3", "e", 10, "out", 3)]
     reasons(store, *(items[place] for place in order))
     assert timeline(store) == {("e", "out", False), ("e", "delivered", True)}

@@ -1,4 +1,4 @@
-"""Targets of basis `shipment`: told of each change of the sender's own milestone, and of nothing else."""
+"""Targets of basis `shipment` get a change for each change of the sender's own milestone, and no others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +58,7 @@ def item(message_id: str, view: str | None, built: int, events: list[Item] | Non
 
 
 @pytest.mark.parametrize("case", ["delivered-stamped-before-out-for-delivery", "date-only-twice-no-order"])
-def test_a_target_learns_what_the_newest_event_does_not_say(told: Store, case: str) -> None:
+def test_a_target_gets_the_view_of_the_sender_that_the_newest_event_does_not_have(told: Store, case: str) -> None:
     for part in ("first", "second"):
         told.keep((PAYLOADS / f"{case}-{part}.json").read_bytes())
     assert [one.status_milestone for one in take(told, "shop")] == ["out_for_delivery"]

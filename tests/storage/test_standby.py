@@ -1,4 +1,4 @@
-"""Two PostgreSQL servers in one URL: the primary is found, and a commit that is not at the standby is none."""
+"""Two PostgreSQL servers in one URL: the primary is found, and a commit waits for the standby."""
 
 import asyncio
 import socket
@@ -136,7 +136,7 @@ def gone(standby: Cluster) -> Iterator[None]:
         standby.start()
 
 
-def test_what_is_at_the_primary_only_is_not_kept(pair: Pair, store: Store) -> None:
+def test_a_commit_on_the_primary_alone_is_not_answered_2xx(pair: Pair, store: Store) -> None:
     body = ship24.single()
     with ThreadPoolExecutor(1) as threads, gone(pair.standby):
         keeping = threads.submit(store.inbox.keep, [submission(body)], NOW)
@@ -146,7 +146,7 @@ def test_what_is_at_the_primary_only_is_not_kept(pair: Pair, store: Store) -> No
     assert outcomes(*store.keep(body)) == ["duplicate"]
 
 
-def test_a_commit_that_waited_for_the_standby_is_kept_when_it_is_back(pair: Pair, store: Store) -> None:
+def test_a_commit_that_waited_for_the_standby_is_answered_when_it_is_back(pair: Pair, store: Store) -> None:
     with ThreadPoolExecutor(1) as threads:
         with gone(pair.standby):
             keeping = threads.submit(store.keep, ship24.single())

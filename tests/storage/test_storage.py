@@ -1,4 +1,4 @@
-"""What storage is relied on for: races that are lost, values that are awkward, readers that cannot write."""
+"""Storage: races between processes, awkward values, and readers that cannot write."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -193,14 +193,14 @@ def is_waiting(connection: Connection) -> bool:
     return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar())
 
 
-def test_what_one_batch_repeats_is_kept_once(store: Store) -> None:
+def test_a_message_that_one_batch_repeats_is_stored_once(store: Store) -> None:
     body = ship24.body(ship24.item("twice"), ship24.item("twice"))
     answers = store.keep(body, body)
     assert [outcomes(answer) for answer in answers] == [["applied", "duplicate"], ["duplicate", "duplicate"]]
 
 
 @pytest.mark.parametrize("value", AWKWARD.values(), ids=AWKWARD.keys())
-def test_awkward_text_is_kept_and_recognised_again(store: Store, value: str) -> None:
+def test_awkward_text_is_stored_and_recognised_again(store: Store, value: str) -> None:
     events = [ship24.event(f"e{value}", status=value, location=value, courierCode=value, statusCode=value)]
     item = ship24.item(f"m{value}", f"t{value}", events)
     item["tracker"] |= {"clientTrackerId": value, "trackingNumber": value, "shipmentReference": value}
@@ -264,7 +264,7 @@ def test_a_sqlite_file_has_one_writer(sqlite_url: str) -> None:
         assert outcomes(store.keep(ship24.single())[0]) == ["applied"]
 
 
-def test_what_kept_rests_on_is_switched_on(store: Store) -> None:
+def test_the_settings_that_durability_needs_are_switched_on(store: Store) -> None:
     found = store.database.durability()
     if store.database.is_sqlite:
         assert (found["journal_mode"], found["synchronous"]) == ("wal", "2")

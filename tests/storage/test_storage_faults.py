@@ -1,4 +1,4 @@
-"""Whose fault an error of the database is: only what it says of a value may be blamed on a message."""
+"""Errors of the database: only one that names a value is blamed on a message."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -178,7 +178,7 @@ def test_work_whose_commit_failed_is_not_done_again(postgresql_url: str) -> None
         assert runs == [1]
 
 
-def test_a_batch_that_the_database_refuses_for_no_value_is_not_kept_and_nothing_is_undecidable(store: Store) -> None:
+def test_a_batch_that_fails_for_no_value_is_not_stored_and_nothing_is_undecidable(store: Store) -> None:
     url = store.database.url.render_as_string()
     change(url, "ALTER TABLE trackers RENAME TO elsewhere")
     batch = [submission(ship24.single("one")), submission(ship24.single("two"))]
@@ -205,7 +205,7 @@ def codes(running: Service, *bodies: bytes) -> list[tuple[int, str | None]]:
     return [(answer.status, orjson.loads(answer.body).get("error", {}).get("code")) for answer in answers]
 
 
-def test_while_a_privilege_is_lost_calls_are_503_and_the_retry_applies(service: StartService, own_cluster: Cluster) -> None:
+def test_while_a_privilege_is_lost_deliveries_are_503_and_the_retry_applies(service: StartService, own_cluster: Cluster) -> None:
     own_cluster.create_database("granted")
     for statement in ("CREATE ROLE app LOGIN", "ALTER DATABASE granted OWNER TO app", "ALTER SCHEMA public OWNER TO app"):
         own_cluster.execute(statement, "granted")
@@ -235,7 +235,7 @@ def fail_to_read(_body: bytes) -> list[Message]:
     raise ZeroDivisionError("private-content")
 
 
-def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(store: Store) -> None:
+def test_a_body_that_our_code_fails_to_read_is_stored_answered_500_and_replayed(store: Store) -> None:
     url = store.database.url.render_as_string()
     body = ship24.single("unread")
     failing = replace(SHIP24, split=fail_to_read)
@@ -254,7 +254,9 @@ def test_a_body_that_our_code_fails_to_read_is_kept_answered_500_and_replayed(st
     assert [item.after.outcome for item in done.items] == ["applied"]
 
 
-def test_what_our_code_failed_to_read_is_not_trimmed_with_refused_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_that_our_code_failed_to_read_is_not_trimmed_with_rejected_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(deliveries, "MAX_REFUSED", 1)
     url = store.database.url.render_as_string()
     failing = replace(SHIP24, split=fail_to_read)

@@ -1,4 +1,4 @@
-"""Changes that nobody takes any more, because their target is stopped or removed, go after RECEIVER_CHANGE_RETENTION_DAYS."""
+"""Changes of stopped or removed targets are deleted after RECEIVER_CHANGE_RETENTION_DAYS."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -82,7 +82,7 @@ def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, 
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
-def test_what_waits_for_nobody_goes_by_its_age_and_what_is_behind_comes_due(store: Store, size: int) -> None:
+def test_stranded_changes_are_deleted_by_age_and_those_behind_them_come_due(store: Store, size: int) -> None:
     put(store, [*GO, *STAY, *NEXT])
     assert count_prunable(store.database, {"dead_changes": EDGE}, RUNNING) == {"dead_changes": Removed(len(GO))}
     removed, most = prune(store, size, RUNNING)

@@ -1,4 +1,4 @@
-"""What our own code failed on is visible to operators until it is replayed."""
+"""Failures of our own code on messages stay visible to operators until they are replayed."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Rows that version 0.1.0 wrote, and what comes for their trackers afterwards: the state is what all of it makes together."""
+"""Rows that version 0.1.0 wrote, and later messages for their trackers: the state is that of all messages together."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -114,7 +114,7 @@ def earlier(tmp_path: Path, database_url: str) -> Service:
     return Service(tmp_path / "old", database_url, prefix, shiipp_tokens=SHIIPP)
 
 
-def test_what_comes_after_an_upgrade_makes_with_the_rows_of_before_what_it_makes_without_one(
+def test_messages_after_an_upgrade_end_in_the_same_state_as_without_an_upgrade(
     service: StartService, tmp_path: Path, earlier: Service, database_url: str
 ) -> None:
     with closing(earlier.start()):

@@ -1,4 +1,4 @@
-"""What operators are told of the changes that wait for a target, however many there are."""
+"""Counts of the changes that wait for a target, however many there are."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def shown(url: str) -> dict[str, object]:
         pytest.param(put(MAX_COUNTED + 1, "'o' || n.i", str(MADE + 99 * SECOND), MADE + SECOND), id="due after it"),
     ],
 )
-def test_a_failing_target_is_shown_as_failing_whatever_else_waits(tables: str, others: str) -> None:
+def test_a_failing_target_is_shown_as_failing_however_much_waits(tables: str, others: str) -> None:
     failed = put(1, "'t'", str(MADE + 9 * SECOND), error="'shop answered 404.'")
     more = put(MAX_COUNTED + 1, "'x'", str(BLOCKED), MADE + SECOND)
     change_database(tables, failed, others, more)
@@ -63,7 +63,7 @@ def test_the_error_shown_is_that_of_the_change_that_fails_for_the_longest_time(t
     ("number", "waiting", "capped"),
     [(0, 0, False), (7, 7, False), (MAX_COUNTED, MAX_COUNTED, False), (MAX_COUNTED + 1, MAX_COUNTED, True)],
 )
-def test_counts_are_exact_up_to_a_bound_and_say_when_they_are_not(tables: str, number: int, waiting: int, capped: bool) -> None:
+def test_counts_are_exact_up_to_a_bound_and_marked_beyond_it(tables: str, number: int, waiting: int, capped: bool) -> None:
     if number:
         dead = "INSERT INTO dead_changes (target, source, tracker_id, move, event_id, died_at, attempts, error)"
         moved = f"{dead} SELECT target, source, tracker_id, move, event_id, made_at, 13, 'no' FROM dispatches"

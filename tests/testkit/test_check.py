@@ -1,4 +1,4 @@
-"""`receiver check`, run against our service, against wrong receivers, and against servers that are none."""
+"""`receiver check`, against our service, against receivers with mistakes, and against servers that are no receivers."""
 
 import gzip
 import json
@@ -110,7 +110,7 @@ def test_a_careless_receiver_fails_what_it_does_wrong(check: Check) -> None:
     assert done.named("unknown") == set()
 
 
-def test_a_receiver_that_says_yes_to_everything_fails_what_it_does_wrong(check: Check) -> None:
+def test_a_receiver_that_answers_200_to_everything_fails_the_cases_of_rejection(check: Check) -> None:
     with wrong(Yes) as url:
         done = check(url, "--token-in-query", "--json")
     assert done.code == 1
@@ -246,7 +246,7 @@ def test_what_answers_no_decent_way_neither_breaks_it_nor_holds_it_up(check: Che
 @pytest.mark.parametrize(
     "answer", [HANG, drip(b"HTTP/1.1 200 OK\r\nX: "), drip(b"HTTP/1.1 200 OK\r\n\r\n")], ids=["hangs", "drips", "drips on"]
 )
-def test_who_never_ends_an_answer_is_asked_a_few_times_only(check: Check, answer: Answer) -> None:
+def test_a_server_whose_answers_never_end_gets_only_a_few_requests(check: Check, answer: Answer) -> None:
     with answering(answer) as endpoint:
         done = check(endpoint.url, "--timeout", "0.2", "--json")
     assert done.code == 1
@@ -256,7 +256,7 @@ def test_who_never_ends_an_answer_is_asked_a_few_times_only(check: Check, answer
     assert len(endpoint.calls) < 10
 
 
-def test_ctrl_c_does_not_wait_for_calls_that_are_under_way_at_once() -> None:
+def test_ctrl_c_does_not_wait_for_concurrent_requests() -> None:
     bodies: list[bytes] = []
 
     def choose(call: Call) -> Answer:
@@ -272,7 +272,7 @@ def test_ctrl_c_does_not_wait_for_calls_that_are_under_way_at_once() -> None:
         assert (running.returncode, *told) == (130, b"", b"\n")
 
 
-def test_where_nobody_listens_it_says_so_in_one_line(check: Check) -> None:
+def test_an_unreachable_url_is_one_line(check: Check) -> None:
     port = free_port()
     done = check(f"http://127.0.0.1:{port}/told?secret=in-the-url")
     assert done == (1, "", f"receiver: No receiver answers at http://127.0.0.1:{port}/told: connection refused.\n")
@@ -370,7 +370,7 @@ def test_the_token_comes_from_a_variable_a_file_or_for_this_machine_the_settings
     assert [done.code for done in (from_file, from_settings, from_variable)] == [1, 1, 1]
 
 
-def test_nobody_else_gets_the_tokens_of_the_settings(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_host_never_gets_the_tokens_of_the_settings(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECEIVER_SHIP24_TOKENS", TOKEN)
     done = check("http://receiver.invalid/", token=None)
     assert (done.code, "CHECK_TOKEN" in done.err) == (2, True)

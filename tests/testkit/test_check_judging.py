@@ -135,7 +135,7 @@ def prepared(request: CheckRequest) -> PreparedRequest:
     return prepare(HERE, request, TOKEN, WRONG)
 
 
-def test_the_token_is_sent_in_the_form_that_the_call_names() -> None:
+def test_the_token_is_sent_in_the_form_that_the_case_names() -> None:
     forms: tuple[Bearer, ...] = get_args(Bearer)
     requests = {form: prepared(CheckRequest(b"{}", bearer=form)) for form in forms}
     assert {form: request.headers.get("Authorization") for form, request in requests.items()} == {
@@ -203,7 +203,7 @@ def items_of(name: str) -> list[dict[str, Any]]:
     return [item for call in calls_of(name) for item in json.loads(call.body)["trackings"]]
 
 
-def test_the_calls_are_as_odd_as_their_names_say() -> None:
+def test_the_bodies_are_as_odd_as_their_names() -> None:
     assert [len(call.body) for call in calls_of("1 MB in one delivery")] == [1_000_000]
     assert len(items_of("100 messages in one delivery")) == 100
     assert [call.chunked for call in calls_of("body in chunks")] == [True]
@@ -287,7 +287,9 @@ WHOLE = [("applied", None, status) for status, _ in reversed(JOURNEY)]
         ("an invalid message among valid ones: the quarantine", {"items": []}, "not among the last 0"),
     ],
 )
-def test_end_states_are_compared_with_what_follows_from_the_calls(name: str, answer: dict[str, Any], fault: str | None) -> None:
+def test_end_states_are_compared_with_those_that_follow_from_the_requests(
+    name: str, answer: dict[str, Any], fault: str | None
+) -> None:
     (ending,) = [ending for ending in endings() if ending.rule.name == name]
     assert ending.find_fault(PARCELS, answer) == fault
 
@@ -299,7 +301,7 @@ def run(url: str, *names: str, token: Secret = TOKEN, ops: OpsAccess | None = No
     return check.run(CheckPlan(cases, (), PLAN.overall), lambda: None)
 
 
-def test_calls_at_once_are_under_way_together() -> None:
+def test_concurrent_requests_overlap() -> None:
     all_here = Barrier(8, timeout=DEADLINE_SECONDS)
 
     def answer(call: endpoint.Call, wire: Wire) -> bool:
@@ -311,7 +313,7 @@ def test_calls_at_once_are_under_way_together() -> None:
     assert (result.verdict, len(told.calls), len({call.body for call in told.calls})) == ("pass", 8, 1)
 
 
-def test_one_connection_takes_the_calls_that_are_to_share_it() -> None:
+def test_one_connection_carries_the_requests_that_share_it() -> None:
     with answering() as told:
         result = run(told.url, "connection reused")[0]
         assert (result.verdict, [call.connection for call in told.calls]) == ("pass", [1, 1, 1])

@@ -1,4 +1,4 @@
-"""The simulator: a receiver that keeps the promise is found good, one that does not is found out."""
+"""The simulator passes a receiver that keeps the promises and fails one that does not."""
 
 import json
 import re
@@ -175,7 +175,7 @@ def test_success_false_is_a_failure(status: str) -> None:
 
 @each_row("takes", [False, True], ids=["not taken", "taken"])
 @each_row("failure", [say(503), say(500), CLOSE], ids=["503", "500", "no answer"])
-def test_a_call_that_failed_is_made_again_whether_it_was_taken_or_not(failure: Answer, takes: bool) -> None:
+def test_a_failed_delivery_is_retried_whether_it_was_stored_or_not(failure: Answer, takes: bool) -> None:
     fake = FakeReceiver()
     with answering(choose=faltering(fake, failure, takes=takes)) as endpoint:
         report = simulate(endpoint.url)
@@ -208,7 +208,7 @@ def test_an_answer_that_does_not_end_in_time_is_a_failure(slow: Answer) -> None:
     assert counts(report) == [0, 0, 0]
 
 
-def test_a_stall_is_seen_in_the_latency_of_all_calls_that_were_due() -> None:
+def test_a_stall_is_visible_in_the_latency_of_all_deliveries_that_were_due() -> None:
     fake, stalled = FakeReceiver(), threading.Event()
 
     def stall(call: Call, wire: Wire) -> bool:
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_it_with_what_is_known() -> None:
     assert not report.is_good
 
 
-def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
+def test_deliveries_that_ctrl_c_cuts_short_are_not_counted() -> None:
     def press(_progress: Progress) -> None:
         if len(endpoint.calls) > 5:
             raise KeyboardInterrupt
@@ -250,7 +250,7 @@ def test_calls_that_ctrl_c_cuts_short_are_not_counted() -> None:
     assert (report.answers, report.messages["sent"], report.messages["trackers"]) == ({}, 0, 0)
 
 
-def test_head_without_an_answer_is_told_and_the_rest_is_tried() -> None:
+def test_head_without_an_answer_is_reported_and_the_rest_is_tried() -> None:
     fake = FakeReceiver()
     with answering(choose=lambda call: fake.choose(call) if call.body else CLOSE) as endpoint:
         report = simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))
@@ -288,13 +288,13 @@ def test_who_is_not_let_in_does_not_try_thousands_of_times(status: int, why: str
         assert len(endpoint.calls) == 2
 
 
-def test_where_nobody_is_nothing_is_tried_again() -> None:
+def test_without_a_server_nothing_is_retried() -> None:
     with pytest.raises(NobodyThere, match="no connection"):
         simulate(f"http://127.0.0.1:{free_port()}{SHIP24}")
 
 
 @each_row("answer", [say(401), say(200, body=b"[]"), say(200, body=b"<html>"), CLOSE], ids=["401", "a list", "a page", "nothing"])
-def test_an_ops_api_that_is_none_is_noticed_before_the_traffic(answer: Answer) -> None:
+def test_a_wrong_ops_api_is_noticed_before_the_traffic(answer: Answer) -> None:
     fake = FakeReceiver()
     with answering(choose=lambda call: answer if "/ops/" in call.path else fake.choose(call)) as endpoint:
         with pytest.raises(OpsRefused, match="ops API was asked"):
@@ -314,7 +314,7 @@ def test_an_ops_api_that_goes_away_leaves_its_part_out() -> None:
     assert re.fullmatch(r"\d+ trackers questioned, 2 of \d+ compared with the ops API", report.wrong.how)
 
 
-def test_the_test_call_comes_from_another_address(service: StartService, sqlite_url: str) -> None:
+def test_the_test_delivery_comes_from_another_address(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_ip_policy="enforce", ship24_allowed_ips="127.0.0.1")
     report = simulate(running.url + SHIP24, shape=TrafficShape(calls=2), order=SimulationOptions(test_call_from="127.0.0.2"))
     assert report.test_call == "403"
@@ -357,7 +357,7 @@ def test_the_report_fits_a_terminal_and_tells_no_secret(command: Command, fake: 
     assert re.search(r"^lost +\d+ +sent again", out, re.MULTILINE)
 
 
-def test_a_run_that_was_sent_before_is_told_to_be_one(command: Command) -> None:
+def test_a_run_that_was_sent_before_is_reported_as_repeated(command: Command) -> None:
     with answering(choose=FakeReceiver().choose) as endpoint:
         order = (endpoint.url, "--token", TOKEN, "--calls", "8", "--rate", "400", "--run")
         first, second, third = (command(*order, digits) for digits in ("1", "1", "2"))
@@ -366,7 +366,7 @@ def test_a_run_that_was_sent_before_is_told_to_be_one(command: Command) -> None:
     assert "This --run was probably sent" not in first[1] + third[1]
 
 
-def test_wrong_use_is_told_in_one_line_without_the_token(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_use_is_one_line_without_the_token(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     there = f"http://127.0.0.1:{free_port()}{SHIP24}"
     wrong = (
         (there,),
@@ -401,7 +401,7 @@ def test_the_line_that_follows_a_run_fits_a_terminal() -> None:
     assert len(line) < 78, "a mark that turns stands before it"
 
 
-def test_the_url_of_manifests_stands_beside_that_of_packages(command: Command) -> None:
+def test_the_url_of_manifests_is_derived_from_that_of_packages(command: Command) -> None:
     with answering() as endpoint:
         command(f"{endpoint.url}/shiipp/new-package/?key=1", "--token", TOKEN, "--calls", "30", "--rate", "400", "--group", "1")
     beside = {"/told/shiipp/new-package/?key=1", "/told/shiipp/manifest-status/?key=1"}

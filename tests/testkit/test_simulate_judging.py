@@ -1,4 +1,4 @@
-"""How the simulator judges: from answers, from the ops API, from times."""
+"""How the simulator judges answers, end states and times."""
 
 from typing import Any
 
@@ -115,7 +115,7 @@ def test_a_tracker_that_moved_back_after_a_revision_differs_in_nothing() -> None
         ({}, None, "another shape"),
     ],
 )
-def test_a_tracker_that_differs_is_told_by_what(state: dict[str, Any], events: Any, words: str) -> None:
+def test_a_tracker_that_differs_is_reported_with_the_difference(state: dict[str, Any], events: Any, words: str) -> None:
     assert words in str(find_difference(TRUTH, {"tracker": STATE | state, "events": events}))
 
 

@@ -1,4 +1,4 @@
-"""What the simulator sends: decided by the seed, odd in every documented way, and of one meaning in whatever order it comes."""
+"""What the simulator sends: fixed by the seed, with every documented oddity, and with one right end state."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def test_another_run_differs_in_its_digits_alone(source: str) -> None:
 
 @both_sources
 @pytest.mark.parametrize(("calls", "duplicates"), [(1, 50), (2, 10), (3, 50), (37, 10), (400, 10)])
-def test_it_makes_as_many_calls_as_it_was_told(source: str, calls: int, duplicates: int) -> None:
+def test_it_sends_the_requested_number_of_deliveries(source: str, calls: int, duplicates: int) -> None:
     plan = make_plan(source, 3, RUN, TrafficShape(calls=calls, rate=20, duplicates=duplicates))
     assert calls <= len(plan.traffic) <= calls + (5 if source == "shiipp" else 0)  # a call of Shiipp's has messages of one kind
     dues = [call.due_seconds for call in plan.traffic]
@@ -130,7 +130,7 @@ def test_it_is_odd_in_all_that_is_documented() -> None:
     assert max(told.values()) > 1, "an event is told again by another message"
 
 
-def test_newer_stands_before_older_in_one_group() -> None:
+def test_a_group_has_newer_before_older() -> None:
     plan = make_plan("ship24", 1, RUN, SMALL)
     tracker = [[plan.messages[number].tracker for number in call.messages] for call in plan.traffic]
     backwards = [
@@ -206,7 +206,7 @@ def test_times_of_a_life_stand_in_one_order_without_a_circle(seed: int, form: st
 @both_sources
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), data=st.data())
-def test_in_any_order_our_own_rules_come_to_the_truth(source: str, seed: int, data: st.DataObject) -> None:
+def test_in_any_order_our_own_rules_reach_the_expected_state(source: str, seed: int, data: st.DataObject) -> None:
     plan = make_plan(source, seed, RUN, TrafficShape(calls=data.draw(st.integers(1, 25)), group=data.draw(st.integers(1, 12))))
     traffic = data.draw(st.permutations(plan.traffic))
     batch_state, verdicts = decide(plan, traffic)
@@ -241,7 +241,7 @@ def test_ship24_tries_twenty_times_in_about_six_days() -> None:
     assert 5 * 86_400 < sum(steps) < 6.5 * 86_400
 
 
-def test_shiipp_tries_five_times_more_ever_further_apart() -> None:
+def test_shiipp_retries_five_times_with_growing_delays() -> None:
     steps = retry_steps("shiipp", 0.001)
     assert len(steps) == 5
     assert all(later == 2 * sooner for sooner, later in pairwise(steps))

@@ -1,4 +1,4 @@
-"""What operators ask over HTTP: the answers have what the contract names, and what they change is on record."""
+"""The ops API: answers have the fields of the contract, and changes are audited."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ def order(running: Service, path: str, content: dict[str, Any]) -> Any:
     return answer.json()
 
 
-def test_a_tracker_comes_with_its_timeline_newest_first(running: Service) -> None:
+def test_a_tracker_has_its_timeline_newest_first(running: Service) -> None:
     answer = ask(running, f"trackers/ship24/{TRACKER}")
     state, events = answer["tracker"], answer["events"]
     assert (state["tracking_number"], state["latest_occurrence"]) == ("S24DEMO987452", "2021-02-03T12:17:00")
@@ -87,7 +87,7 @@ def test_a_list_is_read_in_pages(running: Service) -> None:
     assert second["next"] is None
 
 
-def test_a_message_says_what_it_lost_against_and_every_call_that_carried_it(running: Service) -> None:
+def test_a_message_has_the_newer_event_and_every_delivery_that_carried_it(running: Service) -> None:
     running.post(GROUPED)
     answer = ask(running, f"messages/{STALE}")
     assert (answer["outcome"], answer["reason"], answer["tracker_id"]) == ("stale", "older", TRACKER)
@@ -97,7 +97,7 @@ def test_a_message_says_what_it_lost_against_and_every_call_that_carried_it(runn
     assert "“Arrived in destination country” of 2021-02-03T12:17:00" in " ".join(answer["story"])
 
 
-def test_calls_are_filtered(running: Service) -> None:
+def test_deliveries_are_filtered(running: Service) -> None:
     running.post(GROUPED, token="wrong")
     running.post(b"no json")
     expected = {
@@ -116,7 +116,7 @@ def test_calls_are_filtered(running: Service) -> None:
     assert found(running, "deliveries", expected) == expected
 
 
-def test_a_call_comes_with_its_exact_body_and_our_answer(running: Service) -> None:
+def test_a_delivery_has_its_exact_body_and_our_answer(running: Service) -> None:
     (item,) = ask(running, "deliveries")["items"]
     whole = ask(running, f"deliveries/{item['id']}")
     assert whole["body"].encode() == GROUPED
@@ -129,7 +129,7 @@ def test_a_call_comes_with_its_exact_body_and_our_answer(running: Service) -> No
     assert ask(running, f"deliveries/{odd}")["body_base64"] == "//4="
 
 
-def test_a_refused_call_says_which_rule_refused_it(running: Service) -> None:
+def test_a_rejected_delivery_names_the_rule_that_rejected_it(running: Service) -> None:
     refused = running.post(GROUPED, token="wrong").json()["delivery_id"]
     assert "RECEIVER_SHIP24_TOKENS" in " ".join(ask(running, f"deliveries/{refused}")["story"])
 
@@ -142,7 +142,7 @@ def test_quarantine_lists_what_waits_with_the_reason(running: Service) -> None:
     assert ask(running, "quarantine?reason=another")["items"] == []
 
 
-def test_statistics_count_calls_and_verdicts(service: StartService, sqlite_url: str) -> None:
+def test_statistics_count_deliveries_and_verdicts(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=f"anna:{OPS}")
     running.post(GROUPED)
     running.post(GROUPED, token="wrong")
@@ -159,7 +159,7 @@ def test_statistics_count_calls_and_verdicts(service: StartService, sqlite_url: 
     assert statistics["last_call_at"] is not None
 
 
-def test_what_cannot_be_asked_is_422_and_says_what_is_wrong(running: Service) -> None:
+def test_a_wrong_parameter_is_422_and_names_what_is_wrong(running: Service) -> None:
     wrong = {
         "trackers?colour=red": "colour",
         "trackers?limit=0": "limit",

@@ -1,4 +1,4 @@
-"""What a load balancer meets when a service stops: new calls are refused at once, those under way are answered, nothing hangs."""
+"""A stopping service behind a load balancer: new connections are refused at once, requests under way are answered."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
@@ -18,7 +18,7 @@ def is_refused(running: Service, path: str) -> bool:
     return False
 
 
-def test_a_stopping_service_refuses_probes_answers_what_it_has_and_says_that_it_closes(
+def test_a_stopping_service_refuses_new_connections_and_answers_requests_under_way_with_a_close(
     service: StartService, sqlite_url: str
 ) -> None:
     running = service(sqlite_url, commit_timeout_seconds="60")

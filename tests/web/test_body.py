@@ -1,4 +1,4 @@
-"""Bodies are bounded in size and in the memory of all of them together, and memory is given back on every path."""
+"""Bodies are bounded in size and in their total memory, and memory is released on every path."""
 
 import asyncio
 from collections.abc import Iterable, MutableMapping
@@ -114,7 +114,7 @@ def test_a_connection_that_ends_early_gives_its_memory_back(pieces: list[bytes])
 
 
 @each_row("pieces", [[b"012345"], [b"0123", b"45"], [b"01234", b"5"]], ids=["at once", "in the middle", "at the end"])
-def test_a_body_without_room_is_told_to_come_again_and_holds_nothing(pieces: Iterable[bytes]) -> None:
+def test_a_body_without_room_is_503_with_retry_after_and_holds_no_memory(pieces: Iterable[bytes]) -> None:
     reader, memory = make_reader(room=5)
     with pytest.raises(Busy):
         read(reader, Connection(*pieces))
@@ -144,7 +144,7 @@ def test_a_body_that_is_waited_for_in_vain_gives_its_memory_back() -> None:
     assert has_room(memory)
 
 
-def test_the_bodies_of_all_calls_share_the_memory() -> None:
+def test_the_bodies_of_all_requests_share_the_memory() -> None:
     reader, memory = make_reader()
     bodies = [read(reader, Connection(b"0123456789")) for _ in range(2)]
     with pytest.raises(Busy):

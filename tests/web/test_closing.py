@@ -1,4 +1,4 @@
-"""Who still writes while the service refuses the request sees the answer, not a reset."""
+"""A client that still writes while its request is rejected sees the answer, not a reset."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ def test_who_writes_everything_before_reading_sees_the_answer(running: Service, 
     assert answer["error"]["code"]
 
 
-def test_nobody_can_write_for_ever(running: Service) -> None:
+def test_a_client_cannot_write_for_ever(running: Service) -> None:
     with running.socket() as connection:
         connection.sendall(head_of("POST", f"Content-Length: {2**40}"))
         with pytest.raises(ConnectionError):

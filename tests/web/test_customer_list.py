@@ -180,7 +180,7 @@ def test_neither_time_nor_order_of_a_list_is_the_callers(running: Service) -> No
     assert before.replace(microsecond=0) <= datetime.fromisoformat(told["imported_at"]) <= datetime.now(UTC)
 
 
-def test_the_list_that_was_imported_last_is_served_whatever_the_clocks_say(database_url: str) -> None:
+def test_the_last_imported_list_is_served_whatever_the_clocks_say(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
         served = ""
@@ -264,7 +264,7 @@ def test_what_is_served_can_be_listed_and_exported_and_imported_again(running: S
         assert ask(running).body == served
 
 
-def test_a_client_that_reads_while_another_list_comes_in_gets_the_old_one_whole(running: Service) -> None:
+def test_a_client_that_reads_during_an_import_gets_the_whole_old_list(running: Service) -> None:
     put(running, large("A"))
     with slow_reader(running) as connection:
         connection.recv(1, socket.MSG_PEEK)  # the answer has begun

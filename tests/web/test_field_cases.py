@@ -1,4 +1,4 @@
-"""Situations that people reported of software of this kind, one test a kind, each with its siblings; on the real service."""
+"""Problems that users of similar software reported, one test for each kind, on the real service."""
 
 import gzip
 import json
@@ -228,7 +228,7 @@ LOST = {
 """What a role loses, and how it gets it back. `{end}` ends its sessions."""
 
 
-def test_whatever_the_database_refuses_is_503_and_the_retry_applies(tmp_path: Path, own_cluster: Cluster) -> None:
+def test_every_error_of_the_database_is_503_and_the_retry_applies(tmp_path: Path, own_cluster: Cluster) -> None:
     own_cluster.create_database("granted")
     for statement in ("CREATE ROLE app LOGIN", "ALTER DATABASE granted OWNER TO app", "ALTER SCHEMA public OWNER TO app"):
         own_cluster.execute(statement, "granted")

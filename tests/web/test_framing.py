@@ -1,4 +1,4 @@
-"""How requests are framed: heads are bounded, offers to upgrade are ignored, and what is wrong is answered in JSON."""
+"""Framing of requests: bounded heads, ignored offers to upgrade, and JSON answers to malformed requests."""
 
 import asyncio
 import json
@@ -315,7 +315,7 @@ def _is_half_closed(service: Service, connection: socket.socket) -> bool:
 
 
 @each_row("sent", [b"", b"GET / HT", head_of("POST", "Content-Length: 10") + b"{", _HEALTH])
-def test_a_connection_on_which_nothing_more_comes_is_closed(framed: Service, sent: bytes) -> None:
+def test_a_silent_connection_is_closed(framed: Service, sent: bytes) -> None:
     assert codes(exchange(framed, sent, shut=True)) == ([(200, None)] if sent == _HEALTH else [])
 
 
@@ -325,7 +325,7 @@ def test_a_sender_of_http_1_0_gets_no_100_continue(framed: Service) -> None:
     assert codes(exchange(framed, whole)) == [(200, None)]
 
 
-def test_who_waits_for_100_continue_in_vain_is_told_that_the_connection_ends(framed: Service) -> None:
+def test_a_rejected_request_that_waits_for_100_continue_is_answered_with_a_close(framed: Service) -> None:
     """It may send the body or not: where the next request begins nobody can tell (RFC 9110, 10.1.1)."""
     with framed.socket() as connection:
         connection.sendall(head_of("POST", "Content-Length: 10", "Expect: 100-continue", token="wrong"))

@@ -36,7 +36,7 @@ def test_an_import_is_bounded_by_a_limit_of_its_own(running: Service) -> None:
     assert statuses == {MAX_BODY_BYTES + 1: 200, LIST_BYTES: 200, LIST_BYTES + 1: 413}
 
 
-def test_a_stranger_is_told_so_and_not_the_limit(running: Service) -> None:
+def test_a_stranger_gets_401_and_not_the_size_limit(running: Service) -> None:
     assert running.call("POST", "/ops/api/prune", b"x" * (MAX_BODY_BYTES + 1)).status == 401
 
 

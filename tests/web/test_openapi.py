@@ -1,4 +1,4 @@
-"""The API is what its description says: schemathesis asks everything that the document allows, and much that it does not."""
+"""The API matches its description: schemathesis tries what the document allows, and what it does not."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Large input is parsed in turns: no connection, and not all of them together, keeps the event loop for itself."""
+"""Large requests are parsed in turns: no connection blocks the event loop."""
 
 import asyncio
 import socket

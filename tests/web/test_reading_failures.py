@@ -1,4 +1,4 @@
-"""A defect in our own reading of a body, over HTTP: answered 500, kept, counted, and applied by a replay after the fix."""
+"""A defect in our own parser: the delivery is answered 500, stored, counted, and applied by a replay after the fix."""
 
 import gzip
 import sys

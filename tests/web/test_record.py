@@ -1,4 +1,4 @@
-"""Every call is on record: what came, what was answered, and why."""
+"""Every delivery is on record: the request, the answer and the reason."""
 
 import os
 
@@ -40,7 +40,7 @@ def record_of(running: Service, answer: Reply) -> RowMapping:
         ({"max_body_bytes": "1024"}, TOKEN, "POST", "body_too_large"),
     ],
 )
-def test_a_refused_call_is_on_record_with_its_reason_and_without_its_body(
+def test_a_rejected_delivery_is_on_record_with_its_reason_and_without_its_body(
     service: StartService, sqlite_url: str, settings: dict[str, str], token: str | None, method: str, code: str
 ) -> None:
     running = service(sqlite_url, **settings)
@@ -66,7 +66,7 @@ def test_what_cannot_be_read_is_on_record_with_its_exact_bytes(service: StartSer
         assert (row["token"], bytes(row["answer"])) == ("token-1", answer.body)
 
 
-def test_an_accepted_call_is_on_record_with_its_counts_and_times(service: StartService, sqlite_url: str) -> None:
+def test_an_accepted_delivery_is_on_record_with_its_counts_and_times(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     old, new = ship24.event(occurrence="2025-03-01"), ship24.event(occurrence="2025-03-02")
     body = ship24.body(
@@ -86,13 +86,13 @@ def test_an_accepted_call_is_on_record_with_its_counts_and_times(service: StartS
     assert (row["client"], row["peer"], row["token"], row["note"]) == ("127.0.0.1", "127.0.0.1", "token-1", None)
 
 
-def test_the_bytes_of_a_readable_call_are_kept_as_they_came(service: StartService, database_url: str) -> None:
+def test_the_bytes_of_a_readable_delivery_are_stored_unchanged(service: StartService, database_url: str) -> None:
     running = service(database_url)
     body = b' {"trackings" :\n[ ],"\\u00e9":1.0e2, "a":1, "a":2} \r\n'
     assert bytes(record_of(running, running.post(body))["body"]) == body
 
 
-def test_headers_are_kept_without_credentials(service: StartService, sqlite_url: str) -> None:
+def test_headers_are_stored_without_credentials(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     sent = [
         ("User-Agent", "Ship24/1.0"),
@@ -110,7 +110,7 @@ def test_headers_are_kept_without_credentials(service: StartService, sqlite_url:
     assert {"authorization", "cookie", "proxy-authorization", "x-api-key"} & {name for name, _ in kept} == set()
 
 
-def test_headers_are_kept_in_bounds(service: StartService, sqlite_url: str) -> None:
+def test_stored_headers_are_bounded(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     row = record_of(running, running.post(ship24.single(), headers=[(f"X-{number}", "x" * 500) for number in range(60)]))
     assert len(row["headers"]) < 10_000

@@ -1,4 +1,4 @@
-"""Errors of every path, whatever causes them: JSON of one form, with the security headers of the area; pages stay pages."""
+"""Errors on every path: JSON of one form with the security headers of the area; pages remain pages."""
 
 import asyncio
 import json

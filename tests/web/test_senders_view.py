@@ -1,4 +1,4 @@
-"""The sender's own view of a shipment: where it differs from the newest event, an operator finds and sees it."""
+"""The sender's own view of a shipment: an operator sees where it differs from the newest event."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Paths that are nearly ours: whoever has a right token is told which one is meant, and is on record."""
+"""Paths that are nearly right: with a right token, the answer names the right path, and the request is recorded."""
 
 from collections.abc import Iterator
 
@@ -78,7 +78,7 @@ def answer_source(meant: list[str]) -> str:
 
 @each_row("token", [None, "wrong"])
 @each_row("path", ["//webhooks/ship24", "/webhook/ship24", "/", "/wp-login.php"])
-def test_a_stranger_at_an_unknown_path_is_told_the_paths_and_leaves_nothing(
+def test_a_stranger_at_an_unknown_path_gets_the_paths_and_leaves_no_record(
     running: Service, path: str, token: str | None
 ) -> None:
     before = count_deliveries(running)
@@ -97,7 +97,7 @@ def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:
     assert TOKEN not in running.logs()
 
 
-def test_a_call_at_an_unknown_path_is_no_use_of_its_token(service: StartService, sqlite_url: str) -> None:
+def test_a_request_at_an_unknown_path_does_not_count_as_a_use_of_its_token(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_tokens=f"main:{TOKEN}")
     answer = running.post(b"{}", "/webhook/ship24%00")
     (row,) = running.table("deliveries", "token", "note", id=answer.json()["delivery_id"])

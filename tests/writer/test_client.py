@@ -1,4 +1,4 @@
-"""The desk when the other end is gone or a call cannot be read: nobody waits for replies that cannot come."""
+"""The writer's client when the writing process is gone or a reply cannot be read: no request waits for ever."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Large and compressed bodies: they are read where nobody waits for the event loop, and kept like all others."""
+"""Large and compressed bodies are read in the writing process and stored like all others."""
 
 import asyncio
 import gzip

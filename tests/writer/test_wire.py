@@ -1,4 +1,4 @@
-"""What the service and its writing process say to each other arrives whole, in whatever pieces."""
+"""The wire between the service and its writing process: records arrive whole, in pieces of any size."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -226,7 +226,7 @@ def test_search_and_filters_narrow_the_list(running: Service, open_tab: OpenTab)
     expect(tab.page.get_by_label("Source")).to_have_value("shiipp")
 
 
-def test_a_new_call_appears_by_itself(running: Service, open_tab: OpenTab) -> None:
+def test_a_new_delivery_appears_by_itself(running: Service, open_tab: OpenTab) -> None:
     tab = open_tab()
     tab.open("/ops/deliveries")
     tab.page.evaluate("window.notReloaded = true")
@@ -278,9 +278,7 @@ def test_an_update_waits_while_text_is_selected(running: Service, open_tab: Open
     expect(tab.page.locator(f'tr[data-key="{call}"]')).to_have_count(1)
 
 
-def test_a_page_says_quietly_that_the_service_is_gone_and_recovers(
-    service: StartService, sqlite_url: str, open_tab: OpenTab
-) -> None:
+def test_a_page_shows_that_the_service_is_gone_and_recovers(service: StartService, sqlite_url: str, open_tab: OpenTab) -> None:
     own = service(sqlite_url, ops_tokens=f"anna:{OPS}")
     tab = open_tab(own)
     tab.open("/ops/deliveries")
@@ -303,7 +301,7 @@ def test_a_page_says_quietly_that_the_service_is_gone_and_recovers(
 # One of each
 
 
-def test_a_timeline_tells_events_apart_by_shape_and_word(running: Service, open_tab: OpenTab) -> None:
+def test_a_timeline_distinguishes_events_by_shape_and_word(running: Service, open_tab: OpenTab) -> None:
     events = [ship24.event(f"told-{day}", f"2025-03-0{day}T10:00:00Z", status=f"day {day}") for day in (1, 2, 3)]
     first, second, third = (ship24.item(f"of-day-{place}", "told-apart", [event]) for place, event in enumerate(events))
     for body in (ship24.body(first), ship24.body(third), ship24.body(second), ship24.body(third)):

@@ -1,4 +1,4 @@
-"""The console without a browser: who gets in, whose forms count, what every answer carries."""
+"""The console without a browser: sign-in, forms, and the headers of every answer."""
 
 import subprocess
 import sys
@@ -97,7 +97,7 @@ def test_the_cookie_is_for_the_console_alone_and_no_script_sees_it(running: Serv
 @pytest.mark.parametrize(
     ("proxies", "said", "secure"), [("127.0.0.1", "https", True), ("127.0.0.1", "http", False), ("", "https", False)]
 )
-def test_the_cookie_is_secure_where_a_trusted_proxy_says_https(
+def test_the_cookie_is_secure_if_a_trusted_proxy_reports_https(
     service: StartService, sqlite_url: str, proxies: str, said: str, secure: bool
 ) -> None:
     running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=proxies)
@@ -159,12 +159,12 @@ def test_a_sign_in_form_that_is_not_ours_is_refused_with_the_cause(service: Star
         ),
     ],
 )
-def test_nobody_is_led_out_of_the_console(wanted: str) -> None:
+def test_the_sign_in_redirects_only_within_the_console(wanted: str) -> None:
     assert read_next(wanted) == "/ops"
 
 
 @each_row("wanted", ["/ops", "/ops?window=7d", "/ops/trackers?q=a%2Fb", "/ops/trackers/ship24/a%2Fb"])
-def test_what_was_asked_for_comes_after_the_sign_in(wanted: str) -> None:
+def test_the_requested_page_comes_after_the_sign_in(wanted: str) -> None:
     assert read_next(wanted) == wanted
 
 
@@ -309,7 +309,7 @@ def test_every_page_carries_the_security_headers(running: Service, anna: Console
         assert b"<script>" not in answer.body
 
 
-def test_style_and_script_are_kept_by_browsers_and_change_their_address(running: Service, anna: ConsoleClient) -> None:
+def test_style_and_script_are_cached_and_change_their_address_with_their_content(running: Service, anna: ConsoleClient) -> None:
     page = anna.get("/ops").body.decode()
     for name, kind in (("console.css", "text/css"), ("console.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
         address = next(part for part in page.split('"') if part.endswith(f"/{name}"))
@@ -444,7 +444,7 @@ def test_a_body_of_five_megabytes_makes_no_large_page(running: Service, anna: Co
         assert b"<b><b>" not in answer.body
 
 
-def test_an_empty_page_of_a_long_list_says_that_there_is_more(service: StartService, sqlite_url: str) -> None:
+def test_an_empty_page_of_a_long_list_links_to_the_next_one(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     running.post(ship24.single())
     running.stop()

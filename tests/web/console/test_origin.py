@@ -1,4 +1,4 @@
-"""Forms of the console count if they were sent from a page of ours, whatever a proxy makes of `Host`."""
+"""Forms of the console are accepted from its own pages only, whatever a proxy does to `Host`."""
 
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -31,7 +31,7 @@ HERE = "https://console.example:8443"
         (None, "console.example:8443"),
     ],
 )
-def test_what_the_browser_says_of_the_site_decides_whatever_the_host_is(origin: str | None, host: str) -> None:
+def test_sec_fetch_site_decides_whatever_the_host_is(origin: str | None, host: str) -> None:
     origins = [] if origin is None else [origin]
     assert find_fault(["same-origin"], origins, [host]) is None
     for elsewhere in ("cross-site", "same-site", "none", "", "Same-Origin", "same-origin, cross-site"):
@@ -68,7 +68,7 @@ def test_without_that_the_origin_has_to_be_a_name_of_ours(origin: str, hosts: li
     assert (find_fault([], [origin], hosts) is None) is is_ours
 
 
-def test_a_browser_that_says_nothing_of_the_origin_is_left_to_the_token_of_the_form() -> None:
+def test_without_origin_headers_the_token_of_the_form_decides() -> None:
     assert find_fault([], [], ["console.example"]) is None
 
 
@@ -80,7 +80,7 @@ def test_a_refusal_names_both_sides_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(("trusted", "status"), [("127.0.0.1", 303), ("", 403), ("192.0.2.0/24", 403)])
-def test_a_forwarded_host_counts_if_a_trusted_proxy_says_it(
+def test_a_forwarded_host_counts_only_from_a_trusted_proxy(
     service: StartService, sqlite_url: str, trusted: str, status: int
 ) -> None:
     running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=trusted)

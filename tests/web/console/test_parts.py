@@ -48,7 +48,7 @@ def test_what_would_hide_is_shown(text: str, shown: str) -> None:
 
 
 @given(st.text())
-def test_whatever_is_shown_can_be_sent_and_hides_nothing(text: str) -> None:
+def test_invisible_characters_are_shown_and_the_text_can_be_encoded(text: str) -> None:
     shown = visible(text)
     assert visible(shown) == shown
     assert shown.encode().decode() == shown
@@ -78,7 +78,7 @@ def test_a_size_is_round(size: int, words: str) -> None:
     ("before", "ago"),
     [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7300, "2 h ago"), (200_000, "2 d ago"), (-600, "in 10 min")],
 )
-def test_a_moment_says_how_long_ago_it_was(before: int, ago: str) -> None:
+def test_a_time_is_shown_with_its_age(before: int, ago: str) -> None:
     at = NOW - timedelta(seconds=before)
     stamp = write_moment(to_micros(at), NOW)
     assert stamp == write_moment(at.isoformat(), NOW)
@@ -206,7 +206,7 @@ def test_what_needs_attention_is_said(cells: Sequence[Cell], titles: list[str]) 
     assert [concern.title for concern in find_concerns(cells, DAY)] == titles
 
 
-def test_an_alarm_says_it_instead_of_the_counts_and_leads_to_the_place() -> None:
+def test_an_alarm_replaces_the_counts_and_links_to_its_page() -> None:
     cells = [cell("accepted", 100, quarantined=2), cell("refused", 50, "unauthorized")]
     alarms = [{"name": "refused", "message": "A storm.", "began_at": "2026-03-01T12:00:00Z"}]
     concerns = list_concerns(alarms, cells, DAY, {"ship24": 200, "shiipp": 100}, now=100)
@@ -253,7 +253,7 @@ def test_a_time_of_arrival_has_no_delay() -> None:
     assert (entry.precision, entry.lag_seconds, entry.is_late) == ("arrival", None, False)
 
 
-def test_what_was_told_again_stands_with_its_event_and_the_rest_apart() -> None:
+def test_repetitions_are_shown_with_their_event_and_other_copies_separately() -> None:
     events = [
         event("new", "2026-03-01T12:00:00Z", "2026-03-01T12:10:00Z"),
         event("old", "2026-02-01T12:00:00Z", "2026-03-01T12:10:00Z", "stale"),
@@ -306,7 +306,7 @@ def test_what_is_no_json_is_text(body: bytes) -> None:
         b'{"' + b"n" * 1_000_000 + b'": 1}',
     ],
 )
-def test_a_tree_is_bounded_and_says_what_it_leaves_out(body: bytes) -> None:
+def test_a_tree_is_bounded_and_counts_what_it_leaves_out(body: bytes) -> None:
     nodes = walk(tree(body))
     assert len(nodes) < 3_000
     assert sum(len(node.text) + len(node.name or "") for node in nodes) < 100_000
