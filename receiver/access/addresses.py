@@ -18,13 +18,13 @@ def read_network(text: str) -> Network:
         raise ValueError("a scope has no meaning on another machine")
     network = ip_network(text.strip(), strict=False)
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    return ip_network((mapped, network.prefixlen - 96), strict=False) if mapped and network.prefixlen >= 96 else network
+    return ip_network((mapped, network.prefixlen - 96)) if mapped else network
 
 
 def has_host_bits(text: str) -> bool:
     """Return whether a valid network is written with host bits set, as in 10.1.2.3/8."""
     try:
-        ip_network(text.strip())
+        ip_network(text)
     except ValueError:
         return True
     return False
@@ -80,7 +80,7 @@ def resolve(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, 
     while entries and is_listed(address, trusted):
         entry = entries.pop()
         try:
-            address = read_address(entry.strip())
+            address = read_address(entry)
         except ValueError:
             raise ValueError("an entry of X-Forwarded-For is not an address") from None
     return address

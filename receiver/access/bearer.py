@@ -92,7 +92,7 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
     if len(authorization) > 1:
         raise Unauthorized("Several Authorization headers; expected one.")
     scheme, _, credentials = authorization[0].strip().partition(b" ")
-    if scheme.lower() != b"bearer" or not credentials.strip():
+    if scheme.lower() != b"bearer" or not credentials:
         raise Unauthorized("Malformed Authorization header; expected `Bearer <token>`.")
     name = match_token(tokens, credentials.strip())
     if name is None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.access.addresses import Address, is_listed, read_address, read_network, resolve
+from receiver.access.addresses import Address, has_host_bits, is_listed, is_loopback, read_address, read_network, resolve
 from tests.harness.table import each_row
 
 SENDER = "54.161.7.2"
@@ -93,11 +93,32 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         pytest.param("10.0.0.0/255.0.0.0", "10.0.0.0/8", id="netmask"),
         pytest.param("::ffff:10.0.0.0/104", "10.0.0.0/8", id="mapped network"),
         pytest.param("::ffff:1.2.3.4", "1.2.3.4/32", id="mapped address"),
+        pytest.param("::ffff:0:0/96", "0.0.0.0/0", id="all mapped addresses"),
+        pytest.param("::ffff:1.2.3.4/95", "::fffe:0:0/95", id="more than the mapped addresses"),
         pytest.param("::/0", "::/0", id="all of IPv6"),
     ],
 )
 def test_a_network_is_read_without_its_host_bits(text: str, network: str) -> None:
     assert read_network(text) == ip_network(network)
+
+
+@each_row(
+    ("text", "has_bits"),
+    [("10.0.0.0/8", False), ("10.1.2.3/8", True), ("10.1.2.3", False), ("fd00::/8", False), ("fd00::5/8", True), ("::1", False)],
+)
+def test_host_bits_of_a_network_are_noticed(text: str, has_bits: bool) -> None:
+    assert has_host_bits(text) is has_bits
+
+
+@each_row(
+    ("host", "is_here"),
+    [
+        *((host, True) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1")),
+        *((host, False) for host in ("0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "receiver.example", "")),
+    ],
+)
+def test_only_loopback_hosts_are_reachable_from_this_machine_alone(host: str, is_here: bool) -> None:
+    assert is_loopback(host) is is_here
 
 
 @each_row("text", ["", "ship24.com", "1.2.3.4/33", "1.2.3.4-1.2.3.9", "10.*", "fe80::1%eth0", "1.2.3.4,5.6.7.8"])

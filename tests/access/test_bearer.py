@@ -115,7 +115,7 @@ def test_another_address_is_accepted_with_a_note(policy: str, client: Address | 
     [
         pytest.param(STRANGER, r"^IP address 6\.6\.6\.6 is not allowed\.$", id="stranger"),
         pytest.param(ip_address("::ffff:54.161.7.2"), r"is not allowed", id="mapped address that nobody unwrapped"),
-        pytest.param(UNKNOWN, UNKNOWN, id="unresolvable"),
+        pytest.param(UNKNOWN, rf"^The IP address of the client is unknown: {UNKNOWN}\.$", id="unresolvable"),
     ],
 )
 def test_enforce_refuses_other_addresses(client: Address | str, words: str) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.web.limits import MAX_BODY_BYTES
 from tests.harness.raw_http import head_of, read_all
 from tests.harness.service import TOKEN, Service, bearer, serving
 from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
+MAX_BODY_BYTES = 16 * 2**10
 LIST_BYTES = 16 * 2**20
 _ORDERS = ["setup-windows", "targets/resume", "targets/retry", "prune", "forget", "deliveries/x/replay"]
 
@@ -38,6 +38,12 @@ def test_an_import_is_bounded_by_a_limit_of_its_own(running: Service) -> None:
 
 def test_a_stranger_gets_401_and_not_the_size_limit(running: Service) -> None:
     assert running.call("POST", "/ops/api/prune", b"x" * (MAX_BODY_BYTES + 1)).status == 401
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(running: Service) -> None:
+    with running.socket() as connection:
+        connection.sendall(head_of("POST", f"Content-Length: {LIST_BYTES + 1}", path="/ops/api/customers", token=OPS))
+        assert b"body_too_large" in read_all(connection)
 
 
 def test_a_body_in_chunks_is_bounded_too(running: Service) -> None:
