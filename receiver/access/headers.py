@@ -64,6 +64,5 @@ class HeaderReader:
 
     def _redact(self, value: bytes) -> bytes:
         for secret in self._secrets:
-            if secret in value:
-                value = value.replace(secret, _REDACTED)
+            value = value.replace(secret, _REDACTED)
         return value

@@ -22,8 +22,8 @@ class TokenBucket:
         return True
 
     def wait_seconds(self) -> float:
-        """Return how long after the last `take` the next token is there."""
-        return max(0.0, (1 - self._left) / self._per_second)
+        """Return how long after a `take` that got none the next token is there."""
+        return (1 - self._left) / self._per_second
 
     def is_full(self, now_seconds: float) -> bool:
         """Return whether the bucket is full again."""

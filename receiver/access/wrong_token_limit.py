@@ -32,7 +32,7 @@ class WrongTokenLimit:
         `client` is an address, or the reason why it is unknown: all unknown ones share one bucket.
         """
         bucket = self._find(_widen(client), now_seconds)
-        return 0 if bucket.take(now_seconds) else max(1, ceil(bucket.wait_seconds()))
+        return 0 if bucket.take(now_seconds) else ceil(bucket.wait_seconds())
 
     def _find(self, key: str, now_seconds: float) -> TokenBucket:
         found = self._buckets.get(key)

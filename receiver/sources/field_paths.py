@@ -20,7 +20,7 @@ FieldPaths = Mapping[str, Sequence[str]]
 
 def check_field_path(path: str) -> None:
     """Raise ValueError unless the text is a JSON Pointer or a dotted path."""
-    if not path.strip() or path == "/" or "" in path.removeprefix("/").split("/" if path.startswith("/") else "."):
+    if not path.strip() or "" in path.removeprefix("/").split("/" if path.startswith("/") else "."):
         raise ValueError(f"{path!r} is neither a dotted path like data.tracking_number nor a JSON Pointer like /data/0/id")
 
 

@@ -74,6 +74,16 @@ def test_addresses_are_forgotten_when_their_bucket_is_full_again() -> None:
     assert len(attempts) == 1
 
 
+def test_a_limited_address_is_not_forgotten_with_those_whose_attempts_have_come_back() -> None:
+    attempts, limited = WrongTokenLimit(), ip_address("192.0.2.2")
+    attempts.take(ip_address("192.0.2.1"), NOW)
+    for _ in range(WRONG_TOKENS_AT_ONCE):
+        attempts.take(limited, NOW + 5)
+    attempts.take(ip_address("192.0.2.3"), NOW + 11)
+    assert len(attempts) == 2
+    assert attempts.take(limited, NOW + 11) > 0
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 20)), max_size=200))
 def test_no_address_gets_more_than_the_burst_and_the_rate(tries: list[tuple[int, float]]) -> None:
     attempts, at, granted = WrongTokenLimit(max_addresses=3), NOW, dict.fromkeys(range(6), 0)
