@@ -56,7 +56,7 @@ def make_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One PostgreSQL server for all tests; nobody stops it."""
+    """One PostgreSQL server for all tests; no test stops it."""
     yield from make_cluster()
 
 

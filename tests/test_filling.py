@@ -30,7 +30,7 @@ Shapes = Mapping[tuple[str, str, str], set[str]]
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small one, which nobody writes to."""
+    """A small one, which no test writes to."""
     path = tmp_path_factory.mktemp("filled") / "bench.db"
     make_tables(f"sqlite:///{path}")
     fill(path, _MESSAGES, path.with_name("known"))
@@ -61,7 +61,7 @@ def read_shapes(url: str) -> Shapes:
 
 
 def call_in_all_ways(service: Service) -> None:
-    """Send what the filled database tells of, but for calls that could not be stored."""
+    """Send the messages of the filled database, without deliveries that could not be stored."""
 
     def post(message_id: str, *events: ship24.Item) -> None:
         service.post(ship24.single(message_id, tracker_id="tracker", events=events))

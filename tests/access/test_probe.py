@@ -83,7 +83,7 @@ def test_the_header_gives_no_token_away() -> None:
 
 
 def calls(of: Service) -> Sample:
-    """Return what was counted of calls and refusals since the start."""
+    """Return the counts of deliveries and rejections since the start."""
     return {key: value for key, value in scrape(of).items() if key[0] in {"receiver_calls_total", "receiver_refused_total"}}
 
 

@@ -14,7 +14,7 @@ from tests.bench.cluster import BenchCluster
 
 _SQLITE_BYTES = 3200  # by message, while the file is filled: rows, indexes, and what is sorted beside it
 _POSTGRESQL_BYTES = 2800
-_USED = ("messages", "events", "trackers")  # each call goes to some place in their keys
+_USED = ("messages", "events", "trackers")  # each delivery reads random keys of them
 _SQLITE_INDEXES = "SELECT name FROM pragma_index_list(?) WHERE NOT partial"
 _POSTGRESQL_INDEXES = (
     "SELECT sum(pg_prewarm(indexrelid::regclass, 'read')) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid "
@@ -40,7 +40,7 @@ class Place:
         return "" if value is None else str(value)
 
     def read_indexes(self) -> None:
-        """Read what every call has to look into once from the disk: a service that runs has it in memory after a while."""
+        """Read from the disk once what every delivery looks up: a running service has it in memory after a while."""
         if self.cluster is not None:
             database = self.url.rpartition("/")[2]
             self.cluster.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm", database)

@@ -35,14 +35,14 @@ class DrivenService:
         self.send(WARM_UP_SECONDS)
 
     def send(self, seconds: int) -> Load:
-        """Send calls as fast as they are answered."""
+        """Send deliveries as fast as they are answered."""
         target = self._target
         done = load.send(target.url, target.token, seconds, target.updates, target.known)
         self._note(done.calls - done.failed, done.failed)
         return done
 
     def pace(self, rate: float, seconds: float) -> Paced:
-        """Send so many calls a second."""
+        """Send so many deliveries a second."""
         done = load.pace(self._target, rate, seconds)
         self._note(done.answered - done.failed, done.failed)
         return done
@@ -60,7 +60,7 @@ class DrivenService:
             yield end
 
     def calls_per_commit(self) -> float:
-        """Return how many calls shared a commit so far; the usual handler makes one for each."""
+        """Return the mean number of deliveries in a commit so far; the usual handler has one for each."""
         if self._kind != "ours":
             return 1.0
         sums = self.process.read_metrics("receiver_batch_deliveries_sum", "receiver_batch_deliveries_count")
@@ -123,7 +123,7 @@ def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
 
 
 def _check(kind: str, place: Place, last: str, answered: int) -> None:
-    """Ids of calls grow with time, so what came after the last one is this run's."""
+    """Ids of deliveries grow with time, so those after the last one are this run's."""
     query = f"SELECT count(*) FROM messages WHERE delivery_id > '{last}'" if kind == "ours" else "SELECT count(*) FROM message"
     kept = int(place.ask(query))
     if kept < answered:

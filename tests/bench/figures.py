@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Latency(NamedTuple):
-    """How long calls took, in milliseconds, and how many they were."""
+    """Latencies of requests in milliseconds, and their number."""
 
     calls: int
     p50_ms: float
@@ -16,7 +16,7 @@ class Latency(NamedTuple):
 
 
 def summarise(micros: Iterable[float]) -> Latency:
-    """Return what is told of durations in microseconds; there must be one at least."""
+    """Return the latencies for durations in microseconds; there must be at least one."""
     ordered = sorted(micros)
     p50, p99, p999 = (percentile(ordered, per_mille) / 1000 for per_mille in (500, 990, 999))
     return Latency(len(ordered), p50, p99, p999, ordered[-1] / 1000)
@@ -28,7 +28,7 @@ def percentile(ordered: Sequence[float], per_mille: int) -> float:
 
 
 class Goal(NamedTuple):
-    """Something that is wanted of a figure. `digits` are shown behind the point; judged is what was measured."""
+    """A goal for a figure. `digits` are shown after the point; the exact value is judged."""
 
     name: str
     measured: float
@@ -38,7 +38,7 @@ class Goal(NamedTuple):
 
     @property
     def is_reached(self) -> bool:
-        """Tell whether the figure is as wanted, or better."""
+        """Tell whether the goal is reached."""
         return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
 
     def cells(self) -> tuple[str, str, str, str]:

@@ -17,7 +17,7 @@ from tests.bench.figures import Latency, summarise
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).with_name("updates.lua")
 _PACED_SCRIPT = Path(__file__).with_name("paced.lua")
-LEAD_SECONDS = 1  # before the first call at a steady rate: threads and connections are made
+LEAD_SECONDS = 1  # before the first request at a steady rate: threads and connections are made
 _GRACE_SECONDS = 2  # for answers to what was sent last
 _ENDLESS_SECONDS = 3600
 
@@ -62,7 +62,7 @@ class Paced(NamedTuple):
 
 
 def send(url: str, token: str, seconds: int, updates: int = 1, known: Path | None = None, connections: int = CONNECTIONS) -> Load:
-    """Send calls of so many updates one after the other on each connection, as fast as they are answered."""
+    """Send deliveries of so many messages one after the other on each connection, as fast as they are answered."""
     size = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
     command = [_wrk(), *size, "--script", str(_SCRIPT), url]
     environment = _environment(Target(url, token, updates, known))

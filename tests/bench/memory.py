@@ -44,7 +44,7 @@ class MemoryWatch(threading.Thread):
                 self.peak_bytes = max(self.peak_bytes, self._measure())
 
     def stop(self) -> None:
-        """Look no more; `peak_bytes` stands."""
+        """Stop looking; `peak_bytes` is final."""
         self._over.set()
         if self.is_alive():
             self.join()

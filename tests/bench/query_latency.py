@@ -157,7 +157,7 @@ def _indent(name: str) -> str:
 
 
 def describe(results: Results) -> list[str]:
-    """Return lines about the slowest question of each database, and about the calls beside."""
+    """Return lines about the slowest query of each database, and about the deliveries beside."""
     lines = []
     for name, answers in results.items():
         slow = [f"{_spell(question)} {p99:.0f}" for question, p99 in _p99s(answers.micros).items() if p99 > WANTED_MS]
@@ -171,6 +171,6 @@ def describe(results: Results) -> list[str]:
 
 
 def make_goals(results: Results) -> list[Goal]:
-    """Return what is wanted of the slowest question of each database."""
+    """Return the goals for the slowest query of each database."""
     worst = {name: max(part.worst_p99_ms for part in group(answers.micros)) for name, answers in results.items()}
     return [Goal(f"p99 of the slowest question, {name}, ms", value, WANTED_MS, 1) for name, value in worst.items()]

@@ -46,7 +46,7 @@ class ReadEndpoint(NamedTuple):
 
 
 class Asker:
-    """Makes questions from what stands in a database that `filling.sql` has filled."""
+    """Makes queries from the rows of a database that `filling.sql` has filled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -27,7 +27,7 @@ def machine_table(facts: Iterable[tuple[str, str]]) -> Table:
 
 
 def make_goals_table(goals: Iterable[Goal]) -> Table:
-    """Return what was measured beside what is wanted, and whether it is reached."""
+    """Return the measured values beside the goals, and whether they are reached."""
     table = make_table(("",), ("measured", "wanted", ""))
     for goal in goals:
         *cells, verdict = goal.cells()

@@ -100,7 +100,7 @@ def _uses(cluster: Cluster) -> Iterator[_Use]:
 
 
 def _loopback_bytes() -> float:
-    """Return what loopback of the machine on which this thread stands has received, which is what was sent over it."""
+    """Return the bytes that the loopback device of this thread's machine has received, which equal those sent."""
     lines = Path("/proc/thread-self/net/dev").read_text(encoding="ascii").splitlines()
     return next(float(line.split()[1]) for line in lines if line.split()[0] == "lo:")
 

@@ -81,7 +81,7 @@ def make_pacing_table(lines: Sequence[Line]) -> Table:
 
 
 def make_goals(lines: Sequence[Line]) -> Iterator[Goal]:
-    """Give what is wanted at half the rate."""
+    """Give the goals at half the rate."""
     for line in lines:
         if line.kind == "ours" and line.share == 0.5:
             yield Goal(f"p99 at half the rate, {line.name}, ms", line.paced.latency.p99_ms, _WANTED_MS, 1)

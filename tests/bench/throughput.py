@@ -46,7 +46,7 @@ Results = Mapping[Case, Sequence[Figures]]
 
 
 def make_cases(large: int, *, with_postgresql: bool) -> list[Case]:
-    """Return what is measured, in the order of the table."""
+    """Return the cases to measure, in the order of the table."""
     cases = [
         Case("a", "bare server", "bare"),
         Case("b", "usual, SQLite", "usual"),
@@ -87,7 +87,7 @@ def _place(places: Places, case: Case) -> AbstractContextManager[Place]:
 
 
 def make_figures_table(results: Results) -> Table:
-    """Return medians of the runs, and from which to which rate of updates they went."""
+    """Return medians of the runs, and the lowest and highest rate of messages."""
     names = ("calls/s", "updates/s", "thousands\nfrom-to", "p50\nms", "p99\nms", "MiB", "not\n2xx")
     table = make_table(("", ""), names)
     for case, runs in results.items():

@@ -82,12 +82,12 @@ async def check_token(authorization: Annotated[str, Header()] = "") -> None:
 
 @app.post("/webhooks/ship24", dependencies=[Depends(check_token)])
 def receive(body: dict[str, list[dict[str, Any]]], session: Annotated[Session, Depends(open_session)]) -> dict[str, int]:
-    """Keep each item once and move its tracker forward; one commit for the call."""
+    """Store each item once and move its tracker forward; one commit for the delivery."""
     for _ in range(_ATTEMPTS):
         try:
             outcomes = [keep(session, item) for item in body["trackings"]]
             session.commit()
-        except IntegrityError:  # another call was first with a key
+        except IntegrityError:  # another request inserted the key first
             session.rollback()
         else:
             return {outcome: outcomes.count(outcome) for outcome in ("applied", "stale", "duplicate")}

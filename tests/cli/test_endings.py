@@ -51,7 +51,7 @@ class Ended(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A folder with a pipe that nobody writes to, in which commands run."""
+    """A folder for commands with a pipe that has no writer."""
 
     folder: Path
     env: dict[str, str]
@@ -155,7 +155,7 @@ def writing_to(pipe: Path) -> Iterator[None]:
 
 
 def interrupt_reader(pipe: Path) -> None:
-    """Send Ctrl-C to whatever in this process reads a pipe."""
+    """Send Ctrl-C to the reader of a pipe in this process."""
     with writing_to(pipe):
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -38,7 +38,7 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 def keep(store: Store, *seconds: float, refused: bool = False) -> list[str]:
-    """Keep calls in one batch, each received so many seconds after NOW; return their ids."""
+    """Store deliveries in one batch, each received so many seconds after NOW; return their ids."""
     kept = []
     for after in seconds:
         at = NOW + timedelta(seconds=after)

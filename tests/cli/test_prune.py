@@ -25,7 +25,7 @@ FOR_EVER = "100000"
 
 
 def fill(url: str, bodies: int = 30) -> list[bytes]:
-    """Keep calls of long ago; return their bodies."""
+    """Store old deliveries; return their bodies."""
     make_tables(url)
     kept = [ship24.single() for _ in range(bodies)]
     with opened(url) as store:
@@ -178,7 +178,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
         return [row["detail"].partition(",")[0] for row in table_rows(sqlite_url, "audit", "detail", order="id")]
 
     def go_on(run: str) -> None:
-        """Let a run be under way, as one is that has not got to its end in one call."""
+        """Let a prune be under way that did not end in one request."""
         change(sqlite_url, f"UPDATE prunings SET claim = '{run}', leased_until = 9000000000000000")
 
     begun = order(running, bodies_days=36_500).json()["run"]

@@ -60,7 +60,7 @@ def fill(store: Store, calls: int = 3) -> None:
 
 @pytest.fixture
 def alone(sqlite_url: str, tmp_path: Path) -> Place:
-    """A database with three calls to force, one that is applied and one that cannot be read; no service."""
+    """A database with three deliveries to force, one that is applied and one that is invalid; no service."""
     make_tables(sqlite_url)
     with opened(sqlite_url) as store:
         fill(store)
@@ -230,7 +230,7 @@ def test_in_a_terminal_a_bar_tells_how_far_it_is(alone: Place) -> None:
 
 
 def read_terminal(file: int) -> Iterator[bytes]:
-    """Give what is written to a terminal until nobody can write to it any more."""
+    """Give the output to a terminal until all its writers are gone."""
     with suppress(OSError):
         while piece := os.read(file, 65536):
             yield piece

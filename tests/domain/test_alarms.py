@@ -27,7 +27,7 @@ GIB = 2**30
 
 
 def rules(**given: Any) -> AlarmThresholds:
-    """Return rules that watch nothing but what is given."""
+    """Return rules for the given alarms only."""
     off: dict[str, Any] = {
         "silence_hours": {},
         "refused": 0,
@@ -134,7 +134,7 @@ def test_in_the_first_hour_after_a_start_no_source_becomes_silent(up_minutes: in
 
 
 def hours_of(*weeks: int, days: range = range(5), opening: range = range(9, 18)) -> list[int]:
-    """Return the hours in which a source calls that keeps office hours; weeks before the Monday of NOON's week."""
+    """Return the hours of deliveries of a source with office hours, weeks before the Monday of NOON's week."""
     monday = datetime(2026, 11, 16, tzinfo=UTC)
     at = [monday + timedelta(weeks=-week, days=day, hours=hour) for week in weeks for day in days for hour in opening]
     return [to_micros(moment) for moment in at if to_micros(moment) < NOON]

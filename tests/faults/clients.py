@@ -23,7 +23,7 @@ from tests.harness.traffic import Traffic
 _PAYLOADS = Path(__file__).parents[1] / "payloads"
 _SHIIPP = ("/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status")
 _FLOODING = 8  # connections
-_BURST = 100  # refused calls that are recorded at once; after that one a second
+_BURST = 100  # rejected deliveries that are recorded at once; after that one a second
 _OWN_FILES = 300
 
 
@@ -31,7 +31,7 @@ _OWN_FILES = 300
 
 
 def idle(directory: Path, size: Size) -> Result:
-    """Most connections made one call and stay; of the rest some say nothing, and some a letter now and then."""
+    """Most connections sent one request and stay open; of the rest some send nothing, and some a byte now and then."""
     _allow_files(size.connections + _OWN_FILES)
     if shutil.which("prlimit") is None:
         raise Lacking("there is no prlimit command (Debian package: util-linux)")
@@ -54,7 +54,7 @@ def idle(directory: Path, size: Size) -> Result:
 
 @contextmanager
 def _connect_and_call(service: Service) -> Iterator[socket.socket]:
-    """Give a connection that has made a call: at once, for who says nothing is sent away."""
+    """Give a connection that has sent a request at once, because a silent one is closed."""
     with service.socket() as connection:
         connection.sendall(f"HEAD {SHIP24} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
@@ -63,7 +63,7 @@ def _connect_and_call(service: Service) -> Iterator[socket.socket]:
 
 @contextmanager
 def _dripping(connections: Sequence[socket.socket]) -> Iterator[None]:
-    """Let each connection send a call, a letter at a time, as long as the block lasts."""
+    """Let each connection send a request, one byte at a time, during the block."""
     call = (
         f"POST {SHIP24} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 1000\r\n\r\n".encode()
         + b" " * 1000
@@ -153,7 +153,7 @@ def _flooding(service: Service) -> Iterator[list[list[int]]]:
 
 
 def mutated(directory: Path, size: Size) -> Result:
-    """Bodies that are nearly right come beside good ones: each is answered with what is wrong and is on record, byte for byte."""
+    """Malformed bodies beside good ones: each gets an error and is on record, byte for byte."""
     url = f"sqlite:///{directory}/receiver.db"
     bodies = _make_bodies(size.bodies)
     with serving(directory, url, shiipp_tokens=TOKEN) as service, Traffic(service, senders=2) as traffic:

@@ -39,7 +39,7 @@ def _harmed_writer(service: Service, calls: str, harm: str) -> Iterator[None]:
 
 
 def _refuse_all(traffic: Traffic, service: Service, size: Size) -> None:
-    """Check that not one call is answered 2xx while none can be kept."""
+    """Check that no delivery is answered 2xx while none can be stored."""
     traffic.wait_until_all_are_refused()
     answered = traffic.answered
     traffic.wait_for_refusals(8 * size.senders)
@@ -81,7 +81,7 @@ def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Re
 
 
 def slow(directory: Path, size: Size) -> Result:
-    """Every sync takes long: calls share one, so that they are slower and not fewer."""
+    """Every sync is slow. Deliveries share one, so latency grows and throughput does not fall."""
     url = f"sqlite:///{directory}/receiver.db"
     with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
         traffic.wait_for_answers(100)

@@ -84,7 +84,7 @@ def go_away(directory: Path, size: Size) -> Result:
 
 
 def assert_away(service: Service) -> None:
-    """Check what a sender and a load balancer are told while the database cannot keep anything."""
+    """Check the answers to a sender and a load balancer while the database stores nothing."""
     answer = service.post(ship24.single("while-away"))
     assert (answer.status, answer.json()["error"]["code"]) == (503, "storage_unavailable"), answer.body
     assert int(answer.headers["retry-after"]) > 0
@@ -142,7 +142,7 @@ def _fill(disk: Path, directory: Path, size: Size) -> Result:
 
 
 def _keep_up(cluster: Cluster) -> bool:
-    """Start a server again that went down, as its supervisor does; return whether it had."""
+    """Restart a server that went down, as its supervisor does; return whether it had."""
     went_down = not cluster.is_running()
     if went_down:
         cluster.start()

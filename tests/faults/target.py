@@ -86,7 +86,7 @@ class ChangeTarget:
         return result._replace(lost=result.lost + len(lost), doubled=result.doubled + len(self._find_wrong(made)), note=note)
 
     def _find_wrong(self, made: dict[str, tuple[str, int]]) -> list[str]:
-        """Return the changes that nobody made, that came with other words, or not in the order of their tracker."""
+        """Return the changes that are unknown, have other content, or are out of order."""
         wrong, last, words = [], dict[str, int](), dict[str, bytes]()
         for call in self.endpoint.calls:
             name = call.headers["webhook-id"]

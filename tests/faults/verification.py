@@ -8,7 +8,7 @@ from tests.harness.rows import read_rows, table_rows
 from tests.harness.traffic import Traffic
 
 _SENSIBLE = {0, 200, 503}
-"""A call is kept, refused for now, or hears nothing because somebody died."""
+"""A delivery is stored, refused for now, or not answered because a process died."""
 
 BODIES = "delivery without its body"
 EVENTS = ("message without its event", "tracker without its latest event")
@@ -35,7 +35,7 @@ def judge(
 
 
 def check_states(traffic: Traffic, url: str) -> None:
-    """Check that every tracker stands at what happened last."""
+    """Check that every tracker has its newest event."""
     rows = table_rows(url, "trackers", "tracker_id", "latest_occurrence", "latest_event_id")
     states = {row["tracker_id"]: (row["latest_occurrence"], row["latest_event_id"]) for row in rows}
     wrong = {name: (states.get(name), newest) for name, newest in traffic.parcels.newest.items() if states.get(name) != newest}
@@ -43,7 +43,7 @@ def check_states(traffic: Traffic, url: str) -> None:
 
 
 def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
-    """Give the messages that were answered 2xx and are not there, or whose call is not there byte for byte."""
+    """Give the messages that were answered 2xx and are not stored, or whose delivery is not stored byte for byte."""
     held = read_rows(
         url,
         "SELECT m.message_id FROM messages m JOIN events e ON e.source = m.source AND e.message_id = m.message_id",

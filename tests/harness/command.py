@@ -26,7 +26,7 @@ OWN_PROCESS = frozenset({"serve", "relay", "migrate"})
 
 
 def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one `receiver` command, which can read what is typed, to its end; in this process if it can."""
+    """Run one `receiver` command with input to its end, in this process if possible."""
     run_here = arguments[0] not in OWN_PROCESS
     with _files(typed) as files:
         code = (run_with_files if run_here else _run_process)(*arguments, cwd=cwd, env=env, files=files)
@@ -34,7 +34,7 @@ def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str =
 
 
 def run_process(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one `receiver` command, which can read what is typed, in a process of its own, to its end."""
+    """Run one `receiver` command with input in its own process to its end."""
     with _files(typed) as files:
         code = _run_process(*arguments, cwd=cwd, env=env, files=files)
         return subprocess.CompletedProcess(arguments, code, *map(_read_text, files[1:]))

@@ -53,7 +53,7 @@ class Receiver(NamedTuple):
 
     @property
     def host(self) -> str:
-        """Where it is found; on loopback it listens on the only address that is nobody else's."""
+        """Its address. On loopback it has an address of its own."""
         return self.machine.address if self.machine.is_namespace else "127.0.0.1"
 
     @property
@@ -63,14 +63,14 @@ class Receiver(NamedTuple):
 
 
 def read_unit(name: str) -> dict[str, str]:
-    """Return the settings that stand in an example for systemd."""
+    """Return the settings in an example for systemd."""
     lines = (ROOT / "config" / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.removeprefix("Environment=RECEIVER_").partition("=") for line in lines if line.startswith("Environment=")]
     return {setting.lower(): value for setting, _, value in pairs if setting != "CONFIG"}
 
 
 class Deployment:
-    """All machines; `close` ends everything, in whatever state it is."""
+    """All machines; `close` ends everything, in any state."""
 
     def __init__(self, folder: Path, wire: Wire) -> None:
         self.wire = wire
@@ -114,7 +114,7 @@ class Deployment:
         return added
 
     def way_in(self, source: str) -> Way:
-        """Return how senders call: from one of their addresses, through nginx."""
+        """Return an entry for senders: from one of their addresses, through nginx."""
         return Way(source, self.front.address, self.nginx.port, self.nginx.certificate)
 
     def rows(self, query: str, **parameters: object) -> list[RowMapping]:
@@ -132,7 +132,7 @@ class Deployment:
         return [Told(*json.loads(line)) for line in lines]
 
     def show(self, delivery_id: str) -> Any:
-        """Return what a receiver says of a call."""
+        """Return a receiver's record of a delivery."""
         one = self.receivers[-1]
         return one.machine.do(one.service.get, f"/ops/api/deliveries/{delivery_id}", OPS_TOKEN).json()
 

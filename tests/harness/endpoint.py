@@ -88,7 +88,7 @@ TAKE = say(200)
 
 
 class Endpoint:
-    """Gives the answers in their order, the last one again and again; `choose` instead picks one for each call."""
+    """Gives the answers in order and repeats the last one; `choose` instead picks one for each request."""
 
     def __init__(self, *answers: Answer, choose: Callable[[Call], Answer] | None, tls: ssl.SSLContext | None) -> None:
         self.calls: list[Call] = []
@@ -185,7 +185,7 @@ class Endpoint:
 def answering(
     *answers: Answer, choose: Callable[[Call], Answer] | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[Endpoint]:
-    """Give somebody who answers until the block ends."""
+    """Give an endpoint that answers until the block ends."""
     endpoint = Endpoint(*answers, choose=choose, tls=tls)
     try:
         yield endpoint

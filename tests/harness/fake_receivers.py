@@ -14,7 +14,7 @@ Item = dict[str, Any]
 
 
 class FakeReceiver:
-    """A receiver of Ship24's calls that does everything right. `choose` is for an Endpoint."""
+    """A receiver of Ship24's webhooks without mistakes. `choose` is for an Endpoint."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -77,7 +77,7 @@ class LastArrival(FakeReceiver):
 
 
 class TextOrder(FakeReceiver):
-    """Compares times as they are written, whatever their zones."""
+    """Compares times as written and ignores their zones."""
 
     def is_newer(self, event: Item, latest: Item) -> bool:
         texts = [(each["occurrenceDatetime"], each["order"] or 0) for each in (event, latest)]

@@ -108,7 +108,7 @@ def _connection() -> socket.socket:
 
 
 def _attend() -> bool:
-    """Fork for every command until nobody is there who could want one; return whether this is such a fork."""
+    """Fork for every command until all clients are gone; return whether this is such a fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the tests
     for name in commands.list_commands(click.Context(commands)):
         commands.get_command(click.Context(commands), name)  # imports what each command would have to import
@@ -158,7 +158,7 @@ def open_standard_files(files: Sequence[int]) -> None:
 def _report(process_id: int, connection: socket.socket) -> None:
     connection.sendall(_NUMBER.pack(process_id))
     _, status = os.waitpid(process_id, 0)
-    with suppress(OSError):  # nobody waits for it any more
+    with suppress(OSError):  # its client is gone
         connection.sendall(_NUMBER.pack(status))
     os._exit(0)
 

@@ -38,7 +38,7 @@ def call(
     headers: Sequence[tuple[str, str]] = (),
     token: str = TOKEN,
 ) -> Reply:
-    """Make one call from a machine; without a body a GET. Headers may repeat."""
+    """Send one request from a machine; without a body a GET. Headers may repeat."""
     with closing(way.connect()) as connection:
         machine.do(connection.connect)
         send(connection, "GET" if body is None else "POST", path, body, [*bearer(token), *headers])

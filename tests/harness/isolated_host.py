@@ -32,7 +32,7 @@ class IsolatedHost:
         _ip(*inside, "link", "set", "lo", "up")
 
     def vanish(self) -> None:
-        """Answer nothing any more, not even that there is nobody."""
+        """Answer nothing any more, not even with a reset."""
         _ip("-n", self._name, "route", "add", "blackhole", f"{self._ours}/32")
 
     def remove(self) -> None:

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def together(calls: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Make all calls at once, each in a thread of its own, and return what they return, in order."""
+    """Run all functions at once, each in its own thread, and return their results in order."""
     start = Barrier(len(calls))
 
     def run(call: Callable[[], _T]) -> _T:
@@ -48,7 +48,7 @@ def post_together(bodies: Sequence[bytes], *services: Service) -> list[Reply]:
 
 
 class Load:
-    """Threads that post without a pause until they are told to stop; `answered` holds what was answered 2xx.
+    """Threads that post without a pause until `stop`; `answered` has the bodies that were answered 2xx.
 
     `make_call` gives a body and what to remember of it. A connection that breaks is opened again; a call that it broke is
     forgotten.

@@ -63,7 +63,7 @@ class Nginx:
         self.point_at(receivers)
 
     def point_at(self, receivers: list[str]) -> None:
-        """Write the example with these receivers; a running nginx has to be told by `reload`."""
+        """Write the example with these receivers. A running nginx needs `reload`."""
         text = EXAMPLE.read_text(encoding="utf-8")
         first, *others = _SERVER.finditer(text)
         lines = "".join(f"{first[1]}{receiver}{first[2]}\n" for receiver in receivers)
@@ -96,7 +96,7 @@ class Nginx:
         subprocess.run([*self._command(), "-s", "reload"], check=True, capture_output=True, timeout=30)
 
     def routes(self) -> list[list[str]]:
-        """Return of each call so far which receivers it was given to, one after the other."""
+        """Return for each request so far the receivers that it was passed to, in order."""
         lines = (self.folder / "access.log").read_text(encoding="utf-8").splitlines()
         return [found[1].split(", ") for line in lines if (found := re.search(r'upstream="([^"]*)"', line))]
 

@@ -67,7 +67,7 @@ _CLOCK_AHEAD = {"eventId": "ahead", "occurrenceDatetime": "2099-01-01T00:00:00Z"
 
 
 def make_sample_database(url: str, now: datetime, trackers: int = 260) -> None:
-    """Fill an empty database with calls of the week before `now`."""
+    """Fill an empty database with the deliveries of the week before `now`."""
     make_tables(url)
     store = Store(url)
     traffic = _SampleTraffic(store, now)
@@ -89,7 +89,7 @@ def make_sample_database(url: str, now: datetime, trackers: int = 260) -> None:
 
 
 class _SampleTraffic:
-    """Makes calls at their times; everything it draws is the same each time, but for the day."""
+    """Makes deliveries with their times. Everything drawn is the same each time, except the day."""
 
     def __init__(self, store: Store, now: datetime) -> None:
         self.random = Random(24)
@@ -98,7 +98,7 @@ class _SampleTraffic:
         self._sources = {source.kind: source for source in make_sources({}, {})}
 
     def parcels(self, number: int) -> Iterator[tuple[datetime, Submission]]:
-        """Give the calls of Ship24: most in order, some late, some twice, some grouped, some that cannot be used."""
+        """Give the deliveries of Ship24: most in order, some late, repeated, grouped or invalid."""
         updates = sorted((update for place in range(number) for update in self._travel(place)), key=lambda update: update[0])
         held: list[dict[str, Any]] = []
         for place, (at, item) in enumerate(updates):
@@ -117,7 +117,7 @@ class _SampleTraffic:
                 yield again, self._call("tracking", again, body)
 
     def packages(self, number: int) -> Iterator[tuple[datetime, Submission]]:
-        """Give the calls of Shiipp: packages at the warehouse, and manifests that carry them."""
+        """Give the deliveries of Shiipp: packages at the warehouse, and their manifests."""
         for place in range(number):
             at = self._now - timedelta(hours=self.random.uniform(3, 160))
             entered = (at - timedelta(minutes=self.random.randint(1, 15))).astimezone(timezone(timedelta(hours=-5)))
@@ -137,7 +137,7 @@ class _SampleTraffic:
                 yield at, self._call("manifest-status", at, orjson.dumps(manifest))
 
     def refusals(self) -> Iterator[tuple[datetime, Submission]]:
-        """Give calls that were not let in, could not be read, or could not be kept."""
+        """Give deliveries that were rejected, invalid or failed."""
         for place in range(70):
             at = self._now - timedelta(hours=self.random.uniform(4.5, 6))
             error: ReceiverError = Unauthorized("The request had no valid token.")

@@ -25,7 +25,7 @@ SHIP24 = "/webhooks/ship24"
 TOKEN = "the-token-of-these-tests"
 DEADLINE_SECONDS = 120.0  # only what is broken waits so long, however busy the machine is
 PATIENT = {"commit_timeout_seconds": f"{DEADLINE_SECONDS:g}"}
-"""Settings with which a call is answered however busy the machine is."""
+"""Settings with which a request is answered on a busy machine too."""
 
 Process = subprocess.Popen[bytes] | fork_server.Started
 
@@ -128,7 +128,7 @@ class Service:
         self.start()
 
     def close(self) -> None:
-        """Leave nothing behind, whatever state it is in."""
+        """End all processes, in any state."""
         if self.process is None:
             return
         self.process.kill()
@@ -145,7 +145,7 @@ class Service:
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
-        """Let the process that writes do nothing as long as the block lasts: calls wait for it, as long as they may."""
+        """Stop the writing process for the block: deliveries wait for it until their time-out."""
         writer = self.writer()
         writer.suspend()
         try:
@@ -164,7 +164,7 @@ class Service:
 
     @contextmanager
     def socket(self) -> Iterator[socket.socket]:
-        """Give a bare connection, for calls that no client would make."""
+        """Give a bare connection, for requests that no client would send."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_SECONDS) as connection:
             yield connection
 
@@ -176,7 +176,7 @@ class Service:
         headers: Sequence[tuple[str, str]] = (),
         connection: http.client.HTTPConnection | None = None,
     ) -> Reply:
-        """Make one call, on a connection of its own unless one is given. Headers may repeat."""
+        """Send one request, on a new connection unless one is given. Headers may repeat."""
         used = connection or self.connect()
         try:
             send(used, method, path, body, headers)
@@ -252,7 +252,7 @@ def bearer(token: str | None) -> list[tuple[str, str]]:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that nobody has asked for its exit code does not."""
+    """Tell whether a process runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

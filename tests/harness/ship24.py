@@ -46,10 +46,10 @@ def item(
 
 
 def body(*items: Any) -> bytes:
-    """Return the body of one call."""
+    """Return the body of one delivery."""
     return json.dumps({"trackings": items}).encode()
 
 
 def single(message_id: str | None = None, **fields: Any) -> bytes:
-    """Return the body of a call with one message."""
+    """Return the body of a delivery with one message."""
     return body(item(message_id, **fields))

@@ -21,7 +21,7 @@ _SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship
 
 
 def delivery(body: bytes) -> Delivery:
-    """Return a call that was let in."""
+    """Return an accepted delivery."""
     return Delivery(
         id=new_id(NOW),
         source=_SHIP24.name,
@@ -39,7 +39,7 @@ def delivery(body: bytes) -> Delivery:
 
 
 def submission(body: bytes) -> Submission:
-    """Return a call as intake hands it on."""
+    """Return a submission as intake makes it."""
     return intake.take(_SHIP24, delivery(body))
 
 
@@ -62,7 +62,7 @@ class Store:
         self.inbox = Inbox(self.executor, max_future, subscriptions)
 
     def keep(self, *bodies: bytes) -> list[Answer]:
-        """Keep calls in one batch."""
+        """Store deliveries in one batch."""
         answers = self.inbox.keep([submission(body) for body in bodies], NOW)
         assert None not in answers, "the database was at fault"
         return [answer for answer in answers if answer is not None]

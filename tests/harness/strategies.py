@@ -83,7 +83,7 @@ def _cut(draw: st.DrawFn, things: Sequence[Any]) -> list[list[Any]]:
     return pieces
 
 
-# Bodies that nobody should send
+# Malformed bodies
 
 PLACE_OF_NUMBER = b"<number>"
 """Stands in drawn bodies where a number that was never used belongs: what is drawn must not depend on what was drawn before."""
@@ -148,7 +148,7 @@ def _cut_up(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _doubled(draw: st.DrawFn) -> bytes:
-    """A good body in which keys stand twice."""
+    """A valid body with duplicate keys."""
     key = draw(st.sampled_from(["trackings", "metadata", "messageId", "tracker", "trackerId", "events", "eventId", "shipment"]))
     again = json.dumps({key: draw(_VALUES)})[1:-1].encode()
     return ship24.body(_fresh()).replace(f'"{key}"'.encode(), again + b', "%s"' % key.encode(), 1)

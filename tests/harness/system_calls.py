@@ -19,7 +19,7 @@ class NoTracing(Exception):
 
 @contextmanager
 def harmed(process_id: int, calls: str, harm: str, trace: Path = Path(os.devnull), also: str = "") -> Iterator[None]:
-    """Let these calls of a process go wrong until the block ends: `error=EIO`, `delay_enter=10000` (microseconds).
+    """Make these system calls of a process fail until the block ends: `error=EIO`, `delay_enter=10000` (microseconds).
 
     They are written down in `trace`, and `also` others that are left alone (`tests.harness.trace`). Raises NoTracing where
     strace is missing or may not.

@@ -14,7 +14,7 @@ _READS = {"read", "recvfrom", "recvmsg"}
 
 
 class Call(NamedTuple):
-    """One system call: `file` is what its descriptor stands for, `text` the rest of its line."""
+    """One system call: `file` is the file of its descriptor, `text` the rest of its line."""
 
     name: str
     file: str
@@ -34,8 +34,9 @@ class Call(NamedTuple):
 
 
 def read_trace(path: Path) -> list[Call]:
-    """Return the calls. A write stands where it began, a read and a sync where they ended: what is between a call and its answer
-    has then really happened in between.
+    """Return the system calls. A write is placed at its beginning, a read and a sync at their end.
+
+    So whatever is between a call and its answer has really happened in between.
     """
     return list(_read_lines(path.read_text(encoding="utf-8", errors="replace").splitlines()))
 

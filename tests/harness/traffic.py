@@ -16,8 +16,8 @@ from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, wait_until
 
 _PATIENCE_SECONDS = 15.0  # as long as the vendor waits for an answer
-_PAUSE_SECONDS = 0.05  # before a call is repeated
-_GROUP = 100  # messages of one answer that are told one by one
+_PAUSE_SECONDS = 0.05  # before a delivery is repeated
+_GROUP = 100  # messages that one answer lists
 _HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
 
 
@@ -29,7 +29,7 @@ class Call(NamedTuple):
 
 
 class Parcels:
-    """Makes calls that were never made before, of one to five messages with one event each, on few trackers.
+    """Makes new deliveries of one to five messages with one event each, on few trackers.
 
     The events of a tracker come in another order than they happened; `newest` holds the last of each, `items` every message.
     """
@@ -43,7 +43,7 @@ class Parcels:
         self._sizes = count()
 
     def make(self) -> Call:
-        """Return the next call. For one thread at a time."""
+        """Return the next delivery. For one thread at a time."""
         items = [self._make_item(next(self._numbers)) for _ in range(next(self._sizes) % 5 + 1)]
         return Call(ship24.body(*items), tuple(item["metadata"]["messageId"] for item in items))
 
@@ -64,13 +64,13 @@ class Parcels:
 
 
 class Connectable(Protocol):
-    """Where calls go in: a service, or what stands before it."""
+    """An entry for requests: a service, or a proxy in front of it."""
 
     def connect(self) -> HTTPConnection: ...
 
 
 class SenderConnection:
-    """One connection through one of several doors; when it breaks, the next call opens one through the next door."""
+    """One connection to one of several entries; when it breaks, the next request opens one to the next entry."""
 
     def __init__(self, services: tuple[Connectable, ...], place: int) -> None:
         self._services = services
@@ -98,7 +98,7 @@ class SenderConnection:
 
 
 class Traffic:
-    """Threads that send without a pause until they are told to stop.
+    """Threads that send without a pause until `stop`.
 
     Every fourth call is sent twice at the same time; what is not answered 2xx is sent until it is. `sent` and `answered` count
     messages, copies and repetitions too.
@@ -109,7 +109,7 @@ class Traffic:
         self.sent = 0
         self.answered = 0
         self.statuses: Counter[int] = Counter()
-        """How often each status was answered; 0 stands for no answer."""
+        """Number of answers by status; 0 means no answer."""
         self.kept: dict[str, Call] = {}
         """What was answered 2xx, by the id of the delivery."""
         self.effects: Counter[str] = Counter()
@@ -146,7 +146,7 @@ class Traffic:
         wait_until(lambda: self.answered >= enough, f"{messages} messages are answered", seconds)
 
     def wait_for_refusals(self, calls: int = 1) -> None:
-        """Wait until so many more calls are not answered 2xx."""
+        """Wait until so many more deliveries are not answered 2xx."""
         enough = sum(self._refused) + calls
         wait_until(lambda: sum(self._refused) >= enough, f"{calls} calls fail")
 
@@ -156,7 +156,7 @@ class Traffic:
         wait_until(lambda: all(now > then for now, then in zip(self._refused, before, strict=True)), "every sender fails")
 
     def wait_until_nothing_is_kept(self, calls: int = 200) -> None:
-        """Wait until so many calls in a row are not answered 2xx."""
+        """Wait until so many deliveries in a row are not answered 2xx."""
         wait_until(lambda: self._failed_in_a_row >= calls, f"{calls} calls in a row fail", 120)
 
     def is_answered_after(self, moment: float) -> bool:
@@ -212,7 +212,7 @@ class Traffic:
             return call
 
     def _send(self, sender: SenderConnection, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
-        """Send a call and note what became of it; return whether it was answered 2xx."""
+        """Send a delivery and note the result; return whether it was answered 2xx."""
         sent = len(call.names)
         try:
             status, content = sender.post(call.body)

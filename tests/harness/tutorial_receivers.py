@@ -104,7 +104,7 @@ class Careless(Wrong):
 
 
 class Yes(Wrong):
-    """Says yes to everybody and to everything, shows what it got, and gives up in the middle of its answer to what is large."""
+    """Answers 200 to everything with the request in its answer, and breaks off its answer to a large request."""
 
     def do_HEAD(self) -> None:
         self.say(200)

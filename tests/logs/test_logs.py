@@ -27,7 +27,7 @@ OPS = "the-ops-token-of-these-tests"
 
 
 def into(target: str) -> Sequence[str]:
-    """Return what is put before a command so that its standard error leads elsewhere."""
+    """Return the prefix of a command that redirects its standard error."""
     return ("sh", "-c", f'exec "$@" 2>{target}', "sh")
 
 

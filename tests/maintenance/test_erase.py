@@ -146,7 +146,7 @@ def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
 
 
 def test_the_record_decides_where_the_body_was_already_emptied() -> None:
-    """The places of Shiipp's fields may have been set otherwise when the call came."""
+    """The field paths may have been others when the delivery arrived."""
     content = b'[{"ref": "forgotten", "who": "planted"}, {"trackingNumber": "2"}]'
     planned = plan_erasure(TRACKED, call(content, 0, kind="new-package"), SPLITS["new-package"])
     assert planned is not None
@@ -261,7 +261,7 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
 
 
 class Case:
-    """A service with calls of several people, and an operator who forgets one."""
+    """A service with deliveries of several people, and an operator who erases one."""
 
     def __init__(self, running: Service) -> None:
         self.running = running
@@ -329,14 +329,14 @@ def plain(service: StartService, sqlite_url: str) -> Case:
 
 
 def tell(case: Case) -> list[bytes]:
-    """Send all in which a person may stand; return the bodies."""
+    """Send everything that may name a person; return the bodies."""
     flawed = {"metadata": {}, "tracker": {"trackerId": "person"}, "recipient": NAME}
     nameless = {"metadata": {}, "tracker": {"trackingNumber": "TN-person"}, "recipient": STREET}
     bodies = [
         body(person("person", "m-1", [event("e-1")])),
         body(item("o-1", "other"), person("person", "m-2", [event("e-2", "2025-03-02"), event("bad", "never")])),
         body(person("person", "m-1", [event("e-1")])),  # a copy
-        body(person("stranger", "m-1")),  # the same id with other content: a duplicate that tells of somebody else
+        body(person("stranger", "m-1")),  # the same id with other content: a duplicate about another person
         body(person("person", "o-1")),  # and the other way round
         body(flawed, item("o-2", "other")),
         body(nameless, item("o-3", "other")),

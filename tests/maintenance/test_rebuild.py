@@ -48,7 +48,7 @@ LEFT = {"dispatches", "dead_changes", "table_versions"}
 
 
 class Post:
-    """A database into which calls of all kinds come, in batches a second apart, and are replayed."""
+    """A database that receives deliveries of all kinds, in batches a second apart, and replays them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -61,7 +61,7 @@ class Post:
         self._seconds = count(1)
 
     def call(self, *calls: tuple[Source, bytes]) -> list[str]:
-        """Keep calls in one batch; return their ids."""
+        """Store deliveries in one batch; return their ids."""
         batch = []
         for source, body in calls:
             at = self._now()
@@ -74,11 +74,11 @@ class Post:
         return [submission.delivery.id for submission in batch]
 
     def group(self, *items: Any) -> str:
-        """Keep one call of Ship24."""
+        """Store one delivery of Ship24."""
         return self.call((SOURCES[0], ship24.body(*items)))[0]
 
     def replay(self, delivery_id: str, *, force: bool) -> None:
-        """Have a call decided again, as an operator does."""
+        """Replay a delivery, as an operator does."""
         now = self._now()
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
         submission = take_again(SOURCES, read_delivery(self.database, delivery_id))
@@ -118,7 +118,7 @@ def clear(url: str) -> None:
 
 @pytest.fixture
 def into(other_url: str) -> str:
-    """Rebuild into the other kind: so each kind is once what is read and once what is written."""
+    """Rebuild into the other kind, so that each kind is read once and written once."""
     return other_url
 
 
@@ -141,7 +141,7 @@ def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
 
 @st.composite
 def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
-    """A call of Shiipp: few packages and manifests, with and without times and ids."""
+    """A delivery of Shiipp: few packages and manifests, with and without times and ids."""
     kind = draw(st.sampled_from([SOURCES[1], SOURCES[2]]))
     moment = draw(st.sampled_from([None, "2025-05-01T10:00:00", "2025-05-02", "soon", FAR_AHEAD]))
     if kind is SOURCES[1]:

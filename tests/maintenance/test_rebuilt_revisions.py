@@ -24,7 +24,7 @@ PRUNED = EXACT | {"events.shipment_milestone", "kept_changes.shipment_milestone"
 
 @pytest.fixture
 def into(other_url: str) -> str:
-    """Rebuild into the other kind: so each kind is once what is read and once what is written."""
+    """Rebuild into the other kind, so that each kind is read once and written once."""
     return other_url
 
 

@@ -36,7 +36,7 @@ def replay(running: Service, delivery_id: str, body: bytes = b'{"force": true}',
 
 
 def early(tracker_id: str, days: Sequence[int] = (1,)) -> bytes:
-    """Return a call with messages that are too far ahead to be applied unless they are forced."""
+    """Return a body with messages too far in the future, which are applied only if forced."""
     items = [
         ship24.item(f"m-{tracker_id}-{next(_numbers)}", tracker_id, [ship24.event(occurrence=FAR_AHEAD.format(day=day))])
         for day in days
@@ -158,7 +158,7 @@ def moves_of(running: Service) -> dict[str, list[tuple[int, str]]]:
 
 
 def check_forward_only(running: Service) -> None:
-    """Check that each tracker moved in steps of one, each to a later time, and stands at the last."""
+    """Check that each tracker's changes are numbered without gaps, each to a later time, and that it has the last event."""
     stand = {row["tracker_id"]: row for row in running.table("trackers", "tracker_id", "moves", "latest_occurrence")}
     for tracker_id, moves in moves_of(running).items():
         assert [move for move, _ in moves] == list(range(1, len(moves) + 1))
@@ -236,7 +236,7 @@ def test_kill_9_in_the_middle_leaves_each_replay_whole_or_undone(running: Servic
 
 
 def check_whole_but_apart(running: Service) -> None:
-    """Check that what is applied has its event, and that the calls count what stands on record."""
+    """Check that each applied message has its event, and that the counts of deliveries match the rows."""
     lost = running.rows(
         "SELECT m.message_id FROM messages m LEFT JOIN events e ON e.source = m.source AND e.message_id = m.message_id "
         "WHERE m.outcome = 'applied' AND e.event_id IS NULL"

@@ -56,7 +56,7 @@ class Watcher:
         return await asyncio.to_thread(self._executor.do, command)
 
     def step(self, now: int = NOW) -> list[Notice]:
-        """Look once; return what was told."""
+        """Look once; return the notices."""
         self.told.clear()
         asyncio.run(self.watch.step(now))
         return list(self.told)
@@ -72,7 +72,7 @@ class Watcher:
         self._executor.do(Tidy(spans, NOW))
 
     def call(self, at: int, source: str = "ship24") -> None:
-        """A call with a message came, and its token was used."""
+        """Count a delivery with a message, and the use of its token."""
         self.count(at, source, received=1)
         self.use_token(source, "main", at)
 

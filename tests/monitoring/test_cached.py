@@ -18,7 +18,7 @@ from tests.harness.storage import change, make_tables
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that moves only when the test sets it."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0

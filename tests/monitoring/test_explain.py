@@ -35,7 +35,7 @@ def told(store: Store, some_id: str) -> str:
 
 
 def refuse(store: Store, error: ReceiverError, **fields: object) -> str:
-    """Put a refused call on record and return its id."""
+    """Record a rejected delivery and return its id."""
     call = delivery(b"")._replace(token=None, **fields)  # type: ignore[arg-type]
     assert None not in store.inbox.keep([Submission(call, error=error)], NOW)
     return call.id

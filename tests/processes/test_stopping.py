@@ -46,7 +46,7 @@ class Stoppable(Service):
         return process
 
     def await_service(self) -> psutil.Process:
-        """Wait until it serves; return the process itself, whatever was put before it."""
+        """Wait until it serves; return the service's process, without a wrapper."""
         wait_until(self._serves, "the service serves")
         assert self.process is not None
         self.family = psutil.Process(self.process.pid).children(recursive=True)

@@ -38,7 +38,7 @@ def make_ids(number: int, kind: str) -> list[str]:
 
 
 def overlap(items: list[ship24.Item], shuffle: random.Random) -> list[bytes]:
-    """Return groups of twenty in which each item stands at least three times, in orders of their own."""
+    """Return groups of twenty in different orders that have each item at least three times."""
     groups: list[bytes] = []
     for _ in range(3):
         shuffled = shuffle.sample(items, len(items))

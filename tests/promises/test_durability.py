@@ -22,7 +22,7 @@ _ROUNDS = 8
 
 
 class Script:
-    """Makes calls that were never made before, alone and in groups, on few trackers; remembers every body."""
+    """Makes new deliveries with one or several messages on few trackers, and remembers every body."""
 
     def __init__(self) -> None:
         self._numbers = count()

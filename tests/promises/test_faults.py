@@ -225,7 +225,7 @@ def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: Sta
 
 
 def heavy(number: int) -> bytes:
-    """A call of 1.5 MB: five of them are more than may be under way to the writing process."""
+    """A delivery of 1.5 MB: five of them exceed the bytes that may be under way to the writing process."""
     return ship24.body(*(ship24.item(f"heavy-{number}-{part}", padding="x" * 15_000) for part in range(100)))
 
 

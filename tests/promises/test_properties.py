@@ -44,7 +44,7 @@ def url_of(store: Store) -> str:
 
 
 def state_of(store: Store, prefix: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return what is known of the trackers whose ids begin with `prefix`."""
+    """Return the rows of the trackers whose ids begin with `prefix`."""
     queries = {
         "trackers": f"SELECT {_STATE} FROM trackers WHERE tracker_id LIKE :like ORDER BY tracker_id",
         "events": f"SELECT {_EVENT} FROM events WHERE tracker_id LIKE :like ORDER BY tracker_id, event_id",

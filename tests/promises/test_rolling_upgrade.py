@@ -41,7 +41,7 @@ CLAIMED = (
 
 
 class Upgrading:
-    """Receivers and relays in folders below one, where handlers write what they are told; all end with the block."""
+    """Receivers and relays in subfolders, where handlers write their changes; all end with the block."""
 
     def __init__(self, folder: Path, url: str, ending: ExitStack) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ class Upgrading:
         return relay
 
     def told(self) -> list[list[Any]]:
-        """Return what handlers were told: relay, tracker, move, id of the change."""
+        """Return the changes that handlers got: relay, tracker, sequence, id."""
         file = self.folder / "told"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 

@@ -97,7 +97,7 @@ def test_a_switch_under_load_gives_no_401(service: StartService, database_url: s
     def sender() -> None:
         with lock:
             connection = running.connect()
-        left = 20  # calls after the switch
+        left = 20  # deliveries after the switch
         while left:
             token = NEW if switched.is_set() else OLD
             reply = running.post(package(), path=PACKAGE, token=token, connection=connection)

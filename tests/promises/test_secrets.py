@@ -57,7 +57,7 @@ def dump(running: Service) -> bytes:
 
 
 def call_with_secrets(running: Service) -> list[Reply]:
-    """Make calls that carry secrets wherever a careless sender or an attacker puts them."""
+    """Send requests with secrets wherever a careless sender or an attacker puts them."""
     body = ship24.single()
     basic = base64.b64encode(f"user:{PLANTED}".encode()).decode()
     places: Sequence[Sequence[tuple[str, str]]] = [
@@ -88,7 +88,7 @@ def call_with_secrets(running: Service) -> list[Reply]:
 
 
 def break_the_rules(running: Service) -> bytes:
-    """Say things with secrets in them that are no HTTP, and return what is answered."""
+    """Send bytes with secrets that are no HTTP, and return the answers."""
     answers = []
     for text in (
         f"POST {SHIP24} HTTP/1.1\r\nAuthorization: Bearer {PLANTED}\r\nContent-Length: x{PLANTED}\r\n\r\n".encode(),

@@ -36,7 +36,7 @@ def post(deployment: Deployment, source: str, *forwarded: str) -> Reply:
 
 
 def seen(deployment: Deployment, reply: Reply) -> tuple[str, str]:
-    """Return as whose call and over whose connection a call is on record."""
+    """Return the client and the peer on a delivery's record."""
     record = deployment.show(reply.json()["delivery_id"])
     return record["client"], record["peer"]
 
@@ -128,7 +128,7 @@ def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deploy
 
 
 def check_what_was_told(deployment: Deployment) -> None:
-    """Check that handlers were told of each change, in the order of its tracker."""
+    """Check that handlers got each change, in the order of its tracker."""
     forget_leases = "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL"  # the 90 seconds of the dead relay's are over
     deployment.execute(f"{forget_leases}; NOTIFY receiver_changes")
     wait_until(lambda: deployment.rows("SELECT count(*) AS n FROM dispatches")[0]["n"] == 0, "everything is handed on")

@@ -77,7 +77,7 @@ def relay(place: Path) -> Iterator[Callable[[Service], Process]]:
 
 
 def told(place: Path, name: str = "") -> Told:
-    """Return what handlers were told: name, tracker, move, id, milestone."""
+    """Return the changes that handlers got: name, tracker, sequence, id, milestone."""
     file = place / "told"
     lines = file.read_bytes().splitlines() if file.exists() else []
     return [said for line in lines if (said := orjson.loads(line)) and name in {"", said[0]}]

@@ -121,7 +121,7 @@ def told(running: Service) -> list[str]:
 
 
 def error_of(running: Service, tracker_id: str) -> str:
-    """Return what is on record of a change: the error of a try, or of the last one."""
+    """Return the recorded error of a change: of a try, or of the last one."""
     for table in ("dispatches", "dead_changes"):
         for row in running.rows(f"SELECT error FROM {table} WHERE tracker_id = '{tracker_id}' AND error IS NOT NULL"):
             return str(row["error"])

@@ -63,7 +63,7 @@ def waiting(service: Service) -> int:
 
 
 def give_up(service: Service) -> None:
-    """Set aside what is first of its tracker, as after three days."""
+    """Fail the first change of each tracker, as after three days."""
     names = "target, source, tracker_id, move, event_id"
     insert = f"INSERT INTO dead_changes ({names}, died_at, attempts, error) SELECT {names}, made_at, 13, 'shop answered 500.' "
     gone = "DELETE FROM dispatches WHERE move = 1"

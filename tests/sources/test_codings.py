@@ -15,7 +15,7 @@ BODY = b'{"trackings": []}'
 
 
 def bare(body: bytes) -> bytes:
-    """Return what some senders call deflate: without the header and the checksum of zlib."""
+    """Return raw deflate, without the header and the checksum of zlib, as some senders do."""
     deflater = zlib.compressobj(wbits=-15)
     return deflater.compress(body) + deflater.flush()
 

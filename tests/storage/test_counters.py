@@ -44,13 +44,13 @@ def empty(database_url: str) -> Iterator[Archive]:
 
 
 def counted(url: str, seconds: int = 60) -> dict[tuple[str, str], int]:
-    """Return how many calls on record the tallies tell of, by outcome and code."""
+    """Return the counted deliveries by outcome and code."""
     rows = read_rows(url, f"{_SUMS} GROUP BY 1, 2", seconds=seconds)
     return {(row["outcome"], row["code"]): int(row["calls"] - row["unrecorded"]) for row in rows}
 
 
 def on_record(url: str) -> dict[tuple[str, str], int]:
-    """Return how many calls there are, by outcome and code."""
+    """Return the number of delivery rows by outcome and code."""
     return {(row["outcome"], row["code"]): row["calls"] for row in read_rows(url, _ROWS)}
 
 

@@ -47,7 +47,7 @@ _EVENTS: dict[str, list[Item]] = {"event": [event("e")], "nothing": [], "bad": [
 
 
 class Call(NamedTuple):
-    """A call as the tests know it: after so many milliseconds; `items` are numbers of message and parcel, and what it tells."""
+    """A delivery as the tests know it: after so many milliseconds; `items` are numbers of message and parcel, and the status."""
 
     source: str
     client: str | None
@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
 
 class RebuildCounts(NamedTuple):
-    """Calls by id, and which parcel each message (source and number) told of when it came first."""
+    """Deliveries by id, and the parcel of each message (source and number) at its first arrival."""
 
     calls: dict[str, Call]
     parcels: dict[tuple[str, int], int]
@@ -89,7 +89,7 @@ class RebuildCounts(NamedTuple):
 
 
 _clients = st.sampled_from([None, "203.0.113.1", "2001:db8::1"])
-# A message tells of one parcel: one that is mended would otherwise move to the parcel of its later copy.
+# A message is about one parcel: a mended one would otherwise move to the parcel of its later copy.
 _items = st.tuples(st.integers(0, 3), st.sampled_from(list(_EVENTS))).map(lambda told: (told[0], told[0] % 3, told[1]))
 _calls = st.lists(
     st.builds(
@@ -117,7 +117,7 @@ _filters = st.builds(
 
 
 def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
-    """Keep calls as the writing process does."""
+    """Store deliveries as the writing process does."""
     archive.clear()
     kept: dict[str, Call] = {}
     submissions = []

@@ -138,7 +138,7 @@ def running(tmp_path: Path, postgresql_url: str) -> Iterator[Service]:
 
 
 def wakes(url: str, work: Callable[[], object]) -> bool:
-    """Tell whether who listens for changes gets a sign of what `work` does."""
+    """Tell whether a listener for changes is notified of what `work` does."""
 
     async def listen() -> bool:
         signs = Database(url).changes_made()

@@ -90,7 +90,7 @@ def opened(url: str, *subscriptions: Subscription) -> Iterator[Store]:
 
 
 def moved(tracker_id: str, *hours: int, milestone: str = "in_transit") -> bytes:
-    """Return a call that tells of a tracker's events at these hours."""
+    """Return a delivery with events of a tracker at these hours."""
     events = [ship24.event(occurrence=f"2025-03-01T{hour:02}:00:00", statusMilestone=milestone) for hour in hours]
     return ship24.body(ship24.item(tracker_id=tracker_id, events=events))
 

@@ -36,7 +36,7 @@ Statement = tuple[str, Any]
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with months of calls, as SQLite has it without ever having looked at its own statistics."""
+    """A database with months of deliveries and without SQLite's own statistics."""
     path = tmp_path_factory.mktemp("filled") / "receiver.db"
     make_tables(f"sqlite:///{path}")
     fill(path, _MESSAGES, path.with_name("known"))
@@ -79,7 +79,7 @@ def listening() -> Iterator[list[Statement]]:
 
 
 def statements_of(question: ReadEndpoint) -> list[Statement]:
-    """Return what is executed to answer a question, with parameters of several kinds."""
+    """Return the statements of a query, with parameters of several kinds."""
     draw = Random(question.name)
     with listening() as heard:
         for _ in range(4):

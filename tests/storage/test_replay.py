@@ -32,7 +32,7 @@ ALL = Subscription("all")
 
 
 class WriterClient(Store):
-    """A store where calls of any kind come in, a second after one another, and are decided again."""
+    """A store that receives deliveries of any kind, one a second, and replays them."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, [ALL])
@@ -40,7 +40,7 @@ class WriterClient(Store):
         self._calls = 0
 
     def call(self, body: bytes, source: Source = SOURCES[0]) -> str:
-        """Keep a call; return its id."""
+        """Store a delivery; return its id."""
         self._calls += 1
         at = MICROS + self._calls * 1_000_000
         came = delivery(body)._replace(

@@ -57,7 +57,7 @@ PERIODS = RetentionPeriods(bodies_days=90, refused_days=30, changes_days=20)
 
 
 class Shop:
-    """A database of calls of the same moment, and one that prunes it."""
+    """A database of deliveries of the same moment, and its pruner."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -83,13 +83,13 @@ class Shop:
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def keep_late(self, body: bytes) -> None:
-        """Keep a call that came half a second after the others."""
+        """Store a delivery that arrived half a second after the others."""
         at = NOW + timedelta(milliseconds=500)
         late = delivery(body)._replace(id=new_id(at), received_at=to_micros(at))
         self.store.inbox.keep([intake.take(make_sources({}, {})[0], late)], at)
 
     def refuse(self, received: int = 0, outcome: str = "refused") -> str:
-        """Keep a call that was not let in; return its id."""
+        """Store a rejected delivery; return its id."""
         call = delivery(b"")
         error = Unauthorized("No.") if outcome == "refused" else UnexpectedShape("No.")
         self.store.inbox.keep([Submission(call, error=error, served=received)], NOW)
@@ -186,7 +186,7 @@ def test_bodies_go_and_a_resend_is_still_a_duplicate(shop: Shop) -> None:
     assert shop.count("bodies") == 0
     again = ship24.body(ship24.item("m-3", "t-1", [ship24.event("e-1")], generated_at=None))
     assert outcomes(shop.store.keep(body)[0]) == ["duplicate", "duplicate"]
-    assert outcomes(shop.store.keep(again)[0]) == ["duplicate"]  # another message that tells of the same event
+    assert outcomes(shop.store.keep(again)[0]) == ["duplicate"]  # another message with the same event
     assert shop.rows("SELECT * FROM trackers ORDER BY tracker_id") == state
     assert (shop.count("events"), shop.count("deliveries")) == (2, 3)
 
@@ -254,7 +254,7 @@ def test_dead_changes_go_by_when_they_died(shop: Shop) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 def test_slices_of_every_size_leave_nothing_behind(shop: Shop, size: int) -> None:
-    """Also where rows that stay stand between those that go, and some are heavier than a slice."""
+    """Also if rows that stay are between those that are deleted, and some are larger than a batch."""
     for place in range(7):
         shop.store.keep(ship24.body(*["x" * (9000 if place % 2 else 1)] * 2, ship24.item()))
         shop.refuse(outcome="unreadable" if place % 3 else "refused")
@@ -297,7 +297,7 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
     assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2}
     counted = count_prunable(shop.database, edges)
     assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Removed())
-    assert shop.count("bodies") == 4  # nothing went by counting
+    assert shop.count("bodies") == 4  # nothing is deleted by count
     assert shop.prune(edges) == counted
 
 

@@ -44,7 +44,7 @@ def version(message_id: str, event_id: str, hour: int, status: str, built: int |
 
 
 def reasons(store: Store, *items: Item) -> list[str]:
-    """Keep each item in a call of its own."""
+    """Store each item in its own delivery."""
     found = [orjson.loads(store.keep(ship24.body(item))[0].body)["messages"][0] for item in items]
     return [" ".join(filter(None, (message["outcome"], message.get("reason")))) for message in found]
 

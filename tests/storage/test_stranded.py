@@ -69,7 +69,7 @@ def left(store: Store) -> dict[DispatchRow, int]:
 
 
 def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, int]:
-    """Prune to the end; return what went, and the most rows that one step took."""
+    """Prune to the end; return the deleted rows and bytes, and the most rows of one step."""
     most = 0
     store.executor.do(ClaimPruning("mark", NOW))
     run = PruneRun({"dead_changes": EDGE}, running)

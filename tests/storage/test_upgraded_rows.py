@@ -96,7 +96,7 @@ def send(to: Service, parcels: dict[str, Sequence[Item]]) -> None:
 
 
 def state_of(of: Service, tracker: str) -> tuple[Any, ...]:
-    """Return where a tracker stands, the sender's view of it, and what stands in its timeline."""
+    """Return a tracker's current event, the sender's view and the timeline."""
     shown = of.get(f"/ops/api/trackers/ship24/{tracker}", OPS).json()
     names = ("latest_event_id", "latest_occurrence", "status", "status_milestone", "shipment_milestone", "tracking_number")
     stands = {(row["event_id"], row["occurrence"], row["status"]) for row in shown["events"] if not row["superseded"]}

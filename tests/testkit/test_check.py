@@ -49,7 +49,7 @@ Check = Callable[..., Done]
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Run the command in this process, in an empty folder and a terminal of 80 columns. No token may stand in what it prints."""
+    """Run the command in this process, in an empty folder and 80 columns. Its output must have no token."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("RECEIVER_", "CHECK_"))]:
         monkeypatch.delenv(name)

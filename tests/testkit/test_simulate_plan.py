@@ -46,7 +46,7 @@ def items_of(plan: TrafficPlan) -> list[dict[str, Any]]:
 
 
 def decide(plan: TrafficPlan, calls: Sequence[PlannedDelivery]) -> tuple[BatchState, dict[str, list[str]]]:
-    """Have our own rules decide calls in this order; return what is known then, and the verdicts of each message."""
+    """Decide deliveries in this order by our own rules; return the state and the verdicts of each message."""
     batch_state = BatchState(timedelta(hours=48), NOW)
     verdicts: dict[str, list[str]] = {}
     for number, call in enumerate(calls):

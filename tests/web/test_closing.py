@@ -72,7 +72,7 @@ def test_a_client_cannot_write_for_ever(running: Service) -> None:
 
 
 class _Connection(asyncio.Transport):
-    """A transport and its loop, which write down what they are told."""
+    """A transport and its loop that record the calls of their methods."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ def ask(of: Service, method: str = "GET", *headers: tuple[str, str], path: str =
 
 
 def read_strictly(reply: Reply) -> list[str]:
-    """Return the codes of a list; refuse whatever Shiipp would refuse, and what it would have to change."""
+    """Return the codes of a list; refuse what Shiipp would refuse or have to change."""
     assert reply.status == 200, reply.body
     assert reply.headers["content-type"].partition(";")[0] == "application/json"
     assert int(reply.headers["content-length"]) == len(reply.body)
@@ -86,7 +86,7 @@ def large(letter: str) -> list[dict[str, str]]:
 
 
 def last_sync(of: Service, calls: int) -> Any:
-    """Return what `customers list --last-sync` tells once so many calls are on record."""
+    """Return the output of `customers list --last-sync` once so many deliveries are on record."""
     query = "SELECT count(*) FROM deliveries WHERE kind = 'customers'"
     wait_until(lambda: of.scalar(query) >= calls, f"{calls} calls are on record")
     return json.loads(run(of, "list", "--last-sync", "--json"))

@@ -326,7 +326,7 @@ def test_a_sender_of_http_1_0_gets_no_100_continue(framed: Service) -> None:
 
 
 def test_a_rejected_request_that_waits_for_100_continue_is_answered_with_a_close(framed: Service) -> None:
-    """It may send the body or not: where the next request begins nobody can tell (RFC 9110, 10.1.1)."""
+    """It may send the body or not, so the beginning of the next request is unknown (RFC 9110, 10.1.1)."""
     with framed.socket() as connection:
         connection.sendall(head_of("POST", "Content-Length: 10", "Expect: 100-continue", token="wrong"))
         answer = read_all(connection)

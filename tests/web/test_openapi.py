@@ -55,7 +55,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Service]:
-    """A service on PostgreSQL that has seen one call of each kind; test_api asks one on SQLite."""
+    """A service on PostgreSQL with one delivery of each kind; test_api has one on SQLite."""
     directory = tmp_path_factory.mktemp("openapi")
     url = cluster.create_database("openapi")
     with serving(directory, url, ops_tokens=OPS, trusted_proxies="127.0.0.1") as service:

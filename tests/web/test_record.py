@@ -23,7 +23,7 @@ BODIES = {
 
 
 def record_of(running: Service, answer: Reply) -> RowMapping:
-    """Return the record of a call with its bytes."""
+    """Return the record of a delivery with its bytes."""
     query = "SELECT * FROM deliveries d JOIN bodies b ON b.delivery_id = d.id WHERE d.id = :id"
     (row,) = running.rows(query, id=answer.json()["delivery_id"])
     return row

@@ -58,7 +58,7 @@ async def _know_no_windows() -> dict[str, int]:
 
 
 class Reading:
-    """A webhook whose writing process is the test: it sees what is read here, and what is handed on."""
+    """A webhook whose writing process is the test: it sees which bodies are parsed here, and which are passed on."""
 
     def __init__(self) -> None:
         self.read_here: list[int] = []
@@ -139,7 +139,7 @@ def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, head
 
 
 async def _count_read_in_a_turn(calls: int) -> Counter[int]:
-    """Return how many calls were read in each turn of the loop, where all of them came at once."""
+    """Return how many deliveries were read in each turn of the loop if all arrive at once."""
     ours, theirs = socket.socketpair()
     writer_client = WriterClient(calls, 60, lambda: None, Counters())
     await writer_client.open(ours)

@@ -98,7 +98,7 @@ def pages(running: Service) -> list[str]:
 
 
 def a_reference(running: Service) -> str:
-    """Return what the user calls one of the parcels."""
+    """Return the user's reference of one of the parcels."""
     return str(running.scalar("SELECT client_tracker_id FROM trackers WHERE client_tracker_id LIKE 'order-%' LIMIT 1"))
 
 

@@ -104,7 +104,7 @@ def front(tmp_path: Path, service: StartService, sqlite_url: str) -> Iterator[tu
 
 
 class Through(ConsoleClient):
-    """Somebody who comes through a proxy."""
+    """A client behind a proxy."""
 
     def __init__(self, running: Service, nginx: FieldNginx, **headers: str) -> None:
         super().__init__(running, **headers)
