@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 from tests.bench.figures import Goal, percentile, summarise
@@ -9,6 +10,7 @@ from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
 from tests.bench.page import PAGE, write_table
 from tests.bench.query_latency import Answers, group, make_goals
+from tests.bench.report import machine_table
 from tests.bench.throughput import Case, Figures, make_cases
 from tests.bench.throughput import make_goals as make_ratios
 from tests.harness.table import each_row
@@ -103,11 +105,17 @@ def test_a_table_on_the_page_is_replaced_and_all_else_stays(tmp_path: Path) -> N
     page = tmp_path / "page.md"
     text = "before\n<!-- written: Rates -->\n```text\n{}\n```\n<!-- end -->\nafter\n"
     page.write_text(text.format("old"), encoding="utf-8")
-    write_table("Rates", "new", page=page)
-    assert page.read_text(encoding="utf-8") == text.format("new")
+    facts = machine_table([("processor", "a fast one"), ("sync", "median 0.03 ms")])
+    write_table("Rates", facts, "new", page=page, day=date(2026, 11, 22))
+    written = "processor  a fast one\nsync       median 0.03 ms\nnew\nmeasured on 2026-11-22"
+    assert page.read_text(encoding="utf-8") == text.format(written)
+    write_table("Missing", "new", page=page)
+    assert page.read_text(encoding="utf-8") == text.format(written)
 
 
-def test_the_page_has_a_table_of_every_section() -> None:
-    titles = re.findall(r"<!-- written: (.+) -->", PAGE.read_text(encoding="utf-8"))
+def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    titles = re.findall(r"<!-- written: (.+) -->", text)
+    assert len(re.findall(r"^measured on \d{4}-\d\d-\d\d\n```\n<!-- end -->$", text, re.MULTILINE)) == len(titles)
     sections = ["Full speed", "What a sync costs", "Steady rates", "What operators ask, beside calls"]
     assert titles == ["Faults", "Machine", *sections, "Cost of a million messages"]

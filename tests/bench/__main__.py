@@ -90,7 +90,7 @@ class Report:
         )
 
     def finish(self) -> None:
-        """Print what is wanted beside what was measured."""
+        """Print the goals beside the measured values."""
         totals = self._bench.totals
         if totals.peak_bytes:
             self.goals.append(Goal("memory of ours at its peak, MiB", totals.peak_bytes / 2**20, _MAX_MEMORY_MIB))
@@ -150,7 +150,10 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, default=_DATA, help="where databases are made and removed (data)")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/explanation/benchmarks.md, too")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the large databases stay for the next run")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.write and given.quick:
+        parser.error("--write needs a whole run: leave out --quick")
+    return given
 
 
 def _read_size(given: argparse.Namespace) -> Size:

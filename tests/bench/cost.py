@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tests.bench import load, machine, report, resource_use
 from tests.bench.filling import copy, fill
+from tests.bench.page import write_table
 from tests.bench.resource_use import Reading
 from tests.harness.network import HERE, Machine, wired
 from tests.harness.postgresql import Cluster, find_binaries
@@ -37,7 +38,7 @@ class Kind(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What was used with 64 callers at once, and with one who waits for each answer."""
+    """The resources used with 64 concurrent clients, and with one that waits for each answer."""
 
     together: Reading
     alone: Reading
@@ -50,22 +51,29 @@ _KINDS = (
 )
 
 
-def print_cost(messages: int = _MESSAGES, kept: int = 0, where: Path = _WHERE) -> None:
-    """Measure and print. `kept` messages are in the databases before; at least `messages` are added by 64 callers at once."""
+def print_cost(messages: int, kept: int, where: Path, *, on_page: bool) -> None:
+    """Measure and print. `kept` messages are in the databases before; at least `messages` are added by 64 clients at once.
+
+    With `on_page` also write the table into the documentation.
+    """
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="receiver-cost-", dir=where) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        console.print(report.machine_table(machine.describe(folder)))
+        facts = list(machine.describe(folder))
+        console.print(report.machine_table(facts))
         kinds = [kind for kind in _KINDS if find_binaries() is not None or not kind.on_postgresql]
         costs = []
         for kind in kinds:
             with console.status(kind.name.replace("\n", " ")):
                 costs.append(_measure(folder, kind, messages, kept))
-        console.print(_table(kinds, costs))
         before = f"{kept / _MILLION:g} M messages were there before" if kept else "the databases were empty before"
         counted = ", ".join(f"{cost.together.messages:,.0f} and {cost.alone.messages:,.0f}" for cost in costs)
-        console.print(f"measured with {counted} messages (64 callers, one caller); {before}")
+        parts = _table(kinds, costs), f"measured with {counted} messages (64 callers, one caller); {before}"
+        for part in parts:
+            console.print(part)
+        if on_page:
+            write_table("Cost of a million messages", *parts, "", report.machine_table(facts))
 
 
 def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
@@ -113,7 +121,7 @@ def _fill(place: Machine, service: Service, file: Path, kept: int, *, on_server:
 
 @contextmanager
 def _wire() -> Iterator[Machine]:
-    """Give a machine whose loopback nobody else uses, where such a one can be had."""
+    """Give a machine with its own loopback, if namespaces are available."""
     with wired() as wire:
         yield wire.plug_in("bench", "10.0.0.1")
 
@@ -179,8 +187,9 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=_MESSAGES, help=f"how many are sent by 64 callers ({_MESSAGES})")
     parser.add_argument("--kept", type=int, default=0, help="how many are in the databases before (0)")
     parser.add_argument("--directory", type=Path, default=_WHERE, help=f"where the databases are made and removed ({_WHERE})")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/explanation/benchmarks.md, too")
     given = parser.parse_args()
-    print_cost(given.messages, given.kept, given.directory)
+    print_cost(given.messages, given.kept, given.directory, on_page=given.write)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Course:
         self._size = size
 
     def run(self, name: str, scenario: Scenario) -> None:
-        """Run one scenario in a directory of its own; whatever it raises is told and does not stop the others."""
+        """Run one scenario in its own directory. An exception is printed and does not stop the others."""
         place = self._directory / f"{self._begun:02}"
         self._begun += 1
         place.mkdir(mode=0o755)
@@ -67,6 +67,8 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=_DATA, help="where the databases are made and removed (data)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only faults with this in their name")
     given = parser.parse_args()
+    if given.write and (given.short or given.names):
+        parser.error("--write needs a whole run: leave out --short and names")
     console = Console(highlight=False, width=80)
     with _workplace(given.directory) as directory:
         facts = list(machine.describe(directory))
@@ -75,7 +77,7 @@ def main() -> int:
             course.run(name, scenario)
     _print(console, course, facts)
     if given.write:
-        write_table("Faults", *_parts(course))
+        write_table("Faults", *_parts(course), "", machine_table(facts))
     return 0 if course.is_good else 1
 
 
