@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import orjson
+
 from receiver.clock import iso
 
 SHIPMENT_MOVES = 1 << 30
@@ -74,6 +76,13 @@ class Change(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Return the payload for targets."""
         return {**self._asdict(), "milestone_differs": self.milestone_differs, "received_at": iso(self.received_at)}
+
+    def write_body(self) -> bytes:
+        """Return what targets get over HTTP and NATS: JSON with `type`, `timestamp` (when the delivery was received) and `data`.
+
+        The bytes are the same at every attempt.
+        """
+        return orjson.dumps({"type": "tracker.changed", "timestamp": iso(self.received_at), "data": self.as_json()})
 
 
 class Subscription(NamedTuple):

@@ -24,7 +24,6 @@ from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
-from receiver.relay.envelope import write_body
 from receiver.relay.signature import Signer
 from receiver.relay.target import AT_ONCE, NotTaken, TargetDown, TargetGone, TimedOut
 from receiver.settings.targets import TargetSettings
@@ -59,7 +58,7 @@ class HttpTarget:
 
     async def deliver(self, change: Change) -> None:
         """Post a change; return if the response is 2xx. Raises NotTaken, TargetDown, TimedOut or TargetGone."""
-        now, body = clock.now(), write_body(change)
+        now, body = clock.now(), change.write_body()
         headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
         post = Post(self._connections, self._path, headers, body)
         self._under_way.add(post)

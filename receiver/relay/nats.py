@@ -4,9 +4,9 @@ The ID of the change is sent as Nats-Msg-Id: the broker drops what is published 
 minutes by default); after that, readers recognise it by its ID. You create the stream of the subject yourself.
 
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
-`write_body`, with the ID of the change where the broker compares IDs. It returns when the broker has confirmed the change, and
-raises TargetDown if the broker is down, NotTaken if it rejects this change. Add its scheme to `receiver/settings/targets.py` and
-a line to `assembly.py`. The worker takes care of order and retries.
+`Change.write_body`, with the ID of the change where the broker compares IDs. It returns when the broker has confirmed the
+change, and raises TargetDown if the broker is down, NotTaken if it rejects this change. Add its scheme to
+`receiver/settings/targets.py` and a line to `assembly.py`. The worker takes care of order and retries.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
-from receiver.relay.envelope import write_body
 from receiver.relay.target import NotTaken, TargetDown
 from receiver.settings.targets import TargetSettings
 
@@ -48,7 +47,7 @@ class NatsTarget:
         client = await self._connected()
         headers = {Header.MSG_ID.value: change.id}
         try:
-            await client.jetstream().publish(self._subject, write_body(change), self.timeout_seconds, headers=headers)
+            await client.jetstream().publish(self._subject, change.write_body(), self.timeout_seconds, headers=headers)
         except NoStreamResponseError:
             raise TargetDown(f"{self.subscription.target}: no stream of the broker has its subject.") from None
         except APIError as error:

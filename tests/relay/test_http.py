@@ -15,7 +15,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
-from receiver.relay.envelope import write_body
 from receiver.relay.http import HttpTarget, read_retry_after
 from receiver.relay.signature import Signer
 from receiver.relay.target import NotTaken, TargetGone
@@ -293,7 +292,7 @@ def test_the_certificate_is_checked_against_the_name(
 
 
 def test_the_body_is_what_is_signed() -> None:
-    body = write_body(change())
+    body = change().write_body()
     headers = Signer("shop", secrets(SECRET)).sign(change().id, datetime.now(UTC), body)
     assert Webhook(SECRET).verify(body, headers) == json.loads(body)
     with pytest.raises(WebhookVerificationError):
