@@ -1,11 +1,22 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
 # make faults: every fault under load, for minutes · make docs: the documentation, in site/
-.PHONY: run test bench faults docs lock clean system-packages
+.PHONY: run test bench faults docs settings-file lock clean system-packages
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+
+# With PYTHON=..., an environment of another Python is made again. Without, the one that exists is kept.
+VERSION_OF = $(shell $(1) -c 'import sys; print(sys.version)' 2>&1)
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(call VERSION_OF,$(PYTHON)),$(call VERSION_OF,$(BIN)/python))
+.PHONY: .venv/run
+CLEAR := --clear
+endif
+endif
+endif
 
 run: .venv/run
 	@$(BIN)/receiver init
@@ -27,10 +38,14 @@ faults: .venv/test system-packages
 docs: .venv/test
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
+# config/receiver.toml, from the descriptions of the settings.
+settings-file: .venv/run
+	@$(BIN)/python -m docs._settings_file
+
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -z "$(CLEAR)" -a -x $(BIN)/python || $(PYTHON) -m venv $(CLEAR) .venv
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements.txt
 	@$(BIN)/pip --quiet --disable-pip-version-check install --no-build-isolation --no-deps --editable .
 	@touch $@
