@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
+from docs._settings_file import EXAMPLES, FILE, TABLES, make_settings_file
 from receiver.processes.stopping import STOP_SECONDS
 from receiver.settings import Settings, load
+from receiver.settings.loading import NEVER_IN_FILE
 from receiver.web.server import make_server
 from tests.conftest import lacking
 from tests.harness.network import wired
@@ -23,6 +26,23 @@ UNITS = ("receiver.service", "receiver-relay.service")
 VENDOR_WAITS_SECONDS = 15  # docs.ship24.com, "Webhooks": a call that is not answered within 15 seconds failed
 DEFAULTS = load({}, Path("/nonexistent"))
 PROGRAM = "/opt/receiver/.venv/bin/receiver"
+
+# Settings
+
+
+def test_the_settings_file_is_made_from_the_settings() -> None:
+    assert FILE.read_text(encoding="utf-8") == make_settings_file(), "run `make settings-file`"
+
+
+def test_each_setting_in_the_file_can_be_switched_on_and_shows_its_default(tmp_path: Path) -> None:
+    text = re.sub(r"^#(?! )", "", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE).replace("/usr/local/bin/tell", "sh")
+    (tmp_path / "receiver.toml").write_text(text, encoding="utf-8")
+    secrets = {"RECEIVER_SHIP24_TOKENS": "old:a-token-of-these-tests", "RECEIVER_CONFIG": str(tmp_path / "receiver.toml")}
+    loaded = load(secrets, Path("/nonexistent"))
+    differing = {name for name in Settings.model_fields if getattr(loaded, name) != getattr(DEFAULTS, name)}
+    assert differing == {"ship24_tokens", *EXAMPLES, *TABLES}
+    assert set(tomllib.loads(text)) == set(Settings.model_fields) - NEVER_IN_FILE
+
 
 # nginx
 

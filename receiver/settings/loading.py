@@ -21,8 +21,8 @@ from receiver.settings.files import read_text_file
 from receiver.settings.foreign import find_service_links, is_service_link
 from receiver.settings.record import PREFIX, Settings
 
-_NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
-_SECRETS = {*_NEVER_IN_FILE, "database_url"}
+NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
+_SECRETS = {*NEVER_IN_FILE, "database_url"}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
 _NO_FIELDS = {"config"}  # RECEIVER_CONFIG is the path of the file
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -100,9 +100,9 @@ def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise ConfigurationError(f"{path}: expected a readable TOML file: {error}.") from None
-    known = set(Settings.model_fields) - _NEVER_IN_FILE
+    known = set(Settings.model_fields) - NEVER_IN_FILE
     for name in values:
-        if name in _NEVER_IN_FILE:
+        if name in NEVER_IN_FILE:
             raise ConfigurationError(f"{path}: {name} is a secret; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE.")
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is not a setting.{_suggest(name, known)}")

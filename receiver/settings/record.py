@@ -104,7 +104,7 @@ class Settings(BaseModel):
     body_timeout_seconds: float = Field(10, gt=0, description="Time for a whole request. Then the connection is closed.")
     commit_timeout_seconds: float = Field(10, gt=0, description="Time for a commit. Then the sender gets 503 and retries.")
     queue_deliveries: int = Field(2048, ge=1, description="Deliveries that may wait for their commit. More get 503.")
-    log_format: Literal["json", "console"] = Field("json", description="Format of the log.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of the log: `json` or `console`.")
     alarm_url: Url = Field(
         None,
         description="URL that is posted to when an alarm begins or ends. It may carry a token, so it is treated as a secret.",
@@ -137,12 +137,15 @@ class Settings(BaseModel):
     token_ends: Ends = Field(
         default_factory=dict, description='In the file only: the last day of each token, such as `"ship24:old" = 2026-12-31`.'
     )
-    handlers: Modules = Field((), description="Python modules with handlers, comma-separated.")
+    handlers: Modules = Field((), description="Python modules with handlers, comma-separated or a list.")
     handler_timeout_seconds: float = Field(
         60, gt=0, le=600, description="Time for one run of a handler. Then it counts as failed and is retried."
     )
     targets: Targets = Field(  # a URL may carry a token
-        (), repr=False, description="In the file only: the `[[targets]]` that changes are delivered to."
+        (),
+        repr=False,
+        description="In the file only: the `[[targets]]` that changes are delivered to. Their secrets are in "
+        "`RECEIVER_TARGET_SECRETS`.",
     )
     target_secrets: TargetSecrets = Field(
         (),
