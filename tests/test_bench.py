@@ -117,5 +117,5 @@ def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
     text = PAGE.read_text(encoding="utf-8")
     titles = re.findall(r"<!-- written: (.+) -->", text)
     assert len(re.findall(r"^measured on \d{4}-\d\d-\d\d\n```\n<!-- end -->$", text, re.MULTILINE)) == len(titles)
-    sections = ["Full speed", "What a sync costs", "Steady rates", "What operators ask, beside calls"]
+    sections = ["Full speed", "What a sync costs", "Steady rates", "Queries of operators, beside deliveries"]
     assert titles == ["Faults", "Machine", *sections, "Cost of a million messages"]

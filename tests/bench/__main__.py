@@ -24,17 +24,17 @@ from tests.harness.postgresql import find_binaries
 _DATA = Path(__file__).parents[2] / "data"
 _MAX_MEMORY_MIB = 200
 _SECTIONS = {
-    "cases": "how fast calls are kept, beside the bare server and a usual handler",
-    "syncs": "the same where a sync of the disk takes longer",
-    "rates": "how long a call takes at a steady rate",
-    "beside": "what operators ask, while calls come in",
-    "questions": "what operators ask, with nothing else going on; only if it is named",
+    "cases": "how fast deliveries are stored, beside the bare server and a usual handler",
+    "syncs": "the same with slower syncs of the disk",
+    "rates": "latency at a steady rate",
+    "beside": "queries of operators, beside deliveries",
+    "questions": "queries of operators alone; only if it is named",
 }
 _UNASKED = ("cases", "syncs", "rates", "beside")
 
 
 class Size(NamedTuple):
-    """How much: rounds of the cases, seconds of a run, messages of a large database, how often each question is asked."""
+    """How much: rounds of the cases, seconds of a run, messages of a large database, how often each query is made."""
 
     rounds: int
     seconds: int
@@ -47,7 +47,7 @@ _QUICK = Size(rounds=1, seconds=2, large=100_000, times=30)
 
 
 class Report:
-    """Prints what the sections found, and collects the goals. With `on_page` it also writes the tables into the documentation."""
+    """Prints the results of the sections, and collects the goals. `on_page`: also write the tables into the documentation."""
 
     def __init__(self, console: Console, bench: Benchmark, size: Size, *, on_page: bool) -> None:
         self._console = console
@@ -71,34 +71,37 @@ class Report:
     def rates(self) -> None:
         lines = steady_rate.measure(self._bench)
         halt = f"halted: for {steady_rate.HALT_SECONDS * 1000:g} ms"
-        told = f"{self._size.seconds} s each, from the moment at which a call was due; {halt}"
+        told = f"{self._size.seconds} s each, from the moment at which a delivery was due; {halt}"
         self._show("Steady rates", told, steady_rate.make_pacing_table(lines))
         self.goals += steady_rate.make_goals(lines)
 
     def beside(self) -> None:
         results = query_latency.measure_beside(self._bench, self._size.times)
-        told = f"{self._asked()}, while calls come in at half of full speed; slowest: p99 of the slowest question"
+        told = f"{self._asked()}, beside deliveries at half of full speed; slowest: p99 of the slowest query"
         self._show(
-            "What operators ask, beside calls", told, query_latency.make_groups_table(results), *query_latency.describe(results)
+            "Queries of operators, beside deliveries",
+            told,
+            query_latency.make_groups_table(results),
+            *query_latency.describe(results),
         )
         self.goals += query_latency.make_goals(results)
 
     def questions(self) -> None:
         results = query_latency.measure_alone(self._bench, self._size.times)
         self._show(
-            "What operators ask", self._asked(), query_latency.make_questions_table(results), *query_latency.describe(results)
+            "Queries of operators", self._asked(), query_latency.make_questions_table(results), *query_latency.describe(results)
         )
 
     def finish(self) -> None:
         """Print the goals beside the measured values."""
         totals = self._bench.totals
         if totals.peak_bytes:
-            self.goals.append(Goal("memory of ours at its peak, MiB", totals.peak_bytes / 2**20, _MAX_MEMORY_MIB))
-        self.goals.append(Goal("answers other than 2xx, of all runs", totals.failed, 0))
-        self._show("What is wanted", "", make_goals_table(self.goals))
+            self.goals.append(Goal("peak memory of ours, MiB", totals.peak_bytes / 2**20, _MAX_MEMORY_MIB))
+        self.goals.append(Goal("answers other than 2xx, in all runs", totals.failed, 0))
+        self._show("Goals", "", make_goals_table(self.goals))
 
     def _asked(self) -> str:
-        return f"{self._size.large / 1e6:g} M messages, each question {self._size.times} times with other parameters"
+        return f"{self._size.large / 1e6:g} M messages, each query {self._size.times} times with other parameters"
 
     def _show(self, title: str, told: str, *parts: object) -> None:
         self._console.print(f"\n[bold]{title}[/]")
@@ -133,7 +136,7 @@ def main() -> None:
 
 
 def _read_arguments() -> argparse.Namespace:
-    description = "Measure how fast calls are kept and operators answered. Takes about 25 minutes and 60 GB of disk."
+    description = "Measure how fast deliveries are stored and operators answered. Takes about 25 minutes and 60 GB of disk."
     sections = "\n".join(f"  {name:10} {told}" for name, told in _SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
@@ -146,7 +149,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"how often each case is run ({_WHOLE.rounds})")
     parser.add_argument("--seconds", type=int, help=f"how long each run is measured ({_WHOLE.seconds})")
     parser.add_argument("--large", type=float, metavar="MILLIONS", help=f"messages of a large database ({_WHOLE.large / 1e6:g})")
-    parser.add_argument("--times", type=int, help=f"how often each question is asked ({_WHOLE.times})")
+    parser.add_argument("--times", type=int, help=f"how often each query is made ({_WHOLE.times})")
     parser.add_argument("--directory", type=Path, default=_DATA, help="where databases are made and removed (data)")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/explanation/benchmarks.md, too")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the large databases stay for the next run")

@@ -45,11 +45,11 @@ def idle(directory: Path, size: Size) -> Result:
         slow = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
         with _dripping(slow), Traffic(service, senders=size.senders) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
-            wait_until(lambda: all(map(_is_closed, silent + slow)), "whoever does not finish a call is sent away", 60)
+            wait_until(lambda: all(map(_is_closed, silent + slow)), "an unfinished request is closed", 60)
             traffic.wait_for_answers(int(size.seconds * 300))
-            assert not any(map(_is_closed, kept)), "who made a call may stay for the next one"
+            assert not any(map(_is_closed, kept)), "a connection with a whole request stays open"
             assert set(traffic.statuses) == {200}
-            return judge("2,000 idle connections, slow calls", traffic, url, None)
+            return judge("2,000 idle and slow connections", traffic, url, None)
 
 
 @contextmanager
@@ -116,11 +116,11 @@ def flood(directory: Path, size: Size) -> Result:
         began = monotonic()
         with _flooding(service) as heard:
             traffic.wait_for_answers(int(size.seconds * 300), seconds=60 + 3 * size.seconds)
-            wait_until(lambda: sum(map(len, heard)) > 1.5 * _BURST, "more calls are refused than are recorded")
+            wait_until(lambda: sum(map(len, heard)) > 1.5 * _BURST, "more deliveries are rejected than are recorded")
         refused = sum(map(len, heard))
         assert set(chain(*heard)) == {401}
         assert set(traffic.statuses) == {200}
-        result = judge("flood of calls without a token", traffic, url, None, f"{refused:,} calls refused beside them")
+        result = judge("flood without a token", traffic, url, None, f"{refused:,} rejected beside them")
         recorded = "SELECT count(*) FROM deliveries WHERE outcome = 'refused'"
         others = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'unauthorized'"
         wait_until(lambda: service.scalar(f"SELECT ({recorded}) + ({others})") == refused, "all others are counted")
@@ -189,6 +189,6 @@ def _post_all(service: Service, bodies: Sequence[tuple[str, bytes]]) -> list[tup
 
 SCENARIOS: dict[str, Scenario] = {
     "10,000 mutated bodies": mutated,
-    "2,000 idle connections, slow calls": idle,
-    "flood of calls without a token": flood,
+    "2,000 idle and slow connections": idle,
+    "flood without a token": flood,
 }

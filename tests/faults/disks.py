@@ -43,7 +43,7 @@ def _refuse_all(traffic: Traffic, service: Service, size: Size) -> None:
     traffic.wait_until_all_are_refused()
     answered = traffic.answered
     traffic.wait_for_refusals(8 * size.senders)
-    assert traffic.answered == answered, "a call was answered 2xx that could not be kept"
+    assert traffic.answered == answered, "a delivery was answered 2xx that could not be stored"
     _assert_unready(service)
 
 
@@ -68,7 +68,7 @@ def full(directory: Path, size: Size) -> Result:
 
 
 def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Result:
-    """System calls of the writing process fail for a while."""
+    """The writing process's system calls fail for a while."""
     url, slowest = f"sqlite:///{directory}/receiver.db", 0.0
     with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
         for _ in range(2):

@@ -79,7 +79,7 @@ def go_away(directory: Path, size: Size) -> Result:
         recovery = traffic.recovery_after(monotonic())
         let_pass(size.seconds / 4)
         assert (service.process.pid, service.process.poll()) == (number, None)
-        note = f"{seconds:g} s, {traffic.statuses[503]:,} calls were answered 503"
+        note = f"{seconds:g} s, {traffic.statuses[503]:,} deliveries were answered 503"
         return judge("PostgreSQL away for a minute", traffic, service.database_url, recovery, note)
 
 
@@ -134,7 +134,7 @@ def _fill(disk: Path, directory: Path, size: Size) -> Result:
             starts.append(_keep_up(cluster))
             return traffic.is_answered_after(freed)
 
-        wait_until(is_back, "calls are answered again", 120)
+        wait_until(is_back, "deliveries are answered again", 120)
         recovery = traffic.recovery_after(freed)
         traffic.wait_for_answers(200)
         note = "it goes down for want of room and is started again; back: that included" if any(starts) else "it stays up"
