@@ -48,7 +48,7 @@ async def _run(database: Database, first: FirstRelay, stopping: Stopping, timing
     supervisor.start(has_one_writer=database.has_one_writer)
     stopping.when_asked(lambda: loop.call_soon_threadsafe(stop.set))  # type: ignore[arg-type]
     await stop.wait()
-    _log.info("stopping")
+    _log.info("stop_requested")
     await supervisor.stop(stopping.left(_RELAY_SHARE))
     beating.cancel()
     await asyncio.wait([beating], timeout=_LAST_BEAT_SECONDS)

@@ -53,7 +53,7 @@ from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
-_BODY_BYTES = 32 * 2**20  # of all requests that are read or wait; at least four of the largest size allowed
+_BODY_BYTES = 32 * 2**20  # for the bodies of all requests; at least four of the maximum size
 
 
 class _Core(NamedTuple):
@@ -86,7 +86,7 @@ def create_app(
 ) -> ASGIApp:
     """Return the service as an ASGI application.
 
-    `channel` leads to the writing process; `relay` is there if there are targets or handlers.
+    `channel` leads to the writing process. `relay` is None without targets and handlers.
     """
     core = _make_core(settings, database, on_writer_lost, relay)
     do = core.writer_client.do
@@ -157,8 +157,8 @@ def _make_sender_routes(core: _Core, guards: Mapping[str, RequestGuard]) -> list
 def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supervisor | None) -> list[BaseRoute]:
     def find_warnings() -> list[Mapping[str, Any]]:
         """Return the alarms that are on, and a relay that does not run."""
-        lost = [] if supervisor is None or supervisor.state().is_running else [{"name": "relay"}]
-        return [*monitor.on(), *lost]
+        relay = [] if supervisor is None or supervisor.state().is_running else [{"name": "relay"}]
+        return [*monitor.on(), *relay]
 
     health = Health(core.database, core.writer_client, find_warnings)
     metrics = Metrics(

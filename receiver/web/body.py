@@ -1,4 +1,4 @@
-"""The body of a request, read within a limit of its size and of the memory of all requests together."""
+"""Request bodies, read within two limits: the size of one body, and the memory of all together."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,7 +9,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class MemoryBudget:
-    """The bytes of bodies that may be in the process at once, read or waiting."""
+    """The memory for the bodies in this process, those being read and those waiting to be stored."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes

@@ -31,7 +31,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.write(data)
 
     def is_closing(self) -> bool:
-        """Tell whether nothing more can be sent."""
+        """Return whether nothing more can be sent."""
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class LingeringTransport(asyncio.Transport):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def forget(self) -> None:
+    def cancel_timers(self) -> None:
         """Cancel the timers: the connection is lost."""
         for timer in (self._timer, self._next_read):
             if timer is not None:

@@ -50,7 +50,10 @@ class CustomerEndpoint:
             disconnected.cancel()
 
     def _find_list(self) -> tuple[CustomerList, list[tuple[str, str]]]:
-        """Return the list and its first page: errors should happen before the 200 is sent."""
+        """Return the list and its first page, so that errors of the database come before the 200.
+
+        Raises NoCustomerList or StorageUnavailable.
+        """
         latest = latest_customer_list(self._database)
         if latest is None:
             raise NoCustomerList("No customer list was imported yet. Run `receiver customers import FILE` first.")

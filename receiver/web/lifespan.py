@@ -1,4 +1,4 @@
-"""The start and the end of everything that runs beside the requests: writer connection, tasks, alarms, relay."""
+"""Start and stop of everything that runs beside the requests: writer connection, tasks, alarms, relay."""
 
 import asyncio
 import socket
@@ -71,7 +71,7 @@ class ServiceLifespan:
                 stack.push_async_callback(self._stop_relay, self._supervisor)
             _log_start(self._settings, self._database)
             yield
-            _log.info("stopping")
+            _log.info("stop_requested")
 
     async def _close_writer(self) -> None:
         await self._writer_client.close(self._stopping.left(_WRITER_SHARE))
@@ -99,5 +99,5 @@ class ServiceLifespan:
 def _log_start(settings: Settings, database: Database) -> None:
     for source in NAMES:
         if not settings.access_policy(source).tokens:
-            _log.warning("source_off", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
-    _log.info("serving", host=settings.host, port=settings.port, database=str(database))
+            _log.warning("source_disabled", source=source, setting=f"RECEIVER_{source.upper()}_TOKENS")
+    _log.info("service_started", host=settings.host, port=settings.port, database=str(database))

@@ -1,4 +1,4 @@
-"""The size limit of request bodies on every path; a path without a limit of its own gets the default."""
+"""The size limit of request bodies on every path. A path without its own limit gets the default."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.errors import BodyTooLarge
 
 MAX_BODY_BYTES = 16 * 1024
-"""The default limit."""
+"""The default limit, in bytes."""
 
 
 class BodyLimits:

@@ -10,9 +10,9 @@ class TrailingSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with the path as the routes spell it."""
+        """Pass the request on with its path in the spelling of the routes."""
         if scope["type"] == "http" and scope["path"].endswith("/"):
-            sent = scope.get("raw_path") or scope["path"].encode()
-            slashes = len(sent) - len(sent.rstrip(b"/"))  # one that was sent as %2F belongs to a name
+            raw = scope.get("raw_path") or scope["path"].encode()
+            slashes = len(raw) - len(raw.rstrip(b"/"))  # a slash that was sent as %2F belongs to a name
             scope["path"] = scope["path"][: len(scope["path"]) - slashes] or "/"
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, with bounds and stricter framing rules.
+"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, with size and time limits and stricter framing rules.
 
 Bytes are parsed in small pieces, and not at all while a request waits behind another one: pipelined bytes fill the connection's
 own buffer and cost the event loop no time. Beyond a slice, connections take turns. Rules: RFC 9110, 7.8 (Upgrade), 6.5
@@ -39,7 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
         self._in_queue = False
-        self._is_at_end = False  # of what the peer sends
+        self._is_at_end = False  # the peer sends nothing more
         self._overhead_bytes = 0  # since the last byte of a body, or the end of a head or message
         self._in_head = True
         self._ended_in_piece = False
@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadline."""
         self.transport.has_input = False
-        self.transport.forget()
+        self.transport.cancel_timers()
         super().connection_lost(exc)
         self._unread = b""
         self._incomplete = False
@@ -203,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._incomplete = False
         if self._in_head:
             self._begin_refused(error)
-        elif self.pipeline:  # its body is wrong, and it waits for the previous request
+        elif self.pipeline:  # its body is invalid, and it waits for the previous request
             self.cycle.scope["state"][_REFUSAL] = error
             self.cycle.keep_alive = False
         elif not self.cycle.response_started:
@@ -214,7 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _begin_refused(self, error: ReceiverError) -> None:
         """Pass the known part of the request to the application, which records and answers it."""
         if self.scope is None or (self.cycle is not None and self.scope is self.cycle.scope):
-            super().on_message_begin()  # no byte of it was parsed
+            super().on_message_begin()  # no byte of this request was parsed
         self.scope["state"][_REFUSAL] = error
         self.url = _readable(self.url)
         super().on_headers_complete()
@@ -283,5 +283,5 @@ def _readable(url: bytes) -> bytes:
 
 def _explain(error: httptools.HttpParserError) -> str:
     """Return the parser's message, which quotes no input; messages of our own callbacks would."""
-    reason = "Expected a path or URL" if error.__context__ is not None else str(error)
+    reason = "Expected a path or a URL" if error.__context__ is not None else str(error)
     return f"Not a valid HTTP/1.1 request. {reason}."

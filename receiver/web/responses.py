@@ -28,7 +28,7 @@ _CODES = {kind.status: kind.code for kind in _KINDS}
 
 
 def is_ops(path: str) -> bool:
-    """Tell whether a path belongs to the console or the API."""
+    """Return whether a path belongs to the console or the API."""
     return f"{path}/".startswith("/ops/")
 
 
@@ -52,13 +52,13 @@ def to_response(answer: Answer) -> Response:
 
 
 async def on_receiver_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of ours with its own text."""
+    """Answer one of our own errors with its text."""
     assert isinstance(error, ReceiverError)
     return to_response(answers.for_error(error, None))
 
 
 async def on_client_gone(_request: Request, _error: Exception) -> Response:
-    """Answer a client that has disconnected, which is no error of this service and not logged."""
+    """Answer a client that has disconnected. This is no error of the service, so nothing is logged."""
     return to_response(answers.for_error(ClientGone("The client disconnected before its request was complete."), None))
 
 

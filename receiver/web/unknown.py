@@ -40,9 +40,11 @@ class UnknownPath:
     async def _refuse(
         self, scope: Scope, send: Send, client: Client, request_guard: RequestGuard, token: str, nearest: Sequence[str]
     ) -> None:
-        """Record the request. Its token stands in the note only: a request without a delivery does not count as a use of it."""
-        noted = Admission(None, f"unknown path, right token ({token})")
-        delivery = request_guard.make_delivery(scope, client, noted, b"")._replace(path=request_guard.show_path(scope["path"]))
+        """Record the request. The note names its token; the column `token` stays empty, so that this does not count as a use."""
+        admission = Admission(None, f"unknown path, right token ({token})")
+        delivery = request_guard.make_delivery(scope, client, admission, b"")._replace(
+            path=request_guard.show_path(scope["path"])
+        )
         error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
         await send_answer(send, await self._writer_client.put_on_record(delivery, error))
 
@@ -52,10 +54,10 @@ class UnknownPath:
 
 
 def find_nearest(path: str, known: Iterable[str]) -> list[str]:
-    """Return the known paths that share the most words with a path, whatever their case, plural and order."""
+    """Return the known paths that share the most words with a path. Case, plural and order do not count."""
     words = _split(path)
-    likeness = {other: len(words & _split(other)) / len(words | _split(other)) for other in known}
-    return [other for other, share in likeness.items() if share == max(likeness.values())]
+    similarity = {other: len(words & _split(other)) / len(words | _split(other)) for other in known}
+    return [other for other, share in similarity.items() if share == max(similarity.values())]
 
 
 def _split(path: str) -> set[str]:

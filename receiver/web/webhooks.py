@@ -87,7 +87,7 @@ class WebhookEndpoint:
         return answers.for_probe()
 
     def _read(self, delivery: Delivery, codings: tuple[str, ...]) -> Submission | UnreadDelivery:
-        """Parse a small body. Inflating or parsing a large one would block the event loop."""
+        """Parse a small body; leave a large or compressed one to the writing process, as it would block the event loop."""
         if codings or len(delivery.body) > MAX_READ_HERE_BYTES:
             return UnreadDelivery(delivery, codings)
         return intake.take(self._source, delivery)

@@ -1,4 +1,4 @@
-"""Audit entries of wrong ops tokens: one by one at first, then as sums, so that guesses cannot fill the audit log."""
+"""Audit entries of wrong ops tokens: first one each, then one for many, so that guesses cannot fill the audit log."""
 
 import asyncio
 from collections import deque
@@ -65,7 +65,7 @@ class WrongTokenAudit:
         await repeat("wrong_tokens_not_recorded", self._step, again_seconds=_AGAIN_SECONDS)
 
     async def close(self) -> None:
-        """Write what is left, for a bounded time: the database may be unavailable."""
+        """Write the remaining entries, for a bounded time: the database may be unavailable."""
         self._add_sum()
         with suppress(ReceiverError, TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):

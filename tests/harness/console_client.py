@@ -31,7 +31,7 @@ class ConsoleClient:
         form_token = find_form_token(self.get("/ops/sign-in"))
         return self.post("/ops/sign-in", {"form_token": form_token, "token": token, **fields})
 
-    def order(self, path: str, **fields: str) -> Reply:
+    def submit(self, path: str, **fields: str) -> Reply:
         """Open the page of a form and send it."""
         return self.post(path, {"form_token": find_form_token(self.get(path)), **fields})
 

@@ -98,7 +98,7 @@ def test_what_waited_is_read_once_somebody_reads(service: StartService, sqlite_u
 
     def has_come() -> bool:
         read.extend(read_all(full_pipe))
-        return b'"event": "serving"' in read
+        return b'"event": "service_started"' in read
 
     wait_until(has_come, "the first lines are read")
 
@@ -126,7 +126,7 @@ def test_a_standard_error_that_takes_nothing_stops_nothing(
     assert running.post(ship24.single()).status == 200
     assert running.stop() == 0
     read = Path(sqlite_url.removeprefix("sqlite:///")).read_bytes()
-    assert b"serving" not in read, "the log is not written into the database"
+    assert b"service_started" not in read, "the log is not written into the database"
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -138,7 +138,7 @@ def test_any_locale_serves_and_logs(service: StartService, tmp_path: Path, local
     running = service(f"sqlite:///{folder}/receiver.db", prefix, log_format=log_format)
     assert running.post(ship24.single()).status == 200
     assert running.stop() == 0
-    assert "serving" in running.logs()
+    assert "service_started" in running.logs()
     assert "Traceback" not in running.logs()
 
 
@@ -240,4 +240,4 @@ def test_each_line_of_json_is_an_object(service: StartService, sqlite_url: str) 
     annoy(running, 5)
     assert running.stop() == 0
     lines = running.logs().splitlines()
-    assert {"serving", "stopping"} <= {json.loads(line)["event"] for line in lines}
+    assert {"service_started", "stop_requested"} <= {json.loads(line)["event"] for line in lines}

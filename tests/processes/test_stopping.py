@@ -124,7 +124,7 @@ def test_a_second_signal_ends_it_at_once(running: Stoppable, number: signal.Sign
     hang(running)
     running.family[-1].suspend()
     service.send_signal(number)
-    wait_until(lambda: '"stopping"' in running.logs() or _listens_no_more(running), "it has heard the first one")
+    wait_until(lambda: '"stop_requested"' in running.logs() or _listens_no_more(running), "it has heard the first one")
     service.send_signal(number)
     assert running.ended_with() == code
 

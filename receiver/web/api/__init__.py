@@ -1,1 +1,1 @@
-"""The operators' API under `/ops/api`: what may be asked, what is answered, and its description, made from one table."""
+"""The operators' API under `/ops/api`: endpoints as tables, their parameters, bodies and schemas, and the OpenAPI document."""

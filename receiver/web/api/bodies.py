@@ -30,7 +30,7 @@ Document = Annotated[str, AfterValidator(_check_document)]
 
 
 class CommandBody(Parameters):
-    """The root: a JSON body whose values have exactly the types of its fields."""
+    """The base of all bodies. The values must have exactly the types of the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -46,7 +46,7 @@ class CustomersBody(CommandBody):
     """A whole customer list: pairs of a customer code and its document."""
 
     rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
-    allow_empty: bool = Field(default=False, description="serve an empty list on purpose: a successful sync of nothing")
+    allow_empty: bool = Field(default=False, description="accept a list without customers")
 
     @model_validator(mode="after")
     def _check_consent(self) -> "CustomersBody":
@@ -84,9 +84,9 @@ class PruneBody(CommandBody):
     """Prune now. One request works for two seconds; while there is `more`, the next one continues its `run`."""
 
     bodies_days: int | None = Field(
-        None, ge=1, le=36_500, description="instead of RECEIVER_BODY_RETENTION_DAYS; null with a `run`: as it began"
+        None, ge=1, le=36_500, description="instead of RECEIVER_BODY_RETENTION_DAYS; null with a `run`: as in its first request"
     )
-    run: Text | None = Field(None, description="`run` of the previous answer; null: begin")
+    run: Text | None = Field(None, description="`run` of the previous response; null: begin a new one")
 
 
 class ForgetBody(CommandBody):

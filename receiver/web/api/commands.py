@@ -43,7 +43,7 @@ from receiver.web.api.schemas.commands import (
 from receiver.web.api.schemas.root import Schema
 from receiver.writer.executor import Do
 
-_SECONDS = 2.0  # for which one request works: while there is more, the client asks again
+_SECONDS = 2.0  # of work for one request; the client repeats it while there is `more`
 
 
 class CommandContext(NamedTuple):
@@ -96,7 +96,7 @@ async def _import_customers(context: CommandContext, request: OperatorRequest) -
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     options = {"force": request.body.force, "dry_run": request.body.dry_run}
     replayed = await context.replayer.replay(request.operator.entry, request.path["id"], clock.now(), **options)
-    return await asyncio.to_thread(replayed.as_json) | options  # ten thousand items take their time
+    return await asyncio.to_thread(replayed.as_json) | options  # slow for ten thousand items
 
 
 async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str
 async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     done = await context.pruner.prune(request.operator.entry, request.body.bodies_days, request.body.run, _SECONDS)
     done.log()
-    removed = {kind: gone._asdict() for kind, gone in done.removed.items()}
+    removed = {kind: amount._asdict() for kind, amount in done.removed.items()}
     return {"run": done.mark, "more": done.more, "went": removed}
 
 

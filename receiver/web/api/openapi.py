@@ -24,9 +24,9 @@ _ERRORS = {
     400: "the body is not JSON, or the request is incomplete",
     401: "no bearer token, or a wrong one",
     403: "an IP address that is not allowed",
-    404: "unknown path, or unknown name",
+    404: "unknown path or name",
     405: "wrong method; `Allow` lists the right ones",
-    409: "another request is doing it just now, or the target is in use",
+    409: "the same operation is running already, or the target is in use",
     413: "the body is too large",
     415: "a Content-Encoding other than gzip or deflate",
     422: "invalid parameters or body; the message says what is expected",
@@ -83,7 +83,7 @@ def _operation(summary: str, scheme: str | None, answers: Mapping[int, Any], err
     limits = (429,) if scheme == "ops" else ()
     responses = {**answers, **{status: _json(_ERRORS[status], error) for status in (*errors, *limits)}}
     security: dict[str, Any] = {"security": [{scheme: []}]} if scheme else {}
-    return {"summary": summary, **security, "responses": {str(status): said for status, said in responses.items()}}
+    return {"summary": summary, **security, "responses": {str(status): response for status, response in responses.items()}}
 
 
 def _json(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema without null: a parameter is left out, it cannot be sent as null."""
     choices = [choice for choice in schema.get("anyOf", [schema]) if choice.get("type") != "null"]
-    kept = {key: value for key, value in schema.items() if key in {"default", "type"} and value is not None}
-    return {key: value for key, value in (kept | choices[0]).items() if key not in {"title", "description"}}
+    own = {key: value for key, value in schema.items() if key in {"default", "type"} and value is not None}
+    return {key: value for key, value in (own | choices[0]).items() if key not in {"title", "description"}}
 
 
 def _describe_sources(sources: Sequence[Source], customers_path: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ SourceName = Literal[*NAMES]  # type: ignore[valid-type]
 
 
 class Parameters(BaseModel):
-    """The root: parameters other than its fields are refused."""
+    """The base of all queries. Parameters that are not fields are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,7 @@ class TrackersQuery(PageQuery):
     """Filters for trackers."""
 
     q: Text | None = Field(
-        None, description="tracking number, tracker id, client tracker id or reference, or the beginning of one, without case"
+        None, description="start of a tracking number, tracker id, client tracker id or reference; upper or lower case"
     )
     source: SourceName | None = None
     milestone: Text | None = None
@@ -153,9 +153,9 @@ def name_problem(kind: type[BaseModel], error: ValidationError) -> UnexpectedSha
     if problem["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "none"
         return UnexpectedShape(f"{name[:100]} is not a parameter here; expected: {known}.")
-    words = str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ")
     if not name and problem["type"] == "value_error":
-        return UnexpectedShape(f"{words}.")
+        return UnexpectedShape(f"{message}.")
     if not name:
         return UnexpectedShape(f"Expected a JSON object with {', '.join(kind.model_fields)}.")
-    return UnexpectedShape(f"{name[:100]}: {words[0].lower()}{words[1:]}.")
+    return UnexpectedShape(f"{name[:100]}: {message[0].lower()}{message[1:]}.")

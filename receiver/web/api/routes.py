@@ -1,4 +1,4 @@
-"""The routes of the API: each request is authenticated, then its parameters are read, then it is answered."""
+"""The routes of the API. Each request is authenticated, then its parameters are read, then it is answered."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -62,7 +62,7 @@ class ApiRoutes:
     def _make_command(self, endpoint: CommandEndpoint) -> _Answer:
         async def answer(request: Request) -> Response:
             operator = self._operators.identify(request)
-            read_query(EmptyQuery, request.query_params.multi_items())  # a parameter in the URL would be overlooked
+            read_query(EmptyQuery, request.query_params.multi_items())  # otherwise a parameter in the URL would be ignored
             content = await request.body()
             body = read_body(endpoint.body, content or endpoint.default) if endpoint.reads_body else content
             done = await endpoint.command(self._commands, OperatorRequest(operator, body, _path_of(request)))

@@ -1,6 +1,6 @@
 """Charts as numbers for a template: counts over time, the delay of events, and events that arrived out of order. Pure.
 
-A drawing stretches to the width of the page. Its texts stand beside it and its lines keep their width.
+A drawing stretches to the width of the page; its texts are outside of it, and its lines keep their width.
 """
 
 import math
@@ -17,12 +17,12 @@ _GAP = 2
 _HEIGHT = 100
 _MIN_HEIGHT = 2.5  # of a part with the smallest count: it must be visible
 _TOPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
-_MAX_LINES = 60  # more would not be told apart on a phone
+_MAX_LINES = 60  # more cannot be distinguished on a phone
 _MARKS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"))
 
 
 class ChartRange(NamedTuple):
-    """A time range of the overview: its name in the URL, its words, its length and the length of one column."""
+    """A time range of the overview: its name in the URL, its text, and the lengths of itself and of one column."""
 
     name: str
     words: str
@@ -76,7 +76,7 @@ class Chart(NamedTuple):
 
 
 def draw_columns(span: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
-    """Draw counts that are given by moment (microseconds) and name of a series."""
+    """Draw counts. `counted` has them by moment (microseconds) and name of a series."""
     since, until = span.edges(now)
     step = span.step_seconds * _SECOND
     counts = [Counter[str]() for _ in range((until - since) // step)]
@@ -139,7 +139,7 @@ def _place_lag(seconds: float) -> int:
 
 
 LAG_MARKS = tuple((_place_lag(seconds), words) for seconds, words in _MARKS)
-"""Places and names on the scale of `draw_lag`."""
+"""Positions and names on the scale of `draw_lag`."""
 
 
 class TimedEvent(NamedTuple):
@@ -152,7 +152,7 @@ class TimedEvent(NamedTuple):
 
 
 class OrderLine(NamedTuple):
-    """One event, from its place in event order to its place in arrival order, in per mille of the drawing's width."""
+    """One event, from its position in event order to its position in arrival order, in per mille of the drawing's width."""
 
     occurred: int
     received: int
@@ -169,7 +169,7 @@ class OrderChart(NamedTuple):
 
 
 def draw_order(events: Sequence[TimedEvent]) -> OrderChart:
-    """Draw events in the order of their times above and of their arrival below. Equal moments share a place."""
+    """Draw events in the order of their times above and of their arrival below. Equal moments share a position."""
     drawn = sorted(events)[-_MAX_LINES:]
     occurred = _spread([event.occurred_at for event in drawn])
     received = _spread([event.received_at for event in drawn])
@@ -180,7 +180,7 @@ def draw_order(events: Sequence[TimedEvent]) -> OrderChart:
 
 
 def _spread(moments: Sequence[int]) -> dict[int, int]:
-    """Return a place for each moment: in order, at equal distances, equal moments in the middle of theirs."""
+    """Return the position of each moment, in per mille: in order and evenly spaced. Equal moments share the middle of theirs."""
     ordered = sorted(moments)
     steps = max(1, len(ordered) - 1)
     return {at: 15 + round(970 * (bisect_left(ordered, at) + bisect_right(ordered, at) - 1) / 2 / steps) for at in ordered}

@@ -12,7 +12,7 @@ _SYNCS = 20
 
 
 def show_customers(database: Database, visit: Visit) -> Page:
-    """Show the state of the list, its last downloads, and the customer with the wanted code."""
+    """Show the state of the list, its recent downloads, and the customer with the code in the query."""
     wanted = make_storable(trim(dict(visit.query).get("user_code", "")))
     latest = latest_customer_list(database)
     document = find_customer(database, latest.id, wanted) if latest is not None and wanted else None

@@ -23,9 +23,9 @@ _MAX_ITEMS = 200  # messages that one page shows
 
 def list_deliveries(database: Database, visit: Visit) -> Page:
     """Show deliveries, newest first."""
-    asked = read_query(DeliveriesQuery, visit.query)
-    page = queries.list_deliveries(database, asked.to_filter(), NAMES, asked.limit, asked.cursor)
-    values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "outcomes": DELIVERY_OUTCOMES}
+    query = read_query(DeliveriesQuery, visit.query)
+    page = queries.list_deliveries(database, query.to_filter(), NAMES, query.limit, query.cursor)
+    values = {"page": page, "limit": query.limit, "filters": dict(visit.query), "sources": NAMES, "outcomes": DELIVERY_OUTCOMES}
     return Page("deliveries.html", "deliveries", values)
 
 

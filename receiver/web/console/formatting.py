@@ -7,7 +7,7 @@ from typing import NamedTuple
 from receiver.clock import from_micros, iso, to_micros
 
 _CONTROL_PICTURES = 0x2400  # U+2400 is the picture of NUL, and so on to U+241F
-_KEPT = {"\n", "\t"}
+_ALLOWED = {"\n", "\t"}
 _HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}  # control, format (joiners, direction overrides, tags), separators, halves of characters
 _BLANKS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}  # they look like blanks
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -32,7 +32,7 @@ def visible(text: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    return character in _KEPT or (unicodedata.category(character) not in _HIDDEN and character not in _BLANKS)
+    return character in _ALLOWED or (unicodedata.category(character) not in _HIDDEN and character not in _BLANKS)
 
 
 def _picture(character: str) -> str:

@@ -25,9 +25,9 @@ def to_delivery(delivery_id: str) -> str:
 
 def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) -> str:
     """Return the URL of a list with its filters, some of them `changed`; None removes a filter."""
-    kept = [(name, value) for name, value in pairs if name not in changed and value]
-    kept += [(name, value) for name, value in changed.items() if value]
-    return f"{path}?{urlencode(kept)}" if kept else path
+    filters = [(name, value) for name, value in pairs if name not in changed and value]
+    filters += [(name, value) for name, value in changed.items() if value]
+    return f"{path}?{urlencode(filters)}" if filters else path
 
 
 def to_sign_in(wanted: str) -> str:

@@ -1,6 +1,7 @@
 """Signing in and out, the session of each request, and the checks of every posted form.
 
-A wrong token is never explained. A refused form is: the form's age, the browser's cookies or a proxy may be the cause.
+The response to a wrong token gives no reason. The response to a rejected form does: the cause may be its age, the browser's
+cookies or a proxy.
 
 Sources: Fetch Metadata (w3.org/TR/fetch-metadata), Origin (RFC 6454).
 """
@@ -32,7 +33,7 @@ from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
 
 _SESSION_COOKIE = "receiver_session"
-_FORM_COOKIE = "receiver_visit"  # ties a sign-in form to the browser that asked for it
+_FORM_COOKIE = "receiver_visit"  # ties a sign-in form to the browser that loaded it
 _FORM_SECONDS = 3600
 _FAILED = "Sign-in failed. Check the token."
 _NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies for this address and try again."
@@ -157,7 +158,7 @@ class Login:
         return response
 
     async def sign_out(self, visit: Visit, _form: Form) -> Response:
-        """End the session on every receiver, whoever holds a copy of its cookie."""
+        """End the session on every receiver. Copies of its cookie are invalid from then on."""
         entry = visit.operator.entry(visit.now, "console sign-out", "console", None)
         try:
             await self._writer_client.do(Audited(entry, EndSession(visit.session.digest)))
@@ -216,12 +217,12 @@ async def read_form(request: Request) -> Form:
 
 
 def find_fault(sites: Sequence[str], origins: Sequence[str], hosts: Iterable[str]) -> str | None:
-    """Return a sentence that says why a form is refused, or None if it came from a page of the console.
+    """Return why a form is rejected, as a sentence, or None if it came from a page of the console.
 
     `sites` and `origins` are the values of the headers Sec-Fetch-Site and Origin, `hosts` the names of this service in the
-    request. Browsers send Sec-Fetch-Site to https and to this machine; it then decides, whatever a proxy made of `Host`.
-    Otherwise the origin must be one of `hosts`. Pages without a referrer, as ours are, may send `Origin: null`: the token of the
-    form then decides alone.
+    request. Browsers send Sec-Fetch-Site to https and to this machine. Then it alone decides, as a proxy may have changed `Host`.
+    Otherwise the origin must be one of `hosts`. Pages without a referrer, such as ours, may send `Origin: null`; then the form's
+    token decides alone.
     """
     if sites:
         elsewhere = next((site for site in sites if site != "same-origin"), None)

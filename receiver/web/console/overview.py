@@ -26,7 +26,7 @@ _ALARM_PAGES = {  # the page to open for an alarm; it replaces the concern that 
     "stale": "/ops/trackers",
     "token": _SETTINGS,
 }
-_MIN_REFUSED = 20  # from so many rejected deliveries on, if they are also a twentieth of all, they are a concern
+_MIN_REFUSED = 20  # rejected deliveries are a concern from this number on, if they are also this share of all
 _MIN_REFUSED_SHARE = 0.05
 
 
@@ -42,8 +42,8 @@ class Concern(NamedTuple):
 
 def show_overview(settings: Settings, database: Database, visit: Visit) -> Page:
     """Show the overview of the time range in the query."""
-    asked = dict(visit.query).get("window")
-    span = next((span for span in RANGES if span.name == asked), RANGES[1])
+    name = dict(visit.query).get("window")
+    span = next((span for span in RANGES if span.name == name), RANGES[1])
     now = to_micros(visit.now)
     since, until = span.edges(now)
     statistics = queries.show_statistics(database, span.name, since, until, NAMES)

@@ -14,9 +14,9 @@ _MAX_ITEMS = 20  # of one page: each shows its payload
 
 def show_quarantine(database: Database, visit: Visit) -> Page:
     """Show the items in quarantine, newest first."""
-    asked = read_query(QuarantineQuery, visit.query)
-    limit = min(asked.limit, _MAX_ITEMS)
-    page = queries.list_quarantine(database, asked.source, asked.reason, limit, asked.cursor)
+    query = read_query(QuarantineQuery, visit.query)
+    limit = min(query.limit, _MAX_ITEMS)
+    page = queries.list_quarantine(database, query.source, query.reason, limit, query.cursor)
     items = [{**item, "payload": make_tree(item["raw"].encode())} for item in page.items]
     values = {
         "page": page,

@@ -1,4 +1,4 @@
-"""The page that replays one delivery: it first shows what would change, and then asks."""
+"""The page that replays one delivery. It shows the expected changes first, then asks for confirmation."""
 
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.replay import StoredReplay
@@ -7,7 +7,7 @@ from receiver.storage.database import Database
 from receiver.web.console.login import Form, Visit
 from receiver.web.console.pages import Page
 
-_ORDERS = ("show", "replay")
+_COMMANDS = ("show", "replay")
 
 
 def ask_to_replay(database: Database, visit: Visit) -> Page:
@@ -21,9 +21,9 @@ def ask_to_replay(database: Database, visit: Visit) -> Page:
 
 async def replay_delivery(replayer: StoredReplay, visit: Visit, form: Form) -> Page:
     """Show what a replay would change, or replay. Raises NotFound, UnexpectedShape."""
-    if form.get("order") not in _ORDERS:
+    if form.get("command") not in _COMMANDS:
         raise UnexpectedShape("Expected the form of the replay.")
-    dry_run, force = form["order"] == "show", form.get("force") == "yes"
+    dry_run, force = form["command"] == "show", form.get("force") == "yes"
     delivery_id = visit.path["delivery_id"]
     replayed = await replayer.replay(visit.operator.entry, delivery_id, visit.now, force=force, dry_run=dry_run)
     values = {"delivery_id": delivery_id, "replayed": replayed, "force": force, "done": not dry_run}

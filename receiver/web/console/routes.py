@@ -59,8 +59,8 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    shown = _pages_by_path(settings, database)
-    taken: dict[str, TakeForm] = {
+    pages_by_path = _list_pages(settings, database)
+    forms_by_path: dict[str, TakeForm] = {
         "/ops/sign-out": login.sign_out,
         _WINDOW: partial(change_window, settings, writer_client, windows),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
@@ -69,8 +69,8 @@ def make_console(
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", login.show),
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
-        *(Route(path, pages.show(make)) for path, make in shown.items()),
-        *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in taken.items()),
+        *(Route(path, pages.show(make)) for path, make in pages_by_path.items()),
+        *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
 
@@ -80,7 +80,7 @@ def show_unknown(_visit: Visit) -> Page:
     raise NotFound("There is no page at this address.")
 
 
-def _pages_by_path(settings: Settings, database: Database) -> dict[str, MakePage]:
+def _list_pages(settings: Settings, database: Database) -> dict[str, MakePage]:
     return {
         "/ops": partial(show_overview, settings, database),
         "/ops/trackers": partial(list_trackers, database),

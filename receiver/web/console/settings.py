@@ -32,7 +32,7 @@ _LIMITS = (
     ("commit_timeout_seconds", "Commit timeout", "seconds"),
     ("queue_deliveries", "Queue size", "number"),
 )
-_WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # their 0 means for ever
+_WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # 0 means forever
 
 
 def show_settings(settings: Settings, database: Database, visit: Visit) -> Page:
@@ -69,9 +69,9 @@ async def change_window(
 ) -> Response:
     """Open or close the setup window of a source and write an audit entry. Raises NotFound, UnexpectedShape."""
     source = _read_source(settings, visit)
-    if form.get("order") == "close":
+    if form.get("command") == "close":
         closes_at = to_micros(visit.now)
-    elif form.get("order") == "open" and form.get("minutes") in {str(minutes) for minutes in _MINUTES}:
+    elif form.get("command") == "open" and form.get("minutes") in {str(minutes) for minutes in _MINUTES}:
         closes_at = to_micros(visit.now + timedelta(minutes=int(form["minutes"])))
     else:
         raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
@@ -92,7 +92,7 @@ def _read_source(settings: Settings, visit: Visit) -> str:
 
 
 def _read_limit(settings: Settings, name: str, words: str, unit: str) -> tuple[str, str, float]:
-    """Return the words, the unit and the value of a limit."""
+    """Return the text, the unit and the value of a limit."""
     value = getattr(settings, name)
     return words, "forever" if name in _WITHOUT_LIMIT and not value else unit, value
 

@@ -8,7 +8,7 @@ from receiver.clock import to_micros
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.web.console.charts import OrderChart, TimedEvent, draw_order
 
-_LATE_SECONDS = 86_400  # longer than time zones are apart, so a time without a zone never makes an event late by itself
+_LATE_SECONDS = 86_400  # more than time zones differ, so that an unknown zone alone never makes an event late
 _SECOND = 1_000_000
 
 

@@ -18,14 +18,14 @@ MILESTONES = (
     *("info_received", "in_transit", "out_for_delivery", "failed_attempt", "available_for_pickup", "exception", "delivered"),
     *("received", "draft", "ready", "shipped", "completed"),
 )
-"""The milestones of Ship24, then those of Shiipp. The filter suggests them and takes any other word."""
+"""The milestones of Ship24, then those of Shiipp. The filter suggests them and accepts any other word."""
 
 
 def list_trackers(database: Database, visit: Visit) -> Page:
     """Show trackers, last updated first, or those that match the search."""
-    asked = read_query(TrackersQuery, visit.query)
-    page = queries.list_trackers(database, asked.to_filter(visit.now), asked.limit, asked.cursor)
-    values = {"page": page, "limit": asked.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
+    query = read_query(TrackersQuery, visit.query)
+    page = queries.list_trackers(database, query.to_filter(visit.now), query.limit, query.cursor)
+    values = {"page": page, "limit": query.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
     return Page("trackers.html", "trackers", values)
 
 

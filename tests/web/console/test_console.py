@@ -229,7 +229,7 @@ def test_a_link_from_elsewhere_finds_the_session_in_a_second_step(running: Servi
     ],
 )
 def test_a_form_from_elsewhere_changes_nothing(running: Service, anna: ConsoleClient, headers: dict[str, str]) -> None:
-    fields = {"form_token": find_form_token(anna.get(WINDOW)), "order": "open", "minutes": "15"}
+    fields = {"form_token": find_form_token(anna.get(WINDOW)), "command": "open", "minutes": "15"}
     before = audit(running, "setup-window open")
     answer = anna.post(WINDOW, fields, **headers)
     assert (answer.status, audit(running, "setup-window open")) == (403, before)
@@ -242,16 +242,16 @@ def test_a_form_needs_the_token_of_its_session(running: Service, anna: ConsoleCl
         other = ConsoleClient(running)
         other.sign_in(OPS)
         form_token = find_form_token(other.get(WINDOW))
-    fields = {"order": "open", "minutes": "15"} | ({} if form_token is None else {"form_token": form_token})
+    fields = {"command": "open", "minutes": "15"} | ({} if form_token is None else {"form_token": form_token})
     before = audit(running, "setup-window open")
     assert anna.post(WINDOW, fields).status == 403
     assert anna.post("/ops/sign-out", fields).status == 403
     assert (audit(running, "setup-window open"), anna.get("/ops").status) == (before, 200)
 
 
-@each_row("fields", [{}, {"order": "open"}, {"order": "open", "minutes": "999999"}, {"order": "x"}])
+@each_row("fields", [{}, {"command": "open"}, {"command": "open", "minutes": "999999"}, {"command": "x"}])
 def test_a_form_that_is_not_ours_is_refused_in_a_sentence(anna: ConsoleClient, fields: dict[str, str]) -> None:
-    answer = anna.order(WINDOW, **fields)
+    answer = anna.submit(WINDOW, **fields)
     assert (answer.status, b"Expected the form of the setup window" in answer.body) == (422, True)
 
 
@@ -262,7 +262,7 @@ def test_a_form_is_bounded(running: Service, path: str) -> None:
         if path != "/ops/sign-in":
             operator.sign_in(OPS)
         page = operator.get("/ops" if path == "/ops/sign-out" else path)
-        fields = {"form_token": find_form_token(page), "token": OPS, "order": "open", "minutes": "5", "more": ""}
+        fields = {"form_token": find_form_token(page), "token": OPS, "command": "open", "minutes": "5", "more": ""}
         return operator.post(path, {**fields, "more": "x" * (size - len(urlencode(fields)))}).status
 
     assert {size: post(size) for size in (MAX_BODY_BYTES, MAX_BODY_BYTES + 1)} == {MAX_BODY_BYTES: 303, MAX_BODY_BYTES + 1: 413}
@@ -273,12 +273,12 @@ def test_a_setup_window_is_opened_and_closed_by_name(service: StartService, sqli
     anna = ConsoleClient(running)
     anna.sign_in(OPS)
     assert running.post(ship24.single()).status == 403
-    answer = anna.order(WINDOW, order="open", minutes="5")
+    answer = anna.submit(WINDOW, command="open", minutes="5")
     assert (answer.status, answer.headers["location"]) == (303, "/ops/settings")
     assert running.post(ship24.single()).status == 200
     assert b"The setup window of Ship24 is open" in anna.get("/ops").body
     closes_at = running.table("setup_windows")[0]["closes_at"]
-    assert anna.order(WINDOW, order="close").status == 303
+    assert anna.submit(WINDOW, command="close").status == 303
     assert running.post(ship24.single()).status == 403
     opened, closed = running.table("audit", order="id")[1:]
     assert {(row["actor"], row["subject"]) for row in (opened, closed)} == {("anna", "ship24")}

@@ -119,7 +119,7 @@ def test_all_forms_work_behind_a_proxy_that_drops_the_port(front: tuple[Service,
     here = f"http://127.0.0.1:{nginx.port}"
     anna = Through(running, nginx, Origin=here, Sec_Fetch_Site="same-origin")
     assert anna.sign_in(OPS).status == 303
-    assert anna.order(WINDOW, order="open", minutes="5").status == 303
+    assert anna.submit(WINDOW, command="open", minutes="5").status == 303
     assert anna.post("/ops/sign-out", {"form_token": find_form_token(anna.get("/ops"))}).status == 303
     older_browser = Through(running, nginx, Origin=here).sign_in(OPS)
     assert older_browser.status == 403

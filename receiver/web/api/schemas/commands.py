@@ -53,7 +53,7 @@ class MovedTracker(Schema):
 
 
 class ReplayAnswer(Schema):
-    """The effect of a replay; with `dry_run`, the effect that it would have. `problem` says why the body cannot be read."""
+    """The effect of a replay, or with `dry_run` the expected effect. `problem` says why the body cannot be read."""
 
     delivery_id: str
     dry_run: bool
@@ -65,25 +65,25 @@ class ReplayAnswer(Schema):
 
 
 class ForgetAnswer(Schema):
-    """The number of erased bodies, of bodies without the items of this tracker, and of emptied parts in quarantine."""
+    """The numbers of bodies removed, of bodies rewritten without this tracker, and of parts emptied in quarantine."""
 
     source: str
     tracker_id: str
     removed: int
     rewritten: int
     emptied: int
-    log_emptied: bool = Field(description="false: a reader was in the way, and SQLite's WAL may still hold the erased bytes")
+    log_emptied: bool = Field(description="false: a reader prevented it, and SQLite's WAL may still contain the erased bytes")
 
 
 class Gone(Schema):
-    """The amount of one kind that was removed."""
+    """The removed rows of one kind, and the size of their content."""
 
     rows: int
     content_bytes: int
 
 
 class PruneAnswer(Schema):
-    """The amount that one request has pruned, by kind. While there is `more`, the next request continues this `run`."""
+    """The rows and bytes that one request has pruned, by kind. While there is `more`, the next request continues this `run`."""
 
     run: str
     more: bool
@@ -107,7 +107,7 @@ class ResumeAnswer(Schema):
 
 
 class RetryAnswer(Schema):
-    """The number of changes that wait again."""
+    """The number of changes queued for retry."""
 
     target: str
     changes: int

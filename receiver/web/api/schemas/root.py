@@ -10,7 +10,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Schema(BaseModel):
-    """The root: an answer has exactly the fields that its schema names."""
+    """The base of all answers. An answer has exactly the fields of its schema."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -71,7 +71,7 @@ class TargetItem(Schema):
 
     `kind` is null for a target that the settings no longer name. `sources` and `milestones` filter its changes; null means all.
     `waiting` and `dead` are exact up to 10,000; more are shown as 10,000 and capped. `oldest_due_at` is the time when the oldest
-    waiting change first became due; `failing_since` is the same for the oldest one whose last try failed with `last_error`.
+    waiting change first became due; `failing_since` is the same for the oldest one whose last attempt failed, with `last_error`.
     `mismatch` names the running processes that know the target and those that do not; null if all know it.
     """
 
@@ -94,7 +94,7 @@ class TargetItem(Schema):
 
 
 class DeadItem(Schema):
-    """A failed change that is not retried by itself, with the error of its last try."""
+    """A failed change, which is not retried automatically, with the error of its last attempt."""
 
     target: str
     source: str

@@ -141,7 +141,7 @@ class QuarantinedPart(Schema):
 
 
 class MessageAnswer(Schema):
-    """The verdict on a message and the reasons; `story` explains them. `received_at` to `position` describe its first arrival."""
+    """The verdict on a message and the reasons, explained in `story`. `received_at` to `position` are of its first arrival."""
 
     source: str
     message_id: str

@@ -40,8 +40,8 @@
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
-      const kept = (name === "open" && old.nodeName === "DETAILS") || (name === "title" && old.nodeName === "TIME");
-      if (!kept && !fresh.hasAttribute(name)) old.removeAttribute(name);
+      const isOwn = (name === "open" && old.nodeName === "DETAILS") || (name === "title" && old.nodeName === "TIME");
+      if (!isOwn && !fresh.hasAttribute(name)) old.removeAttribute(name);
     }
   }
 
@@ -52,32 +52,32 @@
     }
     if (old.nodeType !== Node.ELEMENT_NODE || old.isEqualNode(fresh)) return;
     changeAttributes(old, fresh);
-    const kept = new Map([...old.childNodes].filter(keyOf).map((child) => [keyOf(child), child]));
+    const keyed = new Map([...old.childNodes].filter(keyOf).map((child) => [keyOf(child), child]));
     const wantedKeys = new Set([...fresh.childNodes].map(keyOf));
-    for (const [key, child] of kept) if (!wantedKeys.has(key)) child.remove();
-    let place = old.firstChild;
+    for (const [key, child] of keyed) if (!wantedKeys.has(key)) child.remove();
+    let next = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
       const key = keyOf(wanted);
-      const known = key ? kept.get(key) : place && !keyOf(place) ? place : null;
+      const known = key ? keyed.get(key) : next && !keyOf(next) ? next : null;
       if (known && alike(known, wanted)) {
-        if (known === place) place = place.nextSibling;
-        else old.insertBefore(known, place);
+        if (known === next) next = next.nextSibling;
+        else old.insertBefore(known, next);
         change(known, wanted);
       } else {
         const added = document.importNode(wanted, true);
         if (key && added.nodeName === "TR") added.classList.add("is-new");
-        old.insertBefore(added, place);
+        old.insertBefore(added, next);
       }
     }
-    while (place) {
-      const gone = place;
-      place = place.nextSibling;
-      gone.remove();
+    while (next) {
+      const extra = next;
+      next = next.nextSibling;
+      extra.remove();
     }
   }
 
-  // Keep the first visible row where it is when rows are added above it.
-  function keepPlace(work) {
+  // Keep the first visible row at its position when rows are added above it.
+  function keepScrollPosition(work) {
     const seen = scrollY > 0
       ? [...document.querySelectorAll("[data-live] [data-key]")].find((node) => node.getBoundingClientRect().bottom > 0)
       : null;
@@ -124,7 +124,7 @@
     }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (isReading()) return;
-    keepPlace(() => {
+    keepScrollPosition(() => {
       for (const region of live()) {
         const wanted = fresh.getElementById(region.id);
         if (wanted) change(region, wanted);
