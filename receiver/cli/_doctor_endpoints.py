@@ -66,9 +66,9 @@ def _check_addresses(source: str, access_policy: AccessPolicy) -> Finding:
     listed = ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in access_policy.networks) or "none"
     open_policy = access_policy.policy is not AddressPolicy.ENFORCE
     near = is_listed(_LOOPBACK, access_policy.networks)
-    remark = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
+    note = "; 127.0.0.1 is on the allow list. Remove it if a reverse proxy runs on this machine" if near else ""
     verdict = "warn" if near or (open_policy and access_policy.networks) else "ok"
-    return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{remark}")
+    return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{note}")
 
 
 def try_server(settings: Settings) -> Iterator[Finding]:
@@ -129,7 +129,7 @@ def _explain_status(status: int, source: Source) -> str:
 
 
 def check_targets(settings: Settings, database: Database) -> Iterator[Finding]:
-    """Give a finding for each target, and one for the relay if changes wait."""
+    """Yield a finding for each target, and one for the relay if changes wait."""
     try:
         known = find_targets(settings)
     except ConfigurationError as error:

@@ -20,10 +20,10 @@ Ask = Callable[[DeliveryFilter, int, str | None], ResultPage]
 
 
 class Follower:
-    """Reader that gives each matching delivery once.
+    """A reader that yields each matching delivery once.
 
     A delivery gets its ID when it arrives and becomes visible when it is committed, so a later ID may become visible first. Each
-    step therefore reads again from some seconds before the newest delivery, and leaves out those that it gave before.
+    step therefore reads again from some seconds before the newest delivery, and leaves out those that it has yielded before.
     """
 
     def __init__(self, ask: Ask, wanted: DeliveryFilter, commit_timeout_seconds: float) -> None:
@@ -31,12 +31,12 @@ class Follower:
         self._wanted = wanted
         self._look_back = int((commit_timeout_seconds + _SKEW_SECONDS) * _SECOND)
         self._since = 0
-        self._given: set[str] = set()
+        self._yielded: set[str] = set()
 
     def begin(self, now: int, limit: int) -> list[Row]:
         """Return the latest deliveries, oldest first."""
         since = self._edge(now)
-        known = self._read_since(since)  # before reading the latest: one committed in between is either among them or new
+        known = self._read_since(since)  # read before the latest, so that one committed in between is either among them or new
         last = self._ask(self._wanted, limit, None).items
         self._remember(since, [*known, *last])
         return last[::-1]
@@ -45,7 +45,7 @@ class Follower:
         """Return the new deliveries, oldest first. Raises StorageUnavailable; call it again later."""
         since = self._edge(now)  # before reading, so that no delivery is missed between the two
         found = self._read_since(self._since)
-        new = [row for row in found if row["id"] not in self._given]
+        new = [row for row in found if row["id"] not in self._yielded]
         self._remember(max(since, self._since), found)
         return new[::-1]
 
@@ -69,7 +69,7 @@ class Follower:
     def _remember(self, since: int, rows: list[Row]) -> None:
         first = clock.first_id(since)
         self._since = since
-        self._given = {row["id"] for row in rows if row["id"] >= first}
+        self._yielded = {row["id"] for row in rows if row["id"] >= first}
 
 
 def follow(
@@ -79,21 +79,21 @@ def follow(
     now: Callable[[], datetime],
     wait: Callable[[float], object],
 ) -> Iterator[Row]:
-    """Give the latest deliveries, then each new one, without end. While the database is unavailable, complain once and wait."""
+    """Yield the latest deliveries, then each new one, without end. While the database is unavailable, complain once and wait."""
     yield from follower.begin(clock.to_micros(now()), limit)
-    is_away = False
+    is_unavailable = False
     while True:
         wait(_POLL_SECONDS)
         try:
             rows = follower.step(clock.to_micros(now()))
         except StorageUnavailable as error:
-            if not is_away:
+            if not is_unavailable:
                 complain(f"{error.message.rstrip('.')}. Waiting for the database.")
-            is_away = True
+            is_unavailable = True
             continue
-        if is_away:
+        if is_unavailable:
             complain("The database is available again.")
-        is_away = False
+        is_unavailable = False
         yield from rows
 
 

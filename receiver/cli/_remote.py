@@ -71,7 +71,7 @@ def writing(settings: Settings) -> Iterator[CommandExecutor]:
 
 
 def do_here(executor: CommandExecutor) -> Do:
-    """Return what executes commands at once: a command of the command line has no event loop to keep free."""
+    """Return a function that executes commands at once: the command line has no event loop to keep free."""
 
     async def do(command: WriterCommand[R]) -> R:
         return executor.do(command)
@@ -150,7 +150,7 @@ def refuse_beside_service(settings: Settings, database: Database) -> None:
 
 
 def _has_lost_database(settings: Settings) -> bool:
-    """Tell whether the readiness of the service reports no tables. A service that runs had them at its start."""
+    """Return whether the readiness of the service reports no tables. A service that runs had them at its start."""
     readiness = ask_readiness(settings, _READY_SECONDS) or {}
     try:
         checks = readiness["checks"]

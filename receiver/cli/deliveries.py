@@ -93,9 +93,11 @@ def _show_page(page: queries.ResultPage, *, as_json: bool) -> None:
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:
     with reading(settings) as database:
-        follower = Follower(
-            lambda *asked: queries.list_deliveries(database, asked[0], NAMES, *asked[1:]), wanted, settings.commit_timeout_seconds
-        )
+
+        def read(filters: queries.DeliveryFilter, size: int, cursor: str | None) -> queries.ResultPage:
+            return queries.list_deliveries(database, filters, NAMES, size, cursor)
+
+        follower = Follower(read, wanted, settings.commit_timeout_seconds)
         new = follow(follower, limit, complain, clock.now, wait_for_more)
         if as_json:
             for row in new:

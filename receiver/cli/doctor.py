@@ -51,7 +51,7 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
 
 
 def _check(settings: Settings) -> Iterator[Finding]:
-    """Give the findings. Skip the checks that need a readable database if it is not."""
+    """Yield the findings. Without a readable database, skip the checks that need one."""
     database = Database(settings.database_url)
     try:
         found = list(_check_database(settings, database))
@@ -126,7 +126,7 @@ def _check_clock(database: Database) -> Iterator[Finding]:
     if newest and newest[0]["received_at"] > now:
         yield Finding("fail", "clock", f"{now} is before the last delivery: the clock was set back")
     elif skew > _MAX_SKEW_SECONDS:
-        yield Finding("fail", "clock", f"{skew:.1f} s apart from the clock of the database")
+        yield Finding("fail", "clock", f"differs by {skew:.1f} s from the clock of the database")
     else:
         yield Finding("ok", "clock", now)
 
@@ -138,7 +138,7 @@ def _check_alarms(database: Database) -> Iterator[Finding]:
 
 
 def _check_undecidable(database: Database) -> Iterator[Finding]:
-    """Give what this service failed to process, with the command that reprocesses it."""
+    """Yield a finding for each source with messages that this service failed to process, with the command that replays them."""
     for source, moments in sorted(queries.find_undecidable(database).items()):
         command = f"receiver deliveries replay --source {source} --since {clock.iso(min(moments))}"
         failed = f"this service failed to process {len(moments)} of its messages and deliveries"

@@ -53,7 +53,7 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
 
 
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
-    """Forget here, or have the service that holds the database do it."""
+    """Erase here, or have the service that holds the database do it."""
     place = {"source": source, "tracker_id": tracker_id}
 
     async def forget_here(do: Do) -> dict[str, Any]:

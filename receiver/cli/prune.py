@@ -46,12 +46,12 @@ def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool
     if vacuum and not dry_run:
         _check_vacuum(settings)
     before, due = _count(settings, periods, running)
-    removed = due if dry_run else _prune(settings, running, bodies_days, sum(gone.rows for gone in due.values()))
+    removed = due if dry_run else _prune(settings, running, bodies_days, sum(amount.rows for amount in due.values()))
     if vacuum and not dry_run:
         _vacuum(settings)
     after = None if dry_run else _count(settings, None, running)[0]
     if as_json:
-        kinds = {kind: gone._asdict() for kind, gone in removed.items()}
+        kinds = {kind: amount._asdict() for kind, amount in removed.items()}
         show_json({"dry_run": dry_run, "went": kinds, "before": before, "after": after})
     else:
         _show(before, removed, after)
@@ -91,9 +91,9 @@ def _prune_there(
     while more:
         answer = post(settings, "/ops/api/prune", {"bodies_days": bodies_days, "run": mark}, taken)
         mark, more = answer["run"], answer["more"]
-        for kind, gone in answer["went"].items():
-            total[kind] = total.get(kind, Removed()).add(gone["rows"], gone["content_bytes"])
-            advance(gone["rows"])
+        for kind, amount in answer["went"].items():
+            total[kind] = total.get(kind, Removed()).add(amount["rows"], amount["content_bytes"])
+            advance(amount["rows"])
     return total
 
 
@@ -119,9 +119,9 @@ def _show(before: dict[str, Any], removed: dict[str, Removed], after: dict[str, 
     """Print what was stored before, deleted and left. `after` is None for a dry run."""
     rows: list[list[str]] = []
     for kind, name in _NAMES.items():
-        gone = f"{removed[kind].rows:,}" if kind in removed else "kept forever"
-        rows.append([name, f"{before['rows'][kind]:,}", gone, "" if after is None else f"{after['rows'][kind]:,}"])
-    content = sum(gone.content_bytes for gone in removed.values())
+        amount = f"{removed[kind].rows:,}" if kind in removed else "kept forever"
+        rows.append([name, f"{before['rows'][kind]:,}", amount, "" if after is None else f"{after['rows'][kind]:,}"])
+    content = sum(amount.content_bytes for amount in removed.values())
     then = after or before
     rows.append(["database", _size(before["database_bytes"]), _size(content), _size(then["database_bytes"])])
     rows.append(["free space", _size(before["free_bytes"]), "", _size(then["free_bytes"])])

@@ -1,4 +1,4 @@
-"""The command `setup-window`: a sender's test deliveries come from addresses that are not on its list."""
+"""The command `setup-window`: accept a sender's test deliveries, which come from addresses that are not on its list."""
 
 from datetime import timedelta
 

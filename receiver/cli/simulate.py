@@ -19,14 +19,14 @@ from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
 from receiver.settings.files import read_first_line
 from receiver.sources import NAMES
+from receiver.testkit.simulate.comparison import OpsRefused
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import TrafficShape
 from receiver.testkit.simulate.report import Figure, Report, make_report
-from receiver.testkit.simulate.run import NotLetIn, SimulationOptions, run
+from receiver.testkit.simulate.run import DeliveryRejected, SimulationOptions, run
 from receiver.testkit.simulate.sender import Progress, SimulationTarget, retry_steps
-from receiver.testkit.simulate.truth import OpsRefused
 
-_ELSEWHERE = "127.0.0.2"  # Ship24's dashboard sends its test delivery from another address; loopback has many
+_DASHBOARD_ADDRESS = "127.0.0.2"  # Ship24's dashboard sends its test delivery from another address; loopback has many
 _MAX_CALLS = 200_000
 _MAX_SECONDS = 1_000_000
 _MAX_MESSAGES = 200_000  # all are planned before the first is sent, at about 2,000 bytes each
@@ -49,7 +49,7 @@ class Token(click.ParamType[str]):
 
 
 def find_token(given: str | None, file: Path | None) -> str:
-    """Return the token that was given, or that stands in the first line of a file. Raises UsageError."""
+    """Return the given token, or the first line of a file. Raises UsageError."""
     context = click.get_current_context()
     if given is not None and file is not None:
         raise click.UsageError("Expected --token or --token-file, not both.", context)
@@ -91,7 +91,7 @@ class Digits(click.ParamType[str]):
         return text.zfill(8)
 
 
-class Elsewhere(click.ParamType[str]):
+class OwnAddress(click.ParamType[str]):
     """An IP address of this machine."""
 
     name = "address"
@@ -150,7 +150,7 @@ class Elsewhere(click.ParamType[str]):
     envvar="SIMULATE_OPS_TOKEN",
     help="Compare with the ops API. Safer in the variable SIMULATE_OPS_TOKEN.",
 )
-@click.option("--test-call-from", type=Elsewhere(), help="IP address that sends Ship24's test delivery. On loopback: 127.0.0.2.")
+@click.option("--test-call-from", type=OwnAddress(), help="IP address that sends Ship24's test delivery. On loopback: 127.0.0.2.")
 @as_json
 def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: bool, **options: Any) -> None:
     """Simulate Ship24 or Shiipp, and report the results.
@@ -173,14 +173,14 @@ def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: b
 
 
 def _run(source: str, digits: str, target: SimulationTarget, options: dict[str, Any]) -> Report:
-    """Plan, send and report. Raises ConfigurationError if every delivery would fail, and NobodyThere."""
+    """Plan, send and report. Raises ConfigurationError if every delivery would fail, and NoServer."""
     plan = make_plan(source, options["seed"], digits, _shape(options))
-    usual = _ELSEWHERE if source == "ship24" and _is_here(target.urls["tracking"]) else None
+    usual = _DASHBOARD_ADDRESS if source == "ship24" and _is_here(target.urls["tracking"]) else None
     chosen = SimulationOptions(options["ops_token"], options["test_call_from"] or usual)
     try:
         with showing_progress() as show:
             return make_report(plan, run(plan, target, chosen, show))
-    except (NotLetIn, OpsRefused) as error:
+    except (DeliveryRejected, OpsRefused) as error:
         raise ConfigurationError(error.message) from None
 
 
@@ -194,12 +194,12 @@ def _shape(options: dict[str, Any]) -> TrafficShape:
 
 
 def _target(source: str, url: str, token: str, options: dict[str, Any]) -> SimulationTarget:
-    manifests = options["manifest_url"] or _beside(url)
+    manifests = options["manifest_url"] or _manifest_url(url)
     urls = {"tracking": url, "new-package": url, "manifest-status": manifests}
     return SimulationTarget(urls, token, retry_steps(source, options["time_scale"]), options["connections"])
 
 
-def _beside(url: str) -> str:
+def _manifest_url(url: str) -> str:
     """Return the URL of manifests that belongs to a URL of packages."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")

@@ -28,7 +28,7 @@ def targets() -> None:
 def list_targets(*, as_json: bool) -> None:
     """List targets and handlers, with their waiting and failed changes.
 
-    A target is failing since its oldest change that was tried without success.
+    A target counts as failing since its oldest change whose last attempt failed became due.
     """
     items = _read(load())
     if as_json:
@@ -91,8 +91,8 @@ def drop(name: str, *, yes: bool) -> None:
         queries.check_unnamed(database, target_names(find_targets(settings)), name)
     state = _find(settings, name)
     if not yes:
-        kept = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
-        confirm(f"Permanently remove {kept} of {name}?")
+        amount = f"{_number(state, 'waiting')} waiting and {_number(state, 'dead')} failed changes"
+        confirm(f"Permanently remove {amount} of {name}?")
     dropped = _drop(settings, name)
     click.echo(f"Removed: {dropped.waiting:,} waiting and {dropped.dead:,} failed changes of {name}.")
 

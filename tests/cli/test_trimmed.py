@@ -9,7 +9,7 @@ import pytest
 from receiver.cli import commands
 from receiver.cli._options import OneOf, Text, TimeParam, WindowParam
 from receiver.cli.check import Url
-from receiver.cli.simulate import Digits, Elsewhere, Token, WebhookUrlParam
+from receiver.cli.simulate import Digits, OwnAddress, Token, WebhookUrlParam
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.command import run_command
@@ -25,7 +25,7 @@ EXAMPLES: dict[type[click.ParamType[object]], str] = {
     WebhookUrlParam: "http://127.0.0.1:9/webhooks/ship24",
     Token: "a-token-of-these-tests",
     Digits: "00abcdef",
-    Elsewhere: "127.0.0.2",
+    OwnAddress: "127.0.0.2",
 }
 AS_TYPED = (click.types.BoolParamType, click.Path, click.types.IntParamType, click.types.FloatParamType)
 """Types that are no text, or of which white space may be a part; numbers are read by Python, which trims them."""
