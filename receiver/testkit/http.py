@@ -123,7 +123,7 @@ class HttpConnection:
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | AsyncIterator[bytes] | None = None
     ) -> Reply:
-        """Send a request and return what came of it, whatever that is."""
+        """Send a request; return the response, or the reason why there is none."""
         began, was_kept = monotonic(), self._is_kept
         self._is_connected = was_kept
         if self._socket is not None:
@@ -222,8 +222,8 @@ async def _read_body(content: aiohttp.StreamReader) -> bytes:
 
 def _closes(method: str, response: aiohttp.ClientResponse) -> bool:
     """Return whether a response announces the end of its connection (RFC 9112, 9.3), or can only end with it."""
-    said = response.headers.get("connection", "").lower()
-    is_persistent = "close" not in said if response.version == aiohttp.HttpVersion11 else "keep-alive" in said
+    connection = response.headers.get("connection", "").lower()
+    is_persistent = "close" not in connection if response.version == aiohttp.HttpVersion11 else "keep-alive" in connection
     is_framed = "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
     return not is_persistent or not (is_framed or method == "HEAD" or response.status in {204, 304})
 

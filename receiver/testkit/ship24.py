@@ -1,4 +1,4 @@
-"""Ship24 as a sender: how long it waits, what it takes for success, and the messages that it sends.
+"""Ship24 as a sender: its time-out, its rule for success, and the messages that it sends.
 
 Source: Ship24 documentation, "Webhooks" (overview, specification, proof of delivery), and its OpenAPI files.
 """

@@ -15,12 +15,12 @@ from rich.cells import cell_len
 
 from receiver import cli
 from receiver.cli.simulate import describe
+from receiver.testkit.simulate.comparison import OpsRefused
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import TrafficShape
 from receiver.testkit.simulate.report import Report, make_report
-from receiver.testkit.simulate.run import NobodyThere, NotLetIn, SimulationOptions, run
+from receiver.testkit.simulate.run import DeliveryRejected, NoServer, SimulationOptions, run
 from receiver.testkit.simulate.sender import Progress, SimulationTarget
-from receiver.testkit.simulate.truth import OpsRefused
 from tests.conftest import StartService
 from tests.harness.command import run_command
 from tests.harness.endpoint import CLOSE, HANG, Answer, Call, Wire, answering, drip, say
@@ -274,7 +274,7 @@ def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, mon
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files[1], files[0])
     with answering(choose=FakeReceiver().choose, tls=context) as endpoint:
-        with pytest.raises(NobodyThere, match="certificate"):
+        with pytest.raises(NoServer, match="certificate"):
             simulate(endpoint.url)
         monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
         assert counts(simulate(endpoint.url, shape=TrafficShape(calls=5, rate=100))) == [0, 0, 0]
@@ -283,13 +283,13 @@ def test_of_a_secure_receiver_the_certificate_has_to_be_good(tmp_path: Path, mon
 @each_row(("status", "why"), [(401, "token"), (403, "address"), (404, "path"), (405, "POST"), (301, "redirect")])
 def test_who_is_not_let_in_does_not_try_thousands_of_times(status: int, why: str) -> None:
     with answering(choose=lambda call: say(status if call.body else 200)) as endpoint:
-        with pytest.raises(NotLetIn, match=rf"{status} .*{why}"):
+        with pytest.raises(DeliveryRejected, match=rf"{status} .*{why}"):
             simulate(endpoint.url)
         assert len(endpoint.calls) == 2
 
 
 def test_without_a_server_nothing_is_retried() -> None:
-    with pytest.raises(NobodyThere, match="no connection"):
+    with pytest.raises(NoServer, match="no connection"):
         simulate(f"http://127.0.0.1:{free_port()}{SHIP24}")
 
 

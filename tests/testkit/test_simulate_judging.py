@@ -4,11 +4,11 @@ from typing import Any
 
 from receiver.testkit.http import HttpReply, NoReply, Reply
 from receiver.testkit.simulate.answers import Reading, read_answer
+from receiver.testkit.simulate.comparison import find_difference
 from receiver.testkit.simulate.ledger import Attempt, AttemptLog
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import ExpectedState, Phase, PlannedDelivery, TrafficShape
 from receiver.testkit.simulate.report import quantiles
-from receiver.testkit.simulate.truth import find_difference
 from tests.harness.table import each_row
 
 PLAN = make_plan("ship24", 1, "00c0ffee", TrafficShape(calls=30, group=1, duplicates=0, reorder=0))
@@ -65,7 +65,7 @@ def test_a_message_that_is_not_there_is_lost(told: list[tuple[Phase, str | None]
 
 
 def test_a_message_that_was_taken_twice_is_doubled() -> None:
-    assert judge(("traffic", "applied"), ("traffic", "stale"), ("resend", "duplicate")) == (None, "taken 2 times")
+    assert judge(("traffic", "applied"), ("traffic", "stale"), ("resend", "duplicate")) == (None, "accepted as new 2 times")
 
 
 @each_row(
@@ -88,7 +88,7 @@ def test_an_answer_is_read_as_senders_do(body: bytes, taken: bool, verdicts: tup
 
 @each_row("reply", [*(HttpReply(status, body=b"{}") for status in (100, 199, 300, 301, 400, 500)), NoReply("closed", 0.1)])
 def test_only_2xx_is_a_success(reply: Reply) -> None:
-    assert not read_answer(reply, ["a"]).taken
+    assert not read_answer(reply, ["a"]).accepted
 
 
 def test_a_tracker_as_it_should_be_differs_in_nothing() -> None:

@@ -33,7 +33,7 @@ def _reach() -> tuple[Case, ...]:
         Case(
             Rule("reach", FIRST, "POST one new message with the right token", "2xx", RETRIED, DELIVERY),
             lambda parcels: [_post(parcels, "first")],
-            judging.taken,
+            judging.accepted,
             outcomes=("applied",),
         ),
         Case(
@@ -47,7 +47,7 @@ def _reach() -> tuple[Case, ...]:
                 "should",
             ),
             lambda parcels: [_post(parcels, "spelling")._replace(other_spelling=True)],
-            judging.taken,
+            judging.accepted,
             outcomes=("applied",),
         ),
     )
@@ -75,7 +75,7 @@ def _login() -> tuple[Case, ...]:
                 "should",
             ),
             lambda parcels: [_post(parcels, "lower")._replace(bearer="lower case")],
-            judging.taken,
+            judging.accepted,
             outcomes=("applied",),
         ),
         Case(
@@ -89,7 +89,7 @@ def _login() -> tuple[Case, ...]:
                 "should",
             ),
             lambda _parcels: [CheckRequest(b'{"trackings": [', bearer="wrong")],
-            judging.refused,
+            judging.unauthorized,
         ),
     )
 
@@ -101,7 +101,7 @@ def _probe(name: str, bearer: Bearer) -> Case:
 
 def _access(name: str, does: str, bearer: Bearer, severity: Severity = "must", vendor: str = _STRANGERS) -> Case:
     rule = Rule("access", name, does, "401 or 403", vendor, AUTHENTICATION, severity)
-    return Case(rule, lambda parcels: [_post(parcels, name)._replace(bearer=bearer)], judging.refused)
+    return Case(rule, lambda parcels: [_post(parcels, name)._replace(bearer=bearer)], judging.unauthorized)
 
 
 def _post(parcels: Parcels, tracker: str) -> CheckRequest:

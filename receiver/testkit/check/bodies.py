@@ -188,7 +188,7 @@ def _wrong() -> tuple[Case, ...]:
             "a truncated object, an empty body, text",
             lambda _p: [b'{"trackings": [{"meta', b"", b"hello"],
             "4xx, preferably 400: the fault is not in the receiver",
-            judging.not_taken_nor_crashed,
+            judging.rejected_by_receiver,
         ),
         _refusal(
             "wrong root",
@@ -239,11 +239,11 @@ def _right(
     def make_requests(parcels: Parcels) -> list[CheckRequest]:
         return [CheckRequest(sent, content_type=content_type) for sent in make(parcels)]
 
-    return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), make_requests, judging.taken, outcomes=outcomes)
+    return Case(Rule("bodies", name, does, "2xx", vendor, page, severity), make_requests, judging.accepted, outcomes=outcomes)
 
 
 def _refusal(
-    name: str, does: str, make: Make, expected: str = "4xx or 5xx, preferably 422", judge: Judge = judging.not_taken
+    name: str, does: str, make: Make, expected: str = "4xx or 5xx, preferably 422", judge: Judge = judging.not_accepted
 ) -> Case:
     rule = Rule("bodies", name, does, expected, _LOST, SPECIFICATION, "should")
     return Case(rule, lambda parcels: [CheckRequest(sent) for sent in make(parcels)], judge)

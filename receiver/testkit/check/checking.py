@@ -17,9 +17,9 @@ from receiver.testkit.check.target import MIN_DISTINCT_CHARACTERS, CheckTarget, 
 from receiver.testkit.http import HttpClient, HttpConnection, HttpReply, NoReply, Reply
 from receiver.testkit.ops_client import OpsClient
 
-_SILENT_CASES = 3  # after so many in a row without any response, the rest is not tried
+_SILENT_CASES = 3  # after so many cases in a row without any response, the other ones are skipped
 _NOT_HERE = {*range(300, 400), 401, 403, 404, 405}  # the token is not accepted, or the URL is not that of a webhook
-_STRUCK_OUT = b"[token]"
+_REDACTED = b"[token]"
 _SHOWN = 200  # characters of a fault in the ops API
 
 Advance = Callable[[], None]
@@ -50,9 +50,9 @@ class Check:
         self._ops = ops
         self._replies: list[Reply] = []
         self._silent = 0
-        self._shut_out: int | None = None  # the status of the simplest valid request, if that rules out all others
-        self._shut_out_of_ops: str | None = None  # the same for the ops token
-        self._struck = StruckTokens([token, self._wrong, *([] if ops is None else [ops.token])])
+        self._rejected_status: int | None = None  # the status of the simplest valid request, if it was rejected
+        self._ops_failure: str | None = None  # the result of a request with the ops token, if it was rejected
+        self._redactor = TokenRedactor([token, self._wrong, *([] if ops is None else [ops.token])])
 
     def run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
         """Run all checks. Raises Unreachable if there is no server."""
@@ -66,7 +66,7 @@ class Check:
                 advance()
             passed = {result.rule.name for result in results if result.verdict == "pass"}
             for ending in plan.endings:
-                results.append(await self._look(client, ending, passed))
+                results.append(await self._check_ending(client, ending, passed))
                 advance()
         for overall in plan.overall:
             judgement = overall.judge(self._replies)
@@ -78,8 +78,8 @@ class Check:
         requests = case.make(self._parcels)
         if self._silent >= _SILENT_CASES:
             return CheckResult(case.rule, "unknown", f"not tried: no response to {_SILENT_CASES} cases in a row")
-        if self._shut_out is not None and any(_needs_the_token(request) for request in requests):
-            return CheckResult(case.rule, "unknown", f"not tried: even one message is answered {self._shut_out}")
+        if self._rejected_status is not None and any(_needs_the_token(request) for request in requests):
+            return CheckResult(case.rule, "unknown", f"not tried: even one message is answered {self._rejected_status}")
         replies = await self._send(client, requests, case.manner)
         self._note(case, replies)
         judgement = case.judge(replies)
@@ -95,7 +95,7 @@ class Check:
         self._replies += replies
         self._silent = self._silent + 1 if all(isinstance(reply, NoReply) for reply in replies) else 0
         if case.rule.name == FIRST and isinstance(first, HttpReply) and first.status in _NOT_HERE:
-            self._shut_out = first.status
+            self._rejected_status = first.status
 
     async def _send(self, client: HttpClient, requests: Sequence[CheckRequest], manner: str) -> list[Reply]:
         if manner == "at once":
@@ -107,27 +107,27 @@ class Check:
         for request in requests:
             replies.append(await self._exchange(client.connect(), request))
             if isinstance(replies[-1], NoReply):
-                break  # the others would only take as long
+                break  # the others would probably take as long
         return replies
 
     async def _exchange(self, connection: HttpConnection, request: CheckRequest, *, keep_alive: bool = False) -> Reply:
         prepared = prepare(self._target, request, self._token, self._wrong, keep_alive=keep_alive)
-        return self._struck.strike(await connection.call(*prepared))
+        return self._redactor.redact(await connection.call(*prepared))
 
-    async def _look(self, client: HttpClient, ending: Ending, passed: set[str]) -> CheckResult:
+    async def _check_ending(self, client: HttpClient, ending: Ending, passed: set[str]) -> CheckResult:
         """Read an end state from our ops API, if the case before it passed."""
         if self._ops is None or ending.after not in passed:
             return CheckResult(ending.rule, "unknown", f"not checked: {ending.after} did not pass")
-        if self._shut_out_of_ops is not None:
-            return CheckResult(ending.rule, "unknown", f"not checked: the ops API answered {self._shut_out_of_ops}")
+        if self._ops_failure is not None:
+            return CheckResult(ending.rule, "unknown", f"not checked: the ops API answered {self._ops_failure}")
         judgement = await self._read(client, self._ops, ending)
         return CheckResult(ending.rule, verdict_of(ending.rule.severity, judgement), judgement.seen)
 
     async def _read(self, client: HttpClient, ops: OpsAccess, ending: Ending) -> Judgement:
         reader = OpsClient(str(ops.target), ops.token.reveal(), client.connect())
-        reply = self._struck.strike(await reader.get(ending.path(self._parcels)))
+        reply = self._redactor.redact(await reader.get(ending.path(self._parcels)))
         if not isinstance(reply, HttpReply) or reply.status in {401, 403}:
-            self._shut_out_of_ops = describe(reply)
+            self._ops_failure = describe(reply)
         if not isinstance(reply, HttpReply) or reply.status != 200:
             return Judgement("bad", describe(reply))
         try:
@@ -137,32 +137,32 @@ class Check:
         return Judgement("bad", printable(fault[:_SHOWN])) if fault else Judgement("good", "as expected")
 
 
-class StruckTokens:
-    """Takes tokens out of responses before anything is judged or shown, and marks the responses that repeated one."""
+class TokenRedactor:
+    """Redacts tokens in responses before anything is judged or shown, and marks the responses that repeated one."""
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         forms = {form for secret in secrets for form in spellings(secret)}
         self._forms = sorted(forms, key=len, reverse=True)  # one may be the beginning of another
         self._pattern = re.compile(b"|".join(map(re.escape, self._forms)), re.IGNORECASE)
 
-    def strike(self, reply: Reply) -> Reply:
+    def redact(self, reply: Reply) -> Reply:
         """Return a response without tokens."""
         if isinstance(reply, NoReply):
             return reply
-        body, repeats = self._strike_out(reply.body)
+        body, repeats = self._redact(reply.body)
         headers = []
         for name, value in reply.headers:
-            struck, here = self._strike_out(value.encode("latin-1", "replace"))
-            headers.append((name, struck.decode("utf-8", "backslashreplace")))
+            redacted, here = self._redact(value.encode("latin-1", "replace"))
+            headers.append((name, redacted.decode("utf-8", "backslashreplace")))
             repeats |= here
         return reply._replace(body=body, headers=tuple(headers), repeats_token=repeats)
 
-    def _strike_out(self, data: bytes) -> tuple[bytes, bool]:
+    def _redact(self, data: bytes) -> tuple[bytes, bool]:
         lowered = data.lower()
-        if not any(form.lower() in lowered for form in self._forms):  # much faster than to replace nothing in a million bytes
+        if not any(form.lower() in lowered for form in self._forms):  # much faster than a substitution in a million bytes
             return data, False
         repeats = any(len(found) >= MIN_DISTINCT_CHARACTERS for found in self._pattern.findall(data))
-        return self._pattern.sub(_STRUCK_OUT, data), repeats
+        return self._pattern.sub(_REDACTED, data), repeats
 
 
 def _needs_the_token(request: CheckRequest) -> bool:

@@ -19,17 +19,17 @@ Expected = Callable[[Parcels], dict[str, object]]
 def endings() -> tuple[Ending, ...]:
     """Return the end states."""
     return (
-        _tracker("two messages in one delivery", "grouped", _stands_at(lambda p: p.local(2), ["applied", "stale (older)"])),
+        _tracker("two messages in one delivery", "grouped", _is_at(lambda p: p.local(2), ["applied", "stale (older)"])),
         _tracker("nine events in one message", "nine", _has_whole_journey),
-        _tracker("older after newer", "late", _stands_at(lambda p: p.local(2), ["applied", "stale (older)"])),
-        _tracker("the same delivery again", "again", _stands_at(lambda p: p.local(24), ["applied"])),
-        _tracker("the same delivery in parallel", "copies", _stands_at(lambda p: p.local(24), ["applied"])),
-        _tracker("a known event in a new message", "repeated", _stands_at(lambda p: p.local(24), ["applied"])),
-        _tracker("proof of delivery", "proved", _stands_at(lambda p: p.local(24), ["applied"])),
-        _tracker("time without a zone", "zoneless", _stands_at(lambda p: p.local(30), ["applied"])),
-        _tracker("time with an offset", "offset", _stands_at(lambda p: p.offset(30), ["applied"])),
-        _tracker("time in UTC", "utc", _stands_at(lambda p: p.utc(30), ["applied"])),
-        _tracker("a date alone", "dated", _stands_at(lambda p: p.day(30), ["applied"])),
+        _tracker("older after newer", "late", _is_at(lambda p: p.local(2), ["applied", "stale (older)"])),
+        _tracker("the same delivery again", "again", _is_at(lambda p: p.local(24), ["applied"])),
+        _tracker("the same delivery in parallel", "copies", _is_at(lambda p: p.local(24), ["applied"])),
+        _tracker("a known event in a new message", "repeated", _is_at(lambda p: p.local(24), ["applied"])),
+        _tracker("proof of delivery", "proved", _is_at(lambda p: p.local(24), ["applied"])),
+        _tracker("time without a zone", "zoneless", _is_at(lambda p: p.local(30), ["applied"])),
+        _tracker("time with an offset", "offset", _is_at(lambda p: p.offset(30), ["applied"])),
+        _tracker("time in UTC", "utc", _is_at(lambda p: p.utc(30), ["applied"])),
+        _tracker("a date alone", "dated", _is_at(lambda p: p.day(30), ["applied"])),
         _tracker("unknown words", "words", _keeps(lambda _p: {"status_milestone": "waiting_for_drone"})),
         _tracker(
             "letters and digits",
@@ -76,7 +76,7 @@ def _find_unnamed(parcels: Parcels, answer: Any) -> str | None:
     return None if reasons == {"missing_message_id"} else f"not among the last {len(answer['items'])}"
 
 
-def _stands_at(time: Callable[[Parcels], str], timeline: list[str]) -> FindFault:
+def _is_at(time: Callable[[Parcels], str], timeline: list[str]) -> FindFault:
     """Return a comparison of the tracker's latest event time, as written, and of its timeline."""
 
     def find_fault(parcels: Parcels, answer: Any) -> str | None:

@@ -31,8 +31,8 @@ def describe(answer: Reply) -> str:
         return answer.reason
     if 300 <= answer.status < 400:
         return printable(f"{answer.status} to {(answer.header('location') or 'nowhere')[:_SHOWN]}")
-    said = " ".join(answer.body[: 4 * _SHOWN].decode("utf-8", "backslashreplace").split())
-    return printable(f"{answer.status} {said[:_SHOWN]}{'…' if len(said) > _SHOWN else ''}".strip())
+    text = " ".join(answer.body[: 4 * _SHOWN].decode("utf-8", "backslashreplace").split())
+    return printable(f"{answer.status} {text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}".strip())
 
 
 def find_fault(answer: Reply) -> str | None:
@@ -55,16 +55,16 @@ def read_outcomes(reply: HttpReply) -> str | None:
     return " ".join(str(message.get("outcome")) for message in messages if isinstance(message, dict))
 
 
-def taken(answers: Sequence[Reply]) -> Judgement:
+def accepted(answers: Sequence[Reply]) -> Judgement:
     """Every request has to succeed."""
-    faults = [(place, find_fault(answer)) for place, answer in enumerate(answers, 1)]
-    for place, fault in faults:
+    faults = [(position, find_fault(answer)) for position, answer in enumerate(answers, 1)]
+    for position, fault in faults:
         if fault is not None:
-            return Judgement("bad", _place(place, answers) + fault)
+            return Judgement("bad", _position(position, answers) + fault)
     return Judgement("good", _statuses(answers))
 
 
-def refused(answers: Sequence[Reply]) -> Judgement:
+def unauthorized(answers: Sequence[Reply]) -> Judgement:
     """Every response has to be 401 or 403. Another error is weak: the client is rejected all the same."""
     for answer in answers:
         if find_fault(answer) is None:
@@ -74,25 +74,25 @@ def refused(answers: Sequence[Reply]) -> Judgement:
     return Judgement("good", _statuses(answers))
 
 
-def not_taken(answers: Sequence[Reply]) -> Judgement:
+def not_accepted(answers: Sequence[Reply]) -> Judgement:
     """No request may succeed: its body is unusable, and the sender has to know."""
     return _all_between(400, 600, answers)
 
 
-def not_taken_nor_crashed(answers: Sequence[Reply]) -> Judgement:
+def rejected_by_receiver(answers: Sequence[Reply]) -> Judgement:
     """No request may succeed, and no response may look like a fault of the receiver."""
     return _all_between(400, 500, answers)
 
 
 def _all_between(first: int, end: int, answers: Sequence[Reply]) -> Judgement:
-    for place, answer in enumerate(answers, 1):
+    for position, answer in enumerate(answers, 1):
         if not isinstance(answer, HttpReply) or not first <= answer.status < end:
-            return Judgement("bad", _place(place, answers) + describe(answer))
+            return Judgement("bad", _position(position, answers) + describe(answer))
     return Judgement("good", _statuses(answers))
 
 
-def _place(place: int, answers: Sequence[Reply]) -> str:
-    return f"request {place} of {len(answers)}: " if len(answers) > 1 else ""
+def _position(position: int, answers: Sequence[Reply]) -> str:
+    return f"request {position} of {len(answers)}: " if len(answers) > 1 else ""
 
 
 def probed(answers: Sequence[Reply]) -> Judgement:
@@ -109,7 +109,7 @@ def kept_open(answers: Sequence[Reply]) -> Judgement:
         if isinstance(before, HttpReply) and not before.closes and isinstance(answer, NoReply):
             return Judgement("bad", f"kept open, then: {answer.reason}")
     closing = any(isinstance(answer, HttpReply) and answer.closes for answer in answers[:-1])
-    judgement = taken(answers)
+    judgement = accepted(answers)
     if judgement.level != "good":
         return judgement
     return Judgement("good", "every response closes its connection" if closing else "one connection served all requests")
@@ -127,7 +127,7 @@ def decided_as(outcomes: Sequence[str], answers: Sequence[Reply], *, ours: bool,
 
 
 def never_success(answers: Sequence[Reply]) -> Judgement:
-    """No 2xx should have a key `success`; `taken` finds the value `false`."""
+    """No 2xx should have a key `success`; `accepted` finds the value `false`."""
     found = [
         answer for answer in _replies(answers) if 200 <= answer.status < 300 and "success" in (read_object(answer.body) or {})
     ]

@@ -94,7 +94,7 @@ def _case(
     manner: Manner = "in turn",
     outcomes: tuple[str, ...] = (),
 ) -> Case:
-    return Case(Rule("repeats", name, does, "2xx", vendor, DELIVERY, severity), make, judging.taken, manner, outcomes)
+    return Case(Rule("repeats", name, does, "2xx", vendor, DELIVERY, severity), make, judging.accepted, manner, outcomes)
 
 
 def _kept_open() -> Case:

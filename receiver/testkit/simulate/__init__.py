@@ -1,1 +1,1 @@
-"""A sender that behaves as Ship24 and Shiipp are documented to, and reports what a receiver lost, doubled or got wrong."""
+"""A simulation of Ship24 and Shiipp as senders. It reports messages that a receiver lost or applied twice, and wrong states."""

@@ -12,18 +12,18 @@ NEW = {"applied", "stale", "recorded", "quarantined"}
 
 
 class Reading(NamedTuple):
-    """A response as a sender takes it. `verdicts` are those of the delivery's messages in order; None if it contains none."""
+    """A response as a sender reads it. `verdicts` are those of the delivery's messages in order; None if it contains none."""
 
-    taken: bool
+    accepted: bool
     verdicts: tuple[str, ...] | None
 
 
 def read_answer(reply: Reply, message_ids: Sequence[str]) -> Reading:
     """Read the response to a delivery of these messages."""
     if not isinstance(reply, HttpReply) or not is_success(reply):
-        return Reading(taken=False, verdicts=None)
-    said = read_object(reply.body) or {}
-    return Reading(taken=True, verdicts=_read_verdicts(said.get("messages"), message_ids))
+        return Reading(accepted=False, verdicts=None)
+    answer = read_object(reply.body) or {}
+    return Reading(accepted=True, verdicts=_read_verdicts(answer.get("messages"), message_ids))
 
 
 def _read_verdicts(messages: object, message_ids: Sequence[str]) -> tuple[str, ...] | None:

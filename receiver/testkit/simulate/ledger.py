@@ -33,14 +33,14 @@ class Findings(NamedTuple):
 class AttemptLog:
     """Notes every attempt of every phase.
 
-    A message is *taken* if its outcome is not `duplicate`. An attempt without a verdict may have taken its messages all the same:
-    they are *unsure*, and one of them that is a duplicate from then on was not lost.
+    A message was *new* to the receiver if its outcome is not `duplicate`. An attempt without a verdict may have stored its
+    messages all the same: they are *unsure*, and one that is a duplicate from then on was not lost.
     """
 
     def __init__(self, plan: TrafficPlan) -> None:
         self._plan = plan
         count = len(plan.messages)
-        self._taken = [0] * count
+        self._new = [0] * count
         self._unsure = [0] * count
         self._accepted = [False] * count
         self._quarantined = [False] * count
@@ -66,20 +66,20 @@ class AttemptLog:
         """Note the result of an attempt."""
         self._count(delivery, attempt, reply, reading)
         self.reads_verdicts |= reading.verdicts is not None
-        for place, number in enumerate(delivery.messages):
+        for index, number in enumerate(delivery.messages):
             self._unsure[number] += attempt.is_repeated
-            verdict = reading.verdicts[place] if reading.verdicts is not None else None
-            self._judge(delivery.phase, number, verdict, taken=reading.taken)
+            verdict = reading.verdicts[index] if reading.verdicts is not None else None
+            self._judge(delivery.phase, number, verdict, accepted=reading.accepted)
 
     def _count(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply, reading: Reading) -> None:
         self.sent += 1
         self.retries += attempt.number > 1
         answer = reply.problem if isinstance(reply, NoReply) else str(reply.status)
         self.statuses[answer] += 1
-        self.accepted += reading.taken
-        self.failed += attempt.is_last and not reading.taken
+        self.accepted += reading.accepted
+        self.failed += attempt.is_last and not reading.accepted
         key = (delivery.phase, delivery.number)
-        if not reading.taken:
+        if not reading.accepted:
             self.failure = answer
             self._refused_since.setdefault(key, attempt.due_at)
         elif key in self._refused_since:
@@ -93,18 +93,18 @@ class AttemptLog:
             if answer not in {"connection", "certificate"}:
                 self.latencies.append(attempt.ended_at - attempt.due_at)
 
-    def _judge(self, phase: Phase, number: int, verdict: str | None, *, taken: bool) -> None:
-        if phase == "resend" and (taken or number not in self._again):
+    def _judge(self, phase: Phase, number: int, verdict: str | None, *, accepted: bool) -> None:
+        if phase == "resend" and (accepted or number not in self._again):
             self._again[number] = verdict
         if phase in {"older", "newer"} and verdict is not None and (verdict in NEW or self._unsure[number] == 0):
             self._answers.setdefault(number, verdict)
         if phase == "resend":
             return
-        self._accepted[number] |= taken
+        self._accepted[number] |= accepted
         if verdict is None:
             self._unsure[number] += 1
         elif verdict in NEW:
-            self._taken[number] += 1
+            self._new[number] += 1
             self._quarantined[number] |= verdict == "quarantined"
         if phase == "traffic" and verdict is not None:
             self.outcomes[verdict] += 1
@@ -113,8 +113,8 @@ class AttemptLog:
         """Return what is wrong according to the responses."""
         numbers = sorted(self.messages)
         lost = {number: reason for number in numbers if (reason := self._why_lost(number))}
-        doubled = {number: f"taken {self._taken[number]} times" for number in numbers if self._taken[number] > 1}
-        wrong = {place: reason for place in range(len(self._plan.trackers)) if (reason := self._why_wrong(place))}
+        doubled = {number: f"accepted as new {self._new[number]} times" for number in numbers if self._new[number] > 1}
+        wrong = {index: reason for index in range(len(self._plan.trackers)) if (reason := self._why_wrong(index))}
         return Findings(lost, doubled if self.reads_verdicts else {}, wrong if self.reads_verdicts else {})
 
     def accepted_messages(self) -> int:
@@ -132,15 +132,15 @@ class AttemptLog:
             return None
         if self._quarantined[number]:
             return "quarantined"
-        if not (self._taken[number] or self._unsure[number] or self._plan.messages[number].sent.echoed):
+        if not (self._new[number] or self._unsure[number] or self._plan.messages[number].sent.echoed):
             return "a duplicate although it was new"
         again = self._again.get(number)
         if again is None:
             return "no verdict when sent again"
         return None if again == "duplicate" else f"accepted, but {again} when sent again"
 
-    def _why_wrong(self, place: int) -> str | None:
-        tracker = self._plan.trackers[place]
+    def _why_wrong(self, index: int) -> str | None:
+        tracker = self._plan.trackers[index]
         for number, expected, question in ((tracker.older, "stale", "older"), (tracker.newer, "applied", "newer")):
             verdict = self._answers.get(number, expected) if number is not None else expected
             if verdict != expected:

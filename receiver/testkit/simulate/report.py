@@ -136,7 +136,7 @@ def _examples(plan: TrafficPlan, found: Findings) -> list[dict[str, str]]:
         for what, numbers in messages.items()
         for number, why in list(numbers.items())[: _EXAMPLES // 2]
     ]
-    for place, why in list(found.wrong.items())[: _EXAMPLES // 2]:
-        expected = plan.trackers[place].expected
+    for index, why in list(found.wrong.items())[: _EXAMPLES // 2]:
+        expected = plan.trackers[index].expected
         examples.append({"what": "wrong", "id": expected.tracker_id if expected else "", "why": why})
     return examples

@@ -1,4 +1,4 @@
-"""One run: a probe, the traffic, everything again, and the questions about the end."""
+"""One run: a probe, the traffic, the same messages again, and the questions about the final states."""
 
 import asyncio
 from time import monotonic
@@ -8,19 +8,19 @@ from receiver.errors import ReceiverError
 from receiver.testkit.http import HttpClient, HttpReply, NoReply, Problem, Reply
 from receiver.testkit.ops_client import OpsClient, find_root
 from receiver.testkit.ship24 import TIMEOUT_SECONDS
+from receiver.testkit.simulate.comparison import Compared, StateReader
 from receiver.testkit.simulate.ledger import AttemptLog
 from receiver.testkit.simulate.records import TrafficPlan
 from receiver.testkit.simulate.sender import OnProgress, Sender, SimulationTarget, origin_of, post, probe
-from receiver.testkit.simulate.truth import Compared, StateReader
 
 _WORTH_A_RETRY = {408, 425, 429}
 
 
-class NotLetIn(ReceiverError):
+class DeliveryRejected(ReceiverError):
     """The receiver rejects a valid delivery, so it would reject all of them."""
 
 
-class NobodyThere(ReceiverError):
+class NoServer(ReceiverError):
     """There is no server at the URL."""
 
 
@@ -45,22 +45,22 @@ class SimulationResult(NamedTuple):
     interrupted: bool
 
 
-def run(plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, on_progress: OnProgress) -> SimulationResult:
-    """Send everything. Raises NobodyThere, NotLetIn or OpsRefused before the traffic. Ctrl-C ends the traffic."""
-    return asyncio.run(_run(plan, target, order, on_progress))
+def run(plan: TrafficPlan, target: SimulationTarget, options: SimulationOptions, on_progress: OnProgress) -> SimulationResult:
+    """Send everything. Raises NoServer, DeliveryRejected or OpsRefused before the traffic. Ctrl-C ends the traffic."""
+    return asyncio.run(_run(plan, target, options, on_progress))
 
 
 async def _run(
-    plan: TrafficPlan, target: SimulationTarget, order: SimulationOptions, on_progress: OnProgress
+    plan: TrafficPlan, target: SimulationTarget, options: SimulationOptions, on_progress: OnProgress
 ) -> SimulationResult:
     ledger = AttemptLog(plan)
     async with HttpClient(target.timeout_seconds) as client:
-        head = await _ask_in(client, target, plan)
-        test = await _call_from(order.test_call_from, client, target, plan) if order.test_call_from else None
+        head = await _probe_receiver(client, target, plan)
+        test = await _call_from(options.test_call_from, client, target, plan) if options.test_call_from else None
         ops = None
-        if order.ops_token is not None:
+        if options.ops_token is not None:
             root = find_root(target.urls[plan.kind(plan.hello)])
-            ops = StateReader(OpsClient(root, order.ops_token, client.connect()))
+            ops = StateReader(OpsClient(root, options.ops_token, client.connect()))
             await ops.probe()
         sender = Sender(plan, target, ledger, client)
         try:
@@ -79,7 +79,7 @@ async def _send_all(
         await sender.send(plan.traffic, on_progress)
         seconds = monotonic() - began
         if not sender.was_accepted():
-            return seconds, None, False  # each delivery failed as often as its sender tries
+            return seconds, None, False  # every attempt at every delivery failed
         await sender.send(plan.resend, on_progress)
         if ops is not None:
             compared = await ops.compare(plan, on_progress)  # before the questions, which change the trackers
@@ -90,8 +90,11 @@ async def _send_all(
     return seconds, compared, False
 
 
-async def _ask_in(client: HttpClient, target: SimulationTarget, plan: TrafficPlan) -> str:
-    """Send HEAD and one delivery, so that thousands are not tried in vain; return the result of HEAD."""
+async def _probe_receiver(client: HttpClient, target: SimulationTarget, plan: TrafficPlan) -> str:
+    """Send HEAD and one delivery, to find a wrong URL or token before the traffic; return the result of HEAD.
+
+    Raises NoServer or DeliveryRejected.
+    """
     url = target.urls[plan.kind(plan.hello)]
     connection = client.connect()
     head = await probe(connection, url)
@@ -99,20 +102,20 @@ async def _ask_in(client: HttpClient, target: SimulationTarget, plan: TrafficPla
     if isinstance(hello, NoReply) and hello.was_kept:
         hello = await post(connection, target, plan, plan.hello)
     if isinstance(head, NoReply) and isinstance(hello, NoReply):
-        raise NobodyThere(f"No response from {origin_of(url)} {_NOBODY[hello.problem]}.")
+        raise NoServer(f"No response from {origin_of(url)} {_NO_SERVER[hello.problem]}.")
     status = hello.status if isinstance(hello, HttpReply) else None
     if status is not None and 300 <= status < 500 and status not in _WORTH_A_RETRY:
-        raise NotLetIn(f"The receiver answers {status} to a valid delivery: {_WHY.get(status, 'expected a 2xx')}.")
+        raise DeliveryRejected(f"The receiver answers {status} to a valid delivery: {_WHY.get(status, 'expected a 2xx')}.")
     return _describe(head)
 
 
-_NOBODY: dict[Problem, str] = {
+_NO_SERVER: dict[Problem, str] = {
     "timeout": f"within {TIMEOUT_SECONDS:g} s",
     "connection": "(no connection, or not HTTP)",
     "certificate": "with a trusted certificate (SSL_CERT_FILE can name others)",
 }
 _WHY = {
-    401: "the token is not one of its own",
+    401: "it does not know the token",
     403: "it does not accept this address or this token",
     404: "there is no webhook at this path, or its source is off",
     405: "this path takes no POST",

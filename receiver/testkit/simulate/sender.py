@@ -1,6 +1,6 @@
-"""Sends deliveries when they are due, whatever became of the ones before (open loop), and repeats them after a failure.
+"""Sends deliveries when they are due, whether earlier ones have succeeded or not (open loop), and repeats failed ones.
 
-A latency counts from the moment at which its delivery was due: a receiver that stalls is charged for all that it held up.
+Latency counts from the time when a delivery was due, so the delay of a receiver that stalls counts for every delivery behind it.
 """
 
 import asyncio
@@ -105,17 +105,17 @@ class Sender:
             on_progress(Progress(deliveries[0].phase, len(deliveries), done, retries, self._waiting, self._ledger.failure))
 
     def was_accepted(self) -> bool:
-        """OnProgress whether any delivery was accepted."""
+        """Return whether any delivery was accepted."""
         return self._ledger.accepted > 0
 
     async def close(self) -> None:
-        """Cancel what is under way; it does not count."""
+        """Cancel requests in progress; they do not count."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _hand_out(self) -> float:
-        """Hand out what is due; return the seconds until there is more to do."""
+        """Hand out due deliveries; return the seconds until the next step."""
         now = monotonic()
         while self._due and self._due[0].due_at <= now:
             due = heappop(self._due)
@@ -152,7 +152,7 @@ class Sender:
     def _settle(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply) -> None:
         reading = read_answer(reply, [self._plan.messages[number].id for number in delivery.messages])
         self._ledger.note(delivery, attempt, reply, reading)
-        if reading.taken or attempt.is_last:
+        if reading.accepted or attempt.is_last:
             self._left -= 1
         else:
             self._numbers += 1

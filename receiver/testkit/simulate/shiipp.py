@@ -10,7 +10,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from receiver.testkit.simulate.lives import Names
+from receiver.testkit.simulate.journeys import IdGenerator
 from receiver.testkit.simulate.records import ExpectedState, Kind, SentMessage, TrackerScript, write_item
 from receiver.testkit.simulate.times import WrittenTime, draw_times
 
@@ -44,7 +44,7 @@ def pascal(name: str) -> str:
 class Shiipp:
     """Draws packages and manifests and writes their messages."""
 
-    def __init__(self, rng: Random, names: Names) -> None:
+    def __init__(self, rng: Random, names: IdGenerator) -> None:
         self._rng = rng
         self._names = names
 
@@ -56,9 +56,9 @@ class Shiipp:
         statuses = _STATUSES if kind == "manifest-status" else _RECEIVED[:1]
         wall = draw_times(rng, 1, "")[0].wall
         times = []
-        for place in range(len(statuses)):
+        for order in range(len(statuses)):
             wall += timedelta(seconds=rng.randrange(60, 40_000))
-            times.append(WrittenTime(wall, ".1234567-05:00" if number % 2 else "", place))
+            times.append(WrittenTime(wall, ".1234567-05:00" if number % 2 else "", order))
         steps = list(zip(times, statuses, strict=True))[:room]
         messages = tuple(self._write(subject, *each) for each in steps)
         time, status = steps[-1]

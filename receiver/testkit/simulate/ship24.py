@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from receiver.testkit.ship24 import make_event, make_message, make_proof, make_recipient, make_shipment
-from receiver.testkit.simulate.lives import Journey, JourneyEvent, Names, draw_journey
+from receiver.testkit.simulate.journeys import IdGenerator, Journey, JourneyEvent, draw_journey
 from receiver.testkit.simulate.records import ExpectedState, SentMessage, TrackerScript, write_item
 
 _NINE = 9  # events in one message of an official example, newest first
@@ -27,7 +27,7 @@ class _Item(NamedTuple):
 class Ship24:
     """Draws journeys and writes their messages."""
 
-    def __init__(self, rng: Random, names: Names) -> None:
+    def __init__(self, rng: Random, names: IdGenerator) -> None:
         self._rng = rng
         self._names = names
 

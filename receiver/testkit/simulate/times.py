@@ -51,7 +51,7 @@ def draw_times(rng: Random, count: int, form: str) -> list[WrittenTime]:
     ordered = rng.random() < 0.7
     draw = _draw_mixed if form in {WALL, DAY} else _draw_zoned
     drawn = islice(draw(rng, begin, form, ordered=ordered), count)
-    return [WrittenTime(wall, each, place if ordered else None) for place, (wall, each) in enumerate(drawn, 1)]
+    return [WrittenTime(wall, each, position if ordered else None) for position, (wall, each) in enumerate(drawn, 1)]
 
 
 def _draw_mixed(rng: Random, wall: datetime, form: str, *, ordered: bool) -> Iterator[tuple[datetime, str]]:

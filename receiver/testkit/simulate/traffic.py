@@ -6,8 +6,8 @@ from random import Random
 
 from receiver.testkit.simulate.records import Phase, PlannedDelivery, PlannedMessage, TrafficShape
 
-_LATE_PLACES = 60  # by which a message is late, on average
-_COPY_SLOTS = 40  # by which a copy is late, at most
+_LATE_MESSAGES = 60  # that overtake a late message, on average
+_COPY_SLOTS = 40  # deliveries between an original and its copy, at most
 
 
 def draw_sizes(rng: Random, shape: TrafficShape) -> list[int]:
@@ -15,7 +15,7 @@ def draw_sizes(rng: Random, shape: TrafficShape) -> list[int]:
     return [rng.randint(1, shape.group) for _ in range(shape.calls - int(shape.calls * shape.duplicates / 100))]
 
 
-def lay_traffic(
+def arrange_traffic(
     rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], shape: TrafficShape
 ) -> tuple[PlannedDelivery, ...]:
     """Return the deliveries of the traffic, in the order in which they are due.
@@ -23,13 +23,13 @@ def lay_traffic(
     Half of the copies are due together with their original; the others later, with their messages in another order.
     """
     groups = _group(rng, messages, sizes, _delay(rng, len(messages), shape.reorder / 100))
-    slots: list[tuple[float, tuple[int, ...], bool]] = [(float(place), group, False) for place, group in enumerate(groups)]
+    slots: list[tuple[float, tuple[int, ...], bool]] = [(float(position), group, False) for position, group in enumerate(groups)]
     copied = rng.sample(range(len(groups)), min(len(groups), max(0, shape.calls - len(groups))))
-    for copy, place in enumerate(copied):
+    for copy, position in enumerate(copied):
         together = copy % 2 == 0
         behind = 0.25 if together else rng.randint(1, _COPY_SLOTS) + 0.5
-        group = groups[place] if together else tuple(rng.sample(groups[place], len(groups[place])))
-        slots.append((place + behind, group, together))
+        group = groups[position] if together else tuple(rng.sample(groups[position], len(groups[position])))
+        slots.append((position + behind, group, together))
     deliveries: list[PlannedDelivery] = []
     for number, (_, group, together) in enumerate(sorted(slots, key=lambda slot: slot[0])):
         due = deliveries[-1].due_seconds if together and deliveries else number / shape.rate
@@ -37,7 +37,7 @@ def lay_traffic(
     return tuple(deliveries)
 
 
-def lay_again(
+def arrange_again(
     rng: Random, phase: Phase, messages: Sequence[PlannedMessage], numbers: Sequence[int], shape: TrafficShape
 ) -> tuple[PlannedDelivery, ...]:
     """Return deliveries of these messages in random order, in new groups."""
@@ -49,8 +49,8 @@ def lay_again(
 
 def _delay(rng: Random, count: int, share: float) -> list[int]:
     """Return the numbers of all messages in the order of sending: a share of them is late."""
-    places = [place + (rng.expovariate(1 / _LATE_PLACES) if rng.random() < share else 0.0) for place in range(count)]
-    return sorted(range(count), key=places.__getitem__)
+    positions = [position + (rng.expovariate(1 / _LATE_MESSAGES) if rng.random() < share else 0.0) for position in range(count)]
+    return sorted(range(count), key=positions.__getitem__)
 
 
 def _group(rng: Random, messages: Sequence[PlannedMessage], sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""The journeys of parcels: courses of events with Ship24's milestones, which also go back.
+"""The journeys of parcels: sequences of events with Ship24's milestones, which also go back.
 
 Source: Ship24 documentation, "Status": codes may be null while the category is not.
 """
@@ -62,7 +62,7 @@ class Journey(NamedTuple):
     events: tuple[JourneyEvent, ...]
 
 
-class Names:
+class IdGenerator:
     """Makes IDs in the form of UUIDs: the eight digits of the run, then digits that depend on the seed only."""
 
     def __init__(self, run: str, rng: Random) -> None:
@@ -75,7 +75,7 @@ class Names:
         return f"{self.run}-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"
 
 
-def draw_journey(rng: Random, names: Names, number: int) -> Journey:
+def draw_journey(rng: Random, names: IdGenerator, number: int) -> Journey:
     """Return the journey of the parcel with this number. Four in a row begin with each form of a time."""
     course = _COURSES[number % len(_COURSES)]
     times = draw_times(rng, len(course), FORMS[number % len(FORMS)])

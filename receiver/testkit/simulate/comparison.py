@@ -45,14 +45,14 @@ class StateReader:
     async def compare(self, plan: TrafficPlan, on_progress: OnProgress) -> Compared:
         """Compare every tracker with a known state, as long as the API answers."""
         wrong: dict[int, str] = {}
-        known = [(place, tracker.expected) for place, tracker in enumerate(plan.trackers) if tracker.expected is not None]
-        for done, (place, expected) in enumerate(known):
+        known = [(index, tracker.expected) for index, tracker in enumerate(plan.trackers) if tracker.expected is not None]
+        for done, (index, expected) in enumerate(known):
             try:
                 reason = await self._compare_one(expected)
             except OpsRefused:
                 return Compared(done, len(known), wrong)
             if reason is not None:
-                wrong[place] = reason
+                wrong[index] = reason
             if done % _STEP == 0:
                 on_progress(Progress("ops", len(known), done))
         return Compared(len(known), len(known), wrong)
@@ -64,7 +64,7 @@ class StateReader:
         return find_difference(expected, _read(reply))
 
     async def _ask(self, path: str) -> Reply:
-        """Read, and repeat while the receiver is at fault."""
+        """Read, and repeat while the receiver answers with 5xx or not at all."""
         for seconds in _WAITS:
             reply = await self._ops.get(path)
             if isinstance(reply, HttpReply) and reply.status < 500:
@@ -77,8 +77,8 @@ def _read(reply: Reply) -> dict[str, Any]:
     """Return the object in a response. Raises OpsRefused."""
     answer = read_object(reply.body) if isinstance(reply, HttpReply) and reply.status == 200 else None
     if answer is None:
-        said = reply.problem if isinstance(reply, NoReply) else reply.status
-        raise OpsRefused(f"The ops API was asked for trackers and answered {said}.")
+        result = reply.problem if isinstance(reply, NoReply) else reply.status
+        raise OpsRefused(f"The ops API was asked for trackers and answered {result}.")
     return answer
 
 
