@@ -48,7 +48,7 @@ class OpenConnection:
             handle.close()
 
 
-class PlainConnection(HTTPConnection):
+class Connection(HTTPConnection):
     """A connection over an OpenConnection."""
 
     wire: OpenConnection
@@ -62,21 +62,8 @@ class PlainConnection(HTTPConnection):
         self.wire.close()
 
 
-class SecureConnection(HTTPSConnection):
+class SecureConnection(Connection, HTTPSConnection):
     """The same with TLS. The certificate is checked against the host name, not the address."""
-
-    wire: OpenConnection
-
-    def _new_conn(self) -> socket.socket:
-        return self.wire.open(self.host, self.port)
-
-    def close(self) -> None:
-        """Close the connection and its socket."""
-        super().close()
-        self.wire.close()
-
-
-Connection = PlainConnection | SecureConnection
 
 
 class Connections:
@@ -108,7 +95,7 @@ class Connections:
         """Return a new connection, which connects at its first use."""
         connection: Connection
         if self._tls is None:
-            connection = PlainConnection(self._host, self._port, timeout=self._seconds)
+            connection = Connection(self._host, self._port, timeout=self._seconds)
         else:
             connection = SecureConnection(self._host, self._port, timeout=self._seconds, ssl_context=self._tls)
         connection.wire = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)

@@ -39,9 +39,9 @@ def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env
         raise ConfigurationError("; ".join(_describe(problem) for problem in problems) + ".") from None
 
 
-def find_ignored(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> list[str]:
+def find_ignored(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the variables that `load` ignores: those of Kubernetes and Docker."""
-    return find_service_links(_read_dotenv(dotenv) | dict(os.environ if environment is None else environment))
+    return find_service_links(_read_dotenv(Path(".env")) | dict(os.environ if environment is None else environment))
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from datetime import date
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote, unquote_plus
 
 from pydantic import BeforeValidator, Field
@@ -168,22 +168,18 @@ def _read_field_paths(kind: str) -> Callable[[object], dict[str, tuple[str, ...]
     return read
 
 
-Tokens = Annotated[
-    tuple[Secret, ...],
-    BeforeValidator(lambda value: value if isinstance(value, tuple) else read_tokens(value)),
-]
-Networks = Annotated[
-    tuple[Network, ...],
-    BeforeValidator(lambda value: value if isinstance(value, tuple) else read_networks(value)),
-]
+def _unless_read(read: Callable[[object], tuple[Any, ...]]) -> BeforeValidator:
+    """Return a validator that reads a value, unless it is a default: that is read already."""
+    return BeforeValidator(lambda value: value if isinstance(value, tuple) else read(value))
+
+
+Tokens = Annotated[tuple[Secret, ...], _unless_read(read_tokens)]
+Networks = Annotated[tuple[Network, ...], _unless_read(read_networks)]
 PackagePaths = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_field_paths("new-package"))]
 ManifestPaths = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_read_field_paths("manifest-status"))]
-Modules = Annotated[tuple[str, ...], BeforeValidator(lambda value: value if isinstance(value, tuple) else read_modules(value))]
+Modules = Annotated[tuple[str, ...], _unless_read(read_modules)]
 Targets = Annotated[tuple[TargetSettings, ...], BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())]
-TargetSecrets = Annotated[
-    tuple[Secret, ...],
-    BeforeValidator(lambda value: value if isinstance(value, tuple) else read_target_secrets(value)),
-]
+TargetSecrets = Annotated[tuple[Secret, ...], _unless_read(read_target_secrets)]
 Url = Annotated[Secret | None, BeforeValidator(read_url)]
 Command = Annotated[tuple[str, ...], BeforeValidator(read_command)]
 Ends = Annotated[dict[str, date], BeforeValidator(read_ends)]
