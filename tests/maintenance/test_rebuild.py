@@ -1,7 +1,7 @@
 """A rebuild from stored deliveries ends in the state that they made."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
@@ -114,19 +114,6 @@ def rebuild(source: Database, into: str) -> list[Comparison]:
 def clear(url: str) -> None:
     """Remove all rows."""
     change(url, *(f"DELETE FROM {table}" for table in contents(url)))
-
-
-@pytest.fixture
-def into(other_url: str) -> str:
-    """Rebuild into the other kind, so that each kind is read once and written once."""
-    return other_url
-
-
-@pytest.fixture
-def post(database_url: str) -> Iterator[Post]:
-    make_tables(database_url)
-    with closing(Post(database_url)) as opened:
-        yield opened
 
 
 def check_same(post: Post, into: str, without: set[str] = OWN) -> None:

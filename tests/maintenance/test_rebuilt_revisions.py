@@ -1,7 +1,5 @@
 """A rebuild with revisions, moves back and mended messages ends in the same content."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,19 +18,6 @@ EXACT = OWN - {"events.change_id"}
 
 PRUNED = EXACT | {"events.shipment_milestone", "kept_changes.shipment_milestone"}
 """Of pruned messages the last view is kept, not that at each change."""
-
-
-@pytest.fixture
-def into(other_url: str) -> str:
-    """Rebuild into the other kind, so that each kind is read once and written once."""
-    return other_url
-
-
-@pytest.fixture
-def post(database_url: str) -> Iterator[Post]:
-    make_tables(database_url)
-    with closing(Post(database_url)) as opened:
-        yield opened
 
 
 def item(message_id: str, event_id: str, hour: int, built: int | None, *more: Item, **fields: Any) -> Item:
