@@ -15,6 +15,7 @@ from docs._settings_file import EXAMPLES, FILE, TABLES, make_settings_file
 from receiver.processes.stopping import STOP_SECONDS
 from receiver.settings import Settings, load
 from receiver.settings.loading import NEVER_IN_FILE
+from receiver.testkit.ship24 import TIMEOUT_SECONDS
 from receiver.web.server import make_server
 from tests.conftest import lacking
 from tests.harness.network import wired
@@ -23,7 +24,6 @@ from tests.harness.service import ROOT
 from tests.harness.table import each_row
 
 UNITS = ("receiver.service", "receiver-relay.service")
-VENDOR_WAITS_SECONDS = 15  # docs.ship24.com, "Webhooks": a call that is not answered within 15 seconds failed
 DEFAULTS = load({}, Path("/nonexistent"))
 PROGRAM = "/opt/receiver/.venv/bin/receiver"
 
@@ -81,7 +81,7 @@ def test_nginx_is_the_first_to_close_an_idle_connection_to_a_receiver() -> None:
 def test_a_sender_is_answered_in_time_though_the_first_receiver_says_nothing() -> None:
     longest_try = seconds("proxy_connect_timeout") + seconds("proxy_read_timeout")
     assert seconds("proxy_read_timeout") < seconds("proxy_next_upstream_timeout"), "there is a second try"
-    assert seconds("proxy_next_upstream_timeout") + longest_try < VENDOR_WAITS_SECONDS
+    assert seconds("proxy_next_upstream_timeout") + longest_try < TIMEOUT_SECONDS
     assert settings_of("receiver.service").commit_timeout_seconds < seconds("proxy_read_timeout"), "a 503 of ours comes first"
 
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from receiver.testkit.http import HttpReply
+from receiver.testkit.ship24 import TIMEOUT_SECONDS, is_success
 from tests.harness import ship24
 from tests.harness.service import SHIP24, TOKEN, wait_until
 
-_PATIENCE_SECONDS = 15.0  # as long as the vendor waits for an answer
 _PAUSE_SECONDS = 0.05  # before a delivery is repeated
 _GROUP = 100  # messages that one answer lists
 _HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
@@ -81,7 +82,7 @@ class SenderConnection:
         """Return status and body of the answer. Raises OSError or HTTPException."""
         if self._connection is None:
             self._connection = self._services[self._place % len(self._services)].connect()
-            self._connection.timeout = _PATIENCE_SECONDS
+            self._connection.timeout = TIMEOUT_SECONDS
         try:
             self._connection.request("POST", SHIP24, body, _HEADERS)
             response = self._connection.getresponse()
@@ -100,8 +101,8 @@ class SenderConnection:
 class Traffic:
     """Threads that send without a pause until `stop`.
 
-    Every fourth call is sent twice at the same time; what is not answered 2xx is sent until it is. `sent` and `answered` count
-    messages, copies and repetitions too.
+    Every fourth call is sent twice at the same time. What Ship24 takes for a failure is sent again until it succeeds. `sent` and
+    `answered` count messages, copies and repetitions too.
     """
 
     def __init__(self, *services: Connectable, senders: int = 8, parcels: Parcels | None = None) -> None:
@@ -212,7 +213,7 @@ class Traffic:
             return call
 
     def _send(self, sender: SenderConnection, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
-        """Send a delivery and note the result; return whether it was answered 2xx."""
+        """Send a delivery and note the result; return whether Ship24 takes the answer for success."""
         sent = len(call.names)
         try:
             status, content = sender.post(call.body)
@@ -220,7 +221,7 @@ class Traffic:
             status, content, sent = 0, b"", 0
         except (OSError, HTTPException):
             status, content = 0, b""
-        answer = orjson.loads(content) if 200 <= status < 300 else None
+        answer = orjson.loads(content) if is_success(HttpReply(status, body=content)) else None
         with self._lock:
             self.sent += sent
             self.statuses[status] += 1
