@@ -60,7 +60,7 @@ def _serve(
 ) -> int:
     subscriptions = tuple(known.subscription for known in relay.targets) if relay is not None else ()
     database.close_readers()  # no open connection may cross the fork
-    read = partial(intake.take_unread, settings.sources(), settings.max_body_bytes)
+    read = partial(intake.parse_unread, settings.sources(), settings.max_body_bytes)
     others = () if relay is None else (relay.socket, relay.forker.control)
     writer, channel = process.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
     stopping.when_forced(writer.kill)

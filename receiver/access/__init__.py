@@ -1,1 +1,1 @@
-"""Access: client addresses, bearer tokens, operators, sessions, setup windows, rate limits."""
+"""Access control: client addresses, bearer tokens, operators, sessions, setup windows, rate limits."""

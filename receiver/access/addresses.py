@@ -1,7 +1,7 @@
-"""Client addresses: of the peer, or as trusted proxies forward them. Pure; uvicorn's own proxy handling is off.
+"""Client addresses: that of the connection, or the one that trusted proxies forward. Pure; uvicorn's own proxy handling is off.
 
-`X-Forwarded-For` grows to the right: each proxy appends the address that it saw. Only entries of trusted proxies are true, so the
-list is read from the right. An entry that the client wrote at the left end never counts.
+`X-Forwarded-For` grows to the right: each proxy appends the address that it saw. Only entries of trusted proxies are reliable, so
+the list is read from the right. An entry that the client wrote at the left end never counts.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,10 @@ Network = IPv4Network | IPv6Network
 
 
 def read_network(text: str) -> Network:
-    """Read an address or a network; drop host bits. Raise ValueError for other text."""
+    """Read an address or a network, without its host bits. Raises ValueError for other text.
+
+    A network of IPv4 addresses mapped into IPv6 becomes the IPv4 network.
+    """
     if "%" in text:
         raise ValueError("a scope has no meaning on another machine")
     network = ip_network(text.strip(), strict=False)
@@ -22,7 +25,7 @@ def read_network(text: str) -> Network:
 
 
 def has_host_bits(text: str) -> bool:
-    """Return whether a valid network is written with host bits set, as in 10.1.2.3/8."""
+    """Tell whether a valid network is written with host bits set, as in 10.1.2.3/8."""
     try:
         ip_network(text)
     except ValueError:
@@ -31,7 +34,7 @@ def has_host_bits(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a service that listens on this host can be reached from this machine only."""
+    """Tell whether a service that listens on this host can be reached from this machine only."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -40,10 +43,10 @@ def is_loopback(host: str) -> bool:
 
 @lru_cache(maxsize=1024)  # few senders and proxies send most requests
 def read_address(text: str) -> Address:
-    """Read an address as proxies write it: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. Raise ValueError for other text.
+    """Read an address as proxies write it: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. Raises ValueError for other text.
 
-    An IPv4 address mapped into IPv6 (`::ffff:1.2.3.4`) becomes the IPv4 address. A scope (`fe80::1%eth0`) has no meaning on
-    another machine and is refused.
+    An IPv4 address mapped into IPv6 (`::ffff:1.2.3.4`) becomes the IPv4 address. An address with a scope (`fe80::1%eth0`) is
+    refused, because the scope has no meaning on another machine.
     """
     host = text.strip()
     if host.startswith("["):
@@ -63,15 +66,15 @@ def read_address(text: str) -> Address:
 
 
 def is_listed(address: Address, networks: Iterable[Network]) -> bool:
-    """Return whether the address is in one of the networks. An address of the other IP version never is."""
+    """Tell whether the address is in one of the networks. An address of the other IP version never is."""
     return any(address.version == network.version and address in network for network in networks)
 
 
 def resolve(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, ...]) -> Address:
-    """Return the client's address. Raise ValueError with the reason if it cannot be known.
+    """Return the client's address. Raises ValueError with the reason if it cannot be known.
 
     `peer` is the address of the connection, `forwarded` has the values of the `X-Forwarded-For` lines in their order. If every
-    entry is a trusted proxy, the outermost one is the client.
+    entry is a trusted proxy, the leftmost one is the client.
     """
     if peer is None:
         raise ValueError("the connection has no address")

@@ -1,4 +1,4 @@
-"""Authentication of a request: the bearer token, then the address policy. Pure: return an admission or raise an error.
+"""Authentication of a request: the bearer token, then the address policy. Pure.
 
 Ship24 and Shiipp both send `Authorization: Bearer <secret>` and nothing else that can be checked: no signature, no timestamp
 (docs.ship24.com, "Webhooks authentication"; docs.aeoral.com, "API keys").
@@ -16,7 +16,7 @@ from receiver.errors import AddressNotAllowed, Unauthorized
 
 
 class AddressPolicy(StrEnum):
-    """The treatment of requests from addresses that are not on the list."""
+    """The treatment of requests from addresses that are not on the list: refuse, admit with a note, or admit."""
 
     ENFORCE = "enforce"
     REPORT = "report"
@@ -40,7 +40,7 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
     def matches(self, digest: bytes) -> bool:
-        """Compare with the SHA-256 of the sent token, in constant time whatever its length."""
+        """Compare with the SHA-256 of the sent token, in constant time for tokens of any length."""
         return hmac.compare_digest(self._digest, digest)
 
     def reveal(self) -> str:
@@ -64,7 +64,7 @@ class AccessPolicy:
     policy: AddressPolicy
 
     def admit(self, authorization: Sequence[bytes], client: Address | str, *, window_open: bool) -> Admission:
-        """Admit a request. Raise Unauthorized or AddressNotAllowed.
+        """Admit a request. Raises Unauthorized or AddressNotAllowed.
 
         `authorization` has the values of all Authorization headers. `client` is the resolved address, or the reason why it is
         unknown. While the setup window is open, any address is allowed: the vendors' test requests come from unlisted addresses.
@@ -83,9 +83,9 @@ class AccessPolicy:
 
 
 def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> str:
-    """Return the name of the sent token. Raise Unauthorized with a message that gives nothing away about the right ones.
+    """Return the name of the sent token. Raises Unauthorized with a message that reveals nothing about valid tokens.
 
-    The token is compared as bytes (RFC 6750, 2.1). The name of the scheme ignores case (RFC 9110, 11.1).
+    The token is compared as bytes (RFC 6750, 2.1), the name of the scheme without case (RFC 9110, 11.1).
     """
     if not authorization:
         raise Unauthorized("No Authorization header; expected `Bearer <token>`.")
@@ -101,7 +101,7 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
 
 
 def match_token(tokens: Sequence[Secret], sent: bytes) -> str | None:
-    """Return the name of the sent token, or None. Compare with every token, so that the time says nothing about a match."""
+    """Return the name of the sent token, or None. Compare it with every token, so that the duration does not reveal a match."""
     digest = sha256(sent).digest()
     names = [token.name for token in tokens if token.matches(digest)]
     return names[0] if names else None

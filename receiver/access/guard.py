@@ -20,16 +20,19 @@ NOT_ADMITTED = Admission(None, None)
 
 
 class Client(NamedTuple):
-    """The client of one request. `client` is its resolved address, or the reason why the address is unknown."""
+    """The client of one request, which arrived at `arrived_at`.
 
-    arrived: datetime
+    `peer` is the address of the connection, `address` the resolved address of the client, or the reason why it is unknown.
+    """
+
+    arrived_at: datetime
     headers: Headers
     peer: str | None
-    client: Address | str
+    address: Address | str
 
 
 class ClientResolver:
-    """Client addresses and headers of requests, and open setup windows: what all paths share."""
+    """Finds the client address and the headers of requests, and whether a setup window is open. All paths share it."""
 
     def __init__(self, trusted_proxies: tuple[Network, ...], headers: HeaderReader, windows: SetupWindows) -> None:
         self._trusted_proxies = trusted_proxies
@@ -41,22 +44,22 @@ class ClientResolver:
         headers = self._headers.read(scope["headers"])
         peer = scope["client"][0] if scope["client"] else None
         try:
-            client: Address | str = resolve(peer, headers.forwarded, self._trusted_proxies)
-        except ValueError as unknown:
-            client = str(unknown)
-        return Client(clock.now(), headers, peer, client)
+            address: Address | str = resolve(peer, headers.forwarded, self._trusted_proxies)
+        except ValueError as error:
+            address = str(error)
+        return Client(clock.now(), headers, peer, address)
 
     def redact(self, text: str) -> str:
-        """Return a text of a client without the known secrets in it."""
+        """Return a text from a client without the known secrets in it."""
         return self._headers.redact(text)
 
-    def is_window_open(self, source: str, caller: Client) -> bool:
-        """Return whether the setup window of a source was open when the request arrived."""
-        return self._windows.is_open(source, clock.to_micros(caller.arrived))
+    def is_window_open(self, source: str, client: Client) -> bool:
+        """Tell whether the setup window of a source was open when the request arrived."""
+        return self._windows.is_open(source, clock.to_micros(client.arrived_at))
 
 
 class RequestGuard:
-    """The guard of one path of one source. `methods` are the allowed ones."""
+    """Admits or refuses requests to one path of one source. `methods` are the allowed ones."""
 
     def __init__(
         self, source: str, kind: str, path: str, methods: Sequence[str], access_policy: AccessPolicy, resolver: ClientResolver
@@ -75,26 +78,26 @@ class RequestGuard:
 
     @property
     def is_webhook(self) -> bool:
-        """Whether senders can post to this path: it takes POST and its source is on."""
+        """Tell whether senders can post to this path: it accepts POST, and its source is on."""
         return "POST" in self._methods and bool(self._access_policy.tokens)
 
     def identify(self, scope: Scope) -> Client:
         """Return the client of a request."""
         return self._resolver.identify(scope)
 
-    def admit(self, scope: Scope, caller: Client) -> Admission:
-        """Admit a request. Raise MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
+    def admit(self, scope: Scope, client: Client) -> Admission:
+        """Admit a request. Raises MethodNotAllowed, NotFound (no token is set), Unauthorized or AddressNotAllowed."""
         if scope["method"] not in self._methods:
             raise MethodNotAllowed(f"Expected {' or '.join(self._methods)}.", self._methods)
         if not self._access_policy.tokens:
             raise NotFound(f"{self._source} is disabled: no token is configured.")
-        window_open = self._resolver.is_window_open(self._source, caller)
-        return self._access_policy.admit(caller.headers.authorization, caller.client, window_open=window_open)
+        window_open = self._resolver.is_window_open(self._source, client)
+        return self._access_policy.admit(client.headers.authorization, client.address, window_open=window_open)
 
-    def recognise(self, caller: Client) -> str | None:
+    def recognise(self, client: Client) -> str | None:
         """Return the name of the client's token, or None if it is not a token of this source."""
         try:
-            return match_bearer(self._access_policy.tokens, caller.headers.authorization)
+            return match_bearer(self._access_policy.tokens, client.headers.authorization)
         except Unauthorized:
             return None
 
@@ -102,19 +105,19 @@ class RequestGuard:
         """Return a requested path in the form that is stored: without secrets, and shortened."""
         return make_storable(self._resolver.redact(path), _MAX_PATH_LENGTH)
 
-    def make_delivery(self, scope: Scope, caller: Client, admission: Admission, body: bytes) -> Delivery:
+    def make_delivery(self, scope: Scope, client: Client, admission: Admission, body: bytes) -> Delivery:
         """Return the delivery in the form that is stored."""
         return Delivery(
-            clock.new_id(caller.arrived),
+            clock.new_id(client.arrived_at),
             self._source,
             self._kind,
             scope["method"],
             self._path,
-            clock.to_micros(caller.arrived),
-            caller.peer,
-            None if isinstance(caller.client, str) else str(caller.client),
+            clock.to_micros(client.arrived_at),
+            client.peer,
+            None if isinstance(client.address, str) else str(client.address),
             admission.token,
             admission.note,
-            caller.headers.kept,
+            client.headers.storable,
             body,
         )

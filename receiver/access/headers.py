@@ -8,21 +8,22 @@ from receiver.sources.codings import list_codings
 
 _PROBE = probe.HEADER.encode()
 _CREDENTIALS = {_PROBE, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
-_MAX_KEPT_BYTES = 4096
+_MAX_STORED_BYTES = 4096
 _REDACTED = b"[secret]"
 
 
 class Headers(NamedTuple):
-    """The headers of one request. `kept` has the pairs that may be stored: no credentials, no known secret, bounded in size.
+    """The headers of one request. `storable` has the pairs that may be stored: no credentials, no known secret, at most 4 KiB.
 
-    `codings` are the content codings of the body (`receiver/sources/codings.py`). `probe` is the value of the last probe header.
+    `authorization` and `forwarded` have the values of all Authorization and X-Forwarded-For lines, in their order. `codings` are
+    the content codings of the body (`sources/codings.py`). `probe` is the value of the last probe header (`probe.py`).
     """
 
     authorization: tuple[bytes, ...]
     forwarded: tuple[str, ...]
     content_length: bytes | None
     codings: tuple[str, ...]
-    kept: tuple[tuple[str, str], ...]
+    storable: tuple[tuple[str, str], ...]
     probe: bytes | None
 
 
@@ -38,8 +39,8 @@ class HeaderReader:
         forwarded: list[str] = []
         content_length = probe_value = None
         encodings: list[bytes] = []
-        kept: list[tuple[str, str]] = []
-        left = _MAX_KEPT_BYTES
+        storable: list[tuple[str, str]] = []
+        bytes_left = _MAX_STORED_BYTES
         for name, value in pairs:
             if name in _CREDENTIALS:
                 if name == b"authorization":
@@ -53,10 +54,12 @@ class HeaderReader:
                 content_length = value
             elif name == b"content-encoding":
                 encodings.append(self._redact(value))
-            left -= len(name) + len(value)
-            if left >= 0:
-                kept.append((name.decode("latin-1"), self._redact(value).decode("latin-1")))
-        return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(kept), probe_value)
+            bytes_left -= len(name) + len(value)
+            if bytes_left >= 0:
+                storable.append((name.decode("latin-1"), self._redact(value).decode("latin-1")))
+        return Headers(
+            tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(storable), probe_value
+        )
 
     def redact(self, text: str) -> str:
         """Return a text without the known secrets in it."""

@@ -1,7 +1,7 @@
 """Authentication of operators by ops tokens, for API, console and `/metrics`. Without a token everything under `/ops` is off.
 
-A right token is never refused because wrong ones came from the same address: otherwise strangers behind the same proxy could lock
-operators out.
+A valid token is always accepted, however many wrong ones came from the same address. Otherwise strangers behind the same proxy
+could lock operators out.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from receiver.domain.trimming import trim
 from receiver.errors import NotFound, Refused, TooManyAttempts, Unauthorized
 
 NoteWrongToken = Callable[[str, str | None], None]
+"""Records a wrong token: area (`api`, `console`, `metrics`) and client address (None: unknown)."""
 
 
 class Operator(NamedTuple):
@@ -38,7 +39,7 @@ class OperatorAuth:
     """Identifies operators by their tokens; limits, counts and reports wrong tokens.
 
     `refused` counts wrong tokens by area and error code; `note` is called for each of them. `note_use` is called with the name of
-    a right token. The console reports a use when a session begins.
+    each valid token. The console calls it itself, when a session begins.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class OperatorAuth:
     def identify(self, request: Request, area: str = "api") -> Operator:
         """Return the operator of a request, by its bearer token.
 
-        Raise NotFound (no ops token is set), Unauthorized or TooManyAttempts.
+        Raises NotFound (no ops token is set), Unauthorized or TooManyAttempts.
         """
         if not self._tokens:
             raise NotFound("Unknown path.")
@@ -67,14 +68,14 @@ class OperatorAuth:
         try:
             name = match_bearer(self._tokens, sent)
         except Unauthorized as error:
-            if not sent:  # this was no guess
+            if not sent:  # nothing was guessed
                 raise
             raise self._refuse(request, area, error) from None
         self._note_use(name)
         return Operator(name, self.address_of(request))
 
     def identify_token(self, request: Request, token: str) -> Operator:
-        """Return the operator of a token that was typed into the console. Raise Unauthorized or TooManyAttempts."""
+        """Return the operator of a token that was typed into the console. Raises Unauthorized or TooManyAttempts."""
         name = match_token(self._tokens, trim(token).encode())
         if name is None:
             raise self._refuse(request, "console", Unauthorized("The token is not valid."))
@@ -82,14 +83,14 @@ class OperatorAuth:
 
     def address_of(self, request: Request) -> str | None:
         """Return the resolved address of a request, or None if it is unknown."""
-        client = self._resolver.identify(request.scope).client
-        return None if isinstance(client, str) else str(client)
+        address = self._resolver.identify(request.scope).address
+        return None if isinstance(address, str) else str(address)
 
     def _refuse(self, request: Request, area: str, error: Refused) -> Refused:
         """Count and report a wrong token; return the error to raise."""
-        client = self._resolver.identify(request.scope).client
-        wait_seconds = self._limit.take(client, monotonic())
+        address = self._resolver.identify(request.scope).address
+        wait_seconds = self._limit.take(address, monotonic())
         refusal = TooManyAttempts(wait_seconds) if wait_seconds else error
         self._refused[area, refusal.code] += 1
-        self._note(area, None if isinstance(client, str) else str(client))
+        self._note(area, None if isinstance(address, str) else str(address))
         return refusal

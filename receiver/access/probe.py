@@ -1,14 +1,14 @@
-"""Probes: requests of `receiver doctor` to the webhook paths, answered as a sender's would be and recorded nowhere. Pure.
+"""Probes: test requests of `receiver doctor` to the webhook paths. They are answered like deliveries and not recorded. Pure.
 
 A probe has the header `x-receiver-test`: the minute in which it was made, and an HMAC-SHA256 of path, minute and Authorization
-header. The key is derived from an ops token, and the token cannot be found from the header.
+header. The key is derived from an ops token; the header does not reveal the token.
 
 Nobody can hide messages or guesses with it:
 
-- Without an ops token nobody can make the header. A request with a wrong or an old one is recorded like any other.
-- Whoever copies a header can use it for some minutes, with the same path and bearer token. Guesses at tokens are recorded.
-- The answer is 200 only where the body has no messages. A proxy that adds the header to a sender's request gets the sender a 422,
-  so the sender knows that its messages were not stored.
+- Without an ops token nobody can make the header. A request with a wrong or an old header is recorded like any other.
+- A copied header works for some minutes, with the same path and bearer token only. Guesses at tokens are recorded.
+- The answer is 200 only if the body has no messages. If a proxy adds the header to a sender's request, the sender gets a 422 and
+  knows that its messages were not stored.
 """
 
 import hmac
@@ -34,7 +34,7 @@ def sign_probe(token: Secret, path: str, authorization: Sequence[bytes], now: da
 
 
 def is_probe(tokens: Sequence[Secret], path: str, authorization: Sequence[bytes], value: bytes | None, now: datetime) -> bool:
-    """Return whether the value was made with one of these ops tokens for this request, at most five minutes from now."""
+    """Tell whether the value was made with one of these ops tokens for this request, at most five minutes before or after now."""
     found = _VALUE.fullmatch(value) if value is not None else None
     if found is None or abs(int(found[1]) - _minute_of(now)) > _MAX_MINUTES:
         return False

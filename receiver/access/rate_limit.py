@@ -13,7 +13,7 @@ class TokenBucket:
         self._at = 0.0
 
     def take(self, now_seconds: float) -> bool:
-        """Take one token; return False if there is none. `now_seconds` is of a clock that never goes back."""
+        """Take one token; return False if there is none. `now_seconds` is the time of a monotonic clock."""
         self._left = min(self._burst, self._left + (now_seconds - self._at) * self._per_second)
         self._at = now_seconds
         if self._left < 1:
@@ -22,9 +22,9 @@ class TokenBucket:
         return True
 
     def wait_seconds(self) -> float:
-        """Return how long after a `take` that got none the next token is there."""
+        """Return the seconds between a `take` that got no token and the next token."""
         return (1 - self._left) / self._per_second
 
     def is_full(self, now_seconds: float) -> bool:
-        """Return whether the bucket is full again."""
+        """Tell whether the bucket is full again."""
         return self._left + (now_seconds - self._at) * self._per_second >= self._burst

@@ -1,7 +1,7 @@
 """Session cookies of the console and their form tokens. Pure: storage knows which sessions are open.
 
-A cookie is a random id and its signature. The key is derived from the ops token of the sign-in. So a forged cookie never costs a
-query, and a token that is removed from the settings ends its sessions.
+A cookie is a random id and its signature. The key is derived from the ops token of the sign-in. So a forged cookie costs no
+query, and removing a token from the settings ends its sessions.
 """
 
 import hmac
@@ -17,7 +17,7 @@ _MAX_COOKIE_CHARACTERS = 200
 
 
 class Session(NamedTuple):
-    """One session: the name of its ops token, the digest under which it is stored, and the token of its forms."""
+    """One session: the name of its ops token, the digest of its id (its key in storage), and the token of its forms."""
 
     actor: str
     digest: str
@@ -46,16 +46,16 @@ class Sessions:
                 return self._make(actor, session_id)
         return None
 
-    def form_token_of_visit(self, visit: str) -> str:
+    def make_sign_in_token(self, visitor: str) -> str:
         """Return the form token of the sign-in page for a browser with this value in its cookie."""
-        return _sign(self._sign_in_key, visit)
+        return _sign(self._sign_in_key, visitor)
 
     def _make(self, actor: str, session_id: str) -> Session:
         return Session(actor, sha256(session_id.encode()).hexdigest(), _sign(self._keys[actor], f"form {session_id}"))
 
 
 def is_same_token(sent: str | None, expected: str) -> bool:
-    """Compare a form token or a signature in constant time."""
+    """Compare a form token or a signature with the expected one in constant time."""
     return hmac.compare_digest((sent or "").encode(), expected.encode())
 
 

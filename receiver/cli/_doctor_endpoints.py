@@ -97,7 +97,7 @@ def _try_path(settings: Settings, source: Source, url: str) -> Iterator[Finding]
         other = "the running service has other tokens than these settings or is an older version; restart it"
         yield Finding("warn", f"POST {source.path}", f"not tried: {other}")
     else:
-        response = urllib3.request("POST", url, body=source.nothing, headers=headers, retries=False, timeout=15.0)
+        response = urllib3.request("POST", url, body=source.empty_body, headers=headers, retries=False, timeout=15.0)
         yield Finding(
             "ok" if response.status in {200, 403} else "fail", f"POST {source.path}", _explain_status(response.status, source)
         )

@@ -22,7 +22,7 @@ from receiver.maintenance.replay import StoredReplay
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
-from receiver.sources.intake import take_unread
+from receiver.sources.intake import parse_unread
 from receiver.storage import queries, version
 from receiver.storage.database import Database
 from receiver.storage.replay import ReplayDecider
@@ -234,7 +234,7 @@ def _replaying(settings: Settings) -> Iterator[tuple[Database, ReplayOne]]:
 @contextmanager
 def _replaying_here(settings: Settings, database: Database) -> Iterator[ReplayOne]:
     decider = ReplayDecider(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
-    parse = partial(take_unread, settings.sources(), settings.max_body_bytes)
+    parse = partial(parse_unread, settings.sources(), settings.max_body_bytes)
     with closing(Transactions(database)) as transactions, asyncio.Runner() as runner:
         stored = StoredReplay(do_here(CommandExecutor(database, transactions, parse, decider)), read_here, database)
 

@@ -62,13 +62,13 @@ def _count(
 ) -> tuple[dict[str, Any], dict[str, Removed]]:
     """Return the sizes and rows of the database, and what these periods would delete."""
     with reading(settings) as database:
-        edges = {} if periods is None else periods.edges(clock.to_micros(clock.now()))
+        cutoffs = {} if periods is None else periods.cutoffs(clock.to_micros(clock.now()))
         sizes = {
             "database_bytes": database.size_bytes(),
             "free_bytes": database.free_bytes(),
             "rows": count_rows(database, running),
         }
-        return sizes, count_prunable(database, edges, running)
+        return sizes, count_prunable(database, cutoffs, running)
 
 
 def _prune(settings: Settings, running: Sequence[str], bodies_days: int | None, rows: int) -> dict[str, Removed]:

@@ -14,7 +14,7 @@ from receiver.errors import ConfigurationError, ReceiverError
 from receiver.maintenance.comparison import compare
 from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.settings import Settings, load
-from receiver.sources.intake import take_again
+from receiver.sources.intake import parse_stored
 from receiver.storage import schema
 from receiver.storage.database import Database
 
@@ -53,7 +53,7 @@ def _open(url: str, settings: Settings) -> Database:
 
 
 def _rebuild(settings: Settings, database: Database, target: Database) -> None:
-    take, max_future = partial(take_again, settings.sources()), timedelta(hours=settings.max_future_hours)
+    take, max_future = partial(parse_stored, settings.sources()), timedelta(hours=settings.max_future_hours)
     with database.read_snapshot() as source, closing(Rebuild(source, target, take, max_future)) as work:
         with advancing("rebuilding", work.count_deliveries()) as advance, until_interrupted() as interrupted:
             try:

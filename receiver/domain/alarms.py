@@ -1,7 +1,7 @@
-"""The rules of the alarms. Pure: facts go in, the alarms that should be on come out.
+"""The rules of the alarms: which ones should be on, given the facts. Pure.
 
 An alarm that is on ends at half of its threshold, so that a value near the threshold does not switch it on and off. A threshold
-of 0 disables an alarm. Moments and durations are microseconds; moments count from 1970, UTC.
+of 0 disables an alarm. Times and durations are in microseconds; times count from 1970, UTC.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -51,8 +51,9 @@ _ADVICE = {
 class AlarmThresholds:
     """The thresholds from the settings.
 
-    `silence_hours` names the sources that are watched for silence; None means a learned time. `token_ends` are pairs of subject
-    (`source:name`) and the last day of that token. The alarm begins `token_days` before it.
+    `silence_hours` has the sources that are watched for silence; None means a learned time. `refused` is a number in five
+    minutes, `quarantined` a number in an hour. `token_ends` are pairs of subject (`source:name`) and the last day of that token;
+    the alarm begins `token_days` before it.
     """
 
     silence_hours: Mapping[str, float | None]
@@ -68,8 +69,8 @@ class AlarmThresholds:
 class Traffic(NamedTuple):
     """The traffic of one source.
 
-    `last_delivery_at` is the last request with a valid token, `longest_gap` the longest usual pause (None: not known yet).
-    `refused` counts the last five minutes, the verdicts the last hour, `undecidable` our own failures in the last day.
+    `last_delivery_at` is the time of the last request with a valid token, `longest_gap` the longest usual pause (None: not known
+    yet). `refused` counts the last five minutes, the verdicts the last hour, `undecidable` our own failures in the last day.
     """
 
     last_delivery_at: int | None = None
@@ -111,7 +112,7 @@ class AlarmKey(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """An alarm that should be on. `message` has the figures and what to do."""
+    """An alarm that should be on. `message` has the figures and tells the operator what to do."""
 
     name: str
     subject: str
@@ -119,7 +120,7 @@ class Alarm(NamedTuple):
 
     @property
     def key(self) -> AlarmKey:
-        """Return the identity; each is on at most once."""
+        """Return the identity. At most one alarm with it is on."""
         return AlarmKey(self.name, self.subject)
 
 
@@ -129,7 +130,7 @@ def find_alarms(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[Ala
 
 
 def learn_gap(hours: Iterable[int], now: int) -> int | None:
-    """Return the longest pause between the begins of hours with messages, or None while no more than a week is known."""
+    """Return the longest pause between the starts of hours with messages; None while only a week or so is known."""
     begun = sorted(set(hours))
     if not begun or now - begun[0] < _LEARNED_AFTER:
         return None
@@ -202,7 +203,7 @@ def _find_quarantine(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmK
 
 
 def _find_undecidable(key: AlarmKey, traffic: Traffic) -> Iterator[tuple[AlarmKey, str]]:
-    """One is enough: it is a fault of this service."""
+    """Judge our own failures. One is enough, because it is a fault of this service."""
     if traffic.undecidable:
         failed = count(traffic.undecidable, "message or delivery", "messages or deliveries")
         yield key, f"This service failed to process {failed} of {label(key.subject)} in the last 24 hours"
@@ -213,8 +214,8 @@ def _find_stale(key: AlarmKey, traffic: Traffic, limit: float, on: Set[AlarmKey]
     share = 100 * traffic.stale / messages if messages else 0.0
     is_on = key in on
     if _reaches(share, limit, is_on=is_on) and _reaches(messages, _STALE_FROM, is_on=is_on):
-        of_all = f"{share:.0f} % of {messages:,} messages of {label(key.subject)}"
-        yield key, f"{of_all} arrived out of date in the last hour (limit {limit:g} %)"
+        messages_late = f"{share:.0f} % of {messages:,} messages of {label(key.subject)}"
+        yield key, f"{messages_late} arrived out of date in the last hour (limit {limit:g} %)"
 
 
 def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -231,7 +232,7 @@ def _find_target(key: AlarmKey, oldest_due_at: int, limit: float, now: int, on: 
 
 
 def _find_lost_relay(key: AlarmKey, facts: AlarmFacts, limit: int, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    """Judge whether changes wait while no relay runs. No alarm begins in the first minutes after a start."""
+    """Find out whether changes wait while no relay runs. No alarm begins in the first minutes after a start."""
     wanted = facts.running.receiver_targets() if facts.running.receivers else facts.oldest_due.keys() if key in on else ()
     waiting_since = min((at for name, at in facts.oldest_due.items() if name in wanted), default=None)
     if facts.running.relays or waiting_since is None:

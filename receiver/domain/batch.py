@@ -58,42 +58,49 @@ class BatchState(BatchTrackers):
         if message.is_anonymous:
             message = self._identify(delivery, message)
         if message.message_id is None:
-            verdict = self._quarantine_item(delivery, message, None, message.flaw or "missing_message_id", message.detail)
+            verdict = self._quarantine_item(
+                delivery, message, None, message.quarantine_reason or "missing_message_id", message.detail
+            )
             self._note_repeated(delivery, message, verdict)
             return None, verdict
         key = (delivery.source, message.message_id)
-        kept = self.messages.known.get(key)
-        if kept is not None and not self.messages.is_repaired(kept, message):
-            verdict = self._decide_copy(delivery, message, kept)
+        known = self.messages.known.get(key)
+        if known is not None and not self.messages.is_repaired(known, message):
+            verdict = self._decide_copy(delivery, message, known)
             self._note_repeated(delivery, message, verdict)
             return message.message_id, verdict
-        parts = len(self.quarantined)
-        verdict = self._decide_content(delivery, message, message.message_id, is_repaired=kept is not None)
-        row, partly = make_message_row(delivery, message, message.message_id, verdict), len(self.quarantined) > parts
-        if kept is None:
+        quarantined_before = len(self.quarantined)
+        verdict = self._decide_content(delivery, message, message.message_id, is_repaired=known is not None)
+        row = make_message_row(delivery, message, message.message_id, verdict)
+        partly = len(self.quarantined) > quarantined_before
+        if known is None:
             self.messages.add(row, partly=partly)
         else:
-            final = better_verdict(Verdict(kept.outcome, kept.reason), verdict)
+            final = better_verdict(Verdict(known.outcome, known.reason), verdict)
             row = row._replace(outcome=final.outcome, reason=final.reason)
-            self.repeated.append(self.messages.repair(kept, row, partly=partly))
+            self.repeated.append(self.messages.repair(known, row, partly=partly))
         return message.message_id, verdict
 
-    def _decide_copy(self, delivery: Delivery, message: Message, kept: MessageRow) -> Verdict:
-        """Decide a copy of a known message. It has no effect, with one exception: a copy with other details from a sender without
-        a clock. Of those details the later arrival is kept.
+    def _decide_copy(self, delivery: Delivery, message: Message, known: MessageRow) -> Verdict:
+        """Decide a copy of a known message. It has no effect, with one exception: a sender without a clock sends other details.
+
+        Those details replace the earlier ones, because they arrived later.
         """
-        if kept.digest == message.digest:
+        if known.digest == message.digest:
             return DUPLICATE
-        if message.generated_at is None and message.snapshot is not None and message.tracker_id == kept.tracker_id:
+        if message.generated_at is None and message.snapshot is not None and message.tracker_id == known.tracker_id:
             key = (delivery.source, message.tracker_id or "")
-            item = PendingMessage(delivery, message, kept.message_id, key, self._read_clock(delivery, message))
+            item = PendingMessage(delivery, message, known.message_id, key, self._read_clock(delivery, message))
             plausible = not any(isinstance(self._read_occurrence(delivery, event), str) for event in message.events)
             if plausible and self._take_details(item, message.snapshot):
-                self.messages.rewrite(kept, kept._replace(digest=message.digest))
+                self.messages.rewrite(known, known._replace(digest=message.digest))
         return CONTENT_DIFFERS
 
     def _identify(self, delivery: Delivery, message: Message) -> Message:
-        """Return an anonymous message with an id: that of the message that set the current state if the content is equal."""
+        """Return an anonymous message with an id.
+
+        If its content equals the message that set the current state, it gets that message's id.
+        """
         tracker = self.trackers.get((delivery.source, message.tracker_id or ""))
         if tracker is not None and tracker.latest_message_id is not None and tracker.latest_digest == message.digest:
             row = make_message_row(delivery, message, tracker.latest_message_id, APPLIED)
@@ -102,8 +109,10 @@ class BatchState(BatchTrackers):
         return name_anonymous(message, f"{delivery.id}:{message.position}")
 
     def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_repaired: bool = False) -> Verdict:
-        if message.flaw is not None or message.tracker_id is None or message.snapshot is None:
-            return self._quarantine_item(delivery, message, None, message.flaw or "missing_tracker_id", message.detail)
+        if message.quarantine_reason is not None or message.tracker_id is None or message.snapshot is None:
+            return self._quarantine_item(
+                delivery, message, None, message.quarantine_reason or "missing_tracker_id", message.detail
+            )
         key = (delivery.source, message.tracker_id)
         item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_repaired)
         before = self.trackers.get(key)
@@ -116,24 +125,26 @@ class BatchState(BatchTrackers):
             verdict = self._decide_event(item, position, event, time)
             if best is None or rank_verdict(verdict) < rank_verdict(best):
                 best = verdict
-        self.note_view(item, before)
+        self.note_shipment_change(item, before)
         return best or RECORDED
 
     def _read_clock(self, delivery: Delivery, message: Message) -> int:
-        """Return the time when the sender built a message. 0: not given, or implausible. Without a sender's clock: its
-        arrival."""
+        """Return the time when the sender built a message, in microseconds; 0 if it is missing or implausible.
+
+        For a sender that sends no such times, return the time of arrival.
+        """
         if message.generated_at is None:
             return delivery.received_at + message.position
         return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
 
-    def _is_far_ahead(self, clock: int, at: int) -> bool:
-        return clock > at + self.max_future // _MICROSECOND
+    def _is_far_ahead(self, clock: int, now: int) -> bool:
+        return clock > now + self.max_future // _MICROSECOND
 
     def _take_details(self, item: PendingMessage, snapshot: Snapshot) -> bool:
         """Apply the details of a message if they are later than the known ones; return whether they are.
 
-        Of two messages that were built in the same millisecond the larger message id wins, so that the order of arrival does not
-        matter. The details of a repaired copy replace those of the copy before it.
+        If two messages were built in the same millisecond, the larger message id wins, so that the order of arrival does not
+        matter. The details of a repaired copy replace those of the earlier copy.
         """
         tracker = self.trackers.get(item.key)
         generated_at = -1 if snapshot.shipment is None else item.clock
@@ -141,24 +152,28 @@ class BatchState(BatchTrackers):
         for link in item.message.links:
             self._take_link(LinkRow(item.delivery.source, *link, item.delivery.received_at))
         if tracker is None:
-            self.move(item.key, None, new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id))
+            tracker = new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id)
+            self.put_tracker(item.key, None, tracker)
             self.terms |= search_terms_of(item.key, (item.key[1], *names))
             return True
         if names != (tracker.tracking_number, tracker.client_tracker_id, tracker.shipment_reference):
-            self.terms |= search_terms_of(item.key, names)  # older snapshots too: every past name finds it
-        stands_at = tracker.snapshot_generated_at
-        if self._is_from_version_0_1(stands_at, item.message):
-            stands_at = 0
-        clock, current = (generated_at, item.message_id), (stands_at, tracker.snapshot_message_id)
-        if clock < current or (clock == current and not item.is_repaired):
+            self.terms |= search_terms_of(item.key, names)  # of older snapshots too: a search for any past name finds the tracker
+        known_at = tracker.snapshot_generated_at
+        if self._is_from_version_0_1(known_at, item.message):
+            known_at = 0
+        candidate, known = (generated_at, item.message_id), (known_at, tracker.snapshot_message_id)
+        if candidate < known or (candidate == known and not item.is_repaired):
             return False
-        self.move(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
+        self.put_tracker(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
         return True
 
-    def _is_from_version_0_1(self, stands_at: int, message: Message) -> bool:
-        """Tell whether version 0.1 wrote this clock of details: it accepted any future time, and used local time for none."""
+    def _is_from_version_0_1(self, known_at: int, message: Message) -> bool:
+        """Tell whether version 0.1 wrote this time of a snapshot.
+
+        It accepted any time in the future, and used local time for senders that send none.
+        """
         now = to_micros(self.now)
-        return self._is_far_ahead(stands_at, now) or (message.generated_at is None and stands_at > now)
+        return self._is_far_ahead(known_at, now) or (message.generated_at is None and known_at > now)
 
     def _take_link(self, link: LinkRow) -> None:
         known = self.links.get((link.source, link.package))
@@ -177,16 +192,16 @@ class BatchState(BatchTrackers):
         return self._apply(item, event, EventTime(time, order))
 
     def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
-        """Return the event's time, or the reason for quarantine; None if the event is known with this content."""
+        """Return the event's time, or the reason for quarantine; None if the event is already stored with this content."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None and current.digest == event.digest:
             return None
         return self._read_occurrence(item.delivery, event)
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
-        """Return the event's time, or the reason for quarantine. An event without a time that is no flaw has its arrival time."""
-        if event.flaw is not None:
-            return event.flaw
+        """Return the event's time, or the reason for quarantine. The time of arrival replaces one that may be missing."""
+        if event.quarantine_reason is not None:
+            return event.quarantine_reason
         try:
             occurrence = read_occurrence(event.occurrence or iso(delivery.received_at))
         except ValueError:
@@ -237,7 +252,7 @@ class BatchState(BatchTrackers):
 
 
 def name_anonymous(message: Message, message_id: str) -> Message:
-    """Return an anonymous message and its events with this id."""
+    """Return an anonymous message with this id, for itself and for its events."""
     return message._replace(
         message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
     )
@@ -246,8 +261,8 @@ def name_anonymous(message: Message, message_id: str) -> Message:
 def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]) -> Snapshot | None:
     """Return the details of a message that may be applied; None if there are none.
 
-    Details beside an implausible event are not applied. If another event of the message can be applied, the names are used
-    without the shipment block, so that the tracker can be found; they never replace details with a block.
+    The details of a message with an implausible event are not applied. If another of its events can be applied, only the names
+    are used, so that the tracker can be found; they never replace details with a shipment block.
     """
     if _IMPLAUSIBLE_FUTURE not in times:
         return snapshot

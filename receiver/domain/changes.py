@@ -6,8 +6,8 @@ import orjson
 
 from receiver.clock import iso
 
-SHIPMENT_MOVES = 1 << 30
-"""Added to the number of a change of a sender's own milestone, so that it cannot equal the number of another change."""
+SHIPMENT_MOVE_OFFSET = 1 << 30
+"""The stored number of a change of a sender's own milestone has this added, so that it cannot equal that of another change."""
 
 BASES = ("events", "shipment")
 """The kinds of changes: a tracker moved to another event, or the sender's own milestone of the shipment changed."""
@@ -16,8 +16,9 @@ BASES = ("events", "shipment")
 class Change(NamedTuple):
     """A change of a tracker.
 
-    With the `basis` `events` the tracker moved to another event: to a newer one, to a revision of the latest one, or back because
-    a revision took the latest one back. With the `basis` `shipment` the sender's own milestone of the shipment changed.
+    With the `basis` `events` the tracker moved to another event: to a newer one, to a revision of the latest one, or back to an
+    older one because a revision changed the time of the latest one. With the `basis` `shipment` the sender's own milestone of
+    the shipment changed.
 
     `id` is a UUID made of source, tracker, event and content, and of the cause if a tracker moves to an event again. It is
     the same after a repeat, a restore, a rebuild or a replay.
@@ -25,7 +26,7 @@ class Change(NamedTuple):
     restored database may use numbers again: `id` identifies a change.
     `old_status` and `old_status_milestone` are those before the change (None: none was known).
     `occurrence` is the courier's time as written.
-    `delivery_id` and `position` name the delivery and the item in its body with the source data.
+    `delivery_id` and `position` (0-based) name the delivery and the item in its body that made the change.
     `shipment_milestone` is the sender's own milestone after the message that made the change (None: unknown, or version 0.1
     made the change). With the basis `shipment`, `old_shipment_milestone` is the one before, and `event_id` to `location` are
     those of the tracker's latest event (None: there was none).
@@ -56,9 +57,9 @@ class Change(NamedTuple):
     shipment_milestone: str | None = None
 
     @property
-    def place(self) -> tuple[str, str, int]:
-        """The key under which it is stored: source, tracker and number."""
-        return self.source, self.tracker_id, self.sequence + (SHIPMENT_MOVES if self.basis == "shipment" else 0)
+    def stored_key(self) -> tuple[str, str, int]:
+        """The key of the change in storage: source, tracker and number (`move`)."""
+        return self.source, self.tracker_id, self.sequence + (SHIPMENT_MOVE_OFFSET if self.basis == "shipment" else 0)
 
     @property
     def milestone_differs(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.spreadsheets import decode, find_artefact, read_csv
+from receiver.domain.spreadsheets import decode, describe_damage, read_csv
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
@@ -22,7 +22,7 @@ _MAX_CHARACTERS = 200
 _EXTRA = "\0"  # no column has this name
 _MAX_ERRORS = 20
 _REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, line and paragraph separators
-_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they change the direction of the text after them
+_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # change the direction of the text after them
 
 
 class Customer(NamedTuple):
@@ -57,19 +57,19 @@ def check_rows(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
-    """Read all rows, each with the name of its position. Raises UnexpectedShape that lists every error."""
+    """Read pairs of a position, such as `Line 3`, and a row. Raises UnexpectedShape that lists every error."""
     customers: dict[str, tuple[str, Customer]] = {}
     errors: list[str] = []
-    for place, row in rows:
+    for position, row in rows:
         try:
             customer = _read_customer(row)
         except ValueError as error:
-            errors.append(f"{place}: {error}.")
+            errors.append(f"{position}: {error}.")
             continue
         if customer.user_code in customers:
-            before = customers[customer.user_code][0].lower()
-            errors.append(f"{place}: customer code {customer.user_code} is already on {before}.")
-        customers[customer.user_code] = place, customer
+            first = customers[customer.user_code][0].lower()
+            errors.append(f"{position}: customer code {customer.user_code} is already on {first}.")
+        customers[customer.user_code] = position, customer
     if errors:
         more = f"\n… {len(errors) - _MAX_ERRORS} more errors." if len(errors) > _MAX_ERRORS else ""
         raise UnexpectedShape("Import cancelled.\n" + "\n".join(errors[:_MAX_ERRORS]) + more)
@@ -128,8 +128,8 @@ def _read_field(column: str, value: object) -> str:
     text = trim(str(value)).replace("\N{NO-BREAK SPACE}", " ")  # spreadsheets write those
     if not text.isprintable():
         _check_characters(column, text)
-    if artefact := find_artefact(text):
-        raise ValueError(f"column {column}: {artefact}")
+    if damage := describe_damage(text):
+        raise ValueError(f"column {column}: {damage}")
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"column {column}: expected at most {_MAX_CHARACTERS} characters, not {len(text)}")
     return text

@@ -3,8 +3,8 @@
 Personal data is in the content that senders wrote: the shipment block, bodies, the bytes in quarantine. Ids, verdicts, statuses
 and locations of events stay: they describe the parcel, and they keep an old message from taking effect again.
 
-In a body with other trackers, the items of this one become `null`, so that the others keep their positions. If the body could not
-be read as before after that, it is removed whole.
+In a body with other trackers, the items of this one become `null`, so that the others keep their positions. If the rewritten body
+would not be read as before, the whole body is removed.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,15 +16,16 @@ from receiver.domain.reading import read_json
 from receiver.domain.records import Message
 from receiver.errors import InvalidJson, Unreadable
 
-_MIN_NAME_CHARACTERS = 8  # shorter numbers occur in too many bodies by chance
+_MIN_NAME_CHARACTERS = 8  # shorter ones occur in too many bodies by chance
 BLANK = b"null"
 """An erased item as canonical JSON."""
 
 ReadItems = Callable[[bytes], list[Message]]
+"""Reads a body into its items, in their order."""
 
 
 class ErasureSubject(NamedTuple):
-    """The tracker to erase. `names` are searched for in content that belongs to no known tracker."""
+    """The tracker to erase. Content without a known tracker is erased if it contains one of its `names`."""
 
     source: str
     tracker_id: str
@@ -41,18 +42,20 @@ class StoredPart(NamedTuple):
 
 
 class StoredBody(NamedTuple):
-    """The stored content of a delivery. `body` is None once it is pruned. `places` are the known positions of the tracker's
-    items."""
+    """The stored content of a delivery. `body` is None if it was pruned.
+
+    `positions` are the known positions of the tracker's items, `parts` the parts in quarantine.
+    """
 
     delivery_id: str
     kind: str
     body: bytes | None
-    places: frozenset[int]
+    positions: frozenset[int]
     parts: tuple[StoredPart, ...]
 
 
 class Erasure(NamedTuple):
-    """The plan for a delivery: remove or replace its body, and empty these parts in quarantine."""
+    """The plan for a delivery. `removed`: remove its body. `body`: its new body, if any. `parts`: ids in quarantine to empty."""
 
     delivery_id: str
     removed: bool
@@ -61,7 +64,7 @@ class Erasure(NamedTuple):
 
 
 class ErasureCounts(NamedTuple):
-    """What was erased: removed bodies, rewritten bodies, emptied parts in quarantine."""
+    """The numbers of removed bodies, rewritten bodies, and emptied parts in quarantine."""
 
     removed: int = 0
     rewritten: int = 0
@@ -73,35 +76,38 @@ class ErasureCounts(NamedTuple):
         return ErasureCounts(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
 
 
-def plan_erasure(tracked: ErasureSubject, stored: StoredBody, split: ReadItems | None) -> Erasure | None:
-    """Return the plan for a delivery; None if it has nothing of the tracker. `split` reads bodies of its kind."""
-    removed, body, places = _look_at_body(tracked, stored, split)
-    parts = tuple(part.id for part in stored.parts if part.raw and (part.position in places or _is_part_of(part, tracked)))
+def plan_erasure(subject: ErasureSubject, stored: StoredBody, split: ReadItems | None) -> Erasure | None:
+    """Return the plan for a delivery; None if it has nothing of the tracker.
+
+    `split` reads bodies of its kind; None: the kind is no longer known.
+    """
+    removed, body, positions = _plan_body(subject, stored, split)
+    parts = tuple(part.id for part in stored.parts if part.raw and (part.position in positions or _is_part_of(part, subject)))
     return Erasure(stored.delivery_id, removed, body, parts) if removed or body is not None or parts else None
 
 
-def _look_at_body(
-    tracked: ErasureSubject, stored: StoredBody, split: ReadItems | None
+def _plan_body(
+    subject: ErasureSubject, stored: StoredBody, split: ReadItems | None
 ) -> tuple[bool, bytes | None, Collection[int]]:
-    """Return whether to remove the body, or else its replacement, and the positions of the tracker's items."""
+    """Return whether to remove the body, the body that replaces it (None: none), and the positions of the tracker's items."""
     if stored.body is None:
-        return False, None, stored.places
+        return False, None, stored.positions
     try:
         messages = split(stored.body) if split is not None else None
     except Unreadable:
         messages = None
-    if messages is None or any(place >= len(messages) for place in stored.places):
-        return bool(stored.places) or mentions(stored.body, tracked.names), None, stored.places
-    left = {message.position for message in messages if message.raw != BLANK}
-    places = {message.position for message in messages if _is_about(message, tracked)} | stored.places
-    if not places & left:
-        return False, None, places
-    body = blank_items(stored.body, split, places) if split is not None and left - places else None
-    return body is None, body, places
+    if messages is None or any(position >= len(messages) for position in stored.positions):
+        return bool(stored.positions) or mentions(stored.body, subject.names), None, stored.positions
+    remaining = {message.position for message in messages if message.raw != BLANK}
+    positions = {message.position for message in messages if _is_about(message, subject)} | stored.positions
+    if not positions & remaining:
+        return False, None, positions
+    body = blank_items(stored.body, split, positions) if split is not None and remaining - positions else None
+    return body is None, body, positions
 
 
-def blank_items(body: bytes, split: ReadItems, places: Collection[int]) -> bytes | None:
-    """Return a body with `null` for the items at these positions; None if the other items could not be read as before."""
+def blank_items(body: bytes, split: ReadItems, positions: Collection[int]) -> bytes | None:
+    """Return a body with `null` for the items at these positions; None if the other items would not be read as before."""
     before = split(body)
     try:
         root = read_json(body, exact=True)
@@ -109,19 +115,19 @@ def blank_items(body: bytes, split: ReadItems, places: Collection[int]) -> bytes
         return None
     for items in _find_lists(root):
         if len(items) == len(before):
-            items[:] = [None if place in places else item for place, item in enumerate(items)]
+            items[:] = [None if position in positions else item for position, item in enumerate(items)]
     try:
         written = orjson.dumps(root)
         after = split(written)
     except (orjson.JSONEncodeError, Unreadable):
         return None
-    return written if len(after) == len(before) and _are_blanked(before, after, places) else None
+    return written if len(after) == len(before) and _are_blanked(before, after, positions) else None
 
 
 def mentions(content: bytes, names: Sequence[str]) -> bool:
-    """Tell whether some JSON contains one of these names, ignoring case."""
-    low = content.lower()
-    return any(orjson.dumps(name)[1:-1].lower() in low for name in names if len(name) >= _MIN_NAME_CHARACTERS)
+    """Tell whether JSON contains one of these names, ignoring case."""
+    lower = content.lower()
+    return any(orjson.dumps(name)[1:-1].lower() in lower for name in names if len(name) >= _MIN_NAME_CHARACTERS)
 
 
 def _find_lists(root: Any) -> list[list[Any]]:
@@ -129,18 +135,21 @@ def _find_lists(root: Any) -> list[list[Any]]:
     return [root] if isinstance(root, list) else [value for value in root.values() if isinstance(value, list)]
 
 
-def _are_blanked(before: Sequence[Message], after: Sequence[Message], places: Collection[int]) -> bool:
+def _are_blanked(before: Sequence[Message], after: Sequence[Message], positions: Collection[int]) -> bool:
     """Tell whether exactly these items are erased and the others unchanged."""
     pairs = zip(before, after, strict=True)
-    return all(new.raw == BLANK if old.position in places else new == old for old, new in pairs)
+    return all(new.raw == BLANK if old.position in positions else new == old for old, new in pairs)
 
 
-def _is_about(message: Message, tracked: ErasureSubject) -> bool:
-    """Tell whether an item belongs to the tracker or mentions it: a manifest lists its packages, a flawed item may have no id."""
-    if message.tracker_id == tracked.tracker_id or any(link.package == tracked.tracker_id for link in message.links):
+def _is_about(message: Message, subject: ErasureSubject) -> bool:
+    """Tell whether an item belongs to the tracker or mentions it.
+
+    A manifest lists its packages, and a quarantined item may have no tracker id.
+    """
+    if message.tracker_id == subject.tracker_id or any(link.package == subject.tracker_id for link in message.links):
         return True
-    return message.tracker_id is None and mentions(message.raw, tracked.names)
+    return message.tracker_id is None and mentions(message.raw, subject.names)
 
 
-def _is_part_of(part: StoredPart, tracked: ErasureSubject) -> bool:
-    return part.tracker_id == tracked.tracker_id or (part.tracker_id is None and mentions(part.raw, tracked.names))
+def _is_part_of(part: StoredPart, subject: ErasureSubject) -> bool:
+    return part.tracker_id == subject.tracker_id or (part.tracker_id is None and mentions(part.raw, subject.names))

@@ -47,7 +47,7 @@ _LABELS = {
 
 
 def label(code: str) -> str:
-    """Return the label of a code, for the start of a text. A word without a label is written with spaces: `Out for delivery`."""
+    """Return the label of a code, with a capital. A code without a label is written with spaces: `Out for delivery`."""
     text = _text(code)
     return text[:1].upper() + text[1:]
 

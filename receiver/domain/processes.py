@@ -29,7 +29,7 @@ class Processes(NamedTuple):
 
 
 def find_mismatches(running: Processes, known: Collection[str], started_before: int) -> dict[str, str]:
-    """Return, for each target that some processes do not know, a sentence about it, sorted by name.
+    """Return a sentence about each target that some processes do not know, by target name, sorted.
 
     A target is missing if one receiver, or all relays together, do not know it: relays may divide the targets among themselves.
     Processes that started after `started_before` are not checked yet, because processes are restarted one after the other when
@@ -40,7 +40,7 @@ def find_mismatches(running: Processes, known: Collection[str], started_before: 
 
 
 def find_local_mismatch(running: Processes, name: str, *, is_named: bool) -> str | None:
-    """Return a sentence about how this command's settings differ from the running processes for a target, or None."""
+    """Describe the difference between this command's settings and the running processes for a target, or return None."""
     knowing = [row for row in (*running.receivers, *running.relays) if name in row.targets]
     if knowing and not is_named:
         return f"{describe_process(knowing[0])} knows {name} and the settings here do not name it"
@@ -53,8 +53,8 @@ def _find_mismatch(running: Processes, name: str, started_before: int | None) ->
     lacking = [row for row in running.receivers if name not in row.targets and _is_judged(row, started_before)]
     naming = [row for row in (*running.receivers, *running.relays) if name in row.targets and _is_judged(row, started_before)]
     if lacking and naming:
-        unmade = f"changes of what that receives are not delivered to {name}"
-        return f"{describe_process(naming[0])} knows {name} and {describe_process(lacking[0])} does not, so {unmade}"
+        result = f"changes that the latter makes are not delivered to {name}"
+        return f"{describe_process(naming[0])} knows {name} and {describe_process(lacking[0])} does not, so {result}"
     relays = running.relays
     if naming and relays and all(name not in row.targets and _is_judged(row, started_before) for row in relays):
         return f"{describe_process(naming[0])} knows {name} and no running relay does, so its changes are not delivered"

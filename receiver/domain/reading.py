@@ -23,8 +23,8 @@ _INT64 = range(-(2**63), 2**63)
 def read_json(body: bytes, *, exact: bool = False) -> Any:
     """Parse a body. Raises InvalidJson with the position.
 
-    Two things are accepted that strict JSON refuses and senders send: a byte order mark, and halves of surrogate pairs (a
-    JavaScript sender cut a text in the middle of an emoji), which become U+FFFD.
+    Two mistakes of senders are accepted: a byte order mark, and halves of surrogate pairs (a JavaScript program cut a text in
+    the middle of an emoji), which become U+FFFD.
 
     With `exact`, for bodies from an operator's own template, integers beyond 64 bits are kept as their digits, and control
     characters in strings, such as line breaks, are accepted.
@@ -61,7 +61,7 @@ def _read_leniently(body: bytes, *, strict: bool) -> Any:
     return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def canonical(value: Any) -> bytes | None:
+def write_canonical(value: Any) -> bytes | None:
     """Return compact JSON with sorted keys, or None if the value is nested too deeply."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -74,8 +74,8 @@ def digest(raw: bytes) -> str:
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
-def text(value: object, limit: int = _MAX_TEXT) -> str | None:
-    """Return a string that a database can store: no NUL, cut at `limit`. Numbers become text, anything else None."""
+def read_text(value: object, limit: int = _MAX_TEXT) -> str | None:
+    """Return a string that a database can store: without NUL, at most `limit` characters. Numbers become text; else None."""
     if isinstance(value, str):
         return make_storable(value, limit) if "\0" in value else value[:limit]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -83,13 +83,13 @@ def text(value: object, limit: int = _MAX_TEXT) -> str | None:
     return None
 
 
-def label(value: object) -> str | None:
+def read_short_text(value: object) -> str | None:
     """Return a trimmed string that is short enough for an index, such as a tracking number."""
-    return text(trim(value) if isinstance(value, str) else value, _MAX_KEY)
+    return read_text(trim(value) if isinstance(value, str) else value, _MAX_KEY)
 
 
-def identity(value: object) -> str | None:
-    """Return a trimmed id, or None if there is none. The hash replaces an id that is too long for an index."""
+def read_id(value: object) -> str | None:
+    """Return a trimmed id, or None if there is none. A hash replaces an id that is too long for an index."""
     if not isinstance(value, str):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
     value = trim(value)
@@ -99,7 +99,7 @@ def identity(value: object) -> str | None:
 
 
 def trim_all(value: Any) -> Any:
-    """Return a JSON value with every text trimmed, but not the keys."""
+    """Return a JSON value with every text trimmed, except the keys."""
     if isinstance(value, str):
         return trim(value)
     if isinstance(value, dict):
@@ -107,13 +107,13 @@ def trim_all(value: Any) -> Any:
     return [trim_all(inner) for inner in value] if isinstance(value, list) else value
 
 
-def integer(value: object) -> int | None:
+def read_integer(value: object) -> int | None:
     """Return an integer that fits 64 bits, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value in _INT64 else None
 
 
-def mapping(value: object) -> dict[str, Any]:
-    """Return a JSON object; an empty one instead of anything else."""
+def read_object(value: object) -> dict[str, Any]:
+    """Return a JSON object, or an empty one if the value is something else."""
     return value if isinstance(value, dict) else {}
 
 

@@ -20,8 +20,8 @@ class Delivery(NamedTuple):
 
     `id` is a UUID of version 7, made at arrival. A redelivery is another delivery with another id.
     `peer` is the address of the connection, `client` the resolved address of the sender (None: it could not be resolved).
-    `token` is the *name* of the token that matched. `note` says that the address policy only reports this address, or that a
-    setup window was open.
+    `token` is the *name* of the token that matched. `note` says why an address that is not on the list was admitted (the policy
+    only reports it, or a setup window was open), and how a compressed body was stored.
     `headers` are pairs of lower-case names and values, without secrets.
     """
 
@@ -42,11 +42,11 @@ class Delivery(NamedTuple):
 class Event(NamedTuple):
     """One thing that happened to a parcel, as reported by a courier.
 
-    `event_id` is the sender's id, which survives redelivery and regrouping; where there is none it is derived from the content.
+    `event_id` is the sender's id, which survives redelivery and regrouping. An event without one gets an id made of its content.
     `occurrence` is the courier's time as written. With `ordered_by_arrival` the time of arrival decides between equal times, and
-    stands in for a missing one.
+    replaces a missing one.
     `raw` is the whole content as canonical JSON. Equal digests mean equal events.
-    `flaw` is the reason for quarantine (`verdicts.QUARANTINE_REASONS`); None for an event that can be applied.
+    `quarantine_reason` is one of `verdicts.QUARANTINE_REASONS`, or None for an event that can be applied.
     """
 
     event_id: str
@@ -60,15 +60,16 @@ class Event(NamedTuple):
     courier_code: str | None
     raw: bytes
     digest: str
-    flaw: str | None = None
+    quarantine_reason: str | None = None
     ordered_by_arrival: bool = False
 
 
 class Snapshot(NamedTuple):
-    """The details of a tracker as the sender knew them when it built the message. Of two snapshots the later one is kept.
+    """The details of a tracker as the sender knew them when it built the message. A later snapshot replaces an earlier one.
 
-    `shipment` is the shipment block as compact JSON. It may contain personal data. None: the message has no block; it never
-    replaces a snapshot that has one. `shipment_milestone` is the milestone that this block gives: the sender's own view.
+    `shipment` is the shipment block as compact JSON, or None if the message has no block. It may contain personal data. A
+    snapshot without a block never replaces one with a block.
+    `shipment_milestone` is the milestone in this block: the sender's own view.
     """
 
     tracking_number: str | None
@@ -88,15 +89,17 @@ class Link(NamedTuple):
 class Message(NamedTuple):
     """One item of a delivery, in this service's own terms.
 
+    `position` is the 0-based position of the item in the body.
     `message_id` identifies the item, not the request: it survives redelivery and regrouping.
     `is_anonymous`: the sender gives the item no id and no time, and `message_id` is None. If its content equals the message
-    that set the tracker's current state, it is a duplicate. Otherwise it is a new message, and its delivery and position name
-    it.
+    that set the tracker's current state, it is a duplicate. Otherwise it is a new message with an id made of delivery and
+    position.
     `subject` is the kind of the tracker: `parcel`, `package` or `manifest`.
-    `flaw` is the reason to quarantine the whole message, `detail` a sentence about what was expected.
+    `quarantine_reason` is the reason to quarantine the whole message, `detail` a sentence that says what was expected.
     `raw` is the item as canonical JSON. Equal digests mean equal items.
-    `generated_at` is when the sender built the item, by the sender's clock, in microseconds since 1970, UTC. 0: the item does not
-    say; None: the sender has no such clock, and arrival counts. It decides between snapshots and between versions of one event.
+    `generated_at` is the time when the sender built the item, by the sender's clock, in microseconds since 1970, UTC. It decides
+    between snapshots and between versions of one event. 0: the item has no such time. None: the sender sends no such times, and
+    the time of arrival decides.
     """
 
     position: int
@@ -110,7 +113,7 @@ class Message(NamedTuple):
     events: tuple[Event, ...] = ()
     links: tuple[Link, ...] = ()
     is_anonymous: bool = False
-    flaw: str | None = None
+    quarantine_reason: str | None = None
     detail: str | None = None
     generated_at: int | None = None
 
@@ -126,7 +129,7 @@ class Answer(NamedTuple):
 class Submission(NamedTuple):
     """A delivery on its way to storage, with its messages or with the error that answers it.
 
-    A download of the customer list has its `answer` already, and the number of customers that it was `served`.
+    A download of the customer list already has its `answer`; `served` is the number of customers in it.
     """
 
     delivery: Delivery
@@ -137,7 +140,7 @@ class Submission(NamedTuple):
 
 
 class UnreadDelivery(NamedTuple):
-    """A delivery whose body is large or compressed, so that the writing process reads it.
+    """A delivery with a large or compressed body, which the writing process reads.
 
     `codings` are the codings of its Content-Encoding, in the order in which they were applied.
     """

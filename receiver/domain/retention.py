@@ -29,18 +29,17 @@ class RetentionPeriods(NamedTuple):
     refused_days: int
     changes_days: int
 
-    def edges(self, now: int) -> dict[str, int]:
+    def cutoffs(self, now: int) -> dict[str, int]:
         """Return the time before which each kind is pruned, in microseconds, without the kinds that are kept for ever."""
         days = (self.bodies_days, self.bodies_days, self.refused_days, self.changes_days)
         return {kind: max(0, now - number * DAY) for kind, number in zip(KINDS, days, strict=True) if number}
 
     def name_run(self, run_id: str) -> str:
-        """Return the mark of a run: its id and the number of days for which it keeps bodies."""
+        """Return the mark that identifies a run: its id and the number of days for which it keeps bodies."""
         return f"{run_id}.{self.bodies_days}"
 
     def of_run(self, mark: str) -> "RetentionPeriods":
-        """Return the periods of the run with this mark; these periods if it is not a mark of ours, under which nothing is
-        pruned."""
+        """Return the periods of the run with this mark. For an invalid mark, with which nothing is pruned, return these."""
         days = mark.rpartition(".")[2]
         return self._replace(bodies_days=int(days)) if days.isascii() and days.isdigit() and len(days) < 6 else self
 
@@ -51,19 +50,22 @@ class RetentionPeriods(NamedTuple):
 
 
 class PruneStep(NamedTuple):
-    """One step of pruning: data of this kind before `edge` (microseconds), up to `size` units.
+    """One step of pruning: data of this kind before `cutoff` (microseconds), up to `size` units (see `units_of`).
 
-    `running` are the targets that are served: old changes that wait for other targets are pruned too. None: those stay.
+    `running` are the targets that are served: old changes that wait for other targets are pruned too. None: they stay.
     """
 
     kind: str
-    edge: int
+    cutoff: int
     size: int
     running: tuple[str, ...] | None = None
 
 
 class PruneBatch(NamedTuple):
-    """What one step removed: rows, bytes of content and units, and for how many seconds it used the writer."""
+    """The result of one step: removed rows, bytes of content and units; the seconds for which it used the writer.
+
+    `more`: data of this kind before the cutoff is left.
+    """
 
     rows: int
     content_bytes: int
@@ -73,36 +75,36 @@ class PruneBatch(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """How much of a kind was removed."""
+    """The removed rows and bytes of content of one kind."""
 
     rows: int = 0
     content_bytes: int = 0
 
     def add(self, rows: int, content_bytes: int) -> "Removed":
-        """Return it with so much more."""
+        """Return the sum with further rows and bytes."""
         return Removed(self.rows + rows, self.content_bytes + content_bytes)
 
 
 class PruneRun:
-    """One run of pruning: gives the next step, and adapts its size to the duration of the last one."""
+    """One run of pruning: its next step, with a size that depends on the duration of the last one, and its results."""
 
-    def __init__(self, edges: dict[str, int], running: Sequence[str] | None = None) -> None:
+    def __init__(self, cutoffs: dict[str, int], running: Sequence[str] | None = None) -> None:
         self._running = None if running is None else tuple(running)
-        self._left = deque(edges.items())
+        self._left = deque(cutoffs.items())
         self._size = START_SIZE
-        self.removed = dict.fromkeys(edges, Removed())
-        self.slices = 0
+        self.removed = dict.fromkeys(cutoffs, Removed())
+        self.batches = 0
         self.longest_seconds = 0.0
 
     def next_step(self) -> PruneStep | None:
         """Return the next step; None at the end."""
         return PruneStep(*self._left[0], self._size, self._running) if self._left else None
 
-    def note(self, done: PruneBatch) -> float:
+    def record(self, done: PruneBatch) -> float:
         """Record the result of the step from `next_step`; return the pause before the next one, in seconds."""
         kind = self._left[0][0]
         self.removed[kind] = self.removed[kind].add(done.rows, done.content_bytes)
-        self.slices += 1
+        self.batches += 1
         self.longest_seconds = max(self.longest_seconds, done.seconds)
         self._size = next_size(done.units, done.seconds)
         if not done.more:
@@ -111,12 +113,12 @@ class PruneRun:
 
 
 def units_of(content_bytes: int) -> int:
-    """Return the cost of removing a row: one unit, and one for each page of its content."""
+    """Return the cost of removing a row: one unit, and one for each 4 KiB page of its content."""
     return 1 + content_bytes // _UNIT_BYTES
 
 
 def next_size(units: int, seconds: float) -> int:
-    """Return the units of the next step, after one that took `seconds` for `units`: at most twice as many."""
+    """Return the size of the next step, in units, after one that took `seconds` for `units`: at most twice as many."""
     grown = units * min(2.0, TARGET_SECONDS / max(seconds, 1e-6))
     return min(MAX_SIZE, max(MIN_SIZE, int(grown)))
 

@@ -1,7 +1,7 @@
-"""The trackers of one batch: which event is the latest one of each, and how a revision changes that. Pure.
+"""The trackers of one batch: the latest event of each, and the effect of a revision on it. Pure.
 
-The latest event of a tracker is the newest one among the current versions of its events. If a revision takes the latest event
-back, the tracker moves to the newest remaining event.
+The latest event of a tracker is the newest one among the current versions of its events. If a revision makes the latest event
+older than another one, the tracker moves back to that one.
 """
 
 from dataclasses import dataclass, field
@@ -19,9 +19,10 @@ _CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_
 
 
 class PendingMessage(NamedTuple):
-    """A message that is being decided, with its id, the key of its tracker, and the clock that decides between versions.
+    """A message to decide, with its id and the key of its tracker.
 
-    `is_repaired`: it replaces an earlier copy.
+    `clock` decides between versions and snapshots: the time when the sender built the message, or that of its arrival, in
+    microseconds. `is_repaired`: it replaces an earlier copy.
     """
 
     delivery: Delivery
@@ -32,8 +33,8 @@ class PendingMessage(NamedTuple):
     is_repaired: bool = False
 
 
-class ViewChange(NamedTuple):
-    """A message that changed the sender's own milestone, with its tracker before (None: it was unknown) and after it."""
+class ShipmentChange(NamedTuple):
+    """A message that changed the sender's own milestone, with its tracker before (None: there was none) and after it."""
 
     item: PendingMessage
     before: TrackerRow | None
@@ -44,38 +45,38 @@ class ViewChange(NamedTuple):
 class BatchTrackers:
     """The trackers of one batch, by source and tracker id, with their events.
 
-    Storage fills `trackers` and `timelines`, and every event adds to them. `moved` are the keys of the trackers that changed,
-    `changes` the events that became the latest one of a tracker, `kept_changes` the changes that are no longer in the rows of
-    their events, `view_changes` the messages that changed a sender's own milestone.
+    Storage fills `trackers` and `timelines`, and every event adds to them. `changed` are the keys of the trackers to write,
+    `changes` the events that became the latest one of a tracker, `change_rows` the changes that need a row of their own (see
+    `ChangeRow`), `shipment_changes` the messages that changed a sender's own milestone.
     """
 
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
     timelines: Timelines = field(default_factory=Timelines)
-    moved: set[tuple[str, str]] = field(default_factory=set)
+    changed: set[tuple[str, str]] = field(default_factory=set)
     changes: list[EventRow] = field(default_factory=list)
-    kept_changes: list[ChangeRow] = field(default_factory=list)
-    view_changes: list[ViewChange] = field(default_factory=list)
+    change_rows: list[ChangeRow] = field(default_factory=list)
+    shipment_changes: list[ShipmentChange] = field(default_factory=list)
 
-    def move(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
-        """Set a tracker's new row."""
-        if before is not None and key not in self.moved:
+    def put_tracker(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
+        """Replace the row of a tracker, or add it. The first replacement in a batch increments its version."""
+        if before is not None and key not in self.changed:
             after = after._replace(version=before.version + 1)
-        self.moved.add(key)
+        self.changed.add(key)
         self.trackers[key] = after
 
-    def note_view(self, item: PendingMessage, before: TrackerRow | None) -> None:
-        """Note a message, once it is decided, if it changed the sender's own milestone of its tracker."""
+    def note_shipment_change(self, item: PendingMessage, before: TrackerRow | None) -> None:
+        """Record a decided message if it changed the sender's own milestone of its tracker."""
         after = self.trackers.get(item.key)
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
-            self.view_changes.append(ViewChange(item, before, after))
+            self.shipment_changes.append(ShipmentChange(item, before, after))
 
     def _apply(self, item: PendingMessage, event: Event, moment: EventTime) -> Verdict:
-        """Decide an event of a known tracker, whose time can be read."""
+        """Decide an event with a valid time. Its tracker has a row."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None:
             return self._revise(item, event, moment, current)
         before = self.trackers[item.key]
-        verdict = _weigh(moment, before)
+        verdict = _compare_with_latest(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
             row = with_change(row, before)
@@ -95,7 +96,7 @@ class BatchTrackers:
         cause = (item.message_id,) if is_known else ()
         if before.latest_event_id == event.event_id:
             return self._revise_latest(item, _make_row(item, event, moment, REVISED, None), cause)
-        verdict = _weigh(moment, before)
+        verdict = _compare_with_latest(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
             row = with_change(row._replace(reason=REVISED.reason), before, *cause)
@@ -106,7 +107,7 @@ class BatchTrackers:
         return REVISED
 
     def _revise_latest(self, item: PendingMessage, row: EventRow, cause: tuple[str, ...]) -> Verdict:
-        """Replace a tracker's latest event by another version, and move the tracker to the event that is newest then.
+        """Replace a tracker's latest event by another version, then move the tracker to its newest event.
 
         A version that differs only in fields that no change contains makes no change.
         """
@@ -118,13 +119,13 @@ class BatchTrackers:
             self._keep_change_of(timelines.replace(row))
             back = with_change(newest, before, row.event_id, row.digest, item.message_id)
             back = back._replace(received_at=item.delivery.received_at)
-            self.kept_changes.append(make_change_row(back, item.message_id))
+            self.change_rows.append(make_change_row(back, item.message_id))
             self._move_to(item, back)
             return OLDER
         if makes_same_change(old, row):
             row = row._replace(**{name: getattr(old, name) for name in _CHANGE})
             self._keep_change_of(timelines.replace(row))
-            self.move(item.key, before, advance(before, row, item.delivery.received_at, before.moves))
+            self.put_tracker(item.key, before, advance(before, row, item.delivery.received_at, before.moves))
             return REVISED
         row = with_change(row, before, *cause)
         self._keep_change_of(timelines.replace(row))
@@ -134,20 +135,21 @@ class BatchTrackers:
     def _move_to(self, item: PendingMessage, row: EventRow) -> None:
         """Move the tracker to an event, which is a change."""
         before = self.trackers[item.key]
-        self.move(item.key, before, advance(before, row, row.received_at, row.move or 0))
+        self.put_tracker(item.key, before, advance(before, row, row.received_at, row.move or 0))
         self.changes.append(row)
 
     def _keep_change_of(self, old: EventRow) -> None:
-        """Keep the change of a replaced version: it may still wait for a target."""
+        """Keep the change of a replaced version, because it may still wait for a target."""
         if old.change_id is not None:
-            self.kept_changes.append(make_change_row(old))
+            self.change_rows.append(make_change_row(old))
 
 
 def _make_row(item: PendingMessage, event: Event, moment: EventTime, verdict: Verdict, against: str | None) -> EventRow:
     return make_event_row(item.key, item.delivery, item.message_id, event, moment, verdict, against, item.clock)
 
 
-def _weigh(candidate: EventTime, tracker: TrackerRow) -> Verdict:
+def _compare_with_latest(candidate: EventTime, tracker: TrackerRow) -> Verdict:
+    """Return APPLIED, OLDER or TIE for an event of this time."""
     text = tracker.latest_occurrence
     latest = None if text is None else EventTime(read_occurrence(text), tracker.latest_order)
     if latest is None or is_newer(candidate, latest):

@@ -111,7 +111,7 @@ class EventRow(NamedTuple):
 
 
 class ChangeRow(NamedTuple):
-    """A change that is no longer in the row of its event: the event was revised later, or the tracker moved back to it.
+    """A change in a row of its own, not in that of its event: the event was revised later, or the tracker moved back to it.
 
     `move` is its number within the tracker. `cause` is the message that took a newer event back; None where a revision
     replaced the event.
@@ -139,8 +139,8 @@ class ChangeRow(NamedTuple):
 class ShipmentChangeRow(NamedTuple):
     """A change of the sender's own milestone that a target wants, with the tracker's latest event at that time, if any.
 
-    `move` is `changes.SHIPMENT_MOVES` plus its number within the tracker's changes of this kind, so that it cannot equal the
-    number of a change to another event.
+    `move` is `changes.SHIPMENT_MOVE_OFFSET` plus its number within the tracker's changes of this kind, so that it cannot equal
+    the number of a change to another event.
     """
 
     source: str
@@ -166,9 +166,8 @@ class TrackerRow(NamedTuple):
     """The state of one tracker.
 
     `version` grows by one with every batch that changes the row, and an update checks it.
-    The fields from `status` to `applied_at` come from the latest event; those from `tracking_number` to
-    `snapshot_message_id`, and
-    `shipment_milestone`, from the latest snapshot. `shipment` None leaves the stored block as it is.
+    The fields from `status` to `applied_at` come from the latest event; those from `tracking_number` to `snapshot_message_id`,
+    and `shipment_milestone`, from the latest snapshot. With `shipment` None an update leaves the stored block as it is.
     `moved_at` is `applied_at`, or `created_at` before the first event. `moves` counts the changes to another event,
     `shipment_moves` the changes of `shipment_milestone`.
     """
@@ -247,11 +246,11 @@ class AuditRow(NamedTuple):
 
 
 class DispatchRow(NamedTuple):
-    """A change that waits for a target. `due_at` is the time of the next attempt, `claim` the mark of the relay that attempts it.
+    """A change that waits for a target. `due_at` is the time of the next attempt, `claim` the id of the claim on it, if any.
 
     The changes of a tracker go to a target in the order of `move`: each one waits for the one before it.
-    `error` is the result of the last failed attempt. `attempts` counts the attempts with a result, `unsettled` the claims
-    since then that ended without one.
+    `error` is the error of the last failed attempt. `attempts` counts the attempts with a result, `unsettled` the claims since
+    then that ended without one.
     """
 
     target: str

@@ -54,10 +54,10 @@ def decode(content: bytes) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         before = content[: error.start].decode(encoding, "ignore")
-        line, place = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
         wrong = content[error.start : error.start + 1].hex().upper()
         raise WrongEncoding(
-            f"Line {line}, character {place}: byte 0x{wrong} is not {error.encoding.upper()}. Save the file as CSV UTF-8."
+            f"Line {line}, character {column}: byte 0x{wrong} is not {error.encoding.upper()}. Save the file as CSV UTF-8."
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -65,8 +65,8 @@ def decode(content: bytes) -> str:
     return text
 
 
-def find_artefact(text: str) -> str | None:
-    """Return what a spreadsheet made of a cell instead of its text; None if it looks like text."""
+def describe_damage(text: str) -> str | None:
+    """Describe the damage that a spreadsheet did to the text of a cell; None if there is none."""
     if text.startswith("="):
         return "a formula; expected its value"
     if _ERROR_VALUE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Text from outside in a form that every database can store. PostgreSQL refuses NUL; both refuse halves of surrogate pairs."""
+"""Text in a form that every database can store. PostgreSQL refuses NUL, and all refuse halves of surrogate pairs."""
 
 from typing import overload
 

@@ -31,7 +31,7 @@ class Version(NamedTuple):
 
 
 def version_of(row: EventRow) -> Version:
-    """Return the version in a row; unlike version 0.1, this program stores the clock of the message."""
+    """Return the version in a row. Rows of version 0.1 have no `generated_at`; it counts as 0."""
     return Version(row.digest, row.generated_at or 0, row.stands_by or row.message_id)
 
 
@@ -44,10 +44,10 @@ def event_time_of(row: EventRow) -> EventTime:
 class Timelines:
     """The known events of one batch, and the rows to write.
 
-    Storage fills `current` for the events that the batch names. `rows` has the whole current timeline, by event id, of each
-    tracker with a revision in the batch; `contents` are the superseded contents (key and digest) of its events. The other
-    fields are to be written: `new` and `revised` rows, `superseded` rows, and `refreshed` versions, which are the same
-    content from a later message.
+    Storage fills the first three. `current` has the events that the batch names. `rows` has the whole current timeline, by event
+    id, of each tracker with a revision in the batch. `contents` has the superseded contents (key and digest) of its events.
+    Storage writes the others: `new`, `revised` and `superseded` rows, and `refreshed` versions, which are the same content from a
+    later message.
     """
 
     current: dict[EventKey, Version] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Timelines:
             self.rows[row[:2]][row.event_id] = row
 
     def refresh(self, identity: EventKey, version: Version) -> None:
-        """Note that the current content arrived again, in a message that may be later."""
+        """Record that the current content arrived again, in a message that may be later."""
         current = self.current[identity]
         if version.digest == current.digest and version.is_later(current):
             self.current[identity] = self.refreshed[identity] = version
@@ -78,7 +78,7 @@ class Timelines:
         self.superseded.append(row)
 
     def replace(self, row: EventRow) -> EventRow:
-        """Make a version of an event the current one; return the one that it supersedes."""
+        """Make a version of an event the current one; return the superseded one."""
         identity, timeline = row[:3], self.timeline(row[:2])
         old = self._with_current_version(timeline[row.event_id])
         self.supersede(old)
@@ -103,7 +103,7 @@ class Timelines:
         return newest
 
     def refresh_rows(self) -> None:
-        """Put refreshed versions into rows that are not written yet; the others need an update."""
+        """Put refreshed versions into the rows of this batch. Those that remain in `refreshed` need an update."""
         for rows in (self.new, self.revised):
             for identity in rows.keys() & self.refreshed.keys():
                 rows[identity] = self._with_current_version(rows[identity])
@@ -111,8 +111,5 @@ class Timelines:
 
     def _with_current_version(self, row: EventRow) -> EventRow:
         version = self.current[row[:3]]
-        return row._replace(generated_at=version.generated_at, stands_by=_other(version.message_id, row.message_id))
-
-
-def _other(message_id: str, own: str) -> str | None:
-    return None if message_id == own else message_id
+        stands_by = None if version.message_id == row.message_id else version.message_id
+        return row._replace(generated_at=version.generated_at, stands_by=stands_by)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from uuid import UUID
 
-from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.newer import EventTime
 from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import ChangeRow, EventRow, SearchTermRow, ShipmentChangeRow, TrackerRow, derive
@@ -48,7 +48,7 @@ def make_event_row(
 
 
 def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
-    """Return an event with its change of the tracker. `cause` says why the tracker moves to the event again."""
+    """Return an event with its change of the tracker. `cause` identifies the reason if the tracker moves to the event again."""
     return event._replace(
         change_id=make_change_id(event, *cause),
         move=before.moves + 1,
@@ -75,7 +75,7 @@ def _make_id(*names: str) -> str:
 
 
 def make_change_row(event: EventRow, cause: str | None = None) -> ChangeRow:
-    """Return the change in an event's row, as a row of its own."""
+    """Return the change that an event's row contains, as a row of its own."""
     return derive(ChangeRow, event, move=event.move or 0, change_id=event.change_id or "", cause=cause)
 
 
@@ -89,7 +89,7 @@ def make_shipment_change(message_id: str, at: int, before: TrackerRow | None, af
     return derive(
         ShipmentChangeRow,
         after,
-        move=SHIPMENT_MOVES + after.shipment_moves,
+        move=SHIPMENT_MOVE_OFFSET + after.shipment_moves,
         change_id=_make_id("shipment", *names),
         event_id=after.latest_event_id,
         message_id=message_id,
@@ -125,7 +125,7 @@ def new_tracker(
 
 
 def search_terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[SearchTermRow]:
-    """Return the terms that find a tracker with these names, without case."""
+    """Return the terms that find a tracker by these names, ignoring case."""
     return {SearchTermRow(name.casefold(), *key) for name in names if name}
 
 
@@ -140,7 +140,7 @@ def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, me
 
 
 def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> TrackerRow:
-    """Return the tracker with this event as its latest one since `at`, after `moves` changes."""
+    """Return the tracker with this event as its latest one since `at` (microseconds). `moves` counts its changes so far."""
     return tracker._replace(
         status=event.status,
         status_code=event.status_code,

@@ -39,14 +39,17 @@ DUPLICATE = Verdict("duplicate")
 CONTENT_DIFFERS = Verdict("duplicate", "content_differs")
 RECORDED = Verdict("recorded")
 
-_RANK: dict[str, int] = {outcome: rank_verdict for rank_verdict, outcome in enumerate(OUTCOMES)}
+_RANK: dict[str, int] = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 
 
 def rank_verdict(verdict: Verdict) -> int:
-    """Return the place of a verdict's outcome among the outcomes: the best one is 0."""
+    """Return the rank of a verdict's outcome: 0 is the best one."""
     return _RANK[verdict.outcome]
 
 
 def better_verdict(before: Verdict, after: Verdict) -> Verdict:
-    """Return the verdict of a message that is decided again. Its known events are now duplicates of themselves."""
+    """Return the final verdict of a message that is decided again.
+
+    Its stored events are duplicates now, so the new verdict may be a worse one. Then the first verdict stays.
+    """
     return after if before.outcome == "quarantined" else min(before, after, key=rank_verdict)

@@ -34,8 +34,8 @@ class Eraser:
         await self._do(Audited(entry, ForgetTracker(source, tracker_id, scope.failures)))
         splits = {each.kind: each.split for each in self._sources if each.name == source}
         done = ErasureCounts()
-        for delivery_id, places in scope.deliveries.items():
-            while planned := await self._read(plan_delivery, self._database, scope.tracked, splits, delivery_id, places):
+        for delivery_id, positions in scope.deliveries.items():
+            while planned := await self._read(plan_delivery, self._database, scope.subject, splits, delivery_id, positions):
                 if await self._do(Erase(*planned)):  # else the delivery has changed since it was read: read it again
                     done = done.add(planned[1])
                     break

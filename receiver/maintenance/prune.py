@@ -84,14 +84,14 @@ class Pruner:
             await self._order(make_entry, now, periods, ClaimPruning(mark, clock.to_micros(now)))
         elif periods != begun_with:
             await self._order(make_entry, now, periods, RenewPruning(mark, clock.to_micros(now)))
-        run = PruneRun(periods.edges(clock.to_micros(now)), self._targets)
+        run = PruneRun(periods.cutoffs(clock.to_micros(now)), self._targets)
         try:
             more = await self._work(run, mark, monotonic() + seconds, advance)
         except BaseException:
             with suppress(ReceiverError):
                 await self._do(ReleasePruning(mark))
             raise
-        return PruneResult(mark, run.removed, more, run.slices, run.longest_seconds)
+        return PruneResult(mark, run.removed, more, run.batches, run.longest_seconds)
 
     async def _order(
         self, make_entry: MakeEntry | None, now: datetime, periods: RetentionPeriods, command: ClaimPruning | RenewPruning
@@ -105,7 +105,7 @@ class Pruner:
         """Prune batch by batch; return whether something is left."""
         while (step := run.next_step()) is not None and monotonic() < deadline:
             batch = await self._do(Prune(mark, clock.to_micros(clock.now()), step))
-            pause_seconds = run.note(batch)
+            pause_seconds = run.record(batch)
             advance(batch.rows)
             await asyncio.sleep(pause_seconds if self._pauses else 0)
         if step is None:

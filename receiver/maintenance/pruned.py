@@ -101,9 +101,9 @@ def _take_tracker(batch_state: BatchState, history: PrunedHistory, key: tuple[st
     if final is None:
         return
     if before is None:
-        batch_state.move(key, None, final._replace(version=1, moved_at=final.created_at, **_NO_STATE))
+        batch_state.put_tracker(key, None, final._replace(version=1, moved_at=final.created_at, **_NO_STATE))
     elif before.snapshot_message_id != final.snapshot_message_id:
-        batch_state.move(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
+        batch_state.put_tracker(key, before, before._replace(**{name: getattr(final, name) for name in _SNAPSHOT}))
 
 
 def _take_event(batch_state: BatchState, event: EventRow) -> None:
@@ -118,10 +118,10 @@ def _take_event(batch_state: BatchState, event: EventRow) -> None:
         timelines.add(event)
     else:
         old = timelines.replace(event)
-        batch_state.kept_changes += [] if old.change_id is None else [make_change_row(old)]
+        batch_state.change_rows += [] if old.change_id is None else [make_change_row(old)]
     if event.outcome == "applied":
         before = batch_state.trackers[key]
-        batch_state.move(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
+        batch_state.put_tracker(key, before, advance(before, event, event.received_at, max(before.moves, event.move or 0)))
 
 
 def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
@@ -129,8 +129,8 @@ def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
     key = (change.source, change.tracker_id)
     event = batch_state.timelines.timeline(key).get(change.event_id)
     if event is not None:
-        batch_state.kept_changes.append(change)
-        batch_state.move(
+        batch_state.change_rows.append(change)
+        batch_state.put_tracker(
             key, batch_state.trackers[key], advance(batch_state.trackers[key], event, change.received_at, change.move)
         )
 

@@ -128,7 +128,7 @@ class TargetWorker:
         if claimed.unsettled < _MAX_UNSETTLED:
             await self._try(claimed)
             return
-        key = (claimed.mark, *claimed.change.place)
+        key = (claimed.mark, *claimed.change.stored_key)
         self._ended.append(Outcome(*key, _ENDS_ITS_PROCESS.format(unsettled=claimed.unsettled)))
         _log.error("change_failed", target=self._name, change_id=claimed.change.id, cause="It ends its process.")
 
@@ -142,7 +142,7 @@ class TargetWorker:
 
     async def _try(self, claimed: Claimed) -> None:
         """Deliver one change. There is always an outcome."""
-        key = (claimed.mark, *claimed.change.place)
+        key = (claimed.mark, *claimed.change.stored_key)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
             await self._deliver_or_end(claimed)

@@ -1,4 +1,4 @@
-"""Senders, one file each. `make_sources` returns their paths with the functions that read their bodies."""
+"""Senders, one file each. `make_sources` returns their paths with the functions that parse their bodies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ class Source:
     """One path that one sender posts to.
 
     `split` turns a body into messages in body order. It raises InvalidJson or UnexpectedShape, never because of a single item.
-    `nothing` is a valid body without items, for test requests.
+    `empty_body` is a valid body without items, for test requests.
     """
 
     name: str
     kind: str
     path: str
     split: Callable[[bytes], list[Message]]
-    nothing: bytes
+    empty_body: bytes
 
 
 def make_sources(new_package: FieldPaths, manifest_status: FieldPaths) -> tuple[Source, ...]:
-    """Return all sources. The arguments are the field paths that the settings name for Shiipp."""
+    """Return all sources. The arguments are the settings' field paths for Shiipp."""
     package, manifest = shiipp.make_split("new-package", new_package), shiipp.make_split("manifest-status", manifest_status)
     return (
         Source("ship24", "tracking", "/webhooks/ship24", ship24.split, b'{"trackings":[]}'),

@@ -8,7 +8,7 @@ from receiver.errors import BodyTooLarge, InvalidJson, UnsupportedEncoding
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits`: the container that it expects
 _KNOWN = {"gzip", "x-gzip", "deflate"}  # x-gzip is gzip (RFC 9110, 8.4.1.3)
 _MAX_CODINGS = 3
-_MAX_MEMBERS = 100  # each member of a gzip body costs a new inflater
+_MAX_MEMBERS = 100  # each member (RFC 1952, 2.2) of a gzip body costs a new decompressor
 
 
 def list_codings(values: Iterable[bytes]) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def list_codings(values: Iterable[bytes]) -> tuple[str, ...]:
 
 
 def inflate(body: bytes, codings: Sequence[str], max_bytes: int) -> bytes:
-    """Undo the codings of a body, the last one first. Raise UnsupportedEncoding, BodyTooLarge or InvalidJson."""
+    """Undo the codings of a body, the last one first. Raises UnsupportedEncoding, BodyTooLarge or InvalidJson."""
     unknown = [name for name in codings if name not in _KNOWN]
     if unknown or len(codings) > _MAX_CODINGS:
         refused = unknown[0] if unknown else ", ".join(codings)
@@ -50,11 +50,14 @@ def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
     return inflated
 
 
-def _inflate_one(body: bytes, container: int, room: int, max_bytes: int) -> tuple[bytes, bytes]:
-    """Return the content of one stream and the bytes behind it. Raise BodyTooLarge, or zlib.error if it is incomplete."""
+def _inflate_one(body: bytes, container: int, max_remaining: int, max_bytes: int) -> tuple[bytes, bytes]:
+    """Return the content of one stream and the bytes after it. Raises BodyTooLarge, or zlib.error if it is incomplete.
+
+    The content may have `max_remaining` bytes; the error names `max_bytes`.
+    """
     inflater = zlib.decompressobj(container)
-    inflated = inflater.decompress(body, room + 1)
-    if len(inflated) > room:
+    inflated = inflater.decompress(body, max_remaining + 1)
+    if len(inflated) > max_remaining:
         raise BodyTooLarge(f"Expected a body of at most {max_bytes} bytes; inflated, it is larger.")
     if not inflater.eof:
         raise zlib.error

@@ -1,7 +1,7 @@
-"""Field paths: where to find a value in a body of free design.
+"""Field paths: the location of a value in a body that an administrator designed.
 
-A *field path* is a JSON Pointer (`/parcels/0/tn`) or a dotted path (`data.tracking_number`), taken literally. Without one, a
-field is found by its normalized names at any depth: `TrackingNumber`, `tracking_number` and `tracking-number` are the same.
+A *field path* is a JSON Pointer (`/parcels/0/tn`) or a dotted path (`data.tracking_number`), taken literally. A field without
+one is found by its normalized names at any depth: `TrackingNumber`, `tracking_number` and `tracking-number` are the same.
 """
 
 import re
@@ -13,9 +13,10 @@ from receiver.domain.trimming import trim
 _MAX_DEPTH = 4
 _MAX_KEYS = 500
 _INDEX = re.compile(r"[0-9]{1,6}")
-_VARIABLE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)  # Shiipp sends a mistyped variable as it is
+_VARIABLE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)  # Shiipp sends a mistyped variable unchanged
 
 FieldPaths = Mapping[str, Sequence[str]]
+"""The field paths of each of our fields, in the order in which they are tried."""
 
 
 def check_field_path(path: str) -> None:
@@ -41,7 +42,7 @@ def look_up(item: object, path: str) -> Any:
 
 
 def is_missing(value: object) -> bool:
-    """Return whether a value is empty: absent, null, blank, or a template variable that was not filled in."""
+    """Tell whether a value is empty: absent, null, blank, or a template variable that was not filled in."""
     return value is None or (isinstance(value, str) and (not trim(value) or _VARIABLE.fullmatch(value) is not None))
 
 
@@ -51,7 +52,10 @@ def normalize(name: str) -> str:
 
 
 def flatten(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every value of nested objects by its normalized path, such as `data.trackingnumber`; the shallowest first."""
+    """Return every value of nested objects by its normalized path, such as `data.trackingnumber`, the shallowest first.
+
+    At most 500 values, four levels deep.
+    """
     found: dict[str, Any] = {}
     level: list[tuple[str, Mapping[str, Any]]] = [("", item)]
     for _ in range(_MAX_DEPTH):
@@ -69,7 +73,7 @@ def flatten(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_value(flattened: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """Return the first value that is not missing among normalized names, each at any depth, the shallowest first."""
+    """Return the first value under one of these normalized names that is not missing, or None. The shallowest one comes first."""
     for name in names:
         ending = f".{name}"
         for path, value in flattened.items():

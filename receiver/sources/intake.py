@@ -1,4 +1,4 @@
-"""Reading of a delivery into messages, for webhooks and replays."""
+"""Reading of deliveries into messages, for webhooks and replays."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from receiver.errors import BodyTooLarge, ReadingFailed, UnexpectedShape, Unread
 from receiver.sources import Source
 from receiver.sources.codings import inflate
 
-_OF_CODED_BODY = {"content-encoding", "content-length"}
+_CODED_BODY_HEADERS = {"content-encoding", "content-length"}
 
 
-def take(source: Source, delivery: Delivery) -> Submission:
+def parse_delivery(source: Source, delivery: Delivery) -> Submission:
     """Read a delivery into messages.
 
     If it cannot be read, or our own code fails on it, the submission has all its bytes and the error.
@@ -23,14 +23,14 @@ def take(source: Source, delivery: Delivery) -> Submission:
         return Submission(delivery, error=ReadingFailed(name_error(error)))
 
 
-def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDelivery) -> Submission:
+def parse_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDelivery) -> Submission:
     """Read a delivery whose body may be compressed. The body is stored inflated, so that nothing else has to inflate it.
 
-    If it cannot be inflated, the submission has the bytes as they came; if it is too large, none.
+    If it cannot be inflated, the submission has the compressed bytes; if it is too large, none.
     """
     delivery = unread.delivery
     if not unread.codings:
-        return take_again(sources, delivery)
+        return parse_stored(sources, delivery)
     try:
         body = inflate(delivery.body, unread.codings, max_body_bytes)
     except Unreadable as error:
@@ -39,19 +39,19 @@ def take_unread(sources: Sequence[Source], max_body_bytes: int, unread: UnreadDe
         return Submission(delivery._replace(body=b""), error=error)
     except Exception as error:
         return Submission(delivery, error=ReadingFailed(name_error(error)))
-    return take_again(sources, _note_inflated(delivery, body, unread.codings))
+    return parse_stored(sources, _note_inflated(delivery, body, unread.codings))
 
 
 def _note_inflated(delivery: Delivery, body: bytes, codings: Sequence[str]) -> Delivery:
-    """Return the delivery with its inflated body. A note replaces the headers that describe the compressed one."""
+    """Return the delivery with its inflated body, and with a note instead of the headers about the compressed one."""
     note = f"stored inflated: the body came as {', '.join(codings)}, {len(delivery.body)} bytes"
-    headers = tuple(pair for pair in delivery.headers if pair[0] not in _OF_CODED_BODY)
+    headers = tuple(pair for pair in delivery.headers if pair[0] not in _CODED_BODY_HEADERS)
     return delivery._replace(body=body, headers=headers, note=f"{delivery.note}; {note}" if delivery.note else note)
 
 
-def take_again(sources: Sequence[Source], delivery: Delivery) -> Submission:
-    """Read a stored delivery as its source reads bodies now. Raise UnexpectedShape for a delivery without a source."""
+def parse_stored(sources: Sequence[Source], delivery: Delivery) -> Submission:
+    """Read a stored delivery as its source reads bodies now. Raises UnexpectedShape for a delivery without a source."""
     source = next((s for s in sources if (s.name, s.kind) == (delivery.source, delivery.kind)), None)
     if source is None:
         raise UnexpectedShape("A customer list download has no messages to reprocess.")
-    return take(source, delivery)
+    return parse_delivery(source, delivery)

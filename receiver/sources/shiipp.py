@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from receiver.domain.occurrence import to_sortable_micros
-from receiver.domain.reading import MAX_ITEMS, canonical, digest, identity, label, read_json, text, trim_all
+from receiver.domain.reading import MAX_ITEMS, digest, read_id, read_json, read_short_text, read_text, trim_all, write_canonical
 from receiver.domain.records import Event, Link, Message, Snapshot
 from receiver.errors import UnexpectedShape
 from receiver.sources.field_paths import FieldPaths, find_value, flatten, is_missing, look_up
 
 RECEIVED = "received at warehouse"
-_CLOCK = re.compile(r"\d:\d\d")  # a time of day, in whatever form
+_CLOCK = re.compile(r"\d:\d\d")  # a time of day in any form
 _MAX_KEYS_NAMED = 20
 _MAX_KEY_CHARACTERS = 40
 
@@ -60,22 +60,25 @@ _NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class Mapped(NamedTuple):
-    """The values of an item by our field names, as they came. Missing fields are absent. `keys` are those of the item."""
+    """The values of an item by our field names, unchanged. Missing fields are absent. `keys` are the item's own keys."""
 
     values: Mapping[str, Any]
     keys: tuple[str, ...]
 
-    def label(self, field: str) -> str | None:
+    def read_short_text(self, field: str) -> str | None:
         """Return a field as a short text."""
-        return label(self.values.get(field))
+        return read_short_text(self.values.get(field))
 
-    def identity(self, field: str) -> str | None:
+    def read_id(self, field: str) -> str | None:
         """Return a field as an identity."""
-        return identity(self.values.get(field))
+        return read_id(self.values.get(field))
 
 
 class Identity(NamedTuple):
-    """The tracker and the message id of an item (None: by state), and the rule that derived them."""
+    """The tracker id and the message id of an item, and the rule that derived them, for people.
+
+    `message_id` None: only a comparison with the tracker's current state can identify the message.
+    """
 
     tracker_id: str
     message_id: str | None
@@ -83,7 +86,7 @@ class Identity(NamedTuple):
 
 
 def map_item(kind: str, field_paths: FieldPaths, item: Mapping[str, Any]) -> Mapped:
-    """Find each of our fields: at its field paths in the settings, otherwise under its default names at any depth."""
+    """Find each of our fields: at its field paths in the settings if there are any, else under its default names at any depth."""
     flattened = flatten(item)
     values: dict[str, Any] = {}
     for field, names in FIELDS[kind].items():
@@ -99,12 +102,12 @@ def map_item(kind: str, field_paths: FieldPaths, item: Mapping[str, Any]) -> Map
 def identify_package(mapped: Mapped) -> Identity | None:
     """Return the identity of a package message, or None if nothing identifies it.
 
-    A package is logged once, so its id (a UUID of Shiipp's, the same in its five retries) identifies the message too. A tracking
-    number can come twice in the life of a warehouse. With the time of entry it identifies the message; without a time, only the
-    current state can.
+    A package is logged once, so its id (a UUID made by Shiipp, the same in all five retries) identifies the message too. A
+    warehouse may see a tracking number twice, years apart. With the time of entry it identifies the message; without a time, only
+    the current state can.
     """
-    package_id, number = mapped.identity("package_id"), mapped.identity("tracking_number")
-    message_id, time = mapped.identity("message_id"), mapped.label("entry_time")
+    package_id, number = mapped.read_id("package_id"), mapped.read_id("tracking_number")
+    message_id, time = mapped.read_id("message_id"), mapped.read_short_text("entry_time")
     if package_id is None and number is None:
         return None
     tracker_id = package_id or _join("package:", str(number).upper())
@@ -120,12 +123,12 @@ def identify_package(mapped: Mapped) -> Identity | None:
 def identify_manifest(mapped: Mapped) -> Identity | None:
     """Return the identity of a manifest message, or None if nothing identifies it or it has no status.
 
-    People set the status by hand, back and forth. With a time of day, manifest, status and time identify the message. Without one
-    (a bare date does not tell two changes of a day apart), a body equal to the one that set the current status is a duplicate; so
-    shipped, ready, shipped are three changes.
+    People set the status by hand, back and forth. If there is a time of day, manifest, status and time identify the message. A
+    bare date does not distinguish two changes on one day. In that case, and without a time, a body is a duplicate if it equals
+    the body that set the current status; so shipped, ready, shipped are three changes.
     """
-    manifest = mapped.identity("manifest_id") or mapped.identity("manifest_number")
-    status, time, message_id = mapped.label("status"), mapped.label("time"), mapped.identity("message_id")
+    manifest = mapped.read_id("manifest_id") or mapped.read_id("manifest_number")
+    status, time, message_id = mapped.read_short_text("status"), mapped.read_short_text("time"), mapped.read_id("message_id")
     if manifest is None or status is None:
         return None
     tracker_id = _join("manifest:", manifest)
@@ -138,7 +141,7 @@ def identify_manifest(mapped: Mapped) -> Identity | None:
 
 def _join(*parts: str) -> str:
     """Join parts into one identity. It becomes a hash if it is too long for an index."""
-    return identity("".join(parts)) or ""
+    return read_id("".join(parts)) or ""
 
 
 def identify(kind: str, mapped: Mapped) -> Identity | None:
@@ -152,7 +155,7 @@ def make_split(kind: str, field_paths: FieldPaths) -> Callable[[bytes], list[Mes
 
 
 def split(kind: str, field_paths: FieldPaths, body: bytes) -> list[Message]:
-    """Return the items of a body in their order. Raise InvalidJson or UnexpectedShape, never because of a single item."""
+    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape, never because of a single item."""
     root = read_json(body, exact=True)  # a tracking number may be a JSON number of 22 digits
     items = root if isinstance(root, list) else [root]
     if not isinstance(root, dict | list):
@@ -163,25 +166,30 @@ def split(kind: str, field_paths: FieldPaths, body: bytes) -> list[Message]:
 
 
 def _read_item(kind: str, field_paths: FieldPaths, position: int, item: object) -> Message:
-    raw = canonical(item)
+    raw = write_canonical(item)
     if raw is None:
-        return Message(position, b"", "", flaw="too_deep", detail="The item is nested too deeply to be read.")
+        return Message(position, b"", "", quarantine_reason="too_deep", detail="The item is nested too deeply to be read.")
     if not isinstance(item, dict):
-        return Message(position, raw, digest(raw), flaw="not_an_object", detail="An item must be an object.")
+        return Message(position, raw, digest(raw), quarantine_reason="not_an_object", detail="An item must be an object.")
     mapped = map_item(kind, field_paths, item)
     found = identify(kind, mapped)
     if found is None:
         return Message(
-            position, raw, digest(raw), topic=kind, flaw="unmapped", detail=explain_unmapped(kind, field_paths, mapped)
+            position,
+            raw,
+            digest(raw),
+            topic=kind,
+            quarantine_reason="unmapped",
+            detail=explain_unmapped(kind, field_paths, mapped),
         )
-    content = digest(canonical(trim_all(item)) or raw)  # typed and scanned numbers differ in white space
-    make = _package if kind == "new-package" else _manifest
+    content = digest(write_canonical(trim_all(item)) or raw)  # typed and scanned numbers differ in white space
+    make = _make_package if kind == "new-package" else _make_manifest
     return make(position, raw, content, mapped, found)
 
 
-def _package(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
-    time = mapped.label("entry_time")
-    manifest = mapped.identity("manifest_id") or mapped.identity("manifest_number")
+def _make_package(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
+    time = mapped.read_short_text("entry_time")
+    manifest = mapped.read_id("manifest_id") or mapped.read_id("manifest_number")
     return Message(
         position,
         raw,
@@ -191,19 +199,19 @@ def _package(position: int, raw: bytes, content: str, mapped: Mapped, found: Ide
         subject="package",
         topic="new-package",
         snapshot=Snapshot(
-            mapped.label("tracking_number"),
-            mapped.label("user_code"),
-            mapped.label("house_number"),
+            mapped.read_short_text("tracking_number"),
+            mapped.read_short_text("user_code"),
+            mapped.read_short_text("house_number"),
             _details(mapped),
         ),
-        events=(_event(found, RECEIVED, "received_at_warehouse", time, raw, content),),
+        events=(_make_event(found, RECEIVED, "received_at_warehouse", time, raw, content),),
         links=(Link(found.tracker_id, _join("manifest:", manifest)),) if manifest else (),
         is_anonymous=found.message_id is None,
     )
 
 
-def _manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
-    status, time = mapped.label("status") or "", mapped.label("time")
+def _make_manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Identity) -> Message:
+    status, time = mapped.read_short_text("status") or "", mapped.read_short_text("time")
     return Message(
         position,
         raw,
@@ -213,21 +221,21 @@ def _manifest(position: int, raw: bytes, content: str, mapped: Mapped, found: Id
         subject="manifest",
         topic="manifest-status",
         snapshot=Snapshot(
-            mapped.label("manifest_number"),
+            mapped.read_short_text("manifest_number"),
             None,
-            mapped.label("awb_number"),
+            mapped.read_short_text("awb_number"),
             _details(mapped),
         ),
-        events=(_event(found, status, status.casefold(), time, raw, content),),
-        links=tuple(Link(package, found.tracker_id) for package in _packages(mapped.values.get("packages"))),
+        events=(_make_event(found, status, status.casefold(), time, raw, content),),
+        links=tuple(Link(package, found.tracker_id) for package in _read_packages(mapped.values.get("packages"))),
         is_anonymous=found.message_id is None,
     )
 
 
-def _event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes, content: str) -> Event:
+def _make_event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes, content: str) -> Event:
     """Make the one event of an item. If its time has none of the four forms, the order of arrival decides."""
     return Event(
-        event_id=found.message_id or "",  # named when the message is
+        event_id=found.message_id or "",  # an anonymous message gives its id to its event (`batch.name_anonymous`)
         occurrence=time if time and to_sortable_micros(time) is not None else None,
         order=None,
         status=status,
@@ -243,7 +251,7 @@ def _event(found: Identity, status: str, milestone: str, time: str | None, raw: 
 
 
 def _details(mapped: Mapped) -> str:
-    """Return the mapped values as JSON, as they came. If the weight is a number, add it in pounds."""
+    """Return the mapped values as JSON, unchanged. If the weight is a number, add it in pounds."""
     details = {name: value for name, value in mapped.values.items() if name != "packages"}
     if "weight" in details:
         details["weight_pounds"] = _read_pounds(details["weight"])
@@ -251,7 +259,7 @@ def _details(mapped: Mapped) -> str:
 
 
 def _read_pounds(value: object) -> float | None:
-    written = text(value) or ""
+    written = read_text(value) or ""
     number = written.casefold().removesuffix("lbs").removesuffix("lb").removesuffix("pounds").strip().replace(",", "")
     try:
         return float(number) if number.replace(".", "", 1).isdecimal() else None
@@ -259,12 +267,12 @@ def _read_pounds(value: object) -> float | None:
         return None
 
 
-def _packages(value: object) -> list[str]:
-    """Return the tracker ids of the packages in a manifest, each once: from a list of ids, or of objects with an id."""
+def _read_packages(value: object) -> list[str]:
+    """Return the tracker ids of the packages in a manifest, each once. `value` is a list of ids, or of objects with an id."""
     found: dict[str, None] = {}
     for entry in value if isinstance(value, list) else ():
         named = entry.get("id") if isinstance(entry, dict) else entry
-        package = None if is_missing(named) else identity(named)
+        package = None if is_missing(named) else read_id(named)
         if isinstance(entry, dict) and (package is None or "package_id" in map_item("new-package", {}, entry).values):
             described = identify_package(map_item("new-package", {}, entry))
             package = described.tracker_id if described is not None else package
@@ -278,10 +286,10 @@ def explain_unmapped(kind: str, field_paths: FieldPaths, mapped: Mapped) -> str:
 
     The administrator reads this on Shiipp's Logs page.
     """
-    missing = {name: fields for name, fields in _NEEDED[kind].items() if all(mapped.identity(field) is None for field in fields)}
+    missing = {name: fields for name, fields in _NEEDED[kind].items() if all(mapped.read_id(field) is None for field in fields)}
     expected = "; and one of: ".join(
         ", ".join(f"{field} (as {', '.join(field_paths.get(field) or FIELDS[kind][field])})" for field in fields)
         for fields in missing.values()
     )
-    received = ", ".join(text(key, _MAX_KEY_CHARACTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "no keys"
+    received = ", ".join(read_text(key, _MAX_KEY_CHARACTERS) or "" for key in mapped.keys[:_MAX_KEYS_NAMED]) or "no keys"
     return f"No {' and no '.join(missing)} found. Received: {received}. Expected one of: {expected}."

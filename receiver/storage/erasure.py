@@ -39,7 +39,7 @@ class ErasureScope(NamedTuple):
     A delivery without a position may contain data under no tracker's name or under another one.
     """
 
-    tracked: ErasureSubject
+    subject: ErasureSubject
     deliveries: dict[str, frozenset[int]]
     failures: tuple[tuple[str, int], ...]
 
@@ -53,33 +53,33 @@ def find_scope(database: Database, source: str, tracker_id: str) -> ErasureScope
     with database.read() as connection:
         number = connection.execute(known).first()
         found: dict[str, set[int]] = defaultdict(set)
-        for delivery_id, position in _read_places(connection, source, tracker_id):
+        for delivery_id, position in _read_positions(connection, source, tracker_id):
             found[delivery_id].add(position)
         if number is None and not found:
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
         manifests = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
         for manifest in connection.execute(manifests).scalars().all():
-            for delivery_id, _ in _read_places(connection, source, manifest):
+            for delivery_id, _ in _read_positions(connection, source, manifest):
                 found[delivery_id].update()
         for delivery_id in connection.execute(_select_unknown(source)).scalars():
             found[delivery_id].update()
         failures = tuple(_read_failures(connection, source, tracker_id))
     names = (tracker_id, *(number or ()))
-    tracked = ErasureSubject(source, tracker_id, tuple(name for name in names if name))
-    return ErasureScope(tracked, {delivery_id: frozenset(found[delivery_id]) for delivery_id in sorted(found)}, failures)
+    subject = ErasureSubject(source, tracker_id, tuple(name for name in names if name))
+    return ErasureScope(subject, {delivery_id: frozenset(found[delivery_id]) for delivery_id in sorted(found)}, failures)
 
 
 def plan_delivery(
-    database: Database, tracked: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, places: frozenset[int]
+    database: Database, subject: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, positions: frozenset[int]
 ) -> tuple[StoredBody, Erasure] | None:
     """Return a delivery as it was read and its erasure, or None if it needs none. `splits` parse bodies of each kind."""
     with database.read() as connection:
-        stored = _read_body(connection, delivery_id, places)
-    erasure = plan_erasure(tracked, stored, splits.get(stored.kind))
+        stored = _read_body(connection, delivery_id, positions)
+    erasure = plan_erasure(subject, stored, splits.get(stored.kind))
     return None if erasure is None else (stored, erasure)
 
 
-def _read_body(connection: Connection, delivery_id: str, places: frozenset[int]) -> StoredBody:
+def _read_body(connection: Connection, delivery_id: str, positions: frozenset[int]) -> StoredBody:
     deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
     stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
     stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
@@ -88,7 +88,7 @@ def _read_body(connection: Connection, delivery_id: str, places: frozenset[int])
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     body = None if row is None or row.body is None else bytes(row.body)
     kept = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
-    return StoredBody(delivery_id, "" if row is None else row.kind, body, places, kept)
+    return StoredBody(delivery_id, "" if row is None else row.kind, body, positions, kept)
 
 
 def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
@@ -112,7 +112,7 @@ def erase(connection: Connection, database: Database, as_read: StoredBody, erasu
     deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
     row = select(deliveries.c.id).where(deliveries.c.id == erasure.delivery_id)
     connection.execute(database.lock_rows(row, deliveries))
-    if _read_body(connection, erasure.delivery_id, as_read.places) != as_read:
+    if _read_body(connection, erasure.delivery_id, as_read.positions) != as_read:
         return False
     unchanged = bodies.c.delivery_id == erasure.delivery_id, bodies.c.body == as_read.body
     if erasure.removed:
@@ -128,7 +128,7 @@ def erase(connection: Connection, database: Database, as_read: StoredBody, erasu
     return True
 
 
-def _read_places(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:
+def _read_positions(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:
     """Yield the deliveries that contain a tracker, with the position of its item: messages, their copies, and the quarantine."""
     events, messages, quarantine = table_of(EventTable), table_of(MessageTable), table_of(QuarantineTable)
     own = select(events.c.message_id).where(events.c.source == source, events.c.tracker_id == tracker_id)

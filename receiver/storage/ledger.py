@@ -77,7 +77,7 @@ class Ledger:
         self._add_events = Insert(database, events, EventRow)
         self._put_events = Insert(database, events, EventRow, replace_if=is_same_event)
         self._add_superseded = Insert(database, SUPERSEDED, EventRow)
-        self._add_kept_changes = Insert(database, table_of(ChangeTable), ChangeRow)
+        self._add_change_rows = Insert(database, table_of(ChangeTable), ChangeRow)
         self._add_shipment_changes = Insert(database, table_of(ShipmentChangeTable), ShipmentChangeRow)
         self._add_repeated = Insert(database, table_of(RepeatedMessageTable), RepeatedMessageRow)
         self._add_quarantine = Insert(database, table_of(QuarantineTable), QuarantineRow)
@@ -134,7 +134,7 @@ class Ledger:
 
     def write(self, connection: Connection, batch_state: BatchState) -> None:
         """Write the decisions of a batch and the changes for targets. Raises LostRace if another process was first."""
-        moved = [batch_state.trackers[key] for key in sorted(batch_state.moved)]
+        moved = [batch_state.trackers[key] for key in sorted(batch_state.changed)]
         complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
         complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
         complete &= self._add_messages.execute(connection, [row for _, row in sorted(batch_state.messages.new.items())])
@@ -154,7 +154,7 @@ class Ledger:
             timelines.refresh_rows()
             refresh_versions(connection, timelines.refreshed)
         self._add_superseded.execute(connection, timelines.superseded)
-        self._add_kept_changes.execute(connection, batch_state.kept_changes)
+        self._add_change_rows.execute(connection, batch_state.change_rows)
         complete = self._add_events.execute(connection, [*timelines.new.values()])
         return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
 
@@ -184,7 +184,7 @@ class Ledger:
         """Write the changes of senders' own milestones that a target wants; return them, each with its target."""
         wanted: list[tuple[str, EventRow | ShipmentChangeRow]] = []
         rows: list[ShipmentChangeRow] = []
-        for item, before, after in batch_state.view_changes:
+        for item, before, after in batch_state.shipment_changes:
             change = make_shipment_change(item.message_id, item.delivery.received_at, before, after)
             milestones = (change.old_shipment_milestone, change.shipment_milestone)
             targets = [one.target for one in self._on_shipments if one.wants(change.source, *milestones)]

@@ -151,8 +151,8 @@ class ReplayDecider:
         items = _compare(record, decided)
         _write_counts(connection, row, items)
         timelines = batch_state.timelines
-        changed |= bool(batch_state.moved or timelines.new or timelines.revised) or any(item.changed for item in items)
-        trackers = tuple([_compare_tracker(key, known, batch_state) for key in sorted(batch_state.moved)])
+        changed |= bool(batch_state.changed or timelines.new or timelines.revised) or any(item.changed for item in items)
+        trackers = tuple([_compare_tracker(key, known, batch_state) for key in sorted(batch_state.changed)])
         return Replayed(row.id, changed, items, trackers)
 
     def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:

@@ -71,11 +71,11 @@ class Retention:
         mark: str,
         now: int,
         kind: str,
-        edge: int,
+        cutoff: int,
         size: int,
         running: Collection[str] | None = None,
     ) -> PruneBatch:
-        """Remove rows of a kind that are older than `edge`, up to `size` units. Raises AlreadyRunning if the claim is lost.
+        """Remove rows of a kind that are older than `cutoff`, up to `size` units. Raises AlreadyRunning if the claim is lost.
 
         For dead changes this includes changes that wait for a target which is not `running`; None: only dead ones.
         """
@@ -85,12 +85,12 @@ class Retention:
         if reached is None:
             raise AlreadyRunning("Another process prunes now.")
         if kind == "dead_changes":
-            done = _prune_dead(connection, edge, size)
+            done = _prune_dead(connection, cutoff, size)
             if not done.more and running is not None:
-                stranded, reached = prune_stranded(connection, running, edge, size, reached)
+                stranded, reached = prune_stranded(connection, running, cutoff, size, reached)
                 done = _add(done, stranded)
         else:
-            done, reached = _prune_rule(connection, self._rules[kind], reached, first_id(edge), size)
+            done, reached = _prune_rule(connection, self._rules[kind], reached, first_id(cutoff), size)
         kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
         if not kept:
             raise AlreadyRunning("Another process prunes now.")
@@ -98,22 +98,22 @@ class Retention:
         return done
 
 
-def count_prunable(database: Database, edges: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Removed]:
+def count_prunable(database: Database, cutoffs: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Removed]:
     """Return how much `Retention.prune` would remove. It reads all of it, so it is for operators and not for every hour."""
     rules = _rules()
     found = {}
     with database.read() as connection:
-        for kind, edge in edges.items():
+        for kind, cutoff in cutoffs.items():
             if kind in rules:
                 rule = rules[kind]
-                inside = (*rule.narrow, rule.is_prunable, rule.columns[0] < first_id(edge))
+                inside = (*rule.narrow, rule.is_prunable, rule.columns[0] < first_id(cutoff))
                 counted = select(func.count(), func.coalesce(func.sum(rule.columns[1]), 0)).where(*inside)
             else:
                 dead = table_of(DeadTable)
-                counted = select(func.count(), literal(0)).where(dead.c.died_at < edge)
+                counted = select(func.count(), literal(0)).where(dead.c.died_at < cutoff)
             rows, content_bytes = connection.execute(counted).one()
             if kind == "dead_changes" and running is not None:
-                rows += _count_stranded(connection, running, edge)
+                rows += _count_stranded(connection, running, cutoff)
             found[kind] = Removed(int(rows), int(content_bytes))
     return found
 
@@ -138,10 +138,10 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
         return counted
 
 
-def _prune_rule(connection: Connection, rule: _PruneRule, reached: str, edge: str, size: int) -> tuple[PruneBatch, str]:
+def _prune_rule(connection: Connection, rule: _PruneRule, reached: str, cutoff: str, size: int) -> tuple[PruneBatch, str]:
     """Prune a range of keys after `reached`; return the removed amount and the last key of the range."""
     key_column, content_bytes = rule.columns
-    looked_at = select(key_column, content_bytes, rule.is_prunable).where(*rule.narrow, key_column > reached, key_column < edge)
+    looked_at = select(key_column, content_bytes, rule.is_prunable).where(*rule.narrow, key_column > reached, key_column < cutoff)
     found = connection.execute(looked_at.order_by(key_column).limit(size))
     taken, units, more = _take(found, size)
     gone = [row for row in taken if row[2]]
@@ -167,9 +167,9 @@ def _take(found: CursorResult[*tuple[Any, ...]], size: int) -> tuple[list[Sequen
     return taken, units, len(taken) == size
 
 
-def _prune_dead(connection: Connection, edge: int, size: int) -> PruneBatch:
+def _prune_dead(connection: Connection, cutoff: int, size: int) -> PruneBatch:
     dead = table_of(DeadTable)
-    oldest = select(dead.c.died_at).where(dead.c.died_at < edge).order_by(dead.c.died_at).limit(size)
+    oldest = select(dead.c.died_at).where(dead.c.died_at < cutoff).order_by(dead.c.died_at).limit(size)
     found = connection.execute(oldest).scalars().all()
     if not found:
         return PruneBatch(0, 0, 0, more=False)
@@ -177,10 +177,10 @@ def _prune_dead(connection: Connection, edge: int, size: int) -> PruneBatch:
     return PruneBatch(gone, 0, gone, len(found) == size)
 
 
-def _count_stranded(connection: Connection, running: Collection[str], edge: int | None = None) -> int:
-    """Return the number of changes that wait for no running target: all, or those made before `edge`."""
+def _count_stranded(connection: Connection, running: Collection[str], cutoff: int | None = None) -> int:
+    """Return the number of changes that wait for no running target: all, or those made before `cutoff`."""
     rows = table_of(DispatchTable)
-    strands = rows.c.target.in_(find_stranded(connection, running)), true() if edge is None else rows.c.made_at < edge
+    strands = rows.c.target.in_(find_stranded(connection, running)), true() if cutoff is None else rows.c.made_at < cutoff
     return int(connection.execute(select(func.count()).select_from(rows).where(*strands)).scalar_one())
 
 

@@ -23,9 +23,9 @@ class _Place(NamedTuple):
 
 
 def prune_stranded(
-    connection: Connection, running: Collection[str], edge: int, size: int, reached: str
+    connection: Connection, running: Collection[str], cutoff: int, size: int, reached: str
 ) -> tuple[PruneBatch, str]:
-    """Remove changes made before `edge` that wait for a stopped target, or for one that neither `running` nor a process names.
+    """Remove changes made before `cutoff` that wait for a stopped target, or for one that neither `running` nor a process names.
 
     Checks the next `size` changes of one such target, in the order of their keys. Returns the result and the progress.
     """
@@ -39,8 +39,8 @@ def prune_stranded(
     key = rows.c.source, rows.c.tracker_id, rows.c.move
     following = select(*key, rows.c.made_at).where(rows.c.target == place.target, tuple_(*key) > place[1:]).order_by(*key)
     found = connection.execute(following.limit(size)).all()
-    old = [row_keys(place.target, *row[:3]) for row in found if row.made_at < edge]
-    gone = _remove(connection, edge, old) if old else 0
+    old = [row_keys(place.target, *row[:3]) for row in found if row.made_at < cutoff]
+    gone = _remove(connection, cutoff, old) if old else 0
     if len(found) == size:
         after: _Place | None = _Place(place.target, *found[-1][:3])
     else:
@@ -67,9 +67,9 @@ def list_names(connection: Connection, table: Table) -> Iterator[str]:
         name = connection.execute(select(func.min(table.c.target)).where(table.c.target > name)).scalar()
 
 
-def _remove(connection: Connection, edge: int, keys: list[dict[str, Any]]) -> int:
+def _remove(connection: Connection, cutoff: int, keys: list[dict[str, Any]]) -> int:
     """Remove changes, and make the next ones of their trackers due: the target may be served again."""
     rows = table_of(DispatchTable)
     gone = connection.execute(delete(rows).where(IS_ROW), sorted(keys, key=lambda key: tuple(key.values()))).rowcount
-    unblock(connection, edge, keys)
+    unblock(connection, cutoff, keys)
     return int(gone)

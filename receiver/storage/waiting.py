@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, literal, select
 
-from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.storage.tables.ledger import EventTable, MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DispatchTable
@@ -32,7 +32,7 @@ def select_changes() -> Any:
     columns: list[Any] = [*(change[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
     columns += [change["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
     columns += [
-        case((of_shipment, rows.c.move - SHIPMENT_MOVES), else_=rows.c.move).label("sequence"),
+        case((of_shipment, rows.c.move - SHIPMENT_MOVE_OFFSET), else_=rows.c.move).label("sequence"),
         case((of_shipment, own_views.c.event_id), else_=rows.c.event_id).label("event_id"),
         case((of_shipment, literal("shipment")), else_=literal("events")).label("basis"),
         own_views.c.old_shipment_milestone,

@@ -71,7 +71,7 @@ class WebhookEndpoint:
 
     def _is_probe(self, client: Client) -> bool:
         headers = client.headers
-        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, client.arrived)
+        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, client.arrived_at)
 
     async def _answer_probe(self, scope: Scope, receive: Receive, client: Client) -> Answer:
         """Answer as for a sender, but record and count nothing. Refuse a body that would be stored."""
@@ -81,8 +81,8 @@ class WebhookEndpoint:
         except (Refused, Busy) as error:
             return answers.for_error(error, None)
         self._bodies.release(body)
-        if body != self._source.nothing:
-            expected = self._source.nothing.decode()
+        if body != self._source.empty_body:
+            expected = self._source.empty_body.decode()
             return answers.for_error(UnexpectedShape(f"Expected the body {expected}: test requests are not stored."), None)
         return answers.for_probe()
 
@@ -90,4 +90,4 @@ class WebhookEndpoint:
         """Parse a small body; leave a large or compressed one to the writing process, as it would block the event loop."""
         if codings or len(delivery.body) > MAX_READ_HERE_BYTES:
             return UnreadDelivery(delivery, codings)
-        return intake.take(self._source, delivery)
+        return intake.parse_delivery(self._source, delivery)

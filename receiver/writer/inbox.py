@@ -180,4 +180,4 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
 def make_harmless(message: Message) -> Message:
     """Return a message for quarantine: only its bytes, nothing to decide."""
     detail = "Internal error. Replay this delivery after an update."
-    return Message(message.position, message.raw, message.digest, flaw="undecidable", detail=detail)
+    return Message(message.position, message.raw, message.digest, quarantine_reason="undecidable", detail=detail)

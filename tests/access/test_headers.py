@@ -9,7 +9,7 @@ CREDENTIALS = [b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"
 
 
 def kept(*pairs: Pair) -> tuple[tuple[str, str], ...]:
-    return HeaderReader([SECRET, ""]).read(pairs).kept
+    return HeaderReader([SECRET, ""]).read(pairs).storable
 
 
 def test_each_header_has_its_use() -> None:
@@ -50,7 +50,7 @@ def test_a_known_secret_is_stored_nowhere_whichever_header_has_it() -> None:
     reader = HeaderReader([SECRET, "another-token", ""])
     value = f"{SECRET}, another-token, {SECRET}".encode()
     found = reader.read([(name, value) for name in (b"user-agent", b"referer", b"content-encoding")])
-    assert {shown for _, shown in found.kept} == {"[secret], [secret], [secret]"}
+    assert {shown for _, shown in found.storable} == {"[secret], [secret], [secret]"}
     assert SECRET not in repr(found)
     assert reader.redact(f"/webhooks/{SECRET}?q=ä") == "/webhooks/[secret]?q=ä"
 

@@ -28,10 +28,10 @@ BLOCK = '{"statusMilestone":"in_transit"}'
 
 
 def event(
-    event_id: str, occurrence: str | None = T1, order: int | None = None, status: str = "", flaw: str | None = None
+    event_id: str, occurrence: str | None = T1, order: int | None = None, status: str = "", quarantine_reason: str | None = None
 ) -> Event:
     raw = f"{event_id} {occurrence} {order} {status}".encode()
-    return Event(event_id, occurrence, order, status, None, None, None, None, None, raw, digest(raw), flaw)
+    return Event(event_id, occurrence, order, status, None, None, None, None, None, raw, digest(raw), quarantine_reason)
 
 
 def message(message_id: str | None, *events: Event, at: int = 0, block: str | None = None, **fields: object) -> Message:
@@ -86,8 +86,15 @@ def state(batch_state: BatchState) -> TrackerRow:
         pytest.param(event("a", T1), event("a", T1), "duplicate", id="the same event under a second message id"),
         pytest.param(event("a", T1), event("a", T2), "applied revised", id="its id with another time"),
         pytest.param(event("a", T1), event("b", "soon"), "quarantined bad_occurrence", id="not a time"),
-        pytest.param(event("a", T1), event("b", None, flaw="missing_occurrence"), "quarantined missing_occurrence", id="no time"),
-        pytest.param(event("a", T1), event("b", None, flaw="not_an_object"), "quarantined not_an_object", id="not an object"),
+        pytest.param(
+            event("a", T1),
+            event("b", None, quarantine_reason="missing_occurrence"),
+            "quarantined missing_occurrence",
+            id="no time",
+        ),
+        pytest.param(
+            event("a", T1), event("b", None, quarantine_reason="not_an_object"), "quarantined not_an_object", id="not an object"
+        ),
         pytest.param(event("a", T1), event("b", "2024-05-19T12:00:00Z"), "applied", id="48 hours ahead"),
         pytest.param(event("a", T1), event("b", "2024-05-19T12:00:01Z"), "quarantined implausible_future", id="further ahead"),
     ],
@@ -115,7 +122,7 @@ def test_an_event_too_far_in_the_future_is_told_the_limit() -> None:
         pytest.param(message("m", event("a", T2)), "duplicate content_differs", id="other content"),
         pytest.param(message("m", event("b", T3)), "duplicate content_differs", id="other event"),
         pytest.param(message("m", event("a"), tracker_id="other"), "duplicate content_differs", id="other tracker"),
-        pytest.param(message("m", flaw="events_not_a_list"), "duplicate content_differs", id="flawed"),
+        pytest.param(message("m", quarantine_reason="events_not_a_list"), "duplicate content_differs", id="flawed"),
     ],
 )
 def test_a_message_id_has_an_effect_once(copy: Message, verdict: str) -> None:
@@ -160,10 +167,10 @@ def test_a_message_without_events_is_recorded(kept: Message) -> None:
     ("flawed", "reason"),
     [
         pytest.param(message(None), "missing_message_id", id="no message id"),
-        pytest.param(message(None, flaw="not_an_object"), "not_an_object", id="not an object"),
-        pytest.param(message(None, flaw="too_deep"), "too_deep", id="too deep"),
+        pytest.param(message(None, quarantine_reason="not_an_object"), "not_an_object", id="not an object"),
+        pytest.param(message(None, quarantine_reason="too_deep"), "too_deep", id="too deep"),
         pytest.param(message("m", tracker_id=None), "missing_tracker_id", id="no tracker id"),
-        pytest.param(message("m", flaw="events_not_a_list"), "events_not_a_list", id="events not a list"),
+        pytest.param(message("m", quarantine_reason="events_not_a_list"), "events_not_a_list", id="events not a list"),
     ],
 )
 def test_a_flawed_message_is_kept_apart_and_the_rest_goes_on(flawed: Message, reason: str) -> None:
@@ -186,7 +193,7 @@ def test_a_flawed_event_is_kept_apart_with_its_own_bytes() -> None:
     assert [kept.event_id for kept in rows(batch_state)] == ["a"]
 
 
-@each_row("bad", [event("b", "soon"), event("b", None, flaw="missing_occurrence"), event("b", "2999-01-01")])
+@each_row("bad", [event("b", "soon"), event("b", None, quarantine_reason="missing_occurrence"), event("b", "2999-01-01")])
 def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
     batch_state = make_batch_state()
     assert deliver(batch_state, message("m1", bad))[0].outcome == "quarantined"
@@ -269,7 +276,11 @@ def test_a_state_carries_the_words_of_its_event_and_a_change_both_states() -> No
     assert (first.move, second.move, state(batch_state).moves, state(batch_state).status) == (1, 2, 2, "Delivered")
     assert batch_state.changes == rows(batch_state)
     assert first.change_id != second.change_id
-    assert (state(batch_state).latest_message_id, state(batch_state).applied_at, batch_state.moved) == ("m2", RECEIVED_AT, {KEY})
+    assert (state(batch_state).latest_message_id, state(batch_state).applied_at, batch_state.changed) == (
+        "m2",
+        RECEIVED_AT,
+        {KEY},
+    )
 
 
 EARLY, LATE = message("z", at=100, block='{"n":1}'), message("a", at=200, block='{"n":2}')

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.customers import Customer, check_rows, read_list, write_csv
-from receiver.domain.spreadsheets import find_artefact
+from receiver.domain.spreadsheets import describe_damage
 from receiver.errors import UnexpectedShape
 from tests.harness.table import each_row
 
@@ -225,7 +225,7 @@ def test_csv_that_was_written_is_read_back() -> None:
 
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]), max_size=20).filter(
-    lambda text: find_artefact(text) is None
+    lambda text: describe_damage(text) is None
 )
 
 

@@ -205,7 +205,7 @@ class _SampleTraffic:
     def _call(self, kind: str, at: datetime, body: bytes) -> Submission:
         source: Source = self._sources[kind]
         client, token = ("54.161.7.2", "main") if source.name == "ship24" else ("198.51.100.7", "shop")
-        return intake.take(source, self._deliver(source.name, kind, "POST", source.path, at, body, client, token))
+        return intake.parse_delivery(source, self._deliver(source.name, kind, "POST", source.path, at, body, client, token))
 
     def _refuse(self, at: datetime, error: ReceiverError, client: str, token: str | None) -> Submission:
         delivery = self._deliver("ship24", "tracking", "POST", "/webhooks/ship24", at, b"", client, token)

@@ -40,7 +40,7 @@ def delivery(body: bytes) -> Delivery:
 
 def submission(body: bytes) -> Submission:
     """Return a submission as intake makes it."""
-    return intake.take(_SHIP24, delivery(body))
+    return intake.parse_delivery(_SHIP24, delivery(body))
 
 
 def outcomes(answer: Answer) -> list[str]:

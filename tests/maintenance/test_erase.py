@@ -26,7 +26,7 @@ from receiver.domain.erasure import (
 from receiver.domain.records import Message
 from receiver.errors import AlreadyRunning, UnexpectedShape
 from receiver.sources import make_sources
-from receiver.sources.intake import take_again
+from receiver.sources.intake import parse_stored
 from receiver.storage.database import Database
 from receiver.storage.erasure import find_scope, plan_delivery
 from receiver.storage.replay import ReplayDecider, ReplayOptions
@@ -187,8 +187,8 @@ SHARED = body(person("first", "m-1"), person("second", "m-2"), item("o-1", "othe
 def planned_for(store: Store, tracker_id: str) -> tuple[StoredBody, Erasure]:
     """Return the one delivery in which a tracker is found, as it was read, and what has to be done to it."""
     scope = find_scope(store.database, "ship24", tracker_id)
-    ((delivery_id, places),) = scope.deliveries.items()
-    planned = plan_delivery(store.database, scope.tracked, SPLITS, delivery_id, places)
+    ((delivery_id, positions),) = scope.deliveries.items()
+    planned = plan_delivery(store.database, scope.subject, SPLITS, delivery_id, positions)
     assert planned is not None
     return planned
 
@@ -252,7 +252,7 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
         assert erase(store, store.transactions, planned)
         replays = ReplayDecider(store.database, timedelta(hours=48))
         with pytest.raises(AlreadyRunning):
-            store.transactions.run(lambda connection: replays.replay(connection, take_again(SOURCES, delivery), order))
+            store.transactions.run(lambda connection: replays.replay(connection, parse_stored(SOURCES, delivery), order))
         assert [bytes(row["raw"]) for row in table_rows(database_url, "quarantine", "raw")] == [b""]
         assert len(table_rows(database_url, "events")) == 1
 

@@ -22,7 +22,7 @@ from receiver.errors import ConfigurationError, Unauthorized
 from receiver.maintenance.comparison import Comparison, compare
 from receiver.maintenance.rebuild import Rebuild, check_empty
 from receiver.sources import Source, make_sources
-from receiver.sources.intake import take, take_again
+from receiver.sources.intake import parse_delivery, parse_stored
 from receiver.storage.database import Database
 from receiver.storage.erasure import find_scope, plan_delivery
 from receiver.storage.replay import ReplayDecider, ReplayOptions
@@ -66,7 +66,7 @@ class Post:
         for source, body in calls:
             at = self._now()
             came = delivery(body)._replace(id=new_id(at), received_at=to_micros(at), source=source.name, kind=source.kind)
-            batch.append(take(source, came))
+            batch.append(parse_delivery(source, came))
         return self.keep(batch)
 
     def keep(self, batch: Sequence[Submission]) -> list[str]:
@@ -81,7 +81,7 @@ class Post:
         """Replay a delivery, as an operator does."""
         now = self._now()
         entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
-        submission = take_again(SOURCES, read_delivery(self.database, delivery_id))
+        submission = parse_stored(SOURCES, read_delivery(self.database, delivery_id))
         self._executor.do(Audited(entry, Replay(submission, ReplayOptions(to_micros(now), force))))
 
     def erase(self, call: StoredBody, erasure: Erasure) -> bool:
@@ -102,7 +102,7 @@ def rebuild(source: Database, into: str) -> list[Comparison]:
     target = Database(into)
     target.take()
     try:
-        take = partial(take_again, SOURCES)
+        take = partial(parse_stored, SOURCES)
         with source.read_snapshot() as snapshot, closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work:
             assert sum(work.run()) == work.count_deliveries()
             work.copy_rest()
@@ -231,8 +231,8 @@ def erase(post: Post, tracker_id: str) -> None:
     """Erase a tracker's personal data, as `receiver forget` does."""
     splits = {each.kind: each.split for each in SOURCES}
     scope = find_scope(post.database, "ship24", tracker_id)
-    for delivery_id, places in scope.deliveries.items():
-        planned = plan_delivery(post.database, scope.tracked, splits, delivery_id, places)
+    for delivery_id, positions in scope.deliveries.items():
+        planned = plan_delivery(post.database, scope.subject, splits, delivery_id, positions)
         if planned is not None:
             assert post.erase(*planned)
 
@@ -299,7 +299,7 @@ def test_what_comes_meanwhile_is_not_seen(post: Post, into: str) -> None:
     post.group(ship24.item("m", "t"))
     make_tables(into)
     target = Database(into)
-    take = partial(take_again, SOURCES)
+    take = partial(parse_stored, SOURCES)
     with (
         closing(target),
         post.database.read_snapshot() as snapshot,

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.reading import canonical, digest, identity, integer, label, mapping, read_json, text
+from receiver.domain.reading import (
+    digest,
+    read_id,
+    read_integer,
+    read_json,
+    read_object,
+    read_short_text,
+    read_text,
+    write_canonical,
+)
 from receiver.errors import InvalidJson
 from tests.harness.table import each_row
 
@@ -88,11 +97,11 @@ def test_any_escaped_text_can_be_written_as_utf_8(texts: list[str]) -> None:
 
 
 def test_canonical_json_has_sorted_keys_and_no_white_space() -> None:
-    assert canonical({"b": [1, {"d": 2, "c": 3}], "a": "é"}) == '{"a":"é","b":[1,{"c":3,"d":2}]}'.encode()
+    assert write_canonical({"b": [1, {"d": 2, "c": 3}], "a": "é"}) == '{"a":"é","b":[1,{"c":3,"d":2}]}'.encode()
 
 
 def test_what_is_nested_too_deeply_has_no_canonical_form() -> None:
-    assert canonical(orjson.loads(b"[" * 1000 + b"]" * 1000)) is None
+    assert write_canonical(orjson.loads(b"[" * 1000 + b"]" * 1000)) is None
 
 
 def test_a_digest_is_32_hexadecimal_digits_of_the_content() -> None:
@@ -117,12 +126,12 @@ def test_a_digest_is_32_hexadecimal_digits_of_the_content() -> None:
     ids=repr,
 )
 def test_a_text_is_what_a_database_can_keep(value: object, kept: str | None) -> None:
-    assert (text(value), label(value)) == (kept, kept)
+    assert (read_text(value), read_short_text(value)) == (kept, kept)
 
 
 @each_row(("length", "as_text", "as_label"), [(200, 200, 200), (201, 201, 200), (2000, 2000, 200), (2001, 2000, 200)])
 def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> None:
-    assert (text("é" * length), label("é" * length)) == ("é" * as_text, "é" * as_label)
+    assert (read_text("é" * length), read_short_text("é" * length)) == ("é" * as_text, "é" * as_label)
 
 
 @each_row(
@@ -142,16 +151,16 @@ def test_texts_and_labels_are_cut(length: int, as_text: int, as_label: int) -> N
     ],
 )
 def test_an_identity_is_kept_trimmed_and_otherwise_as_it_is(value: object, kept: str | None) -> None:
-    assert identity(value) == kept
+    assert read_id(value) == kept
 
 
 def test_an_identity_that_no_index_takes_is_replaced_by_its_hash() -> None:
     odd = ["x" * 201, "x" * 202, "a\0b", "\0", "x" + " " * 300 + "y"]
-    made = [identity(value) for value in odd]
+    made = [read_id(value) for value in odd]
     assert len(set(made)) == len(odd)
     assert all(one is not None and one.startswith("blake2b:") and len(one) == 40 for one in made)
-    assert made == [identity(f" {value}\t") for value in odd]
-    assert identity("x" * 200 + " " * 300) == "x" * 200
+    assert made == [read_id(f" {value}\t") for value in odd]
+    assert read_id("x" * 200 + " " * 300) == "x" * 200
 
 
 @each_row(
@@ -170,12 +179,12 @@ def test_an_identity_that_no_index_takes_is_replaced_by_its_hash() -> None:
     ids=repr,
 )
 def test_an_integer_fits_64_bits(value: object, kept: int | None) -> None:
-    assert integer(value) == kept
+    assert read_integer(value) == kept
 
 
 @each_row(("value", "kept"), [({"a": 1}, {"a": 1}), (None, {}), ([], {}), ("x", {}), (7, {})], ids=repr)
 def test_anything_but_an_object_is_an_empty_one(value: object, kept: dict[str, int]) -> None:
-    assert mapping(value) == kept
+    assert read_object(value) == kept
 
 
 @each_row("digits", ["1e999", "-1e999", "9" * 400], ids=["infinite", "minus infinite", "400 digits"])

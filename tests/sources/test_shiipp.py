@@ -60,7 +60,7 @@ def test_who_and_when_is_found_in_every_body(name: str, expected: list[tuple[str
     messages = read(name)
     assert [(m.tracker_id, m.message_id, m.events[0].occurrence) for m in messages] == expected
     assert [m.is_anonymous for m in messages] == [message_id is None for _, message_id, _ in expected]
-    assert {m.flaw for m in messages} == {None}
+    assert {m.quarantine_reason for m in messages} == {None}
     assert [m.position for m in messages] == list(range(len(expected)))
 
 
@@ -131,7 +131,7 @@ def test_what_names_a_message(kind: str, item: dict[str, Any], expected: tuple[s
     found = identify(kind, map_item(kind, {}, item))
     assert (None if found is None else (found.tracker_id, found.message_id)) == expected
     message = read_one(kind, item)
-    assert message.flaw == ("unmapped" if expected is None else None)
+    assert message.quarantine_reason == ("unmapped" if expected is None else None)
     assert message.is_anonymous == (expected is not None and expected[1] is None)
 
 
@@ -164,7 +164,7 @@ def test_identities_of_any_length_stay_short_enough_for_an_index() -> None:
 @each_row("name", ["missing_identity", "empty_strings"])
 def test_an_unmapped_item_names_keys_and_fields_but_never_values(name: str) -> None:
     (message,) = read(name)
-    assert (message.flaw, message.message_id, message.tracker_id) == ("unmapped", None, None)
+    assert (message.quarantine_reason, message.message_id, message.tracker_id) == ("unmapped", None, None)
     assert message.detail is not None
     item = json.loads((PAYLOADS / f"{name}.json").read_bytes())
     for word in (*item, "package_id", "tracking_number", "packageid"):
@@ -184,7 +184,7 @@ def test_an_unmapped_manifest_names_only_what_is_missing_and_the_field_paths_of_
 @each_row("value", [True, [], ["x"], 1.5])
 def test_an_identity_of_a_wrong_type_is_named_as_looked_for(value: object) -> None:
     message = read_one(PACKAGE, {"package_id": value})
-    assert message.flaw == "unmapped"
+    assert message.quarantine_reason == "unmapped"
     assert "package_id (" in (message.detail or "")
 
 
@@ -225,7 +225,7 @@ def test_a_time_is_kept_as_it_was_written(time: str) -> None:
 @each_row("time", ["01/03/2025 10:00", "yesterday", 1_740_823_200, "2025-02-30", "2025-03-01T25:00:00"])
 def test_a_time_that_cannot_be_read_gives_way_to_arrival_and_is_kept(time: object) -> None:
     package = read_one(PACKAGE, {"package_id": "p", "entry_time": time})
-    assert (package.flaw, package.events[0].occurrence, package.events[0].ordered_by_arrival) == (None, None, True)
+    assert (package.quarantine_reason, package.events[0].occurrence, package.events[0].ordered_by_arrival) == (None, None, True)
     assert details(package)["entry_time"] == time
 
 
@@ -275,13 +275,13 @@ def test_ten_thousand_items_are_read_and_one_more_is_refused() -> None:
 
 def test_items_that_are_no_objects_harm_no_others() -> None:
     messages = read("not_an_object_item")
-    assert [m.flaw for m in messages] == [None, *["not_an_object"] * 4, None]
-    assert [m.tracker_id for m in messages if m.flaw is None] == ["pkg-good", "pkg-good-too"]
+    assert [m.quarantine_reason for m in messages] == [None, *["not_an_object"] * 4, None]
+    assert [m.tracker_id for m in messages if m.quarantine_reason is None] == ["pkg-good", "pkg-good-too"]
 
 
 def test_an_item_nested_too_deeply_is_set_apart_or_refused() -> None:
     body = b'{"package_id": "p", "a": ' + b"[" * 300 + b"]" * 300 + b"}"
-    assert [m.flaw for m in split(PACKAGE, {}, body)] == ["too_deep"]
+    assert [m.quarantine_reason for m in split(PACKAGE, {}, body)] == ["too_deep"]
 
 
 def test_a_nul_reaches_no_text_that_a_database_keeps() -> None:

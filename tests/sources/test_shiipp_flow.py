@@ -115,7 +115,7 @@ def test_a_sample_is_shown_as_it_would_be_mapped(running: Service, tmp_path: Pat
     assert "package:X1" in sample(body, "--kind", "new-package")[1]
     code, text = sample([{"package_id": "p"}, {"colour": "red"}], "--kind", "new-package")
     assert code == 1
-    assert "Keys that came: colour" in " ".join(text.split())
+    assert "Received: colour" in " ".join(text.split())
     assert [sample(7, "--kind", "new-package")[0], sample(body)[0]] == [1, 2]
 
 
@@ -270,7 +270,7 @@ class Store:
         now = datetime.now(UTC)
         head = (clock.new_id(now), source.name, source.kind, "POST", source.path, clock.to_micros(now))
         delivery = Delivery(*head, None, None, "token-1", None, (), orjson.dumps(items))
-        (answer,) = self._inbox.keep([intake.take(source, delivery)], now)
+        (answer,) = self._inbox.keep([intake.parse_delivery(source, delivery)], now)
         assert answer is not None
         assert answer.status == 200
 

@@ -54,17 +54,17 @@ def read_item(**fields: Any) -> Message:
 )
 def test_every_item_and_every_event_is_read(name: str, expected: list[tuple[str | None, int]]) -> None:
     messages = read(name)
-    assert [(message.flaw, len(message.events)) for message in messages] == expected
+    assert [(message.quarantine_reason, len(message.events)) for message in messages] == expected
     assert [message.position for message in messages] == list(range(len(expected)))
     items = orjson.loads((PAYLOADS / f"{name}.json").read_bytes().replace(rb"\ud83d", "\ufffd".encode()))["trackings"]
     assert [orjson.loads(message.raw) for message in messages] == items
 
 
 @each_row("name", sorted(path.stem for path in PAYLOADS.glob("*.json") if path.stem != "polled"))
-def test_an_item_whose_events_are_read_has_no_flaw_and_an_event_one_only_for_its_time(name: str) -> None:
+def test_an_item_whose_events_are_read_has_no_reason_for_quarantine_and_an_event_one_only_for_its_time(name: str) -> None:
     for message in read(name):
-        assert (message.detail is None) == (message.flaw is None)
-        assert [event.flaw for event in message.events] == [None] * len(message.events)
+        assert (message.detail is None) == (message.quarantine_reason is None)
+        assert [event.quarantine_reason for event in message.events] == [None] * len(message.events)
 
 
 def test_the_fields_of_an_item_and_its_event() -> None:
@@ -165,7 +165,7 @@ def test_no_items_are_no_messages() -> None:
 
 
 @each_row(
-    ("fields", "flaw"),
+    ("fields", "reason"),
     [
         pytest.param({"metadata": None}, "missing_message_id", id="null metadata"),
         pytest.param({"metadata": []}, "missing_message_id", id="metadata that is a list"),
@@ -182,14 +182,14 @@ def test_no_items_are_no_messages() -> None:
         pytest.param({"shipment": [], "statistics": 7}, None, id="blocks of other kinds"),
     ],
 )
-def test_a_flaw_is_named_and_the_item_kept(fields: dict[str, Any], flaw: str | None) -> None:
+def test_the_reason_for_quarantine_is_named_and_the_item_kept(fields: dict[str, Any], reason: str | None) -> None:
     message = read_item(**fields)
-    assert (message.flaw, message.events) == (flaw, ())
+    assert (message.quarantine_reason, message.events) == (reason, ())
     assert fields.items() <= orjson.loads(message.raw).items()
 
 
 @each_row(
-    ("event", "flaw"),
+    ("event", "reason"),
     [
         pytest.param({"eventId": "e"}, "missing_occurrence", id="no time"),
         pytest.param({"eventId": "e", "occurrenceDatetime": None}, "missing_occurrence", id="null time"),
@@ -200,9 +200,9 @@ def test_a_flaw_is_named_and_the_item_kept(fields: dict[str, Any], flaw: str | N
         pytest.param({"occurrenceDatetime": "soon"}, None, id="a time that is weighed later"),
     ],
 )
-def test_an_event_that_cannot_be_applied_says_why(event: object, flaw: str | None) -> None:
+def test_an_event_that_cannot_be_applied_says_why(event: object, reason: str | None) -> None:
     (read_event,) = read_item(events=[event]).events
-    assert (read_event.flaw, orjson.loads(read_event.raw)) == (flaw, event)
+    assert (read_event.quarantine_reason, orjson.loads(read_event.raw)) == (reason, event)
 
 
 def test_a_missing_event_id_is_derived_from_the_content_whatever_the_order_of_keys() -> None:
@@ -227,7 +227,7 @@ def test_a_number_beyond_64_bits_harms_nobody(digits: str) -> None:
     event = f'{{"occurrenceDatetime":"2024-05-16","order":{digits}}}'
     item = f'{{"metadata":{{"messageId":"m"}},"tracker":{{"trackerId":"t"}},"events":[{event}]}}'
     (message,) = split(f'{{"trackings":[{item}]}}'.encode())
-    assert (message.flaw, message.events[0].order, message.events[0].flaw) == (None, None, None)
+    assert (message.quarantine_reason, message.events[0].order, message.events[0].quarantine_reason) == (None, None, None)
 
 
 def test_nul_and_length_of_texts_are_bounded_and_the_raw_event_is_whole() -> None:
@@ -239,7 +239,7 @@ def test_nul_and_length_of_texts_are_bounded_and_the_raw_event_is_whole() -> Non
 
 def test_long_identities_are_replaced_by_their_hash() -> None:
     one, other = (read_item(metadata={"messageId": "m" * 500 + end}, tracker={"trackerId": "t\0"}) for end in "ab")
-    assert (one.flaw, one.tracker_id) == (None, other.tracker_id)
+    assert (one.quarantine_reason, one.tracker_id) == (None, other.tracker_id)
     assert str(one.message_id).startswith("blake2b:")
     assert one.message_id != other.message_id
 
@@ -279,8 +279,8 @@ def test_items_and_events_of_one_body_are_bounded(events: int) -> None:
 def test_an_item_nested_beyond_writing_is_set_apart_alone() -> None:
     deep = b'{"metadata":{"messageId":"m"},"x":' + b"[" * 600 + b"]" * 600 + b"}"
     first, second = split(b'{"trackings":[' + deep + b',{"metadata":{"messageId":"n"},"tracker":{"trackerId":"t"}}]}')
-    assert (first.flaw, first.position) == ("too_deep", 0)
-    assert (second.flaw, second.position) == (None, 1)
+    assert (first.quarantine_reason, first.position) == ("too_deep", 0)
+    assert (second.quarantine_reason, second.position) == (None, 1)
 
 
 KEYS = st.sampled_from(["metadata", "messageId", "tracker", "trackerId", "shipment", "events", "eventId", "order"])
@@ -292,7 +292,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dic
 def test_every_item_of_any_content_becomes_one_message(items: list[object]) -> None:
     messages = split(json.dumps({"trackings": items}).encode())
     assert [message.position for message in messages] == list(range(len(items)))
-    assert all(message.flaw or message.message_id for message in messages)
+    assert all(message.quarantine_reason or message.message_id for message in messages)
 
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))

@@ -13,7 +13,7 @@ from receiver.domain.changes import Subscription
 from receiver.domain.records import Delivery, Submission
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.sources import Source, make_sources
-from receiver.sources.intake import take, take_again
+from receiver.sources.intake import parse_delivery, parse_stored
 from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
@@ -46,7 +46,7 @@ class WriterClient(Store):
         came = delivery(body)._replace(
             id=f"{new_id(NOW)[:-12]}{self._calls:012}", source=source.name, kind=source.kind, received_at=at
         )
-        self.keep_submission(take(source, came))
+        self.keep_submission(parse_delivery(source, came))
         return came.id
 
     def keep_submission(self, submission: Submission) -> None:
@@ -56,7 +56,7 @@ class WriterClient(Store):
     def replay(
         self, delivery_id: str, *, force: bool = False, dry_run: bool = False, sources: tuple[Source, ...] = SOURCES
     ) -> Replayed:
-        submission = take_again(sources, read_delivery(self.database, delivery_id))
+        submission = parse_stored(sources, read_delivery(self.database, delivery_id))
         order = ReplayOptions(MICROS + 3_600_000_000, force, dry_run)
         return self.executor.do(Replay(submission, order))
 
@@ -232,9 +232,9 @@ def test_a_copy_of_a_message_in_quarantine_stays_a_copy(writer_client: WriterCli
 
 def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_client: WriterClient) -> None:
     body = ship24.body(ship24.item("m", "t"))
-    came = take(SOURCES[0], delivery(body))
+    came = parse_delivery(SOURCES[0], delivery(body))
     writer_client.keep_submission(
-        came._replace(messages=(came.messages[0]._replace(tracker_id=None, flaw="missing_tracker_id"),))
+        came._replace(messages=(came.messages[0]._replace(tracker_id=None, quarantine_reason="missing_tracker_id"),))
     )
     assert writer_client.replay(came.delivery.id).changed is False
     assert verdicts(writer_client.replay(came.delivery.id, force=True)) == [("quarantined missing_tracker_id", "applied")]
@@ -287,7 +287,7 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
 
 def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: WriterClient) -> None:
     lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
-    submission = take_again(SOURCES, read_delivery(writer_client.database, lost))
+    submission = parse_stored(SOURCES, read_delivery(writer_client.database, lost))
     change(writer_client.url, "DELETE FROM bodies")
     with pytest.raises(UnexpectedShape, match="was deleted"):
         writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
@@ -302,7 +302,7 @@ def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) 
         ThreadPoolExecutor(1) as thread,
     ):
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
-        submission = take_again(SOURCES, read_delivery(one.database, early))
+        submission = parse_stored(SOURCES, read_delivery(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
             first = Replay(submission, ReplayOptions(MICROS, force=True)).write(one.executor, connection)
             second = thread.submit(other.replay, early, force=True)

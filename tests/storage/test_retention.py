@@ -67,12 +67,12 @@ class Shop:
     def prune_step(self, mark: str, now: int, kind: str, size: int = 50) -> PruneBatch:
         return self.do(Prune(mark, now, PruneStep(kind, LATER, size)))
 
-    def prune(self, edges: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
+    def prune(self, cutoffs: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
         """Prune to the end, as the service does."""
         self.do(ClaimPruning("mark", now))
-        run = PruneRun(edges)
+        run = PruneRun(cutoffs)
         while (order := run.next_step()) is not None:
-            run.note(self.do(Prune("mark", now, order._replace(size=size or order.size))))
+            run.record(self.do(Prune("mark", now, order._replace(size=size or order.size))))
         self.do(ReleasePruning("mark"))
         return run.removed
 
@@ -86,7 +86,7 @@ class Shop:
         """Store a delivery that arrived half a second after the others."""
         at = NOW + timedelta(milliseconds=500)
         late = delivery(body)._replace(id=new_id(at), received_at=to_micros(at))
-        self.store.inbox.keep([intake.take(make_sources({}, {})[0], late)], at)
+        self.store.inbox.keep([intake.parse_delivery(make_sources({}, {})[0], late)], at)
 
     def refuse(self, received: int = 0, outcome: str = "refused") -> str:
         """Store a rejected delivery; return its id."""
@@ -120,14 +120,14 @@ def shop(database_url: str) -> Iterator[Shop]:
 
 def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
     now = 1000 * DAY
-    assert PERIODS.edges(now) == {
+    assert PERIODS.cutoffs(now) == {
         "bodies": 910 * DAY,
         "quarantine": 910 * DAY,
         "refused": 970 * DAY,
         "dead_changes": 980 * DAY,
     }
-    assert RetentionPeriods(0, 30, 0).edges(now) == {"refused": 970 * DAY}
-    assert RetentionPeriods(10**9, 30, 0).edges(now)["bodies"] == 0  # older than 1970 is nothing
+    assert RetentionPeriods(0, 30, 0).cutoffs(now) == {"refused": 970 * DAY}
+    assert RetentionPeriods(10**9, 30, 0).cutoffs(now)["bodies"] == 0  # older than 1970 is nothing
 
 
 def test_retention_periods_are_shown_in_words() -> None:
@@ -164,15 +164,15 @@ def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
     run = PruneRun({"bodies": 5, "refused": 7})
     first = run.next_step()
     assert first is not None
-    assert (first.kind, first.edge) == ("bodies", 5)
-    run.note(PruneBatch(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
+    assert (first.kind, first.cutoff) == ("bodies", 5)
+    run.record(PruneBatch(10, 1000, 200, more=True, seconds=TARGET_SECONDS))
     assert run.next_step() == PruneStep("bodies", 5, 200)
-    run.note(PruneBatch(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
+    run.record(PruneBatch(1, 1, 40, more=False, seconds=TARGET_SECONDS * 2))
     assert run.next_step() == PruneStep("refused", 7, 20)
-    run.note(PruneBatch(0, 0, 0, more=False))
+    run.record(PruneBatch(0, 0, 0, more=False))
     assert run.next_step() is None
     assert run.removed == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
-    assert (run.slices, run.longest_seconds) == (3, TARGET_SECONDS * 2)
+    assert (run.batches, run.longest_seconds) == (3, TARGET_SECONDS * 2)
 
 
 # In storage
@@ -213,8 +213,8 @@ def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
     shop.store.keep(ship24.single())
     shop.refuse()
     shop.bury(1)
-    edges = dict.fromkeys(KINDS, THEN)
-    assert set(shop.prune(edges).values()) == {Removed()}
+    cutoffs = dict.fromkeys(KINDS, THEN)
+    assert set(shop.prune(cutoffs).values()) == {Removed()}
     assert [shop.count(table) for table in ("bodies", "deliveries", "dead_changes")] == [2, 2, 1]
 
 
@@ -293,12 +293,12 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
     shop.refuse()
     shop.refuse(outcome="unreadable")
     shop.bury(2)
-    edges = dict.fromkeys(KINDS, LATER)
+    cutoffs = dict.fromkeys(KINDS, LATER)
     assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2}
-    counted = count_prunable(shop.database, edges)
+    counted = count_prunable(shop.database, cutoffs)
     assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Removed())
     assert shop.count("bodies") == 4  # nothing is deleted by count
-    assert shop.prune(edges) == counted
+    assert shop.prune(cutoffs) == counted
 
 
 def test_one_prunes_at_a_time(shop: Shop) -> None:

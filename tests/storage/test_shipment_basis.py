@@ -43,7 +43,7 @@ def take(store: Store, target: str) -> list[Change]:
         mark = f"relay.{target}.{number}"
         found = store.transactions.run(lambda c, m=mark: outbox.exchange(c, target, m, _FAR, _FAR + 1, 10)).claimed  # type: ignore[misc]
         taken += [one.change for one in found]
-        ended = [Outcome(mark, *one.change.place) for one in found]
+        ended = [Outcome(mark, *one.change.stored_key) for one in found]
         assert store.transactions.run(lambda c, e=ended: outbox.settle(c, target, _FAR, e)) == len(found)  # type: ignore[misc]
     return taken
 
@@ -142,7 +142,7 @@ def test_a_failed_change_is_listed_with_its_basis_and_number(told: Store) -> Non
     told.keep(ship24.body(item("m1", "a", 1)))
     outbox = Outbox(told.database)
     (one,) = told.transactions.run(lambda c: outbox.exchange(c, "views", "mark", _FAR, _FAR + 1, 10)).claimed
-    told.transactions.run(lambda c: outbox.settle(c, "views", _FAR, [Outcome("mark", *one.change.place, "no")]))
+    told.transactions.run(lambda c: outbox.settle(c, "views", _FAR, [Outcome("mark", *one.change.stored_key, "no")]))
     (dead,) = queries.list_dead(told.database, "views").items
     assert [dead[name] for name in ("basis", "move", "event_id", "error")] == ["shipment", 1, None, "no"]
     described = describe_targets(told.database, [ConfiguredTarget("http", subscription) for subscription in _ALL])

@@ -239,17 +239,17 @@ def test_a_body_that_our_code_fails_to_read_is_stored_answered_500_and_replayed(
     url = store.database.url.render_as_string()
     body = ship24.single("unread")
     failing = replace(SHIP24, split=fail_to_read)
-    (answer,) = store.inbox.keep([intake.take(failing, delivery(body))], NOW)
+    (answer,) = store.inbox.keep([intake.parse_delivery(failing, delivery(body))], NOW)
     assert answer is not None
     assert (answer.status, orjson.loads(answer.body)["error"]["code"]) == (500, "internal")
     (row,) = read_rows(url, "SELECT id, status, outcome, code, reason, body FROM deliveries JOIN bodies ON delivery_id = id")
     assert (row["status"], row["outcome"], row["code"], bytes(row["body"])) == (500, "failed", "internal", body)
     assert "private-content" not in f"{answer.body!r} {row['reason']}"
     replays = ReplayDecider(store.database, timedelta(hours=48))
-    again = intake.take_again([failing], read_delivery(store.database, row["id"]))
+    again = intake.parse_stored([failing], read_delivery(store.database, row["id"]))
     stuck = store.transactions.run(lambda connection: replays.replay(connection, again, ReplayOptions(to_micros(NOW))))
     assert (stuck.items, stuck.problem is None) == ((), False)
-    mended = intake.take_again([SHIP24], read_delivery(store.database, row["id"]))
+    mended = intake.parse_stored([SHIP24], read_delivery(store.database, row["id"]))
     done = store.transactions.run(lambda connection: replays.replay(connection, mended, ReplayOptions(to_micros(NOW))))
     assert [item.after.outcome for item in done.items] == ["applied"]
 
@@ -261,7 +261,7 @@ def test_a_delivery_that_our_code_failed_to_read_is_not_trimmed_with_rejected_on
     url = store.database.url.render_as_string()
     failing = replace(SHIP24, split=fail_to_read)
     refused = [Submission(delivery(b""), error=Unauthorized("no")) for _ in range(3)]
-    store.inbox.keep([intake.take(failing, delivery(b"[]")), *refused], NOW)
+    store.inbox.keep([intake.parse_delivery(failing, delivery(b"[]")), *refused], NOW)
     store.executor.do(TrimRefused())
     assert sorted(row["status"] for row in table_rows(url, "deliveries", "status")) == [401, 500]
     now = to_micros(NOW + timedelta(days=365))

@@ -76,7 +76,7 @@ def prune(store: Store, size: int, running: list[str] | None) -> tuple[Removed, 
     while (order := run.next_step()) is not None:
         done = store.executor.do(Prune("mark", NOW, order._replace(size=size)))
         most = max(most, done.units)
-        run.note(done)
+        run.record(done)
     store.executor.do(ReleasePruning("mark"))
     return run.removed["dead_changes"], most
 

@@ -70,7 +70,7 @@ def test_an_alarm_of_its_own_begins_at_the_first_one_and_ends_after_a_day(databa
 def test_a_body_that_was_not_read_counts_too(database_url: str) -> None:
     make_tables(database_url)
     with opened(database_url) as store:
-        store.inbox.keep([intake.take(replace(SHIP24, split=fail_to_read), delivery(ship24.single()))], NOW)
+        store.inbox.keep([intake.parse_delivery(replace(SHIP24, split=fail_to_read), delivery(ship24.single()))], NOW)
         assert store.inbox.take_undecidable() == {"ship24": 1}
         assert queries.find_undecidable(store.database) == {"ship24": [to_micros(NOW)]}
         assert queries.find_undecidable(store.database, to_micros(NOW + timedelta(hours=1))) == {}

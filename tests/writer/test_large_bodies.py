@@ -154,7 +154,7 @@ async def _count_read_in_a_turn(calls: int) -> Counter[int]:
 
     def read(call: Delivery) -> Submission:
         read_in[turn] += 1
-        return intake.take(source, call)
+        return intake.parse_delivery(source, call)
 
     source = Source("ship24", "tracking", SHIP24, ship24.split, b"")
     loop.call_soon(count_turns)

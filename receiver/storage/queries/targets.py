@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, litera
 
 from receiver import clock
 from receiver.clock import iso
-from receiver.domain.changes import SHIPMENT_MOVES
+from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.processes import describe_process
 from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
@@ -95,8 +95,8 @@ def _show(connection: Connection, target: str) -> dict[str, Any]:
 
 
 def _tell_dead(row: RowMapping) -> dict[str, Any]:
-    of_shipment = row["move"] > SHIPMENT_MOVES
-    number = row["move"] - SHIPMENT_MOVES if of_shipment else row["move"]
+    of_shipment = row["move"] > SHIPMENT_MOVE_OFFSET
+    number = row["move"] - SHIPMENT_MOVE_OFFSET if of_shipment else row["move"]
     kind = {"basis": "shipment" if of_shipment else "events", "move": number, "event_id": row["event_id"] or None}
     return {**public(row), **kind}
 

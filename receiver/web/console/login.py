@@ -171,7 +171,7 @@ class Login:
     def _check_form(self, request: Request, form: Form) -> None:
         value = request.cookies.get(_FORM_COOKIE)
         if value:
-            self._guard.check_form(request, form, self._sessions.form_token_of_visit(value))
+            self._guard.check_form(request, form, self._sessions.make_sign_in_token(value))
         else:
             self._guard.check_form(request, form, token_urlsafe(), _NO_COOKIE)
 
@@ -194,7 +194,7 @@ class Login:
 
     def _show_form(self, request: Request, wanted: str, problem: str | None = None, status: int = 200) -> Response:
         value = request.cookies.get(_FORM_COOKIE) or token_urlsafe(18)
-        values = {"form_token": self._sessions.form_token_of_visit(value), "wanted": wanted, "problem": problem}
+        values = {"form_token": self._sessions.make_sign_in_token(value), "wanted": wanted, "problem": problem}
         response = self._renderer.render("sign_in.html", clock.now(), status, **values)
         _set_cookie(response, _FORM_COOKIE, value, _FORM_SECONDS, is_https=self._guard.is_https(request))
         return response
