@@ -1,6 +1,6 @@
 """PostgreSQL arrays as text: one column of many rows in one parameter (manual, "Array Input and Output Syntax").
 
-The driver writes an array element by element in Python, which was most of the time for storing a delivery.
+The driver writes an array element by element in Python, which took most of the time for storing a delivery.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ import orjson
 def write_array(values: Sequence[Any]) -> str | list[Any]:
     """Return values of one type (text, integers or bytes; None is NULL) as the text of an array, or as a list for the driver.
 
-    A JSON list in other brackets is such a text: `null` is NULL, and a backslash escapes quotes and backslashes. Values with
-    other escapes of JSON, such as line breaks, are left to the driver.
+    With braces for its brackets, a JSON list is such a text: `null` is NULL, and a backslash escapes quotes and backslashes. The
+    driver writes values with other escapes of JSON, such as line breaks.
     """
     if any(isinstance(value, bytes) for value in values):
         return "{" + ",".join(["null" if value is None else f'"\\\\x{value.hex()}"' for value in values]) + "}"

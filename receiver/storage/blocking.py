@@ -1,6 +1,6 @@
-"""Blocked changes, which wait for earlier changes of the same tracker, and how they become due.
+"""Blocked changes: they wait for earlier changes of the same tracker, and become due afterwards.
 
-Whoever removes a change unblocks the next one. A relay of version 0.1.0 does not, nor does a person who deletes rows: an
+The code that removes a change unblocks the next one. A relay of version 0.1.0 does not, nor does a person who deletes rows:
 `OrphanSearch` finds changes that are blocked without an earlier one.
 """
 
@@ -18,16 +18,16 @@ _START = ("", "", "")
 
 
 def unblock(connection: Connection, due_at: int, removed: Sequence[dict[str, Any]]) -> None:
-    """Make the changes due that are now the first ones of their trackers. `removed` are the keys of the changes before them."""
+    """Make the next changes of trackers due. `removed` are the keys (`row_keys`) of the removed changes before them."""
     rows = table_of(DispatchTable)
-    is_blocked = rows.c.due_at + 0 == BLOCKED  # as a sum, so that no index is searched for all blocked rows
+    is_blocked = rows.c.due_at + 0 == BLOCKED  # a sum, so that the database does not search an index for all blocked rows
     first = and_(IS_OF_TRACKER, is_blocked, rows.c.move == first_move(rows))
     names = ("of_target", "of_source", "of_tracker")
     connection.execute(update(rows).where(first).values(due_at=due_at), [{name: key[name] for name in names} for key in removed])
 
 
 class OrphanSearch:
-    """A search through all waiting changes in the order of their keys, piece by piece, that starts again at the end."""
+    """A search through all waiting changes, piece by piece in the order of their keys. After the end it starts again."""
 
     def __init__(self) -> None:
         self._last = _START

@@ -1,8 +1,8 @@
 """Counts of deliveries and messages by minute and by hour.
 
-Each writing process counts in memory and writes its changed totals every few seconds, in rows of its own: no delivery waits for
-that, and no two processes wait for one row. It writes totals and not differences: if the result of a commit is unknown, the same
-totals are written again and nothing counts twice. A killed process loses the counts since its last write, but no delivery.
+Each writing process counts in memory and writes its changed totals every few seconds, in rows of its own. So no delivery waits
+for counting, and no two processes wait for one row. It writes totals, not differences: if the result of a commit is unknown, it
+writes the same totals again and nothing counts twice. A killed process loses the counts since its last write, but no delivery.
 """
 
 from collections import Counter
@@ -71,10 +71,10 @@ class HourlyCounts:
                 verdicts[source, verdict] += number
         return verdicts
 
-    def add_unrecorded(self, calls: Mapping[tuple[str, str, str], int], at: int) -> None:
-        """Count deliveries without rows, by source, outcome and code, all at the same time."""
+    def add_unrecorded(self, deliveries: Mapping[tuple[str, str, str], int], at: int) -> None:
+        """Count deliveries without rows, given by source, outcome and code, as received at `at` (microseconds)."""
         rest = (0,) * (len(NUMBERS) - 2)
-        for (source, outcome, code), number in calls.items():
+        for (source, outcome, code), number in deliveries.items():
             self._count(at, source, outcome, code, (number, number, *rest))
 
     def correct(self, before: DeliveryRow, after: DeliveryRow) -> None:
@@ -84,7 +84,7 @@ class HourlyCounts:
 
     def take(self) -> Counts:
         """Return the totals that changed since the last call."""
-        taken = {counters: self._totals[counters] for counters in self._changed}
+        taken = {key: self._totals[key] for key in self._changed}
         self._changed = set()
         if len(self._totals) > self._max_totals:
             self._totals = {}
@@ -92,16 +92,16 @@ class HourlyCounts:
         return taken
 
     def give_back(self, counts: Counts) -> None:
-        """Keep counts for the next time because they were not written, or may not have been."""
+        """Return counts from `take` that were not written, or may not have been. The next `take` includes them."""
         self._totals = counts | self._totals
         self._changed |= counts.keys()
 
     def _count(self, at: int, source: str, outcome: str, code: str | None, numbers: Iterable[int]) -> None:
         for seconds in KEPT_SECONDS:
-            counters = CountKey(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
-            total = self._totals.get(counters)
-            self._totals[counters] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
-            self._changed.add(counters)
+            key = CountKey(seconds, at - at % (seconds * _SECOND), self._writer, source, outcome, code or "")
+            total = self._totals.get(key)
+            self._totals[key] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
+            self._changed.add(key)
 
 
 def _numbers(row: DeliveryRow) -> tuple[int, ...]:
@@ -112,16 +112,16 @@ def _numbers(row: DeliveryRow) -> tuple[int, ...]:
 def write_counts(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:
     """Write totals. `insert` makes the database's own INSERT."""
     table = table_of(HourlyCountTable)
-    for counters, numbers in sorted(counts.items()):
+    for key, numbers in sorted(counts.items()):
         totals = dict(zip(NUMBERS, numbers, strict=True))
-        statement = insert(table).values(**counters._asdict(), **totals)
+        statement = insert(table).values(**key._asdict(), **totals)
         keys = list(table.primary_key.columns)
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=totals))
 
 
 def trim_counts(connection: Connection, now: int) -> None:
-    """Remove counts that are older than they are kept. `now` is in microseconds."""
+    """Remove counts older than KEPT_SECONDS. `now` is in microseconds."""
     table = table_of(HourlyCountTable)
-    for seconds, kept in KEPT_SECONDS.items():
-        old = table.c.begins_at < now - kept * _SECOND
+    for seconds, kept_seconds in KEPT_SECONDS.items():
+        old = table.c.begins_at < now - kept_seconds * _SECOND
         connection.execute(delete(table).where(table.c.span_seconds == seconds, old))

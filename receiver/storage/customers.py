@@ -1,4 +1,4 @@
-"""The customer list in storage: a whole list is imported at once, and pages of the latest one are read."""
+"""The customer list in storage: imported as a whole, read in pages."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,8 +27,8 @@ def replace_customer_list(
 ) -> CustomerList:
     """Replace the served list by pairs of customer code and JSON. A repeated import with the same id changes nothing.
 
-    The race: two imports run at the same time. They take turns, and the one that commits last is served. The latest list is the
-    one with the largest id; an id that a wrong clock has put ahead of this one is removed, so clocks do not decide.
+    The race: two imports run at the same time. They take turns, and the one that commits last is served. The served list is the
+    one with the largest id. A wrong clock may have made a larger id than this one; such imports are removed.
     """
     customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
     database.lock_table(connection, imports)
@@ -46,8 +46,8 @@ def replace_customer_list(
     made = CustomerList(list_id, imported_at, len(rows), body_bytes)
     connection.execute(insert(imports).values(made._asdict()))
     connection.execute(delete(imports).where(imports.c.id > list_id))
-    kept = {list_id, previous or list_id}  # a running download of the list before stays whole
-    connection.execute(delete(customers).where(customers.c.import_id.not_in(kept)))
+    needed = {list_id, previous or list_id}  # a running download may still read the previous list
+    connection.execute(delete(customers).where(customers.c.import_id.not_in(needed)))
     return made
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 
 def find_damage(connection: Connection, seconds: float) -> str | None:
-    """Return the first damage that SQLite finds in its own file (`quick_check`), or None. Raises TimeoutError."""
+    """Return the first damage that SQLite finds in its file (`quick_check`), or None. Raises TimeoutError after `seconds`."""
     driver: Any = connection.connection.driver_connection
     deadline = monotonic() + seconds
     driver.set_progress_handler(lambda: monotonic() > deadline, 100_000)

@@ -164,12 +164,12 @@ class Database:
     def select_packed(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """Return a SELECT of the columns whose result `unpack` reads.
 
-        SQLite returns rows one by one, and the driver releases the interpreter lock for each. There all are packed into one.
+        SQLite returns rows one by one, and the driver releases the interpreter lock for each. So SQLite packs all rows into one.
         """
         return select(func.json_group_array(func.json_array(*columns))) if self.is_sqlite else select(*columns)
 
     def unpack(self, result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
-        """Return the rows of a `select_packed`."""
+        """Return the rows of the result of a `select_packed` statement."""
         if not self.is_sqlite:
             return result.fetchall()
         try:
@@ -227,9 +227,7 @@ class Database:
         return f"{self}: {words[0] if words else type(error).__name__}"
 
     def durability(self) -> dict[str, str]:
-        """Return version and the settings on which "kept" rests, as the database itself reports them on the writing
-        connection.
-        """
+        """Return the version and the settings that make commits durable, as the writing connection reports them."""
         with self.connect_writer() as connection:
             if self.is_sqlite:
                 found = {
@@ -240,14 +238,14 @@ class Database:
             return {"version": f"PostgreSQL {shown.pop('server_version')}", **shown}
 
     def find_damage(self, seconds: float) -> str | None:
-        """Return the first damage in a SQLite file, or None, also for a server, which checks itself. Raises TimeoutError."""
+        """Return the first damage in a SQLite file, or None. A server checks itself: always None. Raises TimeoutError."""
         if not self.is_sqlite:
             return None
         with self.read() as connection:
             return find_damage(connection, seconds)
 
     def clock_skew_seconds(self) -> float:
-        """Return how far the database's clock is from ours; a file has none."""
+        """Return the difference between the database's clock and ours in seconds; 0 for a file."""
         if self.is_sqlite:
             return 0.0
         with self.read() as connection:

@@ -72,8 +72,8 @@ def connection_arguments(url: URL, name: str) -> dict[str, Any]:
 
     Of several servers the primary is used. A server that vanishes without closing connections is noticed within ten seconds.
     """
-    _, said = url.get_dialect()().create_connect_args(url)
-    several = "," in str(said.get("host", ""))
+    _, from_url = url.get_dialect()().create_connect_args(url)
+    several = "," in str(from_url.get("host", ""))
     return {
         "application_name": name,
         "target_session_attrs": "primary" if several else "any",
@@ -83,7 +83,7 @@ def connection_arguments(url: URL, name: str) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
         "client_encoding": "UTF8",
-        **said,
+        **from_url,
     }
 
 
@@ -171,7 +171,7 @@ def _make_url(given: str) -> URL:
 
 
 def _check_postgresql(url: URL) -> URL:
-    """Return the URL with its password moved to where it is hidden. Raises ConfigurationError for unknown options."""
+    """Return the URL with a password from its options where it is hidden. Raises ConfigurationError for unknown options."""
     if isinstance(password := url.query.get("password"), str):
         url = url.set(password=password).difference_update_query(["password"])
     try:
@@ -183,14 +183,14 @@ def _check_postgresql(url: URL) -> URL:
 
 
 def has_lost_sync(error: BaseException) -> bool:
-    """Tell whether a sync of the file failed. The system may have dropped the written pages, and a later sync does not say so."""
+    """Tell whether a sync of the file failed. The system may have dropped the pages, and a later sync does not report that."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", None) == "SQLITE_IOERR_FSYNC"
 
 
 def checkpoint_passive(connection: Connection) -> bool:
     """Copy a SQLite file's WAL into the file without waiting for readers; return whether all of it was copied.
 
-    Call it outside of transactions. PostgreSQL needs no checkpoint by us.
+    Call this outside of transactions. On PostgreSQL there is nothing to do.
     """
     if not is_sqlite(connection.engine.url):
         return True
@@ -205,7 +205,7 @@ def checkpoint_passive(connection: Connection) -> bool:
 def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
     """Copy a SQLite file's WAL into the file and empty it; return whether it is empty.
 
-    Waits `patience_ms` for readers of older pages. Call it outside of transactions.
+    Wait at most `patience_ms` milliseconds for readers of older pages. Call this outside of transactions.
     """
     if not is_sqlite(connection.engine.url):
         return True

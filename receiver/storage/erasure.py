@@ -13,7 +13,7 @@ from receiver.domain.erasure import Erasure, ErasureSubject, ReadItems, StoredBo
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
-from receiver.storage.queries.pages import is_keepable
+from receiver.storage.queries.pages import is_storable
 from receiver.storage.tables.ledger import (
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
@@ -34,9 +34,10 @@ FORGOTTEN = "(forgotten)"
 
 
 class ErasureScope(NamedTuple):
-    """The places where data of a tracker may be: `deliveries` with the positions of its items; changes with an error, by target.
+    """The rows that may contain data of a tracker.
 
-    A delivery without a position may contain data under no tracker's name or under another one.
+    `deliveries` has delivery ids with the known positions of its items. A delivery without a position may contain data under
+    another tracker or under none. `failures` are its changes with an error: target and number (`move`).
     """
 
     subject: ErasureSubject
@@ -45,9 +46,9 @@ class ErasureScope(NamedTuple):
 
 
 def find_scope(database: Database, source: str, tracker_id: str) -> ErasureScope:
-    """Return the places to search. Raises NotFound for an unknown tracker."""
+    """Return the rows to search. Raises NotFound for an unknown tracker."""
     trackers, links = table_of(TrackerTable), table_of(LinkTable)
-    if not is_keepable(source, tracker_id):
+    if not is_storable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
     known = select(trackers.c.tracking_number).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id)
     with database.read() as connection:
@@ -72,7 +73,7 @@ def find_scope(database: Database, source: str, tracker_id: str) -> ErasureScope
 def plan_delivery(
     database: Database, subject: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, positions: frozenset[int]
 ) -> tuple[StoredBody, Erasure] | None:
-    """Return a delivery as it was read and its erasure, or None if it needs none. `splits` parse bodies of each kind."""
+    """Return a delivery as it was read and the plan for it, or None if it needs none. `splits` are parsers by kind."""
     with database.read() as connection:
         stored = _read_body(connection, delivery_id, positions)
     erasure = plan_erasure(subject, stored, splits.get(stored.kind))
@@ -87,12 +88,12 @@ def _read_body(connection: Connection, delivery_id: str, positions: frozenset[in
     row = connection.execute(stored).first()
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     body = None if row is None or row.body is None else bytes(row.body)
-    kept = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
-    return StoredBody(delivery_id, "" if row is None else row.kind, body, positions, kept)
+    stored_parts = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
+    return StoredBody(delivery_id, "" if row is None else row.kind, body, positions, stored_parts)
 
 
 def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
-    """Remove the shipment block of a tracker and the texts of errors about its changes."""
+    """Remove the shipment block of a tracker and the errors of its changes, which may quote content."""
     trackers = table_of(TrackerTable)
     connection.execute(
         update(trackers).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id).values(shipment=None)
@@ -134,9 +135,11 @@ def _read_positions(connection: Connection, source: str, tracker_id: str) -> Ite
     own = select(events.c.message_id).where(events.c.source == source, events.c.tracker_id == tracker_id)
     rest = select(messages.c.message_id).where(messages.c.source == source, messages.c.tracker_id == tracker_id, WITHOUT_EVENTS)
     superseded = select(SUPERSEDED.c.message_id).where(SUPERSEDED.c.source == source, SUPERSEDED.c.tracker_id == tracker_id)
-    told = union(own, superseded, rest)
+    message_ids = union(own, superseded, rest)
     for table in (messages, table_of(RepeatedMessageTable)):
-        carried = select(table.c.delivery_id, table.c.position).where(table.c.source == source, table.c.message_id.in_(told))
+        carried = select(table.c.delivery_id, table.c.position).where(
+            table.c.source == source, table.c.message_id.in_(message_ids)
+        )
         yield from (tuple(row) for row in connection.execute(carried))
     parts = select(quarantine.c.delivery_id, quarantine.c.position)
     found = connection.execute(parts.where(quarantine.c.source == source, quarantine.c.tracker_id == tracker_id))

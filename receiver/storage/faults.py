@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.errors import StorageUnavailable
 
 DATABASE_ERRORS = (SQLAlchemyError, PsycopgError, SQLiteError)
-"""The errors of SQLAlchemy and the drivers. A driver's own error is not wrapped if SQLAlchemy has no statement to name."""
+"""The errors of SQLAlchemy and the drivers. SQLAlchemy wraps an error of a driver only if it belongs to a statement."""
 
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
@@ -57,7 +57,7 @@ def find_fault(error: BaseException) -> Fault:
 
 
 def helps_to_reconnect(error: BaseException) -> bool:
-    """Tell whether a new connection may cure a fault of the database, so that retrying at once is worth it."""
+    """Tell whether a new connection may cure a fault of the database, so that an immediate retry makes sense."""
     return not isinstance(error, StorageUnavailable) and _kind(_cause(error)) not in _WAITED
 
 

@@ -1,4 +1,4 @@
-"""The files of a SQLite database: their lock, and whether their paths still lead to the files that are open."""
+"""The files of a SQLite database: their lock, and a check that their paths still lead to the open files."""
 
 import os
 from pathlib import Path
@@ -28,9 +28,9 @@ class _Identity(NamedTuple):
 
 
 class OpenFiles:
-    """The database file, its WAL and the index of the WAL that a connection has open. Make it as soon as all three exist.
+    """The three open files of a connection: database, WAL and index of the WAL. Create this as soon as all three exist.
 
-    `descriptor` is the open database file; without one it is the file at the path.
+    `descriptor` is the open database file. Without one (-1), the file at the path is used.
     """
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: reads the known state for a batch and writes its verdicts, for new and for replayed deliveries."""
+"""The ledger: it reads the stored state for a batch and writes the verdicts, for new and for replayed deliveries."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 
 Contents: TypeAlias = Mapping[tuple[str, str, str], set[str]]
-"""The events in a batch: the key of each, with the digests of its contents there."""
+"""The events in a batch: the key of each, with the digests of its contents in the batch."""
 
 
 class _StoredVersion(NamedTuple):
@@ -63,16 +63,16 @@ class Ledger:
     """Reads and writes the ledger inside transactions of the caller. `subscriptions` are the changes that targets want."""
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
-        self._on_events = [one for one in subscriptions if one.basis == "events"]
-        self._on_shipments = [one for one in subscriptions if one.basis == "shipment"]
+        self._event_subscriptions = [each for each in subscriptions if each.basis == "events"]
+        self._shipment_subscriptions = [each for each in subscriptions if each.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
-        # The shipment block is only replaced as a whole: it is not read, and NULL leaves it as it is.
+        # The shipment block is only replaced as a whole. So it is not read, and writing NULL leaves it unchanged.
         state = [null() if column.name == "shipment" else column for column in columns_of(trackers, TrackerRow)]
         self._find_trackers = Lookup(database, trackers, state, lock="wait")
         self._find_messages = Lookup(database, messages, columns_of(messages, MessageRow))
         self._find_events = Lookup(database, events, columns_of(events, _StoredVersion))
         self._add_trackers = Insert(database, trackers, TrackerRow)
-        self._put_trackers = Insert(database, trackers, TrackerRow, replace_if=is_next, kept=["shipment"])
+        self._put_trackers = Insert(database, trackers, TrackerRow, replace_if=is_next, keep_if_null=["shipment"])
         self._add_messages = Insert(database, messages, MessageRow)
         self._add_events = Insert(database, events, EventRow)
         self._put_events = Insert(database, events, EventRow, replace_if=is_same_event)
@@ -86,7 +86,7 @@ class Ledger:
         self._put_links = Insert(database, table_of(LinkTable), LinkRow, replace_if=is_later)
 
     def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
-        """Read the known state of everything in these deliveries into the batch, and lock the existing trackers."""
+        """Read the stored state of all keys in these deliveries into the batch, and lock the existing trackers."""
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
         events: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -110,10 +110,10 @@ class Ledger:
         messages: Mapping[tuple[str, str], set[str]],
         events: Contents,
     ) -> None:
-        """Read the known state of these keys into the batch, and lock the existing trackers.
+        """Read the stored state of these keys into the batch, and lock the existing trackers.
 
-        If an event or a message has other content than the known one, more is read: the whole timeline of its tracker, and
-        whether a part of the message is in quarantine.
+        `messages` and `events` have the digests of their contents in the batch. If an event has other content than the stored
+        one, read the whole timeline of its tracker. If a message has, find out whether a part of it is in quarantine.
         """
         for tracker in map(TrackerRow._make, self._find_trackers.execute(connection, sorted(trackers))):
             batch_state.trackers[tracker.source, tracker.tracker_id] = tracker
@@ -125,18 +125,19 @@ class Ledger:
                 clock = _bound_clock(batch_state.trackers.get((event.source, event.tracker_id)), event.received_at)
             version = Version(event.digest, clock, event.stands_by or event.message_id)
             batch_state.timelines.current[event.source, event.tracker_id, event.event_id] = version
-        other = [kept for key, kept in batch_state.messages.known.items() if not messages.get(key, set()) <= {kept.digest}]
-        if other:
-            batch_state.messages.partly |= find_partly(connection, other)
+        known = batch_state.messages.known
+        differing = [row for key, row in known.items() if not messages.get(key, set()) <= {row.digest}]
+        if differing:
+            batch_state.messages.partly |= find_partly(connection, differing)
         revised = {identity[:2] for identity, digests in events.items() if _is_revised(batch_state, identity, digests)}
         if revised:
             read_timelines(connection, batch_state.timelines, revised)
 
     def write(self, connection: Connection, batch_state: BatchState) -> None:
         """Write the decisions of a batch and the changes for targets. Raises LostRace if another process was first."""
-        moved = [batch_state.trackers[key] for key in sorted(batch_state.changed)]
-        complete = self._add_trackers.execute(connection, [row for row in moved if row.version == 1])
-        complete &= self._put_trackers.execute(connection, [row for row in moved if row.version > 1])
+        changed = [batch_state.trackers[key] for key in sorted(batch_state.changed)]
+        complete = self._add_trackers.execute(connection, [row for row in changed if row.version == 1])
+        complete &= self._put_trackers.execute(connection, [row for row in changed if row.version > 1])
         complete &= self._add_messages.execute(connection, [row for _, row in sorted(batch_state.messages.new.items())])
         complete &= self._write_events(connection, batch_state)
         complete &= rewrite_messages(connection, [pair for _, pair in sorted(batch_state.messages.rewritten.items())])
@@ -163,10 +164,10 @@ class Ledger:
         wanted = [
             (subscription.target, change)
             for change in batch_state.changes
-            for subscription in self._on_events
+            for subscription in self._event_subscriptions
             if subscription.wants(change.source, change.old_status_milestone, change.status_milestone)
         ]
-        all_wanted = [*wanted, *(self._write_shipment_changes(connection, batch_state) if self._on_shipments else ())]
+        all_wanted = [*wanted, *(self._write_shipment_changes(connection, batch_state) if self._shipment_subscriptions else ())]
         rows = []
         first: set[tuple[str, str, str]] = set()
         for target, change in all_wanted:
@@ -187,7 +188,7 @@ class Ledger:
         for item, before, after in batch_state.shipment_changes:
             change = make_shipment_change(item.message_id, item.delivery.received_at, before, after)
             milestones = (change.old_shipment_milestone, change.shipment_milestone)
-            targets = [one.target for one in self._on_shipments if one.wants(change.source, *milestones)]
+            targets = [each.target for each in self._shipment_subscriptions if each.wants(change.source, *milestones)]
             if targets:
                 rows.append(change)
                 wanted += [(target, change) for target in targets]
@@ -201,10 +202,10 @@ def _is_revised(batch_state: BatchState, identity: tuple[str, str, str], digests
 
 
 def _bound_clock(tracker: TrackerRow | None, received_at: int) -> int:
-    """Return the latest possible clock of an event whose row has none, because version 0.1 wrote it.
+    """Return the latest possible `generated_at` of an event whose row has none, because version 0.1 wrote it.
 
-    Its message was built before it arrived, and not after the latest snapshot of its tracker. So a version from a message
-    that was built after both supersedes it, and one that is only delivered late does not.
+    Its message was built before it arrived, and not after the latest snapshot of its tracker. So a version from a message that
+    was built after both supersedes it. A version from an older message that arrives late does not.
     """
     return 0 if tracker is None else max(0, min(received_at, tracker.snapshot_generated_at))
 

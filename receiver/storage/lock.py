@@ -1,12 +1,12 @@
-"""Locks that keep a second writing process away from a SQLite file, whatever path it uses.
+"""Locks that prevent a second writing process on a SQLite file, by whatever path it opens the file.
 
 Each lock belongs to an open file description: every fork holds it too, and it ends with the last of them. There are two:
 
 - `flock` on `<database>.lock`, which version 0.1.0 uses too;
-- a record lock on the database file itself, which a hard link, a symbolic link, a bind mount or a deleted `.lock` cannot get
-  around. It is an open file description lock (fcntl(2)) on bytes far above those that SQLite locks (at 1 GiB), because `flock`
-  would collide with SQLite's own locks where NFS turns it into a record lock, and a traditional record lock is lost with any
-  descriptor of the file that the process closes.
+- a record lock on the database file itself, which also holds with a hard link, a symbolic link, a bind mount or a deleted
+  `.lock`. It is an open file description lock (fcntl(2)) on bytes far above those that SQLite locks (at 1 GiB). A `flock` would
+  collide with SQLite's own locks on NFS, which turns it into a record lock. A traditional record lock would be lost as soon as
+  the process closes any descriptor of the file.
 """
 
 import fcntl
@@ -96,7 +96,10 @@ class WriterLock:
 
 
 def find_writer(database: Path) -> int | None:
-    """Return the process that holds the lock beside a database file, or None. It never blocks a process that wants the lock."""
+    """Return the id of the process that holds the lock beside a database file, or None.
+
+    The shared lock that this takes for a moment never makes another process wait.
+    """
     try:
         with Path(f"{database}.lock").open("rb") as lock:
             written = lock.read(20).strip()
@@ -112,13 +115,13 @@ def find_writer(database: Path) -> int | None:
 
 
 def is_locked(database: Path) -> bool:
-    """Tell whether a writing process has locked this very file, or this cannot be known. Close all readers before."""
+    """Tell whether a writing process has locked this file. If the system cannot tell, return True. Close all readers before."""
     if not hasattr(fcntl, "F_OFD_SETLK"):
         return True
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
     try:
         with database.open("r+b") as file:
-            kind, *_ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))
+            kind, *_ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, wanted))
     except OSError:
         return True
     return bool(kind != fcntl.F_UNLCK)
@@ -141,8 +144,8 @@ def _lock_record(descriptor: int) -> int | None:
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0))
     except OSError:
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES, _MAX_PROCESS_ID, 0)
-        kind, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+        holders = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES, _MAX_PROCESS_ID, 0)
+        kind, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, holders))
         return 0 if kind == fcntl.F_UNLCK else int(start) - _HOLDER_BYTES
     holder = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES + os.getpid(), 1, 0)
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, holder)

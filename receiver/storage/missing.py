@@ -1,4 +1,4 @@
-"""Signs that a SQLite database was lost from its path. An empty database in its place would hide the loss.
+"""Signs that a SQLite database was lost. A new, empty database at its path would hide the loss.
 
 - A writing process leaves `<database>.lock` beside the file (`lock.py`).
 - A WAL with content belongs to a file (`wal.py`). SQLite removes a WAL beside an empty file.
@@ -28,7 +28,7 @@ def explain_missing(path: Path) -> StorageUnavailable:
 
 
 def explain_replaced(path: Path) -> DatabaseLost | None:
-    """Return the error for a file that replaced the served database; None if there is no file or no such sign."""
+    """Return the error for a file that replaced the served database; None if there is no file, or no sign of that."""
     if not path.exists():
         return None
     writer = find_writer(path)
@@ -46,5 +46,5 @@ def explain_left_wal(path: Path) -> DatabaseLost | None:
 
 
 def explain_restore(path: Path) -> str:
-    """Return the sentence about how to restore a file."""
+    """Return the instruction to restore a file."""
     return f"Put the file back, or restore your copy of it to {path}."

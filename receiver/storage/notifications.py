@@ -28,7 +28,7 @@ def has_noted(connection: Connection) -> bool:
 
 
 def notify(connection: Connection) -> None:
-    """Notify all relays in a transaction of its own, and clear the note. If it fails, relays find the changes when they poll."""
+    """Notify all relays in a separate transaction, and clear the note. If that fails, relays find the changes when they poll."""
     connection.info.pop(_NOTED, None)
     with connection.begin():
         connection.execute(_SEND, {"lock": f"{_LOCK_MILLISECONDS}ms", "channel": CHANGES_CHANNEL})

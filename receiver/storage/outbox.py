@@ -1,12 +1,12 @@
-"""The outbox in storage: the changes that wait for each target, and how a relay claims and settles them.
+"""The outbox in storage: the changes that wait for each target, with their claims and results.
 
 A change that a target wants has a row until it is delivered. A relay claims rows by setting their due time to the end of a lease,
-delivers them and removes them; if the relay dies, they become due again. The changes of a tracker are delivered one after the
-other: only its first change becomes due, and those behind it are *blocked* until that one is settled. So a failure holds up only
-its own tracker, and a claim never reads what waits behind a failure.
+delivers them and removes them. If the relay dies, they become due again. The changes of a tracker are delivered one after the
+other: only its first change becomes due, and the later ones are *blocked* until that one is settled. So a failure delays only its
+own tracker, and a claim never reads the changes behind a failure.
 
-A row may be inserted as due behind another one. A claim that finds it blocks it, under a lock on the first row of its tracker:
-whoever removes that row then sees what to unblock.
+A row may be inserted as due although an earlier one exists. A claim that finds such a row blocks it, under a lock on the first
+row of its tracker. The process that removes the first row then sees the blocked row and unblocks it.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ _MAX_AHEAD = 2 * 86_400_000_000
 """Microseconds. No retry is delayed this long: a row that is due later was written with a wrong clock, and counts as due."""
 
 _LOOKED_AT = 100
-"""The rows that a claim reads if some of the due ones are behind others."""
+"""The number of rows that a claim reads if some of the due ones are not the first of their trackers."""
 
 
 class Claimed(NamedTuple):
@@ -78,8 +78,9 @@ class Outcome(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The change to probe a target with that seems to be down: the newest or oldest due one, and if possible not of the tracker
-    to `avoid` (source and id).
+    """The choice of a change to test a target that seems to be down: the newest or the oldest due one.
+
+    If possible, it does not belong to the tracker to `avoid` (source and id).
     """
 
     newest: bool
@@ -87,10 +88,10 @@ class Probe(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """The changes that a relay may deliver next, and when it should ask again.
+    """The changes that a relay may deliver now, and the time of the next exchange.
 
     `next_due` is when the next change becomes due (None: there is none, or the target is stopped). `blocked` counts due rows that
-    were blocked because they are behind others: if it is not 0, asking again at once may find more.
+    were blocked, because they are not the first of their trackers: if it is not 0, another exchange at once may find more.
     """
 
     claimed: Sequence[Claimed]
@@ -139,39 +140,42 @@ class Outbox:
         return Exchanged(claimed, connection.execute(next_due).scalar(), blocked)
 
     def settle(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> int:
-        """Settle attempts; return how many of the claims were still valid. After a lease another relay may have claimed the
-        change."""
+        """Settle attempts; return the number of claims that were still valid.
+
+        A claim is no longer valid if its lease has ended and another relay has claimed the change.
+        """
         rows = table_of(DispatchTable)
-        taken: list[dict[str, Any]] = []
-        again: list[dict[str, Any]] = []
-        gone: list[dict[str, Any]] = []
+        delivered: list[dict[str, Any]] = []
+        retried: list[dict[str, Any]] = []
+        dead: list[dict[str, Any]] = []
         settled = 0
-        for said in sorted(outcomes, key=lambda outcome: outcome[1:4]):
-            outcome = said._replace(error=make_storable(said.error))
+        for unchecked in sorted(outcomes, key=lambda outcome: outcome[1:4]):
+            outcome = unchecked._replace(error=make_storable(unchecked.error))
             ours = {**row_keys(target, *outcome[1:4]), "of_claim": outcome.mark}
             if outcome.due_at is not None:
-                again.append({**ours, "then": outcome.due_at, "cause": outcome.error})
+                retried.append({**ours, "then": outcome.due_at, "cause": outcome.error})
             elif outcome.error is None:
-                taken.append(ours)
+                delivered.append(ours)
             else:
-                gone.append(ours)
-                settled += self._set_aside(connection, target, now, outcome)
+                dead.append(ours)
+                settled += self._move_to_dead(connection, target, now, outcome)
         still_ours = and_(IS_ROW, rows.c.claim == bindparam("of_claim"))
-        if again:
-            tried = {"due_at": bindparam("then"), "error": bindparam("cause"), "attempts": rows.c.attempts + 1}
-            settled += connection.execute(update(rows).where(still_ours).values(**tried, claim=None, unsettled=0), again).rowcount
-        if taken:
-            settled += connection.execute(delete(rows).where(still_ours), taken).rowcount
-        if taken or gone:
-            unblock(connection, now, taken + gone)
+        if retried:
+            failed = {"due_at": bindparam("then"), "error": bindparam("cause"), "attempts": rows.c.attempts + 1}
+            settle = update(rows).where(still_ours).values(**failed, claim=None, unsettled=0)
+            settled += connection.execute(settle, retried).rowcount
+        if delivered:
+            settled += connection.execute(delete(rows).where(still_ours), delivered).rowcount
+        if delivered or dead:
+            unblock(connection, now, delivered + dead)
         return settled
 
-    def _claim(self, connection: Connection, mark: str, leased_until: int, places: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
+    def _claim(self, connection: Connection, mark: str, leased_until: int, keys: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
         """Claim these rows, which `_find_due` has locked."""
         rows = table_of(DispatchTable)
         unsettled = rows.c.unsettled + case((rows.c.claim != SUSPECT, 1), else_=0)
         ours = update(rows).where(IS_ROW).values(claim=mark, due_at=leased_until, unsettled=unsettled)
-        connection.execute(ours, places)
+        connection.execute(ours, keys)
         read = connection.execute(select_changes().where(rows.c.claim == mark)).mappings()
         made = ((Change(**{name: row[name] for name in Change._fields}), row) for row in read)
         return [Claimed(mark, change, row["attempts"] + 1, row["unsettled"]) for change, row in made]
@@ -217,7 +221,7 @@ class Outbox:
             connection.execute(update(rows).where(IS_ROW).values(due_at=BLOCKED), keys)
         return len(keys)
 
-    def _set_aside(self, connection: Connection, target: str, now: int, outcome: Outcome) -> int:
+    def _move_to_dead(self, connection: Connection, target: str, now: int, outcome: Outcome) -> int:
         """Move a change to the dead ones; return 1 if the claim was still valid, otherwise 0.
 
         The row is deleted first: if two relays had claimed it, one after the other, only the one that deletes it moves it.
@@ -228,10 +232,10 @@ class Outbox:
         row = connection.execute(going, row_keys(target, *outcome[1:4])).mappings().first()
         if row is None:
             return 0
-        kept = {**row, "attempts": row["attempts"] + 1, "died_at": now, "error": outcome.error}
-        statement = self._database.insert(dead).values({str(name): value for name, value in kept.items()})
+        values = {**row, "attempts": row["attempts"] + 1, "died_at": now, "error": outcome.error}
+        statement = self._database.insert(dead).values({str(name): value for name, value in values.items()})
         keys = [column.name for column in dead.primary_key.columns]
-        changed = {name: value for name, value in kept.items() if name not in keys}
+        changed = {name: value for name, value in values.items() if name not in keys}
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
         return 1
 
@@ -248,7 +252,7 @@ class Outbox:
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
 
     def retry_dead(self, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
-        """Queue up to `limit` changes again that had failed for good by `now`; return their number.
+        """Queue up to `limit` changes of a target that failed for good until `now` again; return their number.
 
         They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead
         changes and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is

@@ -86,6 +86,6 @@ def _note_warning(info: dict[str, Any], notice: Any) -> None:
 
 
 def take_warning(connection: Connection) -> str | None:
-    """Return the last warning of the server on a writing connection since the last call, or None."""
+    """Return the last warning of the server on a writing connection since the last call of this function, or None."""
     warning: str | None = connection.info.pop(_WARNING, None)
     return warning

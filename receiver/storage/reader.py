@@ -18,11 +18,11 @@ class Reader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, query: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a query and return its result. Raises SchemaOutdated, and whatever the query raises."""
-        async with self._places:
+        """Run a query and return its result. Raises SchemaOutdated, and the errors of the query."""
+        async with self._slots:
             return await asyncio.to_thread(self._read, partial(query, *args, **kwargs))
 
     def _read(self, query: Callable[[], _T]) -> _T:

@@ -1,7 +1,7 @@
 """Pruning in the database: one bounded batch of old rows in each transaction.
 
-A batch is a range of a key that sorts by time. `reached` is the key up to which a kind was pruned; rows before it are not looked
-at again, even if they were kept. One process prunes at a time: the one that holds the claim. Each batch extends its lease; a
+A batch is a range of a key that sorts by time. `reached` is the key up to which a kind was pruned; rows before it are not read
+again, even if they were not removed. One process prunes at a time: the one that holds the claim. Each batch extends its lease. A
 process that lost the claim does nothing.
 """
 
@@ -91,15 +91,14 @@ class Retention:
                 done = _add(done, stranded)
         else:
             done, reached = _prune_rule(connection, self._rules[kind], reached, first_id(cutoff), size)
-        kept = connection.execute(update(rows).where(ours).values(reached=reached)).rowcount
-        if not kept:
+        if not connection.execute(update(rows).where(ours).values(reached=reached)).rowcount:
             raise AlreadyRunning("Another process prunes now.")
         self.renew_pruning(connection, mark, now)
         return done
 
 
 def count_prunable(database: Database, cutoffs: Mapping[str, int], running: Collection[str] | None = None) -> dict[str, Removed]:
-    """Return how much `Retention.prune` would remove. It reads all of it, so it is for operators and not for every hour."""
+    """Return the amount that `Retention.prune` would remove. It reads all these rows, so it is only for operators."""
     rules = _rules()
     found = {}
     with database.read() as connection:
@@ -125,14 +124,14 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
     """
     bodies, quarantine, dead = table_of(BodyTable), table_of(QuarantineTable), table_of(DeadTable)
     refused = _rules()["refused"]
-    asked = {
+    queries = {
         "bodies": select(func.count()).select_from(bodies),
         "quarantine": select(func.count()).select_from(quarantine).where(func.length(quarantine.c.raw) > 0),
         "refused": select(func.count()).select_from(table_of(DeliveryTable)).where(*refused.narrow, refused.is_prunable),
         "dead_changes": select(func.count()).select_from(dead),
     }
     with database.read() as connection:
-        counted = {kind: int(connection.execute(statement).scalar_one()) for kind, statement in asked.items()}
+        counted = {kind: int(connection.execute(statement).scalar_one()) for kind, statement in queries.items()}
         if running is not None:
             counted["dead_changes"] += _count_stranded(connection, running)
         return counted
@@ -193,7 +192,7 @@ def _rules() -> dict[str, _PruneRule]:
 
 
 def _bodies() -> _PruneRule:
-    """Bodies and answers. The row is deleted; a delivery without one is shown as pruned."""
+    """Return the rule for bodies and answers. The row is deleted; a delivery without one is shown as pruned."""
     bodies = table_of(BodyTable)
     weight = func.length(bodies.c.body) + func.length(bodies.c.answer)
     return _PruneRule(
@@ -205,7 +204,7 @@ def _bodies() -> _PruneRule:
 
 
 def _quarantine() -> _PruneRule:
-    """Bytes in quarantine; the reasons stay."""
+    """Return the rule for bytes in quarantine; the reasons stay."""
     quarantine = table_of(QuarantineTable)
     weight = func.length(quarantine.c.raw)
     return _PruneRule(
@@ -217,7 +216,7 @@ def _quarantine() -> _PruneRule:
 
 
 def _refused() -> _PruneRule:
-    """Whole rows of refused and failed deliveries without a stored message."""
+    """Return the rule for rejected and failed deliveries without content: their whole rows are deleted."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
 
     def remove(connection: Connection, ids: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ _AS_READ = ("source", "message_id", "delivery_id", "position", "digest")
 
 
 def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[tuple[str, str]]:
-    """Return the keys of those messages of which a part is in quarantine."""
+    """Return the keys of the messages with a part in quarantine."""
     quarantine = table_of(QuarantineTable)
     at_position = {(row.delivery_id, row.position): (row.source, row.message_id) for row in messages}
     columns = (quarantine.c.delivery_id, quarantine.c.position)

@@ -1,4 +1,4 @@
-"""Migrations of the tables to this version. Only commands import it; the service only checks (`version`)."""
+"""Migration of the tables to this version. Only commands import this module; the service only checks the version (`version`)."""
 
 from collections.abc import Callable
 from pathlib import Path

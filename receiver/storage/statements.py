@@ -25,8 +25,8 @@ _MAX_ROWS = 1000
 class Insert(Generic[_Record]):
     """`INSERT … ON CONFLICT DO NOTHING` for records: each field is the column of its name.
 
-    With `replace_if`, an existing row is replaced if this condition on the old and the new row holds. The columns in `kept`
-    then keep their value where the new one is NULL. No key may occur twice in one call.
+    With `replace_if`, an existing row is replaced if this condition on the old and the new row holds. Columns in `keep_if_null`
+    keep their value if the new one is NULL. Each key may occur once in `execute`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Insert(Generic[_Record]):
         record: type[_Record],
         *,
         replace_if: Condition | None = None,
-        kept: Sequence[str] = (),
+        keep_if_null: Sequence[str] = (),
     ) -> None:
         columns = columns_of(table, record)
         if database.takes_arrays:
@@ -48,7 +48,7 @@ class Insert(Generic[_Record]):
             statement = new.on_conflict_do_update(
                 index_elements=list(keys),
                 set_={
-                    c.name: func.coalesce(new.excluded[c.name], c) if c.name in kept else new.excluded[c.name]
+                    c.name: func.coalesce(new.excluded[c.name], c) if c.name in keep_if_null else new.excluded[c.name]
                     for c in columns
                     if c.name not in keys
                 },

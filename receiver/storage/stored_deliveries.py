@@ -1,4 +1,4 @@
-"""Stored deliveries as they arrived, to decide them again."""
+"""Reads of stored deliveries as they arrived, for deciding them again."""
 
 from hashlib import blake2b
 
@@ -9,18 +9,18 @@ from receiver.domain.records import Delivery
 from receiver.domain.rows import DeliveryRow, derive
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import is_keepable
+from receiver.storage.queries.pages import is_storable
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
 PRUNED = "The body of this delivery was deleted, so it cannot be replayed."
-_NEVER_KEPT = "This delivery was rejected or not stored, so there is nothing to replay."
+_NEVER_STORED = "This delivery was rejected or not stored, so there is nothing to replay."
 
 
 def read_delivery(database: Database, delivery_id: str) -> Delivery:
     """Return a delivery as it arrived. Raises NotFound, or UnexpectedShape if its body is not stored."""
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
-    if not is_keepable(delivery_id):
+    if not is_storable(delivery_id):
         raise NotFound("There is no delivery with this id.")
     with database.read() as connection:
         found = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
@@ -29,7 +29,7 @@ def read_delivery(database: Database, delivery_id: str) -> Delivery:
         raise NotFound(f"There is no delivery {delivery_id}.")
     row = DeliveryRow(*found)
     if not can_be_decided(row):
-        raise UnexpectedShape(_NEVER_KEPT)
+        raise UnexpectedShape(_NEVER_STORED)
     if stored is None or not has_body(row, stored.body):
         raise UnexpectedShape(PRUNED)
     return make_delivery(row, stored.headers, bytes(stored.body))
@@ -41,12 +41,12 @@ def can_be_decided(row: DeliveryRow) -> bool:
 
 
 def has_body(row: DeliveryRow, body: bytes | None) -> bool:
-    """Tell whether the body is stored; an erasure makes it another one, with `null` for the items that are erased."""
+    """Tell whether the body is stored. After an erasure it has `null` for the erased items."""
     return bool(body) or row.body_bytes == 0
 
 
 def fingerprint(body: bytes) -> str:
-    """Return what differs if a body is another one."""
+    """Return a digest that changes with the body."""
     return blake2b(body, digest_size=16).hexdigest()
 
 

@@ -13,7 +13,7 @@ from receiver.storage.tables.operations import ProcessTable
 from receiver.storage.tables.outbox import IS_ROW, DispatchTable, StoppedTable, row_keys
 
 
-class _Place(NamedTuple):
+class _Progress(NamedTuple):
     """The progress of a run: the key of the last checked change."""
 
     target: str = ""
@@ -27,24 +27,25 @@ def prune_stranded(
 ) -> tuple[PruneBatch, str]:
     """Remove changes made before `cutoff` that wait for a stopped target, or for one that neither `running` nor a process names.
 
-    Checks the next `size` changes of one such target, in the order of their keys. Returns the result and the progress.
+    Check the next `size` changes of one such target, in the order of their keys, from `reached` on (the progress as JSON, or
+    empty). Return the result and the new progress.
     """
-    place = _Place(*json.loads(reached)) if reached else _Place()
-    targets = [name for name in sorted(find_stranded(connection, running)) if name >= place.target]
+    last = _Progress(*json.loads(reached)) if reached else _Progress()
+    targets = [name for name in sorted(find_stranded(connection, running)) if name >= last.target]
     if not targets:
         return PruneBatch(0, 0, 0, more=False), ""
-    if targets[0] != place.target:
-        place = _Place(targets[0])
+    if targets[0] != last.target:
+        last = _Progress(targets[0])
     rows = table_of(DispatchTable)
     key = rows.c.source, rows.c.tracker_id, rows.c.move
-    following = select(*key, rows.c.made_at).where(rows.c.target == place.target, tuple_(*key) > place[1:]).order_by(*key)
+    following = select(*key, rows.c.made_at).where(rows.c.target == last.target, tuple_(*key) > last[1:]).order_by(*key)
     found = connection.execute(following.limit(size)).all()
-    old = [row_keys(place.target, *row[:3]) for row in found if row.made_at < cutoff]
+    old = [row_keys(last.target, *row[:3]) for row in found if row.made_at < cutoff]
     gone = _remove(connection, cutoff, old) if old else 0
     if len(found) == size:
-        after: _Place | None = _Place(place.target, *found[-1][:3])
+        after: _Progress | None = _Progress(last.target, *found[-1][:3])
     else:
-        after = _Place(targets[1]) if len(targets) > 1 else None
+        after = _Progress(targets[1]) if len(targets) > 1 else None
     return PruneBatch(gone, 0, len(found), more=after is not None), json.dumps(after) if after else ""
 
 

@@ -1,4 +1,4 @@
-"""Changes that a dead relay had claimed: released at once, and marked as suspects if they may have killed it."""
+"""Release of the changes that a dead relay had claimed. Those that may have killed it are marked as suspects."""
 
 from collections.abc import Sequence
 

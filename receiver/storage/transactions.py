@@ -1,4 +1,4 @@
-"""Transactions on the one connection that writes, with what follows when one fails."""
+"""Transactions on the one connection that writes: retries, and a new connection after a fault."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,9 +34,9 @@ class Transactions:
     def run(self, work: Callable[[Connection], _T]) -> _T:
         """Run `work` in a transaction and commit it; when this returns, the result is on disk.
 
-        `work` runs again if another process was first with a key. It runs once more, on a new connection, after a fault of the
-        database, unless the commit failed: that may have been done. Raises StorageUnavailable if the database is at fault, and
-        any other error of `work`; in both cases nothing is stored.
+        `work` runs again if another process was first with a key. After a fault of the database it runs once more, on a new
+        connection, unless the commit itself failed, because it may have happened. Raises StorageUnavailable if the database is
+        at fault, and any other error of `work`. After an error nothing is stored.
         """
         repeated = False
         for _ in range(_MAX_ATTEMPTS):
@@ -116,19 +116,19 @@ class Transactions:
         if checkpoint_passive(connection):
             self._lost_sync = False
         elif self._lost_sync:
-            raise StorageUnavailable(f"{self._database}: what its log holds is not on disk since a sync failed")
+            raise StorageUnavailable(f"{self._database}: a sync failed, and the content of the WAL is not on disk yet")
 
     def checkpoint(self, patience_ms: int = 0) -> bool:
-        """Checkpoint the WAL of a file and empty it; return whether that is done: a reader may be in the way."""
+        """Checkpoint the WAL of a file and empty it; return whether that worked. A reader may prevent it."""
         self.run(lambda _: None)  # opens the connection, if there is none
         return self._connection is not None and checkpoint(self._connection, patience_ms)
 
     def has_long_wal(self) -> bool:
-        """Tell whether the WAL of a file is longer than it gets if there are moments without readers."""
+        """Tell whether the WAL of a file is so long that there must always have been a reader."""
         return self._database.wal_bytes() > _LONG_WAL_BYTES
 
     def has_changes(self) -> bool:
-        """Tell whether changes were committed that relays of other processes do not know. With one writer there are none."""
+        """Tell whether relays of other processes must be notified of committed changes. With one writer there are none."""
         return not self._database.has_one_writer and self._connection is not None and has_noted(self._connection)
 
     def wake_relays(self) -> None:
@@ -149,7 +149,7 @@ class Transactions:
     def _close(self) -> None:
         """Drop the connection.
 
-        One whose file is no longer at its path is never closed: SQLite would remove the WAL of the file that is there now.
+        If its file is no longer at its path, never close it: SQLite would remove the WAL of the file that is there now.
         """
         is_lost = self._files is not None and self._files.is_database_lost()
         connection = self._take_connection()

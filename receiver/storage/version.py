@@ -1,7 +1,7 @@
-"""The version of the tables, and whether this program supports it. `schema` changes it.
+"""The version of the tables, and a check that this program supports it. `schema` changes the version.
 
-Tables of a later version may be supported: each migration says which programs still work on its tables (`compatible_from`,
-recorded in `table_versions`). Tables of an earlier version never are.
+Tables of a later version may be supported: each migration names the oldest program that works on its tables (`compatible_from`,
+recorded in `table_versions`). Tables of an earlier version are never supported.
 """
 
 from typing import NamedTuple
@@ -68,7 +68,7 @@ def read_version(connection: Connection) -> FoundVersion:
 
 
 def explain_mismatch(found: FoundVersion) -> str | None:
-    """Return why this program does not support the tables, and what to do; None if it does."""
+    """Return the reason why this program does not support the tables, with the remedy; None if it does."""
     if found.version == VERSION:
         return None
     if found.version is None:

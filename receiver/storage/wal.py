@@ -1,9 +1,9 @@
 """A check that a write-ahead log (WAL) belongs to the SQLite file beside it.
 
 SQLite replays any WAL with valid checksums, even over a file restored from yesterday's copy, and the mixture is malformed. So the
-first page records which WAL was started on which file: `user_version` is the salt of the WAL in which it was written, and
-`application_id` is the `user_version` of the file when that WAL was started. A file belongs to a WAL if it is unchanged since
-then, or the WAL was copied into it. Each time SQLite restarts its WAL, one small transaction writes both fields.
+first page has a mark of two fields. `user_version` is the salt of the WAL in which it was written. `application_id` is the
+`user_version` of the file when that WAL was started. A file belongs to a WAL if it is unchanged since then, or the WAL was copied
+into it. Each time SQLite restarts its WAL, one small transaction writes both fields.
 """
 
 import os

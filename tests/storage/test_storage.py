@@ -87,7 +87,7 @@ def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Stor
     store.keep(ship24.single(tracker_id="moving"))
     table = table_of(TrackerTable)
     find = Lookup(store.database, table, columns_of(table, TrackerRow), lock="wait")
-    put = Insert(store.database, table, TrackerRow, replace_if=is_next, kept=["shipment"])
+    put = Insert(store.database, table, TrackerRow, replace_if=is_next, keep_if_null=["shipment"])
 
     def move(version: int, status: str) -> Callable[[Connection], bool]:
         def work(connection: Connection) -> bool:

@@ -1,7 +1,7 @@
-"""What operators ask. Reads only; the API, the console and the command line all read through here.
+"""All reads for operators: the API, the console and the command line use these queries. None of them writes.
 
-Answers are plain values for JSON: times of ours as ISO 8601 UTC, a courier's as written. Every list looks at a bounded number of
-rows.
+Results are plain values for JSON: our own times as ISO 8601 UTC, a courier's times as written. Every list reads a bounded number
+of rows.
 """
 
 from receiver.storage.processes import read_processes

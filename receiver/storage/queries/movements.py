@@ -1,7 +1,8 @@
-"""Trackers by what moved last: the groups of one source and milestone merged, in each of which one index has that order.
+"""Lists of trackers by the time of their last change.
 
-Each page costs a step into the index for every group that there is, so it takes longer the more milestones senders use. Trackers
-of which the sender's own view differs have an index of their own with the same columns.
+An index has this order for each group of trackers with the same source and milestone, and a page merges the groups. It costs one
+step into the index for each group, so it takes longer the more milestones senders use. Trackers whose sender's own view differs
+have an index of their own with the same columns.
 """
 
 from typing import Any, NamedTuple
@@ -29,7 +30,10 @@ from receiver.storage.tables.metadata import table_of
 
 
 class _Group(NamedTuple):
-    """Sorts by code points, whatever the database's own order is: `mark` is the milestone behind `=`, or nothing."""
+    """The trackers with one source and milestone. `mark` is the milestone after `=`, or empty for none.
+
+    Groups sort by code points here, independently of the database's own order.
+    """
 
     source: str
     mark: str
@@ -39,8 +43,8 @@ class _Group(NamedTuple):
         return self.mark[1:] or ("" if self.mark else None)
 
 
-class _Behind(NamedTuple):
-    """Where the page before ended. Of what moved at one moment the groups stand in their order."""
+class _LastShown(NamedTuple):
+    """The last tracker of the page before. Trackers that changed at the same time are sorted by group."""
 
     moved_at: int
     group: _Group
@@ -48,20 +52,21 @@ class _Behind(NamedTuple):
 
 
 def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> ResultPage:
-    """Return trackers, last moved first.
+    """Return trackers, those that changed last first.
 
-    Those of which the sender's own view does not differ have no index of their own: the others are left out of the page.
+    Trackers whose sender's own view does not differ have no index of their own: if they are wanted, the others are removed from
+    the page, which may then be short.
     """
-    behind = _read_cursor(cursor)
+    after = _read_cursor(cursor)
     found: list[tuple[int, _Group, str]] = []
-    for latest_at, group in _find_groups(connection, wanted, behind):
+    for latest_at, group in _find_groups(connection, wanted, after):
         if len(found) > limit:
             if found[limit][0] > latest_at:
-                break  # nothing in this group or a later one can come before
+                break  # this group and the later ones have nothing for this page
             wanted = wanted._replace(moved_after=found[limit][0])
-        statement = _select_group(wanted, group, behind).limit(limit + 1)
+        statement = _select_group(wanted, group, after).limit(limit + 1)
         found += [(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
-        found.sort(key=lambda place: (-place[0], place[1]))  # in each group the database's order stays
+        found.sort(key=lambda entry: (-entry[0], entry[1]))  # stable: each group stays in the database's order
         del found[limit + 1 :]
     page = found[:limit]
     states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
@@ -74,16 +79,16 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     return ResultPage(items, write_cursor(moved_at, *group, tracker_id))
 
 
-def _read_cursor(cursor: str | None) -> _Behind | None:
+def _read_cursor(cursor: str | None) -> _LastShown | None:
     key = read_cursor(cursor, int, str, str, str)
-    return None if key is None else _Behind(key[0], _Group(key[1], key[2]), key[3])
+    return None if key is None else _LastShown(key[0], _Group(key[1], key[2]), key[3])
 
 
-def _find_groups(connection: Connection, wanted: TrackerFilter, behind: _Behind | None) -> list[tuple[int, _Group]]:
-    """Return the groups with a tracker in range and when their latest one moved, latest first."""
+def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShown | None) -> list[tuple[int, _Group]]:
+    """Return the groups with a tracker in range, each with the time of its latest change, latest first."""
     table = table_of(TrackerTable)
-    groups = _step_through(table, wanted)
-    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, behind)), _kind(wanted))
+    groups = _select_groups(table, wanted)
+    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, after)), _which_index(wanted))
     statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
     if wanted.stuck_since is not None:
         statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
@@ -92,29 +97,29 @@ def _find_groups(connection: Connection, wanted: TrackerFilter, behind: _Behind 
     return sorted(found, reverse=True)
 
 
-def _kind(wanted: TrackerFilter) -> list[TextClause]:
-    """Return the condition by which a statement is answered from the index of trackers of which the sender's view differs."""
+def _which_index(wanted: TrackerFilter) -> list[TextClause]:
+    """Return the condition that selects the index of trackers whose sender's own view differs, if only these are wanted."""
     return [MILESTONE_DIFFERS] if wanted.milestone_differs else []
 
 
 def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:
-    """Return the bounds; one upper one: an index begins at one only, and others would be asked of each row."""
+    """Return the bounds, with one upper bound: an index starts at one, and further ones would be checked on each row."""
     since = [] if wanted.moved_after is None else [table.c.moved_at >= wanted.moved_after]
     return since if last_at is None else [*since, table.c.moved_at <= last_at]
 
 
-def _last_at(wanted: TrackerFilter, behind: _Behind | None) -> int | None:
+def _last_at(wanted: TrackerFilter, after: _LastShown | None) -> int | None:
     until = wanted.until()
-    bounds = [*([] if until is None else [until - 1]), *([] if behind is None else [behind.moved_at])]
+    bounds = [*([] if until is None else [until - 1]), *([] if after is None else [after.moved_at])]
     return min(bounds, default=None)
 
 
-def _step_through(table: Table, wanted: TrackerFilter) -> CTE:
-    """Find the pairs that there are, each by one step into the index; the last step from each source finds none: its NULL."""
+def _select_groups(table: Table, wanted: TrackerFilter) -> CTE:
+    """Select the existing pairs of source and milestone, each by one step into the index, and NULL for each source."""
     sources = _find_sources(table, wanted)
     if wanted.milestone is not None:
         return select(sources.c.source, literal(wanted.milestone, Text).label("milestone")).cte("groups")
-    kind = _kind(wanted)
+    kind = _which_index(wanted)
     least = select(func.min(table.c.status_milestone)).where(table.c.source == sources.c.source, *kind).scalar_subquery()
     first = select(sources.c.source, least.label("milestone")).where(sources.c.source.is_not(None))
     groups = first.cte("groups", recursive=True)
@@ -138,20 +143,20 @@ def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]], kind: 
     return case((groups.c.milestone.is_(None), nameless), else_=named)
 
 
-def _select_group(wanted: TrackerFilter, group: _Group, behind: _Behind | None) -> Select[Any]:
+def _select_group(wanted: TrackerFilter, group: _Group, after: _LastShown | None) -> Select[Any]:
     table = table_of(TrackerTable)
-    last_at = _last_at(wanted, behind)
+    last_at = _last_at(wanted, after)
     within = _within(table, wanted, last_at)
-    if behind is not None and behind.moved_at == last_at:  # what moved at that moment was given before, up to the key behind
-        if group < behind.group:
+    if after is not None and after.moved_at == last_at:  # trackers of that time up to this key were shown on the page before
+        if group < after.group:
             within = _within(table, wanted, last_at - 1)
-        elif group == behind.group:
+        elif group == after.group:
             within = _within(table, wanted, None)
-            within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, behind.tracker_id))
-    of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # for None it reads IS NULL
-    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_kind(wanted)))
+            within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, after.tracker_id))
+    of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # IS NULL for None
+    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_which_index(wanted)))
 
 
 def _in_order(table: Table, statement: Select[Any]) -> Select[Any]:
-    """Sort as the index does, with the milestone: PostgreSQL does not know that all NULLs are one group."""
+    """Sort in the order of the index, milestone included: PostgreSQL does not know that all rows with NULL are one group."""
     return statement.order_by(table.c.status_milestone.desc(), table.c.moved_at.desc(), table.c.tracker_id.desc())

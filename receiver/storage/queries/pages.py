@@ -1,4 +1,4 @@
-"""Pages of long lists: each begins behind a key, none is counted, and none looks at more than a bounded number of rows."""
+"""Pages of long lists. A page starts after a key and reads a bounded number of rows; there is no total count."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from receiver.clock import iso
 from receiver.errors import UnexpectedShape
 
 MAX_LIMIT = 200
-_SEEN_ROWS = 3000  # what one page looks at when a filter has no index of its own
+_SEEN_ROWS = 3000  # rows that one page reads if no index serves the filter
 
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
 _INTERNAL = {
@@ -22,26 +22,29 @@ _INTERNAL = {
 
 
 class ResultPage(NamedTuple):
-    """Some items of a list; `next` is the cursor of the page behind them, None at the end.
+    """Some items of a list. `next` is the cursor of the next page, None at the end.
 
-    A page may be shorter than asked for, or empty, and not be the last: then its share of rows was looked at.
+    A page may be shorter than asked for, even empty, and yet not be the last one: it has read its share of rows.
     """
 
     items: list[dict[str, Any]]
     next: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the API answers it."""
+        """Return the page as the API shows it."""
         return self._asdict()
 
 
 def write_cursor(*key: str | int) -> str:
-    """Return the cursor of the page that begins behind `key`."""
+    """Return the cursor of the page that starts after `key`."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
-    """Return the key in a cursor, None for the first page. Raises UnexpectedShape for what is none of ours."""
+    """Return the key in a cursor, None for the first page. Raises UnexpectedShape for an invalid cursor.
+
+    `kinds` are the types of the parts of the key.
+    """
     if cursor is None:
         return None
     try:
@@ -58,7 +61,7 @@ def _is_outside(key: list[Any]) -> bool:
 
 
 def public(row: RowMapping) -> dict[str, Any]:
-    """Return a row for people and programs: our times as ISO 8601 UTC, a courier's as written; nothing internal."""
+    """Return a row as the API shows it: our times as ISO 8601 UTC, a courier's times as written, no internal columns."""
     shown = {
         str(name): iso(value) if name.endswith("_at") and value is not None else value
         for name, value in row.items()
@@ -72,18 +75,18 @@ def public(row: RowMapping) -> dict[str, Any]:
     return shown
 
 
-def is_keepable(*values: str | None) -> bool:
-    """Tell whether a database can hold these texts. None holds NUL or half of a surrogate pair: nothing that is kept is equal."""
-    return not any("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value) for value in values if value)
+def is_storable(*texts: str | None) -> bool:
+    """Tell whether a database can store these texts. It stores no NUL and no half of a surrogate pair, so no row equals those."""
+    return not any("\0" in text or any("\ud800" <= character <= "\udfff" for character in text) for text in texts if text)
 
 
 def in_range(micros: int | None) -> int | None:
-    """Return a moment, or the nearest one that a row can carry."""
+    """Return a time in microseconds, or the nearest one that a row can have."""
     return None if micros is None else min(max(micros, 0), _LAST_MOMENT)
 
 
 class Span(NamedTuple):
-    """Which ids are wanted: from `since` on, before `until`."""
+    """A range of ids: from `since` (included) to `until` (excluded)."""
 
     since: str | None = None
     until: str | None = None
@@ -101,27 +104,28 @@ def read_newest(
     cursor: str | None,
     limit: int,
     span: Span = _ALL,
-    edge: str | None = None,
+    complete_from: str | None = None,
 ) -> ResultPage:
     """Return a page of these columns of a table whose `id` sorts by time, newest first.
 
-    An index serves `narrow`; `rest`, columns and what they must equal, is asked of a bounded number of rows. Behind `edge`,
-    `narrow` is not complete: that is left to the next page.
+    An index serves the conditions in `narrow`. `rest` has columns and the values that they must equal; it is checked on a bounded
+    number of rows. `narrow` may lack rows with ids before `complete_from`, which are left to the next page.
     """
     inside = [*narrow]
     until = min(filter(None, (span.until, *(read_cursor(cursor, str) or ()))), default=None)
-    if until is not None:  # one bound: an index begins at one only, and the others would be asked of each row
+    if until is not None:  # one bound: an index starts at one, and further ones would be checked on each row
         inside.append(table.c.id < until)
     if rest:
         share = select(table.c.id).where(*inside, *_from(table, span.since)).order_by(table.c.id.desc()).offset(_SEEN_ROWS - 1)
-        edge = max(filter(None, (edge, connection.execute(share.limit(1)).scalar())), default=None)
+        complete_from = max(filter(None, (complete_from, connection.execute(share.limit(1)).scalar())), default=None)
     inside += [table.c[name] == value for name, value in rest.items()]
-    inside += _from(table, max(filter(None, (span.since, edge)), default=None))
+    inside += _from(table, max(filter(None, (span.since, complete_from)), default=None))
     rows = connection.execute(select(*columns).where(*inside).order_by(table.c.id.desc()).limit(limit + 1)).mappings().all()
     items = [public(row) for row in rows[:limit]]
     if len(rows) > limit:
         return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
-    return ResultPage(items, None if edge is None or edge <= (span.since or "") else write_cursor(edge))
+    is_last = complete_from is None or complete_from <= (span.since or "")
+    return ResultPage(items, None if is_last else write_cursor(complete_from or ""))
 
 
 def _from(table: Table, since: str | None) -> list[ColumnElement[bool]]:

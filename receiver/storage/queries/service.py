@@ -1,4 +1,4 @@
-"""What is known of the service itself: token uses, setup windows, alarms, what operators changed."""
+"""Queries about the service itself: token uses, setup windows, our own failures, alarms, the audit log."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
 
 MAX_UNDECIDABLE = 1000
-"""Of what our own code failed on, so many are counted."""
+"""The maximum number of messages, and of deliveries, that `find_undecidable` returns."""
 
 _SKEW_MICROS = 60_000_000  # by which the clocks of two receivers may differ
 
 
 def setup_windows(database: Database) -> dict[str, int]:
-    """Return until when each source's setup window is open, in microseconds; closed ones stay listed.
+    """Return the end of the setup window of each source, in microseconds. Closed windows are included.
 
-    A row counts for at most 24 hours after its opening, and not before it, whoever wrote it.
+    A window lasts from its opening for at most 24 hours, whatever its row says.
     """
     table = table_of(SetupWindowTable)
     opened = select(table).where(table.c.opened_at <= clock.to_micros(clock.now()) + _SKEW_MICROS)
@@ -31,22 +31,22 @@ def setup_windows(database: Database) -> dict[str, int]:
 
 
 def token_uses(database: Database) -> dict[tuple[str, str], int]:
-    """Return when each token, by source and name, last let a call in, in microseconds, to the minute."""
+    """Return the last use of each token, by source and name, in microseconds, to the minute."""
     table = table_of(TokenUseTable)
     with database.read() as connection:
         return {(row.source, row.token): row.last_used_at for row in connection.execute(select(table))}
 
 
 def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]:
-    """Return when that of each source arrived on which our own code failed and that nobody has replayed, in microseconds.
+    """Return the arrival times, by source and in microseconds, of items that our own code failed on and nobody has replayed.
 
-    These are messages, and deliveries that were not read; the oldest MAX_UNDECIDABLE of either kind since a moment.
+    These are quarantined messages and unread deliveries: of each kind the oldest MAX_UNDECIDABLE since a time in microseconds.
     """
-    apart, unread = table_of(QuarantineTable).c, table_of(DeliveryTable).c
+    quarantined, unread = table_of(QuarantineTable).c, table_of(DeliveryTable).c
     kinds = (
-        select(apart.source, apart.received_at)
-        .where(apart.reason == "undecidable", apart.id >= first_id(since))
-        .order_by(apart.id),
+        select(quarantined.source, quarantined.received_at)
+        .where(quarantined.reason == "undecidable", quarantined.id >= first_id(since))
+        .order_by(quarantined.id),
         select(unread.source, unread.received_at)
         .where(NOT_ACCEPTED, unread.id >= first_id(since), unread.outcome == "failed")
         .where(unread.status == ReadingFailed.status, unread.received == 0)
@@ -61,7 +61,7 @@ def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]
 
 
 def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, Any]]:
-    """Return what is watched and was ever wrong, what began last first; `ended_at` is None for what still is."""
+    """Return the alarms that are or were on, the latest start first. `ended_at` is None for an alarm that is on."""
     table = table_of(AlarmTable)
     statement = select(table).order_by(table.c.began_at.desc(), table.c.name, table.c.subject)
     if only_on:
@@ -71,7 +71,10 @@ def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, 
 
 
 def find_due_notices(database: Database, since: int, until: int) -> list[dict[str, Any]]:
-    """Return the alarms with a notice that waits since a moment between these two, and that moment; oldest first."""
+    """Return the alarms with an unsent notice that became due between these times, and when (`notice_due_at`); oldest first.
+
+    Times are microseconds.
+    """
     table = table_of(AlarmTable)
     due = select(table).where(table.c.notice_due_at.between(since, until)).order_by(table.c.notice_due_at)
     with database.read() as connection:
@@ -83,7 +86,7 @@ def _public_alarm(row: RowMapping) -> dict[str, Any]:
 
 
 def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -> ResultPage:
-    """Return what operators changed, newest first."""
+    """Return the entries of the audit log, newest first."""
     table = table_of(AuditTable)
     with database.read() as connection:
         return read_newest(connection, table, [*table.columns], [], {}, cursor, limit)

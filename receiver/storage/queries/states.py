@@ -1,4 +1,4 @@
-"""Which trackers are wanted, and their rows."""
+"""The filter of lists of trackers, and the rows of trackers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,14 +9,15 @@ from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 FINAL_MILESTONES = ("delivered", "completed")
-"""Where nothing more is expected: Ship24's parcels, Shiipp's manifests (domain vocabularies of the two)."""
+"""The last milestones of Ship24's parcels and of Shiipp's manifests. No further events are expected after them."""
 
 
 class TrackerFilter(NamedTuple):
-    """Which trackers are wanted; all that is set must hold. Moments in microseconds.
+    """The filter of a list of trackers: all conditions that are set must hold. Times are microseconds.
 
-    `search` is the beginning (with `exact`, the whole) of a number, an id or a reference, without case. `stuck_since` means: not
-    at a final milestone, and not moved since then. `milestone_differs` tells whether the sender's own view is another one.
+    `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker is
+    not at a final milestone and has not changed since then. `milestone_differs`: whether the sender's own milestone is another
+    one.
     """
 
     search: str | None = None
@@ -29,12 +30,12 @@ class TrackerFilter(NamedTuple):
     milestone_differs: bool | None = None
 
     def until(self) -> int | None:
-        """Return the moment before which a tracker must have moved last."""
+        """Return the time before which the last change of a tracker must be."""
         return min((moment for moment in (self.moved_before, self.stuck_since) if moment is not None), default=None)
 
 
 def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
-    """Return what a tracker's row must fulfil; `search` and `until` are not among it."""
+    """Return the conditions on a tracker's row, without those for `search` and `until`."""
     table = table_of(TrackerTable)
     milestone = table.c.status_milestone
     found: list[ColumnElement[bool] | TextClause] = []

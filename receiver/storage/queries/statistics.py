@@ -1,4 +1,7 @@
-"""How much came, how late, and what it takes: read from the tallies, so that a busy month costs no more than a quiet day."""
+"""Statistics: numbers of deliveries and messages, their lag, and sizes.
+
+They are read from the hourly counts, so that a busy month costs no more than a quiet day.
+"""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -13,14 +16,14 @@ from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTab
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
 
-_SAMPLE = 200  # calls, the last ones of a window, from which the lag is taken
-_LOOKED_AT = 1000  # deliveries, the newest of a source, among which the last accepted one is looked for
+_SAMPLE = 200  # the last deliveries of a window, from which the lag is computed
+_LOOKED_AT = 1000  # the newest deliveries of a source, among which the last accepted one is searched
 _SAMPLED_TRACKERS = 1000
 _SECOND = 1_000_000
 
 
 class Cell(NamedTuple):
-    """What was counted in one span with one source, outcome and code; `numbers` by the names of NUMBERS."""
+    """The counts of one span for one source, outcome and code. `numbers` has the keys of NUMBERS."""
 
     begins_at: int
     source: str
@@ -30,18 +33,18 @@ class Cell(NamedTuple):
 
 
 def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
-    """Return what was counted between two moments in microseconds: by minute while minutes are kept, else by hour.
+    """Return the counts between two times in microseconds: by minute if minutes are still stored, otherwise by hour.
 
-    Spans count whole, that in which `since` lies too.
+    The span that contains `since` counts as a whole.
     """
     with database.read() as connection:
         return _read_cells(connection, since, until, by_span=True)
 
 
 def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
-    """Return counts by source and outcome, rates, lag, last calls and sizes. `window` is how the caller names the span.
+    """Return counts by source and outcome, rates, lag, last deliveries and sizes. `window` is the name of the span, as asked for.
 
-    `since` is moved to the beginning of its minute or hour.
+    Times are microseconds. `since` is moved to the start of its minute or hour.
     """
     sized = [table_of(MessageTable), table_of(EventTable), table_of(TrackerTable)]
     with database.read() as connection:
@@ -68,10 +71,9 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
 
 
 def read_last_call(connection: Connection, source: str) -> str | None:
-    """Return when the last accepted delivery of a source came.
+    """Return the time of the last accepted delivery of a source.
 
-    Where its newest deliveries were all refused, this is the beginning of the minute or hour in which the last accepted one was
-    counted.
+    If its newest deliveries were all rejected, this is the start of the minute or hour that counted the last accepted one.
     """
     table, tallies = table_of(DeliveryTable), table_of(HourlyCountTable)
     newest = select(table.c.received_at, table.c.outcome).where(table.c.source == source).order_by(table.c.id.desc())
@@ -84,26 +86,26 @@ def read_last_call(connection: Connection, source: str) -> str | None:
 
 
 def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
-    """Return how long after their occurrence events arrived, in seconds; no zone counts as UTC.
+    """Return the time between the occurrence of events and their arrival, in seconds. A time without a zone counts as UTC.
 
-    Of each tracker that the last calls of the window moved it takes the event at which that stands: the past that comes with a
-    new tracker is not late, and a timeline's events lie far apart on the disk.
+    The last deliveries of the window are the sample. Of each tracker that they changed, only its latest event counts: older
+    events that come with a new tracker are not late, and the events of a timeline are far apart on the disk.
     """
     deliveries, messages = table_of(DeliveryTable), table_of(MessageTable)
     trackers, events = table_of(TrackerTable), table_of(EventTable)
     inside = deliveries.c.id >= first_id(since), deliveries.c.id < first_id(until)
     last = select(deliveries.c.id).where(deliveries.c.source == source, *inside).order_by(deliveries.c.id.desc()).limit(_SAMPLE)
-    calls = last.subquery()
-    applied = and_(messages.c.delivery_id == calls.c.id, messages.c.outcome == "applied")
-    moved = select(messages.c.source, messages.c.tracker_id).select_from(calls).join(messages, applied).distinct()
-    named = moved.limit(_SAMPLED_TRACKERS).subquery()
-    of_tracker = and_(trackers.c.source == named.c.source, trackers.c.tracker_id == named.c.tracker_id)
+    sample = last.subquery()
+    applied = and_(messages.c.delivery_id == sample.c.id, messages.c.outcome == "applied")
+    changed = select(messages.c.source, messages.c.tracker_id).select_from(sample).join(messages, applied).distinct()
+    some = changed.limit(_SAMPLED_TRACKERS).subquery()
+    of_tracker = and_(trackers.c.source == some.c.source, trackers.c.tracker_id == some.c.tracker_id)
     latest = and_(
         events.c.source == trackers.c.source,
         events.c.tracker_id == trackers.c.tracker_id,
         events.c.event_id == trackers.c.latest_event_id,
     )
-    statement = select(events.c.occurrence, events.c.received_at).select_from(named).join(trackers, of_tracker)
+    statement = select(events.c.occurrence, events.c.received_at).select_from(some).join(trackers, of_tracker)
     statement = statement.join(events, latest).where(events.c.basis == "courier", events.c.received_at < until)
     times = [(to_sortable_micros(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
@@ -125,8 +127,8 @@ def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool
 
 def _count_deliveries(connection: Connection) -> int:
     table = table_of(HourlyCountTable)
-    kept = select(func.sum(table.c.calls - table.c.unrecorded)).where(table.c.span_seconds == HOUR_SECONDS)
-    return int(connection.execute(kept).scalar() or 0)
+    recorded = select(func.sum(table.c.calls - table.c.unrecorded)).where(table.c.span_seconds == HOUR_SECONDS)
+    return int(connection.execute(recorded).scalar() or 0)
 
 
 def _begin(since: int, until: int) -> int:

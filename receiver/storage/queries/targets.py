@@ -1,4 +1,4 @@
-"""What waits for whom: changes that a target has not taken, and those that it could not take."""
+"""Queries about targets: waiting changes, changes that failed for good, stopped targets."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,33 +12,33 @@ from receiver.domain.processes import describe_process
 from receiver.errors import NotFound, TargetInUse
 from receiver.storage.database import Database
 from receiver.storage.processes import read_processes
-from receiver.storage.queries.pages import ResultPage, is_keepable, public, read_cursor, write_cursor
+from receiver.storage.queries.pages import ResultPage, is_storable, public, read_cursor, write_cursor
 from receiver.storage.stranded import list_names
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import HAS_FAILED, DeadTable, DispatchTable, StoppedTable, first_due
 
 MAX_COUNTED = 10_000
-"""Changes that are counted one by one; beyond that, a count is capped and says so."""
+"""Changes are counted up to this number; a larger count is capped and says so."""
 
-_PLACE = ("target", "source", "tracker_id", "move")
+_KEY = ("target", "source", "tracker_id", "move")
 
 
 def show_targets(database: Database, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return what waits for each target: for those named, and for all others of which something is kept.
+    """Return the state of each target: those in `names`, and all others with stored changes.
 
-    `waiting` and `dead` are exact up to MAX_COUNTED and capped beyond it; for the moments see `Waiting`.
+    `waiting` and `dead` are counts up to MAX_COUNTED; for the times see `Waiting`.
     """
     with database.read() as connection:
-        kept = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in list_names(connection, table_of(model))}
-        return {name: _show(connection, name) for name in dict.fromkeys([*names, *sorted(kept)])}
+        stored = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in list_names(connection, table_of(model))}
+        return {name: _show(connection, name) for name in dict.fromkeys([*names, *sorted(stored)])}
 
 
 def check_target(database: Database, names: Sequence[str], target: str) -> None:
-    """Raise NotFound for a target that is not among the settings' `names` and of which nothing is kept either."""
+    """Raise NotFound for a target that the settings do not name and that has no stored changes."""
     if target in names:
         return
     tables = [table_of(model) for model in (DispatchTable, DeadTable, StoppedTable)]
-    if is_keepable(target):
+    if is_storable(target):
         with database.read() as connection:
             if any(
                 connection.execute(select(table.c.target).where(table.c.target == target).limit(1)).first() for table in tables
@@ -49,7 +49,7 @@ def check_target(database: Database, names: Sequence[str], target: str) -> None:
 
 
 def check_unnamed(database: Database, names: Sequence[str], target: str) -> None:
-    """Raise TargetInUse for a target that is among the settings' `names`, or that a running process knows."""
+    """Raise TargetInUse for a target that the settings name or a running process knows."""
     if target in names:
         raise TargetInUse(f"The settings name {target}. Remove it from them and restart the service first. Nothing was removed.")
     running = read_processes(database, clock.to_micros(clock.now()))
@@ -59,21 +59,21 @@ def check_unnamed(database: Database, names: Sequence[str], target: str) -> None
 
 
 def list_dead(database: Database, target: str | None = None, limit: int = 50, cursor: str | None = None) -> ResultPage:
-    """Return changes that were given up, by target and tracker, with the last error."""
+    """Return the changes that failed for good, by target and tracker, with their last error."""
     dead = table_of(DeadTable)
-    place = [dead.c[name] for name in _PLACE]
-    statement = select(dead).order_by(*place).limit(limit + 1)
+    key = [dead.c[name] for name in _KEY]
+    statement = select(dead).order_by(*key).limit(limit + 1)
     if target is not None:
         statement = statement.where(dead.c.target == target)
-    behind = read_cursor(cursor, str, str, str, int)
-    if behind is not None:
-        statement = statement.where(tuple_(*place) > tuple_(*behind))
-    if not is_keepable(target):
+    after = read_cursor(cursor, str, str, str, int)
+    if after is not None:
+        statement = statement.where(tuple_(*key) > tuple_(*after))
+    if not is_storable(target):
         return ResultPage([], None)
     with database.read() as connection:
         rows = connection.execute(statement).mappings().all()
-    following = write_cursor(*(rows[limit - 1][name] for name in _PLACE)) if len(rows) > limit else None
-    return ResultPage([_tell_dead(row) for row in rows[:limit]], following)
+    following = write_cursor(*(rows[limit - 1][name] for name in _KEY)) if len(rows) > limit else None
+    return ResultPage([_show_dead(row) for row in rows[:limit]], following)
 
 
 def _show(connection: Connection, target: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _show(connection: Connection, target: str) -> dict[str, Any]:
     }
 
 
-def _tell_dead(row: RowMapping) -> dict[str, Any]:
+def _show_dead(row: RowMapping) -> dict[str, Any]:
     of_shipment = row["move"] > SHIPMENT_MOVE_OFFSET
     number = row["move"] - SHIPMENT_MOVE_OFFSET if of_shipment else row["move"]
     kind = {"basis": "shipment" if of_shipment else "events", "move": number, "event_id": row["event_id"] or None}
@@ -102,10 +102,10 @@ def _tell_dead(row: RowMapping) -> dict[str, Any]:
 
 
 class Waiting(NamedTuple):
-    """What waits for a target. Moments are microseconds.
+    """The waiting changes of a target. Times are microseconds.
 
-    `oldest_due_at` is when the oldest change became due for the first time, `failing_since` the same of the oldest one whose last
-    try failed, `last_error` how that try ended. All are None where nothing waits, or nothing failed.
+    `oldest_due_at` is when the oldest change first became due. `failing_since` is the same for the oldest change whose last
+    attempt failed, and `last_error` is the error of that attempt. A field is None if there is no such change.
     """
 
     oldest_due_at: int | None
@@ -114,9 +114,9 @@ class Waiting(NamedTuple):
 
 
 def read_waiting(connection: Connection, target: str) -> Waiting:
-    """Return what waits for a target, from the ends of two indexes: it costs the same whatever waits.
+    """Return the waiting changes of a target, from the ends of two indexes. The cost does not depend on their number.
 
-    A change that waits behind an earlier one of its tracker is not looked at: the earlier one waits longer.
+    Changes that wait behind an earlier one of their tracker are ignored, because the earlier one has waited longer.
     """
     rows = table_of(DispatchTable)
     due_at = connection.execute(first_due(target)).scalar()
@@ -127,7 +127,7 @@ def read_waiting(connection: Connection, target: str) -> Waiting:
 
 
 class TargetCounts(NamedTuple):
-    """The changes of a target, each counted up to one more than MAX_COUNTED; `failed` are waiting ones whose last try failed."""
+    """The numbers of changes of a target, each at most MAX_COUNTED + 1. `failed` are waiting ones whose last attempt failed."""
 
     waiting: int
     failed: int
@@ -136,7 +136,7 @@ class TargetCounts(NamedTuple):
 
 
 def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, TargetCounts]:
-    """Count the changes of these targets, and of all others that something is stored of."""
+    """Count the changes of these targets, and of all others with stored changes."""
     rows, dead = table_of(DispatchTable), table_of(DeadTable)
     counted = {}
     with database.read() as connection:
@@ -149,7 +149,7 @@ def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, Ta
 
 
 def find_oldest_due(database: Database) -> dict[str, int]:
-    """Return for each target with waiting changes when the oldest one first became due (`Waiting`)."""
+    """Return `Waiting.oldest_due_at` of each target with waiting changes."""
     with database.read() as connection:
         oldest = {name: read_waiting(connection, name).oldest_due_at for name in list_names(connection, table_of(DispatchTable))}
     return {name: at for name, at in oldest.items() if at is not None}

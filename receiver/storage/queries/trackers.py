@@ -1,4 +1,4 @@
-"""What is known of parcels: lists by what moved last, search by number or reference, timelines."""
+"""Queries for trackers: lists by the last change, search, one tracker with its timeline."""
 
 from collections.abc import Sequence
 from functools import cmp_to_key
@@ -13,7 +13,7 @@ from receiver.domain.trimming import trim
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.movements import list_by_movement
-from receiver.storage.queries.pages import ResultPage, in_range, is_keepable, public
+from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.tables.ledger import LinkTable, TrackerTable
@@ -23,13 +23,13 @@ from receiver.storage.tables.revisions import every_version
 _NAMED_AT_ONCE = 5
 
 MAX_EVENTS = 1000
-"""Of a timeline, at once; of a longer one those that arrived last. As many packages of a manifest are named."""
+"""The maximum number of events of a timeline (the last to arrive), and of packages of a manifest."""
 
 
 def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> ResultPage:
-    """Return trackers, last moved first; those that were searched for stand in the order of the terms that match."""
+    """Return trackers, those that changed last first. The results of a search are in the order of their matching terms."""
     term = None if wanted.search is None else wanted.search.casefold()
-    if not is_keepable(term, wanted.source, wanted.milestone):
+    if not is_storable(term, wanted.source, wanted.milestone):
         return ResultPage([], None)
     wanted = wanted._replace(
         moved_before=in_range(wanted.moved_before),
@@ -63,22 +63,22 @@ def find_tracker(database: Database, text: str, sources: Sequence[str], source: 
 def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, Any]:
     """Return a tracker and its events, newest occurrence first. Raises NotFound."""
     trackers, events = table_of(TrackerTable), every_version()
-    if not is_keepable(source, tracker_id):
+    if not is_storable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
     with database.read() as connection:
         state = connection.execute(select(trackers).where(_is(trackers, source, tracker_id))).mappings().first()
         if state is None:
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
         last_arrived = select(events).where(_is(events, source, tracker_id)).order_by(events.c.received_at.desc())
-        timeline = _drop_standing(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
-        manifest, packages = _linked(connection, source, tracker_id)
+        timeline = _drop_repeated(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
+        manifest, packages = _read_links(connection, source, tracker_id)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
     tracker = {**public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
     return {"tracker": tracker, "events": [public(row) for row in _newest_first(timeline)]}
 
 
-def _linked(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the manifest that a package travels with (None: none is known), and a manifest's packages."""
+def _read_links(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the manifest of a package (None: unknown), and the packages of a manifest."""
     links, trackers = table_of(LinkTable), table_of(TrackerTable)
     latest = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
     manifest_id = connection.execute(latest).scalar()
@@ -92,10 +92,10 @@ def _linked(connection: Connection, source: str, tracker_id: str) -> tuple[dict[
     return (public(row) if row is not None else {"tracker_id": manifest_id, "status": None}), packages
 
 
-def _drop_standing(rows: Sequence[RowMapping]) -> list[RowMapping]:
-    """Leave out versions that were superseded and whose content stands again."""
-    standing = {(row["event_id"], row["digest"]) for row in rows if not row["superseded"]}
-    return [row for row in rows if not row["superseded"] or (row["event_id"], row["digest"]) not in standing]
+def _drop_repeated(rows: Sequence[RowMapping]) -> list[RowMapping]:
+    """Leave out superseded versions whose content is current again."""
+    current = {(row["event_id"], row["digest"]) for row in rows if not row["superseded"]}
+    return [row for row in rows if not row["superseded"] or (row["event_id"], row["digest"]) not in current]
 
 
 def _is(table: FromClause, source: str, tracker_id: str) -> ColumnElement[bool]:
@@ -103,20 +103,19 @@ def _is(table: FromClause, source: str, tracker_id: str) -> ColumnElement[bool]:
 
 
 def _newest_first(events: Sequence[RowMapping]) -> list[RowMapping]:
-    """Sort as the verdicts do; what arrived last stands first where those see no difference.
+    """Sort by the rule for "newer"; in a tie, the event that arrived last comes first.
 
-    They see none between a bare date and any time of its day. So that this does not part two times that differ, all are sorted by
-    their instants first, as far as these are known.
+    By that rule a bare date equals any time of its day, so it cannot sort the events alone. Therefore they are sorted by their
+    instants first, and the second sort is stable.
     """
 
-    def moment(row: RowMapping) -> EventTime:
+    def time_of(row: RowMapping) -> EventTime:
         return EventTime(read_occurrence(row["occurrence"]), row["order"])
 
     def newer_first(one: RowMapping, other: RowMapping) -> int:
-        return compare_times(moment(other), moment(one))
+        return compare_times(time_of(other), time_of(one))
 
-    def place(row: RowMapping) -> tuple[int, int, str]:
+    def by_instant(row: RowMapping) -> tuple[int, int, str]:
         return to_sortable_micros(row["occurrence"]) or 0, row["received_at"], row["event_id"]
 
-    by_instant: list[RowMapping] = sorted(events, key=place, reverse=True)
-    return sorted(by_instant, key=cmp_to_key(newer_first))
+    return sorted(sorted(events, key=by_instant, reverse=True), key=cmp_to_key(newer_first))

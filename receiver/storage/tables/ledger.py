@@ -237,7 +237,9 @@ class QuarantineTable(Table, table=True):
 
 
 def is_without_content() -> ColumnElement[bool]:
-    """Return the condition for rejected and failed deliveries without content. If our own code failed (500), the body is
-    stored."""
+    """Return the condition for rejected and failed deliveries without content.
+
+    Those on which our own code failed (500) have a stored body.
+    """
     deliveries = table_of(DeliveryTable)
     return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)

@@ -1,4 +1,4 @@
-"""The metadata of all tables, and what their classes are built from."""
+"""The metadata of all tables, and the base of their classes."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ MAX_WINDOW_MICROS = 24 * 3600 * 1_000_000
 
 
 class SetupWindowTable(Table, table=True):
-    """Setup windows: until when requests of a source are accepted from any address. The token is still required."""
+    """The setup window of each source, in which it may send from any address. The token is still required."""
 
     __tablename__ = "setup_windows"
 
@@ -37,8 +37,7 @@ class HourlyCountTable(Table, table=True):
     """Counts of deliveries and of their messages by outcome, for statistics and alarms (`counters`).
 
     A span is a minute or an hour, by its start. Each writing process has rows of its own (`writer`), so that none waits for
-    another.
-    `code` is empty for deliveries without an error. `unrecorded` counts the deliveries that have no row.
+    another. `code` is empty for deliveries without an error. `unrecorded` counts the deliveries that have no row.
     """
 
     __tablename__ = "tallies"
@@ -61,10 +60,9 @@ class HourlyCountTable(Table, table=True):
 
 
 class AlarmTable(Table, table=True):
-    """The alarms that are on (`ended_at` is None), and the last occurrence of those that are off. One row for each name and
-    subject.
+    """The alarms that are on (`ended_at` is None) or were on, with their last start and end. One row for each name and subject.
 
-    `notice_due_at` is since when a notice of the last start or end waits to be sent; None: no notice waits.
+    `notice_due_at` is when the notice of the last start or end became due; None: it was sent.
     """
 
     __tablename__ = "alarms"

@@ -59,7 +59,7 @@ class DeadTable(Table, table=True):
 
 
 class StoppedTable(Table, table=True):
-    """The targets that answered that they want no more changes."""
+    """The stopped targets: their server answered that it wants no more changes."""
 
     __tablename__ = "stopped_targets"
 
@@ -84,7 +84,7 @@ def row_keys(target: str, source: str, tracker_id: str, move: int) -> dict[str, 
 
 
 def first_move(rows: FromClause) -> ScalarSelect[int]:
-    """Return the subquery for the first waiting move of the tracker in `rows`."""
+    """Return the subquery for the number (`move`) of the first waiting change of the tracker in `rows`."""
     earlier = table_of(DispatchTable).alias("earlier")
     same = [earlier.c[name] == rows.c[name] for name in ("target", "source", "tracker_id")]
     return select(earlier.c.move).where(*same).order_by(earlier.c.move).limit(1).scalar_subquery()

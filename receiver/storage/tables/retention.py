@@ -1,4 +1,4 @@
-"""The table of pruning: how far each kind was pruned, and which process prunes."""
+"""The table of pruning: the progress of each kind, and the claim of the process that prunes."""
 
 from sqlalchemy import BigInteger, Text
 from sqlmodel import Field

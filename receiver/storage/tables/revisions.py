@@ -70,7 +70,7 @@ SUPERSEDED = sqlalchemy.Table(
 
 
 def every_version() -> Subquery:
-    """Return the current versions of events and the superseded ones; the column `superseded` tells them apart.
+    """Return the current versions of events (column `superseded` 0) and the superseded ones (1).
 
     A version that became current again, because a later message has its content again, is in both.
     """

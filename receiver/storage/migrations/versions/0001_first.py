@@ -1,4 +1,4 @@
-"""The first tables: deliveries, bodies, the ledger of messages and events, trackers, quarantine, upkeep."""
+"""The first tables: deliveries, bodies, messages, events, trackers, quarantine, operations."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Shiipp: which package travels with which manifest, and the customer list that it fetches."""
+"""Tables for Shiipp: the links between packages and manifests, and the customer list that Shiipp downloads."""
 
 import sqlalchemy as sa
 from alembic import op

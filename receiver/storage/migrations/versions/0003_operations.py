@@ -1,4 +1,4 @@
-"""Operations: indexes for what operators ask; tallies, alarms and the audit. Calls that were only counted move to the tallies."""
+"""Tables and indexes for operators: hourly counts, alarms, the audit log. Unrecorded deliveries move to the hourly counts."""
 
 from typing import Any
 

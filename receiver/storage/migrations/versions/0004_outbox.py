@@ -1,4 +1,4 @@
-"""The outbox: applied events become changes with ids of their own, and what a target has not taken yet has a row."""
+"""The outbox: applied events become changes with ids of their own, and a change that waits for a target has a row."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Retention: how far each kind was pruned and who is at it; dead changes by age."""
+"""Retention: the progress of pruning and its claim, and an index of dead changes by age."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Indexes for what went wrong: calls that were not accepted are counted without their rows, quarantine is listed by reason."""
+"""Indexes of deliveries that were not accepted, so that counting them reads no rows, and of the quarantine by reason."""
 
 import sqlalchemy as sa
 from alembic import op

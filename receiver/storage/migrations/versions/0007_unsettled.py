@@ -1,4 +1,4 @@
-"""The outbox: claims that ended without an outcome are counted, and what is claimed is found without reading what waits."""
+"""The outbox: a count of claims that ended without a result, and an index of claimed changes."""
 
 import sqlalchemy as sa
 from alembic import op

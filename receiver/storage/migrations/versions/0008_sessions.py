@@ -1,4 +1,4 @@
-"""Sessions of the console: signing out holds on every receiver and after a restart."""
+"""A table of console sessions, so that signing out holds on every receiver and after a restart."""
 
 import sqlalchemy as sa
 from alembic import op

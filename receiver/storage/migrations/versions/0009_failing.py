@@ -1,4 +1,4 @@
-"""The outbox: the oldest change whose last try failed is found by an index, wherever it waits."""
+"""The outbox: an index that finds the oldest change whose last attempt failed."""
 
 import sqlalchemy as sa
 from alembic import op

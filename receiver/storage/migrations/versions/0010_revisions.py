@@ -1,4 +1,4 @@
-"""Revisions: superseded versions of events, changes kept beside their events, the sender's own view of a tracker."""
+"""Revisions: superseded versions of events, changes with rows of their own, and the sender's own milestone of a tracker."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which program works on the tables is recorded: tables of a later version are served where they only have more."""
+"""A record of the programs that support each version of the tables, so that a program can serve later tables."""
 
 import sqlalchemy as sa
 from alembic import op

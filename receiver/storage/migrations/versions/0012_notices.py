@@ -1,4 +1,4 @@
-"""Alarms: a notice that was not sent when its process ended can be found."""
+"""Alarms: a column that finds notices which a process did not send before it ended."""
 
 import sqlalchemy as sa
 from alembic import op

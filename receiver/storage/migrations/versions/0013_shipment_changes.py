@@ -1,4 +1,4 @@
-"""Changes of the sender's own milestone: counted by tracker, and kept for the targets that want them."""
+"""Changes of the sender's own milestone: a number for each tracker, and rows for the targets that want them."""
 
 import sqlalchemy as sa
 from alembic import op

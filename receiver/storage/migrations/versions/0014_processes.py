@@ -1,4 +1,4 @@
-"""Processes that run, and the targets that each of them knows."""
+"""A table of running processes with the targets that each of them knows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The sender's own view at each change of an event."""
+"""The sender's own milestone at each change to another event."""
 
 import sqlalchemy as sa
 from alembic import op
