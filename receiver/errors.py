@@ -147,7 +147,7 @@ class UnexpectedShape(Unreadable):
 class ReadingFailed(ReceiverError):
     """Our own code failed on an authenticated body. The body is stored and can be replayed after a fix.
 
-    `cause` is for the log: the type of the error and its line.
+    `cause` is for the log: the type of the error and its file and line.
     """
 
     def __init__(self, cause: str = "") -> None:
@@ -219,7 +219,7 @@ class DatabaseLost(StorageUnavailable):
 
 
 def name_error(error: BaseException) -> str:
-    """Return the type of an error and its line, without the message: drivers and parsers quote content in theirs."""
+    """Return the type, file and line of an error, without its message, in which drivers and parsers quote content."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     file = frame.filename.rpartition("/")[2]
     return f"{type(getattr(error, 'orig', None) or error).__name__} at {file}:{frame.lineno}"

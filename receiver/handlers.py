@@ -35,21 +35,21 @@ def on_change(
         raise ValueError(f"basis: expected one of {', '.join(BASES)}")
 
     def mark(function: _F) -> _F:
-        wanted = Subscription(
+        subscription = Subscription(
             _name(function),
             None if sources is None else frozenset(sources),
             None if milestones is None else frozenset(milestones),
             milestone_changed,
             basis,
         )
-        setattr(function, _MARK, wanted)
+        setattr(function, _MARK, subscription)
         return function
 
     return mark
 
 
 def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
-    """Return the marked functions of these modules and of the entry points. Raises ConfigurationError that names the module."""
+    """Return the marked functions of these modules and of the entry points. Raises ConfigurationError with the module's name."""
     found: dict[str, Callable[[Change], Any]] = {}
     for name in modules:
         marked = _marked(_import(name))
@@ -63,27 +63,27 @@ def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
 
 
 def has_handlers(modules: Iterable[str]) -> bool:
-    """Return whether there may be handlers, without importing any."""
+    """Tell whether there may be handlers, without importing any."""
     return any(True for _ in modules) or bool(entry_points(group=GROUP))
 
 
 def subscription_of(function: Callable[[Change], Any]) -> Subscription:
     """Return the subscription of a marked function."""
-    wanted: Subscription = getattr(function, _MARK)
-    return wanted
+    subscription: Subscription = getattr(function, _MARK)
+    return subscription
 
 
 def _name(function: Callable[[Change], Any]) -> str:
     """Return module and name: those of the original for a partial function, those of the class for an object."""
-    whole: Any = function.func if isinstance(function, partial) else function
-    named = whole if hasattr(whole, "__qualname__") else type(whole)
+    original: Any = function.func if isinstance(function, partial) else function
+    named = original if hasattr(original, "__qualname__") else type(original)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # modules in the working directory are found, as with other servers
+        sys.path.insert(0, here)  # find modules in the working directory, as other servers do
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

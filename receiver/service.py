@@ -1,4 +1,4 @@
-"""The service: it forks the relay process and the writing process, and serves until it is asked to stop."""
+"""The service: it forks the relay process and the writing process, and serves until a signal stops it."""
 
 import resource
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ def _has_ended(process: BaseProcess, seconds: float) -> bool:
 
 
 def allow_connections() -> None:
-    """Raise the limit of open files to the most allowed: each connection is one, and many systems begin with 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # a system may name a limit and not grant it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files to the maximum: each connection is one, and many systems start with 1,024."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a system may name a maximum and not grant it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))

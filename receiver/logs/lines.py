@@ -88,7 +88,7 @@ class LineWriter:
             self._changed.notify_all()
 
     def _write(self, line: bytes) -> bool:
-        """Write a line, however long that takes; return whether it is written."""
+        """Write a line and wait until it is written; return whether that worked."""
         left = memoryview(line)
         while left:
             try:

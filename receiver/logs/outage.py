@@ -1,4 +1,4 @@
-"""Outages: when to log a fault that lasts. One line when it begins, one for each other cause, one at its end."""
+"""Outages: rules for logging a fault that lasts. One line when it begins, one for each other cause, one at its end."""
 
 _MAX_CAUSES = 20  # some causes name a port or a process, so that each differs
 

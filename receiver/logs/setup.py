@@ -1,4 +1,4 @@
-"""The set-up of logs: one line an event, a fixed name plus pairs; never a body or a secret. Logging never waits for a reader."""
+"""The set-up of logs: an event is one line, a fixed name plus pairs, no bodies and no secrets. Logging waits for no reader."""
 
 import atexit
 import logging
@@ -13,7 +13,7 @@ from receiver.logs.limits import LineLimits
 from receiver.logs.lines import LineWriter, QueuedStderr, encode_line
 
 _STDERR = 2
-_LAST_SECONDS = 2.0  # that an ending process waits for its last lines
+_LAST_SECONDS = 2.0  # the time that an ending process waits for its last lines
 
 _log = structlog.get_logger()
 
@@ -105,7 +105,7 @@ def _report_missing(lines: LineWriter, limits: LineLimits) -> None:
 
 
 def warn_of_ignored(variables: list[str]) -> None:
-    """Log the environment variables that look like settings and are none, if there are any."""
+    """Log the names of environment variables that look like settings but are not, if there are any."""
     if variables:
         cause = "Kubernetes or Docker makes them for a service named receiver."
         structlog.get_logger().warning("variables_ignored", names=", ".join(variables), cause=cause)

@@ -26,15 +26,15 @@ _COMPARED = (
     SUPERSEDED,
     *(table_of(model) for model in (ChangeTable, TrackerTable, SearchTermTable, LinkTable)),
 )
-_COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # copied as they are, under new ids
-_OWN = {  # not compared: a count of writes, and columns that version 0.1 did not write, or wrote differently
+_COUNTED = (table_of(BodyTable), table_of(QuarantineTable))  # only counted: copied unchanged, or with new ids
+_NOT_COMPARED = {  # a count of writes, and columns that version 0.1 did not write, or wrote differently
     *("version", "change_id", "generated_at", "stands_by", "shipment_milestone", "shipment_moves"),
 }
 _ROWS = 500
 
 
 class Comparison(NamedTuple):
-    """The rows of a table before and after; `differing` counts rows that are missing or different afterwards."""
+    """The numbers of rows of a table before and after. `differing` are those missing or different afterwards (None: unknown)."""
 
     table: str
     before: int
@@ -58,7 +58,7 @@ def _count_differing(source: Connection, connection: Connection, target: Databas
     keys = list(table.primary_key.columns)
     columns = [
         *keys,
-        *(column for column in table.columns if not column.primary_key and column.name not in _OWN),
+        *(column for column in table.columns if not column.primary_key and column.name not in _NOT_COMPARED),
     ]
     lookup, differing = Lookup(target, table, columns), 0
     options: Any = {"stream_results": True, "yield_per": _ROWS}

@@ -1,4 +1,4 @@
-"""Erase the personal data of one tracker: find the deliveries, then erase from one after the other."""
+"""Erasure of the personal data of one tracker: find the deliveries, then erase from one after the other."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Eraser:
         self._sources = sources
 
     async def erase(self, source: str, tracker_id: str, make_entry: MakeEntry) -> ErasureCounts:
-        """Erase everything that belongs to a tracker and return how much it was. Raises NotFound for an unknown tracker."""
+        """Erase all personal data of a tracker and return the counts. Raises NotFound for an unknown tracker."""
         scope = await self._read(find_scope, self._database, source, tracker_id)
         entry = make_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
         await self._do(Audited(entry, ForgetTracker(source, tracker_id, scope.failures)))
@@ -36,13 +36,13 @@ class Eraser:
         done = ErasureCounts()
         for delivery_id, positions in scope.deliveries.items():
             while planned := await self._read(plan_delivery, self._database, scope.subject, splits, delivery_id, positions):
-                if await self._do(Erase(*planned)):  # else the delivery has changed since it was read: read it again
+                if await self._do(Erase(*planned)):  # otherwise it has changed since it was read, and is read again
                     done = done.add(planned[1])
                     break
         return done
 
     async def checkpoint(self) -> bool:
-        """Empty SQLite's WAL, which still holds the erased bytes; return whether that worked. A reader may block it."""
+        """Empty SQLite's WAL, which still contains the erased bytes; return whether that worked. A reader may prevent it."""
         for _ in range(_CHECKPOINT_TRIES):
             if await self._do(Checkpoint()):
                 return True

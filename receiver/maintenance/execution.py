@@ -1,4 +1,4 @@
-"""Functions that a use case gets from its caller: it knows no process, no thread and no operator."""
+"""The types of the functions that a use case gets from its caller, so that it knows no process, thread or operator."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 from receiver.domain.rows import AuditRow
 
 RunQuery = Callable[..., Awaitable[Any]]
-"""Calls a query with its arguments, in a thread where there is an event loop to keep free, and returns its result."""
+"""Runs a query with its arguments and returns its result; in a service, in a thread beside the event loop."""
 
 MakeEntry = Callable[[datetime, str, str, str | None], AuditRow]
-"""Makes an audit entry of a time, an action, its subject and a detail; the caller knows who the operator is."""
+"""Makes an audit entry of a time, an action, its subject and a detail. The caller adds the operator."""

@@ -1,4 +1,4 @@
-"""Prune stored content by age: small batches, with pauses in which deliveries are stored."""
+"""Pruning of old content in small batches, with pauses in which deliveries are stored."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,20 +19,20 @@ from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from receiver.writer.executor import Do
 
 FIRST_SECONDS = 5.0
-"""From the start of the service to the first run."""
+"""The time between the start of the service and the first run."""
 
 EVERY_SECONDS = 3600.0
 AGAIN_SECONDS = 90.0
-"""Until the next try while another process prunes: longer than the lease of a process that was killed."""
+"""The time until the next attempt while another process prunes. It is longer than the lease of a process that was killed."""
 
 DOUBTFUL_SECONDS = 86_400.0
-"""A jump of the clock by more than this between two runs may be an error, and pruned content cannot be restored."""
+"""A jump of the clock by more than this between two runs postpones the run: pruned content cannot be restored."""
 
 _log = structlog.get_logger()
 
 
 class PruneResult(NamedTuple):
-    """What one or several batches removed, by kind. While there is `more`, the run of `mark` can continue."""
+    """The rows and bytes that one or several batches removed, by kind. With `more`, the run of this `mark` can continue."""
 
     mark: str
     removed: dict[str, Removed]
@@ -41,10 +41,10 @@ class PruneResult(NamedTuple):
     longest_seconds: float
 
     def log(self) -> None:
-        """Log what was removed, if anything."""
-        removed = {kind: gone.rows for kind, gone in self.removed.items() if gone.rows}
+        """Log the numbers of removed rows, if any were removed."""
+        removed = {kind: amount.rows for kind, amount in self.removed.items() if amount.rows}
         if removed:
-            content_bytes = sum(gone.content_bytes for gone in self.removed.values())
+            content_bytes = sum(amount.content_bytes for amount in self.removed.values())
             numbers = {"content_bytes": content_bytes, "batches": self.batches, "longest_seconds": self.longest_seconds}
             _log.info("pruned", **removed, **numbers)
 
@@ -52,9 +52,9 @@ class PruneResult(NamedTuple):
 class Pruner:
     """Prunes content that is older than `periods`. `do` executes a command.
 
-    With the dead changes go those that wait for a stopped target, or for one that is not among `targets`; None: only dead ones.
-    Several processes may prune one database: a claim in the database decides which of them does. With `pauses` the writer stores
-    deliveries between two batches.
+    Dead changes include changes that wait for a stopped target, or for one that is not among `targets`; None: they do not.
+    Several processes may share a database; a claim decides which one prunes. With `pauses` there is time for deliveries between
+    two batches.
     """
 
     def __init__(self, periods: RetentionPeriods, do: Do, targets: Sequence[str] | None = None, *, pauses: bool = True) -> None:
@@ -71,19 +71,19 @@ class Pruner:
         seconds: float = float("inf"),
         advance: Callable[[int], object] = lambda _rows: None,
     ) -> PruneResult:
-        """Begin a run, or continue the one of `mark`, until nothing is left or for so many seconds.
+        """Begin a run, or continue the one with this `mark`, until nothing is left, but at most for `seconds`.
 
-        `bodies_days` replaces the period of the settings, or that of the run. With `make_entry`, a beginning and a change of the
+        `bodies_days` replaces the period of the settings or of the run. With `make_entry`, the start of a run and a change of its
         period are audited. `advance` gets the number of rows of each batch. Raises AlreadyRunning if another process prunes.
         """
-        begun_with = self._periods if mark is None else self._periods.of_run(mark)
-        periods = begun_with if bodies_days is None else begun_with._replace(bodies_days=bodies_days)
+        before = self._periods if mark is None else self._periods.of_run(mark)
+        periods = before if bodies_days is None else before._replace(bodies_days=bodies_days)
         now = clock.now()
         if mark is None:
             mark = periods.name_run(clock.new_id(now))
-            await self._order(make_entry, now, periods, ClaimPruning(mark, clock.to_micros(now)))
-        elif periods != begun_with:
-            await self._order(make_entry, now, periods, RenewPruning(mark, clock.to_micros(now)))
+            await self._do_audited(make_entry, now, periods, ClaimPruning(mark, clock.to_micros(now)))
+        elif periods != before:
+            await self._do_audited(make_entry, now, periods, RenewPruning(mark, clock.to_micros(now)))
         run = PruneRun(periods.cutoffs(clock.to_micros(now)), self._targets)
         try:
             more = await self._work(run, mark, monotonic() + seconds, advance)
@@ -93,7 +93,7 @@ class Pruner:
             raise
         return PruneResult(mark, run.removed, more, run.batches, run.longest_seconds)
 
-    async def _order(
+    async def _do_audited(
         self, make_entry: MakeEntry | None, now: datetime, periods: RetentionPeriods, command: ClaimPruning | RenewPruning
     ) -> None:
         if make_entry is None:
@@ -102,7 +102,7 @@ class Pruner:
             await self._do(Audited(make_entry(now, "prune", "database", periods.describe()), command))
 
     async def _work(self, run: PruneRun, mark: str, deadline: float, advance: Callable[[int], object]) -> bool:
-        """Prune batch by batch; return whether something is left."""
+        """Prune batch by batch; return whether more is left."""
         while (step := run.next_step()) is not None and monotonic() < deadline:
             batch = await self._do(Prune(mark, clock.to_micros(clock.now()), step))
             pause_seconds = run.record(batch)
@@ -114,7 +114,7 @@ class Pruner:
 
 
 class PruneSchedule:
-    """Prunes every hour. `read_lead` returns how far the wall clock is ahead of the monotonic one, in seconds."""
+    """Prunes every hour. `read_lead` returns the wall clock minus the monotonic clock, in seconds."""
 
     def __init__(
         self,

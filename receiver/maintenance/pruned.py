@@ -1,4 +1,4 @@
-"""Take over the history of deliveries whose bodies are gone: they cannot be decided again, but their rows are stored."""
+"""The history of deliveries whose bodies were pruned: they cannot be decided again, so a rebuild takes over their rows."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -26,14 +26,15 @@ _NO_STATE = {name: default for name, default in TrackerRow._field_defaults.items
 
 
 class PrunedHistory(NamedTuple):
-    """The stored rows of some deliveries, by delivery id; events and changes by message.
+    """The stored rows of some deliveries, by delivery id; events and changes by source and message id.
 
-    `events` include superseded ones. `changes` belong to messages that took an event back. `trackers` have their final state.
+    `events` include superseded ones. `changes` belong to messages whose revision moved a tracker back. `trackers` have their
+    final state.
     """
 
     messages: dict[str, list[MessageRow]]
     repeated: dict[str, list[RepeatedMessageRow]]
-    apart: dict[str, list[QuarantineRow]]
+    quarantined: dict[str, list[QuarantineRow]]
     events: dict[tuple[str, str], list[EventRow]]
     changes: dict[tuple[str, str], list[ChangeRow]]
     trackers: dict[tuple[str, str], TrackerRow]
@@ -42,7 +43,7 @@ class PrunedHistory(NamedTuple):
         """Return the positions of a delivery's stored items."""
         found = {row.position for row in self.messages.get(delivery_id, ())}
         found |= {row.position for row in self.repeated.get(delivery_id, ())}
-        return found | {row.position for row in self.apart.get(delivery_id, ())}
+        return found | {row.position for row in self.quarantined.get(delivery_id, ())}
 
     def message_keys(self) -> dict[tuple[str, str], set[str]]:
         """Return the keys of the messages, with their digests."""
@@ -61,21 +62,21 @@ def read_history(connection: Connection, delivery_ids: Collection[str]) -> Prune
     repeated: dict[str, list[RepeatedMessageRow]] = {}
     for row in _of_deliveries(connection, RepeatedMessageTable, delivery_ids):
         repeated.setdefault(row.delivery_id, []).append(RepeatedMessageRow(*row))
-    apart: dict[str, list[QuarantineRow]] = {}
+    quarantined: dict[str, list[QuarantineRow]] = {}
     for row in _of_deliveries(connection, QuarantineTable, delivery_ids):
-        apart.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
-    kept = list(chain.from_iterable(messages.values()))
-    events, changes = _read_events(connection, kept), _read_changes(connection, kept)
-    return PrunedHistory(messages, repeated, apart, events, changes, _read_trackers(connection, kept))
+        quarantined.setdefault(row.delivery_id, []).append(QuarantineRow(*row))
+    stored = list(chain.from_iterable(messages.values()))
+    events, changes = _read_events(connection, stored), _read_changes(connection, stored)
+    return PrunedHistory(messages, repeated, quarantined, events, changes, _read_trackers(connection, stored))
 
 
 def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str, position: int | None = None) -> None:
-    """Add the history of a delivery, or of one item, to the batch, in the order in which it moved its trackers."""
+    """Add the history of a delivery, or of its item at `position`, to the batch, in the order of its changes."""
 
-    def is_meant(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
+    def is_wanted(row: MessageRow | RepeatedMessageRow | QuarantineRow) -> bool:
         return position is None or row.position == position
 
-    for message in filter(is_meant, history.messages.get(delivery_id, ())):
+    for message in filter(is_wanted, history.messages.get(delivery_id, ())):
         key = (message.source, message.message_id)
         known = batch_state.messages.known.get(key)
         if known is None:
@@ -91,12 +92,12 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
             _take_event(batch_state, event)
         for change in history.changes.get(key, ()):
             _take_change(batch_state, change)
-    batch_state.repeated += filter(is_meant, history.repeated.get(delivery_id, ()))
-    batch_state.quarantined += filter(is_meant, history.apart.get(delivery_id, ()))
+    batch_state.repeated += filter(is_wanted, history.repeated.get(delivery_id, ()))
+    batch_state.quarantined += filter(is_wanted, history.quarantined.get(delivery_id, ()))
 
 
 def _take_tracker(batch_state: BatchState, history: PrunedHistory, key: tuple[str, str]) -> None:
-    """Add a tracker with its final names and shipment, which no older snapshot can replace."""
+    """Add a tracker with its final names and shipment block, which no older snapshot can replace."""
     final, before = history.trackers.get(key), batch_state.trackers.get(key)
     if final is None:
         return
@@ -125,7 +126,7 @@ def _take_event(batch_state: BatchState, event: EventRow) -> None:
 
 
 def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
-    """Move a tracker back to an event, as it moved when a later event was taken back."""
+    """Move a tracker back to an event, as it once moved because of a revision."""
     key = (change.source, change.tracker_id)
     event = batch_state.timelines.timeline(key).get(change.event_id)
     if event is not None:
@@ -161,8 +162,8 @@ def _read_changes(connection: Connection, messages: Sequence[MessageRow]) -> dic
 def _of_messages(connection: Connection, table: sqlalchemy.Table, name: str, messages: Sequence[MessageRow]) -> Iterator[Any]:
     """Yield the rows of the messages' trackers that name one of the messages in this column."""
     for source in sorted({row.source for row in messages}):
-        for told in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
-            trackers, ids = {row.tracker_id for row in told}, {row.message_id for row in told}
+        for some in chunks([row for row in messages if row.source == source and row.tracker_id is not None], _KEYS):
+            trackers, ids = {row.tracker_id for row in some}, {row.message_id for row in some}
             named = table.c.source == source, table.c.tracker_id.in_(trackers), table.c[name].in_(ids)
             yield from connection.execute(select(table).where(*named))
 

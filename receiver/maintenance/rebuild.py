@@ -1,6 +1,6 @@
-"""Rebuild of the whole state in an empty database: all stored deliveries are reprocessed in their original order.
+"""Rebuild of the whole state in an empty database: all stored deliveries are decided again in their original order.
 
-Replays by operators are repeated at their place in that order. Targets get no changes: there is no outbox.
+Replays by operators are repeated at the same points of that order. Targets get no changes, because there is no outbox.
 """
 
 import heapq
@@ -44,11 +44,11 @@ _DELIVERIES = 200  # in one transaction
 _BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one delivery
 _ROWS = 500
 
-_MADE = (
+_REBUILT = (
     *(DeliveryTable, BodyTable, MessageTable, RepeatedMessageTable, QuarantineTable),
     *(EventTable, ChangeTable, TrackerTable, SearchTermTable, LinkTable),
 )
-_LEFT = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable, ProcessTable)
+_OMITTED = (DispatchTable, DeadTable, ShipmentChangeTable, TableVersionTable, ProcessTable)
 
 _Step = DeliveryRow | AuditRow
 ParseDelivery = Callable[[Delivery], Submission]
@@ -56,7 +56,7 @@ ParseDelivery = Callable[[Delivery], Submission]
 
 
 class RebuildDelivery(NamedTuple):
-    """A delivery, its row of headers and bytes (None: pruned), and its messages, if it can be decided."""
+    """A delivery with its headers and bytes (`stored`; None: pruned) and its parsed messages (None: it cannot be decided)."""
 
     row: DeliveryRow
     stored: BodyRow | None
@@ -64,7 +64,7 @@ class RebuildDelivery(NamedTuple):
 
     @property
     def blanks(self) -> set[int]:
-        """Return the positions of the items that an erasure has replaced by `null`."""
+        """Return the positions of items that an erasure replaced by `null`."""
         messages = () if self.submission is None else self.submission.messages
         return {message.position for message in messages if message.raw == BLANK}
 
@@ -90,7 +90,7 @@ class Rebuild:
         return int(self._source.execute(select(func.count()).select_from(table_of(DeliveryTable))).scalar_one())
 
     def run(self) -> Iterator[int]:
-        """Reprocess all deliveries; yield the number that each transaction has stored. Raises StorageUnavailable."""
+        """Decide all deliveries again; yield the number of deliveries of each transaction. Raises StorageUnavailable."""
         for step in self._steps():
             if isinstance(step, AuditRow):
                 self._replay(step)
@@ -102,9 +102,9 @@ class Rebuild:
 
     def copy_rest(self) -> None:
         """Copy the tables that deliveries do not fill: customers, setup windows, token uses, counts, audit log."""
-        made = {SUPERSEDED, *(table_of(model) for model in (*_MADE, *_LEFT))}
+        skipped = {SUPERSEDED, *(table_of(model) for model in (*_REBUILT, *_OMITTED))}
         for table in METADATA.sorted_tables:
-            if table in made:
+            if table in skipped:
                 continue
             for rows in self._stream(select(table)).mappings().partitions(_ROWS):
                 values = [{str(name): value for name, value in row.items()} for row in rows]
@@ -154,7 +154,7 @@ class Rebuild:
             return RebuildDelivery(row, stored, None)
 
     def _store(self, chunk: Sequence[RebuildDelivery]) -> None:
-        """Store deliveries in one transaction. One that fails because of its content is stored alone, or else quarantined."""
+        """Store deliveries in one transaction. If that fails, store each alone; one that fails alone is quarantined."""
         history = read_history(
             self._source, [delivery.row.id for delivery in chunk if delivery.submission is None or delivery.blanks]
         )
@@ -194,7 +194,7 @@ class Rebuild:
         self._add_bodies.execute(connection, [delivery.stored for delivery in chunk if delivery.stored is not None])
 
     def _replay(self, entry: AuditRow) -> None:
-        """Repeat a replay by an operator; a delivery that was taken over from history needs none."""
+        """Repeat a replay by an operator. A delivery that was taken over from history needs none."""
         deliveries = table_of(DeliveryTable)
         found = self._source.execute(select(deliveries).where(deliveries.c.id == entry.subject)).first()
         (delivery,) = self._read([DeliveryRow(*found)]) if found is not None else (None,)
@@ -216,7 +216,7 @@ class Rebuild:
 
 
 def check_empty(database: Database) -> None:
-    """Raise ConfigurationError unless a database is empty or has only empty tables of ours. The caller holds its lock."""
+    """Raise ConfigurationError unless a database has no tables, or only empty tables of ours. The caller holds its lock."""
     with database.connect_writer() as connection:
         present = set(inspect(connection).get_table_names()) - {"alembic_version", table_of(TableVersionTable).name}
         foreign = present - METADATA.tables.keys()

@@ -1,4 +1,4 @@
-"""Replay one stored delivery: read its bytes, then parse and decide them in the process that may write."""
+"""Replay of one stored delivery: read its bytes, then parse and decide them in the writing process."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +28,7 @@ class StoredReplay:
         self._tell_change = tell_change
 
     async def replay(self, make_entry: MakeEntry, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
-        """Replay a delivery and return what changes; with `dry_run`, what would change. A real replay is audited.
+        """Replay a delivery and return the changes; with `dry_run`, those that a replay would make. A real replay is audited.
 
         Raises NotFound, UnexpectedShape (the body is not stored), AlreadyRunning (it keeps changing) or StorageUnavailable.
         """

@@ -17,7 +17,7 @@ async def resume_target(do: Do, target: str, make_entry: MakeEntry) -> bool:
 
 
 async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:
-    """Queue all failed changes of a target again and return their number. What fails meanwhile may be included."""
+    """Queue all failed changes of a target again and return their number. Changes that fail meanwhile may be included."""
     now = clock.now()
     command = RetryDead(target, clock.to_micros(now))
     changes = moved = await do(Audited(make_entry(now, "targets retry", target, None), command))

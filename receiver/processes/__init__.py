@@ -1,1 +1,1 @@
-"""The needs of every process: signals, a stop in bounded time, repeated background work."""
+"""Parts that every process needs: signals, a stop in bounded time, repeated background work."""

@@ -12,7 +12,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def leave_first_place() -> None:
-    """Return at once, unless this is process 1. There, return in a child, and end process 1 when the child has ended."""
+    """Return at once, unless this is process 1. In process 1, fork: return in the child, and end with its exit code."""
     if os.getpid() != 1:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
@@ -32,7 +32,7 @@ def leave_first_place() -> None:
 
 
 def _reap_until(child: int) -> int:
-    """Reap all processes that end, until the child does; return its exit code as a shell does. The kernel ends those left."""
+    """Reap ended processes until the child ends; return its exit code as a shell does. Then the kernel ends the others."""
     while True:
         process_id, status = os.wait()
         if process_id == child:

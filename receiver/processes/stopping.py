@@ -13,7 +13,7 @@ import structlog
 from receiver.logs import setup
 
 STOP_SECONDS = 30.0
-"""From the first signal to the end of all our processes, whatever hangs."""
+"""The time between the first signal and the end of all our processes, even if one hangs."""
 
 _FORCED_SHARE = 0.9
 
@@ -21,11 +21,11 @@ _log = structlog.get_logger()
 
 
 class StopAsked(BaseException):
-    """A signal that came before the service was up."""
+    """A signal that arrived before the service had started."""
 
 
 class Stopping:
-    """Whether the service was asked to stop, and the time that is left for it."""
+    """The stop of the service: whether it was asked for, and the time that is left."""
 
     def __init__(self, seconds: float = STOP_SECONDS) -> None:
         self._seconds = seconds
@@ -44,7 +44,7 @@ class Stopping:
         return self._asked_at is not None
 
     def left(self, share: float) -> float:
-        """Return the seconds until this share of the time is over; before the request to stop, the whole share."""
+        """Return the seconds until this share (0 to 1) of the time is over; before the request to stop, the whole share."""
         begun = monotonic() if self._asked_at is None else self._asked_at
         return max(0.1, begun + share * self._seconds - monotonic())
 

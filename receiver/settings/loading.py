@@ -1,4 +1,4 @@
-"""Loader of the settings: the environment comes before `.env`, `.env` before the file, the file before the defaults.
+"""The loader of the settings: the environment overrides `.env`, `.env` overrides the file, the file overrides the defaults.
 
 An error about an unknown name suggests the nearest one. Errors never quote a value: it could be a secret.
 """
@@ -24,7 +24,7 @@ from receiver.settings.record import PREFIX, Settings
 NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*NEVER_IN_FILE, "database_url"}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
-_NO_FIELDS = {"config"}  # RECEIVER_CONFIG is the path of the file
+_NOT_FIELDS = {"config"}  # RECEIVER_CONFIG is the path of the file
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
@@ -64,7 +64,7 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
-    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_NO_FIELDS)}
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_NOT_FIELDS)}
     files = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
     values: dict[str, Any] = {field: trim(variables[name]) for name, field in _FOREIGN.items() if variables.get(name)}
     for name, value in variables.items():
@@ -77,7 +77,7 @@ def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
             values[field.removesuffix("_file")] = _read_secret_file(name, value, variables)
         elif f"{name}_FILE" not in variables:
             values[field] = trim(value)
-    return {field: value for field, value in values.items() if field not in _NO_FIELDS}
+    return {field: value for field, value in values.items() if field not in _NOT_FIELDS}
 
 
 def _read_secret_file(name: str, path: str, variables: Mapping[str, str]) -> str:

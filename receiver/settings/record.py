@@ -170,16 +170,16 @@ class Settings(BaseModel):
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
         known = self._token_names()
-        for place, token in enumerate(self.token_ends, 1):
+        for number, token in enumerate(self.token_ends, 1):
             if token not in known:  # not quoted: it could be the token itself
                 near = get_close_matches(token, sorted(known), n=1, cutoff=0)
                 hint = f"; the nearest one is {near[0]}" if near else ": there are no tokens"
-                raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {place} is not the source and name of a token{hint}")
+                raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {number} is not the source and name of a token{hint}")
         names = {target.name for target in self.targets}
-        for place, secret in enumerate(self.target_secrets, 1):
+        for number, secret in enumerate(self.target_secrets, 1):
             if secret.name not in names:
                 raise ValueError(
-                    f"{PREFIX}TARGET_SECRETS: entry {place} is not for one of the targets: {', '.join(sorted(names))}"
+                    f"{PREFIX}TARGET_SECRETS: entry {number} is not for one of the targets: {', '.join(sorted(names))}"
                 )
         return self
 
@@ -214,10 +214,10 @@ class Settings(BaseModel):
         return RetentionPeriods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
 
     def secrets(self) -> tuple[str, ...]:
-        """Return all secrets that logs must not contain, with the password of the database and the URL of alarms."""
+        """Return all secrets that logs must not contain, including the password of the database and the URL of alarms."""
         tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens, *self.target_secrets)
-        of_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
-        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *of_url)
+        in_alarm_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
+        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_alarm_url)
 
     def _token_names(self) -> set[str]:
         """Return `source:name` of every token; the source of operators' tokens is `ops`."""

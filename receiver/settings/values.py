@@ -32,13 +32,13 @@ _MIN_SECRET_CHARACTERS = 16  # a shorter part of a URL is a word that logs may c
 def read_tokens(value: object) -> tuple[Secret, ...]:
     """Return the tokens in `token,name:token`. The first token is named `token-1` if it has no name, and so on."""
     secrets = []
-    for place, item in enumerate(_items(value), 1):
+    for number, item in enumerate(_items(value), 1):
         name, colon, token = item.partition(":")
         if not colon:
-            name, token = f"token-{place}", item
+            name, token = f"token-{number}", item
         name, token = trim(name), trim(token)
-        if flaw := _flaw_of(token) or (None if _NAME.fullmatch(name) else _flaw_of(item)):
-            raise ValueError(f"entry {place} cannot be sent in a bearer header: {flaw}")
+        if problem := _find_problem(token) or (None if _NAME.fullmatch(name) else _find_problem(item)):
+            raise ValueError(f"entry {number} cannot be sent in a bearer header: {problem}")
         if not _NAME.fullmatch(name):
             raise ValueError("expected comma-separated tokens, each as `token` or `name:token`")
         secrets.append(Secret(name, token))
@@ -47,11 +47,11 @@ def read_tokens(value: object) -> tuple[Secret, ...]:
     return tuple(secrets)
 
 
-def _flaw_of(token: str) -> str | None:
-    """Return why a sender cannot send the token as `Authorization: Bearer <token>`, or None if it can.
+def _find_problem(token: str) -> str | None:
+    """Return the reason why a sender cannot send the token as `Authorization: Bearer <token>`, or None if it can.
 
     RFC 6750, 2.1, allows letters, digits and `-._~+/=`. Senders, proxies and servers pass any visible ASCII (RFC 9110, 5.5), and
-    people use it. Quotes are refused: they were copied along with the token by mistake.
+    people use it. Quotes are refused, because they are usually copied by mistake.
     """
     if not token:
         return "it is empty"
@@ -65,7 +65,7 @@ def _flaw_of(token: str) -> str | None:
 
 
 def read_target_secrets(value: object) -> tuple[Secret, ...]:
-    """Return the secrets in `target:secret,target:secret`. A target may have several; they sign in this order."""
+    """Return the secrets in `target:secret,target:secret`. A target may have several; its signatures have this order."""
     secrets = []
     for item in _items(value):
         name, colon, secret = item.partition(":")
@@ -85,16 +85,16 @@ def read_modules(value: object) -> tuple[str, ...]:
 
 def read_networks(value: object) -> tuple[Network, ...]:
     """Return the networks in a comma-separated list of addresses and networks."""
-    return tuple(_read_network(place, item) for place, item in enumerate(_items(value), 1))
+    return tuple(_read_network(number, item) for number, item in enumerate(_items(value), 1))
 
 
-def _read_network(place: int, item: str) -> Network:
+def _read_network(number: int, item: str) -> Network:
     try:
         network = read_network(item)
     except ValueError:
         raise ValueError("expected comma-separated addresses or networks, such as 54.161.7.2,10.0.0.0/8") from None
     if has_host_bits(item):
-        raise ValueError(f"entry {place} is an address inside a network; expected the network {network}, or the address alone")
+        raise ValueError(f"entry {number} is an address inside a network; expected the network {network}, or the address alone")
     return network
 
 

@@ -23,9 +23,9 @@ from receiver.writer.executor import R, WriterCommand
 from receiver.writer.wire import Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
 _COUNT_SECONDS = 5.0
-_MAX_UNDER_WAY_BYTES = 4 * 2**20  # sent, not yet received: two batches; a delivery that was read takes many times its bytes
+_MAX_UNDER_WAY_BYTES = 4 * 2**20  # sent and not yet received: two batches; a parsed delivery takes many times its bytes
 
-_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop: a few milliseconds
+_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop, in a few milliseconds
 
 _Read = Callable[[], Submission | UnreadDelivery]
 
@@ -55,7 +55,7 @@ class WriterClient(asyncio.Protocol):
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
-        self._tell_change: Callable[[], None] = _nothing
+        self._tell_change: Callable[[], None] = _do_nothing
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport
 
@@ -65,11 +65,11 @@ class WriterClient(asyncio.Protocol):
         self._transport, _ = await self._loop.create_connection(lambda: self, sock=channel)
 
     async def run(self) -> None:
-        """Send the counts of deliveries that are not recorded one by one, every few seconds."""
+        """Send the counts of deliveries without rows, every few seconds."""
         await repeat("counts_not_written", self._count, first_seconds=_COUNT_SECONDS, again_seconds=_COUNT_SECONDS)
 
     async def close(self, seconds: float = math.inf) -> None:
-        """Wait for everything under way, for at most so long, then let the writing process end."""
+        """Wait for everything under way, at most `seconds`, then close the connection, which ends the writing process."""
         self._write_counts()
         self._closing = True
         if under_way := [*self._waiting.values(), *self._commands.values()]:
@@ -77,7 +77,7 @@ class WriterClient(asyncio.Protocol):
         self._transport.close()
 
     def health(self) -> dict[str, bool]:
-        """Return two checks of `/readyz`. `writer`: it lives, its database works, no answer is late. `queue`: there is room."""
+        """Return two checks of `/readyz`. `writer`: it runs, its database works, no answer is late. `queue`: it is not full."""
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy and not self._late, "queue": self._has_room()}
 
@@ -96,14 +96,14 @@ class WriterClient(asyncio.Protocol):
     async def keep(self, delivery: Delivery, read: _Read) -> Answer:
         """Store a delivery and return its answer; 503 if it cannot be stored now.
 
-        `read` is called when its turn comes; an Unread is read by the writing process.
+        `read` is called at its turn. It returns the parsed delivery, or an UnreadDelivery for the writing process to parse.
         """
         answer = await self._hand_over(delivery, read)
         self._counters.deliveries[delivery.source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
-        """Return the answer to a refused delivery. It is recorded while the rate limit allows that, and counted beyond."""
+        """Return the answer to a rejected delivery. Record it if the rate limit allows that, otherwise only count it."""
         self._counters.deliveries[delivery.source, error.status] += 1
         self._counters.refused[delivery.source, error.code] += 1
         if self._bucket.take(self._loop.time()):
@@ -113,7 +113,7 @@ class WriterClient(asyncio.Protocol):
         return answers.for_error(error, delivery.id)
 
     async def _hand_over(self, delivery: Delivery, read: _Read) -> Answer:
-        """Wait until a delivery is read and committed, and return its answer. Raises what `read` raises."""
+        """Wait until a delivery is read and committed, and return its answer. Raises the errors of `read`."""
         number = next(self._numbers)
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._has_room() and not self._transport.is_closing():
@@ -126,7 +126,7 @@ class WriterClient(asyncio.Protocol):
         timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
         try:
             return await future
-        finally:  # in any case: a delivery that nobody waits for cannot be late
+        finally:  # also after an error or a cancellation: a delivery that nobody waits for cannot be late
             timer.cancel()
 
     async def do(self, command: WriterCommand[R]) -> R:
@@ -143,12 +143,12 @@ class WriterClient(asyncio.Protocol):
         return result
 
     def tell(self, command: WriterCommand[Any]) -> None:
-        """Have the writing process execute a command, and wait for nothing."""
+        """Have the writing process execute a command, without waiting for the result."""
         number = next(self._numbers)
         self._send(number, self._loop.create_future(), Execute(number, command))
 
     def data_received(self, data: bytes) -> None:
-        """Receive replies, and hand them to those that wait for them."""
+        """Receive replies, and give each to the task that waits for it."""
         for message in self._unpacker.feed(data):
             if isinstance(message, Result):
                 _settle(self._commands, message.number, message.value)
@@ -157,7 +157,7 @@ class WriterClient(asyncio.Protocol):
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Answer 503 to all that wait; if the writing process is lost, the service ends, and its supervisor starts it again."""
+        """Answer 503 to all waiting deliveries. If the writing process was lost, the service ends; a supervisor restarts it."""
         self._unread.clear()
         for number in list(self._waiting):
             _settle(self._waiting, number, _answer_lost())
@@ -170,15 +170,15 @@ class WriterClient(asyncio.Protocol):
     def _has_room(self) -> bool:
         """Tell whether another delivery may wait.
 
-        Those that were answered 503 because they were late still wait for the database, so they count. Commands do not count: the
-        service's own work takes no room from senders.
+        Late deliveries, which were answered 503, still wait for the database, so they count. Commands do not count, so that the
+        service's own work never displaces deliveries.
         """
         return len(self._waiting) + len(self._late) < self._max_waiting
 
     def _advance(self) -> None:
-        """Read deliveries and send them while little is under way to the writing process; the others wait as bytes.
+        """Read deliveries and send them, as long as little is under way to the writing process. The others wait as bytes.
 
-        One turn of the loop reads few; `_flush` continues in the next one.
+        One turn of the loop reads only a few; `_flush` continues in the next turn.
         """
         while self._unread and self._may_read():
             number = next(iter(self._unread))
@@ -186,7 +186,7 @@ class WriterClient(asyncio.Protocol):
             try:
                 found = read()
                 self._put(Keep(number, found) if isinstance(found, Submission) else Read(number, found))
-            except Exception as error:  # of that delivery, not of the one that this turn of the loop serves
+            except Exception as error:  # the error of another delivery must not end the task that runs here
                 self._fail(number, error)
 
     def _may_read(self) -> bool:
@@ -213,7 +213,7 @@ class WriterClient(asyncio.Protocol):
         self._outgoing_bytes += sum(map(len, pieces))
 
     def _flush(self) -> None:
-        """Send the messages of this turn of the loop together, so that the other end makes one batch of them.
+        """Send the messages of this turn of the loop together, so that the writing process makes one batch of them.
 
         Large bodies are not copied.
         """
@@ -247,8 +247,8 @@ class WriterClient(asyncio.Protocol):
         """Correct the record of a delivery that was stored after its sender had been answered 503."""
         delivery_id = self._late.pop(number, None)
         if delivery_id is not None and answer.status < 500:
-            told = answers.for_error(self._too_late(), delivery_id)
-            self.tell(CorrectAnswer(delivery_id, self._too_late(), told))
+            sent = answers.for_error(self._too_late(), delivery_id)
+            self.tell(CorrectAnswer(delivery_id, self._too_late(), sent))
 
     def _too_late(self) -> StorageUnavailable:
         return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send it again.")
@@ -265,7 +265,7 @@ class WriterClient(asyncio.Protocol):
 
 
 def _settle(waiting: dict[int, asyncio.Future[Any]], number: int, reply: Any) -> bool:
-    """Hand a reply over; return False if nothing waits for it."""
+    """Give a reply to the task that waits for it; return False if none does."""
     future = waiting.pop(number, None)
     if future is not None and not future.done():
         future.set_result(reply)
@@ -282,5 +282,5 @@ def _command_lost() -> StorageUnavailable:
     return StorageUnavailable("The service restarts. Try again.")
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""

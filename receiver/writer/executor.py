@@ -22,7 +22,7 @@ ReadBody = Callable[[UnreadDelivery], Submission]
 
 
 class WriterCommand(Generic[R]):
-    """A command to the writing process; R is its result."""
+    """A command to the writing process. R is the type of its result."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class TransactionCommand(WriterCommand[R]):
         return executor.transact(self)
 
     def prepare(self, executor: "CommandExecutor") -> "TransactionCommand[R]":
-        """Return the command with its body read: the transaction must not wait for that."""
+        """Return the command with its body parsed, so that the transaction need not wait for that."""
         return self
 
     def write(self, executor: "CommandExecutor", connection: Connection) -> R:
@@ -50,7 +50,7 @@ class TransactionCommand(WriterCommand[R]):
 
 
 class Do(Protocol):
-    """A function that has a command executed, here or in another process; it returns the result and raises the error."""
+    """A function that executes a command, here or in another process: it returns the result or raises the error."""
 
     def __call__(self, command: WriterCommand[R]) -> Awaitable[R]:
         """Execute the command."""
@@ -59,8 +59,8 @@ class Do(Protocol):
 class CommandExecutor:
     """Executes commands on one connection, for one thread.
 
-    `read` reads bodies that arrive unread, `replays` decides deliveries again; without them there is no Replay. `counts` are
-    those of this process.
+    `read` parses unread bodies, `replays` decides deliveries again; without them Replay cannot be executed. `counts` are those of
+    this process.
     """
 
     def __init__(

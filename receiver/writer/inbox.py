@@ -1,4 +1,4 @@
-"""The inbox: it stores deliveries, one transaction a batch, and decides them between the reads and the writes."""
+"""The inbox: it stores deliveries. One transaction per batch reads the known state, decides, and writes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,11 +50,11 @@ class Inbox:
         self._add_bodies = Insert(executor.database, table_of(BodyTable), BodyRow)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
-        """Store a batch and return the answers, in its order. An answer means: committed and synced; None: not stored.
+        """Store a batch and return the answers, in its order. An answer means: committed and synced. None means: not stored.
 
-        A batch that fails for its content, or because our own code failed to decide it, is decided again one delivery at a time,
-        so that a poison body harms no other. A delivery that fails alone is stored with all its messages in quarantine. An error
-        of the database is not a matter of content: then nothing is stored. Never raises.
+        If a batch fails because of its content, or because our own code failed, it is decided again one delivery at a time, so
+        that one bad body harms no other. A delivery that fails alone is stored with all its messages in quarantine. After an
+        error of the database nothing is stored. Never raises.
         """
         try:
             return [*self._run(batch, now)]
@@ -65,16 +65,16 @@ class Inbox:
             if len(batch) > 1:
                 return [answer for submission in batch for answer in self.keep([submission], now)]
             _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=name_error(error))
-            return [self._keep_poison(batch[0], now)]
+            return [self._keep_undecidable(batch[0], now)]
 
     def _run(self, batch: Sequence[Submission], now: datetime) -> list[Answer]:
-        kept = self._executor.transactions.run(lambda connection: self._keep(connection, batch, now))
+        stored = self._executor.transactions.run(lambda connection: self._keep(connection, batch, now))
         self._verdicts += self._executor.counts.add(self._written)
         for submission in batch:
             if isinstance(submission.error, ReadingFailed):
                 self._undecidable[submission.delivery.source] += 1
                 _log.error("delivery_failed", delivery_id=submission.delivery.id, error=submission.error.cause)
-        return kept
+        return stored
 
     def take_verdicts(self) -> dict[tuple[str, str], int]:
         """Return the number of messages by source and outcome since the last call of this method."""
@@ -82,16 +82,16 @@ class Inbox:
         return dict(verdicts)
 
     def take_fault(self) -> str | None:
-        """Return why the database stored nothing since the last call of this method, or None."""
+        """Return the reason if the database failed to store a batch since the last call of this method, or None."""
         fault, self._fault = self._fault, None
         return fault
 
     def take_undecidable(self) -> dict[str, int]:
-        """Return the number of messages and deliveries by source that our own code failed on since the last call of this."""
+        """Return the number of messages and deliveries, by source, that our own code failed on since the last call."""
         undecidable, self._undecidable = self._undecidable, Counter()
         return dict(undecidable)
 
-    def _keep_poison(self, submission: Submission, now: datetime) -> Answer | None:
+    def _keep_undecidable(self, submission: Submission, now: datetime) -> Answer | None:
         harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
         try:
             (answer,) = self._run([harmless], now)
@@ -108,11 +108,12 @@ class Inbox:
         """Read, decide and write one batch, inside its transaction.
 
         The race: another process stores one of our messages, or the first event of one of our trackers, between our reads and our
-        writes. Locked rows close it for trackers that exist. For keys that do not exist yet the insert is the check: if it does
-        not write every row, another process was first, and the batch is decided again.
+        writes. For existing trackers, locked rows prevent it. For new keys the insert is the check: if it does not write every
+        row, another process was first, and the batch is decided again.
 
-        No two batches can wait for each other: rows that exist are locked first, sorted. After that a batch waits only for keys
-        that another is inserting, again sorted, trackers before messages. An insert never waits for a row that exists.
+        No two batches can wait for each other. Existing rows are locked first, in sorted order. After that a batch waits only for
+        keys that another batch is inserting, again in sorted order, trackers before messages. An insert never waits for an
+        existing row.
         """
         batch_state = BatchState(self._max_future, now)
         self._ledger.read(connection, batch_state, batch)
@@ -178,6 +179,6 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
 
 
 def make_harmless(message: Message) -> Message:
-    """Return a message for quarantine: only its bytes, nothing to decide."""
+    """Return a message that goes to quarantine with its bytes and without a decision."""
     detail = "Internal error. Replay this delivery after an update."
     return Message(message.position, message.raw, message.digest, quarantine_reason="undecidable", detail=detail)

@@ -1,8 +1,9 @@
-"""The writing process: it stores all waiting deliveries in one transaction, then replies. It also reads large bodies, which would
-hold up the event loop.
+"""The writing process: it stores all waiting deliveries in one transaction, then replies.
 
-A batch is what arrived during the previous commit; it never waits to be filled. This is a process and not a thread, because a
-thread would compete with the event loop for the interpreter: two processes do 1.7 times as much.
+It also parses large bodies, which would block the event loop.
+
+A batch has the deliveries that arrived during the previous commit; it never waits for more. This is a process, not a thread: a
+thread would compete with the event loop for the interpreter lock, and two processes do 1.7 times as much.
 
 It ends when its socket is closed. So it outlives the service by one commit at most, however the service ends.
 """
@@ -37,15 +38,15 @@ from receiver.writer.executor import CommandExecutor, ReadBody, WriterCommand
 from receiver.writer.inbox import Inbox
 from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
-_MAX_MESSAGES = 1000  # in one batch: bounds how long a transaction holds its locks
-_MESSAGE_BYTES = 1024  # of an unread body count as one message
-_MAX_OWED = 500  # failed deliveries, recorded when the database works again
-_MAX_OWED_AT_ONCE = 50
+_MAX_MESSAGES = 1000  # in one batch, so that no transaction holds its locks for long
+_MESSAGE_BYTES = 1024  # so many bytes of an unread body count as one message
+_MAX_UNRECORDED = 500  # failed deliveries, to record when the database works again
+_MAX_UNRECORDED_AT_ONCE = 50
 _CHORE_SECONDS = 5.0
 _READ_BYTES = 1 << 20
-_CHECKPOINT_MILLISECONDS = 20  # for which deliveries may wait for a reader
+_CHECKPOINT_MILLISECONDS = 20  # the time for which a checkpoint, and so deliveries, may wait for a reader
 _CHECKPOINT_PAUSE_SECONDS = 0.5
-_WAKE_PAUSE_SECONDS = 0.02  # between two notifications: one is for many commits
+_WAKE_PAUSE_SECONDS = 0.02  # between two notifications, each for many commits
 
 _log = structlog.get_logger()
 
@@ -94,7 +95,7 @@ def _run(
 
 
 def tune_gc() -> None:
-    """Collect cycles seldom: reference counts free a delivery. Before the fork, because a collection touches all pages."""
+    """Collect cycles rarely: reference counts free a delivery. Call this before the fork: a collection touches all pages."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -119,7 +120,7 @@ class Writer:
         self._inbox = Inbox(self._executor, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Request] = deque()
-        self._owed: deque[Submission] = deque(maxlen=_MAX_OWED)
+        self._unrecorded: deque[Submission] = deque(maxlen=_MAX_UNRECORDED)
         self._outage = Outage()
         self._batch: Batch | None = None
         self._next_chores = monotonic()
@@ -156,7 +157,7 @@ class Writer:
     def _work(self) -> None:
         """Process one batch of the waiting requests."""
         batch, rest = self._take_batch()
-        answers = self._keep(batch) if batch or (self._owed and not self._outage.lasts) else []
+        answers = self._keep(batch) if batch or (self._unrecorded and not self._outage.lasts) else []
         results = [Result(request.number, self._do(request.command)) for request in rest]
         if answers or results:
             self._reply(answers, results)
@@ -171,7 +172,7 @@ class Writer:
         weight = 0
         while self._waiting and weight < _MAX_MESSAGES:
             request = self._waiting.popleft()
-            if isinstance(request, Read):  # not earlier: once read it takes many times its bytes
+            if isinstance(request, Read):  # not earlier, because a parsed delivery takes many times its bytes
                 request = Keep(request.number, self._read(request.unread))
             weight += _weight(request)
             if isinstance(request, Keep):
@@ -181,28 +182,31 @@ class Writer:
         return batch, rest
 
     def _keep(self, batch: list[Keep]) -> list[tuple[int, Answer]]:
-        """Store a batch, together with failed deliveries that could not be recorded while the database was away."""
-        owed = [] if self._outage.lasts else self._take_owed()
-        kept = self._store([*(request.submission for request in batch), *owed])
-        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, kept, strict=False)]
+        """Store a batch, together with failed deliveries that could not be recorded while the database did not work."""
+        unrecorded = [] if self._outage.lasts else self._take_unrecorded()
+        stored = self._store([*(request.submission for request in batch), *unrecorded])
+        return [(request.number, answer or _refuse(request)) for request, answer in zip(batch, stored, strict=False)]
 
     def _store(self, submissions: list[Submission]) -> list[Answer | None]:
-        """Store submissions together; record those that fail later. Only one with messages proves that the fault is over."""
+        """Store submissions together. Those that fail are recorded later, without their bodies.
+
+        Only a stored submission with messages proves that a fault is over.
+        """
         began = monotonic()
-        kept = self._inbox.keep(submissions, clock.now())
+        stored = self._inbox.keep(submissions, clock.now())
         self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts(), self._inbox.take_undecidable())
-        failed = [submission for submission, answer in zip(submissions, kept, strict=True) if answer is None]
+        failed = [submission for submission, answer in zip(submissions, stored, strict=True) if answer is None]
         if failed:
             self._note_fault(self._inbox.take_fault() or "a delivery could not be stored")
         elif any(submission.messages for submission in submissions):
             self._note_end()
         for submission in failed:
             error = submission.error or StorageUnavailable("The database could not store it.")
-            self._owed.append(Submission(submission.delivery._replace(body=b""), error=error))
-        return kept
+            self._unrecorded.append(Submission(submission.delivery._replace(body=b""), error=error))
+        return stored
 
-    def _take_owed(self) -> list[Submission]:
-        return [self._owed.popleft() for _ in range(min(len(self._owed), _MAX_OWED_AT_ONCE))]
+    def _take_unrecorded(self) -> list[Submission]:
+        return [self._unrecorded.popleft() for _ in range(min(len(self._unrecorded), _MAX_UNRECORDED_AT_ONCE))]
 
     def _do(self, command: WriterCommand[Any]) -> Any:
         """Execute a command; return its result, or its error."""
@@ -210,12 +214,12 @@ class Writer:
             return self._executor.do(command)
         except ReceiverError as error:
             return error
-        except Exception as error:  # no command may end the process that writes for all
+        except Exception as error:  # no command may end the one process that writes
             _log.error("command_failed", command=type(command).__name__, error=name_error(error))
             return _name_failure(error)
 
     def _do_chores(self) -> None:
-        """Tidy up, and find out whether the database works again."""
+        """Write counts, trim tables, and find out whether the database works again."""
         self._next_chores = monotonic() + _CHORE_SECONDS
         lasted = self._outage.lasts
         fault = self._tidy()
@@ -223,13 +227,13 @@ class Writer:
             fault = self._try_tables()
         if fault is not None:
             self._note_fault(fault)
-        elif lasted and None not in self._store(self._take_owed()):
+        elif lasted and None not in self._store(self._take_unrecorded()):
             self._note_end()
         if self._outage.lasts != lasted:
             self._reply([], [])
 
     def _try_tables(self) -> str | None:
-        """Return why a table takes no writes, or None if all do."""
+        """Return the reason why a table cannot be written, or None if all can."""
         result = self._do(TryTables())
         return result.message if isinstance(result, ReceiverError) else None
 
@@ -242,9 +246,10 @@ class Writer:
             _log.info("storage_back")
 
     def _checkpoint_wal(self) -> None:
-        """Checkpoint a WAL that has grown. SQLite does that by itself only while nobody reads; with many readers somebody does.
+        """Checkpoint a WAL that has grown. SQLite does that by itself only at moments without readers.
 
-        Otherwise the WAL grows without bound, and the checkpoint that ends that holds up deliveries for long.
+        With many readers there are none. Then the WAL would grow without bound, and the checkpoint after that would delay
+        deliveries for long.
         """
         if monotonic() < self._next_checkpoint or not self._transactions.has_long_wal():
             return
@@ -252,13 +257,13 @@ class Writer:
             self._next_checkpoint = monotonic() + _CHECKPOINT_PAUSE_SECONDS
 
     def _wake_relays(self) -> None:
-        """Notify relays of other processes about commits. This comes after the replies, so that no delivery waits for it."""
+        """Notify relays in other processes of commits. This is done after the replies, so that no delivery waits for it."""
         if monotonic() >= self._next_wake and self._transactions.has_changes():
             self._transactions.wake_relays()
             self._next_wake = monotonic() + _WAKE_PAUSE_SECONDS
 
     def _tidy(self) -> str | None:
-        """Write the counts, and trim tables to their bounds. Return why that failed, or None."""
+        """Write the counts, and trim tables to their limits. Return the reason if that failed, or None."""
         counts = self._executor.counts.take()
         result = self._do(Tidy(counts, clock.to_micros(clock.now())))
         if isinstance(result, ReceiverError):

@@ -1,8 +1,8 @@
 """The messages between the service and its writing process, over a socket pair.
 
-A message is a header (length and kind), then its content. msgspec packs deliveries that were read, and answers. What is rare or
-large is pickled: pickle takes any object, and hands on a large body without a copy, which would hold up the event loop. Both ends
-are ours, one the fork of the other, so unpickling is no risk.
+A message is a header (length and kind), then its content. msgspec packs parsed deliveries and answers. Rare and large messages
+are pickled: pickle accepts any object, and does not copy a large body, which would block the event loop. Unpickling is no risk
+here, because one end is a fork of the other.
 """
 
 import pickle
@@ -26,7 +26,7 @@ class Keep(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Read this delivery and store it; the reply to `number` is its Answer."""
+    """Parse this delivery and store it; the reply to `number` is its Answer."""
 
     number: int
     unread: UnreadDelivery
@@ -52,9 +52,9 @@ class Batch(NamedTuple):
 
 
 class Replies(NamedTuple):
-    """Answers by number, whether the database works, and the commit that the answers come from, if there was one.
+    """Answers by number, with the commit that they come from, if there was one. `healthy`: the database works.
 
-    `lines_dropped` is how many log lines the writing process has dropped since it started.
+    `lines_dropped` is the number of log lines that the writing process has dropped since its start.
     """
 
     healthy: bool
@@ -74,7 +74,7 @@ Request = Keep | Read | Execute
 
 
 class _Pieces(NamedTuple):
-    """A file for pickle, which writes a large body to it as the object that it is."""
+    """A file for pickle that collects its output. Pickle passes a large body to `write` without copying it."""
 
     write: Callable[[bytes], object]
 
@@ -103,13 +103,13 @@ def pack(message: Request | Replies | Result) -> list[bytes]:
 
 
 class Unpacker:
-    """Puts messages together again from the pieces in which they arrive."""
+    """Assembles messages from the pieces in which they arrive."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
 
     def feed(self, piece: bytes) -> list[Any]:
-        """Take a piece and return the messages that are complete."""
+        """Add a piece and return the messages that are complete now."""
         self._waiting += piece
         messages: list[Any] = []
         start = 0

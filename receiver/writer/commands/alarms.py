@@ -12,9 +12,9 @@ from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 @dataclass(frozen=True, slots=True)
 class BeginAlarm(TransactionCommand[bool]):
-    """Switch an alarm on, with a notice to be sent; return whether it was off.
+    """Switch an alarm on, with a notice to send; return whether it was off.
 
-    The race: several processes see the same thing at once. The row of the alarm is the claim, and one of them makes it.
+    The race: several processes find the same alarm at once. The row of the alarm is the claim: only one of them writes it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class BeginAlarm(TransactionCommand[bool]):
 
 @dataclass(frozen=True, slots=True)
 class EndAlarm(TransactionCommand[bool]):
-    """Switch an alarm off, with a notice to be sent; return whether it was on."""
+    """Switch an alarm off, with a notice to send; return whether it was on."""
 
     name: str
     subject: str
@@ -51,9 +51,10 @@ class EndAlarm(TransactionCommand[bool]):
 
 @dataclass(frozen=True, slots=True)
 class TakeNotice(TransactionCommand[bool]):
-    """Claim the notice of an alarm that waits since `due_at`, to send it from `now` on; None: it is settled.
+    """Claim the notice of an alarm that became due at `due_at`; return whether it was still due then.
 
-    Return whether it was still waiting. The race: two processes find it. The time is the claim, and one of them changes it.
+    Its due time becomes `now`; None: the notice needs no more attempts. The race: two processes find the notice. The due time is
+    the claim: only one of them changes it.
     """
 
     name: str

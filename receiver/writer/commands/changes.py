@@ -1,4 +1,4 @@
-"""Commands about changes and targets, of relays, their supervisors and operators."""
+"""Commands about changes and targets, for relays, their supervisors and operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 @dataclass(frozen=True, slots=True)
 class ExchangeChanges(TransactionCommand[Exchanged]):
-    """Store how tries ended, and claim up to `limit` changes for a target: see `Outbox.exchange`."""
+    """Store the results of attempts, and claim up to `limit` changes for a target (`Outbox.exchange`)."""
 
     target: str
     mark: str
@@ -42,9 +42,9 @@ class ExchangeChanges(TransactionCommand[Exchanged]):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChanges(TransactionCommand[int]):
-    """Release the claims of a relay that has ended; return how many of these changes are suspects from now on.
+    """Release the claims of a relay that has ended; return the number of these changes that become suspects.
 
-    `owner` is the beginning of its marks; None means all relays.
+    `owner` is the start of its marks; None means all relays. Changes of these `handlers` become suspects (`suspects.release`).
     """
 
     owner: str | None
@@ -57,7 +57,7 @@ class ReleaseChanges(TransactionCommand[int]):
 
 @dataclass(frozen=True, slots=True)
 class HasSuspects(TransactionCommand[bool]):
-    """Tell whether suspects are due among the changes of these handlers."""
+    """Tell whether any suspects of these handlers are due."""
 
     handlers: Sequence[str]
     now: int
@@ -68,7 +68,7 @@ class HasSuspects(TransactionCommand[bool]):
 
 @dataclass(frozen=True, slots=True)
 class StopTarget(TransactionCommand[None]):
-    """Claim nothing more for a target until it is resumed."""
+    """Stop a target: no more changes are claimed for it until it is resumed."""
 
     target: str
     now: int
@@ -90,7 +90,7 @@ class ResumeTarget(TransactionCommand[bool]):
 
 @dataclass(frozen=True, slots=True)
 class RetryDead(TransactionCommand[int]):
-    """Let dead changes of a target wait again, as many as one transaction takes; return how many. 0: none are left."""
+    """Queue dead changes of a target again, up to a limit for one transaction; return their number. 0: none are left."""
 
     target: str
     now: int
@@ -101,7 +101,7 @@ class RetryDead(TransactionCommand[int]):
 
 @dataclass(frozen=True, slots=True)
 class DropTarget(TransactionCommand[Dropped]):
-    """Remove changes of a target, as many as one transaction takes; return how many. Zeros: none are left."""
+    """Remove changes of a target, up to a limit for one transaction; return their numbers. Zeros: none are left."""
 
     target: str
 

@@ -17,12 +17,12 @@ from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
 
 MAX_REFUSED = 10_000
-"""The number of refused and failed deliveries that are kept; older ones are removed."""
+"""The maximum number of stored rejected and failed deliveries; the oldest ones beyond it are removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay(TransactionCommand[Replayed]):
-    """Decide a stored delivery again; return what changes. Raises NotFound, UnexpectedShape, Underway."""
+    """Decide a stored delivery again; return the changes. Raises NotFound, UnexpectedShape or AlreadyRunning."""
 
     delivery: UnreadDelivery | Submission
     options: ReplayOptions
@@ -41,7 +41,7 @@ class Replay(TransactionCommand[Replayed]):
 
 @dataclass(frozen=True, slots=True)
 class CorrectAnswer(TransactionCommand[tuple[DeliveryRow, DeliveryRow] | None]):
-    """Store the answer that the sender really got, where a commit came too late; return the row as it was and is.
+    """Store the answer that the sender received because the commit came too late; return the row before and after.
 
     None: the delivery is not stored.
     """
@@ -59,21 +59,21 @@ class CorrectAnswer(TransactionCommand[tuple[DeliveryRow, DeliveryRow] | None]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> tuple[DeliveryRow, DeliveryRow] | None:
         deliveries, bodies, error = table_of(DeliveryTable), table_of(BodyTable), self.error
-        kept = connection.execute(select(deliveries).where(deliveries.c.id == self.delivery_id)).first()
-        if kept is None:
+        row = connection.execute(select(deliveries).where(deliveries.c.id == self.delivery_id)).first()
+        if row is None:
             return None
-        before = DeliveryRow(*kept)
-        told = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
-        connection.execute(update(deliveries).where(deliveries.c.id == self.delivery_id).values(told))
+        before = DeliveryRow(*row)
+        sent = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
+        connection.execute(update(deliveries).where(deliveries.c.id == self.delivery_id).values(sent))
         connection.execute(update(bodies).where(bodies.c.delivery_id == self.delivery_id).values(answer=self.answer.body))
-        return before, DeliveryRow(**{**before._asdict(), **told})
+        return before, DeliveryRow(**{**before._asdict(), **sent})
 
 
 @dataclass(frozen=True, slots=True)
 class CountUnrecorded(WriterCommand[None]):
-    """Count deliveries of about one moment that are not stored one by one, by source, outcome and code.
+    """Count deliveries without rows, by source, outcome and code, as received at `at` (microseconds).
 
-    It changes memory only, as all counting does, and so it works while the database is away.
+    Like all counting it changes only memory, so it works while the database is unavailable.
     """
 
     deliveries: Mapping[tuple[str, str, str], int]
@@ -85,7 +85,7 @@ class CountUnrecorded(WriterCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Tidy(TransactionCommand[None]):
-    """Write counts, remove rows beyond their time or number, and free changes that wait behind none."""
+    """Write counts, remove old and surplus rows, and unblock changes without an earlier one."""
 
     counts: Counts
     now: int
@@ -100,23 +100,23 @@ class Tidy(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class TrimRefused(TransactionCommand[int]):
-    """Remove the oldest refused and failed deliveries beyond MAX_REFUSED; return how many."""
+    """Remove the oldest rejected and failed deliveries beyond MAX_REFUSED; return their number."""
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
         deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
         refused = and_(NOT_ACCEPTED, is_without_content())
         oldest_kept = select(deliveries.c.id).where(refused).order_by(deliveries.c.id.desc()).offset(MAX_REFUSED - 1).limit(1)
-        edge = connection.execute(oldest_kept).scalar()
-        if edge is None:
+        first_id = connection.execute(oldest_kept).scalar()
+        if first_id is None:
             return 0
-        gone = select(deliveries.c.id).where(refused, deliveries.c.id < edge)
-        connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(gone)))
-        return int(connection.execute(delete(deliveries).where(and_(refused, deliveries.c.id < edge))).rowcount)
+        surplus = select(deliveries.c.id).where(refused, deliveries.c.id < first_id)
+        connection.execute(delete(bodies).where(bodies.c.delivery_id.in_(surplus)))
+        return int(connection.execute(delete(deliveries).where(and_(refused, deliveries.c.id < first_id))).rowcount)
 
 
 @dataclass(frozen=True, slots=True)
 class TryTables(TransactionCommand[None]):
-    """Write to every table as deliveries and operators do, but no row: whatever the database refuses, it raises."""
+    """Execute an INSERT, an UPDATE and a DELETE of no row on every table. Raises an error if the database refuses one."""
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
         for table in METADATA.sorted_tables:
@@ -128,7 +128,7 @@ class TryTables(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(WriterCommand[bool]):
-    """Empty SQLite's WAL into the database file; return whether that is done: a reader may be in the way."""
+    """Copy SQLite's WAL into the database file and empty it; return whether that worked. A reader may prevent it."""
 
     patience_ms: int = 0
 

@@ -17,7 +17,7 @@ from receiver.writer.executor import CommandExecutor, R, TransactionCommand
 
 WRONG_TOKEN = "wrong ops token"  # noqa: S105  the action of an audit entry
 MAX_WRONG_TOKENS = 1000
-"""The number of audit entries that strangers can cause; the newest are kept."""
+"""The maximum number of audit entries that strangers can cause; the oldest ones beyond it are removed."""
 
 CustomerRows = Sequence[tuple[str, str]]
 """Customer code and document of each customer."""
@@ -56,24 +56,24 @@ class NoteWrongToken(TransactionCommand[None]):
     entry: AuditRow
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        """Insert the entry, which may be there from an earlier try, and delete the oldest ones."""
+        """Insert the entry, unless an earlier attempt did, and delete the oldest ones."""
         table = table_of(AuditTable)
         insertion = executor.database.insert(table).values(_make_storable(self.entry)._asdict())
         connection.execute(insertion.on_conflict_do_nothing())
         oldest_kept = select(table.c.id).where(table.c.action == WRONG_TOKEN).order_by(table.c.id.desc())
-        edge = connection.execute(oldest_kept.offset(MAX_WRONG_TOKENS - 1).limit(1)).scalar()
-        if edge is not None:
-            connection.execute(delete(table).where(and_(table.c.action == WRONG_TOKEN, table.c.id < edge)))
+        first_id = connection.execute(oldest_kept.offset(MAX_WRONG_TOKENS - 1).limit(1)).scalar()
+        if first_id is not None:
+            connection.execute(delete(table).where(and_(table.c.action == WRONG_TOKEN, table.c.id < first_id)))
 
 
 @dataclass(frozen=True, slots=True)
 class NoteTokenUses(TransactionCommand[None]):
-    """Set when tokens were last used: source and name of each, and the time in microseconds. A time never goes back."""
+    """Set the last use of tokens: time in microseconds by source and name. An earlier time never replaces a later one."""
 
     uses: Mapping[tuple[str, str], int]
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        """Insert or update one row a token, in one order, so that no two processes wait for each other."""
+        """Insert or update one row per token, in sorted order, so that no two processes wait for each other."""
         table = table_of(TokenUseTable)
         for (source, token), last_used_at in sorted(self.uses.items()):
             statement = executor.database.insert(table).values(source=source, token=token, last_used_at=last_used_at)
@@ -87,7 +87,7 @@ class NoteTokenUses(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class BeginSession(TransactionCommand[None]):
-    """Begin a session of the console; that is a use of its ops token."""
+    """Begin a session of the console, which counts as a use of its ops token."""
 
     session: SessionRow
 
@@ -117,7 +117,7 @@ class OpenWindow(TransactionCommand[None]):
     closes_at: int
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        """Insert or update the window. Its beginning is the clock of this process, not of the one that asks."""
+        """Insert or update the window. It opens by the clock of this process, not of the one that sent the command."""
         opened_at = clock.to_micros(clock.now())
         if self.closes_at > opened_at + MAX_WINDOW_MICROS:
             raise UnexpectedShape("A setup window is open for at most 24 hours. Nothing was changed.")
@@ -130,7 +130,7 @@ class OpenWindow(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class ReplaceCustomers(TransactionCommand[int]):
-    """Serve this list of customers from now on; return how many it has. A function reads the rows when its turn comes."""
+    """Serve this list of customers from now on; return their number. `rows` may be a function that reads the list in its turn."""
 
     list_id: str
     imported_at: int
@@ -161,7 +161,7 @@ class ImportCustomers(TransactionCommand[int]):
 
 
 def _make_storable(entry: AuditRow) -> AuditRow:
-    """Return an entry that can be stored: names, addresses and words in it come from outside."""
+    """Return an entry that can be stored: its texts come from outside."""
     return entry._replace(
         actor=make_storable(entry.actor),
         address=make_storable(entry.address),

@@ -1,4 +1,4 @@
-"""Commands that prune by age, and erase personal data."""
+"""Commands that prune old content, and erase personal data."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -13,7 +13,7 @@ from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 @dataclass(frozen=True, slots=True)
 class ClaimPruning(TransactionCommand[None]):
-    """Claim the pruning of this database for one lease. Raises Underway if another run has it."""
+    """Claim the pruning of this database for one lease. Raises AlreadyRunning if another run has it."""
 
     mark: str
     now: int
@@ -24,7 +24,7 @@ class ClaimPruning(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class RenewPruning(TransactionCommand[None]):
-    """Extend the lease of a run. Raises Underway if its claim is lost."""
+    """Extend the lease of a run. Raises AlreadyRunning if its claim is lost."""
 
     mark: str
     now: int
@@ -45,14 +45,14 @@ class ReleasePruning(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Prune(TransactionCommand[PruneBatch]):
-    """Prune one step of a run. Raises Underway if its claim is lost."""
+    """Prune one step of a run. Raises AlreadyRunning if its claim is lost."""
 
     mark: str
     now: int
     step: PruneStep
 
     def execute(self, executor: CommandExecutor) -> PruneBatch:
-        """Prune, and measure how long deliveries had to wait for it, the commit included."""
+        """Prune, and measure the time for which deliveries had to wait, including the commit."""
         began = monotonic()
         return executor.transact(self)._replace(seconds=monotonic() - began)
 
