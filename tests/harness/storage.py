@@ -1,11 +1,13 @@
 """A database without a service: make its tables, lock it, change it from outside."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -14,12 +16,18 @@ from receiver.storage.database import Database
 
 
 def make_tables(url: str) -> None:
-    """Bring a database to this version."""
+    """Bring a database to this version; an empty one gets copies of tables that were migrated before."""
+    path = Database(url).path
+    if path is not None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_empty_file())
+    elif path is not None or not _copy_tables(url):
+        migrate(url)
+
+
+def migrate(url: str) -> None:
+    """Bring a database to this version by its migrations."""
     database = Database(url)
-    if database.path is not None and not database.path.exists():
-        database.path.parent.mkdir(parents=True, exist_ok=True)
-        database.path.write_bytes(_empty_file())
-        return
     database.take(create=True)
     try:
         schema.migrate(database)
@@ -32,13 +40,39 @@ def _empty_file() -> bytes:
     """Return a SQLite file of this version, as `schema.migrate` makes it."""
     with TemporaryDirectory() as directory:
         file = Path(directory) / "empty.db"
-        database = Database(f"sqlite:///{file}")
-        database.take(create=True)
-        try:
-            schema.migrate(database)
-        finally:
-            database.close()
+        migrate(f"sqlite:///{file}")
         return file.read_bytes()
+
+
+_asked_of: Counter[tuple[str, str]] = Counter()
+
+
+def _copy_tables(url: str) -> bool:
+    """Replace an empty PostgreSQL database by a copy of one with tables; return whether it is done.
+
+    A server that wants tables a second time gets such a one to copy, for each way of sorting.
+    """
+    with psycopg.connect(url) as asked:
+        shown = asked.execute("SHOW port").fetchone()
+        if asked.info.parameter_status("is_superuser") != "on" or shown != (str(asked.info.port),):  # a pooler holds sessions
+            return False
+        row = asked.execute(
+            "SELECT datname, current_setting('data_directory'), datlocprovider || encoding, "
+            "(SELECT count(*) FROM pg_tables WHERE schemaname = 'public') FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    name, server_folder, kind, tables = row
+    _asked_of[server_folder, kind] += 1
+    if tables or _asked_of[server_folder, kind] == 1:
+        return False
+    made = f"tables_{kind}"
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
+        if not server.execute("SELECT FROM pg_database WHERE datname = %s", [made]).fetchall():
+            server.execute(f'CREATE DATABASE {made} TEMPLATE "{name}"')
+            migrate(urlsplit(url)._replace(path=f"/{made}").geturl())
+        server.execute(f'DROP DATABASE "{name}"')
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE {made}')
+    return True
 
 
 def change(url: str, *statements: str) -> None:
@@ -52,7 +86,8 @@ def change(url: str, *statements: str) -> None:
         database.close()
 
 
-_KEPT = frozenset({"alembic_version", "table_versions", "processes"})
+LASTING = frozenset({"alembic_version", "table_versions", "processes"})
+"""Tables that say which version the database has, and who runs: to empty a database leaves them."""
 
 
 def empty(path: Path) -> None:
@@ -62,7 +97,7 @@ def empty(path: Path) -> None:
             name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         ]
         file.execute("BEGIN IMMEDIATE")
-        for name in set(names) - _KEPT:
+        for name in set(names) - LASTING:
             file.execute(f"DELETE FROM {name}")
         file.execute("COMMIT")
 

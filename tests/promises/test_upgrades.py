@@ -24,7 +24,7 @@ from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earl
 from tests.harness.load import together
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import Service, environment, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import change, migrate
 from tests.harness.store import opened
 from tests.harness.table import each_row
 from tests.harness.traffic import Traffic
@@ -133,7 +133,7 @@ def test_rows_of_the_version_before_are_filled_also_where_the_first_try_was_inte
         change(database_url, f"UPDATE trackers SET shipment = '{block}' WHERE tracker_id = 't-{1500 + number}'")
     upgrade(database_url, "0010")  # and then it was interrupted
     assert count_milestones(database_url) == {None: 1_004}
-    make_tables(database_url)
+    migrate(database_url)
     assert count_milestones(database_url) == {None: 8, "delivered": 996}
 
 
@@ -143,7 +143,7 @@ def test_rows_are_filled_piece_by_piece_and_those_of_no_other_piece_are_locked(p
     upgrade(postgresql_url, "0010")
     with psycopg.connect(postgresql_url) as batch, psycopg.connect(postgresql_url) as other, ThreadPoolExecutor(1) as pool:
         batch.execute("UPDATE trackers SET version = 2 WHERE tracker_id = 't-1700'")
-        migrating = pool.submit(make_tables, postgresql_url)
+        migrating = pool.submit(migrate, postgresql_url)
         wait_until(lambda: count_milestones(postgresql_url).get("delivered") == 500, "the first piece is committed")
         wait_until(lambda: read_rows(postgresql_url, "SELECT 1 FROM pg_locks WHERE NOT granted"), "the second one waits")
         for tracker in ("t-1000", "t-1499", "t-2000"):
@@ -155,7 +155,7 @@ def test_rows_are_filled_piece_by_piece_and_those_of_no_other_piece_are_locked(p
 
 
 def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_brought_it(database_url: str) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     recorded = table_rows(database_url, "table_versions", "version", "compatible_from", "program", order="version")
     assert [row["version"] for row in recorded] == [script.revision for script in SINCE_EARLIER if script.revision >= "0011"]
     assert {row["program"] for row in recorded} == {__version__}
@@ -219,7 +219,7 @@ def test_later_tables_that_only_have_more_are_served_without_a_break(service: St
 
 
 def test_a_transaction_that_began_before_a_migration_ends_before_it(postgresql_url: str) -> None:
-    make_tables(postgresql_url)
+    migrate(postgresql_url)
     with opened(postgresql_url) as store, psycopg.connect(postgresql_url) as other:
 
         def migrate_meanwhile(connection: Any) -> bool:
@@ -237,8 +237,8 @@ def test_migrate_waits_for_a_bounded_time_and_says_so(postgresql_url: str, monke
     with psycopg.connect(postgresql_url) as other:
         other.execute("SELECT * FROM alembic_version")
         with pytest.raises(StorageUnavailable, match="lock timeout"):
-            make_tables(postgresql_url)
-    make_tables(postgresql_url)
+            migrate(postgresql_url)
+    migrate(postgresql_url)
 
 
 def test_to_migrate_begins_anew_where_a_service_waits_for_its_tables_and_it_for_those_of_the_service(postgresql_url: str) -> None:
@@ -248,7 +248,7 @@ def test_to_migrate_begins_anew_where_a_service_waits_for_its_tables_and_it_for_
     with psycopg.connect(postgresql_url) as receiver, ThreadPoolExecutor(1) as pool:
         receiver.execute("SET deadlock_timeout = '60s'")
         receiver.execute("SELECT 1 FROM trackers")
-        migrating = pool.submit(make_tables, postgresql_url)
+        migrating = pool.submit(migrate, postgresql_url)
         wait_until(lambda: read_rows(postgresql_url, "SELECT 1 FROM pg_locks WHERE NOT granted"), "the migration waits")
         receiver.execute("SELECT 1 FROM events")
         receiver.commit()
@@ -259,7 +259,7 @@ def test_to_migrate_begins_anew_where_a_service_waits_for_its_tables_and_it_for_
 
 
 def test_two_migrations_of_an_empty_database_at_once_make_the_tables_once(postgresql_url: str) -> None:
-    together([lambda: make_tables(postgresql_url)] * 3)
+    together([lambda: migrate(postgresql_url)] * 3)
     database = Database(postgresql_url)
     version.check(database)
     database.close()
@@ -279,7 +279,7 @@ def test_a_file_is_not_migrated_while_the_service_runs(service: StartService, sq
 def test_unknown_tables_are_refused_in_a_line_that_names_the_version_that_made_them(
     database_url: str, tmp_path: Path, command: str
 ) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     change(database_url, *NEWER)
     done = run_command(command, cwd=tmp_path, env=environment(database_url, port="0", ship24_tokens="the-token-of-these-tests"))
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
@@ -289,14 +289,14 @@ def test_unknown_tables_are_refused_in_a_line_that_names_the_version_that_made_t
 
 
 def test_to_migrate_leaves_later_tables_on_which_the_program_works(database_url: str, tmp_path: Path) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     change(database_url, *ADDITIVE)
     done = run_command("migrate", cwd=tmp_path, env=environment(database_url))
     assert (done.returncode, "9998" in done.stdout) == (0, True), done.stderr
 
 
 def test_tables_of_no_known_version_are_not_migrated(database_url: str) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     change(database_url, "UPDATE alembic_version SET version_num = '0000_other'")
     database = Database(database_url)
     database.take()
