@@ -14,6 +14,7 @@ from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.command import run_command
 from tests.harness.ship24 import body, event, item
+from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
 PADDED = "\u200b\t \N{NO-BREAK SPACE}%s \ufeff\r\n"
@@ -39,7 +40,7 @@ def _parameters() -> Iterator[tuple[str, click.Parameter]]:
 
 
 PARAMETERS = dict(_parameters())
-every_parameter = pytest.mark.parametrize("name", PARAMETERS)
+every_parameter = each_row("name", PARAMETERS)
 
 
 def example(kind: click.ParamType[object]) -> str:
@@ -59,7 +60,7 @@ def test_a_parameter_is_trimmed(name: str) -> None:
 
 
 @every_parameter
-@pytest.mark.parametrize("nothing", ["", PADDED % ""])
+@each_row("nothing", ["", PADDED % ""], ids=repr)
 def test_a_parameter_that_is_empty_or_white_space_only_is_wrong_use(name: str, nothing: str) -> None:
     with pytest.raises(click.UsageError) as refused:
         PARAMETERS[name].type.convert(nothing, None, None)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
+from sqlalchemy import Connection
 
 from receiver.clock import new_id, to_micros
 from receiver.domain.changes import Subscription
@@ -12,9 +13,11 @@ from receiver.domain.records import Answer, Delivery, Submission
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.replay import ReplayDecider
+from receiver.storage.tables.metadata import METADATA
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
+from tests.harness.storage import LASTING
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
@@ -66,6 +69,15 @@ class Store:
         answers = self.inbox.keep([submission(body) for body in bodies], NOW)
         assert None not in answers, "the database was at fault"
         return [answer for answer in answers if answer is not None]
+
+    def clear(self) -> None:
+        """Remove all rows, as if nothing had come."""
+
+        def remove(connection: Connection) -> None:
+            for name in METADATA.tables.keys() - LASTING:
+                connection.execute(METADATA.tables[name].delete())
+
+        self.transactions.run(remove)
 
     def close(self) -> None:
         self.transactions.close()

@@ -22,6 +22,7 @@ from tests.harness.ship24 import Item
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, opened, outcomes
 from tests.harness.strategies import arrivals
+from tests.harness.table import each_row
 
 _numbers = count(1)
 _START = datetime(2025, 3, 1, 8)  # noqa: DTZ001  a courier's wall clock
@@ -129,8 +130,9 @@ def test_a_version_that_comes_after_its_own_correction_is_superseded(store: Stor
     assert tracker_of(store)["tracker"]["status"] == "delivered"
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@each_row("order", list(permutations(range(3))), ids=str)
 def test_content_that_comes_again_later_becomes_current_again(store: Store, order: tuple[int, ...]) -> None:
+    store.clear()
     items = [version("m1", "e", 10, "out", 1), version("m2", "e", 14, "delivered", 2), version("m3", "e", 10, "out", 3)]
     reasons(store, *(items[place] for place in order))
     assert timeline(store) == {("e", "out", False), ("e", "delivered", True)}
@@ -262,9 +264,10 @@ def test_a_part_in_quarantine_that_comes_mended_is_decided(store: Store) -> None
     assert tracker_of(store)["tracker"]["latest_event_id"] == "b"
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@each_row("size", [1, 2, 3])
+@each_row("order", list(permutations(range(3))), ids=str)
 def test_a_mended_message_has_the_same_effect_in_any_order_and_grouping(store: Store, order: tuple[int, ...], size: int) -> None:
+    store.clear()
     at = "2025-03-02T00:00:05.000Z"
     bad = ship24.item("m", "t", [ship24.event("e", "soon")], at, shipment={"statusMilestone": "wrong"})
     good = ship24.item("m", "t", [ship24.event("e", status="out")], at, shipment={"statusMilestone": "right"})
@@ -279,9 +282,10 @@ def test_a_mended_message_has_the_same_effect_in_any_order_and_grouping(store: S
     assert queries.show_message(store.database, "m", ["ship24"])["outcome"] == "applied"
 
 
-@pytest.mark.parametrize("together", ["a group", "a batch", "batches"])
-@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@each_row("together", ["a group", "a batch", "batches"])
+@each_row("order", list(permutations(range(3))), ids=str)
 def test_a_revision_beside_the_event_that_it_corrects(store: Store, order: tuple[int, ...], together: str) -> None:
+    store.clear()
     items = [version("m1", "e", 10, "out", 1), version("m2", "e", 14, "delivered", 2), version("m3", "f", 12, "scanned", 0)]
     sent = [items[place] for place in order]
     bodies = [ship24.body(*sent)] if together == "a group" else [ship24.body(item) for item in sent]
