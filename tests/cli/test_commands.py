@@ -123,8 +123,8 @@ def test_control_characters_of_a_sender_never_reach_the_terminal(running: Servic
     assert "[red]x[/red]" in shown.replace("\n", "")
 
 
-def test_a_setup_window_admits_a_delivery_from_anywhere_and_can_be_closed(service: StartService, database_url: str) -> None:
-    strict = service(database_url, ops_tokens=OPS, ship24_ip_policy="enforce")
+def test_a_setup_window_admits_a_delivery_from_anywhere_and_can_be_closed(service: StartService, sqlite_url: str) -> None:
+    strict = service(sqlite_url, ops_tokens=OPS, ship24_ip_policy="enforce")
     assert strict.post(single()).status == 403
     run(strict, "setup-window", "ship24", "--minutes", "5")
     wait_for_status(strict, 200)

@@ -1,13 +1,13 @@
 """`deliveries list --follow`: each new delivery once, none left out, whatever happens to the database."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
 
 import pytest
 
@@ -20,7 +20,7 @@ from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, ResultPage
 from tests.conftest import StartService
 from tests.harness.postgresql import Cluster
-from tests.harness.service import DEADLINE_SECONDS, Service
+from tests.harness.service import DEADLINE_SECONDS, Process, Service, start_command
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery, opened
@@ -31,9 +31,9 @@ class Enough(Exception):
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    make_tables(database_url)
-    with opened(database_url) as it:
+def store(sqlite_url: str) -> Iterator[Store]:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as it:
         yield it
 
 
@@ -142,57 +142,61 @@ def test_a_database_that_goes_away_is_said_once_and_waited_for(own_cluster: Clus
     assert "Waiting" in said[0]
 
 
+class Following(NamedTuple):
+    """A command that follows, and what it prints."""
+
+    process: Process
+    out: TextIO
+    err: TextIO
+
+    def read_line(self) -> str:
+        line = self.out.readline()
+        assert line, "it ended"
+        return line.rstrip("\n")
+
+
 @contextmanager
-def following(service: Service, *options: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "receiver", "deliveries", "list", "--follow", *options]
-    process = subprocess.Popen(
-        command,
-        cwd=service.directory,
-        env=service.env | {"COLUMNS": "80"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=DEADLINE_SECONDS)
-
-
-def read_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, "it ended"
-    return line.rstrip("\n")
+def following(service: Service, *options: str) -> Iterator[Following]:
+    with ExitStack() as stack:
+        pipes = [os.pipe() for _ in range(2)]
+        out, err = (stack.enter_context(os.fdopen(reader, encoding="utf-8")) for reader, _ in pipes)
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            os.fdopen(pipes[0][1], "wb") as to_out,
+            os.fdopen(pipes[1][1], "wb") as to_err,
+        ):
+            command = ("deliveries", "list", "--follow", *options)
+            env = service.env | {"COLUMNS": "80"}
+            process = start_command(*command, cwd=service.directory, env=env, files=(nothing, to_out, to_err))
+        stack.callback(process.wait, DEADLINE_SECONDS)
+        stack.callback(process.kill)
+        yield Following(process, out, err)
 
 
 def test_each_delivery_is_one_line_until_ctrl_c(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     first = running.post(body(item("twice"), item("twice"), 7)).json()["delivery_id"]
     with following(running) as lines, following(running, "--json", "--source", "ship24") as objects:
-        header, shown = read_line(lines), read_line(lines)
-        assert json.loads(read_line(objects))["id"] == first
+        header, shown = lines.read_line(), lines.read_line()
+        assert json.loads(objects.read_line())["id"] == first
         refused = running.post(b"", token="wrong").json()["delivery_id"]
-        second: dict[str, Any] = json.loads(read_line(objects))
+        second: dict[str, Any] = json.loads(objects.read_line())
         assert (second["id"], second["code"]) == (refused, "unauthorized")
-        later = read_line(lines)
+        later = lines.read_line()
         at = header.index("id")
         assert (shown[at : at + 36], later[at : at + 36]) == (first, refused)
         assert max(map(len, (header, shown, later))) <= 80
-        for process in (lines, objects):
-            process.send_signal(signal.SIGINT)
-            assert (process.wait(DEADLINE_SECONDS), process.stderr and process.stderr.read()) == (130, "\n")
+        for command in (lines, objects):
+            command.process.send_signal(signal.SIGINT)
+            assert (command.process.wait(DEADLINE_SECONDS), command.err.read()) == (130, "\n")
 
 
 def test_follow_into_a_closed_pipe_ends_quietly(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     running.post(single())
-    with following(running) as process:
-        read_line(process)
-        read_line(process)
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.wait(DEADLINE_SECONDS) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
+    with following(running) as command:
+        command.read_line()
+        command.read_line()
+        command.out.close()
+        assert command.process.wait(DEADLINE_SECONDS) == 0
+        assert command.err.read() == ""

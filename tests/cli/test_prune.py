@@ -14,7 +14,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.load import until_taken
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import count_rows, table_rows
 from tests.harness.service import Reply, Service, bearer, environment, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
@@ -54,14 +54,10 @@ class Operator:
 
 
 @pytest.fixture
-def alone(tmp_path: Path, database_url: str) -> Operator:
+def alone(tmp_path: Path, sqlite_url: str) -> Operator:
     """An operator with a filled database and no service."""
-    fill(database_url)
-    return Operator(tmp_path, environment(database_url))
-
-
-def count(url: str, table: str) -> int:
-    return int(read_rows(url, f"SELECT count(*) AS n FROM {table}")[0]["n"])
+    fill(sqlite_url)
+    return Operator(tmp_path, environment(sqlite_url))
 
 
 def beside(running: Service) -> Operator:
@@ -82,7 +78,7 @@ def order(running: Service, **wanted: object) -> Reply:
     return post() if "run" in wanted else until_taken(post, refused=409)
 
 
-def test_a_dry_run_counts_and_removes_nothing(alone: Operator, database_url: str) -> None:
+def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) -> None:
     told = alone.ask("prune", "--dry-run")
     assert {kind: gone["rows"] for kind, gone in told["went"].items()} == {
         "bodies": 31,
@@ -95,11 +91,11 @@ def test_a_dry_run_counts_and_removes_nothing(alone: Operator, database_url: str
     table = alone.run("prune", "--dry-run")
     assert "to delete" in table
     assert "after" not in table
-    assert count(database_url, "bodies") == 31
+    assert count_rows(sqlite_url, "bodies") == 31
     assert alone.ask("audit", "list")["items"] == []
 
 
-def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator, database_url: str) -> None:
+def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator, sqlite_url: str) -> None:
     told = alone.ask("prune")
     assert told["went"]["bodies"]["rows"] == 31
     assert (told["before"]["rows"]["bodies"], told["after"]["rows"]["bodies"]) == (31, 0)
@@ -108,7 +104,7 @@ def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator
     assert (entry["actor"], entry["action"]) == ("command line", "prune")
     assert "bodies 90 days" in entry["detail"]
     assert alone.ask("prune")["went"]["bodies"]["rows"] == 0  # and it may be repeated
-    assert (count(database_url, "bodies"), count(database_url, "deliveries")) == (0, 31)
+    assert (count_rows(sqlite_url, "bodies"), count_rows(sqlite_url, "deliveries")) == (0, 31)
 
 
 def test_the_days_can_be_given(alone: Operator) -> None:
@@ -123,7 +119,7 @@ def test_prune_names_what_is_kept_forever(tmp_path: Path, sqlite_url: str) -> No
     keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
     assert "kept forever" in keeping.run("prune", "--dry-run")
     assert set(keeping.ask("prune")["went"]) == {"refused", "dead_changes"}
-    assert count(sqlite_url, "bodies") == 31
+    assert count_rows(sqlite_url, "bodies") == 31
 
 
 def test_beside_a_service_it_goes_on_step_by_step(service: StartService, database_url: str) -> None:
@@ -162,7 +158,7 @@ def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartServi
     assert (foreign.status, foreign.json()["error"]["code"]) == (409, "underway")
     assert order(running, bodies_days=0).status == 422
     assert order(running, days=3).status == 422
-    assert count(sqlite_url, "bodies") == 31
+    assert count_rows(sqlite_url, "bodies") == 31
     done = order(running, bodies_days=90).json()
     assert (done["went"]["bodies"]["rows"], done["more"]) == (31, False)
     assert order(running, run=done["run"]).status == 409  # that run is over
@@ -193,9 +189,9 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     assert details() == ["bodies 36500 days", "bodies 1 days"]
 
 
-def test_two_prunes_do_not_run_at_the_same_time(alone: Operator, database_url: str) -> None:
+def test_two_prunes_do_not_run_at_the_same_time(alone: Operator, sqlite_url: str) -> None:
     alone.run("prune")
-    change(database_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
+    change(sqlite_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
     assert "already under way" in alone.run("prune", code=1)
 
 
@@ -226,7 +222,7 @@ def test_there_is_no_vacuum_beside_a_service_or_on_a_server(
     assert "stop that one" in beside(running).run("prune", "--vacuum", "--bodies-days", "90", code=2)
     make_tables(postgresql_url)
     assert "SQLite" in Operator(tmp_path, environment(postgresql_url)).run("prune", "--vacuum", code=2)
-    assert count(sqlite_url, "bodies") == 31
+    assert count_rows(sqlite_url, "bodies") == 31
 
 
 def test_a_file_is_not_written_anew_where_there_is_no_room(

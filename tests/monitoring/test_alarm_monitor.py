@@ -94,9 +94,9 @@ def watching(url: str, rules: AlarmThresholds = RULES) -> Iterator[Watcher]:
 
 
 @pytest.fixture
-def watcher(database_url: str) -> Iterator[Watcher]:
-    make_tables(database_url)
-    with watching(database_url) as watcher:
+def watcher(sqlite_url: str) -> Iterator[Watcher]:
+    make_tables(sqlite_url)
+    with watching(sqlite_url) as watcher:
         watcher.call(NOW - HOUR)
         yield watcher
 
@@ -214,11 +214,11 @@ def test_a_target_that_takes_nothing_is_an_alarm_until_its_oldest_change_is_take
         assert [notice.state for notice in watcher.step(NOW + MINUTE)] == ["ended"]
 
 
-def test_an_alarm_ends_when_it_is_no_longer_watched_for(database_url: str) -> None:
-    make_tables(database_url)
-    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))) as before:
+def test_an_alarm_ends_when_it_is_no_longer_watched_for(sqlite_url: str) -> None:
+    make_tables(sqlite_url)
+    with watching(sqlite_url, AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))) as before:
         assert [notice.state for notice in before.step()] == ["began"]
-    with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 14)) as after:
+    with watching(sqlite_url, AlarmThresholds({}, 0, 0, 0, 0, 14)) as after:
         assert [(notice.state, notice.subject) for notice in after.step()] == [("ended", "ship24:old")]
 
 
@@ -274,25 +274,25 @@ def test_a_notice_of_another_process_that_is_alive_is_left_to_it(postgresql_url:
         assert other.step(NOW + MINUTE) == []
 
 
-def test_a_notice_is_not_sent_when_a_day_has_passed(database_url: str) -> None:
-    make_tables(database_url)
+def test_a_notice_is_not_sent_when_a_day_has_passed(sqlite_url: str) -> None:
+    make_tables(sqlite_url)
     wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
-    with watching(database_url, wanted) as died:
+    with watching(sqlite_url, wanted) as died:
         died.step()
-    with watching(database_url, wanted) as after:
+    with watching(sqlite_url, wanted) as after:
         assert after.step(NOW + DAY + SECOND) == []
 
 
-def test_the_end_of_an_alarm_is_sent_though_its_start_was_settled_late(database_url: str) -> None:
-    make_tables(database_url)
+def test_the_end_of_an_alarm_is_sent_though_its_start_was_settled_late(sqlite_url: str) -> None:
+    make_tables(sqlite_url)
     wanted = AlarmThresholds({}, 0, 0, 0, 0, 14, (("ship24:old", date(2026, 11, 30)),))
-    with watching(database_url, wanted) as died:
+    with watching(sqlite_url, wanted) as died:
         (began,) = died.step()
         died.watch._rules = AlarmThresholds({}, 0, 0, 0, 0, 14)
         (ended,) = died.step(NOW + MINUTE)
         died.watch.note_settled(began)
         asyncio.run(died.watch.settle())
-    with watching(database_url) as after:
+    with watching(sqlite_url) as after:
         assert ended in after.step(NOW + MINUTE + NOTICE_OVERDUE)
 
 

@@ -8,8 +8,8 @@ from tests.conftest import StartService
 from tests.harness.service import wait_until
 
 
-def test_a_service_that_serves_is_alive_and_ready(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_a_service_that_serves_is_alive_and_ready(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     assert (running.get("/healthz").status, running.get("/healthz").json()) == (200, {"status": "ok"})
     ready = running.get("/readyz")
     assert (ready.status, ready.json()["status"]) == (200, "ready")

@@ -90,8 +90,8 @@ def test_fetching_the_customer_list_is_a_use_too(service: StartService, sqlite_u
     assert token_uses(running)["autumn"] == "last used"
 
 
-def test_a_switch_under_load_gives_no_401(service: StartService, database_url: str) -> None:
-    running = service(database_url, shiipp_tokens=BOTH)
+def test_a_switch_under_load_gives_no_401(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, shiipp_tokens=BOTH)
     switched, lock, statuses = Event(), Lock(), list[tuple[str, int]]()
 
     def sender() -> None:

@@ -86,8 +86,8 @@ def test_an_accepted_delivery_is_on_record_with_its_counts_and_times(service: St
     assert (row["client"], row["peer"], row["token"], row["note"]) == ("127.0.0.1", "127.0.0.1", "token-1", None)
 
 
-def test_the_bytes_of_a_readable_delivery_are_stored_unchanged(service: StartService, database_url: str) -> None:
-    running = service(database_url)
+def test_the_bytes_of_a_readable_delivery_are_stored_unchanged(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
     body = b' {"trackings" :\n[ ],"\\u00e9":1.0e2, "a":1, "a":2} \r\n'
     assert bytes(record_of(running, running.post(body))["body"]) == body
 
