@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from receiver.clock import from_micros, iso, new_id, to_micros
-from receiver.domain.batch_messages import BatchMessages, make_message_row
+from receiver.domain.batch_messages import BatchMessages, make_message_row, name_by_place
 from receiver.domain.newer import EventTime
 from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
 from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot
@@ -17,9 +17,17 @@ from receiver.domain.revisions import BatchTrackers, PendingMessage
 from receiver.domain.rows import LinkRow, MessageRow, QuarantineRow, RepeatedMessageRow, SearchTermRow
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import new_tracker, search_terms_of, take_snapshot
-from receiver.domain.verdicts import APPLIED, CONTENT_DIFFERS, DUPLICATE, RECORDED, Verdict, better_verdict, rank_verdict
+from receiver.domain.verdicts import (
+    APPLIED,
+    CONTENT_DIFFERS,
+    DUPLICATE,
+    IMPLAUSIBLE_FUTURE,
+    RECORDED,
+    Verdict,
+    better_verdict,
+    rank_verdict,
+)
 
-_IMPLAUSIBLE_FUTURE = "implausible_future"
 _MICROSECOND = timedelta(microseconds=1)
 
 _DETAILS = {
@@ -106,7 +114,7 @@ class BatchState(BatchTrackers):
             row = make_message_row(delivery, message, tracker.latest_message_id, APPLIED)
             self.messages.known.setdefault((delivery.source, tracker.latest_message_id), row)
             return message._replace(message_id=tracker.latest_message_id)
-        return name_anonymous(message, f"{delivery.id}:{message.position}")
+        return name_anonymous(message, name_by_place(delivery.id, message.position))
 
     def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_repaired: bool = False) -> Verdict:
         if message.quarantine_reason is not None or message.tracker_id is None or message.snapshot is None:
@@ -189,7 +197,7 @@ class BatchState(BatchTrackers):
         if isinstance(time, str):
             return self._quarantine_item(item.delivery, item.message, position, time, item.message.detail)
         order = item.delivery.received_at + item.message.position if event.ordered_by_arrival else event.order
-        return self._apply(item, event, EventTime(time, order))
+        return self._apply(item, event, EventTime(time, order), self._cause_of(item.delivery, time))
 
     def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
         """Return the event's time, or the reason for quarantine; None if the event is already stored with this content."""
@@ -197,6 +205,14 @@ class BatchState(BatchTrackers):
         if current is not None and current.digest == event.digest:
             return None
         return self._read_occurrence(item.delivery, event)
+
+    def _cause_of(self, delivery: Delivery, time: Occurrence) -> tuple[str, ...]:
+        """Return the cause of a change to an event that only `force` accepts.
+
+        The event may be taken back, and come again by itself or be forced again: that is another change, with another id.
+        """
+        is_forced = self.force and is_implausible(time, from_micros(delivery.received_at), self.max_future)
+        return ("force", str(to_micros(self.now))) if is_forced else ()
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
         """Return the event's time, or the reason for quarantine. The time of arrival replaces one that may be missing."""
@@ -207,11 +223,12 @@ class BatchState(BatchTrackers):
         except ValueError:
             return "bad_occurrence"
         if not self.force and is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):
-            return _IMPLAUSIBLE_FUTURE
+            return "implausible_future"
         return occurrence
 
-    def _describe(self, reason: str) -> str | None:
-        if reason == _IMPLAUSIBLE_FUTURE:
+    def describe(self, reason: str) -> str | None:
+        """Return the detail of a reason for quarantine."""
+        if reason == IMPLAUSIBLE_FUTURE.reason:
             return f"Event time is too far in the future (limit {self.max_future / timedelta(hours=1):g} h)."
         return _DETAILS.get(reason)
 
@@ -219,7 +236,7 @@ class BatchState(BatchTrackers):
         self, delivery: Delivery, message: Message, position: int | None, reason: str, detail: str | None
     ) -> Verdict:
         raw = message.raw if position is None else message.events[position].raw
-        detail = detail or self._describe(reason)
+        detail = detail or self.describe(reason)
         self.quarantined.append(
             QuarantineRow(
                 new_id(from_micros(delivery.received_at)),
@@ -264,7 +281,7 @@ def _choose_details(snapshot: Snapshot, times: Sequence[Occurrence | str | None]
     The details of a message with an implausible event are not applied. If another of its events can be applied, only the names
     are used, so that the tracker can be found; they never replace details with a shipment block.
     """
-    if _IMPLAUSIBLE_FUTURE not in times:
+    if IMPLAUSIBLE_FUTURE.reason not in times:
         return snapshot
     if all(isinstance(time, str) for time in times):
         return None

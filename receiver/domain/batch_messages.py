@@ -77,6 +77,16 @@ def make_message_row(delivery: Delivery, message: Message, message_id: str, verd
     )
 
 
+def is_nameless(row: MessageRow) -> bool:
+    """Tell whether the sender gave the message no id, so that it is named after its delivery."""
+    return row.message_id == name_by_place(row.delivery_id, row.position)
+
+
+def name_by_place(delivery_id: str, position: int) -> str:
+    """Return the id of a message to which its sender gave none."""
+    return f"{delivery_id}:{position}"
+
+
 def make_repeated_row(row: MessageRow) -> RepeatedMessageRow:
     """Return the row of a copy that no longer has a row among the messages: another copy replaced it."""
     return derive(RepeatedMessageRow, row)

@@ -70,21 +70,21 @@ class BatchTrackers:
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
             self.shipment_changes.append(ShipmentChange(item, before, after))
 
-    def _apply(self, item: PendingMessage, event: Event, moment: EventTime) -> Verdict:
-        """Decide an event with a valid time. Its tracker has a row."""
+    def _apply(self, item: PendingMessage, event: Event, moment: EventTime, cause: tuple[str, ...]) -> Verdict:
+        """Decide an event with a valid time. Its tracker has a row. `cause` is a part of the id of its change."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None:
-            return self._revise(item, event, moment, current)
+            return self._revise(item, event, moment, current, cause)
         before = self.trackers[item.key]
         verdict = _compare_with_latest(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
-            row = with_change(row, before)
+            row = with_change(row, before, *cause)
             self._move_to(item, row)
         self.timelines.add(row)
         return verdict
 
-    def _revise(self, item: PendingMessage, event: Event, moment: EventTime, current: Version) -> Verdict:
+    def _revise(self, item: PendingMessage, event: Event, moment: EventTime, current: Version, cause: tuple[str, ...]) -> Verdict:
         """Decide another version of a known event."""
         before, timelines = self.trackers[item.key], self.timelines
         is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
@@ -93,14 +93,14 @@ class BatchTrackers:
                 return DUPLICATE
             timelines.supersede(_make_row(item, event, moment, SUPERSEDED, before.latest_event_id))
             return SUPERSEDED
-        cause = (item.message_id,) if is_known else ()
+        cause = (*cause, item.message_id) if is_known else cause
         if before.latest_event_id == event.event_id:
             return self._revise_latest(item, _make_row(item, event, moment, REVISED, None), cause)
         verdict = _compare_with_latest(moment, before)
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
             row = with_change(row._replace(reason=REVISED.reason), before, *cause)
-        self._keep_change_of(timelines.replace(row))
+        self.keep_change_of(timelines.replace(row))
         if verdict is not APPLIED:
             return verdict
         self._move_to(item, row)
@@ -116,7 +116,7 @@ class BatchTrackers:
         newest = timelines.newest(row)
         if newest is not row:
             row = row._replace(outcome=OLDER.outcome, reason=OLDER.reason, against=newest.event_id)
-            self._keep_change_of(timelines.replace(row))
+            self.keep_change_of(timelines.replace(row))
             back = with_change(newest, before, row.event_id, row.digest, item.message_id)
             back = back._replace(received_at=item.delivery.received_at)
             self.change_rows.append(make_change_row(back, item.message_id))
@@ -124,11 +124,11 @@ class BatchTrackers:
             return OLDER
         if makes_same_change(old, row):
             row = row._replace(**{name: getattr(old, name) for name in _CHANGE})
-            self._keep_change_of(timelines.replace(row))
+            self.keep_change_of(timelines.replace(row))
             self.put_tracker(item.key, before, advance(before, row, item.delivery.received_at, before.moves))
             return REVISED
         row = with_change(row, before, *cause)
-        self._keep_change_of(timelines.replace(row))
+        self.keep_change_of(timelines.replace(row))
         self._move_to(item, row)
         return REVISED
 
@@ -138,10 +138,10 @@ class BatchTrackers:
         self.put_tracker(item.key, before, advance(before, row, row.received_at, row.move or 0))
         self.changes.append(row)
 
-    def _keep_change_of(self, old: EventRow) -> None:
-        """Keep the change of a replaced version, because it may still wait for a target."""
+    def keep_change_of(self, old: EventRow, cause: str | None = None) -> None:
+        """Keep the change of a version that is replaced or taken back, because it may still wait for a target."""
         if old.change_id is not None:
-            self.change_rows.append(make_change_row(old))
+            self.change_rows.append(make_change_row(old, cause))
 
 
 def _make_row(item: PendingMessage, event: Event, moment: EventTime, verdict: Verdict, against: str | None) -> EventRow:

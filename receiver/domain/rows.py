@@ -111,10 +111,10 @@ class EventRow(NamedTuple):
 
 
 class ChangeRow(NamedTuple):
-    """A change in a row of its own, not in that of its event: the event was revised later, or the tracker moved back to it.
+    """A change in a row of its own: the event was revised or taken back later, or the tracker moved back to it.
 
-    `move` is its number within the tracker. `cause` is the message that took a newer event back; None where a revision
-    replaced the event.
+    `move` is its number within the tracker. `cause` is the message that took a newer event back, or whose forced event an
+    operator took back; None where a revision replaced the event. A change to no event has an empty `event_id` and `occurrence`.
     """
 
     source: str
@@ -168,8 +168,8 @@ class TrackerRow(NamedTuple):
     `version` grows by one with every batch that changes the row, and an update checks it.
     The fields from `status` to `applied_at` come from the latest event; those from `tracking_number` to `snapshot_message_id`,
     and `shipment_milestone`, from the latest snapshot. With `shipment` None an update leaves the stored block as it is.
-    `moved_at` is `applied_at`, or `created_at` before the first event. `moves` counts the changes to another event,
-    `shipment_moves` the changes of `shipment_milestone`.
+    `moved_at` is `applied_at`; without an event it is `created_at`, or when the last event was taken back. `moves` counts the
+    changes to another event, `shipment_moves` the changes of `shipment_milestone`.
     """
 
     source: str

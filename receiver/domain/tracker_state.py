@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
 from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
@@ -156,3 +157,10 @@ def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> Tracke
         moved_at=at,
         moves=moves,
     )
+
+
+def stop_at_no_event(tracker: TrackerRow, at: int) -> TrackerRow:
+    """Return the tracker without a latest event since `at`, which is a change."""
+    names = (name for name in TrackerRow._fields if name.startswith(("status", "latest_")))
+    nothing: dict[str, Any] = dict.fromkeys((*names, "location", "applied_at"))
+    return tracker._replace(**nothing, moved_at=at, moves=tracker.moves + 1)

@@ -38,6 +38,7 @@ SUPERSEDED = Verdict("stale", "superseded")
 DUPLICATE = Verdict("duplicate")
 CONTENT_DIFFERS = Verdict("duplicate", "content_differs")
 RECORDED = Verdict("recorded")
+IMPLAUSIBLE_FUTURE = Verdict("quarantined", "implausible_future")
 
 _RANK: dict[str, int] = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from receiver.domain.batch import BatchState
 from receiver.domain.batch_messages import make_repeated_row
 from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
-from receiver.domain.tracker_state import advance, make_change_row
+from receiver.domain.tracker_state import advance, make_change_row, stop_at_no_event
 from receiver.storage.statements import chunks
 from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, RepeatedMessageTable, TrackerTable
 from receiver.storage.tables.metadata import Table, table_of
@@ -126,14 +126,16 @@ def _take_event(batch_state: BatchState, event: EventRow) -> None:
 
 
 def _take_change(batch_state: BatchState, change: ChangeRow) -> None:
-    """Move a tracker back to an event, as it once moved because of a revision."""
+    """Move a tracker back to an event, or to none, as it moved when a later event was taken back."""
     key = (change.source, change.tracker_id)
-    event = batch_state.timelines.timeline(key).get(change.event_id)
-    if event is not None:
-        batch_state.change_rows.append(change)
-        batch_state.put_tracker(
-            key, batch_state.trackers[key], advance(batch_state.trackers[key], event, change.received_at, change.move)
-        )
+    before, event = batch_state.trackers.get(key), batch_state.timelines.timeline(key).get(change.event_id)
+    if before is None:
+        return
+    batch_state.change_rows.append(change)
+    if event is None and change.event_id:  # it was taken back, or it comes later
+        return
+    after = stop_at_no_event(before, change.received_at) if event is None else advance(before, event, change.received_at, 0)
+    batch_state.put_tracker(key, before, after._replace(moves=change.move))
 
 
 def _of_deliveries(connection: Connection, model: type[Table], delivery_ids: Collection[str]) -> Sequence[Any]:
@@ -156,6 +158,8 @@ def _read_changes(connection: Connection, messages: Sequence[MessageRow]) -> dic
     found: dict[tuple[str, str], list[ChangeRow]] = {}
     for row in _of_messages(connection, table_of(ChangeTable), "cause", messages):
         found.setdefault((row.source, row.cause), []).append(ChangeRow(*row))
+    for rows in found.values():
+        rows.sort(key=lambda row: row.move)
     return found
 
 

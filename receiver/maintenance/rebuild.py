@@ -14,12 +14,13 @@ from receiver.clock import from_micros
 from receiver.domain.batch import BatchState
 from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Submission
+from receiver.domain.replays import ACTION, ReplayOptions
 from receiver.domain.rows import AuditRow, BodyRow, DeliveryRow, LinkRow, SearchTermRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
-from receiver.storage.replay import ACTION, ReplayDecider, ReplayOptions
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.statements import Insert
 from receiver.storage.stored_deliveries import can_be_decided, has_body, make_delivery
 from receiver.storage.tables.ledger import (

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from functools import partial
 
 from receiver import clock
 from receiver.domain.records import UnreadDelivery
+from receiver.domain.replays import ACTION, Replayed, ReplayOptions
 from receiver.errors import AlreadyRunning
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.storage.database import Database
-from receiver.storage.replay import ACTION, Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.operators import Audited
@@ -27,22 +27,22 @@ class StoredReplay:
         self._database = database
         self._tell_change = tell_change
 
-    async def replay(self, make_entry: MakeEntry, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
+    async def replay(self, make_entry: MakeEntry, delivery_id: str, options: ReplayOptions) -> Replayed:
         """Replay a delivery and return the changes; with `dry_run`, those that a replay would make. A real replay is audited.
 
         Raises NotFound, UnexpectedShape (the body is not stored), AlreadyRunning (it keeps changing) or StorageUnavailable.
         """
         for _ in range(_TRIES - 1):
             with suppress(AlreadyRunning):  # the body was erased between reading and deciding
-                return await self._replay(make_entry, delivery_id, now, force=force, dry_run=dry_run)
-        return await self._replay(make_entry, delivery_id, now, force=force, dry_run=dry_run)
+                return await self._replay(make_entry, delivery_id, options)
+        return await self._replay(make_entry, delivery_id, options)
 
-    async def _replay(self, make_entry: MakeEntry, delivery_id: str, now: datetime, *, force: bool, dry_run: bool) -> Replayed:
-        delivery = await self._read(read_delivery, self._database, delivery_id)
-        options = ReplayOptions(clock.to_micros(now), force, dry_run, fingerprint(delivery.body))
-        command = Replay(UnreadDelivery(delivery), options)
-        if dry_run:
+    async def _replay(self, make_entry: MakeEntry, delivery_id: str, options: ReplayOptions) -> Replayed:
+        delivery = await self._read(partial(read_delivery, needs_body=not options.undo), self._database, delivery_id)
+        command = Replay(UnreadDelivery(delivery), options._replace(as_read=fingerprint(delivery.body)))
+        if options.dry_run:
             return await self._do(command)
-        replayed = await self._do(Audited(make_entry(now, ACTION, delivery.id, options.detail), command))
+        entry = make_entry(clock.from_micros(options.now), ACTION, delivery.id, options.detail)
+        replayed = await self._do(Audited(entry, command))
         self._tell_change()
         return replayed

@@ -3,111 +3,25 @@
 A replay decides as of the delivery's own arrival. It is not a delivery itself: it adds no row, counts nowhere and uses no token.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, update
 
 from receiver.clock import from_micros
-from receiver.domain.batch import BatchState, name_anonymous
+from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
-from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Message, Submission
-from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
-from receiver.domain.verdicts import OUTCOMES, Verdict, better_verdict
-from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
+from receiver.domain.replays import Movement, Replayed, ReplayOptions, compare_trackers, warn_of_future
+from receiver.domain.rows import DeliveryRow, QuarantineRow, TrackerRow
+from receiver.domain.verdicts import Verdict, better_verdict
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
-from receiver.storage.stored_deliveries import PRUNED, fingerprint
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable
+from receiver.storage.stored_items import Decisions, StoredItems, compare_items, lock_delivery, read_items, write_counts
+from receiver.storage.tables.ledger import MessageTable, QuarantineTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
-
-_FORCED = "force"
-ACTION = "replay"
-"""The action of a replay in the audit log; the detail is that of its options."""
-
-
-class ReplayOptions(NamedTuple):
-    """The options of a replay. `now` is the time of the replay in microseconds.
-
-    `force` also decides messages and events in quarantine, as if they were new, and accepts any time in the future. `dry_run`
-    changes nothing. `as_read` is the fingerprint of the body that was read, if it may have changed since.
-    """
-
-    now: int
-    force: bool = False
-    dry_run: bool = False
-    as_read: str | None = None
-
-    @property
-    def detail(self) -> str | None:
-        """Return the detail for the audit log."""
-        return _FORCED if self.force else None
-
-    @classmethod
-    def from_audit(cls, done_at: int, detail: str | None) -> "ReplayOptions":
-        """Return the options that the audit log has for a replay."""
-        return cls(done_at, detail == _FORCED)
-
-
-class Item(NamedTuple):
-    """One item of the delivery: its verdict before (None: it had none) and after."""
-
-    position: int
-    message_id: str | None
-    before: Verdict | None
-    after: Verdict
-
-    @property
-    def changed(self) -> bool:
-        """Tell whether the verdict differs from before."""
-        return self.before is None or self.before[:2] != self.after[:2]
-
-
-class TrackerStatus(NamedTuple):
-    """The status of a tracker."""
-
-    status: str | None
-    status_milestone: str | None
-    latest_occurrence: str | None
-
-
-class Movement(NamedTuple):
-    """A tracker whose row changed. `before` is None for a new one."""
-
-    source: str
-    tracker_id: str
-    before: TrackerStatus | None
-    after: TrackerStatus
-
-
-class Replayed(NamedTuple):
-    """The effect of a replay, real or in a dry run. `problem` says why the body cannot be read."""
-
-    delivery_id: str
-    changed: bool
-    items: tuple[Item, ...]
-    trackers: tuple[Movement, ...] = ()
-    problem: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as the API shows it."""
-        items = [
-            {
-                "position": item.position,
-                "message_id": item.message_id,
-                "before": item.before and {"outcome": item.before.outcome, "reason": item.before.reason},
-                "after": {"outcome": item.after.outcome, "reason": item.after.reason},
-            }
-            for item in self.items
-        ]
-        trackers = [
-            {**moved._asdict(), "before": moved.before and moved.before._asdict(), "after": moved.after._asdict()}
-            for moved in self.trackers
-        ]
-        return {**self._asdict(), "items": items, "trackers": trackers}
+from receiver.storage.undo import ForceUndo
 
 
 class ReplayDecider:
@@ -117,6 +31,7 @@ class ReplayDecider:
         self._database = database
         self._max_future = max_future
         self._ledger = Ledger(database, subscriptions)
+        self._undo = ForceUndo(database, max_future, self._ledger)
 
     def replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
         """Replay a delivery and return what changes. Raises NotFound, UnexpectedShape.
@@ -124,10 +39,10 @@ class ReplayDecider:
         Raises AlreadyRunning if an erasure has changed the body since it was read.
 
         Decides items without a verdict, and items in quarantine without an identity, of which nothing can be a duplicate. All
-        others keep their verdict, unless the replay is forced.
+        others keep their verdict, unless the replay is forced. To undo a forced replay, takes events back instead (`ForceUndo`).
         """
         savepoint = connection.begin_nested()
-        replayed = self._replay(connection, submission, options)
+        replayed = (self._undo.undo if options.undo else self._replay)(connection, submission, options)
         if options.dry_run:
             savepoint.rollback()
         else:
@@ -135,12 +50,12 @@ class ReplayDecider:
         return replayed
 
     def _replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
-        row = self._lock(connection, submission.delivery.id, options.as_read)
-        record = _read_record(connection, row.id)
+        row = lock_delivery(connection, self._database, submission.delivery.id, options.as_read)
+        record = read_items(connection, row.id)
         wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=options.force)])
         if not wanted:
             problem = None if submission.error is None else submission.error.message
-            return Replayed(row.id, changed=False, items=_compare(record, {}), problem=problem)
+            return Replayed(row.id, changed=False, items=compare_items(record, {}), problem=problem)
         batch_state = BatchState(self._max_future, from_micros(options.now), options.force)
         self._ledger.read(connection, batch_state, [submission._replace(messages=wanted)])
         known = dict(batch_state.trackers)
@@ -148,70 +63,20 @@ class ReplayDecider:
         changed = _remove_changed(connection, batch_state, row.id, record, decided)
         _write_verdicts(connection, record, wanted, decided)
         self._ledger.write(connection, batch_state)
-        items = _compare(record, decided)
-        _write_counts(connection, row, items)
+        items = compare_items(record, decided)
+        write_counts(connection, row, items)
         timelines = batch_state.timelines
         changed |= bool(batch_state.changed or timelines.new or timelines.revised) or any(item.changed for item in items)
-        trackers = tuple([_compare_tracker(key, known, batch_state) for key in sorted(batch_state.changed)])
-        return Replayed(row.id, changed, items, trackers)
+        trackers = [self._compare(row, options, known.get(key), batch_state.trackers[key]) for key in sorted(batch_state.changed)]
+        return Replayed(row.id, changed, items, tuple(trackers))
 
-    def _lock(self, connection: Connection, delivery_id: str, as_read: str | None) -> DeliveryRow:
-        """Return the delivery's row, locked: of two replays, the second one sees what the first one did."""
-        deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
-        wanted = select(deliveries).where(deliveries.c.id == delivery_id)
-        row = connection.execute(self._database.lock_rows(wanted, deliveries)).first()
-        if row is None:
-            raise NotFound(f"There is no delivery {delivery_id}.")
-        stored = connection.execute(select(bodies.c.body).where(bodies.c.delivery_id == delivery_id)).first()
-        if stored is None:
-            raise UnexpectedShape(PRUNED)
-        if as_read not in (None, fingerprint(bytes(stored.body))):
-            raise AlreadyRunning("This delivery was changed just now. Try again.")
-        return DeliveryRow(*row)
+    def _compare(self, row: DeliveryRow, options: ReplayOptions, before: TrackerRow | None, after: TrackerRow) -> Movement:
+        times = from_micros(row.received_at), from_micros(options.now)
+        return compare_trackers(before, after, warn_of_future(after.latest_occurrence, *times, self._max_future))
 
 
-class _Record(NamedTuple):
-    """The stored rows of a delivery's items, by position: messages, repeated messages, and the quarantine."""
-
-    messages: dict[int, MessageRow]
-    repeated: dict[int, RepeatedMessageRow]
-    parts: dict[int, list[QuarantineRow]]
-
-    def is_open(self, message: Message, *, force: bool) -> bool:
-        """Tell whether to decide an item. An erased one keeps its verdict: its content is gone."""
-        position = message.position
-        kept, seen = self.messages.get(position), self.repeated.get(position)
-        if message.raw == BLANK and (kept is not None or seen is not None):
-            return False
-        if kept is not None:
-            return force and (kept.outcome == "quarantined" or position in self.parts)
-        return seen is None or (seen.outcome == "quarantined" and (force or seen.message_id is None))
-
-    def name(self, message: Message) -> Message:
-        """Return a message with its stored id, if it has none of its own."""
-        kept = self.messages.get(message.position)
-        return message if kept is None or not message.is_anonymous else name_anonymous(message, kept.message_id)
-
-
-def _read_record(connection: Connection, delivery_id: str) -> _Record:
-    messages, repeated, quarantine = table_of(MessageTable), table_of(RepeatedMessageTable), table_of(QuarantineTable)
-    rows = connection.execute(select(messages).where(messages.c.delivery_id == delivery_id))
-    kept = {row.position: MessageRow(*row) for row in rows}
-    rows = connection.execute(select(repeated).where(repeated.c.delivery_id == delivery_id))
-    seen = {row.position: RepeatedMessageRow(*row) for row in rows}
-    parts: dict[int, list[QuarantineRow]] = {}
-    rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
-    for row in rows:
-        parts.setdefault(row.position, []).append(QuarantineRow(*row)._replace(raw=bytes(row.raw)))
-    return _Record(kept, seen, parts)
-
-
-_Decisions = dict[int, tuple[str | None, Verdict]]
-"""The id and the verdict of each item that was decided, by its position."""
-
-
-def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: _Record) -> _Decisions:
-    decided: _Decisions = {}
+def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: StoredItems) -> Decisions:
+    decided: Decisions = {}
     for message in wanted:
         kept = record.messages.get(message.position)
         if kept is None:
@@ -222,24 +87,8 @@ def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Messag
     return decided
 
 
-def _compare(record: _Record, decided: _Decisions) -> tuple[Item, ...]:
-    rows: list[MessageRow | RepeatedMessageRow] = [*record.messages.values(), *record.repeated.values()]
-    before: _Decisions = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
-    after = before | decided
-    return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
-
-
-def _compare_tracker(key: tuple[str, str], known: dict[tuple[str, str], TrackerRow], batch_state: BatchState) -> Movement:
-    before = known.get(key)
-    return Movement(*key, None if before is None else _status_of(before), _status_of(batch_state.trackers[key]))
-
-
-def _status_of(tracker: TrackerRow) -> TrackerStatus:
-    return TrackerStatus(tracker.status, tracker.status_milestone, tracker.latest_occurrence)
-
-
 def _remove_changed(
-    connection: Connection, batch_state: BatchState, delivery_id: str, record: _Record, decided: _Decisions
+    connection: Connection, batch_state: BatchState, delivery_id: str, record: StoredItems, decided: Decisions
 ) -> bool:
     """Remove stored rows of items that are now decided differently, and leave only new rows in the batch.
 
@@ -264,7 +113,7 @@ def _contents(rows: Sequence[QuarantineRow] | None) -> set[tuple[Any, ...]]:
     return {row[1:] for row in rows or ()}
 
 
-def _write_verdicts(connection: Connection, record: _Record, wanted: Sequence[Message], decided: _Decisions) -> None:
+def _write_verdicts(connection: Connection, record: StoredItems, wanted: Sequence[Message], decided: Decisions) -> None:
     """Update the verdicts of stored messages, and their trackers, which could not be read before."""
     messages = table_of(MessageTable)
     new = []
@@ -281,12 +130,3 @@ def _write_verdicts(connection: Connection, record: _Record, wanted: Sequence[Me
     if new:
         named = messages.c.source == bindparam("of"), messages.c.message_id == bindparam("named")
         connection.execute(update(messages).where(*named), new)
-
-
-def _write_counts(connection: Connection, row: DeliveryRow, items: Sequence[Item]) -> None:
-    """Update the counts in the delivery's row; the answer stays as it was sent."""
-    counts = Counter(item.after.outcome for item in items)
-    values = {"received": len(items), **{outcome: counts[outcome] for outcome in OUTCOMES}}
-    if any(getattr(row, name) != number for name, number in values.items()):
-        deliveries = table_of(DeliveryTable)
-        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))

@@ -17,8 +17,11 @@ PRUNED = "The body of this delivery was deleted, so it cannot be replayed."
 _NEVER_STORED = "This delivery was rejected or not stored, so there is nothing to replay."
 
 
-def read_delivery(database: Database, delivery_id: str) -> Delivery:
-    """Return a delivery as it arrived. Raises NotFound, or UnexpectedShape if its body is not stored."""
+def read_delivery(database: Database, delivery_id: str, *, needs_body: bool = True) -> Delivery:
+    """Return a delivery as it arrived. Raises NotFound, or UnexpectedShape if its body is not stored.
+
+    Unless it `needs_body`, a delivery whose body was pruned has an empty one.
+    """
     deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
     if not is_storable(delivery_id):
         raise NotFound("There is no delivery with this id.")
@@ -30,9 +33,11 @@ def read_delivery(database: Database, delivery_id: str) -> Delivery:
     row = DeliveryRow(*found)
     if not can_be_decided(row):
         raise UnexpectedShape(_NEVER_STORED)
-    if stored is None or not has_body(row, stored.body):
+    if stored is not None and has_body(row, stored.body):
+        return make_delivery(row, stored.headers, bytes(stored.body))
+    if needs_body:
         raise UnexpectedShape(PRUNED)
-    return make_delivery(row, stored.headers, bytes(stored.body))
+    return make_delivery(row, "[]", b"")
 
 
 def can_be_decided(row: DeliveryRow) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import and_, case, literal, select
+from sqlalchemy import and_, case, func, literal, select
 
 from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.storage.tables.ledger import EventTable, MessageTable, TrackerTable
@@ -21,21 +21,23 @@ def select_changes() -> Any:
     """Return the statement that selects the waiting changes.
 
     A change is in the row of its event, or in a row of its own (`ChangeTable`) if the event's row has a revision or another
-    change by now. A change of the sender's own milestone always has a row of its own (`ShipmentChangeTable`).
+    change by now. A change of the sender's own milestone always has a row of its own (`ShipmentChangeTable`). Where a row has an
+    empty event id, there is no event.
     """
     rows, events, changes = table_of(DispatchTable), table_of(EventTable), table_of(ChangeTable)
     shipment_changes = table_of(ShipmentChangeTable)
     of_shipment = shipment_changes.c.move.is_not(None)
     messages, trackers = table_of(MessageTable), table_of(TrackerTable)
     of_row = changes.c.move.is_not(None)
-    change = {
+    change: dict[str, Any] = {
         name: case((of_shipment, shipment_changes.c[name]), (of_row, changes.c[name]), else_=events.c[name]) for name in _OF_EVENT
     }
+    change["occurrence"] = func.nullif(change["occurrence"], "")
     columns: list[Any] = [*(change[name].label(name) for name in _OF_EVENT), rows.c.attempts, rows.c.unsettled]
     columns += [change["change_id"].label("id"), rows.c.source, rows.c.tracker_id]
     columns += [
         case((of_shipment, rows.c.move - SHIPMENT_MOVE_OFFSET), else_=rows.c.move).label("sequence"),
-        case((of_shipment, shipment_changes.c.event_id), else_=rows.c.event_id).label("event_id"),
+        case((of_shipment, shipment_changes.c.event_id), else_=func.nullif(rows.c.event_id, "")).label("event_id"),
         case((of_shipment, literal("shipment")), else_=literal("events")).label("basis"),
         shipment_changes.c.old_shipment_milestone,
     ]

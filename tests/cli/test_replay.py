@@ -126,6 +126,23 @@ def test_deliveries_are_named_by_their_ids(alone: Place) -> None:
     assert [row["subject"] for row in table_rows(alone.url, "audit", "subject")] == [first]
 
 
+def test_a_forced_event_of_the_future_is_warned_of_and_taken_back(place: Place) -> None:
+    first = sorted(ids(place))[0]
+    shown = place.run(first, "--force", "--yes")
+    assert "all later updates of this tracker" in shown
+    assert f"until {FAR_AHEAD}" in " ".join(shown.split())
+    assert "--undo" in shown
+    foretold = place.ask(first, "--undo", "--dry-run")
+    assert (foretold["undo"], foretold["force"], foretold["changed"]) == (True, False, 1)
+    assert "Take back the events of 1 of 1 deliveries? [y/N]" in place.run(first, "--undo", code=1, answer="n\n")
+    done = place.run(first, "--undo", answer="y\n")
+    assert "in_transit 9999-01-01T10:00:00" in " ".join(done.split())
+    assert "1 message of 1 delivery changed, 1 tracker updated.\n" in done
+    assert "Nothing would change." in place.run(first, "--undo", "--yes")
+    assert len(table_rows(place.url, "quarantine")) == 3
+    assert [row["detail"] for row in table_rows(place.url, "audit", "detail", order="done_at")] == ["force", "undo"]
+
+
 def test_filters_choose_what_is_replayed(alone: Place) -> None:
     for filters, calls in (
         (["--message-id", "early-1"], 1),
@@ -169,7 +186,10 @@ def test_an_unknown_delivery_is_one_line(place: Place) -> None:
     assert table_rows(place.url, "audit") == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["--force"], ["some-id", "--since", "24h"], ["--source", "other"], ["--limit", "3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--force"], ["some-id", "--since", "24h"], ["some-id", "--force", "--undo"], ["--source", "other"], ["--limit", "3"]],
+)
 def test_wrong_use_is_said(arguments: list[str], tmp_path: Path, sqlite_url: str) -> None:
     make_tables(sqlite_url)
     assert "receiver: " in Place(tmp_path, sqlite_url).run(*arguments, code=2)

@@ -24,12 +24,13 @@ from receiver.domain.erasure import (
     plan_erasure,
 )
 from receiver.domain.records import Message
+from receiver.domain.replays import ReplayOptions
 from receiver.errors import AlreadyRunning, UnexpectedShape
 from receiver.sources import make_sources
 from receiver.sources.intake import parse_stored
 from receiver.storage.database import Database
 from receiver.storage.erasure import find_scope, plan_delivery
-from receiver.storage.replay import ReplayDecider, ReplayOptions
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.stored_deliveries import fingerprint, read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.removal import Erase

@@ -17,6 +17,7 @@ from receiver.clock import new_id, to_micros
 from receiver.domain.changes import Subscription
 from receiver.domain.erasure import Erasure, StoredBody
 from receiver.domain.records import Answer, Submission
+from receiver.domain.replays import ReplayOptions
 from receiver.domain.rows import AuditRow
 from receiver.errors import ConfigurationError, Unauthorized
 from receiver.maintenance.comparison import Comparison, compare
@@ -25,7 +26,7 @@ from receiver.sources import Source, make_sources
 from receiver.sources.intake import parse_delivery, parse_stored
 from receiver.storage.database import Database
 from receiver.storage.erasure import find_scope, plan_delivery
-from receiver.storage.replay import ReplayDecider, ReplayOptions
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Replay
@@ -77,12 +78,12 @@ class Post:
         """Store one delivery of Ship24."""
         return self.call((SOURCES[0], ship24.body(*items)))[0]
 
-    def replay(self, delivery_id: str, *, force: bool) -> None:
-        """Replay a delivery, as an operator does."""
+    def replay(self, delivery_id: str, how: str | None = None) -> None:
+        """Replay a delivery, as an operator does: `force`, `undo`, or neither."""
         now = self._now()
-        entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, "force" if force else None)
+        entry = AuditRow(new_id(now), to_micros(now), "anna", None, "replay", delivery_id, how)
         submission = parse_stored(SOURCES, read_delivery(self.database, delivery_id))
-        self._executor.do(Audited(entry, Replay(submission, ReplayOptions(to_micros(now), force))))
+        self._executor.do(Audited(entry, Replay(submission, ReplayOptions.from_audit(to_micros(now), how))))
 
     def erase(self, call: StoredBody, erasure: Erasure) -> bool:
         """Erase what was planned, if the delivery is still as it was read."""
@@ -164,7 +165,7 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.Dat
     for batch in data.draw(st.permutations(batches)):
         ids += post.call(*batch)
         if data.draw(st.integers(0, 4)) == 0:
-            post.replay(data.draw(st.sampled_from(ids)), force=data.draw(st.booleans()))
+            post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo"])))
     check_same(post, into)
 
 
@@ -197,12 +198,29 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
     post.group(item(4, 11))
     gone = post.group(ship24.item("m9", "u"), item(6, 6))
     forced = post.group(ship24.item("far", "v", [ship24.event("far", FAR_AHEAD)]))
-    post.replay(forced, force=True)
+    post.replay(forced, "force")
     for delivery_id in (first, two, both, gone, forced):
         change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
     check_same(post, into)
     (tracker,) = table_rows(into, "trackers", tracker_id="t")
     assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("events", [["e0"], []])
+def test_an_event_that_was_forced_and_taken_back_is_not_there_again(
+    post: Post, into: str, events: list[str], *, pruned: bool
+) -> None:
+    for name in events:
+        post.group(ship24.item(f"m-{name}", "t", [ship24.event(name, "2025-03-01")]))
+    forced = post.group(ship24.item("far", "t", [ship24.event("far", FAR_AHEAD)]))
+    for how in ("force", "undo", "force", "undo"):
+        post.replay(forced, how)
+    if pruned:
+        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{forced}'")
+    check_same(post, into)
+    (tracker,) = table_rows(into, "trackers", tracker_id="t")
+    assert (tracker["latest_event_id"], tracker["moves"]) == (max(events, default=None), 4 + len(events))
 
 
 def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post, into: str) -> None:
@@ -220,7 +238,7 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
     assert sorted(len([each for each in items if each is None]) for items in bodies) == [1, 1, 2]
     check_same(post, into)
     before = table_rows(post.url, "messages", message_id="p1")
-    post.replay(group, force=True)
+    post.replay(group, "force")
     assert table_rows(post.url, "messages", message_id="p1") == before
     assert table_rows(post.url, "messages", "outcome", message_id="far")[0]["outcome"] == "applied"
     clear(into)
@@ -250,10 +268,10 @@ def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: s
     early = post.group(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)]))
     later = post.group(ship24.item("m2", "t", [ship24.event("e2", "9999-02-01")]))
     post.group(ship24.item("m3", "t", [ship24.event("e3", "2025-03-01")]))
-    post.replay(later, force=True)
+    post.replay(later, "force")
     post.group(ship24.item("m4", "t", [ship24.event("e4", "2025-03-02")]))
-    post.replay(early, force=True)
-    post.replay(early, force=False)
+    post.replay(early, "force")
+    post.replay(early)
     check_same(post, into)
     verdicts = {row["event_id"]: row["outcome"] for row in table_rows(into, "events")}
     assert verdicts == {"e1": "stale", "e2": "applied", "e3": "applied", "e4": "stale"}

@@ -77,10 +77,30 @@ def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(run
                 "status_milestone": "in_transit",
                 "latest_occurrence": FAR_AHEAD.format(day=1),
             },
+            "warning": "A date in the future blocks all later updates of this tracker until 9999-01-01T10:00:00.",
         }
     ]
     (entry,) = running.get("/ops/api/audit", token=OPS).json()["items"]
     assert (entry["actor"], entry["action"], entry["subject"], entry["detail"]) == ("anna", "replay", delivery_id, "force")
+
+
+def test_a_forced_event_is_taken_back_and_put_on_record(running: Service) -> None:
+    delivery_id = posted(running, early("t"))
+    assert replay(running, delivery_id).json()["undo"] is False
+    foretold = replay(running, delivery_id, b'{"undo": true, "dry_run": true}')
+    done = replay(running, delivery_id, b'{"undo": true}')
+    ReplayAnswer.model_validate(done.json(), strict=True)
+    assert foretold.json() == {**done.json(), "dry_run": True}
+    (moved,) = done.json()["trackers"]
+    assert (moved["after"], moved["warning"]) == (dict.fromkeys(moved["before"]), None)
+    assert replay(running, delivery_id, b'{"undo": true}').json()["changed"] is False
+    entries = running.get("/ops/api/audit", token=OPS).json()["items"]
+    assert [(entry["actor"], entry["action"], entry["detail"]) for entry in entries] == [
+        ("anna", "replay", "undo"),
+        ("anna", "replay", "undo"),
+        ("anna", "replay", "force"),
+    ]
+    assert [item["reason"] for item in running.get("/ops/api/quarantine", token=OPS).json()["items"]] == ["implausible_future"]
 
 
 def test_it_is_no_call_of_the_source(running: Service) -> None:
@@ -117,7 +137,17 @@ def test_an_id_that_is_none_is_not_found(running: Service) -> None:
 
 def test_an_order_that_cannot_be_read_changes_nothing(running: Service) -> None:
     delivery_id = posted(running, early("t"))
-    for body in (b"{", b"[]", b'{"force": 1}', b'{"force": "true"}', b'{"dry": true}', b"null", b'"x"', b'{"force": null}'):
+    for body in (
+        b"{",
+        b"[]",
+        b'{"force": 1}',
+        b'{"force": "true"}',
+        b'{"force": true, "undo": true}',
+        b'{"dry": true}',
+        b"null",
+        b'"x"',
+        b'{"force": null}',
+    ):
         answer = replay(running, delivery_id, body)
         assert (answer.status, answer.json()["error"]["code"]) == (422, "unexpected_shape")
     assert replay(running, delivery_id, b" " * (MAX_BODY_BYTES + 1)).status == 413

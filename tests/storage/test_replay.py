@@ -11,10 +11,10 @@ import pytest
 from receiver.clock import new_id, to_micros
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Delivery, Submission
+from receiver.domain.replays import Replayed, ReplayOptions
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.sources import Source, make_sources
 from receiver.sources.intake import parse_delivery, parse_stored
-from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
 from tests.harness import ship24

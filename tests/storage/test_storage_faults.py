@@ -14,12 +14,13 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from receiver.clock import to_micros
 from receiver.domain.records import Answer, Message, Submission
+from receiver.domain.replays import ReplayOptions
 from receiver.domain.retention import PruneStep
 from receiver.errors import StorageUnavailable, Unauthorized
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
 from receiver.storage.faults import Fault, LostRace, find_fault
-from receiver.storage.replay import ReplayDecider, ReplayOptions
+from receiver.storage.replay import ReplayDecider
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands import deliveries

@@ -21,7 +21,9 @@ from receiver.access.headers import HeaderReader
 from receiver.access.operators import Operator
 from receiver.access.sessions import Session
 from receiver.access.setup_windows import SetupWindows
+from receiver.clock import to_micros
 from receiver.domain.records import Delivery, Message, Submission, UnreadDelivery
+from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.replay import StoredReplay
 from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
@@ -204,7 +206,8 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
     delivery_id = json.loads(kept.body)["delivery_id"]
     ordering, database = Ordering(), Database(sqlite_url)
     replayer = StoredReplay(ordering.writer_client.do, Reader(database).read, database)
-    order = partial(replayer.replay, Operator("anna", None).entry, delivery_id, NOW, force=True, dry_run=dry_run)
+    options = ReplayOptions(to_micros(NOW), force=True, dry_run=dry_run)
+    order = partial(replayer.replay, Operator("anna", None).entry, delivery_id, options)
     done = asyncio.run(ordering.see(order))
     database.close()
     command = done.command.command if isinstance(done.command, Audited) else done.command

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.records import Answer, Delivery, Event, Message, Snapshot, Submission, UnreadDelivery
+from receiver.domain.replays import ReplayOptions
 from receiver.errors import Busy, InvalidJson, ReceiverError, StorageUnavailable
-from receiver.storage.replay import ReplayOptions
 from receiver.writer.commands.deliveries import CountUnrecorded, Replay, TrimRefused
 from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 from tests.harness.table import each_row

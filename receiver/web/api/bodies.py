@@ -60,6 +60,13 @@ class ReplayBody(CommandBody):
 
     dry_run: bool = Field(default=False, description="only show what would change")
     force: bool = Field(default=False, description="also decide quarantined messages, whatever their time")
+    undo: bool = Field(default=False, description="take back the events that only `force` accepts")
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "ReplayBody":
+        if self.force and self.undo:
+            raise ValueError("undo: expected `force` or `undo`, not both")
+        return self
 
 
 class DropBody(CommandBody):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from receiver import clock
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
-from receiver.clock import iso
+from receiver.clock import iso, to_micros
+from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.customers import replace_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
@@ -94,9 +95,10 @@ async def _import_customers(context: CommandContext, request: OperatorRequest) -
 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    options = {"force": request.body.force, "dry_run": request.body.dry_run}
-    replayed = await context.replayer.replay(request.operator.entry, request.path["id"], clock.now(), **options)
-    return await asyncio.to_thread(replayed.as_json) | options  # slow for ten thousand items
+    body = request.body
+    options = ReplayOptions(to_micros(clock.now()), force=body.force, dry_run=body.dry_run, undo=body.undo)
+    replayed = await context.replayer.replay(request.operator.entry, request.path["id"], options)
+    return await asyncio.to_thread(replayed.as_json) | options.as_json()  # slow for ten thousand items
 
 
 async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:

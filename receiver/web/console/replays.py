@@ -1,5 +1,7 @@
 """The page that replays one delivery. It shows the expected changes first, then asks for confirmation."""
 
+from receiver.clock import to_micros
+from receiver.domain.replays import ReplayOptions
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
@@ -13,9 +15,10 @@ _COMMANDS = ("show", "replay")
 def ask_to_replay(database: Database, visit: Visit) -> Page:
     """Ask how to replay a delivery. Raises NotFound."""
     stored = queries.show_delivery(database, visit.path["delivery_id"])
-    if stored.body is None:
+    if stored.body is None and not stored.items:
         raise NotFound("The body of this request was deleted (retention), so it cannot be replayed.")
-    values = {"delivery_id": stored.row["id"], "replayed": None, "force": False, "done": False}
+    values = {"delivery_id": stored.row["id"], "replayed": None, "options": None, "done": False}
+    values["is_pruned"] = stored.body is None
     return Page("replay.html", "deliveries", values)
 
 
@@ -23,8 +26,9 @@ async def replay_delivery(replayer: StoredReplay, visit: Visit, form: Form) -> P
     """Show what a replay would change, or replay. Raises NotFound, UnexpectedShape."""
     if form.get("command") not in _COMMANDS:
         raise UnexpectedShape("Expected the form of the replay.")
-    dry_run, force = form["command"] == "show", form.get("force") == "yes"
+    force, undo = (form.get(name) == "yes" for name in ("force", "undo"))
+    options = ReplayOptions(to_micros(visit.now), force=force and not undo, dry_run=form["command"] == "show", undo=undo)
     delivery_id = visit.path["delivery_id"]
-    replayed = await replayer.replay(visit.operator.entry, delivery_id, visit.now, force=force, dry_run=dry_run)
-    values = {"delivery_id": delivery_id, "replayed": replayed, "force": force, "done": not dry_run}
+    replayed = await replayer.replay(visit.operator.entry, delivery_id, options)
+    values = {"delivery_id": delivery_id, "replayed": replayed, "options": options, "done": not options.dry_run}
     return Page("replay.html", "deliveries", values)

@@ -1,5 +1,6 @@
 """The routes of the console: one line for each page."""
 
+from datetime import timedelta
 from functools import partial
 
 from starlette.routing import BaseRoute, Match, Route
@@ -84,7 +85,7 @@ def _list_pages(settings: Settings, database: Database) -> dict[str, MakePage]:
     return {
         "/ops": partial(show_overview, settings, database),
         "/ops/trackers": partial(list_trackers, database),
-        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database),
+        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, timedelta(hours=settings.max_future_hours)),
         "/ops/deliveries": partial(list_deliveries, database),
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),

@@ -1,7 +1,12 @@
 """The pages of trackers: the list, and the timeline of one tracker."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
 import orjson
 
+from receiver.domain.replays import warn_of_future
 from receiver.errors import NotFound
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -21,6 +26,13 @@ MILESTONES = (
 """The milestones of Ship24, then those of Shiipp. The filter suggests them and accepts any other word."""
 
 
+class EventAhead(NamedTuple):
+    """The warning about an event far in the future, and the delivery that brought it."""
+
+    warning: str
+    delivery_id: str
+
+
 def list_trackers(database: Database, visit: Visit) -> Page:
     """Show trackers, last updated first, or those that match the search."""
     query = read_query(TrackersQuery, visit.query)
@@ -29,7 +41,7 @@ def list_trackers(database: Database, visit: Visit) -> Page:
     return Page("trackers.html", "trackers", values)
 
 
-def show_tracker(database: Database, visit: Visit) -> Page:
+def show_tracker(database: Database, max_future: timedelta, visit: Visit) -> Page:
     """Show a tracker's current status, its details and its timeline. Raises NotFound."""
     source, tracker_id = visit.path["source"], visit.path["tracker_id"]
     if source not in NAMES:
@@ -41,6 +53,21 @@ def show_tracker(database: Database, visit: Visit) -> Page:
         "timeline": make_timeline(found["events"], list_copies(database, source, tracker_id)),
         "is_cut": len(found["events"]) == MAX_EVENTS,
         "max_events": MAX_EVENTS,
+        "ahead": _find_event_ahead(database, found, visit.now, max_future),
         "shipment": None if tracker["shipment"] is None else make_tree(orjson.dumps(tracker["shipment"])),
     }
     return Page("tracker.html", "trackers", values)
+
+
+def _find_event_ahead(database: Database, found: Mapping[str, Any], now: datetime, max_future: timedelta) -> EventAhead | None:
+    """Return the tracker's latest event if it lies so far in the future that only a forced replay accepts it."""
+    tracker = found["tracker"]
+    latest = next(
+        (row for row in found["events"] if row["event_id"] == tracker["latest_event_id"] and not row["superseded"]), None
+    )
+    if latest is None:
+        return None
+    warning = warn_of_future(tracker["latest_occurrence"], datetime.fromisoformat(latest["received_at"]), now, max_future)
+    if warning is None:
+        return None
+    return EventAhead(warning, queries.show_message(database, latest["message_id"], [tracker["source"]])["delivery_id"])

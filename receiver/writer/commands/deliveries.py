@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, and_, delete, false, insert, select, update
 
 from receiver.domain.records import Answer, Submission, UnreadDelivery
+from receiver.domain.replays import Replayed, ReplayOptions
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
 from receiver.storage.counters import Counts, trim_counts, write_counts
-from receiver.storage.replay import Replayed, ReplayOptions
 from receiver.storage.sessions import trim_sessions
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content
 from receiver.storage.tables.metadata import METADATA, table_of

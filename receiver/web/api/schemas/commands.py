@@ -44,12 +44,13 @@ class TrackerStatusSchema(Schema):
 
 
 class MovedTracker(Schema):
-    """A tracker that changes; `before` is null for a new one."""
+    """A tracker that changes; `before` is null for a new one. `warning`: its event in the future blocks later updates."""
 
     source: str
     tracker_id: str
     before: TrackerStatusSchema | None
     after: TrackerStatusSchema
+    warning: str | None
 
 
 class ReplayAnswer(Schema):
@@ -58,6 +59,7 @@ class ReplayAnswer(Schema):
     delivery_id: str
     dry_run: bool
     force: bool
+    undo: bool
     changed: bool
     items: list[ReplayedItem]
     trackers: list[MovedTracker]

@@ -1,0 +1,50 @@
+"""The page that replays a delivery: it shows old and new times, warns of a date in the future, and takes a forced event back."""
+
+import re
+
+import pytest
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.console_client import ConsoleClient
+from tests.harness.service import Reply, Service
+
+OPS = "the-ops-token-of-these-tests"
+FAR_AHEAD = "2199-01-01T10:00:00"
+WARNING = f"A date in the future blocks all later updates of this tracker until {FAR_AHEAD}."
+
+
+@pytest.fixture
+def running(shared_service: StartService) -> Service:
+    return shared_service(ops_tokens=f"anna:{OPS}")
+
+
+def words(page: Reply) -> str:
+    """Return the text of a page, on one line."""
+    assert page.status == 200
+    return " ".join(re.sub(r"<[^>]*>", " ", page.body.decode()).split())
+
+
+def test_a_forced_event_of_the_future_is_warned_of_and_taken_back(running: Service) -> None:
+    anna = ConsoleClient(running)
+    anna.sign_in(OPS)
+    running.post(ship24.single("m0", tracker_id="t", events=[ship24.event("e0", "2025-03-01T10:00:00", status="Sorted")]))
+    far = ship24.event("far", FAR_AHEAD, status="Delivered at last")
+    early = running.post(ship24.single("far", tracker_id="t", events=[far])).json()["delivery_id"]
+    form = f"/ops/deliveries/{early}/replay"
+    preview = words(anna.submit(form, command="show", force="yes"))
+    assert f"Sorted 2025-03-01T10:00:00 → Delivered at last {FAR_AHEAD} {WARNING}" in preview
+    assert WARNING not in words(anna.get("/ops/trackers/ship24/t"))
+    assert WARNING in words(anna.submit(form, command="replay", force="yes"))
+    tracker = anna.get("/ops/trackers/ship24/t")
+    assert WARNING in words(tracker)
+    assert f'href="{form}"' in tracker.body.decode()
+    assert f"Delivered at last {FAR_AHEAD} → Sorted 2025-03-01T10:00:00" in words(anna.submit(form, command="show", undo="yes"))
+    assert running.value("messages", "outcome", message_id="far") == "applied"
+    assert "Changes made" in words(anna.submit(form, command="replay", undo="yes"))
+    assert running.value("trackers", "latest_event_id") == "e0"
+    assert running.count("quarantine", reason="implausible_future") == 1
+    assert WARNING not in words(anna.get("/ops/trackers/ship24/t"))
+    assert "Nothing to take back" in words(anna.submit(form, command="show", undo="yes"))
+    entries = running.table("audit", "actor", "detail", action="replay", order="done_at")
+    assert [(row["actor"], row["detail"]) for row in entries] == [("anna", "force"), ("anna", "undo")]
