@@ -124,6 +124,6 @@ def _refuse_constant(name: str) -> float:
 def _bounded(digits: str) -> int | float | str:
     """Read a number. One that no database can store stays text."""
     if digits.lstrip("-").isdigit():
-        return int(digits) if len(digits) < 20 and int(digits) in _INT64 else digits
+        return int(digits) if len(digits) <= 20 and int(digits) in _INT64 else digits
     number = float(digits)
     return number if abs(number) < float("inf") else digits

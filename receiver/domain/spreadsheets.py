@@ -75,8 +75,8 @@ def describe_damage(text: str) -> str | None:
 
 
 def _find_separator(text: str) -> str:
-    """Return the most frequent separator in the first line with text."""
-    header = next((line for line in text.splitlines() if line.strip(f"{_SEPARATORS} ")), "")
+    """Return the most frequent separator in the first line that is not blank."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
     return max(_SEPARATORS, key=header.count)
 
 

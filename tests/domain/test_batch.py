@@ -201,6 +201,14 @@ def test_the_id_of_a_quarantined_event_can_still_be_applied(bad: Event) -> None:
     assert state(batch_state).latest_occurrence == T2
 
 
+def test_an_implausible_event_alone_makes_no_tracker_and_beside_others_brings_no_details() -> None:
+    batch_state, far = make_batch_state(), event("b", "2999-01-01")
+    deliver(batch_state, message("m1", far, block=BLOCK))
+    assert (batch_state.trackers, batch_state.terms) == ({}, set())
+    deliver(batch_state, message("m2", event("a"), far, block=BLOCK), number=2)
+    assert (state(batch_state).tracking_number, state(batch_state).shipment) == ("AB12", None)
+
+
 NEW, OLD, TIE, KNOWN, BAD = event("n", T3), event("o", T1), event("t", T2), event("k", T2), event("x", "soon")
 
 

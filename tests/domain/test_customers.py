@@ -56,6 +56,12 @@ def refuse(content: bytes, name: str = "list.csv") -> str:
             "UserCode,FirstName,LastName,Branch\n\u200bCUST001\u00a0,Ann\ufeff,Smith,\u3000Miami\n".encode(),
             id="Unicode's blanks",
         ),
+        pytest.param(
+            b"sep=;\nUserCode;A,B,C,D,E;FirstName;LastName;Branch\nCUST001;x;Ann;Smith;Miami\n",
+            id="sep= against the most frequent",
+        ),
+        pytest.param(b"\n \nUserCode;FirstName;LastName;Branch\nCUST001;Ann;Smith;Miami\n", id="blank lines first"),
+        pytest.param(b'UserCode,FirstName,LastName,Branch\n=" CUST001 ",Ann,Smith,Miami\n', id="blanks in a text formula"),
         pytest.param(b"UserCode,FirstName,LastName,Branch\n\nCUST001,Ann,Smith,Miami\n\n", id="empty lines"),
     ],
 )
@@ -188,7 +194,11 @@ REFUSED = {
     "a code that is too long": (b"UserCode\nA\n" + b"x" * 201, "list.csv", "Line 3"),
     "a name that is too long": (b"UserCode,Branch\nA," + b"x" * 201, "list.csv", "Line 2"),
     "a field over the reader's limit": (b"UserCode,Branch\nA," + b"x" * 200_000, "list.csv", "Line 2"),
-    "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "Line 3"),
+    "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "Line 3: expected text; there is a NUL character"),
+    "UTF-16 without a mark": ("UserCode\nA\n".encode("utf-16-le"), "list.csv", "Line 1: expected text; there is a NUL character"),
+    "an error below a line sep=": (b"sep=;\nUserCode;Branch\n;x\n", "list.csv", "Line 3"),
+    "a header on the third line": (b"\n\nBranch\n", "list.csv", "Line 3"),
+    "an item that is a list": (b'[["UserCode"]]', "list.json", "Item 1: expected a customer code"),
     "an escape": (b"UserCode,FirstName\nA,\x1b[2Jgone\n", "list.csv", "Line 2"),
     "a line break in a name": (b'UserCode,FirstName\nA,"two\nlines"\n', "list.csv", "Line"),
     "a quote that is never closed": (b'UserCode,Remark\nA,"lost\nB,x\nC,y\n', "list.csv", "Line"),
@@ -204,9 +214,15 @@ def test_a_file_that_is_wrong_is_refused_with_the_place(content: bytes, name: st
     assert "\0" not in message
 
 
+@each_row("length", [199, 200])
+def test_a_name_of_two_hundred_characters_is_read(length: int) -> None:
+    assert read_list(b"UserCode,Branch\nA," + b"x" * length, "list.csv") == [Customer("A", branch="x" * length)]
+
+
 def test_everything_that_is_wrong_is_named_at_once_up_to_a_number() -> None:
     message = refuse(b"UserCode,FirstName\n,a\nB,b\n,c\nB,d\n")
     assert [line.split(":")[0] for line in message.splitlines()[1:]] == ["Line 2", "Line 4", "Line 5"]
+    assert "more" not in refuse(b"UserCode,FirstName\n" + b",a\n" * 20)
     many = refuse(b"UserCode,FirstName\n" + b",a\n" * 100)
     assert "80 more" in many
     assert len(many.splitlines()) == 22

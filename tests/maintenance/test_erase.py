@@ -133,6 +133,8 @@ def test_an_unreadable_body_goes_if_it_names_the_tracker(content: bytes, goes: b
 def test_a_short_number_is_no_name() -> None:
     assert not mentions(b'{"a": "1234567"}', ["1234567"])
     assert mentions(b'{"a": "12345678"}', ["12345678"])
+    assert not mentions(b'{"a": "92345678"}', ["12345678"])
+    assert mentions(b'{"a": "tn-Forgotten"}', ["TN-fORGOTTEN"])
     assert mentions(orjson.dumps({"a": 'Ünï"12345'}), ['Ünï"12345'])
 
 
@@ -144,6 +146,42 @@ def test_an_item_without_a_tracker_is_its_if_it_names_it() -> None:
     assert planned.parts == ("q",)
     assert planned.body is not None
     assert NAME.encode() not in planned.body
+
+
+def test_an_item_of_another_tracker_that_names_this_one_stays() -> None:
+    assert plan_erasure(TRACKED, call(body(item(tracker_id="other", note="TN-FORGOTTEN"))), SPLITS["tracking"]) is None
+
+
+def test_only_a_manifest_that_lists_the_package_is_erased_with_it() -> None:
+    listed, other = ({"manifest_id": name, "status": "shipped", "packages": [{"id": name}]} for name in ("forgotten", "another"))
+    planned = plan_erasure(TRACKED, call(orjson.dumps([listed, other]), kind="manifest-status"), SPLITS["manifest-status"])
+    assert planned is not None
+    assert orjson.loads(planned.body or b"") == [None, other]
+
+
+def test_the_parts_in_quarantine_that_are_of_the_tracker_are_emptied() -> None:
+    """Also where the body is pruned or belongs to others."""
+    named = b'"TN-FORGOTTEN"'
+    parts = [
+        StoredPart("at its place", 3, "other", b"1"),
+        StoredPart("of the tracker", 0, "forgotten", b"1"),
+        StoredPart("of nobody, names it", 0, None, named),
+        StoredPart("of nobody, names nothing", 0, None, b"1"),
+        StoredPart("of another, names it", 0, "other", named),
+        StoredPart("empty already", 3, "forgotten", b""),
+    ]
+    for content in (None, body(item(tracker_id="other"))):
+        planned = plan_erasure(
+            TRACKED, StoredBody("d", "tracking", content, frozenset({3} if content is None else ()), tuple(parts)), None
+        )
+        expected = (["at its place"] if content is None else []) + ["of the tracker", "of nobody, names it"]
+        assert planned == Erasure("d", removed=False, body=None, parts=tuple(expected))
+
+
+def test_what_was_erased_is_counted() -> None:
+    counts = ErasureCounts().add(Erasure("a", removed=True, body=None, parts=("p",)))
+    counts = counts.add(Erasure("b", removed=False, body=b"[]", parts=("q", "r")))
+    assert counts.add(Erasure("c", removed=False, body=b"[]", parts=())) == ErasureCounts(removed=1, rewritten=2, emptied=3)
 
 
 def test_the_record_decides_where_the_body_was_already_emptied() -> None:

@@ -16,6 +16,7 @@ from receiver.domain.reading import (
     read_object,
     read_short_text,
     read_text,
+    trim_all,
     write_canonical,
 )
 from receiver.errors import InvalidJson
@@ -41,6 +42,9 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st
         pytest.param(b'{"\\ud83d":"\\u0000"}', {"\ufffd": "\0"}, id="half a pair in a key"),
         pytest.param(b'["\\ud83d","\\ud83d\\ude00"]', ["\ufffd", "😀"], id="half a pair beside a whole one"),
         pytest.param(b'["\\ud83d",9223372036854775807]', ["\ufffd", 2**63 - 1], id="leniently read, largest integer"),
+        pytest.param(b'["\\ud83d",-9223372036854775808]', ["\ufffd", -(2**63)], id="leniently read, smallest integer"),
+        pytest.param(b'["\\ud83d",9223372036854775808]', ["\ufffd", str(2**63)], id="leniently read, an integer too large"),
+        pytest.param(b'["\\ud83d",' + b"9" * 5000 + b"]", ["\ufffd", "9" * 5000], id="leniently read, 5000 digits"),
         pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="a key twice: the last counts"),
     ],
 )
@@ -127,6 +131,14 @@ def test_a_digest_is_32_hexadecimal_digits_of_the_content() -> None:
 )
 def test_a_text_is_what_a_database_can_keep(value: object, kept: str | None) -> None:
     assert (read_text(value), read_short_text(value)) == (kept, kept)
+
+
+def test_a_short_text_is_trimmed_and_a_long_one_is_not() -> None:
+    assert (read_text(" AB 12\t"), read_short_text(" AB 12\t")) == (" AB 12\t", "AB 12")
+
+
+def test_every_text_in_a_value_is_trimmed_but_no_key() -> None:
+    assert trim_all({" a ": [" b ", {"c": "\td"}], "e": 7, "f": None}) == {" a ": ["b", {"c": "d"}], "e": 7, "f": None}
 
 
 @each_row(("length", "as_text", "as_label"), [(200, 200, 200), (201, 201, 200), (2000, 2000, 200), (2001, 2000, 200)])

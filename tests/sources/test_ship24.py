@@ -85,6 +85,33 @@ def test_the_fields_of_an_item_and_its_event() -> None:
     assert (event.location, event.courier_code) == ("Rosersberg, SE", "se-nordpak")
 
 
+@each_row(
+    ("generated_at", "moment"),
+    [
+        ("2024-05-17T09:31:04.118Z", datetime(2024, 5, 17, 9, 31, 4, 118_000, tzinfo=UTC)),
+        (" 2024-05-17T11:31:04+02:00 ", datetime(2024, 5, 17, 9, 31, 4, tzinfo=UTC)),
+        ("2024-05-17T09:31:04", datetime(2024, 5, 17, 9, 31, 4, tzinfo=UTC)),
+        *((unknown, datetime(1970, 1, 1, tzinfo=UTC)) for unknown in ("1969-12-31T23:59:59Z", "soon", "", None, 1715938264)),
+    ],
+)
+def test_the_time_of_building_is_read_with_its_zone_and_is_zero_if_unknown(generated_at: object, moment: datetime) -> None:
+    message = read_item(metadata={"messageId": "m", "generatedAt": generated_at})
+    assert message.generated_at == to_micros(moment)
+
+
+@each_row(
+    ("shipment", "milestone"),
+    [
+        ({"statusMilestone": " delivered "}, "delivered"),
+        *((block, None) for block in ({"statusMilestone": " "}, {"statusMilestone": None}, {}, None, "delivered")),
+    ],
+)
+def test_the_senders_own_view_is_the_milestone_of_the_block(shipment: object, milestone: str | None) -> None:
+    snapshot = read_item(shipment=shipment).snapshot
+    assert snapshot is not None
+    assert snapshot.shipment_milestone == milestone
+
+
 def test_events_stand_as_they_came_newest_first() -> None:
     (message,) = read("nine_events_newest_first")
     assert [event.order for event in message.events] == [9, 8, 7, 6, 5, 4, 3, 2, 1]

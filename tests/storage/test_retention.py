@@ -160,6 +160,17 @@ def test_a_row_costs_by_its_content_too() -> None:
     assert [units_of(size) for size in (0, 4095, 4096, 5_242_880)] == [1, 1, 2, 1281]
 
 
+@each_row("days", [0, 7, 99_999])
+def test_the_mark_of_a_run_carries_its_period(days: int) -> None:
+    mark = PERIODS._replace(bodies_days=days).name_run("0192-ab")
+    assert PERIODS.of_run(mark) == PERIODS._replace(bodies_days=days)
+
+
+@each_row("mark", ["", "0192-ab", "0192-ab.", "0192-ab.-7", "0192-ab.7d", "0192-ab.\u00b2", "0192-ab.\u0667", "0192-ab.100000"])
+def test_a_mark_of_another_form_changes_no_period(mark: str) -> None:
+    assert PERIODS.of_run(mark) == PERIODS
+
+
 def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
     run = PruneRun({"bodies": 5, "refused": 7})
     first = run.next_step()
@@ -173,6 +184,7 @@ def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
     assert run.next_step() is None
     assert run.removed == {"bodies": Removed(11, 1001), "refused": Removed(0, 0)}
     assert (run.batches, run.longest_seconds) == (3, TARGET_SECONDS * 2)
+    assert PruneRun({"dead_changes": 1}, ["shop"]).next_step() == PruneStep("dead_changes", 1, 100, ("shop",))
 
 
 # In storage
