@@ -68,8 +68,7 @@ class Timelines:
 
     def refresh(self, identity: EventKey, version: Version) -> None:
         """Record that the current content arrived again, in a message that may be later."""
-        current = self.current[identity]
-        if version.digest == current.digest and version.is_later(current):
+        if version.is_later(self.current[identity]):
             self.current[identity] = self.refreshed[identity] = version
 
     def supersede(self, row: EventRow) -> None:

@@ -128,6 +128,7 @@ def test_rows_of_the_api_are_read_by_the_same_rules() -> None:
     assert check_rows([(" a ", '{"user_code": "a ", "LastName": " Li "}')]) == [("A", '{"UserCode":"A","LastName":"Li"}')]
     for rows in (
         [("A", "{}")],
+        [("A", '["UserCode"]')],
         [("A", '{"UserCode":"B"}')],
         [("A", '{"UserCode":"A","Branch":"x\\u202ey"}')],
         [("A", '{"UserCode":"A"}')] * 2,

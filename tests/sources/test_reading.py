@@ -43,6 +43,9 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st
         pytest.param(b'["\\ud83d","\\ud83d\\ude00"]', ["\ufffd", "😀"], id="half a pair beside a whole one"),
         pytest.param(b'["\\ud83d",9223372036854775807]', ["\ufffd", 2**63 - 1], id="leniently read, largest integer"),
         pytest.param(b'["\\ud83d",-9223372036854775808]', ["\ufffd", -(2**63)], id="leniently read, smallest integer"),
+        pytest.param(
+            b'["\\ud83d",-9007199254740993]', ["\ufffd", -(2**53) - 1], id="leniently read, an integer that no float is"
+        ),
         pytest.param(b'["\\ud83d",9223372036854775808]', ["\ufffd", str(2**63)], id="leniently read, an integer too large"),
         pytest.param(b'["\\ud83d",' + b"9" * 5000 + b"]", ["\ufffd", "9" * 5000], id="leniently read, 5000 digits"),
         pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="a key twice: the last counts"),
