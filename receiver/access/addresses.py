@@ -67,7 +67,7 @@ def read_address(text: str) -> Address:
 
 def is_listed(address: Address, networks: Iterable[Network]) -> bool:
     """Tell whether the address is in one of the networks. An address of the other IP version never is."""
-    return any(address.version == network.version and address in network for network in networks)
+    return any(address in network for network in networks)
 
 
 def resolve(peer: str | None, forwarded: Iterable[str], trusted: tuple[Network, ...]) -> Address:

@@ -23,6 +23,7 @@ def test_ten_are_free_and_then_one_in_ten_seconds() -> None:
     [
         ("192.0.2.1", "192.0.2.2", False),
         ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:0:8000::1", True),
         ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
         ("2001:db8::1", "192.0.2.1", False),
     ],
@@ -82,6 +83,14 @@ def test_a_limited_address_is_not_forgotten_with_those_whose_attempts_have_come_
     attempts.take(ip_address("192.0.2.3"), NOW + 11)
     assert len(attempts) == 2
     assert attempts.take(limited, NOW + 11) > 0
+
+
+def test_an_address_that_comes_back_keeps_no_other_one_remembered() -> None:
+    attempts, again = WrongTokenLimit(), ip_address("192.0.2.1")
+    for client in (again, ip_address("192.0.2.2"), *[again] * WRONG_TOKENS_AT_ONCE):
+        attempts.take(client, NOW)
+    attempts.take(ip_address("192.0.2.3"), NOW + 11)
+    assert len(attempts) == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 20)), max_size=200))

@@ -95,7 +95,7 @@ def test_the_cookie_is_for_the_console_alone_and_no_script_sees_it(running: Serv
 
 
 @pytest.mark.parametrize(
-    ("proxies", "said", "secure"), [("127.0.0.1", "https", True), ("127.0.0.1", "http", False), ("", "https", False)]
+    ("proxies", "said", "secure"), [("127.0.0.1", "http, HTTPS", True), ("127.0.0.1", "http", False), ("", "https", False)]
 )
 def test_the_cookie_is_secure_if_a_trusted_proxy_reports_https(
     service: StartService, sqlite_url: str, proxies: str, said: str, secure: bool
@@ -113,7 +113,7 @@ def test_a_wrong_token_is_refused_and_then_limited_and_the_right_one_never_is(se
     assert [answer.status for answer in answers] == [403] * 10 + [429] * 10
     assert all(FAILED in answer.body and SESSION not in answer.headers["set-cookie"] for answer in answers)
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
-    assert operator.post("/ops/sign-in", {"form_token": form_token, "token": OPS}).status == 303
+    assert operator.post("/ops/sign-in", {"form_token": form_token, "token": f" {OPS}\t"}).status == 303
     wait_until(lambda: audit(running, "wrong ops token") == 10, "the first ones are on record")
     assert audit(running, "console sign-in") == 1
 
@@ -380,6 +380,8 @@ def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: Co
         ("/ops/deliveries?status=abc", 422),
         ("/ops/trackers?stuck_days=-1", 422),
         ("/ops/trackers?q=%00", 200),
+        ("/ops/trackers?stuck_days=&updated_before=+", 200),
+        ("/ops/settings/setup-window/%20ship24%20", 200),
         ("/ops?window=nonsense", 200),
     ],
 )
