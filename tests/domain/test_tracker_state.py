@@ -4,7 +4,7 @@ from uuid import RFC_4122, UUID
 
 from receiver.domain.records import Snapshot
 from receiver.domain.tracker_state import make_change_id, make_change_row, make_shipment_change
-from tests.domain.test_batch import RECEIVED_AT, T1, T2, deliver, event, make_batch_state, message, state
+from tests.domain.test_batch import RECEIVED_AT, T1, T2, deliver, event, make_batch_state, message, state, words
 
 
 def test_the_id_of_a_change_is_made_of_what_it_is_about_and_of_nothing_else() -> None:
@@ -30,6 +30,14 @@ def test_a_change_in_a_row_of_its_own_says_what_the_row_of_its_event_said() -> N
     row = batch_state.changes[1]
     kept = make_change_row(row, "m3")
     assert (kept.change_id, kept.move, kept.event_id, kept.cause) == (row.change_id, 2, "b", "m3")
+
+
+def test_a_revision_of_what_no_change_contains_is_no_change() -> None:
+    batch_state, first = make_batch_state(), event("a", T1)
+    courier, place = first._replace(courier_code="se-nordpak", digest="1"), first._replace(location="Rosersberg", digest="2")
+    revisions = (message(f"m{at}", each, at=at) for at, each in enumerate([first, courier, place]))
+    assert words(deliver(batch_state, *revisions)) == ["applied", "applied revised", "applied revised"]
+    assert [row.digest for row in batch_state.changes] == [first.digest, "2"]
 
 
 def test_a_change_of_the_senders_own_view_names_both_milestones() -> None:
