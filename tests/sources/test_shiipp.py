@@ -248,6 +248,9 @@ def test_a_manifest_that_names_packages_is_linked_to_each_once() -> None:
 
 
 def test_a_package_named_with_its_id_and_its_number_is_linked_by_its_id() -> None:
+    described = {"manifest_id": "i", "status": "s", "packages": [{"id": 17, "package_id": "p"}, {"tracking_number": "t"}]}
+    assert [link.package for link in read_one(MANIFEST, described).links] == ["p", "package:T"]
+    assert "packages" not in details(read_one(MANIFEST, described))
     message = read_one(MANIFEST, {"manifest_id": "i", "status": "s", "packages": [{"id": "p", "tracking_number": "t"}]})
     assert [link.package for link in message.links] == ["p"]
 
