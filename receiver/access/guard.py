@@ -10,6 +10,7 @@ from receiver import clock
 from receiver.access.addresses import Address, Network, resolve
 from receiver.access.bearer import AccessPolicy, Admission, match_bearer
 from receiver.access.headers import HeaderReader, Headers
+from receiver.access.marks import MarkedTest
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.records import Delivery
 from receiver.domain.storable import make_storable
@@ -105,8 +106,10 @@ class RequestGuard:
         """Return a requested path in the form that is stored: without secrets, and shortened."""
         return make_storable(self._resolver.redact(path), _MAX_PATH_LENGTH)
 
-    def make_delivery(self, scope: Scope, client: Client, admission: Admission, body: bytes) -> Delivery:
-        """Return the delivery in the form that is stored."""
+    def make_delivery(
+        self, scope: Scope, client: Client, admission: Admission, body: bytes, mark: MarkedTest | None = None
+    ) -> Delivery:
+        """Return the delivery in the form that is stored. `mark` is the accepted mark of a test."""
         return Delivery(
             clock.new_id(client.arrived_at),
             self._source,
@@ -120,4 +123,6 @@ class RequestGuard:
             admission.note,
             client.headers.storable,
             body,
+            None if mark is None else mark.run,
+            mark is not None and mark.hands_on,
         )

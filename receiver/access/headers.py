@@ -6,8 +6,8 @@ from typing import NamedTuple
 from receiver.access import probe
 from receiver.sources.codings import list_codings
 
-_PROBE = probe.HEADER.encode()
-_CREDENTIALS = {_PROBE, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
+_TEST = probe.HEADER.encode()
+_CREDENTIALS = {_TEST, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
 _MAX_STORED_BYTES = 4096
 _REDACTED = b"[secret]"
 
@@ -16,7 +16,8 @@ class Headers(NamedTuple):
     """The headers of one request. `storable` has the pairs that may be stored: no credentials, no known secret, at most 4 KiB.
 
     `authorization` and `forwarded` have the values of all Authorization and X-Forwarded-For lines, in their order. `codings` are
-    the content codings of the body (`sources/codings.py`). `probe` is the value of the last probe header (`probe.py`).
+    the content codings of the body (`sources/codings.py`). `test` is the value of the last header of
+    a probe or a test (`probe.py`, `marks.py`).
     """
 
     authorization: tuple[bytes, ...]
@@ -24,7 +25,7 @@ class Headers(NamedTuple):
     content_length: bytes | None
     codings: tuple[str, ...]
     storable: tuple[tuple[str, str], ...]
-    probe: bytes | None
+    test: bytes | None
 
 
 class HeaderReader:
@@ -37,7 +38,7 @@ class HeaderReader:
         """Sort pairs of lower-case names and values."""
         authorization: list[bytes] = []
         forwarded: list[str] = []
-        content_length = probe_value = None
+        content_length = test = None
         encodings: list[bytes] = []
         storable: list[tuple[str, str]] = []
         bytes_left = _MAX_STORED_BYTES
@@ -45,8 +46,8 @@ class HeaderReader:
             if name in _CREDENTIALS:
                 if name == b"authorization":
                     authorization.append(value)
-                elif name == _PROBE:
-                    probe_value = value
+                elif name == _TEST:
+                    test = value
                 continue
             if name == b"x-forwarded-for":
                 forwarded.append(value.decode("latin-1"))
@@ -57,9 +58,7 @@ class HeaderReader:
             bytes_left -= len(name) + len(value)
             if bytes_left >= 0:
                 storable.append((name.decode("latin-1"), self._redact(value).decode("latin-1")))
-        return Headers(
-            tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(storable), probe_value
-        )
+        return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(storable), test)
 
     def redact(self, text: str) -> str:
         """Return a text without the known secrets in it."""

@@ -208,8 +208,11 @@ class Declined(ReceiverError):
     """The operator answered no."""
 
 
-def confirm(question: str) -> None:
-    """Ask the operator, on the terminal or through a pipe. Raises Declined for no, and UsageError if there is no answer."""
+def confirm(question: str, unanswered: str = "No terminal to confirm on. Add --yes.") -> None:
+    """Ask the operator, on the terminal or through a pipe. Raises Declined for no, and UsageError if there is no answer.
+
+    `unanswered` is the text of that UsageError.
+    """
     on_terminal = sys.stdin.isatty()
     shown = f"{printable(question)} [y/N]: "
     while True:
@@ -217,7 +220,7 @@ def confirm(question: str) -> None:
             click.echo(shown, nl=False, err=True)
         line = sys.stdin.buffer.readline().decode(errors="replace")
         if not line and not on_terminal:
-            raise click.UsageError("No terminal to confirm on. Add --yes.")
+            raise click.UsageError(unanswered)
         answer = line.strip().lower()
         if not on_terminal:
             click.echo(f"{shown}{printable(answer)}", err=True)

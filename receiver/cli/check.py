@@ -11,10 +11,11 @@ import click
 from receiver import clock
 from receiver.access.addresses import is_loopback
 from receiver.access.bearer import Secret
+from receiver.cli._marking import choose_marker, markable
 from receiver.cli._options import NumberParam, Text, as_json
 from receiver.cli._output import advancing, show_heading, show_json, show_pairs, show_table
 from receiver.domain.trimming import trim
-from receiver.errors import ReceiverError
+from receiver.errors import ConfigurationError, ReceiverError
 from receiver.settings import Settings, load
 from receiver.settings.files import read_first_line
 from receiver.testkit.check.checking import Check, OpsAccess, Unreachable
@@ -22,6 +23,7 @@ from receiver.testkit.check.parcels import Parcels
 from receiver.testkit.check.planning import make_plan
 from receiver.testkit.check.records import CheckResult
 from receiver.testkit.check.target import CheckTarget, read_target
+from receiver.testkit.marking import NotMarked
 
 _MAX_SECONDS = 60.0
 _VENDOR_SECONDS = 15.0  # that Ship24 waits
@@ -52,9 +54,13 @@ class Url(click.ParamType[CheckTarget]):
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token, or - for standard input.")
 @click.option("--expect-ops", is_flag=True, help="The receiver is this service: check verdicts and final states too.")
 @click.option(
-    "--ops-token", type=Text(), envvar="CHECK_OPS_TOKEN", help="Token for its ops API. Safer in the variable CHECK_OPS_TOKEN."
+    "--ops-token",
+    type=Text(),
+    envvar="CHECK_OPS_TOKEN",
+    help="Its ops token, which marks the test. Safer in the variable CHECK_OPS_TOKEN.",
 )
 @click.option("--ops-url", type=Url(), help="Base URL of its ops API, without /ops. Default: from the URL.")
+@markable
 @click.option("--token-in-query", is_flag=True, help="Also send the token in the URL once. It will appear in access logs.")
 @click.option(
     "--timeout",
@@ -77,22 +83,27 @@ def check(
     timeout: float,
     whole: bool,
     as_json: bool,
+    **marking: bool,
 ) -> None:
     """Check a receiver of Ship24 webhooks, this one or any other.
 
-    Posts events of invented parcels. Their tracking numbers start with CHECK, and they stay in the receiver.
+    Posts events of invented parcels, whose tracking numbers start with CHECK. With an ops token they are marked as a test: this
+    service hands them on to no target and does not count them.
     """
     parcels = Parcels(secrets.token_hex(4), clock.now())
-    if ops_url is not None and not expect_ops:
-        raise click.UsageError("--ops-url is for --expect-ops.", click.get_current_context())
-    ops = _find_ops(url, ops_url, ops_token) if expect_ops else None
-    checking = Check(url, _find_token(url, token, token_file), parcels, timeout, ops)
+    ops = _find_ops(url, ops_url, ops_token, expected=expect_ops)
+    found = _find_token(url, token, token_file)
+    given = None if ops_token is None else _read_token(ops_token, "the ops token")
+    marker = choose_marker(url.host, "ship24", parcels.run, given, **marking)
+    checking = Check(url, found, parcels, timeout, ops, marker)
     plan = make_plan(timeout, expect_ops=expect_ops, token_in_query=token_in_query)
     try:
         with advancing("checking", len(plan)) as advance:
             results = checking.run(plan, lambda: advance(1))
     except Unreachable as error:
         raise NoReceiver(f"No receiver answers at {url}: {error}.") from None
+    except NotMarked as error:
+        raise ConfigurationError(error.message) from None
     passed = not any(result.rule.severity == "must" and result.verdict in {"fail", "unknown"} for result in results)
     if as_json:
         show_json(_as_json(url, parcels, results, passed=passed))
@@ -116,8 +127,12 @@ def _find_token(url: CheckTarget, given: str | None, file: Path | None) -> Secre
     return _read_token(text, "the token")
 
 
-def _find_ops(url: CheckTarget, ops_url: CheckTarget | None, given: str | None) -> OpsAccess:
-    """Return the URL of the ops API and its token, which is found in the same way."""
+def _find_ops(url: CheckTarget, ops_url: CheckTarget | None, given: str | None, *, expected: bool) -> OpsAccess | None:
+    """Return the URL of the ops API and its token, which is found in the same way; None if it is not expected."""
+    if not expected:
+        if ops_url is not None:
+            raise click.UsageError("--ops-url is for --expect-ops.", click.get_current_context())
+        return None
     target = url.service() if ops_url is None else ops_url._replace(path=ops_url.path.rstrip("/"), query=None)
     if given is not None:
         return OpsAccess(target, _read_token(given, "the ops token"))

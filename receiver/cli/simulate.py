@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from receiver.access.addresses import is_loopback, read_address
+from receiver.access.bearer import Secret
+from receiver.cli._marking import choose_marker, markable
 from receiver.cli._options import NumberParam, OneOf, as_json
 from receiver.cli._output import coloured, show_heading, show_json, show_pairs, show_table
 from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
 from receiver.settings.files import read_first_line
 from receiver.sources import NAMES
+from receiver.testkit.marking import NotMarked
 from receiver.testkit.simulate.comparison import OpsRefused
 from receiver.testkit.simulate.planning import make_plan
 from receiver.testkit.simulate.records import TrafficShape
@@ -148,8 +151,9 @@ class OwnAddress(click.ParamType[str]):
     "--ops-token",
     type=Token(),
     envvar="SIMULATE_OPS_TOKEN",
-    help="Compare with the ops API. Safer in the variable SIMULATE_OPS_TOKEN.",
+    help="Mark the test, and compare with the ops API. Safer in the variable SIMULATE_OPS_TOKEN.",
 )
+@markable
 @click.option("--test-call-from", type=OwnAddress(), help="IP address that sends Ship24's test delivery. On loopback: 127.0.0.2.")
 @as_json
 def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: bool, **options: Any) -> None:
@@ -158,10 +162,12 @@ def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: b
     Sends groups, copies, late messages and all forms of times, retries what fails, and sends everything again at the end. Each
     delivery is sent on time, even if there is no response to the one before. Exit code 1 if a message was lost, applied twice
     or ended in a wrong state.
+
+    With an ops token everything is marked as a test: this service hands it on to no target and does not count it.
     """
     source = options["source"] or ("shiipp" if "shiipp" in urlsplit(url).path else "ship24")
     digits = options["digits"] or secrets.token_hex(4)
-    report = _run(source, digits, _target(source, url, find_token(token, token_file), options), options)
+    report = _run(source, digits, _target(source, url, find_token(token, token_file), digits, options), options)
     if as_json:
         show_json({"source": source, "seed": options["seed"], "run": digits, **report.as_json()})
     else:
@@ -180,7 +186,7 @@ def _run(source: str, digits: str, target: SimulationTarget, options: dict[str, 
     try:
         with showing_progress() as show:
             return make_report(plan, run(plan, target, chosen, show))
-    except (DeliveryRejected, OpsRefused) as error:
+    except (DeliveryRejected, NotMarked, OpsRefused) as error:
         raise ConfigurationError(error.message) from None
 
 
@@ -193,10 +199,13 @@ def _shape(options: dict[str, Any]) -> TrafficShape:
     return TrafficShape(calls, *(options[name] for name in ("rate", "group", "duplicates", "reorder")))
 
 
-def _target(source: str, url: str, token: str, options: dict[str, Any]) -> SimulationTarget:
+def _target(source: str, url: str, token: str, run: str, options: dict[str, Any]) -> SimulationTarget:
     manifests = options["manifest_url"] or _manifest_url(url)
     urls = {"tracking": url, "new-package": url, "manifest-status": manifests}
-    return SimulationTarget(urls, token, retry_steps(source, options["time_scale"]), options["connections"])
+    ops_token = None if options["ops_token"] is None else Secret("given", options["ops_token"])
+    marking = {name: options[name] for name in ("hand_on", "unmarked")}
+    marker = choose_marker(urlsplit(url).hostname or "", source, run, ops_token, **marking)
+    return SimulationTarget(urls, token, retry_steps(source, options["time_scale"]), options["connections"], marker=marker)
 
 
 def _manifest_url(url: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from receiver.clock import from_micros, iso, new_id, to_micros
 from receiver.domain.batch_messages import BatchMessages, make_message_row, name_by_place
+from receiver.domain.confinement import confine
 from receiver.domain.newer import EventTime
 from receiver.domain.occurrence import Occurrence, is_implausible, read_occurrence
 from receiver.domain.records import Delivery, Event, Message, Receipt, Snapshot
@@ -60,9 +61,17 @@ class BatchState(BatchTrackers):
 
     def decide_again(self, delivery: Delivery, message: Message, message_id: str) -> Verdict:
         """Decide the content of a message as if its id were unknown. The caller updates its row."""
-        return self._decide_content(delivery, message._replace(message_id=message_id), message_id)
+        confined = self._confine(delivery, message)
+        return self._decide_content(delivery, confined._replace(message_id=message_id), message_id)
+
+    def _confine(self, delivery: Delivery, message: Message) -> Message:
+        if delivery.test_run is None:
+            return message
+        return confine(message, delivery.test_run, self.trackers.get((delivery.source, message.tracker_id or "")))
 
     def _decide_message(self, delivery: Delivery, message: Message) -> tuple[str | None, Verdict]:
+        if delivery.test_run is not None:
+            message = self._confine(delivery, message)
         if message.is_anonymous:
             message = self._identify(delivery, message)
         if message.message_id is None:
@@ -124,6 +133,8 @@ class BatchState(BatchTrackers):
         key = (delivery.source, message.tracker_id)
         item = PendingMessage(delivery, message, message_id, key, self._read_clock(delivery, message), is_repaired)
         before = self.trackers.get(key)
+        if before is not None and before.test_run is not None and delivery.test_run is None:
+            self.put_tracker(key, before, before._replace(test_run=None))  # a real message makes the tracker of a test a real one
         times = [self._read_time(item, event) for event in message.events]
         details = _choose_details(message.snapshot, times)
         if details is not None:

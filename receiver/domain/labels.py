@@ -35,6 +35,8 @@ _LABELS = {
     "implausible_future": "event time too far in the future",
     "unmapped": "no tracking number or package ID",
     "undecidable": "internal error",
+    "not_of_test": "not of this test",
+    "test_of_real_tracker": "test of a real tracker",
     # Error codes
     "unauthorized": "no valid token",
     "address_not_allowed": "IP address not allowed",

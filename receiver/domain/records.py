@@ -23,6 +23,8 @@ class Delivery(NamedTuple):
     `token` is the *name* of the token that matched. `note` says why an address that is not on the list was admitted (the policy
     only reports it, or a setup window was open), and how a compressed body was stored.
     `headers` are pairs of lower-case names and values, without secrets.
+    `test_run` is the run of the test that sent it (None: it is a real delivery); `hands_on`: its changes go to targets all the
+    same. The second one is not stored, so a replay hands nothing on.
     """
 
     id: str
@@ -37,6 +39,13 @@ class Delivery(NamedTuple):
     note: str | None
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    test_run: str | None = None
+    hands_on: bool = False
+
+    @property
+    def is_withheld(self) -> bool:
+        """Tell whether no target gets the changes of this delivery."""
+        return self.test_run is not None and not self.hands_on
 
 
 class Event(NamedTuple):

@@ -47,7 +47,8 @@ class BatchTrackers:
 
     Storage fills `trackers` and `timelines`, and every event adds to them. `changed` are the keys of the trackers to write,
     `changes` the events that became the latest one of a tracker, `change_rows` the changes that need a row of their own (see
-    `ChangeRow`), `shipment_changes` the messages that changed a sender's own milestone.
+    `ChangeRow`), `shipment_changes` the messages that changed a sender's own milestone. Those of tests are not among `changes`
+    and `shipment_changes`, which are for targets, unless they are to be handed on.
     """
 
     trackers: dict[tuple[str, str], TrackerRow] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class BatchTrackers:
 
     def note_shipment_change(self, item: PendingMessage, before: TrackerRow | None) -> None:
         """Record a decided message if it changed the sender's own milestone of its tracker."""
-        after = self.trackers.get(item.key)
+        after = None if item.delivery.is_withheld else self.trackers.get(item.key)
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
             self.shipment_changes.append(ShipmentChange(item, before, after))
 
@@ -136,7 +137,8 @@ class BatchTrackers:
         """Move the tracker to an event, which is a change."""
         before = self.trackers[item.key]
         self.put_tracker(item.key, before, advance(before, row, row.received_at, row.move or 0))
-        self.changes.append(row)
+        if not item.delivery.is_withheld:
+            self.changes.append(row)
 
     def keep_change_of(self, old: EventRow, cause: str | None = None) -> None:
         """Keep the change of a version that is replaced or taken back, because it may still wait for a target."""

@@ -9,7 +9,8 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery without its bytes: the request, our answer and the reason. The last six fields count its messages."""
+    """A delivery without its bytes: the request, our answer and the reason, the numbers of its messages, and the run of the test
+    that sent it (None: it is a real one)."""
 
     id: str
     source: str
@@ -33,6 +34,7 @@ class DeliveryRow(NamedTuple):
     duplicate: int = 0
     recorded: int = 0
     quarantined: int = 0
+    test_run: str | None = None
 
 
 class BodyRow(NamedTuple):
@@ -74,11 +76,10 @@ class RepeatedMessageRow(NamedTuple):
 class EventRow(NamedTuple):
     """An event in a tracker's timeline: its identity, content and verdict. A superseded version has the same fields.
 
-    `against` is the tracker's latest event at the time of the verdict.
-    `basis` is the origin of `occurrence`: `courier`, or `arrival` where the sender gives no time.
-    The fields from `change_id` to `old_status_milestone`, and `shipment_milestone`, belong to the change that an applied
-    event made: its id, its number within the tracker (`move`), the status that it replaced, and the sender's own milestone at
-    that time.
+    `against` is the tracker's latest event at the time of the verdict. `basis` is the origin of `occurrence`: `courier`, or
+    `arrival` where the sender gives no time.
+    The fields from `change_id` to `old_status_milestone`, and `shipment_milestone`, belong to the change that an applied event
+    made: its id, its number within the tracker (`move`), the status that it replaced, and the sender's own milestone then.
     `message_id` is the first message with this content. `stands_by` is the latest message with it, if that is another one, and
     `generated_at` is the clock of the latest message (`timelines.Version`); None in rows that version 0.1 wrote.
     """
@@ -169,7 +170,7 @@ class TrackerRow(NamedTuple):
     The fields from `status` to `applied_at` come from the latest event; those from `tracking_number` to `snapshot_message_id`,
     and `shipment_milestone`, from the latest snapshot. With `shipment` None an update leaves the stored block as it is.
     `moved_at` is `applied_at`; without an event it is `created_at`, or when the last event was taken back. `moves` counts the
-    changes to another event, `shipment_moves` the changes of `shipment_milestone`.
+    changes to another event, `shipment_moves` those of `shipment_milestone`. `test_run`: the run of the test that made it.
     """
 
     source: str
@@ -198,6 +199,7 @@ class TrackerRow(NamedTuple):
     moves: int = 0
     shipment_milestone: str | None = None
     shipment_moves: int = 0
+    test_run: str | None = None
 
 
 class SearchTermRow(NamedTuple):
@@ -248,9 +250,8 @@ class AuditRow(NamedTuple):
 class DispatchRow(NamedTuple):
     """A change that waits for a target. `due_at` is the time of the next attempt, `claim` the id of the claim on it, if any.
 
-    The changes of a tracker go to a target in the order of `move`: each one waits for the one before it.
-    `error` is the error of the last failed attempt. `attempts` counts the attempts with a result, `unsettled` the claims since
-    then that ended without one.
+    The changes of a tracker go to a target in the order of `move`: each one waits for the one before it. `error` is that of the
+    last failed attempt. `attempts` counts the attempts with a result, `unsettled` the claims since then that ended without one.
     """
 
     target: str

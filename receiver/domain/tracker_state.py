@@ -122,6 +122,7 @@ def new_tracker(
         created_at=delivery.received_at,
         moved_at=delivery.received_at,
         shipment_moves=int(snapshot.shipment_milestone is not None),
+        test_run=delivery.test_run,
     )
 
 

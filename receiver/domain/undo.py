@@ -64,7 +64,8 @@ def _move_to_newest(batch: BatchTrackers, key: TrackerKey, cause: EventRow, at: 
     back = with_change(newest, before, _CAUSE, str(at))._replace(received_at=at)
     batch.change_rows.append(make_change_row(back, cause.message_id))
     batch.put_tracker(key, before, advance(before, back, at, back.move or 0))
-    batch.changes.append(back)
+    if before.test_run is None:
+        batch.changes.append(back)
 
 
 def _move_to_no_event(batch: BatchTrackers, before: TrackerRow, cause: EventRow, at: int) -> None:
@@ -75,4 +76,5 @@ def _move_to_no_event(batch: BatchTrackers, before: TrackerRow, cause: EventRow,
     back = with_change(blank, before, _CAUSE, str(at))._replace(received_at=at)
     batch.change_rows.append(make_change_row(back, cause.message_id))
     batch.put_tracker((before.source, before.tracker_id), before, stop_at_no_event(before, at))
-    batch.changes.append(back)
+    if before.test_run is None:
+        batch.changes.append(back)

@@ -18,7 +18,7 @@ DELIVERY_OUTCOMES: tuple[str, ...] = get_args(DeliveryOutcome)
 
 QUARANTINE_REASONS = (
     *("not_an_object", "too_deep", "missing_message_id", "missing_tracker_id", "events_not_a_list", "missing_occurrence"),
-    *("bad_occurrence", "implausible_future", "unmapped", "undecidable"),
+    *("bad_occurrence", "implausible_future", "unmapped", "undecidable", "not_of_test", "test_of_real_tracker"),
 )
 
 

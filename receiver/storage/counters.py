@@ -8,7 +8,7 @@ writes the same totals again and nothing counts twice. A killed process loses th
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, delete
 
@@ -27,7 +27,8 @@ NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
 
 _SECOND = 1_000_000
 _MINUTE = MINUTE_SECONDS * _SECOND
-_RECEIVED = DeliveryRow._fields.index("received")  # and after it the numbers by outcome
+_RECEIVED = DeliveryRow._fields.index("received")
+_COUNTS = slice(_RECEIVED, _RECEIVED + 1 + len(OUTCOMES))  # of a row: its messages, and after them the numbers by outcome
 _MAX_TOTALS = 2000  # in memory; beyond that, the counts continue in rows of another name
 
 
@@ -56,13 +57,15 @@ class HourlyCounts:
         self._changed: set[CountKey] = set()
 
     def add(self, rows: Iterable[DeliveryRow]) -> Counter[tuple[str, str]]:
-        """Count stored deliveries; return the number of messages by source and outcome.
+        """Count stored deliveries; return the number of messages by source and outcome. Those of tests are not counted.
 
         Nearly all deliveries of a batch have the same key, so they are summed up before they are counted.
         """
         alike: dict[tuple[int, str, str, str | None], list[Any]] = {}
         for row in rows:
-            alike.setdefault((row.received_at // _MINUTE, row.source, row.outcome, row.code), []).append(row[_RECEIVED:])
+            if row.test_run is not None:
+                continue
+            alike.setdefault((row.received_at // _MINUTE, row.source, row.outcome, row.code), []).append(row[_COUNTS])
         verdicts: Counter[tuple[str, str]] = Counter()
         for (minute, source, outcome, code), numbers in alike.items():
             received, *by_outcome = map(sum, zip(*numbers, strict=True))
@@ -79,6 +82,8 @@ class HourlyCounts:
 
     def correct(self, before: DeliveryRow, after: DeliveryRow) -> None:
         """Correct the counts for a delivery whose row has changed."""
+        if before.test_run is not None:
+            return
         self._count(before.received_at, before.source, before.outcome, before.code, [-number for number in _numbers(before)])
         self.add([after])
 
@@ -105,8 +110,7 @@ class HourlyCounts:
 
 
 def _numbers(row: DeliveryRow) -> tuple[int, ...]:
-    numbers: tuple[Any, ...] = row[_RECEIVED:]
-    return 1, 0, *numbers
+    return (1, 0, *cast("tuple[int, ...]", row[_COUNTS]))
 
 
 def write_counts(connection: Connection, insert: Callable[..., Any], counts: Counts) -> None:

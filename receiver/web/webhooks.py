@@ -6,11 +6,13 @@ Authentication needs only the headers, so no byte of the body of an unauthentica
 from collections.abc import Sequence
 from functools import partial
 
+import structlog
 from starlette.types import Receive, Scope, Send
 
-from receiver.access import probe
+from receiver.access import marks, probe
 from receiver.access.bearer import Secret
 from receiver.access.guard import NOT_ADMITTED, Client, RequestGuard
+from receiver.access.marks import MarkedTest
 from receiver.domain import answers
 from receiver.domain.records import Answer, Delivery, Submission, UnreadDelivery
 from receiver.errors import Busy, Refused, UnexpectedShape
@@ -20,10 +22,16 @@ from receiver.web.responses import send_answer
 from receiver.writer.client import WriterClient
 
 MAX_READ_HERE_BYTES = 32 * 2**10
+_ACCEPTED = ((marks.HEADER.encode(), marks.ACCEPTED.encode()),)
+
+_log = structlog.get_logger()
 
 
 class WebhookEndpoint:
-    """The endpoint of one path of one sender, as an ASGI application. It also answers the probes of `doctor`."""
+    """The endpoint of one path of one sender, as an ASGI application.
+
+    It also answers the probes of `doctor`, and takes marked deliveries of tests.
+    """
 
     def __init__(
         self,
@@ -42,19 +50,21 @@ class WebhookEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. HEAD is always 200: Ship24 sends one before it saves the URL.
 
-        A HEAD request with the header of a probe learns whether the probe is accepted, so that `doctor` never posts a delivery.
+        A HEAD request with the header of a probe or a test learns whether that is accepted: `doctor` never posts a delivery, and
+        a test posts none that would count as a real one.
         """
-        if scope["method"] == "HEAD":
-            accepted = self._is_probe(self._request_guard.identify(scope))
-            headers = ((probe.HEADER.encode(), probe.ACCEPTED.encode()),) if accepted else ()
-            await send_answer(send, Answer(200, b"", headers))
-        else:
-            await send_answer(send, await self._take(scope, receive))
-
-    async def _take(self, scope: Scope, receive: Receive) -> Answer:
         client = self._request_guard.identify(scope)
-        if self._is_probe(client):
-            return await self._answer_probe(scope, receive, client)
+        if scope["method"] == "HEAD":
+            accepted = client.headers.test is not None and (self._is_probe(client) or self._is_marked(client))
+            await send_answer(send, Answer(200, b"", _ACCEPTED if accepted else ()))
+        elif client.headers.test is None:
+            await send_answer(send, await self._take(scope, receive, client))
+        elif self._is_probe(client):
+            await send_answer(send, await self._answer_probe(scope, receive, client))
+        else:
+            await send_answer(send, await self._take_test(scope, receive, client))
+
+    async def _take(self, scope: Scope, receive: Receive, client: Client) -> Answer:
         admission, body = NOT_ADMITTED, b""
         try:
             admission = self._request_guard.admit(scope, client)
@@ -69,9 +79,53 @@ class WebhookEndpoint:
         finally:
             self._bodies.release(body)
 
+    async def _take_test(self, scope: Scope, receive: Receive, client: Client) -> Answer:
+        """Take a delivery of a test, if its mark is accepted; otherwise it is a real one.
+
+        The body of a marked delivery is read before its bearer token is checked: the mark counts for this body only, and a test
+        also sends wrong tokens.
+        """
+        mark = self._read_mark(client)
+        if mark is None:
+            _log.warning("test_mark_refused", source=self._source.name, cause="It is invalid, old, or of another ops token.")
+            return await self._take(scope, receive, client)
+        try:
+            body = await self._bodies.read(receive, client.headers.content_length)
+        except (Refused, Busy) as error:
+            return await self._writer_client.put_on_record(
+                self._request_guard.make_delivery(scope, client, NOT_ADMITTED, b""), error
+            )
+        try:
+            return await self._take_marked(scope, client, mark, body)
+        finally:
+            self._bodies.release(body)
+
+    async def _take_marked(self, scope: Scope, client: Client, mark: MarkedTest, body: bytes) -> Answer:
+        accepted = mark if mark.covers(body) else None
+        if accepted is None:
+            _log.warning("test_mark_refused", source=self._source.name, cause="It was made for another body.")
+        headers = () if accepted is None else _ACCEPTED
+        try:
+            admission = self._request_guard.admit(scope, client)
+        except Refused as error:
+            delivery = self._request_guard.make_delivery(scope, client, NOT_ADMITTED, b"", accepted)
+            answer = await self._writer_client.put_on_record(delivery, error)
+        else:
+            delivery = self._request_guard.make_delivery(scope, client, admission, body, accepted)
+            answer = await self._writer_client.keep(delivery, partial(self._read, delivery, client.headers.codings))
+        return answer._replace(headers=(*answer.headers, *headers))
+
+    def _read_mark(self, client: Client) -> MarkedTest | None:
+        headers = client.headers
+        return marks.read_mark(self._ops_tokens, self._source.name, headers.authorization, headers.test or b"", client.arrived_at)
+
+    def _is_marked(self, client: Client) -> bool:
+        mark = self._read_mark(client)
+        return mark is not None and mark.covers(b"")
+
     def _is_probe(self, client: Client) -> bool:
         headers = client.headers
-        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.probe, client.arrived_at)
+        return probe.is_probe(self._ops_tokens, self._source.path, headers.authorization, headers.test, client.arrived_at)
 
     async def _answer_probe(self, scope: Scope, receive: Receive, client: Client) -> Answer:
         """Answer as for a sender, but record and count nothing. Refuse a body that would be stored."""

@@ -99,16 +99,21 @@ class WriterClient(asyncio.Protocol):
         `read` is called at its turn. It returns the parsed delivery, or an UnreadDelivery for the writing process to parse.
         """
         answer = await self._hand_over(delivery, read)
-        self._counters.deliveries[delivery.source, answer.status] += 1
+        if delivery.test_run is None:
+            self._counters.deliveries[delivery.source, answer.status] += 1
         return answer
 
     async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
-        """Return the answer to a rejected delivery. Record it if the rate limit allows that, otherwise only count it."""
-        self._counters.deliveries[delivery.source, error.status] += 1
-        self._counters.refused[delivery.source, error.code] += 1
+        """Return the answer to a rejected delivery. Record it if the rate limit allows that, otherwise only count it.
+
+        One of a test counts nowhere.
+        """
+        if delivery.test_run is None:
+            self._counters.deliveries[delivery.source, error.status] += 1
+            self._counters.refused[delivery.source, error.code] += 1
         if self._bucket.take(self._loop.time()):
             await self._hand_over(delivery, partial(Submission, delivery, error=error))
-        else:
+        elif delivery.test_run is None:
             self._unrecorded[delivery.source, error.outcome, error.code] += 1
         return answers.for_error(error, delivery.id)
 
@@ -121,7 +126,8 @@ class WriterClient(asyncio.Protocol):
             self._unread[number] = delivery, read
             self._advance()
         else:
-            self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
+            if delivery.test_run is None:
+                self._unrecorded[delivery.source, Busy.outcome, Busy.code] += 1
             future.set_result(answers.for_error(Busy("Too many deliveries wait to be stored. Send it again later."), delivery.id))
         timer = self._loop.call_later(self._timeout_seconds, self._give_up, number, delivery.id)
         try:
@@ -230,7 +236,7 @@ class WriterClient(asyncio.Protocol):
         self._counters.writer_lines_dropped = message.lines_dropped
         if message.batch is not None:
             self._counters.take(message.batch)
-            if any(number for (_, outcome), number in message.batch.verdicts.items() if outcome == "applied"):
+            if message.batch.has_changes:
                 self._tell_change()
         for number, answer in message.answers:
             if not _settle(self._waiting, number, answer):

@@ -44,6 +44,7 @@ class Inbox:
         self._undecidable: Counter[str] = Counter()
         self._token_uses: dict[tuple[str, str], int] = {}
         self._fault: str | None = None
+        self._has_changes = False
         self._max_future = max_future
         self._ledger = Ledger(executor.database, subscriptions)
         self._add_deliveries = Insert(executor.database, table_of(DeliveryTable), DeliveryRow)
@@ -80,6 +81,11 @@ class Inbox:
         """Return the number of messages by source and outcome since the last call of this method."""
         verdicts, self._verdicts = self._verdicts, Counter()
         return dict(verdicts)
+
+    def take_changes(self) -> bool:
+        """Tell whether targets may have got changes since the last call of this method."""
+        has_changes, self._has_changes = self._has_changes, False
+        return has_changes
 
     def take_fault(self) -> str | None:
         """Return the reason if the database failed to store a batch since the last call of this method, or None."""
@@ -129,6 +135,7 @@ class Inbox:
                 counts = answers.count_outcomes(receipt)
                 results.append((submission, answers.for_receipt(receipt, counts), counts))
         self._ledger.write(connection, batch_state)
+        self._has_changes |= bool(batch_state.changes or batch_state.shipment_changes)
         self._write_deliveries(connection, results, to_micros(now))
         return [answer for _, answer, _ in results]
 
@@ -147,7 +154,7 @@ class Inbox:
         self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
 
     def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
-        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None}
+        uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None and d.test_run is None}
         due = {key: at for key, at in uses.items() if at - self._token_uses.get(key, 0) >= _TOKEN_USE_MICROS}
         if due:
             NoteTokenUses(due).write(self._executor, connection)
@@ -175,6 +182,7 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
         len(delivery.body),
         len(submission.messages) if submission.served is None else submission.served,
         **counts,
+        test_run=delivery.test_run,
     )
 
 

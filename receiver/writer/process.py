@@ -194,7 +194,8 @@ class Writer:
         """
         began = monotonic()
         stored = self._inbox.keep(submissions, clock.now())
-        self._batch = Batch(len(submissions), monotonic() - began, self._inbox.take_verdicts(), self._inbox.take_undecidable())
+        counted = self._inbox.take_verdicts(), self._inbox.take_undecidable(), self._inbox.take_changes()
+        self._batch = Batch(len(submissions), monotonic() - began, *counted)
         failed = [submission for submission, answer in zip(submissions, stored, strict=True) if answer is None]
         if failed:
             self._note_fault(self._inbox.take_fault() or "a delivery could not be stored")

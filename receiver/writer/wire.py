@@ -42,13 +42,15 @@ class Execute(NamedTuple):
 class Batch(NamedTuple):
     """One commit: the number of deliveries, its duration, and the number of messages by source and outcome.
 
-    `undecidable` is the number of messages and deliveries by source that our own code failed on.
+    Deliveries of tests are not counted in it. `undecidable` is the number of messages and deliveries by source that our own code
+    failed on. `has_changes`: there may be changes for targets.
     """
 
     deliveries: int
     seconds: float
     verdicts: dict[tuple[str, str], int]
     undecidable: dict[str, int]
+    has_changes: bool = False
 
 
 class Replies(NamedTuple):

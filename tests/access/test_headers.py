@@ -29,7 +29,7 @@ def test_each_header_has_its_use() -> None:
     found = HeaderReader([]).read(pairs)
     assert found.authorization == (b"Bearer one", b"Bearer two")
     assert found.forwarded == ("192.0.2.1", "192.0.2.2")
-    assert (found.content_length, found.codings, found.probe) == (b"17", ("gzip", "deflate"), b"last")
+    assert (found.content_length, found.codings, found.test) == (b"17", ("gzip", "deflate"), b"last")
 
 
 def test_what_is_not_sent_is_absent() -> None:

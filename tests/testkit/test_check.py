@@ -55,8 +55,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "80")
 
-    def check(url: str, *arguments: str, token: str | None = TOKEN) -> Done:
-        given = [] if token is None else ["--token", token]
+    def check(url: str, *arguments: str, token: str | None = TOKEN, marked: bool = False) -> Done:
+        given = [*([] if token is None else ["--token", token]), *([] if marked else ["--unmarked"])]
         patient = ("--timeout", "60")  # a slow machine is no slow receiver
         monkeypatch.setattr(sys, "argv", ["receiver", "check", url, *given, *patient, *arguments])
         with pytest.raises(SystemExit) as ended:
@@ -72,7 +72,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_our_service_passes_everything_again_and_again(service: StartService, sqlite_url: str, check: Check) -> None:
     ours = service(sqlite_url, ops_tokens=OPS)
     for _ in range(2):
-        done = check(f"{ours.url}{SHIP24}", "--expect-ops", "--ops-token", OPS, "--token-in-query", "--json")
+        ours_only = ("--expect-ops", "--ops-token", OPS, "--token-in-query", "--json")
+        done = check(f"{ours.url}{SHIP24}", *ours_only, marked=True)
         assert [result for result in done.results() if result["verdict"] != "pass"] == []
         assert (done.code, json.loads(done.out)["passed"]) == (0, True)
     assert (
@@ -264,7 +265,7 @@ def test_ctrl_c_does_not_wait_for_concurrent_requests() -> None:
         return HANG if bodies.count(call.body) > 3 else TAKE
 
     with answering(choose=choose) as endpoint:
-        command = [sys.executable, "-m", "receiver", "check", endpoint.url, "--token", TOKEN, "--timeout", "60"]
+        command = [sys.executable, "-m", "receiver", "check", endpoint.url, "--token", TOKEN, "--timeout", "60", "--unmarked"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
             wait_until(lambda: COPIES in Counter(bodies).values(), "all copies are under way")
             running.send_signal(signal.SIGINT)

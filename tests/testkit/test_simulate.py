@@ -331,8 +331,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     for name in ("SIMULATE_TOKEN", "SIMULATE_OPS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["receiver", "simulate", *arguments])
+    def run(*arguments: str, marked: bool = False) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["receiver", "simulate", *arguments, *([] if marked else ["--unmarked"])])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert isinstance(ended.value.code, int)

@@ -14,6 +14,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest
 from receiver.storage.tables.ledger import (
+    IS_TEST,
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
     BodyTable,
@@ -48,6 +49,7 @@ class DeliveryFilter(NamedTuple):
     until: int | None = None
     message_id: str | None = None
     tracking_number: str | None = None
+    test: bool | None = None
 
 
 class StoredDelivery(NamedTuple):
@@ -95,9 +97,12 @@ def _divide(wanted: DeliveryFilter) -> tuple[list[ColumnElement[bool]], dict[str
     """Return the conditions of a filter that an index serves, and those to check on each row (column and value)."""
     rest = {name: value for name in ("status", "outcome", "client") if (value := getattr(wanted, name)) is not None}
     of_source = {} if wanted.source is None else {"source": wanted.source}
+    if wanted.test is not None and not wanted.test:
+        rest["test_run"] = None
+    tests = [and_(IS_TEST)] if wanted.test else []
     if wanted.outcome not in {None, "accepted"} or (wanted.status or 0) >= 400:
-        return [and_(NOT_ACCEPTED)], {**rest, **of_source}
-    return [table_of(DeliveryTable).c[name] == value for name, value in of_source.items()], rest
+        return [and_(NOT_ACCEPTED), *tests], {**rest, **of_source}
+    return [*tests, *(table_of(DeliveryTable).c[name] == value for name, value in of_source.items())], rest
 
 
 def _first_id(micros: int | None) -> str | None:

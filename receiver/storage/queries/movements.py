@@ -1,8 +1,8 @@
 """Lists of trackers by the time of their last change.
 
 An index has this order for each group of trackers with the same source and milestone, and a page merges the groups. It costs one
-step into the index for each group, so it takes longer the more milestones senders use. Trackers whose sender's own view differs
-have an index of their own with the same columns.
+step into the index for each group, so it takes longer the more milestones senders use. Trackers whose sender's own view differs,
+and those of tests, have an index of their own with the same columns.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
-from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 
@@ -54,8 +54,8 @@ class _LastShown(NamedTuple):
 def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> ResultPage:
     """Return trackers, those that changed last first.
 
-    Trackers whose sender's own view does not differ have no index of their own: if they are wanted, the others are removed from
-    the page, which may then be short.
+    Trackers whose sender's own view does not differ, and real ones, have no index of their own: if they are wanted, the others
+    are removed from the page, which may then be short.
     """
     after = _read_cursor(cursor)
     found: list[tuple[int, _Group, str]] = []
@@ -73,6 +73,8 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     items = [public(states[group.source, tracker_id]) for _, group, tracker_id in page]
     if wanted.milestone_differs is False:
         items = [item for item in items if not item["milestone_differs"]]
+    if wanted.test is False:
+        items = [item for item in items if item["test_run"] is None]
     if len(found) <= limit:
         return ResultPage(items, None)
     moved_at, group, tracker_id = page[-1]
@@ -98,8 +100,8 @@ def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShow
 
 
 def _which_index(wanted: TrackerFilter) -> list[TextClause]:
-    """Return the condition that selects the index of trackers whose sender's own view differs, if only these are wanted."""
-    return [MILESTONE_DIFFERS] if wanted.milestone_differs else []
+    """Return the conditions that select a partial index."""
+    return [*([MILESTONE_DIFFERS] if wanted.milestone_differs else []), *([IS_TEST] if wanted.test else [])]
 
 
 def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, or_, select
 
-from receiver.storage.tables.ledger import MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 FINAL_MILESTONES = ("delivered", "completed")
@@ -17,7 +17,7 @@ class TrackerFilter(NamedTuple):
 
     `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker is
     not at a final milestone and has not changed since then. `milestone_differs`: whether the sender's own milestone is another
-    one.
+    one. `test`: whether a test made the tracker.
     """
 
     search: str | None = None
@@ -28,6 +28,7 @@ class TrackerFilter(NamedTuple):
     stuck_since: int | None = None
     exact: bool = False
     milestone_differs: bool | None = None
+    test: bool | None = None
 
     def until(self) -> int | None:
         """Return the time before which the last change of a tracker must be."""
@@ -52,6 +53,10 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
     elif wanted.milestone_differs is not None:
         own_view = table.c.shipment_milestone
         found.append(or_(own_view.is_(None), milestone.is_(None), own_view == milestone))
+    if wanted.test:
+        found.append(IS_TEST)
+    elif wanted.test is not None:
+        found.append(table.c.test_run.is_(None))
     return found
 
 

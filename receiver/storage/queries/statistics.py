@@ -17,7 +17,7 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
 
 _SAMPLE = 200  # the last deliveries of a window, from which the lag is computed
-_LOOKED_AT = 1000  # the newest deliveries of a source, among which the last accepted one is searched
+_LOOKED_AT = 1000  # the newest deliveries of a source, among which those that count are searched
 _SAMPLED_TRACKERS = 1000
 _SECOND = 1_000_000
 
@@ -71,14 +71,17 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
 
 
 def read_last_call(connection: Connection, source: str) -> str | None:
-    """Return the time of the last accepted delivery of a source.
+    """Return the time of the last accepted delivery of a source. A test is none.
 
     If its newest deliveries were all rejected, this is the start of the minute or hour that counted the last accepted one.
     """
     table, tallies = table_of(DeliveryTable), table_of(HourlyCountTable)
-    newest = select(table.c.received_at, table.c.outcome).where(table.c.source == source).order_by(table.c.id.desc())
+    newest = (
+        select(table.c.received_at, table.c.outcome, table.c.test_run).where(table.c.source == source).order_by(table.c.id.desc())
+    )
     looked_at = newest.limit(_LOOKED_AT).subquery()
-    found = connection.execute(select(func.max(looked_at.c.received_at)).where(looked_at.c.outcome == "accepted")).scalar()
+    real = looked_at.c.outcome == "accepted", looked_at.c.test_run.is_(None)
+    found = connection.execute(select(func.max(looked_at.c.received_at)).where(*real)).scalar()
     if found is None:
         counted = tallies.c.source == source, tallies.c.outcome == "accepted", tallies.c.calls > 0
         found = connection.execute(select(func.max(tallies.c.begins_at)).where(*counted)).scalar()
@@ -94,8 +97,10 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     deliveries, messages = table_of(DeliveryTable), table_of(MessageTable)
     trackers, events = table_of(TrackerTable), table_of(EventTable)
     inside = deliveries.c.id >= first_id(since), deliveries.c.id < first_id(until)
-    last = select(deliveries.c.id).where(deliveries.c.source == source, *inside).order_by(deliveries.c.id.desc()).limit(_SAMPLE)
-    sample = last.subquery()
+    last = select(deliveries.c.id, deliveries.c.test_run).where(deliveries.c.source == source, *inside)
+    looked_at = last.order_by(deliveries.c.id.desc()).limit(_LOOKED_AT).subquery()
+    real = select(looked_at.c.id).where(looked_at.c.test_run.is_(None))
+    sample = real.order_by(looked_at.c.id.desc()).limit(_SAMPLE).subquery()
     applied = and_(messages.c.delivery_id == sample.c.id, messages.c.outcome == "applied")
     changed = select(messages.c.source, messages.c.tracker_id).select_from(sample).join(messages, applied).distinct()
     some = changed.limit(_SAMPLED_TRACKERS).subquery()

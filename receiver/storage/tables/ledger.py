@@ -21,6 +21,10 @@ MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
 """The trackers whose sender gives another milestone than their latest event: the condition of a partial index."""
 
 
+IS_TEST = text("test_run IS NOT NULL")
+"""The deliveries and trackers of tests: the condition of partial indexes."""
+
+
 class DeliveryTable(Table, table=True):
     """One delivery and our answer, without their bodies (`rows.DeliveryRow`). `id` sorts by arrival.
 
@@ -37,6 +41,7 @@ class DeliveryTable(Table, table=True):
             postgresql_where=NOT_ACCEPTED,
         ),
         Index(None, "source", "id"),
+        Index("ix_deliveries_tests", "id", "test_run", sqlite_where=IS_TEST, postgresql_where=IS_TEST),
         {"sqlite_with_rowid": False},
     )
 
@@ -62,6 +67,7 @@ class DeliveryTable(Table, table=True):
     duplicate: int
     recorded: int
     quarantined: int
+    test_run: str | None = Field(sa_type=Text)
 
 
 class BodyTable(Table, table=True):
@@ -161,6 +167,12 @@ class TrackerTable(Table, table=True):
             sqlite_where=MILESTONE_DIFFERS,
             postgresql_where=MILESTONE_DIFFERS,
         ),
+        Index(
+            "ix_trackers_tests",
+            *("source", "status_milestone", "moved_at", "tracker_id"),
+            sqlite_where=IS_TEST,
+            postgresql_where=IS_TEST,
+        ),
     )
 
     source: str = key()
@@ -189,6 +201,7 @@ class TrackerTable(Table, table=True):
     moves: int
     shipment_milestone: str | None = Field(sa_type=Text)
     shipment_moves: int = Field(0, sa_column_kwargs={"server_default": text("0")})
+    test_run: str | None = Field(sa_type=Text)
 
 
 class SearchTermTable(Table, table=True):

@@ -13,8 +13,9 @@ from receiver.testkit.check.judging import decided_as, describe, printable, verd
 from receiver.testkit.check.parcels import Parcels
 from receiver.testkit.check.planning import CheckPlan
 from receiver.testkit.check.records import Case, CheckRequest, CheckResult, Ending, Judgement
-from receiver.testkit.check.target import MIN_DISTINCT_CHARACTERS, CheckTarget, prepare, spellings
+from receiver.testkit.check.target import MIN_DISTINCT_CHARACTERS, USER_AGENT, CheckTarget, prepare, spellings
 from receiver.testkit.http import HttpClient, HttpConnection, HttpReply, NoReply, Reply
+from receiver.testkit.marking import Marker, NotMarked, ask, is_taken_as_real
 from receiver.testkit.ops_client import OpsClient
 
 _SILENT_CASES = 3  # after so many cases in a row without any response, the other ones are skipped
@@ -37,10 +38,19 @@ class OpsAccess(NamedTuple):
 
 
 class Check:
-    """One run. `seconds` is the time for one response; `ops` is None unless the receiver is this service."""
+    """One run. `seconds` is the time for one response; `ops` is None unless the receiver is this service.
+
+    Without a `marker` the receiver takes all requests for real ones.
+    """
 
     def __init__(
-        self, target: CheckTarget, token: Secret, parcels: Parcels, seconds: float, ops: OpsAccess | None = None
+        self,
+        target: CheckTarget,
+        token: Secret,
+        parcels: Parcels,
+        seconds: float,
+        ops: OpsAccess | None = None,
+        marker: Marker | None = None,
     ) -> None:
         self._target = target
         self._token = token
@@ -48,6 +58,7 @@ class Check:
         self._parcels = parcels
         self._seconds = seconds
         self._ops = ops
+        self._marker = marker
         self._replies: list[Reply] = []
         self._silent = 0
         self._rejected_status: int | None = None  # the status of the simplest valid request, if it was rejected
@@ -55,12 +66,14 @@ class Check:
         self._redactor = TokenRedactor([token, self._wrong, *([] if ops is None else [ops.token])])
 
     def run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
-        """Run all checks. Raises Unreachable if there is no server."""
+        """Run all checks. Raises Unreachable if there is no server, and NotMarked if it takes a test for real messages."""
         return asyncio.run(self._run(plan, advance))
 
     async def _run(self, plan: CheckPlan, advance: Advance) -> list[CheckResult]:
         results: list[CheckResult] = []
         async with HttpClient(self._seconds) as client:
+            if self._marker is not None:
+                await self._ask(client, self._marker)
             for case in plan.cases:
                 results.append(await self._try(client, case))
                 advance()
@@ -73,6 +86,11 @@ class Check:
             results.append(CheckResult(overall.rule, verdict_of(overall.rule.severity, judgement), judgement.seen))
             advance()
         return results
+
+    async def _ask(self, client: HttpClient, marker: Marker) -> None:
+        reply = await ask(client.connect(), f"{self._target.origin}{self._target.path}", {"User-Agent": USER_AGENT}, marker)
+        if isinstance(reply, NoReply):
+            raise Unreachable(reply.reason)
 
     async def _try(self, client: HttpClient, case: Case) -> CheckResult:
         requests = case.make(self._parcels)
@@ -111,8 +129,11 @@ class Check:
         return replies
 
     async def _exchange(self, connection: HttpConnection, request: CheckRequest, *, keep_alive: bool = False) -> Reply:
-        prepared = prepare(self._target, request, self._token, self._wrong, keep_alive=keep_alive)
-        return self._redactor.redact(await connection.call(*prepared))
+        prepared = prepare(self._target, request, self._token, self._wrong, self._marker, keep_alive=keep_alive)
+        reply = await connection.call(*prepared)
+        if request.method == "POST" and is_taken_as_real(self._marker, reply):
+            raise NotMarked
+        return self._redactor.redact(reply)
 
     async def _check_ending(self, client: HttpClient, ending: Ending, passed: set[str]) -> CheckResult:
         """Read an end state from our ops API, if the case before it passed."""

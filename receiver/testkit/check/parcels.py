@@ -27,15 +27,19 @@ JOURNEY = (  # oldest first; milestones also go back, as in reality
 
 
 class Parcels:
-    """The parcels of one run. All IDs follow from the name of the run and a key, so end states can be read afterwards."""
+    """The parcels of one run. All IDs follow from the name of the run and a key, so end states can be read afterwards.
+
+    They contain the eight hexadecimal digits of the run, which marks of tests demand.
+    """
 
     def __init__(self, run: str, now: datetime) -> None:
+        self.run = run
         self.prefix = f"CHECK{run.upper()}"
         self._now = now.astimezone(UTC).replace(microsecond=0)
 
     def identity(self, kind: str, key: str) -> str:
-        """Return a UUID; Ship24's IDs are UUIDs in practice."""
-        return str(uuid5(_NAMESPACE, f"{self.prefix} {kind} {key}"))
+        """Return an ID in the form of a UUID, as Ship24's are in practice. It begins with the run."""
+        return self.run + str(uuid5(_NAMESPACE, f"{self.prefix} {kind} {key}"))[len(self.run) :]
 
     def tracker_id(self, tracker: str) -> str:
         """Return the `trackerId` of a tracker."""

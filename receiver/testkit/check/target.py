@@ -12,11 +12,13 @@ from urllib3.util import parse_url
 
 from receiver.access.bearer import Secret
 from receiver.testkit.check.records import CheckRequest
+from receiver.testkit.marking import Marker
 from receiver.testkit.ops_client import find_root
 
 MIN_DISTINCT_CHARACTERS = 8
 """A shorter token may be in a response by chance."""
 
+USER_AGENT = "receiver-check"
 _PIECE_BYTES = 1000
 
 
@@ -74,14 +76,22 @@ class PreparedRequest(NamedTuple):
 
 
 def prepare(
-    target: CheckTarget, request: CheckRequest, token: Secret, wrong: Secret, *, keep_alive: bool = False
+    target: CheckTarget,
+    request: CheckRequest,
+    token: Secret,
+    wrong: Secret,
+    marker: Marker | None = None,
+    *,
+    keep_alive: bool = False,
 ) -> PreparedRequest:
-    """Return a request to a target, with the right token, the wrong one or none."""
+    """Return a request to a target, with the right token, the wrong one or none, and with the mark of a test."""
+    authorization = _authorization(request, token, wrong)
     headers = {
-        "User-Agent": "receiver-check",
+        "User-Agent": USER_AGENT,
         "Accept": "application/json, */*",
         "Connection": "keep-alive" if keep_alive else "close",
-        **_authorization(request, token, wrong),
+        **authorization,
+        **({} if marker is None else marker.headers([*authorization.values()], request.body)),
     }
     url = f"{target.origin}{_requested(target, request, token)}"
     if request.method != "POST":

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from receiver.errors import ReceiverError
 from receiver.testkit.http import HttpClient, HttpReply, NoReply, Problem, Reply
+from receiver.testkit.marking import NotMarked, is_taken_as_real
 from receiver.testkit.ops_client import OpsClient, find_root
 from receiver.testkit.ship24 import TIMEOUT_SECONDS
 from receiver.testkit.simulate.comparison import Compared, StateReader
@@ -46,7 +47,7 @@ class SimulationResult(NamedTuple):
 
 
 def run(plan: TrafficPlan, target: SimulationTarget, options: SimulationOptions, on_progress: OnProgress) -> SimulationResult:
-    """Send everything. Raises NoServer, DeliveryRejected or OpsRefused before the traffic. Ctrl-C ends the traffic."""
+    """Send everything. Raises NoServer, DeliveryRejected, NotMarked or OpsRefused before the traffic. Ctrl-C ends the traffic."""
     return asyncio.run(_run(plan, target, options, on_progress))
 
 
@@ -93,14 +94,19 @@ async def _send_all(
 async def _probe_receiver(client: HttpClient, target: SimulationTarget, plan: TrafficPlan) -> str:
     """Send HEAD and one delivery, to find a wrong URL or token before the traffic; return the result of HEAD.
 
-    Raises NoServer or DeliveryRejected.
+    Raises NoServer, NotMarked or DeliveryRejected.
     """
     url = target.urls[plan.kind(plan.hello)]
     connection = client.connect()
-    head = await probe(connection, url)
-    hello = await post(connection, target, plan, plan.hello)
-    if isinstance(hello, NoReply) and hello.was_kept:
+    head = await probe(connection, url, target.marker)
+    if target.marker is None or isinstance(head, HttpReply):  # otherwise nothing confirms the mark
         hello = await post(connection, target, plan, plan.hello)
+        if isinstance(hello, NoReply) and hello.was_kept:
+            hello = await post(connection, target, plan, plan.hello)
+    else:
+        hello = head
+    if is_taken_as_real(target.marker, hello):
+        raise NotMarked
     if isinstance(head, NoReply) and isinstance(hello, NoReply):
         raise NoServer(f"No response from {origin_of(url)} {_NO_SERVER[hello.problem]}.")
     status = hello.status if isinstance(hello, HttpReply) else None

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from receiver.testkit.http import HttpClient, HttpConnection, NoReply, Reply
+from receiver.testkit.marking import Marker, NotMarked, ask, is_taken_as_real
 from receiver.testkit.ship24 import TIMEOUT_SECONDS
 from receiver.testkit.simulate.answers import read_answer
 from receiver.testkit.simulate.ledger import Attempt, AttemptLog
@@ -26,6 +27,7 @@ class SimulationTarget(NamedTuple):
     """Where to send: a URL for each kind of delivery, the token, and the maximum number of connections.
 
     `steps` are the pauses after each failed attempt, in seconds. Shiipp publishes no time-out; Ship24's is used for both.
+    Without a `marker` the receiver takes all deliveries for real ones.
     """
 
     urls: Mapping[str, str]
@@ -33,6 +35,7 @@ class SimulationTarget(NamedTuple):
     steps: tuple[float, ...]
     connections: int = 32
     timeout_seconds: float = TIMEOUT_SECONDS
+    marker: Marker | None = None
 
     def __repr__(self) -> str:
         return "SimulationTarget()"  # it contains a token, and a URL may contain one
@@ -84,11 +87,12 @@ class Sender:
         self._numbers = 0
         self._left = 0
         self._waiting = 0
+        self._is_taken_as_real = False
         self._ready: asyncio.Queue[DueDelivery] = asyncio.Queue()
         self._tasks = [asyncio.create_task(self._work(client)) for _ in range(target.connections)]
 
     async def send(self, deliveries: Sequence[PlannedDelivery], on_progress: OnProgress) -> None:
-        """Send the deliveries of one phase; return when each was accepted or has failed for the last time."""
+        """Send the deliveries of one phase; return when each was accepted or has failed for the last time. Raises NotMarked."""
         if not deliveries:
             return
         began = reported_at = monotonic()
@@ -98,6 +102,8 @@ class Sender:
         before = self._ledger.retries
         while self._left:
             await self._wait(self._hand_out())
+            if self._is_taken_as_real:
+                raise NotMarked
             if self._left and monotonic() < reported_at:
                 continue
             reported_at = monotonic() + _TICK_SECONDS
@@ -152,6 +158,7 @@ class Sender:
     def _settle(self, delivery: PlannedDelivery, attempt: Attempt, reply: Reply) -> None:
         reading = read_answer(reply, [self._plan.messages[number].id for number in delivery.messages])
         self._ledger.note(delivery, attempt, reply, reading)
+        self._is_taken_as_real |= is_taken_as_real(self._target.marker, reply)
         if reading.accepted or attempt.is_last:
             self._left -= 1
         else:
@@ -162,15 +169,19 @@ class Sender:
         self._changed.set()
 
 
-async def probe(connection: HttpConnection, url: str) -> Reply:
-    """Send HEAD without a token, as Ship24 does before a URL can be saved."""
-    return await connection.call("HEAD", url, {"User-Agent": _USER_AGENT})
+async def probe(connection: HttpConnection, url: str, marker: Marker | None) -> Reply:
+    """Send HEAD without a token, as Ship24 does before a URL can be saved. Raises NotMarked."""
+    headers = {"User-Agent": _USER_AGENT}
+    return await (connection.call("HEAD", url, headers) if marker is None else ask(connection, url, headers, marker))
 
 
 async def post(connection: HttpConnection, target: SimulationTarget, plan: TrafficPlan, delivery: PlannedDelivery) -> Reply:
     """Post a delivery as both vendors do."""
-    headers = {"Authorization": f"Bearer {target.token}", "Content-Type": "application/json", "User-Agent": _USER_AGENT}
-    return await connection.call("POST", target.urls[plan.kind(delivery)], headers, plan.body(delivery))
+    authorization, body = f"Bearer {target.token}", plan.body(delivery)
+    headers = {"Authorization": authorization, "Content-Type": "application/json", "User-Agent": _USER_AGENT}
+    if target.marker is not None:
+        headers |= target.marker.headers([authorization], body)
+    return await connection.call("POST", target.urls[plan.kind(delivery)], headers, body)
 
 
 def origin_of(url: str) -> str:

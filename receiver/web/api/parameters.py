@@ -75,6 +75,7 @@ class TrackersQuery(PageQuery):
     updated_after: Moment | None = None
     stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for this number of days")
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
+    test: bool | None = Field(None, description="`true`: only trackers of tests; `false`: only real ones")
 
     def to_filter(self, now: datetime) -> TrackerFilter:
         """Return the filter of the storage."""
@@ -86,6 +87,7 @@ class TrackersQuery(PageQuery):
             self.updated_after,
             None if self.stuck_days is None else max(0, to_micros(now - timedelta(days=self.stuck_days))),
             milestone_differs=self.milestone_differs,
+            test=self.test,
         )
 
 
@@ -100,6 +102,7 @@ class DeliveriesQuery(PageQuery):
     until: Moment | None = None
     message_id: Text | None = None
     tracking_number: Text | None = None
+    test: bool | None = Field(None, description="`true`: only deliveries of tests; `false`: only real ones")
 
     def to_filter(self) -> DeliveryFilter:
         """Return the filter of the storage."""

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 from receiver.web.api.schemas.trackers import QuarantinedPart
 
 
 class DeliveryItem(Schema):
-    """A delivery in a list: sender, request and our answer. The last six fields count messages."""
+    """A delivery in a list: sender, request and our answer. The fields from `received` to `quarantined` count messages."""
 
     id: str
     source: str
@@ -32,6 +34,7 @@ class DeliveryItem(Schema):
     duplicate: int
     recorded: int
     quarantined: int
+    test_run: str | None = Field(description="the run of the test that sent it; null: it is a real delivery")
 
 
 class ItemVerdict(Schema):

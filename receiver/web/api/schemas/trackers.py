@@ -31,6 +31,7 @@ class TrackerItem(Schema):
     latest_message_id: str | None
     applied_at: Moment | None
     moves: int = Field(description="number of changes")
+    test_run: str | None = Field(description="the run of the test that made it; null: it is a real tracker")
 
 
 class LinkedManifest(Schema):
