@@ -18,8 +18,7 @@ from receiver import errors
 from receiver.cli import commands
 from receiver.clock import to_micros
 from receiver.domain import alarms
-from receiver.domain.processes import Processes
-from receiver.domain.rows import ProcessRow
+from receiver.domain.processes import Processes, ProcessRow
 from receiver.monitoring.metrics import MeasuredState, Metrics, describe_state
 from receiver.settings import Settings
 from receiver.sources import make_sources

@@ -48,11 +48,14 @@ def on_change(
     return mark
 
 
-def find_handlers(modules: Iterable[str]) -> list[Callable[[Change], Any]]:
-    """Return the marked functions of these modules and of the entry points. Raises ConfigurationError with the module's name."""
+def find_handlers(modules: Iterable[str], folder: Path) -> list[Callable[[Change], Any]]:
+    """Return the marked functions of these modules and of the entry points.
+
+    Modules in `folder` are found without being installed. Raises ConfigurationError with the module's name.
+    """
     found: dict[str, Callable[[Change], Any]] = {}
     for name in modules:
-        marked = _marked(_import(name))
+        marked = _marked(_import(name, folder))
         if not marked:
             raise ConfigurationError(f"RECEIVER_HANDLERS: {name} has no function marked with @on_change.")
         found |= marked
@@ -80,10 +83,10 @@ def _name(function: Callable[[Change], Any]) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
+def _import(name: str, folder: Path) -> ModuleType:
+    here = str(folder.absolute())
     if here not in sys.path:
-        sys.path.insert(0, here)  # find modules in the working directory, as other servers do
+        sys.path.insert(0, here)
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

@@ -1,6 +1,7 @@
 """The service: it forks the relay process and the writing process, and serves until a signal stops it."""
 
 import resource
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -12,8 +13,9 @@ from starlette.routing import BaseRoute
 
 from receiver.errors import ConfigurationError
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
-from receiver.relay.assembly import has_targets
-from receiver.relay.supervisor import FirstRelay, start_relay
+from receiver.relay.assembly import ConfiguredTarget, has_targets
+from receiver.relay.replacement import try_relay
+from receiver.relay.supervisor import SUPERVISOR_TIMINGS, FirstRelay, start_relay
 from receiver.settings import Settings
 from receiver.sources import intake
 from receiver.storage import version
@@ -75,7 +77,7 @@ def _serve(
         lost.append(1)
         stopping.ask()
 
-    app = create_app(settings, database, channel, on_writer_lost, stopping, relay, extra_routes)
+    app = create_app(settings, database, channel, on_writer_lost, stopping, relay, extra_routes, listener.getsockname()[:2])
     server = make_server(app, settings, stopping.left(_CONNECTIONS_SHARE))
 
     def stop_serving() -> None:
@@ -84,6 +86,18 @@ def _serve(
     stopping.when_asked(stop_serving)
     server.run(sockets=[listener])
     return 1 if lost or not _has_ended(writer, stopping.left(_WRITER_SHARE)) else 0
+
+
+def try_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
+    """Build the targets and handlers as `run` does. Raises ConfigurationError."""
+    return try_relay(settings, SUPERVISOR_TIMINGS.import_seconds) if has_targets(settings) else ()
+
+
+def try_application(settings: Settings) -> None:
+    """Build the application as `run` does. Raises ReceiverError."""
+    channel, theirs = socket.socketpair()
+    with channel, theirs:
+        create_app(settings, Database(settings.database_url), channel, lambda: None, Stopping())
 
 
 def _has_ended(process: BaseProcess, seconds: float) -> bool:

@@ -1,6 +1,6 @@
 """The checks of `doctor` on senders, the running service and targets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import urllib3
@@ -11,9 +11,8 @@ from receiver.access.addresses import is_listed, read_address
 from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.cli._output import brief
 from receiver.cli._remote import ask_readiness, base_url
-from receiver.domain.processes import describe_process
-from receiver.errors import ConfigurationError
-from receiver.relay.assembly import describe_targets, find_targets
+from receiver.domain.processes import ProcessRow, describe_process
+from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.settings import Settings
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
@@ -71,9 +70,10 @@ def _check_addresses(source: str, access_policy: AccessPolicy) -> Finding:
     return Finding(verdict, f"{source} addresses", f"{access_policy.policy}: {listed}{note}")
 
 
-def try_server(settings: Settings) -> Iterator[Finding]:
+def try_server(settings: Settings, services: Sequence[ProcessRow]) -> Iterator[Finding]:
+    base = base_url(settings, services)
     for source in settings.sources():
-        url = f"{base_url(settings)}{source.path}"
+        url = f"{base}{source.path}"
         try:
             yield from _try_path(settings, source, url)
         except urllib3.exceptions.HTTPError as error:
@@ -128,13 +128,8 @@ def _explain_status(status: int, source: Source) -> str:
     return f"{status}: {meanings[status]}" if status in meanings else f"{status}, expected 200"
 
 
-def check_targets(settings: Settings, database: Database) -> Iterator[Finding]:
+def check_targets(settings: Settings, database: Database, known: Sequence[ConfiguredTarget]) -> Iterator[Finding]:
     """Yield a finding for each target, and one for the relay if changes wait."""
-    try:
-        known = find_targets(settings)
-    except ConfigurationError as error:
-        yield Finding("fail", "targets", error.message)
-        return
     described = describe_targets(database, known)
     for item in described:
         verdict, finding = _judge(item)

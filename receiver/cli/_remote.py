@@ -1,9 +1,11 @@
 """Access to the database: this process reads it; it or the running service writes to it (SQLite has one writer)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +13,23 @@ import orjson
 import urllib3
 
 from receiver import clock
+from receiver.domain.processes import ProcessRow, local_url
 from receiver.domain.rows import AuditRow
-from receiver.errors import ConfigurationError, DatabaseLost, NoDatabase, StorageUnavailable, UnexpectedShape, WriterTaken
+from receiver.domain.storable import make_storable
+from receiver.errors import (
+    ConfigurationError,
+    DatabaseLost,
+    NoDatabase,
+    ReceiverError,
+    StorageUnavailable,
+    UnexpectedShape,
+    WriterTaken,
+)
 from receiver.settings import Settings, load
-from receiver.storage import version
+from receiver.settings.project import find_databases_below
+from receiver.storage import queries, version
 from receiver.storage.database import Database
+from receiver.storage.lock import is_alive
 from receiver.storage.missing import explain_restore
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
@@ -84,10 +98,28 @@ async def read_here(query: Callable[..., Any], *arguments: Any) -> Any:
     return query(*arguments)
 
 
-def base_url(settings: Settings) -> str:
-    """Return the URL of the service on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  compared, not bound
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+def base_url(settings: Settings, services: Sequence[ProcessRow] | None = None) -> str:
+    """Return the URL of the service on this machine: where the one on this database listens, or else where the settings say.
+
+    `services` are those of `find_services`, if they are known.
+    """
+    found = find_services(settings) if services is None else services
+    addresses = [row.address for row in found if row.address is not None]
+    ours = local_url(settings.host, settings.port)
+    return ours if ours in addresses or not addresses else addresses[0]
+
+
+def find_services(settings: Settings) -> list[ProcessRow]:
+    """Return the services that run on this machine and on this database; none if the database cannot be read."""
+    database = Database(settings.database_url)
+    try:
+        receivers = queries.read_processes(database, clock.to_micros(clock.now())).receivers
+    except ReceiverError:
+        return []
+    finally:
+        database.close()
+    host = make_storable(socket.gethostname())
+    return [row for row in receivers if row.host == host and is_alive(row.process_id)]
 
 
 def ask_service(
@@ -135,7 +167,7 @@ def explain_no_database(error: NoDatabase, settings: Settings | None = None) -> 
     """Return the error to show: DatabaseLost if the service on this machine runs and lost its database."""
     settings = settings or load()
     if not _has_lost_database(settings):
-        return error
+        return error if settings.is_configured else NoDatabase(_explain_elsewhere())
     database = Database(settings.database_url)
     advice = f"Restore a copy to {database}." if database.path is None else explain_restore(database.path)
     return DatabaseLost(f"The service at {base_url(settings)} runs, but {database} is gone. {advice}")
@@ -147,6 +179,21 @@ def refuse_beside_service(settings: Settings, database: Database) -> None:
         error = explain_no_database(NoDatabase("There is no file yet."), settings)
         if isinstance(error, DatabaseLost):
             raise error
+
+
+def refuse_elsewhere(settings: Settings) -> None:
+    """Raise NoDatabase where nothing is configured: a new database would be a second one, of nobody."""
+    if not settings.is_configured:
+        raise NoDatabase(_explain_elsewhere())
+
+
+def _explain_elsewhere() -> str:
+    """Return the sentences that say what was looked for, and where a database is."""
+    missing = f"No .env, config/receiver.toml or data/receiver.db in {Path.cwd()} or a folder above it."
+    below = " and ".join(str(path.parent.parent) for path in find_databases_below())
+    if below:
+        return f"{missing} There is a database in {below}: go there, or set RECEIVER_HOME."
+    return f"{missing} Go to the folder of your receiver, or set RECEIVER_HOME. To begin a new one here, run `receiver init`."
 
 
 def _has_lost_database(settings: Settings) -> bool:

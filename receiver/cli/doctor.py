@@ -1,5 +1,6 @@
 """The command `doctor`: one line for each finding, exit code 1 if a check fails."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,14 @@ import click
 
 from receiver import clock
 from receiver.cli._doctor_endpoints import Finding, check_sources, check_targets, try_server
+from receiver.cli._doctor_service import check_assembly, check_loaded
 from receiver.cli._options import OneOf, as_json
 from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
-from receiver.cli._remote import explain_no_database
+from receiver.cli._remote import explain_no_database, find_services
 from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
 from receiver.monitoring.health import has_room
-from receiver.settings import Settings, load
+from receiver.settings import Settings, find_secret_files, load
 from receiver.settings.files import read_named_text_file
 from receiver.sources import NAMES
 from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
@@ -52,6 +54,10 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
 
 def _check(settings: Settings) -> Iterator[Finding]:
     """Yield the findings. Without a readable database, skip the checks that need one."""
+    services = find_services(settings)
+    known, findings = check_assembly(settings, services)
+    yield from findings
+    yield from check_loaded(settings, services)
     database = Database(settings.database_url)
     try:
         found = list(_check_database(settings, database))
@@ -61,13 +67,13 @@ def _check(settings: Settings) -> Iterator[Finding]:
             yield from _check_clock(database)
             yield from _check_alarms(database)
             yield from _check_undecidable(database)
-            yield from check_targets(settings, database)
+            yield from () if known is None else check_targets(settings, database, known)
         yield from check_sources(settings, database if readable else None)
     except ReceiverError as error:
         yield Finding("fail", "database", error.message)
     finally:
         database.close()
-    yield from try_server(settings)
+    yield from try_server(settings, services)
 
 
 def _check_database(settings: Settings, database: Database) -> Iterator[Finding]:
@@ -114,7 +120,8 @@ def _check_integrity(database: Database) -> Finding:
 
 
 def _check_permissions(database: Path) -> Iterator[Finding]:
-    for file in (Path(".env"), database, Path(f"{database}-wal"), Path(f"{database}-shm")):
+    ours = [file for file in find_secret_files() if file.exists() and file.stat().st_uid == os.geteuid()]
+    for file in (*ours, database, Path(f"{database}-wal"), Path(f"{database}-shm")):
         if file.exists() and file.stat().st_mode & 0o077:
             yield Finding("warn", "permissions", f"other users can read {file}; run `chmod 600 {file}`")
 

@@ -1,11 +1,13 @@
 """The command `init`."""
 
+import os
 import secrets
 from pathlib import Path
 
 import click
 
 from receiver.settings import Settings, load
+from receiver.settings.project import DOTENV, HOME, find_project
 from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"
@@ -24,9 +26,9 @@ RECEIVER_LOG_FORMAT=console
 def init() -> None:
     """Create .env if there is none, and print the URLs.
 
-    The new file contains random secrets.
+    The new file contains random secrets. It is created in the current folder, or in RECEIVER_HOME.
     """
-    path = Path(".env")
+    path = _choose_folder() / DOTENV
     if not path.exists():
         path.touch(mode=0o600)
         fresh = {name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")}
@@ -39,6 +41,12 @@ def init() -> None:
     if settings.ops_tokens:
         click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
     click.echo(f"{'secrets':16} {path}")
+
+
+def _choose_folder() -> Path:
+    """Return the folder that RECEIVER_HOME names, or the current one, even if there is a project folder above it."""
+    project = find_project(os.environ)
+    return project.folder if project.sign == HOME else Path()
 
 
 def _base_url(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from receiver.cli._remote import refuse_beside_service
+from receiver.cli._remote import refuse_beside_service, refuse_elsewhere
 from receiver.logs import setup
 from receiver.settings import load
 from receiver.storage import schema
@@ -15,6 +15,8 @@ def migrate() -> None:
     settings = load()
     setup.configure(settings.log_format, settings.secrets())
     database = Database(settings.database_url)
+    if database.path is not None and not database.path.exists():
+        refuse_elsewhere(settings)
     refuse_beside_service(settings, database)
     database.take(create=True)
     try:

@@ -1,5 +1,7 @@
 """The command `relay`."""
 
+import os
+
 import click
 
 from receiver.logs import setup
@@ -16,4 +18,5 @@ def relay() -> None:
     settings = load()
     setup.configure(settings.log_format, settings.secrets())
     setup.warn_of_ignored(find_ignored())
+    os.chdir(settings.project.folder)  # relative paths of handlers and of the alarm command count from there
     process.run(settings)

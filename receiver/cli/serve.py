@@ -1,5 +1,7 @@
 """The command `serve`."""
 
+import os
+
 import click
 
 from receiver import service
@@ -16,4 +18,5 @@ def serve() -> None:
     settings = load()
     setup.configure(settings.log_format, settings.secrets())
     setup.warn_of_ignored(find_ignored())
+    os.chdir(settings.project.folder)  # relative paths of handlers and of the alarm command count from there
     raise click.exceptions.Exit(service.run(settings))

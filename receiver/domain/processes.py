@@ -1,9 +1,8 @@
 """The processes that run on one database, and whether they know the same targets. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
-
-from receiver.domain.rows import ProcessRow
 
 RECEIVER = "receiver"
 RELAY = "relay"
@@ -11,6 +10,26 @@ RELAY = "relay"
 
 RUNNING_MICROS = 120_000_000
 """A process counts as running if it reported within this time. It reports every 30 seconds."""
+
+
+class ProcessRow(NamedTuple):
+    """A running process in one role: `receiver` (makes changes) or `relay` (delivers them to targets). A service has both.
+
+    `id` is new at each start, `program` the version of the code, `seen_at` when the process last reported that it runs.
+    `targets` are the names of the targets and handlers that it knows in this role; a JSON list in the table. `address` is the URL
+    on which a receiver listens, `settings` the fingerprints of the settings that it loaded; an earlier version stores neither.
+    """
+
+    id: str
+    role: str
+    host: str
+    process_id: int
+    program: str
+    started_at: int
+    seen_at: int
+    targets: tuple[str, ...]
+    address: str | None = None
+    settings: Mapping[str, str] = MappingProxyType({})
 
 
 class Processes(NamedTuple):
@@ -63,6 +82,12 @@ def _find_mismatch(running: Processes, name: str, started_before: int | None) ->
 
 def _is_judged(row: ProcessRow, started_before: int | None) -> bool:
     return started_before is None or row.started_at <= started_before
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL for requests from this machine to a service that listens on an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def describe_process(row: ProcessRow) -> str:

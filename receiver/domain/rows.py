@@ -276,23 +276,6 @@ class SessionRow(NamedTuple):
     expires_at: int
 
 
-class ProcessRow(NamedTuple):
-    """A running process in one role: `receiver` (makes changes) or `relay` (delivers them to targets). A service has both.
-
-    `id` is new at each start, `program` the version of the code, `seen_at` when the process last reported that it runs.
-    `targets` are the names of the targets and handlers that it knows in this role; a JSON list in the table.
-    """
-
-    id: str
-    role: str
-    host: str
-    process_id: int
-    program: str
-    started_at: int
-    seen_at: int
-    targets: tuple[str, ...]
-
-
 def derive(record: type[_Record], source: NamedTuple, **fields: Any) -> _Record:
     """Return a record with the fields that it shares by name with `source`, and the given ones."""
     shared = {name: getattr(source, name) for name in record._fields if name in source._fields}

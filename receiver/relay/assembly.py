@@ -45,7 +45,10 @@ def find_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
     known = [ConfiguredTarget(target.kind, target.subscription) for target in settings.targets]
-    known += [ConfiguredTarget(HANDLER, subscription_of(function)) for function in find_handlers(settings.handlers)]
+    known += [
+        ConfiguredTarget(HANDLER, subscription_of(function))
+        for function in find_handlers(settings.handlers, settings.project.folder)
+    ]
     if len({one.subscription.target for one in known}) < len(known):
         raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
     return tuple(known)
@@ -98,7 +101,9 @@ def handler_names(known: Iterable[ConfiguredTarget]) -> list[str]:
 def make_targets(settings: Settings, health: ProcessHealth, *, only_handlers: bool) -> list[Target]:
     """Return the targets that a relay process serves: all, or the handlers only."""
     seconds = settings.handler_timeout_seconds
-    handlers: list[Target] = [HandlerTarget(function, seconds, health) for function in find_handlers(settings.handlers)]
+    handlers: list[Target] = [
+        HandlerTarget(function, seconds, health) for function in find_handlers(settings.handlers, settings.project.folder)
+    ]
     if only_handlers:
         return handlers
     return [*(_KINDS[target.kind](target, _secrets_of(settings, target)) for target in settings.targets), *handlers]

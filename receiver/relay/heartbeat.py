@@ -3,15 +3,16 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
+from types import MappingProxyType
+from typing import NamedTuple
 
 import structlog
 
 from receiver import __version__, clock
-from receiver.domain.processes import RECEIVER, RELAY
-from receiver.domain.rows import ProcessRow
+from receiver.domain.processes import RECEIVER, RELAY, ProcessRow
 from receiver.errors import ReceiverError, name_error
 from receiver.logs.outage import Outage
 from receiver.relay.supervisor import RelayState
@@ -24,6 +25,13 @@ _CHECK_SECONDS = 2.0  # so that a new role or another list of targets is stored 
 _log = structlog.get_logger()
 
 
+class LoadedSettings(NamedTuple):
+    """What a process tells of its settings: the URL on which it listens (None: it does not), and their fingerprints."""
+
+    address: str | None = None
+    fingerprints: Mapping[str, str] = MappingProxyType({})
+
+
 class Heartbeat:
     """Refreshes the rows of this process every 30 seconds.
 
@@ -31,7 +39,10 @@ class Heartbeat:
     relay.
     """
 
-    def __init__(self, do: Do, received: Sequence[str] | None, relay: Callable[[], RelayState]) -> None:
+    def __init__(
+        self, do: Do, received: Sequence[str] | None, relay: Callable[[], RelayState], loaded: LoadedSettings | None = None
+    ) -> None:
+        self._loaded = loaded or LoadedSettings()
         self._id = token_hex(16)
         self._do = do
         self._received = received
@@ -68,7 +79,7 @@ class Heartbeat:
         if roles and (is_new or abs(now - self._noted_at) >= _BEAT_MICROS):
             host, process_id = socket.gethostname(), os.getpid()
             rows = [
-                ProcessRow(self._id, role, host, process_id, __version__, self._started_at, now, names)
+                ProcessRow(self._id, role, host, process_id, __version__, self._started_at, now, names, *self._loaded)
                 for role, names in roles.items()
             ]
             await self._do(NoteProcesses(rows))

@@ -8,9 +8,10 @@ from receiver.errors import ConfigurationError
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import has_targets
 from receiver.relay.command_runner import CommandRunner
-from receiver.relay.heartbeat import Heartbeat
+from receiver.relay.heartbeat import Heartbeat, LoadedSettings
 from receiver.relay.supervisor import SUPERVISOR_TIMINGS, FirstRelay, Supervisor, SupervisorTimings, start_relay
 from receiver.settings import Settings
+from receiver.settings.fingerprints import make_fingerprints
 from receiver.storage import version
 from receiver.storage.database import Database
 
@@ -36,15 +37,18 @@ def run(settings: Settings, stop_seconds: float = STOP_SECONDS, timings: Supervi
             database.close_readers()
     except StopAsked:
         return
-    asyncio.run(_run(database, first, stopping, timings))
+    loaded = LoadedSettings(None, make_fingerprints(settings))
+    asyncio.run(_run(database, first, stopping, timings, loaded))
 
 
-async def _run(database: Database, first: FirstRelay, stopping: Stopping, timings: SupervisorTimings) -> None:
+async def _run(
+    database: Database, first: FirstRelay, stopping: Stopping, timings: SupervisorTimings, loaded: LoadedSettings
+) -> None:
     runner = CommandRunner(database)
     supervisor = Supervisor(first, runner.do, timings)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     stopping.when_forced(supervisor.kill)
-    beating = asyncio.create_task(Heartbeat(runner.do, None, supervisor.state).run())
+    beating = asyncio.create_task(Heartbeat(runner.do, None, supervisor.state, loaded).run())
     supervisor.start(has_one_writer=database.has_one_writer)
     stopping.when_asked(lambda: loop.call_soon_threadsafe(stop.set))  # type: ignore[arg-type]
     await stop.wait()

@@ -14,10 +14,13 @@ from typing import Any
 
 from receiver.access.bearer import Secret
 from receiver.logs import setup
+from receiver.relay.assembly import ConfiguredTarget
 from receiver.relay.forker import Forker, ForkingProcess, make_control
-from receiver.relay.worker import run_relay
+from receiver.relay.link import read_hello
+from receiver.relay.worker import ALL, run_relay
 from receiver.settings import Settings
 
+_CLOSE_SECONDS = 2.0
 _MAIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from receiver.relay.replacement import serve; serve(int(sys.argv[1]))"
@@ -34,6 +37,19 @@ def execute_forker(settings: Settings) -> Forker:
     with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended, its socket shows that
         pipe.write(pickle.dumps(sys.path) + _pack(settings))
     return Forker(control, process.pid, process.wait)
+
+
+def try_relay(settings: Settings, seconds: float) -> tuple[ConfiguredTarget, ...]:
+    """Import the user's modules as a relay of the service does, in processes that end then, and return the targets.
+
+    Raises ConfigurationError if they cannot be imported, or not within so many seconds.
+    """
+    forker = execute_forker(settings)
+    try:
+        with forker.start(ALL) as channel:
+            return read_hello(channel, seconds)
+    finally:
+        forker.close(_CLOSE_SECONDS)
 
 
 def serve(control: int) -> None:

@@ -1,5 +1,6 @@
 """The loader of the settings: the environment overrides `.env`, `.env` overrides the file, the file overrides the defaults.
 
+Relative paths count from the project folder (`project`).
 An error about an unknown name suggests the nearest one. Errors never quote a value: it could be a secret.
 """
 
@@ -19,21 +20,30 @@ from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
 from receiver.settings.files import read_text_file
 from receiver.settings.foreign import find_service_links, is_service_link
+from receiver.settings.project import CONFIG, DOTENV, HOME, Project, find_project
 from receiver.settings.record import PREFIX, Settings
 
 NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "alarm_url", "target_secrets"}
 _SECRETS = {*NEVER_IN_FILE, "database_url"}
+_FILES = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
-_NOT_FIELDS = {"config"}  # RECEIVER_CONFIG is the path of the file
+_NOT_FIELDS = {"config", "home"}  # RECEIVER_CONFIG is the path of the file, RECEIVER_HOME that of the project folder
+_FILE_SCHEME = Settings.model_fields["database_url"].default.partition(":")[0]  # of a database that is a file
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
-def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> Settings:
+def load(environment: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Return the settings. Raises ConfigurationError that names the wrong variable or key."""
-    written, present = _read_dotenv(dotenv), dict(os.environ) if environment is None else dict(environment)
-    values = _read_file(written | present) | _read_variables(written) | _read_variables(present)
+    present = dict(os.environ) if environment is None else dict(environment)
+    project = find_project(present)
+    written = _read_dotenv(dotenv or project.folder / DOTENV)
+    if HOME in written:
+        raise ConfigurationError(f"{HOME}: set it in the environment; .env is read from that folder.")
+    values = _read_file(written | present, project) | _read_variables(written, project) | _read_variables(present, project)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        url = _place(settings.database_url, project.folder)
+        return settings.model_copy(update={"database_url": url}).in_project(project, is_configured=bool(values))
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         raise ConfigurationError("; ".join(_describe(problem) for problem in problems) + ".") from None
@@ -41,7 +51,23 @@ def load(environment: Mapping[str, str] | None = None, dotenv: Path = Path(".env
 
 def find_ignored(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the variables that `load` ignores: those of Kubernetes and Docker."""
-    return find_service_links(_read_dotenv(Path(".env")) | dict(os.environ if environment is None else environment))
+    present = dict(os.environ if environment is None else environment)
+    return find_service_links(_read_dotenv(find_project(present).folder / DOTENV) | present)
+
+
+def find_secret_files(environment: Mapping[str, str] | None = None) -> list[Path]:
+    """Return the paths of the files that hold secrets: `.env`, and those that a variable ending in `_FILE` names."""
+    present = dict(os.environ if environment is None else environment)
+    folder = find_project(present).folder
+    variables = _read_dotenv(folder / DOTENV) | present
+    return [folder / DOTENV, *(folder / variables[name] for name in sorted(_FILES & variables.keys()))]
+
+
+def _place(url: str, folder: Path) -> str:
+    """Return the URL of the database; a relative path of a file counts from this folder."""
+    scheme, mark, path = url.partition(":///")
+    is_relative = scheme.partition("+")[0] == _FILE_SCHEME and path and not path.startswith(("/", ":", "file:"))
+    return f"{scheme}{mark}{folder / path}" if is_relative and folder != Path() else url
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
@@ -63,35 +89,34 @@ def _read_dotenv(path: Path) -> dict[str, str]:
     return written
 
 
-def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
+def _read_variables(variables: Mapping[str, str], project: Project) -> dict[str, Any]:
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *_NOT_FIELDS)}
-    files = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
     values: dict[str, Any] = {field: trim(variables[name]) for name, field in _FOREIGN.items() if variables.get(name)}
     for name, value in variables.items():
         if not name.startswith(PREFIX) or is_service_link(name, value):
             continue
-        if name not in known | files:
-            raise ConfigurationError(f"{name} is not a setting.{_suggest(name, known | files)}")
+        if name not in known | _FILES:
+            raise ConfigurationError(f"{name} is not a setting.{_suggest(name, known | _FILES)}")
         field = name.removeprefix(PREFIX).lower()
-        if name in files:
-            values[field.removesuffix("_file")] = _read_secret_file(name, value, variables)
+        if name in _FILES:
+            values[field.removesuffix("_file")] = _read_secret_file(name, project.folder / value, variables)
         elif f"{name}_FILE" not in variables:
             values[field] = trim(value)
     return {field: value for field, value in values.items() if field not in _NOT_FIELDS}
 
 
-def _read_secret_file(name: str, path: str, variables: Mapping[str, str]) -> str:
+def _read_secret_file(name: str, path: Path, variables: Mapping[str, str]) -> str:
     if name.removesuffix("_FILE") in variables:
         raise ConfigurationError(f"{name} and {name.removesuffix('_FILE')} are both set. Remove one of them.")
     try:
-        return trim(read_text_file(Path(path), name))
+        return trim(read_text_file(path, name))
     except FileNotFoundError:
         raise ConfigurationError(f"{name}: expected a readable text file; there is no file at this path.") from None
 
 
-def _read_file(variables: Mapping[str, str]) -> dict[str, Any]:
+def _read_file(variables: Mapping[str, str], project: Project) -> dict[str, Any]:
     given = variables.get(f"{PREFIX}CONFIG")
-    path = Path(given or "config/receiver.toml")
+    path = project.folder / (given or CONFIG)
     try:
         values = tomllib.loads(read_text_file(path))
     except FileNotFoundError:

@@ -3,12 +3,13 @@
 from difflib import get_close_matches
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from receiver.access.bearer import AccessPolicy, AddressPolicy
 from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
+from receiver.settings.project import Project
 from receiver.settings.values import (
     Command,
     Ends,
@@ -151,6 +152,24 @@ class Settings(BaseModel):
         (),
         description="Secrets of targets as `name:secret`, comma-separated. A target may have two while you change its secret.",
     )
+
+    _project: Project = PrivateAttr(Project())
+    _is_configured: bool = PrivateAttr(default=True)
+
+    @property
+    def project(self) -> Project:
+        """The project folder, from which relative paths count."""
+        return self._project
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether any setting is given, or a project folder was found."""
+        return self._is_configured or self._project.sign is not None
+
+    def in_project(self, project: Project, *, is_configured: bool) -> "Settings":
+        """Return these settings, which were read in a project folder."""
+        self._project, self._is_configured = project, is_configured
+        return self
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":

@@ -87,7 +87,7 @@ class WriterLock:
         """Acquire a lock. If its holder is dead, wait for the holder's writing child, which still finishes a commit."""
         deadline = monotonic() + _ORPHAN_SECONDS
         while (holder := attempt()) is not None:
-            if _lives(holder) or monotonic() > deadline:
+            if is_alive(holder) or monotonic() > deadline:
                 raise WriterTaken(
                     f"{f'Process {holder}' if holder else 'Another process'} already writes to {self._database}. A SQLite file "
                     "has one writing process; stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
@@ -104,7 +104,7 @@ def find_writer(database: Path) -> int | None:
         with Path(f"{database}.lock").open("rb") as lock:
             written = lock.read(20).strip()
             holder = int(written) if written.isdigit() else 0
-            if holder == 0 or not _lives(holder):
+            if holder == 0 or not is_alive(holder):
                 return None
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -192,7 +192,8 @@ def _name_user(number: int) -> str:
         return str(number)
 
 
-def _lives(process_id: int) -> bool:
+def is_alive(process_id: int) -> bool:
+    """Tell whether a process of this machine runs."""
     try:
         os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):

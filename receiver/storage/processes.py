@@ -3,10 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, RowMapping, and_, delete, or_, select
 
-from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes
-from receiver.domain.rows import ProcessRow
+from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, ProcessRow
 from receiver.domain.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import table_of
@@ -23,7 +22,8 @@ def note_processes(database: Database, connection: Connection, rows: Sequence[Pr
     """
     table, now = table_of(ProcessTable), rows[0].seen_at
     for row in rows:
-        values = row._asdict() | {"host": make_storable(row.host), "targets": json.dumps(row.targets)}
+        texts = {"targets": json.dumps(row.targets), "settings": json.dumps(dict(row.settings))}
+        values = row._asdict() | {"host": make_storable(row.host), **texts}
         statement = database.insert(table).values(values)
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns), set_={"seen_at": row.seen_at, "targets": values["targets"]}
@@ -47,5 +47,10 @@ def read_processes(database: Database, now: int) -> Processes:
     seen = and_(table.c.seen_at >= now - RUNNING_MICROS, table.c.seen_at <= now + RUNNING_MICROS)
     with database.read() as connection:
         found = connection.execute(select(table).where(seen).order_by(table.c.started_at, table.c.id)).mappings()
-        rows = [ProcessRow(**{**row, "targets": tuple(json.loads(row["targets"]))}) for row in found]
+        rows = [_read_row(row) for row in found]
     return Processes([row for row in rows if row.role == RECEIVER], [row for row in rows if row.role == RELAY])
+
+
+def _read_row(row: RowMapping) -> ProcessRow:
+    texts = {"targets": tuple(json.loads(row["targets"])), "settings": json.loads(row["settings"] or "{}")}
+    return ProcessRow(**{**row, **texts})

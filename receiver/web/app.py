@@ -17,6 +17,7 @@ from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import OperatorAuth
 from receiver.access.setup_windows import SetupWindows
+from receiver.domain.processes import local_url
 from receiver.errors import ReceiverError
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.prune import Pruner, PruneSchedule
@@ -27,9 +28,10 @@ from receiver.monitoring.metrics import Metrics
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.processes.stopping import Stopping
 from receiver.relay.assembly import ConfiguredTarget
-from receiver.relay.heartbeat import Heartbeat
+from receiver.relay.heartbeat import Heartbeat, LoadedSettings
 from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
 from receiver.settings import Settings
+from receiver.settings.fingerprints import make_fingerprints
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
@@ -83,17 +85,20 @@ def create_app(
     stopping: Stopping,
     relay: FirstRelay | None = None,
     extra_routes: Sequence[BaseRoute] = (),
+    address: tuple[str, int] | None = None,
 ) -> ASGIApp:
     """Return the service as an ASGI application.
 
-    `channel` leads to the writing process. `relay` is None without targets and handlers.
+    `channel` leads to the writing process. `relay` is None without targets and handlers. `address` is the host and the port on
+    which it listens, for commands on this machine.
     """
     core = _make_core(settings, database, on_writer_lost, relay)
     do = core.writer_client.do
     notifier = AlarmNotifier(settings.alarm_url, settings.alarm_command)
     monitor = AlarmMonitor(settings.alarm_rules(), database, do, notifier.put, clock.to_micros(clock.now()))
     supervisor = None if relay is None else Supervisor(relay, do)
-    heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state)
+    loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
+    heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
     tasks = (
         *(core.windows.run, core.writer_client.run, core.wrong_token_audit.run, heartbeat.run),

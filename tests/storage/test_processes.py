@@ -15,8 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.domain.alarms import HOUR, MINUTE, SECOND, AlarmThresholds
-from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, find_mismatches
-from receiver.domain.rows import ProcessRow
+from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, ProcessRow, find_mismatches
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.relay.heartbeat import Heartbeat
@@ -188,7 +187,7 @@ def test_a_process_without_a_relay_and_without_deliveries_is_not_listed(store: S
 def test_a_sign_of_life_that_fails_is_logged_once_and_the_next_one_comes(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("receiver.relay.heartbeat._LOOK_SECONDS", 0)
+    monkeypatch.setattr("receiver.relay.heartbeat._CHECK_SECONDS", 0)
 
     async def run() -> None:
         store.failure = error

@@ -101,7 +101,10 @@ class SessionTable(Table, table=True):
 
 
 class ProcessTable(Table, table=True):
-    """The running processes by role; each refreshes its rows (`rows.ProcessRow`). `targets` is a JSON list of names."""
+    """The running processes by role; each refreshes its rows (`processes.ProcessRow`).
+
+    `targets` is a JSON list of names, `settings` a JSON object of fingerprints by the name of a setting.
+    """
 
     __tablename__ = "processes"
 
@@ -113,6 +116,8 @@ class ProcessTable(Table, table=True):
     started_at: int = Field(sa_type=BigInteger)
     seen_at: int = Field(sa_type=BigInteger)
     targets: str = Field(sa_type=Text)
+    address: str | None = Field(None, sa_type=Text)
+    settings: str | None = Field(None, sa_type=Text)
 
 
 class TableVersionTable(Table, table=True):

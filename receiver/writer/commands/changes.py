@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from receiver.domain.rows import ProcessRow
+from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
 from receiver.storage.outbox import Exchanged, Outcome, Probe
 from receiver.storage.processes import note_processes, remove_process
