@@ -109,6 +109,7 @@ class WindowParam(click.ParamType[str]):
         return text
 
 
+of_tests = click.option("--test/--no-test", default=None, help="Only what a test has sent, or only what is real.")
 of_source = click.option("--source", type=OneOf(NAMES), help="Only this source.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -129,6 +130,7 @@ def delivery_filters(command: _F) -> _F:
         click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
         click.option("--client", type=Text(), help="Only deliveries from this IP address."),
         click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status."),
+        of_tests,
         of_source,
     ):
         command = option(command)

@@ -88,7 +88,7 @@ def check(
     """Check a receiver of Ship24 webhooks, this one or any other.
 
     Posts events of invented parcels, whose tracking numbers start with CHECK. With an ops token they are marked as a test: this
-    service hands them on to no target and does not count them.
+    service hands them on to no target, does not count them, and deletes them with `prune --tests`.
     """
     parcels = Parcels(secrets.token_hex(4), clock.now())
     ops = _find_ops(url, ops_url, ops_token, expected=expect_ops)

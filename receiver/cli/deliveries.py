@@ -125,7 +125,8 @@ def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
     what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or without_messages
     cells = {"received (UTC)": brief(row["received_at"]), "client": row["client"] or "-"}
     shown = [cells.get(name, row.get(name)) for name in names]
-    return [*shown, coloured(f"{row['status']} {what}", row["outcome"])]
+    test = "" if row["test_run"] is None else " (test)"
+    return [*shown, coloured(f"{row['status']} {what}{test}", row["outcome"])]
 
 
 def _show(found: queries.StoredDelivery) -> None:
@@ -140,6 +141,7 @@ def _show(found: queries.StoredDelivery) -> None:
             "client IP": f"{row['client'] or 'unknown'} (connection from {row['peer']})",
             "token": row["token"],
             "note": row["note"],
+            "test": row["test_run"] and f"run {row['test_run']}; no target gets its changes, unless it was to be handed on",
             "response": f"{row['status']} {row['outcome']}",
             "reason": reason,
         }.items()

@@ -8,10 +8,12 @@ import click
 from receiver import clock
 from receiver.cli._options import as_json
 from receiver.cli._output import advancing, show_json, show_table
+from receiver.cli._prune_tests import RunParam, prune_tests
 from receiver.cli._remote import audit_entry, perform, post, reading, writing
 from receiver.domain.retention import Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.prune import Pruner
+from receiver.maintenance.run_removal import ALL
 from receiver.relay.assembly import find_targets
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
@@ -32,12 +34,27 @@ _VACUUMED = "PostgreSQL reuses the space after its next vacuum, which runs autom
 @click.option("--bodies-days", type=click.IntRange(1, 36_500), help="Days to keep bodies. Default: from the settings.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
 @click.option("--vacuum", is_flag=True, help="Then make the SQLite file smaller. The service must not run.")
+@click.option(
+    "--tests",
+    type=RunParam(),
+    is_flag=False,
+    flag_value=ALL,
+    metavar="[RUN]",
+    help="Instead, delete deliveries and trackers of tests, of one run or of all.",
+)
 @as_json
-def prune(bodies_days: int | None, *, dry_run: bool, vacuum: bool, as_json: bool) -> None:
+def prune(bodies_days: int | None, tests: str | None, *, dry_run: bool, vacuum: bool, as_json: bool) -> None:
     """Delete data past its retention period.
 
     The service does this every hour. Identities and verdicts stay, so a repeated message is still a duplicate.
+
+    With --tests: delete what `simulate` and `check` have sent as a test, identities too.
     """
+    if tests is not None:
+        if bodies_days is not None or vacuum:
+            raise click.UsageError("--tests cannot be combined with --bodies-days or --vacuum.")
+        prune_tests(tests, dry_run=dry_run, as_json=as_json)
+        return
     settings = load()
     running = [known.subscription.target for known in find_targets(settings)]
     periods = settings.periods()

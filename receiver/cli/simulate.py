@@ -163,7 +163,8 @@ def simulate(url: str, token: str | None, token_file: Path | None, *, as_json: b
     delivery is sent on time, even if there is no response to the one before. Exit code 1 if a message was lost, applied twice
     or ended in a wrong state.
 
-    With an ops token everything is marked as a test: this service hands it on to no target and does not count it.
+    With an ops token everything is marked as a test: this service hands it on to no target, does not count it, and deletes it
+    with `prune --tests`.
     """
     source = options["source"] or ("shiipp" if "shiipp" in urlsplit(url).path else "ship24")
     digits = options["digits"] or secrets.token_hex(4)

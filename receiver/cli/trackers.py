@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, paged
+from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, paged
 from receiver.cli._output import brief, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli._remote import reading
 from receiver.sources import NAMES
@@ -29,6 +29,7 @@ def trackers() -> None:
     type=NumberParam(0, 36_500, min_open=True),
     help="Only trackers in transit without an update for this many days.",
 )
+@of_tests
 @click.option("--milestone-differs", is_flag=True, help="Only trackers whose newest event and sender's status differ.")
 @paged
 def list_trackers(
@@ -42,6 +43,7 @@ def list_trackers(
     cursor: str | None,
     *,
     milestone_differs: bool,
+    test: bool | None,
     as_json: bool,
 ) -> None:
     """List trackers, most recent update first.
@@ -50,7 +52,7 @@ def list_trackers(
     """
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
-    wanted = wanted._replace(milestone_differs=milestone_differs or None)
+    wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test)
     with reading() as database:
         found = queries.list_trackers(database, wanted, limit, cursor)
     columns = ("tracker", "milestone", "event time", "status")
@@ -82,7 +84,8 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     milestone = row["status_milestone"]
     if row["milestone_differs"]:
         milestone = f"{milestone} (sender: {row['shipment_milestone']})"
-    return row["tracking_number"] or row["tracker_id"], milestone, row["latest_occurrence"], row["status"]
+    number = row["tracking_number"] or row["tracker_id"]
+    return number if row["test_run"] is None else f"{number} (test)", milestone, row["latest_occurrence"], row["status"]
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -104,6 +107,7 @@ def _show(answer: dict[str, Any]) -> None:
             "last update": state["applied_at"],
             "manifest": manifest and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status'}",
             "packages": ", ".join(state["packages"]),
+            "test": state["test_run"] and f"run {state['test_run']}; no target gets it",
         }.items()
     )
     show_heading("Timeline")

@@ -234,6 +234,7 @@ def test_the_signature_is_stored_and_logged_nowhere(shop: Shop) -> None:
 
 def test_tests_are_filtered(shop: Shop) -> None:
     assert shop.mark(item(f"{RUN}-listed", f"{RUN}-listed")).outcomes() == ["applied"]
+    assert shop.service.post(item("listed", "listed")).outcomes() == ["applied"]
     for path in ("trackers?", "deliveries?", "trackers?q=TN-&"):
         tests, real = (shop.get(f"{path}test={test}&limit=200")["items"] for test in ("true", "false"))
         assert {row["test_run"] for row in tests} >= {RUN}
@@ -272,3 +273,48 @@ def test_simulate_reaches_no_target(shop: Shop) -> None:
     shop.settle()
     assert not [change for change in shop.target.changes if "5e" in change["tracker_id"][:8]]
     assert shop.service.count("deliveries", test_run="0000005e") > 10
+
+
+def test_tests_are_removed_with_one_command_identities_too(shop: Shop) -> None:
+    tables = ("trackers", "events", "messages", "quarantine", "sightings", "bodies", "terms", "deliveries")
+    other, real = "0b0b0b0b", item("stays", "stays")
+    assert shop.service.post(real).outcomes() == ["applied"]
+    shop.run("prune", "--tests")
+    before = {table: shop.service.count(table) for table in tables}
+    bodies = [item(f"{run}-gone", f"{run}-gone", hour) for run in (RUN, other) for hour in (8, 8, 9)]
+    bodies += [item("a-real-name", f"{RUN}-foreign"), item(f"{RUN}-early", f"{RUN}-early").replace(b"2025-03", b"2225-03")]
+    for body in bodies:
+        assert shop.mark(body, run=other if other.encode() in body else RUN).status == 200
+    due = shop.run("prune", "--tests", RUN, "--dry-run")
+    assert due == {"test_run": RUN, "dry_run": True, "deliveries": 5, "trackers": 1}
+    assert shop.run("prune", "--tests", RUN) == due | {"dry_run": False}
+    assert shop.service.count("trackers", test_run=RUN) == shop.service.count("messages", message_id=f"{RUN}-gone") == 0
+    assert shop.service.count("trackers", test_run=other) == 1
+    assert shop.run("prune", "--tests")["trackers"] == 1
+    assert {table: shop.service.count(table) for table in tables} == before
+    assert shop.service.post(real).outcomes() == ["duplicate"]
+    entry = shop.get("audit")["items"][0]
+    assert (entry["actor"], entry["action"], entry["subject"]) == ("anna", "prune tests", "all")
+
+
+def test_a_tracker_that_became_real_keeps_its_messages(shop: Shop) -> None:
+    tracker_id = f"{RUN}-mixed"
+    assert shop.mark(item(tracker_id, f"{RUN}-mixed")).outcomes() == ["applied"]
+    assert shop.service.post(item(tracker_id, "real-mixed", hour=9)).outcomes() == ["applied"]
+    shop.run("prune", "--tests")
+    assert [event["message_id"] for event in shop.get(f"trackers/ship24/{tracker_id}")["events"]] == [
+        "real-mixed",
+        f"{RUN}-mixed",
+    ]
+    assert shop.get(f"messages/{RUN}-mixed")["outcome"] == "applied"
+
+
+def test_a_test_that_was_handed_on_is_removed_with_what_waits(shop: Shop) -> None:
+    shop.target.close()
+    assert shop.mark(item(f"{RUN}-waits", f"{RUN}-waits"), hands_on=True).outcomes() == ["applied"]
+    assert shop.service.count("dispatches", tracker_id=f"{RUN}-waits") == 1
+    answer = shop.service.call("POST", "/ops/api/prune/tests", b'{"test_run": "a1b2c3d4"}', bearer(OPS))
+    assert (answer.status, answer.json()["more"], answer.json()["trackers"]) == (200, False, 1)
+    assert shop.service.count("dispatches", tracker_id=f"{RUN}-waits") == 0
+    wrong = shop.service.call("POST", "/ops/api/prune/tests", b'{"test_run": "all"}', bearer(OPS))
+    assert (wrong.status, wrong.json()["error"]["code"]) == (422, "unexpected_shape")

@@ -70,7 +70,9 @@ def list_quarantine(
     """Return quarantined messages and events, newest first, with the beginning of their content as text."""
     table = table_of(QuarantineTable)
     columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
-    columns += [func.length(table.c.raw).label("raw_bytes"), func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw")]
+    deliveries = table_of(DeliveryTable)
+    test_run = select(deliveries.c.test_run).where(deliveries.c.id == table.c.delivery_id).scalar_subquery().label("test_run")
+    columns += [test_run, func.length(table.c.raw).label("raw_bytes"), func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw")]
     narrow = [] if reason is None else [table.c.reason == reason]
     rest = {} if source is None else {"source": source}
     if not is_storable(source, reason):

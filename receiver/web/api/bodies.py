@@ -96,6 +96,13 @@ class PruneBody(CommandBody):
     run: Text | None = Field(None, description="`run` of the previous response; null: begin a new one")
 
 
+class PruneTestsBody(CommandBody):
+    """Remove the deliveries and trackers of tests. One request works for two seconds; while there is `more`, ask again."""
+
+    test_run: Text | None = Field(None, pattern="^[0-9a-f]{8}$", description="`test_run` of the test; null: all tests")
+    dry_run: bool = Field(default=False, description="only count what would be removed")
+
+
 class ForgetBody(CommandBody):
     """Erase the personal data of one tracker."""
 

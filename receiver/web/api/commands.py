@@ -15,16 +15,19 @@ from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
+from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
 from receiver.maintenance.targets import drop_target, resume_target, retry_failed
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.run_removal import count_tests
 from receiver.web.api.bodies import (
     CommandBody,
     CustomersBody,
     DropBody,
     ForgetBody,
     PruneBody,
+    PruneTestsBody,
     ReplayBody,
     ResumeBody,
     RetryBody,
@@ -36,6 +39,7 @@ from receiver.web.api.schemas.commands import (
     DropAnswer,
     ForgetAnswer,
     PruneAnswer,
+    PruneTestsAnswer,
     ReplayAnswer,
     ResumeAnswer,
     RetryAnswer,
@@ -115,6 +119,15 @@ async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str,
     return {"run": done.mark, "more": done.more, "went": removed}
 
 
+async def _prune_tests(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    run, dry_run = request.body.test_run, request.body.dry_run
+    if dry_run:
+        done, more = await context.read(count_tests, context.database, run), False
+    else:
+        done, more = await remove_test_runs(context.do, run, request.operator.entry, _SECONDS)
+    return {"test_run": run, "dry_run": dry_run, **done._asdict(), "more": more}
+
+
 async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_unnamed, context.database, context.targets, target)
@@ -143,6 +156,9 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
     CommandEndpoint("/forget", "Erase the personal data of one tracker", ForgetBody, ForgetAnswer, _forget),
     CommandEndpoint("/prune", "Delete data past its retention period", PruneBody, PruneAnswer, _prune),
+    CommandEndpoint(
+        "/prune/tests", "Remove deliveries and trackers of tests", PruneTestsBody, PruneTestsAnswer, _prune_tests, default=b"{}"
+    ),
     CommandEndpoint(
         "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target
     ),

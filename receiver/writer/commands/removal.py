@@ -1,4 +1,4 @@
-"""Commands that prune old content, and erase personal data."""
+"""Commands that prune old content, remove tests, and erase personal data."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from receiver.domain.erasure import Erasure, StoredBody
 from receiver.domain.retention import PruneBatch, PruneStep
 from receiver.storage.erasure import erase, forget_tracker
+from receiver.storage.run_removal import RemovedTests, remove_tests
 from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 
@@ -58,6 +59,16 @@ class Prune(TransactionCommand[PruneBatch]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> PruneBatch:
         return executor.retention.prune(connection, self.mark, self.now, *self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTests(TransactionCommand[RemovedTests]):
+    """Remove some trackers or deliveries of a run of a test, or of all tests. (0, 0): nothing is left."""
+
+    run: str | None
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> RemovedTests:
+        return remove_tests(connection, executor.database, self.run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,16 @@ class PruneAnswer(Schema):
     went: dict[str, Gone]
 
 
+class PruneTestsAnswer(Schema):
+    """The number of deliveries and trackers of tests that were removed, or, with `dry_run`, would be."""
+
+    test_run: str | None
+    dry_run: bool
+    deliveries: int
+    trackers: int
+    more: bool = Field(description="true: the same request removes the next ones")
+
+
 class DropAnswer(Schema):
     """The number of removed changes. While there is `more`, the same request removes the next ones."""
 

@@ -64,5 +64,6 @@ class QuarantineItem(QuarantinedPart):
     source: str
     message_id: str | None
     tracker_id: str | None
+    test_run: str | None = Field(description="the run of the test that sent it; null: it is real")
     raw: str
     raw_bytes: int
