@@ -8,6 +8,7 @@ import pytest
 
 from receiver.cli import commands
 from receiver.cli._options import OneOf, Text, TimeParam, WindowParam
+from receiver.cli._prune_tests import RunParam
 from receiver.cli.check import Url
 from receiver.cli.simulate import Digits, OwnAddress, Token, WebhookUrlParam
 from tests.cli.test_endings import walk
@@ -26,6 +27,7 @@ EXAMPLES: dict[type[click.ParamType[object]], str] = {
     WebhookUrlParam: "http://127.0.0.1:9/webhooks/ship24",
     Token: "a-token-of-these-tests",
     Digits: "00abcdef",
+    RunParam: "00abcdef",
     OwnAddress: "127.0.0.2",
 }
 AS_TYPED = (click.types.BoolParamType, click.Path, click.types.IntParamType, click.types.FloatParamType)

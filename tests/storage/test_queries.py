@@ -33,6 +33,7 @@ class Parcel(NamedTuple):
     status_milestone: str | None
     moved_at: int
     shipment_milestone: str | None = None
+    test_run: str | None = None
 
     def differs(self) -> bool:
         return None not in {self.status_milestone, self.shipment_milestone} and self.status_milestone != self.shipment_milestone
@@ -57,6 +58,7 @@ class Parcel(NamedTuple):
             and wanted.source in {None, self.source}
             and wanted.milestone in {None, self.status_milestone}
             and wanted.milestone_differs in {None, self.differs()}
+            and wanted.test in {None, self.test_run is not None}
             and (wanted.moved_before is None or self.moved_at < wanted.moved_before)
             and (wanted.moved_after is None or self.moved_at >= wanted.moved_after)
             and (
@@ -80,6 +82,7 @@ _parcels = st.lists(
         st.sampled_from(_MILESTONES),
         _moment,
         st.sampled_from(_MILESTONES),
+        st.sampled_from([None, None, "a1b2c3d4"]),
     ),
     max_size=14,
     unique_by=lambda parcel: parcel[:2],
@@ -94,6 +97,7 @@ _tracker_filters = st.builds(
     _edge,
     _edge,
     st.booleans(),
+    st.sampled_from([None] * 5 + [True, False]),
     st.sampled_from([None] * 5 + [True, False]),
 )
 
