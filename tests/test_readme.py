@@ -149,7 +149,7 @@ def test_a_command_on_a_page_exists_with_its_options(page: str, line: str) -> No
 
 
 def test_every_setting_on_a_page_exists() -> None:
-    known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
+    known = {name.upper() for name in Settings.model_fields} | {"CONFIG", "HOME"}
     named = {
         (path.name, name) for path in PAGES for name in re.findall(r"RECEIVER_([A-Z0-9_]*[A-Z0-9])", path.read_text("utf-8"))
     }
