@@ -142,8 +142,8 @@ def _collect_metrics() -> list[Metric]:
     counters = Counters()
     waiting: Any = SimpleNamespace(waiting=lambda: 0)
     absent: Any = None
-    Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, ())  # it registers itself
-    return [*counters.registry.collect(), *describe_state(MeasuredState(0, {}, {}, {}, [], {}, Processes(), 0))]
+    Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, {}, ())  # it registers itself
+    return [*counters.registry.collect(), *describe_state(MeasuredState(0, {}, {}, [], [], {}, Processes(), 0))]
 
 
 def _labels_of(family: Metric) -> str:

@@ -23,6 +23,12 @@ class AddressPolicy(StrEnum):
     OFF = "off"
 
 
+MIN_TOKEN_CHARACTERS = 16
+"""A shorter token could be guessed."""
+
+_FINGERPRINT_PURPOSE = b"receiver token fingerprint\0"  # so that it is no part of another hash of the token
+
+
 class Secret:
     """A token that never appears in a `repr`. `name` stands for it in rows and logs."""
 
@@ -32,6 +38,11 @@ class Secret:
         self.name = name
         self._value = value.encode()
         self._digest = sha256(self._value).digest()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the token, or None for a short one, whose fingerprint would help to guess it."""
+        return None if len(self._value) < MIN_TOKEN_CHARACTERS else make_fingerprint(self._value)
 
     def __repr__(self) -> str:
         return f"Secret({self.name!r})"
@@ -98,6 +109,15 @@ def match_bearer(tokens: Sequence[Secret], authorization: Sequence[bytes]) -> st
     if name is None:
         raise Unauthorized("The request had no valid token.")
     return name
+
+
+def make_fingerprint(token: bytes) -> str:
+    """Return eight hexadecimal digits of a hash of a token, which may stand in rows and logs.
+
+    They say nothing useful of a token that a generator made: of all tokens of 16 random letters and digits, more than 10^19 have
+    the same fingerprint. Of a short token or a word they would let somebody check guesses without asking the service.
+    """
+    return sha256(_FINGERPRINT_PURPOSE + token).hexdigest()[:8]
 
 
 def match_token(tokens: Sequence[Secret], sent: bytes) -> str | None:

@@ -8,17 +8,17 @@ import urllib3
 from receiver import clock
 from receiver.access import probe
 from receiver.access.addresses import is_listed, read_address
-from receiver.access.bearer import AccessPolicy, AddressPolicy
+from receiver.access.bearer import MIN_TOKEN_CHARACTERS, AccessPolicy, AddressPolicy
 from receiver.cli._output import brief
 from receiver.cli._remote import ask_readiness, base_url
 from receiver.domain.processes import ProcessRow, describe_process
+from receiver.domain.tokens import TokenUse, find_replacement
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.settings import Settings
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
 
-_MIN_TOKEN_CHARACTERS = 16
 _READY_SECONDS = 6.0
 _MAX_SHOWN = 3
 _LOOPBACK = read_address("127.0.0.1")
@@ -52,13 +52,25 @@ def check_sources(settings: Settings, database: Database | None) -> Iterator[Fin
 
 
 def _check_tokens(source: str, access_policy: AccessPolicy, database: Database | None) -> Iterator[Finding]:
-    uses = {} if database is None else queries.token_uses(database)
-    for token in access_policy.tokens:
-        used = uses.get((source, token.name))
-        short = len(token.reveal()) < _MIN_TOKEN_CHARACTERS
-        when = f"last used {clock.iso(used)[:16]}Z" if used else "use unknown" if database is None else "never used"
+    """Yield a finding for each token: its last use, and whether it can be removed."""
+    named = [(token.name, token.fingerprint) for token in access_policy.tokens]
+    uses = [] if database is None else queries.describe_tokens(database, source, named)
+    for place, token in enumerate(access_policy.tokens):
+        short = len(token.reveal()) < MIN_TOKEN_CHARACTERS
+        when = _describe_use(uses[place], uses) if uses else "use unknown"
         text = f"{token.name}, {when}" + (": too short, could be guessed" if short else "")
         yield Finding("warn" if short else "ok", f"{source} token", text)
+
+
+def _describe_use(token: TokenUse, tokens: Sequence[TokenUse]) -> str:
+    since = "" if token.known_since is None else f" since {_minute(token.known_since)}"
+    used = f"never used{since}" if token.used_at is None else f"last used {_minute(token.used_at)}"
+    replacement = find_replacement(token, tokens)
+    return used if replacement is None else f"{used}; replaced by {replacement}, safe to remove"
+
+
+def _minute(micros: int) -> str:
+    return f"{clock.iso(micros)[:16]}Z"
 
 
 def _check_addresses(source: str, access_policy: AccessPolicy) -> Finding:

@@ -16,9 +16,11 @@ from starlette.responses import Response
 
 from receiver import __version__, clock
 from receiver.access.addresses import is_loopback
+from receiver.access.bearer import Secret
 from receiver.access.operators import OperatorAuth
 from receiver.clock import to_micros
 from receiver.domain.processes import RECEIVER, RELAY, Processes
+from receiver.domain.tokens import TokenUse
 from receiver.errors import ReceiverError
 from receiver.logs import setup
 from receiver.monitoring.cached import Cached
@@ -39,7 +41,7 @@ class MeasuredState(NamedTuple):
     database_bytes: int
     last_deliveries: dict[str, int]
     lags: dict[tuple[str, str], float]
-    token_uses: dict[tuple[str, str], int]
+    token_uses: list[tuple[str, TokenUse]]
     alarms: list[tuple[str, str]]
     targets: dict[str, queries.TargetCounts]
     running: Processes
@@ -49,7 +51,7 @@ class MeasuredState(NamedTuple):
 class Metrics(Collector):
     """The endpoint. It needs an ops token, except for clients on this machine if the service is bound to loopback.
 
-    `targets` are the names of the targets in the settings.
+    `tokens` are those in the settings, by source; `targets` are the names of the targets in the settings.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Metrics(Collector):
         database: Database,
         operators: OperatorAuth,
         reader: Reader,
+        tokens: Mapping[str, Sequence[Secret]],
         targets: Sequence[str],
     ) -> None:
         self._counters = counters
@@ -68,6 +71,7 @@ class Metrics(Collector):
         self._database = database
         self._operators = operators
         self._reader = reader
+        self._tokens = {source: [(token.name, token.fingerprint) for token in own] for source, own in tokens.items()}
         self._targets = targets
         self._state: MeasuredState | None = None
         self._reading = Cached(self._read, _DATABASE_SECONDS)
@@ -107,13 +111,15 @@ class Metrics(Collector):
 
     async def _read(self) -> MeasuredState | None:
         try:
-            return await self._reader.read(read_state, self._database, self._targets, to_micros(clock.now()))
+            return await self._reader.read(read_state, self._database, self._tokens, self._targets, to_micros(clock.now()))
         except ReceiverError:
             return None
 
 
-def read_state(database: Database, targets: Sequence[str], now: int) -> MeasuredState:
-    """Read the figures. `now` is in microseconds. Raises StorageUnavailable."""
+def read_state(
+    database: Database, tokens: Mapping[str, Sequence[tuple[str, str | None]]], targets: Sequence[str], now: int
+) -> MeasuredState:
+    """Read the figures. `tokens` are names and fingerprints by source, `now` is in microseconds. Raises StorageUnavailable."""
     last_deliveries: dict[str, int] = {}
     lags: dict[tuple[str, str], float] = {}
     with database.read() as connection:
@@ -126,9 +132,8 @@ def read_state(database: Database, targets: Sequence[str], now: int) -> Measured
     alarms = [(alarm["name"], alarm["subject"]) for alarm in queries.list_alarms(database, only_on=True)]
     targets_counts = queries.count_changes(database, targets)
     running = queries.read_processes(database, now)
-    return MeasuredState(
-        database.size_bytes(), last_deliveries, lags, queries.token_uses(database), alarms, targets_counts, running, now
-    )
+    uses = [(source, use) for source, named in tokens.items() for use in queries.describe_tokens(database, source, named)]
+    return MeasuredState(database.size_bytes(), last_deliveries, lags, uses, alarms, targets_counts, running, now)
 
 
 def describe_state(state: MeasuredState) -> Iterator[Metric]:
@@ -139,7 +144,7 @@ def describe_state(state: MeasuredState) -> Iterator[Metric]:
         "receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_deliveries, "source"
     )
     yield _gauge("receiver_lag_seconds", "Delay between event and arrival in the last hour", state.lags, "source", "quantile")
-    uses = {key: at / 1e6 for key, at in state.token_uses.items()}
+    uses = {(source, use.name): use.used_at / 1e6 for source, use in state.token_uses if use.used_at is not None}
     yield _gauge(
         "receiver_token_last_use_timestamp_seconds",
         "Time of the last request authenticated with a token",

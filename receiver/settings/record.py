@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from receiver.access.bearer import AccessPolicy, AddressPolicy
+from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
 from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
@@ -54,7 +54,8 @@ class Settings(BaseModel):
     )
     ship24_tokens: Tokens = Field(
         (),
-        description="Webhook secrets of Ship24, comma-separated; `name:token` gives one a name. Without one the source is off.",
+        description="Webhook secrets of Ship24, comma-separated; `name:token` gives one a name, which otherwise is made of a "
+        "fingerprint. Without a secret the source is off.",
     )
     ship24_allowed_ips: Networks = Field(
         values.read_networks("3.222.254.223,54.161.7.2"), description="Addresses and networks that Ship24 calls from."
@@ -188,7 +189,7 @@ class Settings(BaseModel):
                 )
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
-        known = self._token_names()
+        known = {f"{source}:{token.name}" for source, tokens in self.tokens().items() for token in tokens}
         for number, token in enumerate(self.token_ends, 1):
             if token not in known:  # not quoted: it could be the token itself
                 near = get_close_matches(token, sorted(known), n=1, cutoff=0)
@@ -238,7 +239,6 @@ class Settings(BaseModel):
         in_alarm_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
         return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_alarm_url)
 
-    def _token_names(self) -> set[str]:
-        """Return `source:name` of every token; the source of operators' tokens is `ops`."""
-        kinds = {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": self.ops_tokens}
-        return {f"{kind}:{token.name}" for kind, tokens in kinds.items() for token in tokens}
+    def tokens(self) -> dict[str, tuple[Secret, ...]]:
+        """Return the tokens by source; the source of operators' tokens is `ops`."""
+        return {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": self.ops_tokens}

@@ -6,7 +6,7 @@ A ValueError says what was expected. It never quotes the value, which could be a
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 from urllib3.util import parse_url
 
 from receiver.access.addresses import Network, has_host_bits, read_network
-from receiver.access.bearer import Secret
+from receiver.access.bearer import MIN_TOKEN_CHARACTERS, Secret
 from receiver.domain.trimming import trim
 from receiver.settings.targets import TargetSettings, read_targets
 from receiver.sources import NAMES
@@ -25,26 +25,41 @@ from receiver.sources.shiipp import FIELDS
 
 _QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_SHORT = "short-token"  # the name of a token that has no other name and is too short for a fingerprint
 _PASSWORD = re.compile(r"://[^:/]*:([^@]+)@|[?&](?:ssl)?password=([^&#]+)")
 _MIN_SECRET_CHARACTERS = 16  # a shorter part of a URL is a word that logs may contain
 
 
 def read_tokens(value: object) -> tuple[Secret, ...]:
-    """Return the tokens in `token,name:token`. The first token is named `token-1` if it has no name, and so on."""
+    """Return the tokens in `token,name:token`. A token without a name is named by its fingerprint, such as `token-3f9a1c07`.
+
+    Its position is no name: with a new token in front, the name would pass to that one. A short token has no fingerprint.
+    """
     secrets = []
     for number, item in enumerate(_items(value), 1):
         name, colon, token = item.partition(":")
-        if not colon:
-            name, token = f"token-{number}", item
-        name, token = trim(name), trim(token)
-        if problem := _find_problem(token) or (None if _NAME.fullmatch(name) else _find_problem(item)):
+        name, token = (trim(name), trim(token)) if colon else ("", item)
+        is_name = not colon or _NAME.fullmatch(name) is not None
+        if problem := _find_problem(token) or (None if is_name else _find_problem(item)):
             raise ValueError(f"entry {number} cannot be sent in a bearer header: {problem}")
-        if not _NAME.fullmatch(name):
+        if not is_name:
             raise ValueError("expected comma-separated tokens, each as `token` or `name:token`")
-        secrets.append(Secret(name, token))
-    if len({secret.name for secret in secrets}) < len(secrets):
-        raise ValueError("expected each token to have its own name")
+        secrets.append(Secret(name or _name_token(token), token))
+    _check_names(secrets)
     return tuple(secrets)
+
+
+def _name_token(token: str) -> str:
+    fingerprint = Secret("", token).fingerprint
+    return _SHORT if fingerprint is None else f"token-{fingerprint}"
+
+
+def _check_names(secrets: Sequence[Secret]) -> None:
+    names = [secret.name for secret in secrets]
+    if names.count(_SHORT) > 1:
+        raise ValueError(f"expected `name:token` for tokens of fewer than {MIN_TOKEN_CHARACTERS} characters if there are several")
+    if len(set(names)) < len(names):
+        raise ValueError("expected different tokens, each with its own name")
 
 
 def _find_problem(token: str) -> str | None:

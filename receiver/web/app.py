@@ -42,6 +42,7 @@ from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.routes import make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
+from receiver.web.known_tokens import KnownTokens
 from receiver.web.lifespan import ServiceLifespan
 from receiver.web.limits import BodyLimits
 from receiver.web.paths import TrailingSlash
@@ -68,6 +69,7 @@ class _Core(NamedTuple):
     writer_client: WriterClient
     windows: SetupWindows
     resolver: ClientResolver
+    known_tokens: KnownTokens
     wrong_token_audit: WrongTokenAudit
     operators: OperatorAuth
     targets: tuple[ConfiguredTarget, ...]
@@ -101,7 +103,7 @@ def create_app(
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
     tasks = (
-        *(core.windows.run, core.writer_client.run, core.wrong_token_audit.run, heartbeat.run),
+        *(core.windows.run, core.writer_client.run, core.wrong_token_audit.run, heartbeat.run, core.known_tokens.run),
         *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run),
     )
     lifespan = ServiceLifespan(
@@ -132,6 +134,7 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
         writer_client,
         windows,
         resolver,
+        KnownTokens(settings.tokens(), database, writer_client.do),
         wrong_token_audit,
         OperatorAuth(settings.ops_tokens, resolver, counters.ops_refused, wrong_token_audit.note, token_uses.note),
         () if relay is None else relay.targets,
@@ -173,6 +176,7 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
         core.database,
         core.operators,
         core.reader,
+        core.settings.tokens(),
         core.target_names(),
     )
     return [*health.routes(), Route("/metrics", metrics.show)]

@@ -15,7 +15,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.load import until_taken
 from tests.harness.rows import count_rows, table_rows
-from tests.harness.service import Reply, Service, bearer, environment, wait_until
+from tests.harness.service import Reply, Service, bearer, environment, name_of, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import opened
 
@@ -129,7 +129,7 @@ def test_beside_a_service_it_goes_on_step_by_step(service: StartService, databas
     assert (told["went"]["bodies"]["rows"], told["after"]["rows"]["bodies"]) == (601, 0)
     assert running.post(bodies[0]).outcomes() == ["duplicate"]
     (entry,) = [each for each in running.get("/ops/api/audit", token=OPS).json()["items"] if each["action"] == "prune"]
-    assert entry["actor"] == ("token-1" if running.database_url.startswith("sqlite") else "command line")
+    assert entry["actor"] == (name_of(OPS) if running.database_url.startswith("sqlite") else "command line")
     assert "bodies 90 days" in entry["detail"]
 
 

@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 import psutil
 from sqlalchemy import RowMapping
 
+from receiver.access.bearer import make_fingerprint
 from tests.harness import fork_server
 from tests.harness.ports import free_port
 from tests.harness.rows import count_rows, read_rows, table_rows
@@ -26,6 +27,12 @@ TOKEN = "the-token-of-these-tests"
 DEADLINE_SECONDS = 120.0  # only what is broken waits so long, however busy the machine is
 PATIENT = {"commit_timeout_seconds": f"{DEADLINE_SECONDS:g}"}
 """Settings with which a request is answered on a busy machine too."""
+
+
+def name_of(token: str) -> str:
+    """Return the name of a token without a name of its own."""
+    return f"token-{make_fingerprint(token.encode())}"
+
 
 Process = subprocess.Popen[bytes] | fork_server.Started
 

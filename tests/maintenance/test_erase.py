@@ -39,7 +39,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import TOKEN, Service, bearer, environment, wait_until
+from tests.harness.service import TOKEN, Service, bearer, environment, name_of, wait_until
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import Store, opened
@@ -419,7 +419,7 @@ def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
     case.forgotten("ship24/person")
     assert case.forgotten("TN-PERSON") == ErasureCounts()
     entries = case.rows("SELECT actor, action, subject FROM audit ORDER BY id")
-    actor = "token-1" if case.url.startswith("sqlite") else "command line"
+    actor = name_of(OPS) if case.url.startswith("sqlite") else "command line"
     assert entries == [(actor, "forget", "ship24/person")] * 2
 
 

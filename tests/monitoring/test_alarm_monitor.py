@@ -417,7 +417,7 @@ def test_an_alarm_is_sent_once_to_url_and_command_over_restarts(service: StartSe
 def test_a_url_that_misbehaves_harms_nothing_and_is_in_no_log(
     service: StartService, sqlite_url: str, tmp_path: Path, answer: int
 ) -> None:
-    path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-1" = 2020-01-31')
+    path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-97754908" = 2020-01-31')
     with alarm_server(answer, location=f"http://127.0.0.1/{PLANTED[0]}") as server:
         running = service(sqlite_url, config=path, alarm_url=planted_url(server.host))
         wait_until(lambda: server.told, "the URL is called")
@@ -429,7 +429,7 @@ def test_a_url_that_misbehaves_harms_nothing_and_is_in_no_log(
 
 
 def test_two_services_on_one_database_send_an_alarm_once(service: StartService, postgresql_url: str, tmp_path: Path) -> None:
-    path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-1" = 2020-01-31')
+    path = config(tmp_path, "alarm_disk_percent = 0", "[token_ends]", '"ship24:token-97754908" = 2020-01-31')
     with alarm_server() as server:
         both = [service(postgresql_url, config=path, alarm_url=server.url) for _ in range(2)]
         for running in both:

@@ -15,29 +15,50 @@ import pytest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
+from tests.harness.console_client import ConsoleClient
 from tests.harness.load import together
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, wait_until
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
+from tests.harness.storage import change
 
 PACKAGE, MANIFEST, CUSTOMERS = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status", "/shiipp/customers"
+OPS = "the-ops-token-of-these-tests"
 OLD, NEW = "the-old-token-of-these-tests", "the-new-token-of-these-tests"
 BOTH = f"spring:{OLD},autumn:{NEW}"
 _numbers = count(1)
+each_token_order = pytest.mark.parametrize("both", [f"{NEW},{OLD}", f"{OLD},{NEW}"], ids=["new first", "old first"])
 
 
 def package() -> bytes:
     return orjson.dumps({"package_id": f"p{next(_numbers)}"})
 
 
+def restart(of: Service, tokens: str) -> None:
+    """Restart with other tokens of Shiipp, and wait until they are recorded."""
+    assert of.stop() == 0
+    of.env["RECEIVER_SHIIPP_TOKENS"] = tokens
+    of.restart()
+    names = {token.partition(":")[0] if ":" in token else name_of(token) for token in tokens.split(",")}
+    wait_until(lambda: present_tokens(of) == names, "the tokens are recorded")
+
+
+def present_tokens(of: Service) -> set[str]:
+    return {row["token"] for row in of.rows("SELECT token FROM known_tokens WHERE removed_at IS NULL AND source = 'shiipp'")}
+
+
 def post(to: Service, token: str) -> int:
     return to.post(package(), path=PACKAGE, token=token).status
 
 
-def token_uses(of: Service) -> dict[str, str]:
-    """Return what doctor tells of each of Shiipp's tokens: `last used …` or `never used`."""
+def findings(of: Service) -> list[dict[str, Any]]:
+    """Return what doctor says about Shiipp's tokens."""
     done = run_command("doctor", "--json", cwd=of.directory, env=of.env)
-    findings: list[dict[str, Any]] = json.loads(done.stdout)
-    told = [finding["finding"].split(", ", 1) for finding in findings if finding["subject"] == "shiipp token"]
-    return {name: use.split(" 2")[0].split(":")[0] for name, use in told}
+    return [finding for finding in json.loads(done.stdout) if finding["subject"] == "shiipp token"]
+
+
+def token_uses(of: Service) -> dict[str, str]:
+    """Return what doctor says about the use of each token: `last used` or `never used`."""
+    told = [finding["finding"].split(", ", 1) for finding in findings(of)]
+    return {name: " ".join(use.split()[:2]) for name, use in told}
 
 
 # Webhook returns 401 or authentication fails
@@ -70,6 +91,43 @@ def test_two_tokens_are_accepted_under_their_names_and_doctor_shows_which_is_use
     assert token_uses(running) == {"spring": "never used", "autumn": "last used"}
     assert post(running, OLD) == 200
     assert token_uses(running) == {"spring": "last used", "autumn": "last used"}
+
+
+@each_token_order
+def test_tokens_without_names_keep_their_uses_wherever_they_stand_in_the_list(
+    service: StartService, sqlite_url: str, both: str
+) -> None:
+    """Walk the guide "Change a token": each step, and what the console and doctor show then."""
+    running = service(sqlite_url, shiipp_tokens=OLD, ops_tokens=OPS)
+    old, new = name_of(OLD), name_of(NEW)
+    assert post(running, OLD) == 200
+    restart(running, both)
+    assert token_uses(running) == {old: "last used", new: "never used"}
+    assert (post(running, OLD), post(running, NEW)) == (200, 200)  # the sender switches
+    assert token_uses(running) == {old: "last used", new: "last used"}
+    two_days = 2 * 86_400 * 1_000_000
+    change(sqlite_url, f"UPDATE token_uses SET last_used_at = last_used_at - {two_days} WHERE token = '{old}'")
+    change(sqlite_url, f"UPDATE known_tokens SET first_seen_at = first_seen_at - {two_days}")
+    told = " ".join(finding["finding"] for finding in findings(running))
+    assert f"replaced by {new}, safe to remove" in told
+    assert f"replaced by {old}" not in told
+    console = ConsoleClient(running)
+    console.sign_in(OPS)
+    page = " ".join(console.get("/ops/settings").body.decode().split())
+    assert f"Replaced by <bdi>{new}</bdi>: safe to remove" in page
+    restart(running, NEW)
+    assert (post(running, NEW), post(running, OLD)) == (200, 401)
+    assert token_uses(running) == {new: "last used"}
+
+
+def test_a_name_that_passes_to_another_token_does_not_take_the_use_along(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, shiipp_tokens=f"main:{OLD}", ops_tokens=OPS)
+    assert post(running, OLD) == 200
+    restart(running, f"main:{NEW}")
+    assert token_uses(running) == {"main": "never used"}
+    assert 'token="main"' not in running.get("/metrics").body.decode()
+    assert post(running, NEW) == 200
+    assert token_uses(running) == {"main": "last used"}
 
 
 def test_looking_with_doctor_does_not_make_a_token_look_used(service: StartService, sqlite_url: str) -> None:

@@ -106,15 +106,19 @@ def test_every_variable_of_the_contract_is_read(name: str, value: str, expected:
     assert getattr(load({name: value}), fields.get(name, name.removeprefix("RECEIVER_").lower())) == expected
 
 
+LONG, LONG_NAME = "a-token-of-16-ch", "token-5a6f4987"
+
+
 @each_row("name", ["ship24_tokens", "shiipp_tokens", "ops_tokens"])
 @each_row(
     ("value", "expected"),
     [
         pytest.param("", [], id="empty"),
-        pytest.param("abc", [("token-1", "abc")], id="without a name"),
+        pytest.param(LONG, [(LONG_NAME, LONG)], id="without a name"),
+        pytest.param("abc", [("short-token", "abc")], id="too short for a fingerprint"),
         pytest.param("old:abc,new:def", [("old", "abc"), ("new", "def")], id="with names"),
-        pytest.param(" abc , new: def ,", [("token-1", "abc"), ("new", "def")], id="spaces and an empty entry"),
-        pytest.param("new:def,abc", [("new", "def"), ("token-2", "abc")], id="called by its place"),
+        pytest.param(f" {LONG} , new: def ,", [(LONG_NAME, LONG), ("new", "def")], id="spaces and an empty entry"),
+        pytest.param(f"new:def,{LONG}", [("new", "def"), (LONG_NAME, LONG)], id="never named by its place"),
         pytest.param("a:b:c", [("a", "b:c")], id="colon in the token"),
     ],
 )
@@ -150,10 +154,14 @@ def test_the_url_of_alarms_can_stand_in_a_file_of_its_own(folder: Path) -> None:
 
 
 def test_the_last_days_of_tokens_stand_in_the_file(folder: Path) -> None:
-    lines = ["[token_ends]", '"ship24:old" = 2026-12-31', '"shiipp:token-1" = 2027-01-31', '"ops:token-2" = 2020-02-29']
+    lines = ["[token_ends]", '"ship24:old" = 2026-12-31', '"shiipp:short-token" = 2027-01-31', f'"ops:{LONG_NAME}" = 2020-02-29']
     write(folder / "config" / "receiver.toml", "\n".join(lines))
-    tokens = {"RECEIVER_SHIP24_TOKENS": "old:a,new:b", "RECEIVER_SHIIPP_TOKENS": "c", "RECEIVER_OPS_TOKENS": "d,e"}
-    ends = (("ship24:old", date(2026, 12, 31)), ("shiipp:token-1", date(2027, 1, 31)), ("ops:token-2", date(2020, 2, 29)))
+    tokens = {"RECEIVER_SHIP24_TOKENS": "old:a,new:b", "RECEIVER_SHIIPP_TOKENS": "c", "RECEIVER_OPS_TOKENS": f"d,{LONG}"}
+    ends = (
+        ("ship24:old", date(2026, 12, 31)),
+        ("shiipp:short-token", date(2027, 1, 31)),
+        (f"ops:{LONG_NAME}", date(2020, 2, 29)),
+    )
     assert load(tokens).alarm_rules().token_ends == ends
 
 
@@ -283,7 +291,7 @@ def test_a_file_that_is_named_must_exist() -> None:
         ("RECEIVER_SHIP24_TOKENS", f"{GIVEN},:x"),
         ("RECEIVER_SHIIPP_TOKENS", f"a:{GIVEN},b:"),
         ("RECEIVER_OPS_TOKENS", f"a:{GIVEN},a:other"),
-        ("RECEIVER_OPS_TOKENS", f"token-2:{GIVEN},other"),
+        ("RECEIVER_OPS_TOKENS", f"{GIVEN},other"),
         ("RECEIVER_OPS_TOKENS", f"{GIVEN}\udcff"),
         ("RECEIVER_OPS_TOKENS_FILE", f"/{GIVEN}"),
         ("RECEIVER_ALARM_URL", GIVEN),

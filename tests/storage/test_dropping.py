@@ -11,7 +11,7 @@ from tests.harness.changes import SECRET, write_targets
 from tests.harness.command import run_command
 from tests.harness.ports import free_port
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.service import bearer, serving
+from tests.harness.service import bearer, name_of, serving
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
 
@@ -115,4 +115,4 @@ def test_a_running_service_removes_it_and_refuses_what_its_settings_name(sqlite_
         done = run_command("targets", "drop", "old", "--yes", cwd=directory, env=running.env)
         assert (done.returncode, done.stdout) == (0, "Removed: 3 waiting and 2 failed changes of old.\n")
         assert left(sqlite_url) == []
-        assert running.table("audit", "action", "actor") == [{"action": "targets drop", "actor": "token-1"}]
+        assert running.table("audit", "action", "actor") == [{"action": "targets drop", "actor": name_of(OPS)}]

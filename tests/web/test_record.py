@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, wait_until
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
 
 BODIES = {
     "empty": b"",
@@ -51,7 +51,7 @@ def test_a_rejected_delivery_is_on_record_with_its_reason_and_without_its_body(
     assert row["reason"] == answer.json()["error"]["message"]
     assert (row["body"], row["body_bytes"], row["answer"]) == (b"", 0, answer.body)
     assert (row["source"], row["method"], row["path"], row["peer"]) == ("ship24", method, SHIP24, "127.0.0.1")
-    assert row["token"] == (None if code not in {"body_too_large"} else "token-1")
+    assert row["token"] == (None if code not in {"body_too_large"} else name_of(TOKEN))
 
 
 def test_what_cannot_be_read_is_on_record_with_its_exact_bytes(service: StartService, database_url: str) -> None:
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_on_record_with_its_exact_bytes(service: StartSer
         assert (row["outcome"], row["status"], row["code"]) == ("unreadable", answer.status, answer.json()["error"]["code"])
         assert row["reason"] == answer.json()["error"]["message"]
         assert (bytes(row["body"]), row["body_bytes"]) == (body, len(body)), name
-        assert (row["token"], bytes(row["answer"])) == ("token-1", answer.body)
+        assert (row["token"], bytes(row["answer"])) == (name_of(TOKEN), answer.body)
 
 
 def test_an_accepted_delivery_is_on_record_with_its_counts_and_times(service: StartService, sqlite_url: str) -> None:
@@ -83,7 +83,7 @@ def test_an_accepted_delivery_is_on_record_with_its_counts_and_times(service: St
     assert (row["outcome"], row["status"], row["code"], row["reason"]) == ("accepted", 200, None, None)
     assert (bytes(row["body"]), bytes(row["answer"])) == (body, answer.body)
     assert row["received_at"] <= row["decided_at"]
-    assert (row["client"], row["peer"], row["token"], row["note"]) == ("127.0.0.1", "127.0.0.1", "token-1", None)
+    assert (row["client"], row["peer"], row["token"], row["note"]) == ("127.0.0.1", "127.0.0.1", name_of(TOKEN), None)
 
 
 def test_the_bytes_of_a_readable_delivery_are_stored_unchanged(service: StartService, sqlite_url: str) -> None:

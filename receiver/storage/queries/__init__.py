@@ -14,7 +14,6 @@ from receiver.storage.queries.service import (
     list_alarms,
     list_audit,
     setup_windows,
-    token_uses,
 )
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
@@ -28,6 +27,7 @@ from receiver.storage.queries.targets import (
     list_dead,
     show_targets,
 )
+from receiver.storage.queries.tokens import RemovedToken, describe_tokens, removed_tokens, token_uses
 from receiver.storage.queries.trackers import find_tracker, list_trackers, show_tracker
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "MAX_LIMIT",
     "Cell",
     "DeliveryFilter",
+    "RemovedToken",
     "ResultPage",
     "StoredDelivery",
     "TargetCounts",
@@ -43,6 +44,7 @@ __all__ = [
     "check_target",
     "check_unnamed",
     "count_changes",
+    "describe_tokens",
     "find_due_notices",
     "find_events",
     "find_oldest_due",
@@ -58,6 +60,7 @@ __all__ = [
     "read_last_call",
     "read_processes",
     "read_tallies",
+    "removed_tokens",
     "setup_windows",
     "show_delivery",
     "show_message",

@@ -1,4 +1,4 @@
-"""Queries about the service itself: token uses, setup windows, our own failures, alarms, the audit log."""
+"""Queries about the service itself: setup windows, our own failures, alarms, the audit log."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, public, read_newest
 from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable, TokenUseTable
+from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable
 
 MAX_UNDECIDABLE = 1000
 """The maximum number of messages, and of deliveries, that `find_undecidable` returns."""
@@ -28,13 +28,6 @@ def setup_windows(database: Database) -> dict[str, int]:
     opened = select(table).where(table.c.opened_at <= clock.to_micros(clock.now()) + _SKEW_MICROS)
     with database.read() as connection:
         return {row.source: min(row.closes_at, row.opened_at + MAX_WINDOW_MICROS) for row in connection.execute(opened)}
-
-
-def token_uses(database: Database) -> dict[tuple[str, str], int]:
-    """Return the last use of each token, by source and name, in microseconds, to the minute."""
-    table = table_of(TokenUseTable)
-    with database.read() as connection:
-        return {(row.source, row.token): row.last_used_at for row in connection.execute(select(table))}
 
 
 def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]:

@@ -19,6 +19,21 @@ class TokenUseTable(Table, table=True):
     last_used_at: int = Field(sa_type=BigInteger)
 
 
+class KnownTokenTable(Table, table=True):
+    """The tokens that a service has or had in its settings. `token` is the name, `removed_at` is None while it has it.
+
+    Of a token itself only the fingerprint is stored (`access.bearer.make_fingerprint`), and none of a short token.
+    """
+
+    __tablename__ = "known_tokens"
+
+    source: str = key()
+    fingerprint: str = key()
+    token: str = Field(sa_type=Text)
+    first_seen_at: int = Field(sa_type=BigInteger)
+    removed_at: int | None = Field(None, sa_type=BigInteger)
+
+
 MAX_WINDOW_MICROS = 24 * 3600 * 1_000_000
 """The longest time for which a setup window is open, whatever closing time is in its row."""
 

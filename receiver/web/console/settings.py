@@ -1,13 +1,16 @@
 """The settings page: settings without secrets, setup windows, and the audit log."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from starlette.responses import Response
 
 from receiver.access.addresses import Network
+from receiver.access.bearer import Secret
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import to_micros
+from receiver.domain.tokens import TokenUse, find_replacement
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.setup_windows import open_window
 from receiver.settings import Settings
@@ -37,11 +40,10 @@ _WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # 0 means for
 
 def show_settings(settings: Settings, database: Database, visit: Visit) -> Page:
     """Show the settings, the setup windows and the audit log."""
-    uses = queries.token_uses(database)
     closes = queries.setup_windows(database)
     values = {
-        "sources": [_describe(settings, source, uses, closes.get(source, 0), to_micros(visit.now)) for source in NAMES],
-        "ops_tokens": [(token.name, uses.get(("ops", token.name))) for token in settings.ops_tokens],
+        "sources": [_describe(settings, database, source, closes.get(source, 0), to_micros(visit.now)) for source in NAMES],
+        "ops_tokens": _describe_tokens(database, "ops", settings.ops_tokens),
         "proxies": [write_network(network) for network in settings.trusted_proxies],
         "limits": [_read_limit(settings, *limit) for limit in _LIMITS],
         "audit": queries.list_audit(database, _AUDIT_ENTRIES, dict(visit.query).get("cursor")),
@@ -97,14 +99,20 @@ def _read_limit(settings: Settings, name: str, words: str, unit: str) -> tuple[s
     return words, "forever" if name in _WITHOUT_LIMIT and not value else unit, value
 
 
-def _describe(settings: Settings, source: str, uses: dict[tuple[str, str], int], closes_at: int, now: int) -> dict[str, Any]:
+def _describe_tokens(database: Database, source: str, tokens: Sequence[Secret]) -> list[tuple[TokenUse, str | None]]:
+    """Return what is known of each token, and the name of the token that replaced it."""
+    uses = queries.describe_tokens(database, source, [(token.name, token.fingerprint) for token in tokens])
+    return [(token, find_replacement(token, uses)) for token in uses]
+
+
+def _describe(settings: Settings, database: Database, source: str, closes_at: int, now: int) -> dict[str, Any]:
     access_policy = settings.access_policy(source)
     return {
         "name": source,
         "on": bool(access_policy.tokens),
         "policy": access_policy.policy.value,
         "networks": [write_network(network) for network in access_policy.networks],
-        "tokens": [(token.name, uses.get((source, token.name))) for token in access_policy.tokens],
+        "tokens": _describe_tokens(database, source, access_policy.tokens),
         "paths": [entry.path for entry in settings.sources() if entry.name == source],
         "closes_at": closes_at if closes_at > now else None,
     }

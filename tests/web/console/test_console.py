@@ -23,7 +23,7 @@ from tests.harness import ship24
 from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
 from tests.harness.postgresql import Cluster
 from tests.harness.sample_database import make_sample_database
-from tests.harness.service import ROOT, TOKEN, Reply, Service, serving, wait_until
+from tests.harness.service import ROOT, TOKEN, Reply, Service, name_of, serving, wait_until
 from tests.harness.storage import change
 from tests.harness.table import each_row
 
@@ -357,7 +357,7 @@ def test_no_page_shows_a_secret(service: StartService, sqlite_url: str) -> None:
 def test_tokens_are_shown_by_name_with_their_last_use(running: Service, anna: ConsoleClient) -> None:
     running.post(ship24.single())
     page = anna.get("/ops/settings").body.decode()
-    for word in ("token-1", "shop", "anna", "ben", "Never signed in", "Last signed in"):
+    for word in (name_of(TOKEN), "shop", "anna", "ben", "Never signed in", "Last signed in"):
         assert word in page
 
 
