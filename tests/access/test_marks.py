@@ -14,6 +14,7 @@ from receiver.clock import now
 from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.command import run_command
+from tests.harness.console_client import ConsoleClient
 from tests.harness.endpoint import Endpoint, answering
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, serving, wait_until
 from tests.harness.table import each_row
@@ -241,6 +242,19 @@ def test_tests_are_filtered(shop: Shop) -> None:
         assert None not in {row["test_run"] for row in tests}
         assert {row["test_run"] for row in real} == {None}
         assert len(shop.get(f"{path}limit=200")["items"]) == len(tests) + len(real)
+
+
+def test_the_console_marks_and_filters_what_a_test_has_sent(shop: Shop) -> None:
+    reply = shop.mark(item(f"{RUN}-shown", f"{RUN}-shown"))
+    assert shop.service.post(item("shown", "shown")).outcomes() == ["applied"]
+    console = ConsoleClient(shop.service)
+    console.sign_in(OPS)
+    pages = (f"/ops/trackers/ship24/{RUN}-shown", f"/ops/deliveries/{reply.json()['delivery_id']}", "/ops/deliveries?test=true")
+    for page in (*pages, "/ops/trackers?test=true"):
+        assert b'chip is-test"' in console.get(page).body, page
+    for page in ("/ops/trackers?test=false", "/ops/deliveries?test=false", "/ops/trackers/ship24/shown"):
+        shown = console.get(page)
+        assert (shown.status, b'chip is-test"' in shown.body) == (200, False), page
 
 
 def test_without_an_ops_token_somebody_must_agree(shop: Shop) -> None:
