@@ -52,7 +52,7 @@ def _copy_tables(url: str) -> bool:
 
     A server that wants tables a second time gets such a one to copy, for each way of sorting.
     """
-    with psycopg.connect(url) as asked:
+    with psycopg.connect(url, target_session_attrs="read-write") as asked:  # of several servers the primary
         shown = asked.execute("SHOW port").fetchone()
         if asked.info.parameter_status("is_superuser") != "on" or shown != (str(asked.info.port),):  # a pooler holds sessions
             return False
@@ -66,7 +66,7 @@ def _copy_tables(url: str) -> bool:
     if tables or _asked_of[server_folder, kind] == 1:
         return False
     made = f"tables_{kind}"
-    with psycopg.connect(url, dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(url, dbname="postgres", autocommit=True, target_session_attrs="read-write") as server:
         if not server.execute("SELECT FROM pg_database WHERE datname = %s", [made]).fetchall():
             server.execute(f'CREATE DATABASE {made} TEMPLATE "{name}"')
             migrate(urlsplit(url)._replace(path=f"/{made}").geturl())
