@@ -265,6 +265,17 @@ def test_a_forced_event_that_was_corrected_since_leaves_the_tracker_where_it_is(
     assert (store.verdict("m1"), store.verdict("m2")) == ("quarantined implausible_future", "applied revised")
 
 
+def test_a_version_that_counts_again_may_be_newer_than_the_current_status(store: UndoStore) -> None:
+    early = store.send(ship24.item("m1", "t", [ship24.event("e1", SOON)], "2025-03-05T10:00:00.000Z"))
+    store.force(early)
+    store.send_event("m2", "e2", "2025-06-10T10:00:00", days=9)
+    store.send(ship24.item("m3", "t", [ship24.event("e1", "2025-06-19T10:00:00")], "2025-03-01T10:00:00.000Z"), days=19)
+    assert (store.tracker()[0], store.verdict("m3")) == ("e2", "stale superseded")
+    (moved,) = store.undo(early).trackers
+    assert moved.after.latest_occurrence == "2025-06-19T10:00:00"
+    assert store.tracker()[::2] == ("e1", 3)
+
+
 def test_a_forced_event_that_did_not_become_the_latest_one_leaves_the_tracker_where_it_is(store: UndoStore) -> None:
     late, early = store.send_event("m2", "e2", FARTHER), store.send_event("m1", "e1", FAR_AHEAD)
     store.force(late, early)
