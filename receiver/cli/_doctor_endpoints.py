@@ -41,7 +41,7 @@ def check_sources(settings: Settings, database: Database | None) -> Iterator[Fin
             continue
         if database is not None:
             with database.read() as connection:
-                last = queries.read_last_call(connection, name)
+                last = queries.read_last_delivery(connection, name)
             yield Finding("ok", f"{name} deliveries", f"last delivery {brief(last)}" if last else "no delivery yet")
         yield from _check_tokens(name, access_policy, database)
         yield _check_addresses(name, access_policy)

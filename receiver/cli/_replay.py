@@ -75,7 +75,7 @@ def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes:
                 what = "Take back the events of" if undo else "Reprocess"
                 confirm(f"{what} {len(effects.changing)} of {len(named)} deliveries?")
             foreseen, effects = effects, Effects(whole=as_json)
-            effects.left_out += foreseen.left_out
+            effects.skipped += foreseen.skipped
             _run(replay_one, foreseen.changing, effects, options)
             if not as_json:
                 effects.show_total("changed", "updated", "stayed")
@@ -83,7 +83,7 @@ def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes:
         show_json({**options._replace(dry_run=dry_run).as_json(), **effects.as_json()})
     if effects.is_interrupted:
         raise KeyboardInterrupt
-    if ids and effects.left_out:
+    if ids and effects.skipped:
         raise click.exceptions.Exit(1)
 
 
@@ -110,7 +110,7 @@ def _run(replay_one: ReplayOne, ids: Sequence[str], effects: Effects, options: R
                 try:
                     effects.add(replay_one(delivery_id, options._replace(now=to_micros(clock.now()))))
                 except LeftOut as error:
-                    effects.left_out.append((delivery_id, error.message))
+                    effects.skipped.append((delivery_id, error.message))
                 advance(1)
             else:
                 done = len(ids)

@@ -14,13 +14,13 @@ _SHOWN = 20  # rows in each table
 class Effects:
     """Effects of reprocessing deliveries, added one by one, printed as two tables and a total.
 
-    `changing` are the IDs of the deliveries that change anything, `left_out` the reasons why others were skipped. All details are
+    `changing` are the IDs of the deliveries that change anything, `skipped` the others with the reasons. All details are
     kept only for JSON (`whole`), as there may be very many.
     """
 
     def __init__(self, *, whole: bool) -> None:
         self.changing: list[str] = []
-        self.left_out: list[tuple[str, str]] = []
+        self.skipped: list[tuple[str, str]] = []
         self.is_interrupted = False
         self._whole = whole
         self._answers: list[dict[str, Any]] = []
@@ -84,16 +84,16 @@ class Effects:
             click.echo(f"{_deliveries(self._deliveries - len(self.changing))} {stayed} as before.")
         if self._unreadable:
             click.echo(f"{_deliveries(self._unreadable)} with an invalid body. Run `receiver explain ID` for the reason.")
-        for reason, number in Counter(reason for _, reason in self.left_out).items():
+        for reason, number in Counter(reason for _, reason in self.skipped).items():
             click.echo(f"Skipped: {_deliveries(number)}. {printable(reason)}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the effects in the shape of `--json`."""
         return {
-            "calls": self._deliveries,
+            "deliveries": self._deliveries,
             "changed": len(self.changing),
             "items": self._answers,
-            "left_out": [{"delivery_id": delivery_id, "reason": reason} for delivery_id, reason in self.left_out],
+            "skipped": [{"delivery_id": delivery_id, "reason": reason} for delivery_id, reason in self.skipped],
             "interrupted": self.is_interrupted,
         }
 

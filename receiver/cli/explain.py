@@ -25,7 +25,7 @@ def explain(some_id: str, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    show_sentences(found["story"])
+    show_sentences(found["explanation"])
     if found["about"] == "message":
         _show_tables(found)
 
@@ -36,7 +36,7 @@ def _show_tables(found: dict[str, Any]) -> None:
         rows = [(event["occurrence"], _verdict(event), event["status"], event["event_id"]) for event in found["events"]]
         show_table(("event time", "outcome", "status", "event"), rows, wrapped=["status", "event"])
     show_heading("Deliveries")
-    deliveries = [(brief(each["call"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
+    deliveries = [(brief(each["delivery"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
     show_table(("received (UTC)", "delivery", "outcome"), deliveries, wrapped=["outcome"])
 
 

@@ -48,7 +48,7 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
     click.echo(_STAYS)
     if not Database(settings.database_url).has_one_writer:
         click.echo(_VACUUM)
-    elif not done["log_emptied"]:
+    elif not done["wal_checkpointed"]:
         click.echo(_LOG)
 
 
@@ -62,5 +62,5 @@ def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
         return place | done._asdict()
 
     done = perform(settings, forget_here, lambda taken: dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS)))
-    done.setdefault("log_emptied", not Database(settings.database_url).wal_bytes())
+    done.setdefault("wal_checkpointed", not Database(settings.database_url).wal_bytes())
     return done

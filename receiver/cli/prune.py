@@ -69,7 +69,7 @@ def prune(bodies_days: int | None, tests: str | None, *, dry_run: bool, vacuum: 
     after = None if dry_run else _count(settings, None, running)[0]
     if as_json:
         kinds = {kind: amount._asdict() for kind, amount in removed.items()}
-        show_json({"dry_run": dry_run, "went": kinds, "before": before, "after": after})
+        show_json({"dry_run": dry_run, "removed": kinds, "before": before, "after": after})
     else:
         _show(before, removed, after)
 
@@ -108,7 +108,7 @@ def _prune_there(
     while more:
         answer = post(settings, "/ops/api/prune", {"bodies_days": bodies_days, "run": mark}, taken)
         mark, more = answer["run"], answer["more"]
-        for kind, amount in answer["went"].items():
+        for kind, amount in answer["removed"].items():
             total[kind] = total.get(kind, Removed()).add(amount["rows"], amount["content_bytes"])
             advance(amount["rows"])
     return total

@@ -43,19 +43,19 @@ def stats(window: str, *, as_json: bool) -> None:
 
 
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    yield ("deliveries", *(f"{source['calls']:,}" for source in sources))
+    yield ("deliveries", *(f"{source['deliveries']:,}" for source in sources))
     for outcome in sources[0]["outcomes"]:
         yield (f"  {outcome}", *(f"{source['outcomes'][outcome]:,}" for source in sources))
     for code in sorted({code for source in sources for code in source["codes"]}):
         yield (f"    {code}", *(f"{source['codes'].get(code, 0):,}" for source in sources))
     yield ("  counted only", *(f"{source['unrecorded']:,}" for source in sources))
-    yield ("deliveries per second", *(f"{source['calls_per_second']:,g}" for source in sources))
+    yield ("deliveries per second", *(f"{source['deliveries_per_second']:,g}" for source in sources))
     yield ("messages", *(f"{source['received']:,}" for source in sources))
     for outcome in OUTCOMES:
         yield (f"  {outcome}", *(f"{source[outcome]:,}" for source in sources))
     for share, name in _SHARES.items():
         yield (f"delay, {name}", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
-    yield ("last delivery (UTC)", *(brief(source["last_call_at"]) or "never" for source in sources))
+    yield ("last delivery (UTC)", *(brief(source["last_delivery_at"]) or "never" for source in sources))
 
 
 def _span(seconds: float | None) -> str:

@@ -162,7 +162,7 @@ def _state(item: Mapping[str, Any]) -> str:
 
 def _dead(row: Mapping[str, Any]) -> tuple[object, ...]:
     died_at, error = brief(row["died_at"]), _last_line(row["error"])
-    return row["target"], row["source"], row["tracker_id"], row["move"], died_at, row["attempts"], error
+    return row["target"], row["source"], row["tracker_id"], row["sequence"], died_at, row["attempts"], error
 
 
 def _last_line(error: str) -> str:

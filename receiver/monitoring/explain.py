@@ -43,7 +43,7 @@ def explain(database: Database, sources: Sequence[Source], some_id: str) -> dict
 
 
 def explain_message(database: Database, sources: Sequence[Source], message_id: str) -> dict[str, Any]:
-    """Return a message (`queries.show_message`) with all its events and the sentences in `story`. Raises NotFound."""
+    """Return a message (`queries.show_message`) with all its events and the sentences in `explanation`. Raises NotFound."""
     found = queries.show_message(database, message_id, NAMES)
     found["events"] = [{**event, "known_from": None} for event in found["events"]]
     message = _read_again(database, sources, found)
@@ -53,12 +53,12 @@ def explain_message(database: Database, sources: Sequence[Source], message_id: s
     sentences = _explain_message(found)
     if message is None:
         sentences.append("The body was deleted, so repeated events cannot be shown.")
-    return {**found, "against": latest, "story": sentences}
+    return {**found, "against": latest, "explanation": sentences}
 
 
 def explain_delivery(stored: queries.StoredDelivery) -> dict[str, Any]:
-    """Return a delivery as the API shows it, with the sentences in `story`."""
-    return {**stored.as_json(), "story": _explain_delivery(stored)}
+    """Return a delivery as the API shows it, with the sentences in `explanation`."""
+    return {**stored.as_json(), "explanation": _explain_delivery(stored)}
 
 
 def explain_failure(row: Mapping[str, Any]) -> list[str]:
@@ -128,7 +128,7 @@ def _for_tracker(found: dict[str, Any]) -> str:
 
 
 def _explain_copy(number: int, copy: dict[str, Any]) -> str:
-    delivery = copy["call"]
+    delivery = copy["delivery"]
     received = "Received again" if number else "First received"
     client = delivery["client"] or delivery["peer"] or "an unknown address"
     note = f" ({delivery['note']})" if delivery["note"] else ""

@@ -124,7 +124,7 @@ def read_state(
     lags: dict[tuple[str, str], float] = {}
     with database.read() as connection:
         for source in NAMES:
-            last_delivery = queries.read_last_call(connection, source)
+            last_delivery = queries.read_last_delivery(connection, source)
             if last_delivery is not None:
                 last_deliveries[source] = to_micros(datetime.fromisoformat(last_delivery))
             lag = queries.read_lag(connection, source, now - _LAG_MICROS, now)

@@ -137,7 +137,7 @@ def test_check_reaches_no_target_counts_nowhere_and_is_shown_as_a_test(shop: Sho
     for name in ("sources", "since"):
         before.pop(name), after.pop(name) if name == "since" else None
     assert {source["received"] for source in after["sources"].values()} == {0}
-    assert after["sources"]["ship24"]["last_call_at"] is None
+    assert after["sources"]["ship24"]["last_delivery_at"] is None
     assert after["sources"]["ship24"]["lag"]["events"] == 0
     names = ("receiver_calls_total", "receiver_refused_total", "receiver_messages_total")
     assert {key: number for key, number in scrape(shop.service).items() if key[0] in names} == {

@@ -143,7 +143,7 @@ class Asker:
         )
         for name, micros in (("1 hour", _DAY // 24), ("24 hours", _DAY), ("30 days", 30 * _DAY)):
             yield ReadEndpoint(f"statistics of {name}", partial(self._show_statistics, micros))
-        yield ReadEndpoint("last call", self._read_last_call)
+        yield ReadEndpoint("last call", self._read_last_delivery)
         yield ReadEndpoint("alarms", lambda _: queries.list_alarms(base))
         yield ReadEndpoint("audit", lambda _: queries.list_audit(base))
 
@@ -157,9 +157,9 @@ class Asker:
         now = to_micros(clock.now())  # they are always asked for a span that ends now
         return queries.show_statistics(self._database, "some time", now - micros, now, NAMES)
 
-    def _read_last_call(self, draw: Random) -> object:
+    def _read_last_delivery(self, draw: Random) -> object:
         with self._database.read() as connection:
-            return queries.read_last_call(connection, draw.choice(NAMES))
+            return queries.read_last_delivery(connection, draw.choice(NAMES))
 
     def _key(self, draw: Random) -> tuple[str, str]:
         row = draw.choice(self._trackers)

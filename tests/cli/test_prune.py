@@ -80,7 +80,7 @@ def order(running: Service, **wanted: object) -> Reply:
 
 def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) -> None:
     told = alone.ask("prune", "--dry-run")
-    assert {kind: gone["rows"] for kind, gone in told["went"].items()} == {
+    assert {kind: gone["rows"] for kind, gone in told["removed"].items()} == {
         "bodies": 31,
         "quarantine": 1,
         "refused": 0,
@@ -97,28 +97,28 @@ def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) 
 
 def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator, sqlite_url: str) -> None:
     told = alone.ask("prune")
-    assert told["went"]["bodies"]["rows"] == 31
+    assert told["removed"]["bodies"]["rows"] == 31
     assert (told["before"]["rows"]["bodies"], told["after"]["rows"]["bodies"]) == (31, 0)
     assert told["before"]["database_bytes"] > 0
     (entry,) = alone.ask("audit", "list")["items"]
     assert (entry["actor"], entry["action"]) == ("command line", "prune")
     assert "bodies 90 days" in entry["detail"]
-    assert alone.ask("prune")["went"]["bodies"]["rows"] == 0  # and it may be repeated
+    assert alone.ask("prune")["removed"]["bodies"]["rows"] == 0  # and it may be repeated
     assert (count_rows(sqlite_url, "bodies"), count_rows(sqlite_url, "deliveries")) == (0, 31)
 
 
 def test_the_days_can_be_given(alone: Operator) -> None:
-    assert alone.ask("prune", "--bodies-days", "36500")["went"]["bodies"]["rows"] == 0
+    assert alone.ask("prune", "--bodies-days", "36500")["removed"]["bodies"]["rows"] == 0
     assert "bodies 36500 days" in alone.ask("audit", "list")["items"][0]["detail"]
     assert "--bodies-days" in alone.run("prune", "--bodies-days", "0", code=2)
-    assert alone.ask("prune", "--bodies-days", "1")["went"]["bodies"]["rows"] == 31
+    assert alone.ask("prune", "--bodies-days", "1")["removed"]["bodies"]["rows"] == 31
 
 
 def test_prune_names_what_is_kept_forever(tmp_path: Path, sqlite_url: str) -> None:
     fill(sqlite_url)
     keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
     assert "kept forever" in keeping.run("prune", "--dry-run")
-    assert set(keeping.ask("prune")["went"]) == {"refused", "dead_changes"}
+    assert set(keeping.ask("prune")["removed"]) == {"refused", "dead_changes"}
     assert count_rows(sqlite_url, "bodies") == 31
 
 
@@ -126,7 +126,7 @@ def test_beside_a_service_it_goes_on_step_by_step(service: StartService, databas
     bodies = fill(database_url, 600)
     running = serve(service, database_url)
     told = beside(running).ask("prune", "--bodies-days", "90")
-    assert (told["went"]["bodies"]["rows"], told["after"]["rows"]["bodies"]) == (601, 0)
+    assert (told["removed"]["bodies"]["rows"], told["after"]["rows"]["bodies"]) == (601, 0)
     assert running.post(bodies[0]).outcomes() == ["duplicate"]
     (entry,) = [each for each in running.get("/ops/api/audit", token=OPS).json()["items"] if each["action"] == "prune"]
     assert entry["actor"] == (name_of(OPS) if running.database_url.startswith("sqlite") else "command line")
@@ -142,7 +142,7 @@ def test_a_pruned_delivery_is_shown_without_its_bytes(service: StartService, sql
     shown = running.get(f"/ops/api/deliveries/{call}", token=OPS).json()
     assert (shown["body"], shown["body_base64"], shown["answer"], shown["headers"]) == (None, None, None, [])
     assert shown["status"] == 200
-    assert any("deleted (retention)" in sentence for sentence in shown["story"])
+    assert any("deleted (retention)" in sentence for sentence in shown["explanation"])
     assert "not stored" in operator.run("deliveries", "show", call)
     assert "not stored" in operator.run("deliveries", "show", call, "--body", code=1)
     message = running.value("messages", "message_id")
@@ -160,7 +160,7 @@ def test_an_order_through_the_api_is_taken_up_where_it_ended(service: StartServi
     assert order(running, days=3).status == 422
     assert count_rows(sqlite_url, "bodies") == 31
     done = order(running, bodies_days=90).json()
-    assert (done["went"]["bodies"]["rows"], done["more"]) == (31, False)
+    assert (done["removed"]["bodies"]["rows"], done["more"]) == (31, False)
     assert order(running, run=done["run"]).status == 409  # that run is over
     actions = [row["action"] for row in table_rows(sqlite_url, "audit", "action")]
     assert actions == ["prune"]  # what was not done is not on record
@@ -180,12 +180,12 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     begun = order(running, bodies_days=36_500).json()["run"]
     for same in ({}, {"bodies_days": 36_500}):
         go_on(begun)
-        assert order(running, run=begun, **same).json()["went"]["bodies"]["rows"] == 0
+        assert order(running, run=begun, **same).json()["removed"]["bodies"]["rows"] == 0
     assert details() == ["bodies 36500 days"]
     assert order(running, run=begun, bodies_days=1).status == 409
     assert details() == ["bodies 36500 days"]
     go_on(begun)
-    assert order(running, run=begun, bodies_days=1).json()["went"]["bodies"]["rows"] == 31
+    assert order(running, run=begun, bodies_days=1).json()["removed"]["bodies"]["rows"] == 31
     assert details() == ["bodies 36500 days", "bodies 1 days"]
 
 
@@ -245,6 +245,6 @@ def test_a_file_is_not_written_anew_where_there_is_no_room(
 def test_the_service_prunes_and_answers_deliveries_meanwhile(service: StartService, sqlite_url: str) -> None:
     fill(sqlite_url, 900)
     running = serve(service, sqlite_url)
-    assert order(running, bodies_days=90).json()["went"]["bodies"]["rows"] > 0
+    assert order(running, bodies_days=90).json()["removed"]["bodies"]["rows"] > 0
     assert running.post(ship24.single()).outcomes() == ["applied"]
     wait_until(lambda: '"pruned"' in running.logs(), "it is told")

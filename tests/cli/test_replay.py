@@ -144,7 +144,7 @@ def test_a_forced_event_of_the_future_is_warned_of_and_taken_back(place: Place) 
 
 
 def test_filters_choose_what_is_replayed(alone: Place) -> None:
-    for filters, calls in (
+    for filters, number in (
         (["--message-id", "early-1"], 1),
         (["--tracking-number", "TN-t2"], 0),  # its only event is implausible: it leaves no number to be found by
         (["--outcome", "unreadable"], 1),
@@ -154,15 +154,15 @@ def test_filters_choose_what_is_replayed(alone: Place) -> None:
         (["--until", "2025-06-01"], 0),
         (["--since", "2025-06-01"], 5),
     ):
-        assert alone.ask(*filters, "--dry-run", "--force")["calls"] == calls, filters
+        assert alone.ask(*filters, "--dry-run", "--force")["deliveries"] == number, filters
 
 
 def test_json_output_has_every_change(alone: Place) -> None:
     shown = alone.ask("--since", "3650d", "--force", "--dry-run")
-    assert (shown["dry_run"], shown["calls"], shown["changed"], len(shown["items"])) == (True, 5, 3, 3)
+    assert (shown["dry_run"], shown["deliveries"], shown["changed"], len(shown["items"])) == (True, 5, 3, 3)
     assert table_rows(alone.url, "audit") == []
     done = alone.ask("--since", "3650d", "--force", "--yes")
-    assert (done["dry_run"], done["changed"], done["left_out"], done["interrupted"]) == (False, 3, [], False)
+    assert (done["dry_run"], done["changed"], done["skipped"], done["interrupted"]) == (False, 3, [], False)
     assert {item["items"][0]["after"]["outcome"] for item in done["items"]} == {"applied"}
     assert [item["delivery_id"] for item in done["items"]] == sorted(ids(alone))
 

@@ -34,18 +34,18 @@ def refuse(store: Store, error: ReceiverError, number: int) -> None:
     assert None not in store.inbox.keep([Submission(one, error=error) for one in later], NOW)
 
 
-def last_call(store: Store, source: str = "ship24") -> str | None:
+def last_delivery(store: Store, source: str = "ship24") -> str | None:
     with store.database.read() as connection:
-        return queries.read_last_call(connection, source)
+        return queries.read_last_delivery(connection, source)
 
 
 @pytest.mark.parametrize("error", [Unauthorized("No."), InvalidJson("No.")], ids=["a stranger's", "a broken body"])
 def test_the_last_call_is_the_last_accepted_one(store: Store, error: ReceiverError) -> None:
     refuse(store, error, 3)
-    assert last_call(store) is None
+    assert last_delivery(store) is None
     store.keep(single())
     refuse(store, error, 3)
-    assert (last_call(store), last_call(store, "shiipp")) == (ACCEPTED_AT, None)
+    assert (last_delivery(store), last_delivery(store, "shiipp")) == (ACCEPTED_AT, None)
 
 
 def test_behind_more_refused_deliveries_than_are_looked_at_it_is_read_from_the_counts(
@@ -54,11 +54,11 @@ def test_behind_more_refused_deliveries_than_are_looked_at_it_is_read_from_the_c
     monkeypatch.setattr(statistics, "_LOOKED_AT", 5)
     store.keep(single())
     refuse(store, InvalidJson("No."), 5)
-    assert last_call(store) is None, "nothing is counted yet"
+    assert last_delivery(store) is None, "nothing is counted yet"
     store.executor.do(Tidy(store.executor.counts.take(), to_micros(NOW)))
-    assert last_call(store) == ACCEPTED_AT, "to the minute"
+    assert last_delivery(store) == ACCEPTED_AT, "to the minute"
     change(store.database.url.render_as_string(hide_password=False), "DELETE FROM tallies WHERE span_seconds = 60")
-    assert last_call(store) == ACCEPTED_AT, "to the hour"
+    assert last_delivery(store) == ACCEPTED_AT, "to the hour"
 
 
 def test_api_and_metrics_tell_of_accepted_calls_only(service: StartService, sqlite_url: str) -> None:
@@ -66,7 +66,7 @@ def test_api_and_metrics_tell_of_accepted_calls_only(service: StartService, sqli
     running = service(sqlite_url, ops_tokens=ops)
     assert running.post(single(), token="wrong").status == 401
     assert running.post(b"no json", token=TOKEN).status == 400
-    assert running.get("/ops/api/stats", ops).json()["sources"]["ship24"]["last_call_at"] is None
+    assert running.get("/ops/api/stats", ops).json()["sources"]["ship24"]["last_delivery_at"] is None
     assert labelled("receiver_last_call_timestamp_seconds", source="ship24") not in scrape(running)
     assert running.post(single()).status == 200
-    assert running.get("/ops/api/stats", ops).json()["sources"]["ship24"]["last_call_at"] is not None
+    assert running.get("/ops/api/stats", ops).json()["sources"]["ship24"]["last_delivery_at"] is not None

@@ -501,10 +501,10 @@ def test_without_a_service_it_is_done_here(tmp_path: Path, database_url: str) ->
     env = environment(database_url)
     done = run_command("forget", "--tracker", "ship24/person", "--yes", "--json", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
-    assert {name: json.loads(done.stdout)[name] for name in ("removed", "rewritten", "log_emptied")} == {
+    assert {name: json.loads(done.stdout)[name] for name in ("removed", "rewritten", "wal_checkpointed")} == {
         "removed": 1,
         "rewritten": 1,
-        "log_emptied": True,
+        "wal_checkpointed": True,
     }
     database = Database(database_url)
     content = database.path.read_bytes() if database.path is not None else dump(database_url)
@@ -519,7 +519,7 @@ def test_a_reader_in_the_way_is_told(plain: Case) -> None:
         reader.execute("SELECT count(*) FROM bodies").fetchone()
         plain.running.post(ship24.single())
         reply = plain.running.call("POST", "/ops/api/forget", b'{"source": "ship24", "tracker_id": "person"}', bearer(OPS))
-        assert (reply.status, reply.json()["log_emptied"]) == (200, False)
+        assert (reply.status, reply.json()["wal_checkpointed"]) == (200, False)
     finally:
         reader.close()
     assert "in the way" not in plain.forget("ship24/person", "--yes")

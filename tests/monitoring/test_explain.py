@@ -31,7 +31,7 @@ def explain(store: Store, some_id: str) -> dict[str, Any]:
 
 
 def told(store: Store, some_id: str) -> str:
-    return "\n".join(explain(store, some_id)["story"])
+    return "\n".join(explain(store, some_id)["explanation"])
 
 
 def refuse(store: Store, error: ReceiverError, **fields: object) -> str:
@@ -132,11 +132,11 @@ def test_a_message_whose_body_was_deleted_is_explained_from_the_rows_that_stay(s
     change(sqlite_url, "DELETE FROM bodies")
     found = explain(store, "second")
     assert (found["outcome"], found["events"], len(whole["events"])) == ("duplicate", [], 1)
-    assert found["story"][-1] == "The body was deleted, so repeated events cannot be shown."
-    assert found["story"][:2] == whole["story"][:2]
+    assert found["explanation"][-1] == "The body was deleted, so repeated events cannot be shown."
+    assert found["explanation"][:2] == whole["explanation"][:2]
     shown = explain(store, found["delivery_id"])
     assert (shown["body"], shown["answer"], shown["headers"]) == (None, None, ())
-    assert "Message 1, second: Duplicate." in shown["story"]
+    assert "Message 1, second: Duplicate." in shown["explanation"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_rejected_delivery_is_explained_with_the_rule_that_rejected_it(
     call_id = refuse(store, error, client="203.0.113.9", peer="127.0.0.1")
     found = explain(store, call_id)
     assert (found["about"], found["outcome"], found["code"]) == ("delivery", "refused", error.code)
-    text = "\n".join(found["story"])
+    text = "\n".join(found["explanation"])
     assert f"Delivery {call_id}: POST /webhooks/ship24 at" in text
     assert "from 203.0.113.9 via 127.0.0.1." in text
     assert [sentence for sentence in sentences if sentence not in text] == []
@@ -165,12 +165,12 @@ def test_a_delivery_is_explained_with_the_verdict_of_each_message(store: Store) 
     call_id = explain(store, "a")["delivery_id"]
     found = explain(store, call_id)
     assert found["about"] == "delivery"
-    assert found["story"][-3:] == [
+    assert found["explanation"][-3:] == [
         "Message 1, a: Applied.",
         "Message 2, b: Out of date: older than current status.",
         "Message 3, without an ID: Quarantined: item is not an object.",
     ]
-    assert "Authenticated with token token-1." in found["story"]
+    assert "Authenticated with token token-1." in found["explanation"]
 
 
 def test_two_sources_may_use_the_same_id(store: Store) -> None:

@@ -46,7 +46,7 @@ def check(store: Store, tracker: str, items: Sequence[Item]) -> None:
     where = f"WHERE tracker_id = '{tracker}' AND move IS NOT NULL"
     tables = ("events", "superseded_events", "kept_changes")
     moves = {row["move"] for table in tables for row in read_rows(url, f"SELECT move FROM {table} {where}")}
-    assert moves == set(range(1, state["moves"] + 1))
+    assert moves == set(range(1, state["changes"] + 1))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -83,7 +83,7 @@ def test_a_mended_message_at_once_takes_effect_once(two: tuple[Store, Store], sa
         two[0].keep(ship24.body(ship24.item(tracker, tracker, [ship24.event("e", "soon")])))
         both = [version(tracker, "e", hour, f"at {hour}", 1, tracker) for hour in ((9, 9) if same else (9, 10))]
         assert sorted(keep_at_once(two, *both)) == ["applied", "duplicate"]
-        assert len(timeline(two[0], tracker)) == tracker_of(two[0], tracker)["tracker"]["moves"] == 1
+        assert len(timeline(two[0], tracker)) == tracker_of(two[0], tracker)["tracker"]["changes"] == 1
         assert queries.show_message(two[0].database, tracker, ["ship24"])["outcome"] == "applied"
 
 

@@ -175,7 +175,7 @@ def test_failed_changes_are_listed_and_wait_again_when_an_operator_retries_them(
             assert "failing since" in run(running, "targets", "list")
             give_up(running)
             (dead,) = json.loads(run(running, "targets", "dead", "--json"))["items"]
-            assert (dead["target"], dead["tracker_id"], dead["move"], dead["attempts"]) == ("shop", "t", 1, 13)
+            assert (dead["target"], dead["tracker_id"], dead["sequence"], dead["attempts"]) == ("shop", "t", 1, 13)
             assert "shop answered 500." in run(running, "targets", "dead", "--target", "shop")
             assert "No failed changes found." in run(running, "targets", "dead", "--target", "other")
             wait_until(lambda: 2 in shop.moves("t"), "the next one goes on")

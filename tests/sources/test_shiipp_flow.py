@@ -244,7 +244,7 @@ def test_a_package_that_comes_again_shows_its_new_owner_and_moves_nothing(runnin
         assert send(running, PACKAGE, {"package_id": "p", "user_code": owner}).outcomes() == [outcome]
         assert details_of(running, "p").get("user_code", "") == owner
     shown = show(running, "p")
-    assert (shown["tracker"]["client_tracker_id"], shown["tracker"]["moves"], len(shown["events"])) == ("A1", 1, 1)
+    assert (shown["tracker"]["client_tracker_id"], shown["tracker"]["changes"], len(shown["events"])) == ("A1", 1, 1)
 
 
 # Any order. Times are distinct; without them the order of arrival is all there is. It always is for details: there is no clock.

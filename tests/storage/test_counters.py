@@ -104,7 +104,7 @@ def test_statistics_are_what_counting_the_rows_gives(
     for source in NAMES:
         found, own = shown["sources"][source], [row for row in rows if row["source"] == source]
         extra = apart if source == "ship24" else 0
-        assert (found["calls"], found["unrecorded"]) == (len(own) + extra, extra)
+        assert (found["deliveries"], found["unrecorded"]) == (len(own) + extra, extra)
         assert {name: found[name] for name in NUMBERS[2:]} == {name: sum(row[name] for row in own) for name in NUMBERS[2:]}
         outcomes = Counter({"refused": extra}) + Counter(row["outcome"] for row in own)
         assert {name: number for name, number in found["outcomes"].items() if number} == outcomes
@@ -125,7 +125,7 @@ def test_the_lag_is_that_of_the_latest_events_of_trackers(empty: Archive) -> Non
     shown = queries.show_statistics(empty.database, "1h", _BEGIN - _HOUR, _BEGIN + _HOUR, NAMES)
     assert shown["sources"]["ship24"]["lag"] == {"events": 100, "p50_seconds": 51.0, "p90_seconds": 91.0, "p99_seconds": 100.0}
     assert shown["sources"]["shiipp"]["lag"] == {"events": 0, "p50_seconds": None, "p90_seconds": None, "p99_seconds": None}
-    assert (shown["sources"]["ship24"]["last_call_at"], shown["sources"]["shiipp"]["last_call_at"]) == (
+    assert (shown["sources"]["ship24"]["last_delivery_at"], shown["sources"]["shiipp"]["last_delivery_at"]) == (
         "2025-06-01T12:00:00.000Z",
         None,
     )

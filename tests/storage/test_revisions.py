@@ -143,14 +143,14 @@ def test_a_correction_that_takes_the_latest_event_back_moves_the_tracker_to_the_
     items = [version("m1", "a", 8, "sorted", 1), version("m2", "b", 12, "delivered", 2), version("m3", "b", 7, "label", 3)]
     assert reasons(store, *items) == ["applied", "applied", "stale older"]
     state = tracker_of(store)["tracker"]
-    assert (state["latest_event_id"], state["status"], state["moves"]) == ("a", "sorted", 3)
+    assert (state["latest_event_id"], state["status"], state["changes"]) == ("a", "sorted", 3)
 
 
 def test_a_correction_of_an_event_that_is_not_the_latest_changes_the_timeline_alone(store: Store) -> None:
     items = [version("m1", "a", 8, "sorted", 1), version("m2", "b", 12, "delivered", 2), version("m3", "a", 9, "scanned", 3)]
     assert reasons(store, *items) == ["applied", "applied", "stale older"]
     assert timeline(store) == {("a", "sorted", True), ("a", "scanned", False), ("b", "delivered", False)}
-    assert tracker_of(store)["tracker"]["moves"] == 2
+    assert tracker_of(store)["tracker"]["changes"] == 2
 
 
 def test_a_correction_that_is_implausible_changes_nothing(store: Store) -> None:

@@ -144,7 +144,7 @@ def test_a_failed_change_is_listed_with_its_basis_and_number(told: Store) -> Non
     (one,) = told.transactions.run(lambda c: outbox.exchange(c, "views", "mark", _FAR, _FAR + 1, 10)).claimed
     told.transactions.run(lambda c: outbox.settle(c, "views", _FAR, [Outcome("mark", *one.change.stored_key, "no")]))
     (dead,) = queries.list_dead(told.database, "views").items
-    assert [dead[name] for name in ("basis", "move", "event_id", "error")] == ["shipment", 1, None, "no"]
+    assert [dead[name] for name in ("basis", "sequence", "event_id", "error")] == ["shipment", 1, None, "no"]
     described = describe_targets(told.database, [ConfiguredTarget("http", subscription) for subscription in _ALL])
     assert {target["name"]: target["basis"] for target in described} == {one.target: one.basis for one in _ALL}
 

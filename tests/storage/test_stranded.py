@@ -128,6 +128,6 @@ def test_the_command_counts_and_removes_what_waits_for_targets_that_the_settings
         done = run_command("prune", "--json", *options, cwd=tmp_path, env=environment(database_url))
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
-        return told["before"]["rows"]["dead_changes"], told["went"]["dead_changes"]["rows"]
+        return told["before"]["rows"]["dead_changes"], told["removed"]["dead_changes"]["rows"]
 
     assert [ask("--dry-run"), ask(), ask()] == [(everything, everything), (everything, everything), (0, 0)]

@@ -236,8 +236,8 @@ def read(call: CheckRequest) -> list[Any]:
 def tracker(latest: str, *events: tuple[str, str | None, str], **fields: Any) -> dict[str, Any]:
     """Return what the ops API answers: a tracker, and events as outcome, reason, status."""
     shown = [dict(zip(("outcome", "reason", "status"), each, strict=True)) for each in events]
-    moves = sum(outcome == "applied" for outcome, _, _ in events)
-    return {"tracker": {"latest_occurrence": latest, "moves": moves, **fields}, "events": shown}
+    changes = sum(outcome == "applied" for outcome, _, _ in events)
+    return {"tracker": {"latest_occurrence": latest, "changes": changes, **fields}, "events": shown}
 
 
 APPLIED, OLDER = ("applied", None, "x"), ("stale", "older", "x")

@@ -20,7 +20,7 @@ STATE = {
     "status_milestone": "in_transit",
     "latest_occurrence": "2025-03-03",
     "latest_event_id": "e2",
-    "moves": 1,
+    "changes": 1,
 }
 
 
@@ -97,7 +97,7 @@ def test_a_tracker_as_it_should_be_differs_in_nothing() -> None:
 
 def test_a_tracker_that_moved_back_after_a_revision_differs_in_nothing() -> None:
     superseded = {"event_id": "e1", "outcome": "applied", "superseded": True}
-    assert find_difference(TRUTH, {"tracker": STATE | {"moves": 3}, "events": [*EVENTS, superseded]}) is None
+    assert find_difference(TRUTH, {"tracker": STATE | {"changes": 3}, "events": [*EVENTS, superseded]}) is None
 
 
 @each_row(
@@ -107,7 +107,7 @@ def test_a_tracker_that_moved_back_after_a_revision_differs_in_nothing() -> None
         ({"status_milestone": None}, EVENTS, "status_milestone is None"),
         ({"latest_occurrence": "2025-03-04"}, EVENTS, "latest_occurrence"),
         ({"latest_event_id": "e1"}, EVENTS, "latest_event_id"),
-        ({"moves": 2}, EVENTS, "2 changes with 1"),
+        ({"changes": 2}, EVENTS, "2 changes with 1"),
         ({}, EVENTS[:1], "1 events are missing, 0 are unexpected"),
         ({}, [*EVENTS, {"event_id": "e3"}], "0 events are missing, 1 are unexpected"),
         ({}, [*EVENTS, EVENTS[0]], "stored twice"),

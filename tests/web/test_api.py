@@ -93,8 +93,8 @@ def test_a_message_has_the_newer_event_and_every_delivery_that_carried_it(runnin
     assert (answer["outcome"], answer["reason"], answer["tracker_id"]) == ("stale", "older", TRACKER)
     assert answer["against"]["occurrence"] == "2021-02-03T12:17:00"
     assert [carried["outcome"] for carried in answer["deliveries"]] == ["stale", "duplicate"]
-    assert {carried["call"]["client"] for carried in answer["deliveries"]} == {"127.0.0.1"}
-    assert "“Arrived in destination country” of 2021-02-03T12:17:00" in " ".join(answer["story"])
+    assert {carried["delivery"]["client"] for carried in answer["deliveries"]} == {"127.0.0.1"}
+    assert "“Arrived in destination country” of 2021-02-03T12:17:00" in " ".join(answer["explanation"])
 
 
 def test_deliveries_are_filtered(running: Service) -> None:
@@ -131,7 +131,7 @@ def test_a_delivery_has_its_exact_body_and_our_answer(running: Service) -> None:
 
 def test_a_rejected_delivery_names_the_rule_that_rejected_it(running: Service) -> None:
     refused = running.post(GROUPED, token="wrong").json()["delivery_id"]
-    assert "RECEIVER_SHIP24_TOKENS" in " ".join(ask(running, f"deliveries/{refused}")["story"])
+    assert "RECEIVER_SHIP24_TOKENS" in " ".join(ask(running, f"deliveries/{refused}")["explanation"])
 
 
 def test_quarantine_lists_what_waits_with_the_reason(running: Service) -> None:
@@ -148,7 +148,7 @@ def test_statistics_count_deliveries_and_verdicts(service: StartService, sqlite_
     running.post(GROUPED, token="wrong")
 
     def counted() -> bool:
-        return bool(ask(running, "stats?window=1h")["sources"]["ship24"]["calls"] == 2)
+        return bool(ask(running, "stats?window=1h")["sources"]["ship24"]["deliveries"] == 2)
 
     wait_until(counted, "the tallies are written")
     statistics = ask(running, "stats?window=1h")["sources"]["ship24"]
@@ -156,7 +156,7 @@ def test_statistics_count_deliveries_and_verdicts(service: StartService, sqlite_
     assert statistics["outcomes"] == {"accepted": 1, "refused": 1, "unreadable": 0, "failed": 0}
     assert statistics["codes"] == {"unauthorized": 1}
     assert statistics["lag"]["events"] == 2
-    assert statistics["last_call_at"] is not None
+    assert statistics["last_delivery_at"] is not None
 
 
 def test_a_wrong_parameter_is_422_and_names_what_is_wrong(running: Service) -> None:

@@ -16,7 +16,7 @@ from receiver.storage.queries.service import (
     setup_windows,
 )
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.queries.statistics import Cell, read_lag, read_last_call, read_tallies, show_statistics
+from receiver.storage.queries.statistics import Cell, read_lag, read_last_delivery, read_tallies, show_statistics
 from receiver.storage.queries.targets import (
     MAX_COUNTED,
     TargetCounts,
@@ -57,7 +57,7 @@ __all__ = [
     "list_quarantine",
     "list_trackers",
     "read_lag",
-    "read_last_call",
+    "read_last_delivery",
     "read_processes",
     "read_tallies",
     "removed_tokens",

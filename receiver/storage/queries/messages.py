@@ -122,7 +122,7 @@ def _read_quarantined(connection: Connection, message: RowMapping) -> list[dict[
 
 
 def _read_deliveries(connection: Connection, items: Sequence[RowMapping]) -> list[dict[str, Any]]:
-    """Return the verdict of each copy with its delivery, whose key in the API is `call`."""
+    """Return the verdict of each copy with its delivery."""
     table = table_of(DeliveryTable)
     columns = [table.c[name] for name in ("id", *_OF_DELIVERY)]
     ids = {item["delivery_id"] for item in items}
@@ -132,5 +132,5 @@ def _read_deliveries(connection: Connection, items: Sequence[RowMapping]) -> lis
     for item in sorted(items, key=lambda item: (item["delivery_id"], item["position"])):
         delivery = deliveries.get(item["delivery_id"], {})
         verdict = {name: item[name] for name in ("delivery_id", "position", "outcome", "reason")}
-        found.append({**verdict, "call": {name: delivery.get(name) for name in _OF_DELIVERY}})
+        found.append({**verdict, "delivery": {name: delivery.get(name) for name in _OF_DELIVERY}})
     return found

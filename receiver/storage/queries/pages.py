@@ -15,6 +15,7 @@ MAX_LIMIT = 200
 _SEEN_ROWS = 3000  # rows that one page reads if no index serves the filter
 
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
+_PUBLIC_NAMES = {"move": "sequence", "moves": "changes"}
 _INTERNAL = {
     *("moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"),
     *("generated_at", "stands_by", "shipment_moves"),
@@ -63,7 +64,7 @@ def _is_outside(key: list[Any]) -> bool:
 def public(row: RowMapping) -> dict[str, Any]:
     """Return a row as the API shows it: our times as ISO 8601 UTC, a courier's times as written, no internal columns."""
     shown = {
-        str(name): iso(value) if name.endswith("_at") and value is not None else value
+        _PUBLIC_NAMES.get(name, str(name)): iso(value) if name.endswith("_at") and value is not None else value
         for name, value in row.items()
         if name not in _INTERNAL
     }

@@ -54,7 +54,7 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
         found = {
             source: {
                 **_sum([cell for cell in cells if cell.source == source], seconds),
-                "last_call_at": read_last_call(connection, source),
+                "last_delivery_at": read_last_delivery(connection, source),
                 "lag": read_lag(connection, source, since, until),
             }
             for source in sources
@@ -70,7 +70,7 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
     }
 
 
-def read_last_call(connection: Connection, source: str) -> str | None:
+def read_last_delivery(connection: Connection, source: str) -> str | None:
     """Return the time of the last accepted delivery of a source. A test is none.
 
     If its newest deliveries were all rejected, this is the start of the minute or hour that counted the last accepted one.
@@ -154,8 +154,9 @@ def _sum(cells: list[Cell], seconds: float) -> dict[str, Any]:
             codes[cell.code] += cell.numbers["calls"]
         for name, number in cell.numbers.items():
             totals[name] += number
-    rate = {"calls_per_second": round(totals["calls"] / max(seconds, 1), 3)}
-    return {**totals, "outcomes": outcomes, "codes": dict(codes), **rate}
+    deliveries = totals.pop("calls")
+    rate = {"deliveries_per_second": round(deliveries / max(seconds, 1), 3)}
+    return {"deliveries": deliveries, **totals, "outcomes": outcomes, "codes": dict(codes), **rate}
 
 
 def _percentile(sorted_values: list[float], share: int) -> float | None:

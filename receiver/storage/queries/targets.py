@@ -97,7 +97,7 @@ def _show(connection: Connection, target: str) -> dict[str, Any]:
 def _show_dead(row: RowMapping) -> dict[str, Any]:
     of_shipment = row["move"] > SHIPMENT_MOVE_OFFSET
     number = row["move"] - SHIPMENT_MOVE_OFFSET if of_shipment else row["move"]
-    kind = {"basis": "shipment" if of_shipment else "events", "move": number, "event_id": row["event_id"] or None}
+    kind = {"basis": "shipment" if of_shipment else "events", "sequence": number, "event_id": row["event_id"] or None}
     return {**public(row), **kind}
 
 

@@ -86,8 +86,8 @@ def _is_at(time: Callable[[Parcels], str], timeline: list[str]) -> FindFault:
         found = [event["outcome"] + (f" ({event['reason']})" if event["reason"] else "") for event in answer["events"]]
         if found != timeline:
             return f"the timeline is {', '.join(found) or 'empty'} instead of {', '.join(timeline)}"
-        moves = answer["tracker"]["moves"]
-        return None if moves == timeline.count("applied") else f"it changed {moves} times"
+        changes = answer["tracker"]["changes"]
+        return None if changes == timeline.count("applied") else f"it changed {changes} times"
 
     return find_fault
 

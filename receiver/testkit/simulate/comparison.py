@@ -106,4 +106,4 @@ def _find_miscount(tracker: dict[str, Any], events: list[dict[str, Any]]) -> str
     Only for trackers without revisions: one with revisions also changes when it goes back to an older event.
     """
     applied = sum(event.get("outcome") == "applied" for event in events)
-    return None if tracker.get("moves") == applied else f"{tracker.get('moves')!r} changes with {applied} applied events"
+    return None if tracker.get("changes") == applied else f"{tracker.get('changes')!r} changes with {applied} applied events"

@@ -108,15 +108,15 @@ async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str
 async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     source, tracker_id = request.body.source, request.body.tracker_id
     done = await context.eraser.erase(source, tracker_id, request.operator.entry)
-    emptied = await context.eraser.checkpoint()
-    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "log_emptied": emptied}
+    checkpointed = await context.eraser.checkpoint()
+    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "wal_checkpointed": checkpointed}
 
 
 async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     done = await context.pruner.prune(request.operator.entry, request.body.bodies_days, request.body.run, _SECONDS)
     done.log()
     removed = {kind: amount._asdict() for kind, amount in done.removed.items()}
-    return {"run": done.mark, "more": done.more, "went": removed}
+    return {"run": done.mark, "more": done.more, "removed": removed}
 
 
 async def _prune_tests(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:

@@ -74,7 +74,9 @@ class ForgetAnswer(Schema):
     removed: int
     rewritten: int
     emptied: int
-    log_emptied: bool = Field(description="false: a reader prevented it, and SQLite's WAL may still contain the erased bytes")
+    wal_checkpointed: bool = Field(
+        description="false: a reader prevented it, and SQLite's WAL may still contain the erased bytes"
+    )
 
 
 class Gone(Schema):
@@ -89,7 +91,7 @@ class PruneAnswer(Schema):
 
     run: str
     more: bool
-    went: dict[str, Gone]
+    removed: dict[str, Gone]
 
 
 class PruneTestsAnswer(Schema):

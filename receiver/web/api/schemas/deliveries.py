@@ -55,7 +55,7 @@ class DeliveryAnswer(DeliveryItem):
     body_base64: str | None
     answer: dict[str, Any] | None
     messages: list[ItemVerdict]
-    story: list[str]
+    explanation: list[str]
 
 
 class QuarantineItem(QuarantinedPart):

@@ -18,7 +18,7 @@ class Lag(Schema):
 class SourceStatistics(Schema):
     """The traffic of one source in the window. `unrecorded` deliveries were counted but not stored."""
 
-    calls: int
+    deliveries: int
     unrecorded: int
     received: int
     applied: int
@@ -28,8 +28,8 @@ class SourceStatistics(Schema):
     quarantined: int
     outcomes: dict[DeliveryOutcome, int]
     codes: dict[str, int]
-    calls_per_second: float
-    last_call_at: Moment | None
+    deliveries_per_second: float
+    last_delivery_at: Moment | None
     lag: Lag
 
 
@@ -100,7 +100,7 @@ class DeadItem(Schema):
     source: str
     tracker_id: str
     basis: Literal["events", "shipment"]
-    move: int
+    sequence: int
     event_id: str | None
     died_at: Moment
     attempts: int

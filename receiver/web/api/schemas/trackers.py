@@ -30,7 +30,7 @@ class TrackerItem(Schema):
     latest_event_id: str | None
     latest_message_id: str | None
     applied_at: Moment | None
-    moves: int = Field(description="number of changes")
+    changes: int = Field(description="number of changes")
     test_run: str | None = Field(description="the run of the test that made it; null: it is a real tracker")
 
 
@@ -74,7 +74,7 @@ class EventItem(Schema):
     received_at: Moment
     superseded: bool = Field(description="whether a revision of the event, a correction by the sender, has replaced it")
     change_id: str | None = Field(description="for an applied event: the id of its change")
-    move: int | None = Field(description="1-based number of this change within its tracker, in this database")
+    sequence: int | None = Field(description="1-based number of this change within its tracker, in this database")
     old_status: str | None
     old_status_milestone: str | None
     shipment_milestone: str | None = Field(description="for an applied event: the sender's own view at its change")
@@ -126,7 +126,7 @@ class MessageCopy(Schema):
     position: int
     outcome: MessageOutcome
     reason: str | None
-    call: MessageDelivery
+    delivery: MessageDelivery
 
 
 class QuarantinedPart(Schema):
@@ -142,7 +142,7 @@ class QuarantinedPart(Schema):
 
 
 class MessageAnswer(Schema):
-    """The verdict on a message and the reasons, explained in `story`. `received_at` to `position` are of its first arrival."""
+    """The verdict on a message; `explanation` gives the reasons. `received_at` to `position` are of its first arrival."""
 
     source: str
     message_id: str
@@ -158,4 +158,4 @@ class MessageAnswer(Schema):
     events: list[MessageEvent]
     quarantined: list[QuarantinedPart]
     deliveries: list[MessageCopy]
-    story: list[str]
+    explanation: list[str]
