@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from receiver.errors import ConfigurationError
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import ConfiguredTarget, has_targets
-from receiver.relay.replacement import try_relay
+from receiver.relay.executed_forker import try_relay
 from receiver.relay.supervisor import SUPERVISOR_TIMINGS, FirstRelay, start_relay
 from receiver.settings import Settings
 from receiver.sources import intake

@@ -5,7 +5,7 @@ import os
 import click
 
 from receiver.logs import setup
-from receiver.relay import process
+from receiver.relay import standalone
 from receiver.settings import find_ignored, load
 
 
@@ -19,4 +19,4 @@ def relay() -> None:
     setup.configure(settings.log_format, settings.secrets())
     setup.warn_of_ignored(find_ignored())
     os.chdir(settings.project.folder)  # relative paths of handlers and of the alarm command count from there
-    process.run(settings)
+    standalone.run(settings)

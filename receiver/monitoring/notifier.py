@@ -216,7 +216,7 @@ class Poster:
         try:
             result = results.get(timeout=self._seconds)
         except Empty:
-            connection.wire.cut()
+            connection.transport.cut()
             raise NotSent(f"no response within {self._seconds:g} seconds") from None
         if isinstance(result, Exception):
             raise result

@@ -51,15 +51,15 @@ class OpenConnection:
 class Connection(HTTPConnection):
     """A connection over an OpenConnection."""
 
-    wire: OpenConnection
+    transport: OpenConnection
 
     def _new_conn(self) -> socket.socket:
-        return self.wire.open(self.host, self.port)
+        return self.transport.open(self.host, self.port)
 
     def close(self) -> None:
         """Close the connection and its socket."""
         super().close()
-        self.wire.close()
+        self.transport.close()
 
 
 class SecureConnection(Connection, HTTPSConnection):
@@ -98,7 +98,7 @@ class Connections:
             connection = Connection(self._host, self._port, timeout=self._seconds)
         else:
             connection = SecureConnection(self._host, self._port, timeout=self._seconds, ssl_context=self._tls)
-        connection.wire = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
+        connection.transport = OpenConnection(self._seconds, allow_private=self._allow_private, resolve=self._resolve)
         return connection
 
     def give_back(self, connection: Connection) -> None:

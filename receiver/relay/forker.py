@@ -5,6 +5,14 @@ interpreter each time takes seconds of CPU. So this process waits, with everythi
 nothing that the service opens later: no listening socket, no lock, no socket of the writer.
 
 When the service has ended, for whatever reason, it kills what is left: relays that hang, and processes that handlers started.
+
+The parts, and how they talk:
+
+    service            Supervisor - RelayProcesses - Forker
+                           |                           |  control socket: fork, kill; "this one has ended"
+    forking process        |                     ForkingProcess  (if it is lost: a new one by `executed_forker`)
+                           |                           |  fork, one child for each role
+    relay process      RelayLink - socket - ServiceLink, in `relay_process`
 """
 
 import ctypes
@@ -38,7 +46,7 @@ class ForkerLost(OSError):
 
 
 class Forker:
-    """The service's end: starts and kills relay processes, one for each role."""
+    """The service's end of the control socket: asks the forking process to start and kill relay processes, one for each role."""
 
     def __init__(self, control: socket.socket, process_id: int, wait: Callable[[], object]) -> None:
         self.control = control
@@ -109,7 +117,7 @@ def make_control() -> tuple[socket.socket, socket.socket]:
 
 
 class ForkingProcess:
-    """The forking process itself: one thread, which waits for the service and for its children."""
+    """The other end, inside the forking process: one thread, which waits for the service and for its children."""
 
     def __init__(self, control: socket.socket, body: Body) -> None:
         self._control = control

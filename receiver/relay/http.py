@@ -25,7 +25,7 @@ from receiver.domain.changes import Change
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
 from receiver.relay.signature import Signer
-from receiver.relay.target import AT_ONCE, NotTaken, TargetDown, TargetGone, TimedOut
+from receiver.relay.target import AT_ONCE, NotAcknowledged, TargetGone, TargetUnavailable, TimedOut
 from receiver.settings.targets import TargetSettings
 
 _MAX_REST_BYTES = 4096  # of a response body, read so that the connection can be used again
@@ -57,7 +57,7 @@ class HttpTarget:
         self._under_way: set[Post] = set()
 
     async def deliver(self, change: Change) -> None:
-        """Post a change; return if the response is 2xx. Raises NotTaken, TargetDown, TimedOut or TargetGone."""
+        """Post a change; return if the response is 2xx. Raises NotAcknowledged, TargetUnavailable, TimedOut or TargetGone."""
         now, body = clock.now(), change.write_body()
         headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
         post = Post(self._connections, self._path, headers, body)
@@ -67,9 +67,9 @@ class HttpTarget:
         except TimeoutError:
             raise TimedOut(self.timeout_seconds) from None
         except NotAllowed as error:
-            raise TargetDown(f"{self.subscription.target} was not called: {error}.") from None
+            raise TargetUnavailable(f"{self.subscription.target} was not called: {error}.") from None
         except _FAULTS as error:
-            raise TargetDown(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
+            raise TargetUnavailable(f"{self.subscription.target} did not answer: {_explain(error)}.") from None
         finally:
             post.cut()  # which still runs after a time-out
             self._under_way.discard(post)
@@ -110,7 +110,7 @@ class Post:
         with self._lock:
             self._is_cut = True
             if self._used is not None:
-                self._used.wire.cut()
+                self._used.transport.cut()
 
     def _send(self, connection: Connection) -> TargetResponse:
         with self._lock:
@@ -133,14 +133,14 @@ class Post:
 
 
 def judge(target: str, response: TargetResponse, now: datetime) -> None:
-    """Return if a response means that the change was taken. Raises TargetGone, TargetDown or NotTaken."""
+    """Return if a response means that the change was taken. Raises TargetGone, TargetUnavailable or NotAcknowledged."""
     if 200 <= response.status < 300:
         return
     if response.status == 410:
         raise TargetGone(f"{target} answered 410 and gets no more changes.")
     requested_seconds = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
     is_down = response.status == 429 or response.status >= 500
-    raise (TargetDown if is_down else NotTaken)(f"{target} answered {response.status}.", requested_seconds)
+    raise (TargetUnavailable if is_down else NotAcknowledged)(f"{target} answered {response.status}.", requested_seconds)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:

@@ -5,7 +5,7 @@ minutes by default); after that, readers recognise it by its ID. You create the 
 
 Another broker is one file like this one: a class with `subscription`, `timeout_seconds`, `deliver` and `close`. `deliver` sends
 `Change.write_body`, with the ID of the change where the broker compares IDs. It returns when the broker has confirmed the
-change, and raises TargetDown if the broker is down, NotTaken if it rejects this change. Add its scheme to
+change, and raises TargetUnavailable if the broker is down, NotAcknowledged if it rejects this change. Add its scheme to
 `receiver/settings/targets.py` and a line to `assembly.py`. The worker takes care of order and retries.
 """
 
@@ -19,7 +19,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
-from receiver.relay.target import NotTaken, TargetDown
+from receiver.relay.target import NotAcknowledged, TargetUnavailable
 from receiver.settings.targets import TargetSettings
 
 _CONNECT_SECONDS = 5
@@ -43,24 +43,24 @@ class NatsTarget:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def deliver(self, change: Change) -> None:
-        """Publish a change; return when the broker has confirmed it. Raises NotTaken or TargetDown."""
+        """Publish a change; return when the broker has confirmed it. Raises NotAcknowledged or TargetUnavailable."""
         client = await self._connected()
         headers = {Header.MSG_ID.value: change.id}
         try:
             await client.jetstream().publish(self._subject, change.write_body(), self.timeout_seconds, headers=headers)
         except NoStreamResponseError:
-            raise TargetDown(f"{self.subscription.target}: no stream of the broker has its subject.") from None
+            raise TargetUnavailable(f"{self.subscription.target}: no stream of the broker has its subject.") from None
         except APIError as error:
-            kind = TargetDown if (error.code or 500) >= 500 else NotTaken
+            kind = TargetUnavailable if (error.code or 500) >= 500 else NotAcknowledged
             raise kind(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
         except MaxPayloadError:
-            raise NotTaken(f"{self.subscription.target}: the change is larger than the broker allows.") from None
+            raise NotAcknowledged(f"{self.subscription.target}: the change is larger than the broker allows.") from None
         except asyncio.CancelledError:  # the time-out: the broker may be gone
             self._drop(client)
             raise
         except Exception as error:
             self._drop(client)
-            raise TargetDown(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
+            raise TargetUnavailable(f"{self.subscription.target}: the broker did not confirm: {type(error).__name__}.") from None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -81,7 +81,7 @@ class NatsTarget:
             return await asyncio.shield(self._connecting)
         except Exception as error:
             name = "it rejects the token" if "authorization" in str(error).lower() else type(error).__name__
-            raise TargetDown(f"{self.subscription.target}: no connection to the broker: {name}.") from None
+            raise TargetUnavailable(f"{self.subscription.target}: no connection to the broker: {name}.") from None
 
     async def _connect(self) -> Client:
         """Connect once to each known server: the worker decides when to retry, as with other targets."""

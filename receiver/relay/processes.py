@@ -1,4 +1,4 @@
-"""The relay processes of one service, by role, and their forking process, which is replaced when it is lost."""
+"""The relay processes of one service, by role. They are children of its forking process (see `forker`), which may be replaced."""
 
 import asyncio
 import socket

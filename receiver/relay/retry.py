@@ -55,8 +55,8 @@ def next_try(
 class Circuit:
     """The circuit of one target: after some failures in a row it is open and lets through one probe after each pause.
 
-    Only TargetDown is a failure here; a rejected change is a response. Changes that were in flight together when the target went
-    down count as one failure. Times are microseconds.
+    Only TargetUnavailable is a failure here; a rejected change is a response. Changes in flight together when the target became
+    unavailable count as one failure. Times are microseconds.
     """
 
     policy: RetryPolicy = DEFAULT_POLICY

@@ -14,12 +14,12 @@ import structlog
 from receiver import clock
 from receiver.errors import ReceiverError
 from receiver.relay.assembly import ConfiguredTarget, handler_names, target_names
+from receiver.relay.executed_forker import execute_forker
 from receiver.relay.forker import Forker, fork_forker
 from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
 from receiver.relay.processes import FORKER_LOST, RelayProcesses
-from receiver.relay.replacement import execute_forker
-from receiver.relay.worker import ALL, ALONE, run_relay
+from receiver.relay.relay_process import ALL, ALONE, run_relay
 from receiver.settings import Settings
 from receiver.writer.commands.changes import HasSuspects, ReleaseChanges
 from receiver.writer.executor import Do

@@ -18,35 +18,35 @@ class Target(Protocol):
     """Whether a change can end the process that delivers it. After such an end, each change that was in flight is tried alone."""
 
     async def deliver(self, change: Change) -> None:
-        """Deliver a change. Return to acknowledge; raise NotTaken, TargetDown, TargetGone or anything else to retry.
+        """Deliver a change. Return to acknowledge; raise NotAcknowledged, TargetUnavailable or anything else to retry.
 
-        The same change may be delivered again, with the same ID.
+        TargetGone stops the target. The same change may be delivered again, with the same ID.
         """
 
     async def close(self) -> None:
         """Close all connections."""
 
 
-class NotTaken(ReceiverError):
-    """The target did not take a change. It is retried, no earlier than the target's Retry-After."""
+class NotAcknowledged(ReceiverError):
+    """The target did not acknowledge a change. The change is retried, no earlier than the target's Retry-After."""
 
-    code = "not_taken"
+    code = "not_acknowledged"
 
     def __init__(self, message: str, requested_seconds: float | None = None) -> None:
         super().__init__(message)
         self.requested_seconds = requested_seconds
 
 
-class TargetDown(NotTaken):
-    """The target is down: no connection, no response in time, 429 or 5xx. This counts against the target.
+class TargetUnavailable(NotAcknowledged):
+    """The target is unavailable: no connection, no response in time, 429 or 5xx. This counts against the target.
 
     All other failures count against one change, and hold up its tracker only.
     """
 
-    code = "target_down"
+    code = "target_unavailable"
 
 
-class TimedOut(TargetDown, TimeoutError):
+class TimedOut(TargetUnavailable, TimeoutError):
     """The target did not respond in time."""
 
     def __init__(self, seconds: float) -> None:

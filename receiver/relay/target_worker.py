@@ -15,7 +15,7 @@ from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
-from receiver.relay.target import AT_ONCE, NotTaken, Target, TargetDown, TargetGone, TimedOut
+from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut
 from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
 from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.executor import Do
@@ -150,10 +150,10 @@ class TargetWorker:
             self._ended.append(Outcome(*key, error.message, _now()))
             await self._stop(error)
         except Exception as error:
-            requested_seconds = error.requested_seconds if isinstance(error, NotTaken) else None
-            if isinstance(error, TargetDown):
+            requested_seconds = error.requested_seconds if isinstance(error, NotAcknowledged) else None
+            if isinstance(error, TargetUnavailable):
                 self._circuit = self._circuit.failed(_ticks(), requested_seconds)
-            elif isinstance(error, NotTaken):
+            elif isinstance(error, NotAcknowledged):
                 self._circuit = self._circuit.succeeded()
             chance = random()  # noqa: S311  spreading, not guarding
             due_at = next_try(claimed.attempts, _now(), chance, requested_seconds, self._policy.delays_seconds)
@@ -172,7 +172,7 @@ class TargetWorker:
         try:
             await self._deliver(claimed)
         except Exception as error:
-            is_answer = isinstance(error, NotTaken | TargetGone) and not isinstance(error, TargetDown)
+            is_answer = isinstance(error, NotAcknowledged | TargetGone) and not isinstance(error, TargetUnavailable)
             if not is_answer and self._is_exhausted():
                 await asyncio.Event().wait()
             raise

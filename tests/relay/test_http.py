@@ -17,7 +17,7 @@ from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
 from receiver.relay.http import HttpTarget, read_retry_after
 from receiver.relay.signature import Signer
-from receiver.relay.target import NotTaken, TargetGone
+from receiver.relay.target import NotAcknowledged, TargetGone
 from receiver.settings.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
@@ -133,7 +133,7 @@ def test_any_2xx_means_delivered_whatever_its_body(answer: Answer) -> None:
 def test_everything_else_means_not_taken_and_nothing_that_was_said_is_repeated(answer: Answer, words: str) -> None:
     with answering(answer) as endpoint:
         error = post_one(endpoint)
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
     assert (error.message, error.requested_seconds) == (words, None)
 
 
@@ -141,7 +141,7 @@ def test_a_redirect_is_not_followed() -> None:
     with answering() as stranger, answering(say(307, f"Location: {stranger.url}")) as endpoint:
         error = post_one(endpoint)
         assert (stranger.connections, len(endpoint.calls)) == (0, 1)
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
 
 
 def test_410_stops_the_target() -> None:
@@ -155,7 +155,7 @@ def test_410_stops_the_target() -> None:
 def test_retry_after_is_respected(status: int) -> None:
     with answering(say(status, "Retry-After: 120")) as endpoint:
         error = post_one(endpoint)
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
     assert (error.message, error.requested_seconds) == (f"shop answered {status}.", 120)
 
 
@@ -241,7 +241,7 @@ def test_many_changes_at_once_go_side_by_side() -> None:
 
 def test_an_unreachable_target_is_reported_without_the_address() -> None:
     (error,) = post(target(f"http://127.0.0.1:{free_port()}/planted?key=planted"), change())
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
     assert error.message == "shop did not answer: ConnectionRefusedError."
 
 
@@ -251,7 +251,7 @@ def test_a_private_address_is_not_connected_to_however_it_is_written(host: str) 
         (error,) = post(target(f"http://{host}:{endpoint.port}/", allow_private=False), change())
         assert endpoint.connections == 0
         assert post(target(f"http://{host}:{endpoint.port}/"), change()) == [None]
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
     assert error.message.startswith("shop was not called: its host has a private or reserved address")
 
 
@@ -286,7 +286,7 @@ def test_the_certificate_is_checked_against_the_name(
             assert error is None
             assert (endpoint.names, endpoint.calls[0].headers["host"]) == ([host], f"{host}:{endpoint.port}")
             return
-        assert isinstance(error, NotTaken)
+        assert isinstance(error, NotAcknowledged)
         assert words in error.message
         assert endpoint.calls == []
 

@@ -9,7 +9,7 @@ import pytest
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change, Subscription
 from receiver.relay.nats import NatsTarget
-from receiver.relay.target import NotTaken
+from receiver.relay.target import NotAcknowledged
 from receiver.settings.targets import TargetSettings
 from tests.conftest import lacking
 from tests.harness import ship24
@@ -61,7 +61,7 @@ def publish(settings: TargetSettings, *changes: Change, by: Sequence[Secret] = (
 
 
 def words(error: Exception | None) -> str:
-    assert isinstance(error, NotTaken)
+    assert isinstance(error, NotAcknowledged)
     return error.message
 
 

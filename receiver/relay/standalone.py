@@ -1,4 +1,4 @@
-"""`receiver relay`: a supervisor and its relays without the service, any number of them (PostgreSQL only)."""
+"""The command `receiver relay`: a supervisor and its relay processes on their own, without the service (PostgreSQL only)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Replaces a lost forking process with a new interpreter: a process with threads and an event loop cannot fork safely.
+"""A forking process in a new interpreter, instead of a lost one or to try handlers. The service has threads and cannot fork.
 
 It gets the settings through a pipe, as their files may have changed since they were read.
 """
@@ -17,13 +17,13 @@ from receiver.logs import setup
 from receiver.relay.assembly import ConfiguredTarget
 from receiver.relay.forker import Forker, ForkingProcess, make_control
 from receiver.relay.link import read_hello
-from receiver.relay.worker import ALL, run_relay
+from receiver.relay.relay_process import ALL, run_relay
 from receiver.settings import Settings
 
 _CLOSE_SECONDS = 2.0
 _MAIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from receiver.relay.replacement import serve; serve(int(sys.argv[1]))"
+    "from receiver.relay.executed_forker import serve; serve(int(sys.argv[1]))"
 )
 
 

@@ -1,4 +1,4 @@
-"""The relay process: imports handlers, says Hello, and delivers changes until it is told to finish or the service is gone."""
+"""The main function of a relay process: imports handlers, says Hello, delivers changes until Finish or the end of the service."""
 
 import asyncio
 import os

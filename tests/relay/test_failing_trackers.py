@@ -1,4 +1,4 @@
-"""What does not concern a target does not count against it: an hour of rejected changes, in simulated time."""
+"""Rejected changes of some trackers hold up no other tracker: an hour of them, in simulated time."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from receiver.domain.changes import Change, Subscription
 from receiver.errors import StorageUnavailable
-from receiver.relay.target import NotTaken, TargetDown
+from receiver.relay.target import NotAcknowledged, TargetUnavailable
 from receiver.relay.target_worker import TargetWorker
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
@@ -83,7 +83,7 @@ def worker_of(store: Store, shop: Shop) -> TargetWorker:
 def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_once_for_an_hour(
     store: Store, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = Shop(lambda change: NotTaken("shop answered 404.") if is_bad(change) else None)
+    shop = Shop(lambda change: NotAcknowledged("shop answered 404.") if is_bad(change) else None)
     told: dict[int, float] = {}
 
     async def run() -> None:
@@ -109,7 +109,7 @@ def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_onc
     assert {row["tracker_id"] for row in waiting} == {"t0", "t10", "t20", "t30", "t40"}
 
 
-@pytest.mark.parametrize("error", [TargetDown("shop answered 500."), ValueError("a handler that raises")])
+@pytest.mark.parametrize("error", [TargetUnavailable("shop answered 500."), ValueError("a handler that raises")])
 def test_a_hundred_trackers_that_always_fail_do_not_keep_the_others_waiting(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -135,7 +135,7 @@ def test_a_target_that_is_down_gets_one_change_of_another_tracker_at_a_time(
 
     def judge(change: Change) -> Exception:
         tried.append(change.tracker_id)
-        return TargetDown("shop did not answer.")
+        return TargetUnavailable("shop did not answer.")
 
     async def run() -> None:
         worker = worker_of(store, Shop(judge))
