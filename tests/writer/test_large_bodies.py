@@ -31,7 +31,7 @@ from receiver.storage.reader import Reader
 from receiver.web.api.commands import CommandContext
 from receiver.web.api.routes import ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
-from receiver.web.console.login import Visit
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Pages
 from receiver.web.console.replays import replay_delivery
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, WebhookEndpoint
@@ -242,9 +242,9 @@ class Threads:
     def has_cookie(self, _request: Request) -> bool:
         return True
 
-    def admit(self, request: Request, now: Any) -> Visit:
+    def admit(self, request: Request, now: Any) -> ConsoleRequest:
         session = Session("anna", "digest", "form token")
-        return Visit(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False)
+        return ConsoleRequest(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False)
 
     def check_form(self, *_: object) -> None:
         """Take every form."""

@@ -14,24 +14,30 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.parameters import DeliveriesQuery, read_query
 from receiver.web.console.json_tree import make_tree
-from receiver.web.console.login import Visit
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import attach
 
 _MAX_ITEMS = 200  # messages that one page shows
 
 
-def list_deliveries(database: Database, visit: Visit) -> Page:
+def list_deliveries(database: Database, page_request: ConsoleRequest) -> Page:
     """Show deliveries, newest first."""
-    query = read_query(DeliveriesQuery, visit.query)
+    query = read_query(DeliveriesQuery, page_request.query)
     page = queries.list_deliveries(database, query.to_filter(), NAMES, query.limit, query.cursor)
-    values = {"page": page, "limit": query.limit, "filters": dict(visit.query), "sources": NAMES, "outcomes": DELIVERY_OUTCOMES}
+    values = {
+        "page": page,
+        "limit": query.limit,
+        "filters": dict(page_request.query),
+        "sources": NAMES,
+        "outcomes": DELIVERY_OUTCOMES,
+    }
     return Page("deliveries.html", "deliveries", values)
 
 
-def show_delivery(database: Database, visit: Visit) -> Page:
+def show_delivery(database: Database, page_request: ConsoleRequest) -> Page:
     """Show a request as received, the response, and the reason for it. Raises NotFound."""
-    stored = queries.show_delivery(database, visit.path["delivery_id"])
+    stored = queries.show_delivery(database, page_request.path["delivery_id"])
     values = {
         "delivery": stored.row,
         "took_ms": took_ms(stored.row),
@@ -46,17 +52,17 @@ def show_delivery(database: Database, visit: Visit) -> Page:
     return Page("delivery.html", "deliveries", values)
 
 
-def download_body(database: Database, visit: Visit) -> Response:
+def download_body(database: Database, page_request: ConsoleRequest) -> Response:
     """Return the exact body of a request as a file. Raises NotFound."""
-    stored = queries.show_delivery(database, visit.path["delivery_id"])
+    stored = queries.show_delivery(database, page_request.path["delivery_id"])
     if stored.body is None:
         raise NotFound("The body of this request was deleted (retention).")
     return attach(stored.body, f"request-{stored.row['id']}.bin")
 
 
-def download_answer(database: Database, visit: Visit) -> Response:
+def download_answer(database: Database, page_request: ConsoleRequest) -> Response:
     """Return the exact body of a response as a file. Raises NotFound."""
-    stored = queries.show_delivery(database, visit.path["delivery_id"])
+    stored = queries.show_delivery(database, page_request.path["delivery_id"])
     if stored.answer is None:
         raise NotFound("The body of this response was deleted (retention).")
     return attach(stored.answer, f"response-{stored.row['id']}.bin")

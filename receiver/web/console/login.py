@@ -33,7 +33,7 @@ from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
 
 _SESSION_COOKIE = "receiver_session"
-_FORM_COOKIE = "receiver_visit"  # ties a sign-in form to the browser that loaded it
+_FORM_COOKIE = "receiver_form"  # ties a sign-in form to the browser that loaded it
 _FORM_SECONDS = 3600
 _FAILED = "Sign-in failed. Check the token."
 _NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies for this address and try again."
@@ -49,7 +49,7 @@ _OTHER_SITES = {
 Form = dict[str, str]
 
 
-class Visit(NamedTuple):
+class ConsoleRequest(NamedTuple):
     """One request of a signed-in operator. `url` is the path and query as sent; `query` leaves out empty values."""
 
     operator: Operator
@@ -76,15 +76,15 @@ class SessionGuard:
         """Return whether the request has a session cookie that this service signed. Does not ask the database."""
         return self._sessions.read(request.cookies.get(_SESSION_COOKIE)) is not None
 
-    def admit(self, request: Request, now: datetime) -> Visit | None:
-        """Return the visit, or None without a session. Reads the database: call it in a thread. Raises StorageUnavailable."""
+    def admit(self, request: Request, now: datetime) -> ConsoleRequest | None:
+        """Return the request with its session, or None. Reads the database: call it in a thread. Raises StorageUnavailable."""
         session = self._sessions.read(request.cookies.get(_SESSION_COOKIE))
         if session is None or not is_session(self._database, session.digest, to_micros(now)):
             return None
         operator = Operator(session.actor, self._operators.address_of(request))
         path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
-        return Visit(operator, session, now, path, query, url_of(request), self.is_https(request))
+        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request))
 
     def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
         """Raise FormRefused, with the cause, unless the form carries the `expected` token and a page of the console sent it.
@@ -136,10 +136,10 @@ class Login:
         """Show the sign-in form, or redirect an operator who is signed in."""
         wanted = links.read_next(request.query_params.get("next"))
         try:
-            visit = await self._reader.read(self._guard.admit, request, clock.now())
+            page_request = await self._reader.read(self._guard.admit, request, clock.now())
         except StorageUnavailable:
             return self._show_form(request, wanted, _NO_DATABASE, 503)
-        return self._show_form(request, wanted) if visit is None else redirect(wanted)
+        return self._show_form(request, wanted) if page_request is None else redirect(wanted)
 
     async def sign_in(self, request: Request) -> Response:
         """Check the token and begin a session."""
@@ -157,15 +157,15 @@ class Login:
         _set_cookie(response, _FORM_COOKIE, "", 0, is_https=self._guard.is_https(request))
         return response
 
-    async def sign_out(self, visit: Visit, _form: Form) -> Response:
+    async def sign_out(self, page_request: ConsoleRequest, _form: Form) -> Response:
         """End the session on every receiver. Copies of its cookie are invalid from then on."""
-        entry = visit.operator.entry(visit.now, "console sign-out", "console", None)
+        entry = page_request.operator.entry(page_request.now, "console sign-out", "console", None)
         try:
-            await self._writer_client.do(Audited(entry, EndSession(visit.session.digest)))
+            await self._writer_client.do(Audited(entry, EndSession(page_request.session.digest)))
         except StorageUnavailable as error:
             raise StorageUnavailable(f"You are still signed in. {error.message}") from None
         response = redirect(links.SIGN_IN)
-        _set_cookie(response, _SESSION_COOKIE, "", 0, is_https=visit.is_https)
+        _set_cookie(response, _SESSION_COOKIE, "", 0, is_https=page_request.is_https)
         return response
 
     def _check_form(self, request: Request, form: Form) -> None:

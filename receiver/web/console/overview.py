@@ -13,7 +13,7 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import Cell
 from receiver.web.console.charts import LAG_MARKS, RANGES, ChartRange, draw_columns, draw_lag
-from receiver.web.console.login import Visit
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 
 _NOT_ACCEPTED = ("refused", "unreadable", "failed")
@@ -40,11 +40,11 @@ class Concern(NamedTuple):
     at: int | str | None = None
 
 
-def show_overview(settings: Settings, database: Database, visit: Visit) -> Page:
+def show_overview(settings: Settings, database: Database, page_request: ConsoleRequest) -> Page:
     """Show the overview of the time range in the query."""
-    name = dict(visit.query).get("window")
+    name = dict(page_request.query).get("window")
     span = next((span for span in RANGES if span.name == name), RANGES[1])
-    now = to_micros(visit.now)
+    now = to_micros(page_request.now)
     since, until = span.edges(now)
     statistics = queries.show_statistics(database, span.name, since, until, NAMES)
     cells = queries.read_tallies(database, since, until)

@@ -11,7 +11,7 @@ from receiver import clock
 from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.storage.reader import Reader
 from receiver.web.console import links
-from receiver.web.console.login import Form, SessionGuard, Visit, read_form, url_of
+from receiver.web.console.login import ConsoleRequest, Form, SessionGuard, read_form, url_of
 from receiver.web.console.rendering import Renderer, redirect
 
 
@@ -23,8 +23,8 @@ class Page(NamedTuple):
     values: dict[str, Any]
 
 
-MakePage = Callable[[Visit], Page | Response]
-TakeForm = Callable[[Visit, Form], Coroutine[Any, Any, Page | Response]]
+MakePage = Callable[[ConsoleRequest], Page | Response]
+TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, Page | Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
@@ -61,45 +61,45 @@ class Pages:
             if not self._guard.has_cookie(request):
                 return redirect(links.SIGN_IN)
             try:
-                visit = await self._reader.read(self._guard.admit, request, clock.now())
+                page_request = await self._reader.read(self._guard.admit, request, clock.now())
             except StorageUnavailable as error:
                 return self._show_unavailable(error)
-            if visit is None:
+            if page_request is None:
                 return redirect(links.SIGN_IN)
             form = await read_form(request)
             try:
-                self._guard.check_form(request, form, visit.session.form_token)
-                page = await take_form(visit, form)
+                self._guard.check_form(request, form, page_request.session.form_token)
+                page = await take_form(page_request, form)
             except ReceiverError as error:
-                return self._show_error(visit, error)
-            return await asyncio.to_thread(self._render, visit, page)
+                return self._show_error(page_request, error)
+            return await asyncio.to_thread(self._render, page_request, page)
 
         return endpoint
 
     def _respond(self, make: MakePage, request: Request) -> Response:
-        visit = self._guard.admit(request, clock.now())
-        if visit is None:
+        page_request = self._guard.admit(request, clock.now())
+        if page_request is None:
             return self._send_to_sign_in(request)
         try:
-            return self._render(visit, make(visit))
+            return self._render(page_request, make(page_request))
         except ReceiverError as error:
-            return self._show_error(visit, error)
+            return self._show_error(page_request, error)
 
-    def _render(self, visit: Visit, page: Page | Response, status: int = 200) -> Response:
+    def _render(self, page_request: ConsoleRequest, page: Page | Response, status: int = 200) -> Response:
         if isinstance(page, Response):
             return page
-        values = {"visit": visit, "links": links, "section": page.section, **page.values}
-        return self._renderer.render(page.template, visit.now, status, **values)
+        values = {"page_request": page_request, "links": links, "section": page.section, **page.values}
+        return self._renderer.render(page.template, page_request.now, status, **values)
 
     def _show_unavailable(self, error: ReceiverError) -> Response:
         """Respond while the sessions cannot be read."""
         return self._renderer.render("unavailable.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
-    def _show_error(self, visit: Visit, error: ReceiverError) -> Response:
-        is_filter = isinstance(error, UnexpectedShape) and bool(visit.query)
+    def _show_error(self, page_request: ConsoleRequest, error: ReceiverError) -> Response:
+        is_filter = isinstance(error, UnexpectedShape) and bool(page_request.query)
         title = "Invalid filter" if is_filter else _TITLES.get(type(error), "Request failed")
-        values = {"title": title, "message": error.message, "back": visit.url.partition("?")[0] if is_filter else None}
-        return self._render(visit, Page("error.html", "", values), error.status)
+        values = {"title": title, "message": error.message, "back": page_request.url.partition("?")[0] if is_filter else None}
+        return self._render(page_request, Page("error.html", "", values), error.status)
 
     def _send_to_sign_in(self, request: Request) -> Response:
         """Redirect to the sign-in form.

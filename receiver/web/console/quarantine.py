@@ -6,15 +6,15 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.parameters import QuarantineQuery, read_query
 from receiver.web.console.json_tree import make_tree
-from receiver.web.console.login import Visit
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 
 _MAX_ITEMS = 20  # of one page: each shows its payload
 
 
-def show_quarantine(database: Database, visit: Visit) -> Page:
+def show_quarantine(database: Database, page_request: ConsoleRequest) -> Page:
     """Show the items in quarantine, newest first."""
-    query = read_query(QuarantineQuery, visit.query)
+    query = read_query(QuarantineQuery, page_request.query)
     limit = min(query.limit, _MAX_ITEMS)
     page = queries.list_quarantine(database, query.source, query.reason, limit, query.cursor)
     items = [{**item, "payload": make_tree(item["raw"].encode())} for item in page.items]
@@ -22,7 +22,7 @@ def show_quarantine(database: Database, visit: Visit) -> Page:
         "page": page,
         "items": items,
         "limit": limit,
-        "filters": dict(visit.query),
+        "filters": dict(page_request.query),
         "sources": NAMES,
         "reasons": QUARANTINE_REASONS,
     }

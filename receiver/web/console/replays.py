@@ -6,15 +6,15 @@ from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.console.login import Form, Visit
+from receiver.web.console.login import ConsoleRequest, Form
 from receiver.web.console.pages import Page
 
 _COMMANDS = ("show", "replay")
 
 
-def ask_to_replay(database: Database, visit: Visit) -> Page:
+def ask_to_replay(database: Database, page_request: ConsoleRequest) -> Page:
     """Ask how to replay a delivery. Raises NotFound."""
-    stored = queries.show_delivery(database, visit.path["delivery_id"])
+    stored = queries.show_delivery(database, page_request.path["delivery_id"])
     if stored.body is None and not stored.items:
         raise NotFound("The body of this request was deleted (retention), so it cannot be replayed.")
     values = {"delivery_id": stored.row["id"], "replayed": None, "options": None, "done": False}
@@ -22,13 +22,13 @@ def ask_to_replay(database: Database, visit: Visit) -> Page:
     return Page("replay.html", "deliveries", values)
 
 
-async def replay_delivery(replayer: StoredReplay, visit: Visit, form: Form) -> Page:
+async def replay_delivery(replayer: StoredReplay, page_request: ConsoleRequest, form: Form) -> Page:
     """Show what a replay would change, or replay. Raises NotFound, UnexpectedShape."""
     if form.get("command") not in _COMMANDS:
         raise UnexpectedShape("Expected the form of the replay.")
     force, undo = (form.get(name) == "yes" for name in ("force", "undo"))
-    options = ReplayOptions(to_micros(visit.now), force=force and not undo, dry_run=form["command"] == "show", undo=undo)
-    delivery_id = visit.path["delivery_id"]
-    replayed = await replayer.replay(visit.operator.entry, delivery_id, options)
+    options = ReplayOptions(to_micros(page_request.now), force=force and not undo, dry_run=form["command"] == "show", undo=undo)
+    delivery_id = page_request.path["delivery_id"]
+    replayed = await replayer.replay(page_request.operator.entry, delivery_id, options)
     values = {"delivery_id": delivery_id, "replayed": replayed, "options": options, "done": not options.dry_run}
     return Page("replay.html", "deliveries", values)

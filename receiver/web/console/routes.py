@@ -17,7 +17,7 @@ from receiver.storage.reader import Reader
 from receiver.web.console.assets import Assets
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
-from receiver.web.console.login import Login, SessionGuard, Visit
+from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import show_message
 from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
@@ -76,7 +76,7 @@ def make_console(
     ]
 
 
-def show_unknown(_visit: Visit) -> Page:
+def show_unknown(_page_request: ConsoleRequest) -> Page:
     """Raise NotFound: no page has this path."""
     raise NotFound("There is no page at this address.")
 

@@ -17,7 +17,7 @@ from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.console.login import Form, Visit
+from receiver.web.console.login import ConsoleRequest, Form
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
 from receiver.writer.client import WriterClient
@@ -38,25 +38,27 @@ _LIMITS = (
 _WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # 0 means forever
 
 
-def show_settings(settings: Settings, database: Database, visit: Visit) -> Page:
+def show_settings(settings: Settings, database: Database, page_request: ConsoleRequest) -> Page:
     """Show the settings, the setup windows and the audit log."""
     closes = queries.setup_windows(database)
     values = {
-        "sources": [_describe(settings, database, source, closes.get(source, 0), to_micros(visit.now)) for source in NAMES],
+        "sources": [
+            _describe(settings, database, source, closes.get(source, 0), to_micros(page_request.now)) for source in NAMES
+        ],
         "ops_tokens": _describe_tokens(database, "ops", settings.ops_tokens),
         "proxies": [write_network(network) for network in settings.trusted_proxies],
         "limits": [_read_limit(settings, *limit) for limit in _LIMITS],
-        "audit": queries.list_audit(database, _AUDIT_ENTRIES, dict(visit.query).get("cursor")),
+        "audit": queries.list_audit(database, _AUDIT_ENTRIES, dict(page_request.query).get("cursor")),
         "audit_entries": _AUDIT_ENTRIES,
     }
     return Page("settings.html", "settings", values)
 
 
-def ask_for_window(settings: Settings, database: Database, visit: Visit) -> Page:
+def ask_for_window(settings: Settings, database: Database, page_request: ConsoleRequest) -> Page:
     """Ask whether to open or to close the setup window of a source. Raises NotFound."""
-    source = _read_source(settings, visit)
+    source = _read_source(settings, page_request)
     closes_at = queries.setup_windows(database).get(source, 0)
-    is_open = closes_at > to_micros(visit.now)
+    is_open = closes_at > to_micros(page_request.now)
     values = {
         "source": source,
         "closes_at": closes_at if is_open else None,
@@ -67,17 +69,17 @@ def ask_for_window(settings: Settings, database: Database, visit: Visit) -> Page
 
 
 async def change_window(
-    settings: Settings, writer_client: WriterClient, windows: SetupWindows, visit: Visit, form: Form
+    settings: Settings, writer_client: WriterClient, windows: SetupWindows, page_request: ConsoleRequest, form: Form
 ) -> Response:
     """Open or close the setup window of a source and write an audit entry. Raises NotFound, UnexpectedShape."""
-    source = _read_source(settings, visit)
+    source = _read_source(settings, page_request)
     if form.get("command") == "close":
-        closes_at = to_micros(visit.now)
+        closes_at = to_micros(page_request.now)
     elif form.get("command") == "open" and form.get("minutes") in {str(minutes) for minutes in _MINUTES}:
-        closes_at = to_micros(visit.now + timedelta(minutes=int(form["minutes"])))
+        closes_at = to_micros(page_request.now + timedelta(minutes=int(form["minutes"])))
     else:
         raise UnexpectedShape("Expected the form of the setup window, with a number of minutes.")
-    await open_window(writer_client.do, source, closes_at, visit.operator.entry, windows.put)
+    await open_window(writer_client.do, source, closes_at, page_request.operator.entry, windows.put)
     return redirect(_PATH)
 
 
@@ -86,8 +88,8 @@ def write_network(network: Network) -> str:
     return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
-def _read_source(settings: Settings, visit: Visit) -> str:
-    source = visit.path["source"]
+def _read_source(settings: Settings, page_request: ConsoleRequest) -> str:
+    source = page_request.path["source"]
     if source not in NAMES or not settings.access_policy(source).tokens:
         raise NotFound(f"There is no source {source}, or it has no token.")
     return source

@@ -15,7 +15,7 @@ from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.trackers import MAX_EVENTS
 from receiver.web.api.parameters import TrackersQuery, read_query
 from receiver.web.console.json_tree import make_tree
-from receiver.web.console.login import Visit
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 from receiver.web.console.timeline import make_timeline
 
@@ -33,17 +33,17 @@ class EventAhead(NamedTuple):
     delivery_id: str
 
 
-def list_trackers(database: Database, visit: Visit) -> Page:
+def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
     """Show trackers, last updated first, or those that match the search."""
-    query = read_query(TrackersQuery, visit.query)
-    page = queries.list_trackers(database, query.to_filter(visit.now), query.limit, query.cursor)
-    values = {"page": page, "limit": query.limit, "filters": dict(visit.query), "sources": NAMES, "milestones": MILESTONES}
+    query = read_query(TrackersQuery, page_request.query)
+    page = queries.list_trackers(database, query.to_filter(page_request.now), query.limit, query.cursor)
+    values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES, "milestones": MILESTONES}
     return Page("trackers.html", "trackers", values)
 
 
-def show_tracker(database: Database, max_future: timedelta, visit: Visit) -> Page:
+def show_tracker(database: Database, max_future: timedelta, page_request: ConsoleRequest) -> Page:
     """Show a tracker's current status, its details and its timeline. Raises NotFound."""
-    source, tracker_id = visit.path["source"], visit.path["tracker_id"]
+    source, tracker_id = page_request.path["source"], page_request.path["tracker_id"]
     if source not in NAMES:
         raise NotFound(f"There is no source {source}.")
     found = queries.show_tracker(database, source, tracker_id)
@@ -53,7 +53,7 @@ def show_tracker(database: Database, max_future: timedelta, visit: Visit) -> Pag
         "timeline": make_timeline(found["events"], list_copies(database, source, tracker_id)),
         "is_cut": len(found["events"]) == MAX_EVENTS,
         "max_events": MAX_EVENTS,
-        "ahead": _find_event_ahead(database, found, visit.now, max_future),
+        "ahead": _find_event_ahead(database, found, page_request.now, max_future),
         "shipment": None if tracker["shipment"] is None else make_tree(orjson.dumps(tracker["shipment"])),
     }
     return Page("tracker.html", "trackers", values)
