@@ -33,7 +33,7 @@ _LABELS = {
     "missing_occurrence": "no event time",
     "bad_occurrence": "invalid event time",
     "implausible_future": "event time too far in the future",
-    "unmapped": "no tracking number or package ID",
+    "unmapped": "no ID or tracking number",
     "undecidable": "internal error",
     "not_of_test": "not of this test",
     "test_of_real_tracker": "test of a real tracker",

@@ -46,7 +46,7 @@ class PruneResult(NamedTuple):
         if removed:
             content_bytes = sum(amount.content_bytes for amount in self.removed.values())
             numbers = {"content_bytes": content_bytes, "batches": self.batches, "longest_seconds": self.longest_seconds}
-            _log.info("pruned", **removed, **numbers)
+            _log.info("data_pruned", **removed, **numbers)
 
 
 class Pruner:

@@ -105,7 +105,7 @@ class Inbox:
             self._fault = error.message
             return None
         except Exception as error:
-            _log.error("delivery_not_kept", delivery_id=submission.delivery.id, error=name_error(error))
+            _log.error("delivery_not_stored", delivery_id=submission.delivery.id, error=name_error(error))
             return None
         self._undecidable[submission.delivery.source] += len(submission.messages)
         return answer

@@ -244,7 +244,7 @@ class Writer:
 
     def _note_end(self) -> None:
         if self._outage.end():
-            _log.info("storage_back")
+            _log.info("storage_recovered")
 
     def _checkpoint_wal(self) -> None:
         """Checkpoint a WAL that has grown. SQLite does that by itself only at moments without readers.

@@ -247,4 +247,4 @@ def test_the_service_prunes_and_answers_deliveries_meanwhile(service: StartServi
     running = serve(service, sqlite_url)
     assert order(running, bodies_days=90).json()["removed"]["bodies"]["rows"] > 0
     assert running.post(ship24.single()).outcomes() == ["applied"]
-    wait_until(lambda: '"pruned"' in running.logs(), "it is told")
+    wait_until(lambda: '"data_pruned"' in running.logs(), "it is told")

@@ -131,7 +131,7 @@ def test_a_lost_file_is_one_line_in_the_log_and_one_more_when_it_is_back(running
     (fault,) = [line for line in lines if line["event"] == "storage_unavailable"]
     assert "receiver.db is gone" in fault["cause"]
     events = [line["event"] for line in lines]
-    assert [events.count(name) for name in ("storage_back", "setup_windows_unknown", "work_resumed")] == [1, 1, 1]
+    assert [events.count(name) for name in ("storage_recovered", "setup_windows_unknown", "work_resumed")] == [1, 1, 1]
 
 
 def test_another_database_of_this_version_at_the_path_is_opened_and_read(running: Service, data: Path) -> None:

@@ -399,7 +399,7 @@ def test_a_round_prunes_what_is_old_and_says_so(shop: Shop) -> None:
         rounds(shop.do, 3)
     assert shop.count("bodies") == 0
     (told,) = logs  # the second round had nothing to do, and says nothing
-    assert (told["event"], told["bodies"]) == ("pruned", 3)
+    assert (told["event"], told["bodies"]) == ("data_pruned", 3)
     assert told["content_bytes"] > 0
 
 
@@ -416,7 +416,7 @@ def test_a_round_that_fails_is_logged_and_the_next_one_follows(shop: Shop) -> No
 
     with capture_logs() as logs:
         rounds(do, 4)
-    assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "pruned", "work_resumed"]
+    assert [told["event"] for told in logs] == ["pruning_failed", "pruning_failed", "data_pruned", "work_resumed"]
     assert shop.count("bodies") == 0
 
 
@@ -425,7 +425,7 @@ def test_nothing_is_pruned_right_after_the_clock_was_turned(shop: Shop) -> None:
     year = 365 * 86_400.0
     with capture_logs() as logs:
         rounds(shop.do, 2, leads=chain([0.0, year], repeat(year + 0.5)))
-    assert [told["event"] for told in logs] == ["pruning_postponed", "pruned"]
+    assert [told["event"] for told in logs] == ["pruning_postponed", "data_pruned"]
 
 
 def test_if_another_process_prunes_the_next_try_comes_sooner(shop: Shop) -> None:
@@ -446,7 +446,7 @@ def test_the_service_prunes_by_itself(service: StartService, database_url: str) 
     wait_until(lambda: running.count("bodies") == 1, "the old body goes")
     assert running.post(ship24.single("old")).outcomes() == ["duplicate"]
     assert running.post(young).outcomes() == ["duplicate"]
-    wait_until(lambda: '"pruned"' in running.logs(), "it is told")
+    wait_until(lambda: '"data_pruned"' in running.logs(), "it is told")
 
 
 def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
@@ -456,7 +456,7 @@ def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
         call = delivery(b"")._replace(id=new_id(NOW - timedelta(days=1)))
         store.inbox.keep([Submission(call, error=Unauthorized("No."))], NOW)
     running = service(sqlite_url, body_retention_days="0")
-    wait_until(lambda: '"pruned"' in running.logs(), "a round is over")
+    wait_until(lambda: '"data_pruned"' in running.logs(), "a round is over")
     assert running.count("deliveries") == 1
     assert running.count("bodies") == 1
 

@@ -80,7 +80,7 @@ def try_ship24(running: Service) -> None:
     report = json.loads(done.stdout)
     assert [report[name]["count"] for name in ("lost", "doubled", "wrong")] == [0, 0, 0]
     expected_states = sum(tracker.expected is not None for tracker in make_plan("ship24", 1, RUN, TrafficShape(100)).trackers)
-    assert report["wrong"]["how"] == f"{expected_states} trackers questioned, {expected_states} compared with the ops API"
+    assert report["wrong"]["how"] == f"{expected_states} trackers probed, {expected_states} compared with the ops API"
     assert (report["head"], report["test_call"]) == ("200", "200")
     assert report["messages"]["outcomes"].keys() == {"applied", "stale", "duplicate", "recorded"}
     assert report["messages"]["accepted"] == report["messages"]["sent"]
@@ -181,7 +181,7 @@ def test_a_failed_delivery_is_retried_whether_it_was_stored_or_not(failure: Answ
         report = simulate(endpoint.url)
     assert report.calls["retries"] > 0
     assert report.calls["given_up"] == 0
-    assert counts(report) == [0, 0, None if takes else 0]  # the answers to the questions are lost too
+    assert counts(report) == [0, 0, None if takes else 0]  # the answers to the probes are lost too
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
@@ -311,7 +311,7 @@ def test_an_ops_api_that_goes_away_leaves_its_part_out() -> None:
     with answering(choose=choose) as endpoint:
         report = simulate(endpoint.url, order=SimulationOptions("a-token"))
     assert report.wrong.value == 2
-    assert re.fullmatch(r"\d+ trackers questioned, 2 of \d+ compared with the ops API", report.wrong.how)
+    assert re.fullmatch(r"\d+ trackers probed, 2 of \d+ compared with the ops API", report.wrong.how)
 
 
 def test_the_test_delivery_comes_from_another_address(service: StartService, sqlite_url: str) -> None:

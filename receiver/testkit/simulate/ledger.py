@@ -34,14 +34,14 @@ class AttemptLog:
     """Notes every attempt of every phase.
 
     A message was *new* to the receiver if its outcome is not `duplicate`. An attempt without a verdict may have stored its
-    messages all the same: they are *unsure*, and one that is a duplicate from then on was not lost.
+    messages all the same: they are *maybe stored*, and one that is a duplicate from then on was not lost.
     """
 
     def __init__(self, plan: TrafficPlan) -> None:
         self._plan = plan
         count = len(plan.messages)
         self._new = [0] * count
-        self._unsure = [0] * count
+        self._maybe_stored = [0] * count
         self._accepted = [False] * count
         self._quarantined = [False] * count
         self._again: dict[int, str | None] = {}
@@ -67,7 +67,7 @@ class AttemptLog:
         self._count(delivery, attempt, reply, reading)
         self.reads_verdicts |= reading.verdicts is not None
         for index, number in enumerate(delivery.messages):
-            self._unsure[number] += attempt.is_repeated
+            self._maybe_stored[number] += attempt.is_repeated
             verdict = reading.verdicts[index] if reading.verdicts is not None else None
             self._judge(delivery.phase, number, verdict, accepted=reading.accepted)
 
@@ -96,13 +96,13 @@ class AttemptLog:
     def _judge(self, phase: Phase, number: int, verdict: str | None, *, accepted: bool) -> None:
         if phase == "resend" and (accepted or number not in self._again):
             self._again[number] = verdict
-        if phase in {"older", "newer"} and verdict is not None and (verdict in NEW or self._unsure[number] == 0):
+        if phase in {"older", "newer"} and verdict is not None and (verdict in NEW or self._maybe_stored[number] == 0):
             self._answers.setdefault(number, verdict)
         if phase == "resend":
             return
         self._accepted[number] |= accepted
         if verdict is None:
-            self._unsure[number] += 1
+            self._maybe_stored[number] += 1
         elif verdict in NEW:
             self._new[number] += 1
             self._quarantined[number] |= verdict == "quarantined"
@@ -121,8 +121,8 @@ class AttemptLog:
         """Return the number of messages of the traffic in accepted deliveries."""
         return sum(self._accepted[number] for number in self.messages)
 
-    def asked_trackers(self) -> int:
-        """Return the number of trackers whose two questions were answered."""
+    def probed_trackers(self) -> int:
+        """Return the number of trackers whose two probes were answered."""
         return sum({tracker.older, tracker.newer} <= self._answers.keys() for tracker in self._plan.trackers)
 
     def _why_lost(self, number: int) -> str | None:
@@ -132,7 +132,7 @@ class AttemptLog:
             return None
         if self._quarantined[number]:
             return "quarantined"
-        if not (self._new[number] or self._unsure[number] or self._plan.messages[number].sent.echoed):
+        if not (self._new[number] or self._maybe_stored[number] or self._plan.messages[number].sent.in_others):
             return "a duplicate although it was new"
         again = self._again.get(number)
         if again is None:
@@ -141,8 +141,8 @@ class AttemptLog:
 
     def _why_wrong(self, index: int) -> str | None:
         tracker = self._plan.trackers[index]
-        for number, expected, question in ((tracker.older, "stale", "older"), (tracker.newer, "applied", "newer")):
+        for number, expected, age in ((tracker.older, "stale", "older"), (tracker.newer, "applied", "newer")):
             verdict = self._answers.get(number, expected) if number is not None else expected
             if verdict != expected:
-                return f"an event just {question} than the latest one was {verdict}"
+                return f"an event just {age} than the latest one was {verdict}"
         return None

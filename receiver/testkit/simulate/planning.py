@@ -77,9 +77,9 @@ def _interleave(rng: Random, scripts: list[TrackerScript]) -> Iterator[PlannedMe
 
 
 def _plan_tracker(script: TrackerScript, index: int, messages: list[PlannedMessage]) -> PlannedTracker:
-    """Return a tracker with its questions, which are added to the messages."""
+    """Return a tracker with its probes, which are added to the messages."""
     numbers: list[int | None] = []
-    for question in (script.older, script.newer):
-        numbers.append(len(messages) if question is not None else None)
-        messages += [PlannedMessage(question, index)] if question is not None else []
+    for probe in (script.older, script.newer):
+        numbers.append(len(messages) if probe is not None else None)
+        messages += [PlannedMessage(probe, index)] if probe is not None else []
     return PlannedTracker(script.expected, *numbers)

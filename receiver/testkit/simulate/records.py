@@ -12,13 +12,13 @@ Phase = Literal["hello", "test", "traffic", "resend", "older", "newer"]
 class SentMessage(NamedTuple):
     """One message: its `id` in responses of this service, and its JSON.
 
-    `echoed`: other messages contain all its events too, so it may be a duplicate the first time.
+    `in_others`: other messages contain all its events, so it may be a duplicate the first time.
     """
 
     id: str
     kind: Kind
     item: bytes
-    echoed: bool = False
+    in_others: bool = False
 
 
 class ExpectedState(NamedTuple):
@@ -37,10 +37,10 @@ class ExpectedState(NamedTuple):
 
 
 class TrackerScript(NamedTuple):
-    """The messages of one tracker, in the order in which they are made, its expected state, and two questions about it.
+    """The messages of one tracker, in the order in which they are made, its expected state, and two probes of it.
 
-    A question is a new message with an event just older or just newer than the latest one. A tracker without events has no
-    expected state; one that can only have one event has no questions.
+    A probe is a new message with an event just older or just newer than the latest one. A tracker without events has no
+    expected state; one that can only have one event has no probes.
     """
 
     messages: tuple[SentMessage, ...]
@@ -62,7 +62,7 @@ class PlannedMessage(NamedTuple):
 
 
 class PlannedTracker(NamedTuple):
-    """The expected state of a tracker, and the numbers of its two questions: one just older, one just newer."""
+    """The expected state of a tracker, and the numbers of its two probes: one just older, one just newer."""
 
     expected: ExpectedState | None
     older: int | None

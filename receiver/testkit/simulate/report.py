@@ -66,7 +66,7 @@ def make_report(plan: TrafficPlan, result: SimulationResult) -> Report:
             "planned": len(plan.traffic),
             "made": ledger.made,
             "resent": len(plan.resend),
-            "questions": len(plan.older) + len(plan.newer),
+            "probes": len(plan.older) + len(plan.newer),
             "attempts": ledger.sent,
             "accepted": ledger.accepted,
             "refused": ledger.sent - ledger.accepted,
@@ -117,16 +117,16 @@ def _figures(result: SimulationResult, found: Findings) -> list[Figure]:
 
 
 def _wrong(result: SimulationResult, found: Findings) -> Figure:
-    asked, compared = result.ledger.asked_trackers(), result.compared
+    probed, compared = result.ledger.probed_trackers(), result.compared
     ways = []
-    if asked:
-        ways.append(f"{asked:,} trackers questioned")
+    if probed:
+        ways.append(f"{probed:,} trackers probed")
     if compared is not None:
         part = f"of {compared.total:,} " if compared.trackers < compared.total else ""
         ways.append(f"{compared.trackers:,} {part}compared with the ops API")
     if not ways and not found.wrong:
-        return Figure(None, "unknown: no question was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
-    return Figure(len(found.wrong), ", ".join(ways) or "by the questions that were answered")
+        return Figure(None, "unknown: no probe was answered" if result.ledger.reads_verdicts else _NO_VERDICTS)
+    return Figure(len(found.wrong), ", ".join(ways) or "by the probes that were answered")
 
 
 def _examples(plan: TrafficPlan, found: Findings) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""One run: a probe, the traffic, the same messages again, and the questions about the final states."""
+"""One run: a HEAD request, the traffic, the same messages again, and the probes of the final states."""
 
 import asyncio
 from time import monotonic
@@ -83,7 +83,7 @@ async def _send_all(
             return seconds, None, False  # every attempt at every delivery failed
         await sender.send(plan.resend, on_progress)
         if ops is not None:
-            compared = await ops.compare(plan, on_progress)  # before the questions, which change the trackers
+            compared = await ops.compare(plan, on_progress)  # before the probes, which change the trackers
         await sender.send(plan.older, on_progress)
         await sender.send(plan.newer, on_progress)
     except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C cancels the task

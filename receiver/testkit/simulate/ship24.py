@@ -36,7 +36,7 @@ class Ship24:
         journey = draw_journey(self._rng, self._names, number)
         items = list(self._write_journey(journey))[:room]
         times = Counter(event.id for item in items for event in item.events)
-        messages = tuple(item.message._replace(echoed=_is_echoed(item, times)) for item in items)
+        messages = tuple(item.message._replace(in_others=_is_repeated_by_others(item, times)) for item in items)
         events = [event for event in journey.events if event.id in times]
         if not events:
             return TrackerScript(messages, None, None, None)
@@ -134,5 +134,5 @@ class Ship24:
         return _Item(SentMessage(metadata["messageId"], "tracking", write_item(item)))
 
 
-def _is_echoed(item: _Item, times: Counter[str]) -> bool:
+def _is_repeated_by_others(item: _Item, times: Counter[str]) -> bool:
     return bool(item.events) and all(times[event.id] > 1 for event in item.events)
