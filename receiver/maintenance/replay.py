@@ -19,13 +19,13 @@ _TRIES = 3
 
 
 class StoredReplay:
-    """Replays stored deliveries. `do` executes a command, `read` a query; `tell_change` is called after a replay."""
+    """Replays stored deliveries. `do` executes a command, `read` a query; `announce_change` is called after a replay."""
 
-    def __init__(self, do: Do, read: RunQuery, database: Database, tell_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, do: Do, read: RunQuery, database: Database, announce_change: Callable[[], None] = lambda: None) -> None:
         self._do = do
         self._read = read
         self._database = database
-        self._tell_change = tell_change
+        self._announce_change = announce_change
 
     async def replay(self, make_entry: MakeEntry, delivery_id: str, options: ReplayOptions) -> Replayed:
         """Replay a delivery and return the changes; with `dry_run`, those that a replay would make. A real replay is audited.
@@ -44,5 +44,5 @@ class StoredReplay:
             return await self._do(command)
         entry = make_entry(clock.from_micros(options.now), ACTION, delivery.id, options.detail)
         replayed = await self._do(Audited(entry, command))
-        self._tell_change()
+        self._announce_change()
         return replayed

@@ -202,15 +202,15 @@ def checkpoint_passive(connection: Connection) -> bool:
     return not busy and pages == copied
 
 
-def checkpoint(connection: Connection, patience_ms: int = 0) -> bool:
+def checkpoint(connection: Connection, wait_ms: int = 0) -> bool:
     """Copy a SQLite file's WAL into the file and empty it; return whether it is empty.
 
-    Wait at most `patience_ms` milliseconds for readers of older pages. Call this outside of transactions.
+    Wait at most `wait_ms` milliseconds for readers of older pages. Call this outside of transactions.
     """
     if not is_sqlite(connection.engine.url):
         return True
     driver: Any = connection.connection.driver_connection
-    driver.execute(f"PRAGMA busy_timeout={patience_ms}")
+    driver.execute(f"PRAGMA busy_timeout={wait_ms}")
     try:
         busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:

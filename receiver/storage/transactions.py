@@ -118,10 +118,10 @@ class Transactions:
         elif self._lost_sync:
             raise StorageUnavailable(f"{self._database}: a sync failed, and the content of the WAL is not on disk yet")
 
-    def checkpoint(self, patience_ms: int = 0) -> bool:
+    def checkpoint(self, wait_ms: int = 0) -> bool:
         """Checkpoint the WAL of a file and empty it; return whether that worked. A reader may prevent it."""
         self.run(lambda _: None)  # opens the connection, if there is none
-        return self._connection is not None and checkpoint(self._connection, patience_ms)
+        return self._connection is not None and checkpoint(self._connection, wait_ms)
 
     def has_long_wal(self) -> bool:
         """Tell whether the WAL of a file is so long that there must always have been a reader."""

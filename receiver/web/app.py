@@ -125,7 +125,7 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     resolver = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
     wrong_token_audit = WrongTokenAudit(writer_client.do)
-    token_uses = TokenUses(writer_client.tell)
+    token_uses = TokenUses(writer_client.send)
     return _Core(
         settings,
         database,
@@ -186,7 +186,7 @@ def _make_operator_routes(core: _Core, pruner: Pruner) -> list[BaseRoute]:
     """Return the routes of the API and the console."""
     settings, database, operators, reader = core.settings, core.database, core.operators, core.reader
     do, read, sources = core.writer_client.do, reader.read, settings.sources()
-    replayer = StoredReplay(do, read, database, core.writer_client.tell_change)
+    replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
     commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer)
     api = ApiRoutes(operators, reader, ReadContext(database, sources, core.targets), commands, describe(sources, CUSTOMERS_PATH))

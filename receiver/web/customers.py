@@ -39,13 +39,13 @@ class CustomerEndpoint:
             found = await asyncio.to_thread(self._find_list)
         except ReceiverError as error:
             delivery = self._request_guard.make_delivery(scope, client, admission, b"")
-            await send_answer(send, await self._writer_client.put_on_record(delivery, error))
+            await send_answer(send, await self._writer_client.record_refused(delivery, error))
             return
         delivery = self._request_guard.make_delivery(scope, client, admission, b"")
         disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         try:
             served = await self._serve(scope, send, delivery, found, disconnected)
-            await self._writer_client.keep(delivery, lambda: served)
+            await self._writer_client.store(delivery, lambda: served)
         finally:
             disconnected.cancel()
 

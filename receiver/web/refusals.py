@@ -34,4 +34,4 @@ class RefusedRequests:
         if request_guard is None:
             return answers.for_error(error, None)
         delivery = request_guard.make_delivery(scope, request_guard.identify(scope), NOT_ADMITTED, b"")
-        return await self._writer_client.put_on_record(delivery, error)
+        return await self._writer_client.record_refused(delivery, error)

@@ -11,10 +11,10 @@ _PAUSE_SECONDS = 60.0
 
 
 class TokenUses:
-    """Records the use of each ops token at most once a minute. `tell` sends a command and does not wait."""
+    """Records the use of each ops token at most once a minute. `send` sends a command and does not wait."""
 
-    def __init__(self, tell: Callable[[NoteTokenUses], None]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[NoteTokenUses], None]) -> None:
+        self._send = send
         self._noted_at: dict[str, float] = {}
 
     def note(self, token: str) -> None:
@@ -22,4 +22,4 @@ class TokenUses:
         now_seconds = monotonic()
         if now_seconds - self._noted_at.get(token, float("-inf")) >= _PAUSE_SECONDS:
             self._noted_at[token] = now_seconds
-            self._tell(NoteTokenUses({("ops", token): to_micros(clock.now())}))
+            self._send(NoteTokenUses({("ops", token): to_micros(clock.now())}))

@@ -46,7 +46,7 @@ class UnknownPath:
             path=request_guard.show_path(scope["path"])
         )
         error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
-        await send_answer(send, await self._writer_client.put_on_record(delivery, error))
+        await send_answer(send, await self._writer_client.record_refused(delivery, error))
 
     def _describe(self) -> str:
         paths = [request_guard.path for request_guard in self._request_guards if request_guard.is_webhook]

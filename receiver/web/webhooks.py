@@ -70,12 +70,12 @@ class WebhookEndpoint:
             admission = self._request_guard.admit(scope, client)
             body = await self._bodies.read(receive, client.headers.content_length)
         except (Refused, Busy) as error:
-            return await self._writer_client.put_on_record(
+            return await self._writer_client.record_refused(
                 self._request_guard.make_delivery(scope, client, admission, body), error
             )
         try:
             delivery = self._request_guard.make_delivery(scope, client, admission, body)
-            return await self._writer_client.keep(delivery, partial(self._read, delivery, client.headers.codings))
+            return await self._writer_client.store(delivery, partial(self._read, delivery, client.headers.codings))
         finally:
             self._bodies.release(body)
 
@@ -92,7 +92,7 @@ class WebhookEndpoint:
         try:
             body = await self._bodies.read(receive, client.headers.content_length)
         except (Refused, Busy) as error:
-            return await self._writer_client.put_on_record(
+            return await self._writer_client.record_refused(
                 self._request_guard.make_delivery(scope, client, NOT_ADMITTED, b""), error
             )
         try:
@@ -109,10 +109,10 @@ class WebhookEndpoint:
             admission = self._request_guard.admit(scope, client)
         except Refused as error:
             delivery = self._request_guard.make_delivery(scope, client, NOT_ADMITTED, b"", accepted)
-            answer = await self._writer_client.put_on_record(delivery, error)
+            answer = await self._writer_client.record_refused(delivery, error)
         else:
             delivery = self._request_guard.make_delivery(scope, client, admission, body, accepted)
-            answer = await self._writer_client.keep(delivery, partial(self._read, delivery, client.headers.codings))
+            answer = await self._writer_client.store(delivery, partial(self._read, delivery, client.headers.codings))
         return answer._replace(headers=(*answer.headers, *headers))
 
     def _read_mark(self, client: Client) -> MarkedTest | None:

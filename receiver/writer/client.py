@@ -55,7 +55,7 @@ class WriterClient(asyncio.Protocol):
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
-        self._tell_change: Callable[[], None] = _do_nothing
+        self._on_change: Callable[[], None] = _do_nothing
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport
 
@@ -81,19 +81,19 @@ class WriterClient(asyncio.Protocol):
         alive = not self._transport.is_closing()
         return {"writer": alive and self._healthy and not self._late, "queue": self._has_room()}
 
-    def watch_changes(self, tell: Callable[[], None]) -> None:
-        """Call `tell` after every commit with a change."""
-        self._tell_change = tell
+    def watch_changes(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` after every commit with a change."""
+        self._on_change = on_change
 
-    def tell_change(self) -> None:
+    def announce_change(self) -> None:
         """Announce a change that a command has made."""
-        self._tell_change()
+        self._on_change()
 
     def waiting(self) -> int:
         """Return the number of deliveries and commands that wait for the writing process."""
         return len(self._waiting) + len(self._commands)
 
-    async def keep(self, delivery: Delivery, read: _Read) -> Answer:
+    async def store(self, delivery: Delivery, read: _Read) -> Answer:
         """Store a delivery and return its answer; 503 if it cannot be stored now.
 
         `read` is called at its turn. It returns the parsed delivery, or an UnreadDelivery for the writing process to parse.
@@ -103,7 +103,7 @@ class WriterClient(asyncio.Protocol):
             self._counters.deliveries[delivery.source, answer.status] += 1
         return answer
 
-    async def put_on_record(self, delivery: Delivery, error: ReceiverError) -> Answer:
+    async def record_refused(self, delivery: Delivery, error: ReceiverError) -> Answer:
         """Return the answer to a rejected delivery. Record it if the rate limit allows that, otherwise only count it.
 
         One of a test counts nowhere.
@@ -148,7 +148,7 @@ class WriterClient(asyncio.Protocol):
             raise result
         return result
 
-    def tell(self, command: WriterCommand[Any]) -> None:
+    def send(self, command: WriterCommand[Any]) -> None:
         """Have the writing process execute a command, without waiting for the result."""
         number = next(self._numbers)
         self._send(number, self._loop.create_future(), Execute(number, command))
@@ -237,7 +237,7 @@ class WriterClient(asyncio.Protocol):
         if message.batch is not None:
             self._counters.take(message.batch)
             if message.batch.has_changes:
-                self._tell_change()
+                self._on_change()
         for number, answer in message.answers:
             if not _settle(self._waiting, number, answer):
                 self._correct(number, answer)
@@ -254,7 +254,7 @@ class WriterClient(asyncio.Protocol):
         delivery_id = self._late.pop(number, None)
         if delivery_id is not None and answer.status < 500:
             sent = answers.for_error(self._too_late(), delivery_id)
-            self.tell(CorrectAnswer(delivery_id, self._too_late(), sent))
+            self.send(CorrectAnswer(delivery_id, self._too_late(), sent))
 
     def _too_late(self) -> StorageUnavailable:
         return StorageUnavailable(f"The commit was not done within {self._timeout_seconds:g} seconds. Send it again.")
@@ -266,7 +266,7 @@ class WriterClient(asyncio.Protocol):
     def _write_counts(self) -> None:
         if self._unrecorded:
             minute_at = clock.to_micros(clock.now().replace(second=0, microsecond=0))
-            self.tell(CountUnrecorded(dict(self._unrecorded), minute_at))
+            self.send(CountUnrecorded(dict(self._unrecorded), minute_at))
             self._unrecorded.clear()
 
 

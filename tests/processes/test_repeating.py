@@ -132,7 +132,7 @@ def test_what_was_only_counted_is_written_down_after_any_error(monkeypatch: pyte
         writer_client = WriterClient(0, 0.01, lambda: None, Counters())
         await writer_client.open(ours)
         call = submission(ship24.single())
-        await writer_client.keep(call.delivery, lambda: call)  # there is no room, so it is counted
+        await writer_client.store(call.delivery, lambda: call)  # there is no room, so it is counted
         failed = asyncio.Event()
 
         def fail(_message: object) -> bytes:

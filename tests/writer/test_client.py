@@ -29,7 +29,7 @@ async def _use_and_close() -> tuple[int, str]:
     writer_client = WriterClient(10, _FOR_EVER, lost.set, Counters())
     await _lose(writer_client, lost, ours, theirs)
     call = submission(ship24.single())
-    answer = await asyncio.wait_for(writer_client.keep(call.delivery, lambda: call), DEADLINE_SECONDS)
+    answer = await asyncio.wait_for(writer_client.store(call.delivery, lambda: call), DEADLINE_SECONDS)
     with pytest.raises(StorageUnavailable) as refused:
         await asyncio.wait_for(writer_client.do(TrimRefused()), DEADLINE_SECONDS)
     await asyncio.wait_for(writer_client.close(), DEADLINE_SECONDS)  # there is a refused call to count, and nobody to tell
@@ -41,7 +41,7 @@ async def _fail_to_read_one() -> dict[str, bool]:
     writer_client = WriterClient(10, 0.01, lambda: None, Counters())
     await writer_client.open(ours)
     with pytest.raises(ZeroDivisionError):
-        await writer_client.keep(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        await writer_client.store(submission(ship24.single()).delivery, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(StorageUnavailable):
         await writer_client.do(TrimRefused())  # nobody replies: it ends when the call before it would have been late
     health = writer_client.health()

@@ -161,7 +161,7 @@ async def _count_read_in_a_turn(calls: int) -> Counter[int]:
     source = Source("ship24", "tracking", SHIP24, ship24.split, b"")
     loop.call_soon(count_turns)
     content = padded(MAX_READ_HERE_BYTES)
-    waiting = [asyncio.create_task(writer_client.keep(call, partial(read, call))) for call in [delivery(content)] * calls]
+    waiting = [asyncio.create_task(writer_client.store(call, partial(read, call))) for call in [delivery(content)] * calls]
     with theirs:
         theirs.setblocking(False)
         while sum(read_in.values()) < calls:

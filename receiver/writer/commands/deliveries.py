@@ -130,8 +130,8 @@ class TryTables(TransactionCommand[None]):
 class Checkpoint(WriterCommand[bool]):
     """Copy SQLite's WAL into the database file and empty it; return whether that worked. A reader may prevent it."""
 
-    patience_ms: int = 0
+    wait_ms: int = 0
 
     def execute(self, executor: CommandExecutor) -> bool:
         """Run a checkpoint, which no transaction may enclose."""
-        return executor.transactions.checkpoint(self.patience_ms)
+        return executor.transactions.checkpoint(self.wait_ms)
