@@ -27,7 +27,20 @@ _REFUSAL = "refusal"  # in the scope's state: the error to answer to a request w
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Bounds the size of a request's head and the time for the whole request; ignores upgrades; answers wrong framing in JSON."""
+    """Bounds the size of a request's head and the time for the whole request; ignores upgrades; answers wrong framing in JSON.
+
+    The state of the request that is being parsed:
+
+    in_head   incomplete   meaning
+    yes       yes          its head is being parsed, or the connection has just begun
+    no        yes          its body is being parsed
+    yes       no           no request has begun since the last one, or `refused` in a head
+    no        no           `refused` in a body, or the connection is lost
+
+    `refused` is final. `repeating` is only true inside `_ignore_upgrade`, while a new parser reads the framing again.
+    `in_queue` tells that unread bytes wait for the turn of this connection. `is_at_end` goes with any state: the peer sends
+    nothing more. The fields `..._in_piece` are about the piece that is being fed.
+    """
 
     request_timeout_seconds: float
     parsing: ParsingQueue
@@ -42,8 +55,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_at_end = False  # the peer sends nothing more
         self._overhead_bytes = 0  # since the last byte of a body, or the end of a head or message
         self._in_head = True
-        self._ended_in_piece = False
-        self._begun_in_piece = False  # so that `_overhead_bytes` does not count the whole head
+        self._request_ended_in_piece = False
+        self._head_begins_in_piece = False  # so that `_overhead_bytes` does not count the whole head
         self._repeating = False
         self._refused = False
 
@@ -116,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _feed(self, piece: bytes) -> int:
         """Parse a piece; return the number of parsed bytes."""
         self._overhead_bytes += len(piece)
-        self._ended_in_piece = False
+        self._request_ended_in_piece = False
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
@@ -145,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._repeating:
             return
         self._in_head = self._incomplete = True
-        self._begun_in_piece = self._ended_in_piece
+        self._head_begins_in_piece = self._request_ended_in_piece
         self._cancel_deadline()
         super().on_message_begin()
 
@@ -165,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._repeating:
             self._repeating = False
             return
-        if self._begun_in_piece and self._count_head() > MAX_HEAD_BYTES:
+        if self._head_begins_in_piece and self._count_head() > MAX_HEAD_BYTES:
             raise HeadersTooLarge(f"Expected a request head of at most {MAX_HEAD_BYTES} bytes in all.")
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
@@ -187,7 +200,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._incomplete = False
-        self._in_head = self._ended_in_piece = True  # the next bytes belong to the next request
+        self._in_head = self._request_ended_in_piece = True  # the next bytes belong to the next request
         self._overhead_bytes = 0
         super().on_message_complete()
 
