@@ -54,13 +54,13 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
 
 def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
     """Erase here, or have the service that holds the database do it."""
-    place = {"source": source, "tracker_id": tracker_id}
+    tracker = {"source": source, "tracker_id": tracker_id}
 
     async def forget_here(do: Do) -> dict[str, Any]:
         with reading(settings) as database:  # closed before the writing connection, which empties the WAL when it closes last
             done = await Eraser(do, read_here, database, settings.sources()).erase(source, tracker_id, audit_entry)
-        return place | done._asdict()
+        return tracker | done._asdict()
 
-    done = perform(settings, forget_here, lambda taken: dict(post(settings, "/ops/api/forget", place, taken, _TIMEOUT_SECONDS)))
+    done = perform(settings, forget_here, lambda taken: dict(post(settings, "/ops/api/forget", tracker, taken, _TIMEOUT_SECONDS)))
     done.setdefault("wal_checkpointed", not Database(settings.database_url).wal_bytes())
     return done

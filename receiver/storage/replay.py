@@ -78,12 +78,12 @@ class ReplayDecider:
 def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: StoredItems) -> Decisions:
     decided: Decisions = {}
     for message in wanted:
-        kept = record.messages.get(message.position)
-        if kept is None:
+        stored = record.messages.get(message.position)
+        if stored is None:
             (decided[message.position],) = batch_state.decide(delivery, [message]).messages
         else:
-            verdict = batch_state.decide_again(delivery, message, kept.message_id)
-            decided[message.position] = kept.message_id, better_verdict(Verdict(kept.outcome, kept.reason), verdict)
+            verdict = batch_state.decide_again(delivery, message, stored.message_id)
+            decided[message.position] = stored.message_id, better_verdict(Verdict(stored.outcome, stored.reason), verdict)
     return decided
 
 
@@ -99,9 +99,9 @@ def _remove_changed(
     parts: dict[int, list[QuarantineRow]] = {}
     for row in batch_state.quarantined:
         parts.setdefault(row.position, []).append(row)
-    changed_copies = [place for place in decided if record.repeated.get(place) != copies.get(place)]
-    changed_parts = [place for place in decided if _contents(record.parts.get(place)) != _contents(parts.get(place))]
-    batch_state.repeated = elsewhere + [copies[place] for place in changed_copies if place in copies]
+    changed_copies = [position for position in decided if record.repeated.get(position) != copies.get(position)]
+    changed_parts = [position for position in decided if _contents(record.parts.get(position)) != _contents(parts.get(position))]
+    batch_state.repeated = elsewhere + [copies[position] for position in changed_copies if position in copies]
     batch_state.quarantined = [row for row in batch_state.quarantined if row.position in changed_parts]
     for table, places in ((table_of(RepeatedMessageTable), changed_copies), (table_of(QuarantineTable), changed_parts)):
         if places:
@@ -118,15 +118,15 @@ def _write_verdicts(connection: Connection, record: StoredItems, wanted: Sequenc
     messages = table_of(MessageTable)
     new = []
     for message in wanted:
-        kept, (_, verdict) = record.messages.get(message.position), decided[message.position]
-        if kept is not None and (kept.outcome, kept.reason) != verdict[:2]:
+        stored, (_, verdict) = record.messages.get(message.position), decided[message.position]
+        if stored is not None and (stored.outcome, stored.reason) != verdict[:2]:
             values = {
                 "outcome": verdict.outcome,
                 "reason": verdict.reason,
                 "tracker_id": message.tracker_id,
                 "topic": message.topic,
             }
-            new.append({"of": kept.source, "named": kept.message_id, **values})
+            new.append({"of": stored.source, "named": stored.message_id, **values})
     if new:
         named = messages.c.source == bindparam("of"), messages.c.message_id == bindparam("named")
         connection.execute(update(messages).where(*named), new)

@@ -32,17 +32,17 @@ class StoredItems(NamedTuple):
     def is_open(self, message: Message, *, force: bool) -> bool:
         """Tell whether to decide an item. An erased one keeps its verdict: its content is gone."""
         position = message.position
-        kept, seen = self.messages.get(position), self.repeated.get(position)
-        if message.raw == BLANK and (kept is not None or seen is not None):
+        stored, seen = self.messages.get(position), self.repeated.get(position)
+        if message.raw == BLANK and (stored is not None or seen is not None):
             return False
-        if kept is not None:
-            return force and (kept.outcome == "quarantined" or position in self.parts)
+        if stored is not None:
+            return force and (stored.outcome == "quarantined" or position in self.parts)
         return seen is None or (seen.outcome == "quarantined" and (force or seen.message_id is None))
 
     def name(self, message: Message) -> Message:
         """Return a message with its stored id, if it has none of its own."""
-        kept = self.messages.get(message.position)
-        return message if kept is None or not message.is_anonymous else name_anonymous(message, kept.message_id)
+        stored = self.messages.get(message.position)
+        return message if stored is None or not message.is_anonymous else name_anonymous(message, stored.message_id)
 
 
 def lock_delivery(
@@ -69,14 +69,14 @@ def read_items(connection: Connection, delivery_id: str) -> StoredItems:
     """Return the stored rows of a delivery's items."""
     messages, repeated, quarantine = table_of(MessageTable), table_of(RepeatedMessageTable), table_of(QuarantineTable)
     rows = connection.execute(select(messages).where(messages.c.delivery_id == delivery_id))
-    kept = {row.position: MessageRow(*row) for row in rows}
+    stored = {row.position: MessageRow(*row) for row in rows}
     rows = connection.execute(select(repeated).where(repeated.c.delivery_id == delivery_id))
     seen = {row.position: RepeatedMessageRow(*row) for row in rows}
     parts: dict[int, list[QuarantineRow]] = {}
     rows = connection.execute(select(quarantine).where(quarantine.c.delivery_id == delivery_id))
     for row in rows:
         parts.setdefault(row.position, []).append(QuarantineRow(*row)._replace(raw=bytes(row.raw)))
-    return StoredItems(kept, seen, parts)
+    return StoredItems(stored, seen, parts)
 
 
 def compare_items(items: StoredItems, decided: Decisions) -> tuple[Item, ...]:
@@ -84,7 +84,12 @@ def compare_items(items: StoredItems, decided: Decisions) -> tuple[Item, ...]:
     rows: list[MessageRow | RepeatedMessageRow] = [*items.messages.values(), *items.repeated.values()]
     before: Decisions = {row.position: (row.message_id, Verdict(row.outcome, row.reason)) for row in rows}
     after = before | decided
-    return tuple([Item(place, after[place][0], before.get(place, (None, None))[1], after[place][1]) for place in sorted(after)])
+    return tuple(
+        [
+            Item(position, after[position][0], before.get(position, (None, None))[1], after[position][1])
+            for position in sorted(after)
+        ]
+    )
 
 
 def write_counts(connection: Connection, row: DeliveryRow, items: Sequence[Item]) -> None:

@@ -164,16 +164,16 @@ def _decide(batch_state: BatchState, submission: Submission, items: StoredItems,
     forced, others = _by_message(versions.forced), _by_message(versions.others)
     decided: Decisions = {}
     detail = batch_state.describe("implausible_future")
-    for position, kept in items.messages.items():
-        if kept.message_id in forced:
+    for position, stored in items.messages.items():
+        if stored.message_id in forced:
             message = parsed.get(position)
-            parts = [part for row in forced[kept.message_id] for part in _make_parts(kept, message, row, detail)]
+            parts = [part for row in forced[stored.message_id] for part in _make_parts(stored, message, row, detail)]
             batch_state.quarantined += parts
-            verdicts = [Verdict(row.outcome, row.reason) for row in others[kept.message_id]]
+            verdicts = [Verdict(row.outcome, row.reason) for row in others[stored.message_id]]
             set_aside = {part.event_position for part in (*parts, *items.parts.get(position, ()))}
-            if message is not None and _has_known(message, {row.event_id for row in others[kept.message_id]}, set_aside):
+            if message is not None and _has_known(message, {row.event_id for row in others[stored.message_id]}, set_aside):
                 verdicts.append(DUPLICATE)
-            decided[position] = kept.message_id, min((*verdicts, IMPLAUSIBLE_FUTURE), key=rank_verdict)
+            decided[position] = stored.message_id, min((*verdicts, IMPLAUSIBLE_FUTURE), key=rank_verdict)
     return decided
 
 
@@ -186,31 +186,33 @@ def _by_message(rows: Iterable[EventRow]) -> dict[str, list[EventRow]]:
 
 def _has_known(message: Message, own: set[str], set_aside: set[int | None]) -> bool:
     """Tell whether a message has an event that another message had brought before."""
-    return any(place not in set_aside and event.event_id not in own for place, event in enumerate(message.events))
+    return any(
+        event_position not in set_aside and event.event_id not in own for event_position, event in enumerate(message.events)
+    )
 
 
-def _make_parts(kept: MessageRow, message: Message | None, event: EventRow, detail: str | None) -> list[QuarantineRow]:
-    """Return the rows of an event in quarantine. Without the message's content there is one row, without bytes and place."""
+def _make_parts(stored: MessageRow, message: Message | None, event: EventRow, detail: str | None) -> list[QuarantineRow]:
+    """Return the rows of an event in quarantine. Without the message's content there is one row, without bytes and position."""
     same: list[tuple[int | None, bytes]] = [
-        (place, sent.raw)
-        for place, sent in enumerate(() if message is None else message.events)
+        (event_position, sent.raw)
+        for event_position, sent in enumerate(() if message is None else message.events)
         if (sent.event_id, sent.digest) == (event.event_id, event.digest)
     ]
     return [
         QuarantineRow(
-            id=new_id(from_micros(kept.received_at)),
-            delivery_id=kept.delivery_id,
-            position=kept.position,
-            event_position=place,
-            source=kept.source,
-            message_id=kept.message_id,
-            tracker_id=kept.tracker_id,
+            id=new_id(from_micros(stored.received_at)),
+            delivery_id=stored.delivery_id,
+            position=stored.position,
+            event_position=event_position,
+            source=stored.source,
+            message_id=stored.message_id,
+            tracker_id=stored.tracker_id,
             reason=IMPLAUSIBLE_FUTURE.reason or "",
             detail=detail,
             raw=raw,
-            received_at=kept.received_at,
+            received_at=stored.received_at,
         )
-        for place, raw in same or [(None, b"")]
+        for event_position, raw in same or [(None, b"")]
     ]
 
 
@@ -218,9 +220,9 @@ def _write_verdicts(connection: Connection, items: StoredItems, decided: Decisio
     """Update the verdicts of messages. Raises LostRace if a repaired copy has replaced one since it was read."""
     messages = table_of(MessageTable)
     for position, (_, verdict) in decided.items():
-        kept = items.messages[position]
+        stored = items.messages[position]
         same = (
-            messages.c[name] == getattr(kept, name) for name in ("source", "message_id", "delivery_id", "position", "outcome")
+            messages.c[name] == getattr(stored, name) for name in ("source", "message_id", "delivery_id", "position", "outcome")
         )
         done = connection.execute(update(messages).where(*same).values(outcome=verdict.outcome, reason=verdict.reason))
         if done.rowcount != 1:

@@ -100,8 +100,8 @@ class Parcels:
     def journey(self, tracker: str) -> list[Item]:
         """Return nine events, newest first."""
         events = [
-            self.event(tracker, str(place), 10 - place, status=status, statusMilestone=milestone, order=place)
-            for place, (status, milestone) in enumerate(JOURNEY, 1)
+            self.event(tracker, str(step), 10 - step, status=status, statusMilestone=milestone, order=step)
+            for step, (status, milestone) in enumerate(JOURNEY, 1)
         ]
         return events[::-1]
 
