@@ -19,6 +19,7 @@ from receiver.cli import commands
 from receiver.clock import to_micros
 from receiver.domain import alarms
 from receiver.domain.processes import Processes, ProcessRow
+from receiver.domain.traffic import Traffic
 from receiver.monitoring.metrics import MeasuredState, Metrics, describe_state
 from receiver.settings import Settings
 from receiver.sources import make_sources
@@ -161,7 +162,7 @@ def _raise_alarms() -> list[alarms.Alarm]:
     start, hour_ago = to_micros(now - timedelta(days=20)), to_micros(now - timedelta(hours=2))
     given = {"ship24_tokens": "old:secret", "ship24_silence_hours": 26, "token_ends": {"ship24:old": date(2026, 11, 30)}}
     rules = Settings.model_validate(given).alarm_rules()
-    traffic = alarms.Traffic(to_micros(now - timedelta(hours=30)), None, 120, 12, 60, 90, 3)
+    traffic = Traffic(to_micros(now - timedelta(hours=30)), None, 120, 12, 60, 90, 3)
     knowing = ProcessRow("1", "receiver", "host1", 101, "0", start, to_micros(now), ("shop",))
     other = ProcessRow("2", "receiver", "host2", 102, "0", start, to_micros(now), ())
     waiting = {"shop": hour_ago}

@@ -10,20 +10,10 @@ from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
-from receiver.clock import from_micros, iso
+from receiver.clock import from_micros
 from receiver.domain.labels import count, label
 from receiver.domain.processes import Processes, find_mismatches
-
-SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-
-REFUSED_WINDOW = 5 * MINUTE
-"""Rejected deliveries are counted over this time, verdicts over the last hour."""
-
-REFUSED_CODES = frozenset({"unauthorized", "address_not_allowed"})
-"""The error codes of the rejections that are counted: 401 and 403."""
+from receiver.domain.traffic import DAY, HOUR, MINUTE, Traffic, judge_quarantined, judge_refused, judge_stale, minute, reaches
 
 LEARNING_WINDOW = 14 * DAY
 """The usual pauses of a source are learned from this time: it always contains a whole weekend."""
@@ -32,7 +22,6 @@ RELAY_GRACE = 5 * MINUTE
 """The time without a relay, or with differing targets, before it is an alarm. A restart takes less."""
 
 _LEARNED_AFTER = 8 * DAY  # with less than a week, a source that rests at weekends would be silent on its first one
-_STALE_FROM = 100  # messages: a share of fewer says little
 _ADVICE = {
     "silence": "Check the webhook URL in {source} and the rejected deliveries",
     "refused": "Check the tokens and client addresses of the rejected deliveries",
@@ -52,8 +41,9 @@ class AlarmThresholds:
     """The thresholds from the settings.
 
     `silence_hours` has the sources that are watched for silence; None means a learned time. `refused` is a number in five
-    minutes, `quarantined` a number in an hour. `token_ends` are pairs of subject (`source:name`) and the last day of that token;
-    the alarm begins `token_days` before it.
+    minutes, `quarantined` a number in an hour. Their `_percent` are the shares for sources with few deliveries; 0 means that only
+    the number counts. `token_ends` are pairs of subject (`source:name`) and the last day of that token; the alarm begins
+    `token_days` before it.
     """
 
     silence_hours: Mapping[str, float | None]
@@ -64,22 +54,8 @@ class AlarmThresholds:
     token_days: int
     token_ends: tuple[tuple[str, date], ...] = ()
     target_minutes: float = 0
-
-
-class Traffic(NamedTuple):
-    """The traffic of one source.
-
-    `last_delivery_at` is the time of the last request with a valid token, `longest_gap` the longest usual pause (None: not known
-    yet). `refused` counts the last five minutes, the verdicts the last hour, `undecidable` our own failures in the last day.
-    """
-
-    last_delivery_at: int | None = None
-    longest_gap: int | None = None
-    refused: int = 0
-    quarantined: int = 0
-    applied: int = 0
-    stale: int = 0
-    undecidable: int = 0
+    refused_percent: float = 0
+    quarantined_percent: float = 0
 
 
 class Disk(NamedTuple):
@@ -146,10 +122,8 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
         silence = AlarmKey("silence", source)
         if source in rules.silence_hours:
             yield from _find_silence(silence, traffic, rules.silence_hours[source], facts.started_at, now, is_on=silence in on)
-        yield from _find_refused(AlarmKey("refused", source), traffic, rules.refused, on)
-        yield from _find_quarantine(AlarmKey("quarantine", source), traffic, rules.quarantined, on)
         yield from _find_undecidable(AlarmKey("undecidable", source), traffic)
-        yield from _find_stale(AlarmKey("stale", source), traffic, rules.stale_percent, on)
+        yield from _judge_traffic(source, traffic, rules, now, on)
     if facts.disk is not None:
         yield from _find_disk(AlarmKey("disk", "database"), facts.disk, rules.disk_percent, on)
     for target, oldest_due_at in facts.oldest_due.items():
@@ -159,6 +133,18 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
         yield from _find_differing_settings(facts.running, now, on)
     for subject, ends in rules.token_ends:
         yield from _find_token(AlarmKey("token", subject), ends, rules.token_days, from_micros(now).date())
+
+
+def _judge_traffic(
+    source: str, traffic: Traffic, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
+) -> Iterator[tuple[AlarmKey, str]]:
+    refused, quarantine, stale = (AlarmKey(name, source) for name in ("refused", "quarantine", "stale"))
+    findings = {
+        refused: judge_refused(source, traffic, rules.refused, rules.refused_percent, now, is_on=refused in on),
+        quarantine: judge_quarantined(source, traffic, rules.quarantined, rules.quarantined_percent, now, is_on=quarantine in on),
+        stale: judge_stale(source, traffic, rules.stale_percent, is_on=stale in on),
+    }
+    yield from ((key, finding) for key, finding in findings.items() if finding is not None)
 
 
 def _find_silence(
@@ -177,7 +163,7 @@ def _find_silence(
     else:
         silent = quiet > limit and now - started_at >= min(limit, HOUR)
     if silent:
-        since = "the start of the service" if traffic.last_delivery_at is None else _minute(traffic.last_delivery_at)
+        since = "the start of the service" if traffic.last_delivery_at is None else minute(traffic.last_delivery_at)
         learned = "" if hours is not None else ", twice its longest pause of the last 14 days"
         yield key, f"No accepted delivery from {label(key.subject)} since {since} (limit {limit / HOUR:.3g} hours{learned})"
 
@@ -190,32 +176,11 @@ def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int
     return HOUR if is_on else None  # the learned time may be lost; the alarm still ends with the next delivery
 
 
-def _find_refused(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    if _reaches(traffic.refused, limit, is_on=key in on):
-        rejected = count(traffic.refused, "rejected delivery", "rejected deliveries")
-        yield key, f"{rejected} for {label(key.subject)} in 5 minutes (401/403, limit {limit:,})"
-
-
-def _find_quarantine(key: AlarmKey, traffic: Traffic, limit: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    if _reaches(traffic.quarantined, limit, is_on=key in on):
-        messages = count(traffic.quarantined, "message")
-        yield key, f"{messages} of {label(key.subject)} quarantined in the last hour (limit {limit:,})"
-
-
 def _find_undecidable(key: AlarmKey, traffic: Traffic) -> Iterator[tuple[AlarmKey, str]]:
     """Judge our own failures. One is enough, because it is a fault of this service."""
     if traffic.undecidable:
         failed = count(traffic.undecidable, "message or delivery", "messages or deliveries")
         yield key, f"This service failed to process {failed} of {label(key.subject)} in the last 24 hours"
-
-
-def _find_stale(key: AlarmKey, traffic: Traffic, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    messages = traffic.applied + traffic.stale
-    share = 100 * traffic.stale / messages if messages else 0.0
-    is_on = key in on
-    if _reaches(share, limit, is_on=is_on) and _reaches(messages, _STALE_FROM, is_on=is_on):
-        messages_late = f"{share:.0f} % of {messages:,} messages of {label(key.subject)}"
-        yield key, f"{messages_late} arrived out of date in the last hour (limit {limit:g} %)"
 
 
 def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -227,8 +192,8 @@ def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> It
 
 
 def _find_target(key: AlarmKey, oldest_due_at: int, limit: float, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
-    if _reaches((now - oldest_due_at) / MINUTE, limit, is_on=key in on):
-        yield key, f"Changes for {key.subject} have been waiting since {_minute(oldest_due_at)} (limit {limit:g} minutes)"
+    if reaches((now - oldest_due_at) / MINUTE, limit, is_on=key in on):
+        yield key, f"Changes for {key.subject} have been waiting since {minute(oldest_due_at)} (limit {limit:g} minutes)"
 
 
 def _find_lost_relay(key: AlarmKey, facts: AlarmFacts, limit: int, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -238,7 +203,7 @@ def _find_lost_relay(key: AlarmKey, facts: AlarmFacts, limit: int, now: int, on:
     if facts.running.relays or waiting_since is None:
         return
     if key in on or now - max(waiting_since, facts.started_at) >= min(limit, RELAY_GRACE):
-        yield key, f"Changes have been waiting since {_minute(waiting_since)} and no relay is running"
+        yield key, f"Changes have been waiting since {minute(waiting_since)} and no relay is running"
 
 
 def _find_differing_settings(running: Processes, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:
@@ -251,11 +216,3 @@ def _find_token(key: AlarmKey, ends: date, days: int, today: date) -> Iterator[t
     if (ends - today).days <= days:
         source, _, name = key.subject.partition(":")
         yield key, f"Token {name} of {label(source)} ends on {ends.isoformat()}"
-
-
-def _reaches(number: float, limit: float, *, is_on: bool) -> bool:
-    return limit > 0 and number >= (limit / 2 if is_on else limit)
-
-
-def _minute(moment: int) -> str:
-    return f"{iso(moment)[:16]}Z"

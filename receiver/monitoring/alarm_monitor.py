@@ -5,7 +5,7 @@ Several processes may monitor one database. The process whose write switches an 
 
 import asyncio
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,20 +16,26 @@ import structlog
 
 from receiver import clock
 from receiver.domain.alarms import (
-    DAY,
-    HOUR,
     LEARNING_WINDOW,
-    MINUTE,
-    REFUSED_CODES,
-    REFUSED_WINDOW,
     Alarm,
     AlarmFacts,
     AlarmKey,
     AlarmThresholds,
     Disk,
-    Traffic,
     find_alarms,
     learn_gap,
+)
+from receiver.domain.storable import make_storable
+from receiver.domain.traffic import (
+    DAY,
+    HOUR,
+    MINUTE,
+    REFUSED_CODES,
+    REFUSED_WINDOW,
+    STREAK_WINDOW,
+    Traffic,
+    find_quarantined_streak,
+    find_refused_streak,
 )
 from receiver.errors import ReceiverError
 from receiver.monitoring.notifier import Notice
@@ -37,7 +43,7 @@ from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice
+from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice, UpdateAlarm
 from receiver.writer.executor import Do
 
 STEP_SECONDS = 30.0
@@ -128,8 +134,12 @@ class AlarmMonitor:
         for key, row in before.items():
             if key not in wanted:
                 await self._end(row, now)
+        going_on = [alarm for key, alarm in wanted.items() if key in before]
+        reworded = [alarm for alarm in going_on if make_storable(alarm.message) != before[alarm.key]["message"]]
+        for alarm in reworded:
+            await self._do(UpdateAlarm(alarm.name, alarm.subject, alarm.message))
         await self._send_unsent(now)
-        changed = wanted.keys() != before.keys()
+        changed = bool(reworded) or wanted.keys() != before.keys()
         self._on = await asyncio.to_thread(queries.list_alarms, self._database, only_on=True) if changed else rows
 
     async def _begin(self, alarm: Alarm, now: int) -> None:
@@ -163,11 +173,19 @@ class AlarmMonitor:
         history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now)
         last_deliveries = _find_last_deliveries(queries.token_uses(self._database))
         traffic = {source: _sum_up(source, recent, history, last_deliveries.get(source), now) for source in NAMES}
+        traffic = {source: self._add_streaks(source, found, now) for source, found in traffic.items()}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         disk, running = _read_disk(self._database), queries.read_processes(self._database, now)
         facts = AlarmFacts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
         return facts, queries.list_alarms(self._database, only_on=True)
+
+    def _add_streaks(self, source: str, traffic: Traffic, now: int) -> Traffic:
+        if source not in self._rules.silence_hours:  # it has no token any more: nothing can get in
+            return traffic
+        newest = queries.read_results(self._database, source, now - STREAK_WINDOW)
+        refused, quarantined = find_refused_streak(newest), find_quarantined_streak(newest)
+        return traffic._replace(refused_streak=refused, quarantined_streak=quarantined)
 
 
 def _nothing() -> None:
@@ -186,15 +204,25 @@ def _sum_up(
     source: str, recent: Iterable[queries.Cell], history: Iterable[queries.Cell], last_delivery_at: int | None, now: int
 ) -> Traffic:
     cells = [cell for cell in recent if cell.source == source]
-    refusals = [cell for cell in cells if cell.code in REFUSED_CODES and now - cell.begins_at < REFUSED_WINDOW + MINUTE]
-    active = [cell.begins_at for cell in history if cell.source == source and cell.numbers["received"]]
+    refusals = [cell for cell in cells if cell.code in REFUSED_CODES]
+    known = [cell for cell in history if cell.source == source]
+    today = [cell for cell in known if cell.begins_at > now - DAY]
+    by_hour = Counter[int]()
+    for cell in today:
+        by_hour[cell.begins_at] += cell.numbers["received"]
     return Traffic(
         last_delivery_at,
-        learn_gap(active, now),
-        refused=_total(refusals, "calls"),
+        learn_gap((cell.begins_at for cell in known if cell.numbers["received"]), now),
+        refused=_total((cell for cell in refusals if now - cell.begins_at < REFUSED_WINDOW + MINUTE), "calls"),
         quarantined=_total(cells, "quarantined"),
         applied=_total(cells, "applied"),
         stale=_total(cells, "stale"),
+        refused_hourly=_total(refusals, "calls"),
+        deliveries_hourly=_total(cells, "calls"),
+        messages=_total(cells, "received"),
+        applied_daily=_total(today, "applied"),
+        stale_daily=_total(today, "stale"),
+        busiest_hour=max(by_hour.values(), default=0),
     )
 
 

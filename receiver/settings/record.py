@@ -122,8 +122,20 @@ class Settings(BaseModel):
     alarm_quarantined: int = Field(
         10, ge=0, description="Alarm at so many quarantined messages within an hour, for each source; 0: never."
     )
+    alarm_refused_percent: Percent = Field(
+        20,
+        description="Alarm also when the last 3 deliveries of a source were all answered 401 or 403, or 3 or more and this share "
+        "of them within an hour; 0: only the number counts.",
+    )
+    alarm_quarantined_percent: Percent = Field(
+        20,
+        description="Alarm also when the last 3 messages of a source were all quarantined, or 3 or more and this share of them "
+        "within an hour; 0: only the number counts.",
+    )
     alarm_stale_percent: Percent = Field(
-        50, description="Alarm at this share of stale messages among 100 or more within an hour, for each source; 0: never."
+        50,
+        description="Alarm at this share of stale messages among 100 or more within an hour, or, for a source with fewer, among "
+        "10 or more within a day; 0: never.",
     )
     alarm_disk_percent: Percent = Field(
         10, description="Alarm when less than this share of the disk under a SQLite database is free; 0: never."
@@ -227,6 +239,8 @@ class Settings(BaseModel):
             token_days=self.alarm_token_days,
             token_ends=tuple(self.token_ends.items()),
             target_minutes=self.alarm_target_minutes,
+            refused_percent=self.alarm_refused_percent,
+            quarantined_percent=self.alarm_quarantined_percent,
         )
 
     def periods(self) -> RetentionPeriods:

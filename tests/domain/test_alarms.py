@@ -8,17 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
-from receiver.domain.alarms import (
+from receiver.domain.alarms import LEARNING_WINDOW, AlarmFacts, AlarmKey, AlarmThresholds, Disk, find_alarms, learn_gap
+from receiver.domain.traffic import (
     HOUR,
-    LEARNING_WINDOW,
     MINUTE,
-    AlarmFacts,
-    AlarmKey,
-    AlarmThresholds,
-    Disk,
+    DeliveryResult,
+    Streak,
     Traffic,
-    find_alarms,
-    learn_gap,
+    find_quarantined_streak,
+    find_refused_streak,
 )
 from tests.harness.table import each_row
 
@@ -49,6 +47,10 @@ def names(
 
 def on(name: str, subject: str = "ship24") -> set[AlarmKey]:
     return {AlarmKey(name, subject)}
+
+
+def make_traffic(**given: Any) -> Traffic:
+    return Traffic(**given)
 
 
 def hours_ago(hours: float) -> int:
@@ -185,7 +187,7 @@ def test_a_source_that_keeps_office_hours_is_never_silent_from_its_first_day_on(
 def test_a_count_alarm_begins_at_its_limit_and_ends_below_half(
     name: str, traffic: str, wanted: str, number: int, is_on: bool, expected: bool
 ) -> None:
-    found = names(Traffic(**{traffic: number}), rules(**{wanted: 10}), on(name) if is_on else None)
+    found = names(make_traffic(**{traffic: number}), rules(**{wanted: 10}), on(name) if is_on else None)
     assert found == ([name] if expected else [])
 
 
@@ -212,6 +214,125 @@ def test_a_small_limit_still_ends(limit: int) -> None:
 def test_a_share_of_stale_messages_counts_from_a_hundred_on(stale: int, applied: int, is_on: bool, expected: bool) -> None:
     found = names(Traffic(stale=stale, applied=applied), rules(stale_percent=50), on("stale") if is_on else None)
     assert found == (["stale"] if expected else [])
+
+
+@each_row(
+    ("stale", "applied", "busiest_hour", "is_on", "expected"),
+    [
+        pytest.param(5, 5, 3, False, True, id="half of ten"),
+        pytest.param(4, 6, 3, False, False, id="less"),
+        pytest.param(9, 0, 3, False, False, id="all of too few"),
+        pytest.param(5, 15, 3, True, True, id="on, half of the limit"),
+        pytest.param(4, 0, 3, True, False, id="on, too few are left of the day"),
+        pytest.param(500, 0, 100, False, False, id="a large source is judged by its hour"),
+    ],
+)
+def test_a_source_with_few_messages_is_judged_by_its_stale_ones_of_a_day(
+    stale: int, applied: int, busiest_hour: int, is_on: bool, expected: bool
+) -> None:
+    traffic = Traffic(stale_daily=stale, applied_daily=applied, busiest_hour=busiest_hour)
+    found = names(traffic, rules(stale_percent=50), on("stale") if is_on else None)
+    assert found == (["stale"] if expected else [])
+
+
+SHARES = rules(refused=100, refused_percent=20, quarantined=100, quarantined_percent=20)
+
+
+@each_row(
+    ("name", "field", "total"), [("refused", "refused_hourly", "deliveries_hourly"), ("quarantine", "quarantined", "messages")]
+)
+@each_row(
+    ("number", "of", "is_on", "expected"),
+    [
+        pytest.param(3, 15, False, True, id="three, and a fifth"),
+        pytest.param(3, 16, False, False, id="three, less than a fifth"),
+        pytest.param(2, 2, False, False, id="all of two"),
+        pytest.param(2, 20, True, True, id="on, half of both"),
+        pytest.param(2, 21, True, False, id="on, less than half of the share"),
+        pytest.param(1, 1, True, False, id="on, one is left"),
+        pytest.param(0, 0, True, False, id="on, nothing came"),
+    ],
+)
+def test_three_in_an_hour_are_an_alarm_if_they_are_a_fifth(
+    name: str, field: str, total: str, number: int, of: int, is_on: bool, expected: bool
+) -> None:
+    found = names(make_traffic(**{field: number, total: of}), SHARES, on(name) if is_on else None)
+    assert found == ([name] if expected else [])
+
+
+@each_row(("name", "field"), [("refused", "refused_streak"), ("quarantine", "quarantined_streak")])
+@each_row(
+    ("number", "good_minutes_ago", "is_on", "expected"),
+    [
+        pytest.param(3, None, False, True, id="nothing ever got in"),
+        pytest.param(3, 5, False, True, id="nothing for a while"),
+        pytest.param(3, 4.9, False, False, id="a busy source: one got in just now"),
+        pytest.param(2, None, False, False, id="only two"),
+        pytest.param(3, 0, True, True, id="on"),
+        pytest.param(0, 0, True, False, id="on, and one got in"),
+    ],
+)
+def test_three_in_a_row_are_an_alarm_however_few_come(
+    name: str, field: str, number: int, good_minutes_ago: float | None, is_on: bool, expected: bool
+) -> None:
+    good_at = None if good_minutes_ago is None else NOON - round(good_minutes_ago * MINUTE)
+    traffic = make_traffic(**{field: Streak(number, hours_ago(20), good_at)})
+    assert names(traffic, SHARES, on(name) if is_on else None) == ([name] if expected else [])
+    assert names(traffic, rules(refused=100, quarantined=100)) == [], "a share of 0 leaves only the number"
+    assert names(traffic, rules(refused_percent=20, quarantined_percent=20)) == [], "a number of 0 is off"
+
+
+GOOD, REJECTED = ("accepted", None, 1, 0), ("refused", "unauthorized", 0, 0)
+ELSEWHERE, NOT_FOUND = ("refused", "address_not_allowed", 0, 0), ("refused", "not_found", 0, 0)
+SET_ASIDE, EMPTY = ("accepted", None, 2, 2), ("accepted", None, 0, 0)
+
+
+@each_row(
+    ("results", "rejected", "quarantined"),
+    [
+        pytest.param([], Streak(), Streak(), id="nothing"),
+        pytest.param([GOOD, REJECTED], Streak(0, 0, 9), Streak(0, 0, 9), id="the newest one got in"),
+        pytest.param([REJECTED, ELSEWHERE, GOOD, REJECTED], Streak(2, 8, 7), Streak(0, 0, 7), id="the newest two did not"),
+        pytest.param([REJECTED, REJECTED], Streak(2, 8), Streak(), id="none ever did"),
+        pytest.param([NOT_FOUND, REJECTED, NOT_FOUND], Streak(1, 8), Streak(), id="a wrong path says nothing"),
+        pytest.param([SET_ASIDE, EMPTY, REJECTED, SET_ASIDE, GOOD], Streak(0, 0, 9), Streak(4, 6, 5), id="four messages"),
+        pytest.param([("accepted", None, 2, 1)], Streak(0, 0, 9), Streak(0, 0, 9), id="one of two is in order"),
+        pytest.param([("unreadable", "invalid_json", 0, 0)], Streak(0, 0, 9), Streak(), id="an invalid body got in"),
+    ],
+)
+def test_a_streak_ends_at_the_newest_delivery_that_is_good(
+    results: list[tuple[Any, ...]], rejected: Streak, quarantined: Streak
+) -> None:
+    newest_first = [DeliveryResult(9 - place, *result) for place, result in enumerate(results)]
+    assert (find_refused_streak(newest_first), find_quarantined_streak(newest_first)) == (rejected, quarantined)
+
+
+STREAK = Streak(3, hours_ago(20))
+
+
+@each_row(
+    ("traffic", "message"),
+    [
+        (
+            Traffic(refused_streak=STREAK),
+            "The last 3 deliveries for Ship24 were all rejected (401/403), since 2026-11-19T16:00Z.",
+        ),
+        (Traffic(quarantined_streak=STREAK), "The last 3 messages of Ship24 were all quarantined, since 2026-11-19T16:00Z."),
+        (
+            Traffic(refused_hourly=3, deliveries_hourly=9),
+            "3 of 9 deliveries for Ship24 were rejected in the last hour (401/403, limit 20 %).",
+        ),
+        (Traffic(quarantined=3, messages=9), "3 of 9 messages of Ship24 quarantined in the last hour (limit 20 %)."),
+        (
+            Traffic(stale_daily=6, applied_daily=4),
+            "60 % of 10 messages of Ship24 arrived out of date in the last 24 hours (limit 50 %).",
+        ),
+    ],
+)
+def test_the_alarms_of_a_small_source_say_which_figures_they_are_about(traffic: Traffic, message: str) -> None:
+    wanted = rules(refused=100, refused_percent=20, quarantined=100, quarantined_percent=20, stale_percent=50)
+    (alarm,) = find_alarms(AlarmFacts(0, {"ship24": traffic}), wanted, NOON, set())
+    assert alarm.message.startswith(message)
 
 
 @each_row(
@@ -298,8 +419,14 @@ def test_sources_are_judged_apart() -> None:
 
 
 COUNTS = st.integers(0, 300)
+STREAKS = st.builds(Streak, st.integers(0, 5), st.just(0), st.none() | st.integers(NOON - 10 * MINUTE, NOON))
 TRAFFIC = st.builds(
-    Traffic, st.none() | st.integers(0, NOON), st.none() | st.integers(1, 100).map(HOUR.__mul__), COUNTS, COUNTS, COUNTS, COUNTS
+    Traffic,
+    st.none() | st.integers(0, NOON),
+    st.none() | st.integers(1, 100).map(HOUR.__mul__),
+    *[COUNTS] * 11,
+    STREAKS,
+    STREAKS,
 )
 DISK = st.none() | st.builds(Disk, st.integers(0, 100), st.integers(100, 200))
 
@@ -310,7 +437,7 @@ DISK = st.none() | st.builds(Disk, st.integers(0, 100), st.integers(100, 200))
 def test_what_begins_does_not_end_while_nothing_changes(
     traffic: Traffic, disk: Disk | None, started_at: int, hours: int | None, refused: int, quarantined: int, stale: int, free: int
 ) -> None:
-    wanted = AlarmThresholds({"ship24": hours}, refused, quarantined, stale, free, 0)
+    wanted = AlarmThresholds({"ship24": hours}, refused, quarantined, stale, free, 0, (), 0, 20, 20)
     facts = AlarmFacts(started_at, {"ship24": traffic}, disk)
     begun = {alarm.key for alarm in find_alarms(facts, wanted, NOON, set())}
     assert {alarm.key for alarm in find_alarms(facts, wanted, NOON, begun)} == begun

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import count
@@ -14,7 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.clock import iso, to_micros
-from receiver.domain.alarms import DAY, HOUR, MINUTE, SECOND, AlarmThresholds
+from receiver.domain.alarms import AlarmThresholds
+from receiver.domain.traffic import DAY, HOUR, MINUTE, SECOND
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, AlarmMonitor
 from receiver.monitoring.notifier import Notice
@@ -130,6 +132,43 @@ def test_the_alarms_that_are_on_are_those_of_the_last_step(watcher: Watcher) -> 
     watcher.step()
     assert watcher.on() == [("quarantine", "ship24")]
     assert watcher.watch.on() == queries.list_alarms(watcher.database, only_on=True)
+
+
+def test_an_alarm_that_is_on_has_the_figures_of_now_and_its_end_is_about_the_last_ones(watcher: Watcher) -> None:
+    watcher.count(NOW - MINUTE, outcome="refused", code="unauthorized", calls=10)
+    (began,) = watcher.step()
+    watcher.count(NOW, outcome="refused", code="unauthorized", calls=1302)
+    assert watcher.step(NOW + MINUTE) == [], "nobody is told again"
+    (shown,) = watcher.watch.on()
+    assert (shown["began_at"], shown["message"][:7]) == (began.began_at, "1,312 r")
+    assert [shown] == queries.list_alarms(watcher.database)
+    writes: list[None] = []
+
+    async def note() -> None:
+        writes.append(None)
+
+    watcher.before_write = note
+    watcher.step(NOW + MINUTE + SECOND)
+    assert writes == [], "the same text is not written again"
+    (ended,) = watcher.step(NOW + 10 * MINUTE)
+    assert (ended.state, ended.began_at, ended.message) == ("ended", began.began_at, shown["message"])
+
+
+def test_a_shop_with_five_deliveries_a_day_gets_its_alarm_at_the_third_that_is_rejected(
+    service: StartService, sqlite_url: str
+) -> None:
+    running = service(sqlite_url)
+    rejected = [running.post(ship24.single(), token="the-old-one").status for _ in range(3)]
+    assert rejected == [401] * 3
+    assert running.stop() == 0
+    shares, day_later = replace(RULES, silence_hours={"ship24": 0}, refused_percent=20), to_micros(datetime.now(UTC)) + DAY - HOUR
+    with watching(sqlite_url, shares) as watcher:
+        assert [notice.message[:38] for notice in watcher.step(day_later)] == ["The last 3 deliveries for Ship24 were "]
+    running.restart()
+    assert running.post(ship24.single()).status == 200
+    assert running.stop() == 0
+    with watching(sqlite_url, shares) as watcher:
+        assert [(notice.alarm, notice.state) for notice in watcher.step(day_later)] == [("refused", "ended")]
 
 
 def test_an_alarm_can_begin_again(watcher: Watcher) -> None:

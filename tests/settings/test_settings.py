@@ -208,7 +208,7 @@ def test_a_command_in_the_file_may_be_a_list(folder: Path) -> None:
 
 def test_the_rules_of_alarms_watch_the_sources_that_are_on() -> None:
     settings = load({"RECEIVER_SHIIPP_TOKENS": GIVEN, "RECEIVER_SHIIPP_SILENCE_HOURS": "5", "RECEIVER_SHIP24_SILENCE_HOURS": "6"})
-    assert settings.alarm_rules() == AlarmThresholds({"shiipp": 5.0}, 100, 10, 50.0, 10.0, 14, target_minutes=60)
+    assert settings.alarm_rules() == AlarmThresholds({"shiipp": 5.0}, 100, 10, 50.0, 10.0, 14, (), 60, 20, 20)
 
 
 @pytest.mark.parametrize("name", ["SHIP24_TOKENS", "SHIIPP_TOKENS", "OPS_TOKENS", "DATABASE_URL"])

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.domain.alarms import HOUR, MINUTE, SECOND, AlarmThresholds
+from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, ProcessRow, find_mismatches
+from receiver.domain.traffic import HOUR, MINUTE, SECOND
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.relay.heartbeat import Heartbeat

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from receiver.clock import to_micros
-from receiver.domain.alarms import DAY, HOUR
+from receiver.domain.traffic import DAY, HOUR
 from receiver.sources import intake
 from receiver.storage import queries
 from receiver.storage.database import Database

@@ -13,6 +13,7 @@ from receiver.storage.queries.service import (
     find_undecidable,
     list_alarms,
     list_audit,
+    read_results,
     setup_windows,
 )
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
@@ -59,6 +60,7 @@ __all__ = [
     "read_lag",
     "read_last_delivery",
     "read_processes",
+    "read_results",
     "read_tallies",
     "removed_tokens",
     "setup_windows",

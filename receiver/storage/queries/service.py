@@ -6,6 +6,7 @@ from sqlalchemy import RowMapping, select
 
 from receiver import clock
 from receiver.clock import first_id
+from receiver.domain.traffic import DeliveryResult
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, public, read_newest
@@ -15,6 +16,9 @@ from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, Au
 
 MAX_UNDECIDABLE = 1000
 """The maximum number of messages, and of deliveries, that `find_undecidable` returns."""
+
+MAX_RESULTS = 200
+"""The maximum number of deliveries that `read_results` returns."""
 
 _SKEW_MICROS = 60_000_000  # by which the clocks of two receivers may differ
 
@@ -51,6 +55,16 @@ def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]
             for source, at in connection.execute(kind.limit(MAX_UNDECIDABLE)):
                 found.setdefault(source, []).append(at)
     return found
+
+
+def read_results(database: Database, source: str, since: int) -> list[DeliveryResult]:
+    """Return the newest MAX_RESULTS deliveries of a source since a time in microseconds, newest first, without tests."""
+    table = table_of(DeliveryTable)
+    columns = [table.c[name] for name in DeliveryResult._fields]
+    mine = table.c.source == source, table.c.id >= first_id(since), table.c.test_run.is_(None)
+    with database.read() as connection:
+        rows = connection.execute(select(*columns).where(*mine).order_by(table.c.id.desc()).limit(MAX_RESULTS))
+        return [DeliveryResult(*row) for row in rows]
 
 
 def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, Any]]:

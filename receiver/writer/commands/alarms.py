@@ -34,6 +34,21 @@ class BeginAlarm(TransactionCommand[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateAlarm(TransactionCommand[bool]):
+    """Give an alarm that is on its text of now; return whether it is on. Nothing is sent for it."""
+
+    name: str
+    subject: str
+    message: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> bool:
+        table = table_of(AlarmTable)
+        subject = make_storable(self.subject, MAX_KEY_CHARACTERS)
+        is_on = and_(table.c.name == self.name, table.c.subject == subject, table.c.ended_at.is_(None))
+        return int(connection.execute(update(table).where(is_on).values(message=make_storable(self.message))).rowcount) == 1
+
+
+@dataclass(frozen=True, slots=True)
 class EndAlarm(TransactionCommand[bool]):
     """Switch an alarm off, with a notice to send; return whether it was on."""
 
