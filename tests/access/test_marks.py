@@ -213,7 +213,19 @@ def test_a_replay_of_a_test_hands_nothing_on_and_changes_no_real_tracker(shop: S
     assert shop.service.value("trackers", "status", tracker_id=tracker_id) == "real-again"
 
 
-def test_a_refused_delivery_of_a_test_is_recorded_as_one_and_raises_no_alarm(shop: Shop) -> None:
+def test_the_undo_of_a_forced_test_hands_nothing_on(shop: Shop) -> None:
+    tracker_id = f"{RUN}-undone"
+    assert shop.mark(item(tracker_id, f"{RUN}-undone-1")).outcomes() == ["applied"]
+    reply = shop.mark(item(tracker_id, f"{RUN}-undone-2", hour=9).replace(b"2025-03-01T09", b"2225-03-01T09"))
+    path = f"/ops/api/deliveries/{reply.json()['delivery_id']}/replay"
+    for options in (b'{"force": true}', b'{"undo": true}'):
+        answer = shop.service.call("POST", path, options, bearer(OPS)).json()
+        assert (answer["changed"], len(answer["trackers"])) == (True, 1)
+    shop.settle()
+    assert shop.told(tracker_id) == []
+
+
+def test_a_refused_delivery_of_a_test_is_recorded_as_one_and_a_guess_under_its_mark_is_not(shop: Shop) -> None:
     reply = shop.mark(item(f"{RUN}-refused", f"{RUN}-refused"), token="a-wrong-token")
     assert (reply.status, reply.headers.get(HEADER)) == (401, ACCEPTED)
     assert shop.service.value("deliveries", "test_run", id=reply.json()["delivery_id"]) == RUN
