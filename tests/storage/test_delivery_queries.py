@@ -101,6 +101,7 @@ _calls = st.lists(
         st.integers(0, 3),
         st.sampled_from([None, None, None, *_ERRORS]),
         st.lists(_items, max_size=3).map(tuple),
+        st.none(),
     )
     | st.builds(Call, st.sampled_from(NAMES), _clients, st.integers(0, 3), st.none(), st.just(()), st.just("a1b2c3d4")),
     max_size=16,
