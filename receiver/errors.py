@@ -34,11 +34,16 @@ class Refused(ReceiverError):
 
 
 class Unauthorized(Refused):
-    """No token, or an unknown one. The answer has the challenge header of RFC 6750, section 3."""
+    """No token, or an unknown one. The answer has the challenge header of RFC 6750, section 3.
+
+    `cause` and `detail` say why (`access.refusal_causes.Cause`). They are recorded, and the sender does not get them.
+    """
 
     status = 401
     code = "unauthorized"
     headers = ((b"www-authenticate", b"Bearer"),)
+    cause: str | None = None
+    detail: str | None = None
 
 
 class TooManyAttempts(Refused):

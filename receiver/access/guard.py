@@ -11,6 +11,7 @@ from receiver.access.addresses import Address, Network, resolve
 from receiver.access.bearer import AccessPolicy, Admission, match_bearer
 from receiver.access.headers import HeaderReader, Headers
 from receiver.access.marks import MarkedTest
+from receiver.access.refusal_causes import WrongTokens
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.records import Delivery
 from receiver.domain.storable import make_storable
@@ -63,7 +64,14 @@ class RequestGuard:
     """Admits or refuses requests to one path of one source. `methods` are the allowed ones."""
 
     def __init__(
-        self, source: str, kind: str, path: str, methods: Sequence[str], access_policy: AccessPolicy, resolver: ClientResolver
+        self,
+        source: str,
+        kind: str,
+        path: str,
+        methods: Sequence[str],
+        access_policy: AccessPolicy,
+        resolver: ClientResolver,
+        wrong_tokens: WrongTokens,
     ) -> None:
         self._source = source
         self._kind = kind
@@ -71,6 +79,7 @@ class RequestGuard:
         self._methods = methods
         self._access_policy = access_policy
         self._resolver = resolver
+        self._wrong_tokens = wrong_tokens
 
     @property
     def path(self) -> str:
@@ -93,7 +102,11 @@ class RequestGuard:
         if not self._access_policy.tokens:
             raise NotFound(f"{self._source} is disabled: no token is configured.")
         window_open = self._resolver.is_window_open(self._source, client)
-        return self._access_policy.admit(client.headers.authorization, client.address, window_open=window_open)
+        try:
+            return self._access_policy.admit(client.headers.authorization, client.address, window_open=window_open)
+        except Unauthorized as error:
+            error.cause, error.detail = self._wrong_tokens.explain(self._source, scope["headers"], scope["query_string"])
+            raise
 
     def recognise(self, client: Client) -> str | None:
         """Return the name of the client's token, or None if it is not a token of this source."""

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from receiver.access import probe
+from receiver.access.refusal_causes import TOKEN_HEADERS
 from receiver.sources.codings import list_codings
 
 _TEST = probe.HEADER.encode()
-_CREDENTIALS = {_TEST, b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"}
+_CREDENTIALS = {_TEST, b"authorization", b"cookie", *TOKEN_HEADERS}
 _MAX_STORED_BYTES = 4096
 _REDACTED = b"[secret]"
 

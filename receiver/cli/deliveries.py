@@ -25,6 +25,7 @@ from receiver.cli._output import (
 )
 from receiver.cli._remote import reading
 from receiver.cli._replay import replay
+from receiver.domain.refusals import describe_cause
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
 from receiver.monitoring.explain import explain_delivery
@@ -144,6 +145,7 @@ def _show(found: queries.StoredDelivery) -> None:
             "test": row["test_run"] and f"run {row['test_run']}; no target gets its changes, unless it was to be handed on",
             "response": f"{row['status']} {row['outcome']}",
             "reason": reason,
+            "cause": row["cause"] and describe_cause(row["source"], row["cause"], row["note"]),
         }.items()
     )
     if found.items:

@@ -33,6 +33,9 @@ def stats(window: str, *, as_json: bool) -> None:
         show_json(found)
         return
     show_table((f"last {window}", *NAMES), _lines(list(found["sources"].values())), numbers=NAMES)
+    if found["refusals"]:
+        show_heading("Rejected")
+        show_table(("source", "deliveries", "share", "last (UTC)", "cause"), _refusals(found["refusals"]), wrapped=["cause"])
     show_heading("Stored")
     show_pairs(
         [
@@ -56,6 +59,12 @@ def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for share, name in _SHARES.items():
         yield (f"delay, {name}", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
     yield ("last delivery (UTC)", *(brief(source["last_delivery_at"]) or "never" for source in sources))
+
+
+def _refusals(refusals: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for item in refusals:
+        numbers = f"{item['deliveries']:,}", f"{100 * item['share']:.3g} %"
+        yield (item["source"], *numbers, brief(item["latest_at"]) or "-", item["advice"] or item["code"].replace("_", " "))
 
 
 def _span(seconds: float | None) -> str:

@@ -40,6 +40,18 @@ _LABELS = {
     # Error codes
     "unauthorized": "no valid token",
     "address_not_allowed": "IP address not allowed",
+    # Causes of a delivery without a valid token
+    "no_token": "no token was sent",
+    "api_key": "API key of Ship24",
+    "other_source": "token of another source",
+    "ops_token": "operator's token",
+    "removed_token": "removed token",
+    "wrapped": "right token with something around it",
+    "without_bearer": "without the word Bearer",
+    "basic": "sent as Basic",
+    "other_header": "token in another header",
+    "in_query": "token in the URL",
+    "several_headers": "several Authorization headers",
     "invalid_json": "invalid JSON",
     "unexpected_shape": "unexpected JSON structure",
     "busy": "queue full",

@@ -9,8 +9,8 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery without its bytes: the request, our answer and the reason, the numbers of its messages, and the run of the test
-    that sent it (None: it is a real one)."""
+    """A delivery without its bytes: the request, our answer and the reason, the numbers of its messages, the run of the test
+    that sent it (None: it is a real one), and the cause of a 401 (`refusals.CAUSES`)."""
 
     id: str
     source: str
@@ -35,6 +35,7 @@ class DeliveryRow(NamedTuple):
     recorded: int = 0
     quarantined: int = 0
     test_run: str | None = None
+    cause: str | None = None
 
 
 class BodyRow(NamedTuple):

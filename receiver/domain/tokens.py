@@ -22,6 +22,15 @@ class TokenUse(NamedTuple):
     used_at: int | None
 
 
+class RemovedToken(NamedTuple):
+    """A token that was in the settings of a source until `removed_at`."""
+
+    source: str
+    name: str
+    fingerprint: str
+    removed_at: int
+
+
 def find_replacement(token: TokenUse, tokens: Sequence[TokenUse]) -> str | None:
     """Return the name of the token that replaced this one among the tokens of its source, or None while it may be needed.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from receiver.domain.labels import label, label_verdict
 from receiver.domain.records import Message
+from receiver.domain.refusals import describe_cause
 from receiver.errors import NotFound, ReceiverError
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
@@ -67,6 +68,8 @@ def explain_failure(row: Mapping[str, Any]) -> list[str]:
         return []
     why = f"{label(row['outcome'])}: {row['status']} {row['code']}. {row['reason'] or ''}".strip()
     advice = _ADVICE.get(row["code"], "").format(source=row["source"].upper(), client=row["client"] or "the client's address")
+    if row["cause"] is not None:
+        advice = describe_cause(row["source"], row["cause"], row["note"]) or advice
     return [why, advice] if advice else [why]
 
 

@@ -16,6 +16,7 @@ from receiver import clock
 from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import OperatorAuth
+from receiver.access.refusal_causes import WrongTokens
 from receiver.access.setup_windows import SetupWindows
 from receiver.domain.processes import local_url
 from receiver.errors import ReceiverError
@@ -109,7 +110,7 @@ def create_app(
     lifespan = ServiceLifespan(
         settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
     )
-    guards = _make_request_guards(settings, core.resolver)
+    guards = _make_request_guards(core)
     routes = [
         *_make_sender_routes(core, guards),
         *_make_monitoring_routes(core, monitor, supervisor),
@@ -141,12 +142,14 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
     )
 
 
-def _make_request_guards(settings: Settings, resolver: ClientResolver) -> dict[str, RequestGuard]:
+def _make_request_guards(core: _Core) -> dict[str, RequestGuard]:
     """Return the guards of the paths that senders request."""
+    settings = core.settings
+    wrong_tokens = WrongTokens(settings.tokens(), core.known_tokens.find_removed)
     paths = [(source.name, source.kind, source.path, ("POST", "HEAD")) for source in settings.sources()]
     paths.append(("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD")))
     return {
-        path: RequestGuard(name, kind, path, methods, settings.access_policy(name), resolver)
+        path: RequestGuard(name, kind, path, methods, settings.access_policy(name), core.resolver, wrong_tokens)
         for name, kind, path, methods in paths
     }
 

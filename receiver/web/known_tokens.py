@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from receiver import clock
 from receiver.access.bearer import Secret
 from receiver.clock import to_micros
+from receiver.domain.tokens import RemovedToken
 from receiver.processes.repeating import repeat
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -24,15 +25,15 @@ class KnownTokens:
         self._database = database
         self._do = do
         self._is_recorded = False
-        self._removed: dict[tuple[str, str], queries.RemovedToken] = {}
+        self._removed: dict[str, RemovedToken] = {}
 
     async def run(self) -> None:
         """Record the tokens and read the removed ones, until cancelled."""
         await repeat("tokens_not_recorded", self._step, again_seconds=_AGAIN_SECONDS)
 
-    def find_removed(self, source: str, fingerprint: str) -> queries.RemovedToken | None:
-        """Return the removed token of a source with this fingerprint."""
-        return self._removed.get((source, fingerprint))
+    def find_removed(self, fingerprint: str) -> RemovedToken | None:
+        """Return the removed token with this fingerprint."""
+        return self._removed.get(fingerprint)
 
     async def _step(self) -> float:
         if not self._is_recorded:
@@ -40,5 +41,5 @@ class KnownTokens:
             await self._do(RecordTokens(known, to_micros(clock.now())))
             self._is_recorded = True
         removed = await asyncio.to_thread(queries.removed_tokens, self._database)
-        self._removed = {(token.source, token.fingerprint): token for token in removed}
+        self._removed = {token.fingerprint: token for token in removed}
         return _PAUSE_SECONDS

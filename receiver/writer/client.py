@@ -15,7 +15,7 @@ from receiver import clock
 from receiver.access.rate_limit import TokenBucket
 from receiver.domain import answers
 from receiver.domain.records import Answer, Delivery, Submission, UnreadDelivery
-from receiver.errors import Busy, ReceiverError, StorageUnavailable
+from receiver.errors import Busy, ReceiverError, StorageUnavailable, Unauthorized
 from receiver.processes.repeating import repeat
 from receiver.writer.commands.deliveries import CorrectAnswer, CountUnrecorded
 from receiver.writer.counters import Counters
@@ -111,6 +111,8 @@ class WriterClient(asyncio.Protocol):
         if delivery.test_run is None:
             self._counters.deliveries[delivery.source, error.status] += 1
             self._counters.refused[delivery.source, error.code] += 1
+            if isinstance(error, Unauthorized) and error.cause is not None:
+                self._counters.causes[delivery.source, error.cause] += 1
         if self._bucket.take(self._loop.time()):
             await self._hand_over(delivery, partial(Submission, delivery, error=error))
         elif delivery.test_run is None:

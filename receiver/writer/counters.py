@@ -16,6 +16,7 @@ class Counters:
     def __init__(self) -> None:
         self.deliveries: Counter[tuple[str, int]] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.causes: Counter[tuple[str, str]] = Counter()
         self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
         self.undecidable: Counter[tuple[str]] = Counter()

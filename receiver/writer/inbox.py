@@ -16,7 +16,7 @@ from receiver.domain.records import Answer, Delivery, Message, Submission
 from receiver.domain.rows import BodyRow, DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.domain.verdicts import OUTCOMES
-from receiver.errors import ReadingFailed, ReceiverError, name_error
+from receiver.errors import ReadingFailed, ReceiverError, Unauthorized, name_error
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable
@@ -163,6 +163,7 @@ class Inbox:
 
 def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int], now: int) -> DeliveryRow:
     delivery, error = submission.delivery, submission.error
+    cause, detail = (error.cause, error.detail) if isinstance(error, Unauthorized) else (None, None)
     return DeliveryRow(
         delivery.id,
         delivery.source,
@@ -174,7 +175,7 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
         make_storable(delivery.peer),
         make_storable(delivery.client),
         delivery.token,
-        make_storable(delivery.note),
+        make_storable(delivery.note or detail),
         answer.status,
         error.outcome if error else "accepted",
         error.code if error else None,
@@ -183,6 +184,7 @@ def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int],
         len(submission.messages) if submission.served is None else submission.served,
         **counts,
         test_run=delivery.test_run,
+        cause=cause,
     )
 
 

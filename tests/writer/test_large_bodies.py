@@ -19,6 +19,7 @@ from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
 from receiver.access.guard import ClientResolver, RequestGuard
 from receiver.access.headers import HeaderReader
 from receiver.access.operators import Operator
+from receiver.access.refusal_causes import WrongTokens
 from receiver.access.sessions import Session
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import to_micros
@@ -73,6 +74,7 @@ class Reading:
             ("POST",),
             access_policy,
             ClientResolver((), HeaderReader([]), SetupWindows(_know_no_windows)),
+            WrongTokens({}, lambda _: None),
         )
         self._writer_client = WriterClient(1000, 60, lambda: None, Counters())
         self._webhook = WebhookEndpoint(

@@ -17,7 +17,14 @@ from receiver.storage.queries.service import (
     setup_windows,
 )
 from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.queries.statistics import Cell, read_lag, read_last_delivery, read_tallies, show_statistics
+from receiver.storage.queries.statistics import (
+    Cell,
+    count_refusals,
+    read_lag,
+    read_last_delivery,
+    read_tallies,
+    show_statistics,
+)
 from receiver.storage.queries.targets import (
     MAX_COUNTED,
     TargetCounts,
@@ -28,7 +35,7 @@ from receiver.storage.queries.targets import (
     list_dead,
     show_targets,
 )
-from receiver.storage.queries.tokens import RemovedToken, describe_tokens, removed_tokens, token_uses
+from receiver.storage.queries.tokens import describe_tokens, removed_tokens, token_uses
 from receiver.storage.queries.trackers import find_tracker, list_trackers, show_tracker
 
 __all__ = [
@@ -37,7 +44,6 @@ __all__ = [
     "MAX_LIMIT",
     "Cell",
     "DeliveryFilter",
-    "RemovedToken",
     "ResultPage",
     "StoredDelivery",
     "TargetCounts",
@@ -45,6 +51,7 @@ __all__ = [
     "check_target",
     "check_unnamed",
     "count_changes",
+    "count_refusals",
     "describe_tokens",
     "find_due_notices",
     "find_events",

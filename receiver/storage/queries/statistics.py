@@ -12,6 +12,7 @@ from receiver.clock import first_id, iso
 from receiver.domain.occurrence import to_sortable_micros
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
+from receiver.storage.queries.refusals import sum_refusals
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
@@ -41,6 +42,12 @@ def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
         return _read_cells(connection, since, until, by_span=True)
 
 
+def count_refusals(database: Database, since: int, until: int) -> list[dict[str, Any]]:
+    """Return the rejected deliveries between two times in microseconds by source, code and cause (`refusals.sum_refusals`)."""
+    with database.read() as connection:
+        return _sum_refusals(connection, _read_cells(connection, since, until, by_span=False), since, until)
+
+
 def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
     """Return counts by source and outcome, rates, lag, last deliveries and sizes. `window` is the name of the span, as asked for.
 
@@ -59,12 +66,14 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
             }
             for source in sources
         }
+        refusals = _sum_refusals(connection, cells, since, until)
         deliveries = _count_deliveries(connection)
     return {
         "window": window,
         "since": iso(since),
         "until": iso(until),
         "sources": found,
+        "refusals": refusals,
         "database_bytes": database.size_bytes(),
         "rows": {"deliveries": deliveries, **{str(table.name): database.estimate_rows(table) for table in sized}},
     }
@@ -115,6 +124,11 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     times = [(to_sortable_micros(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
     return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
+
+
+def _sum_refusals(connection: Connection, cells: list[Cell], since: int, until: int) -> list[dict[str, Any]]:
+    counted = [(cell.source, cell.outcome, cell.code, cell.numbers["calls"]) for cell in cells]
+    return sum_refusals(connection, counted, _begin(since, until), until)
 
 
 def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool) -> list[Cell]:

@@ -1,23 +1,13 @@
 """Tokens: their last uses, since when they are in the settings, and those that were removed."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from sqlalchemy import select
 
-from receiver.domain.tokens import TokenUse
+from receiver.domain.tokens import RemovedToken, TokenUse
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import KnownTokenTable, TokenUseTable
-
-
-class RemovedToken(NamedTuple):
-    """A token that was in the settings until `removed_at`, in microseconds."""
-
-    source: str
-    name: str
-    fingerprint: str
-    removed_at: int
 
 
 def token_uses(database: Database) -> dict[tuple[str, str], int]:

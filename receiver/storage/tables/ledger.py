@@ -68,6 +68,7 @@ class DeliveryTable(Table, table=True):
     recorded: int
     quarantined: int
     test_run: str | None = Field(sa_type=Text)
+    cause: str | None = Field(sa_type=Text)
 
 
 class BodyTable(Table, table=True):

@@ -35,6 +35,7 @@ class DeliveryItem(Schema):
     recorded: int
     quarantined: int
     test_run: str | None = Field(description="the run of the test that sent it; null: it is a real delivery")
+    cause: str | None = Field(description="the cause of a 401, such as `api_key`; `note` says which token or place it is about")
 
 
 class ItemVerdict(Schema):

@@ -33,13 +33,32 @@ class SourceStatistics(Schema):
     lag: Lag
 
 
+class RefusalCount(Schema):
+    """Rejected deliveries of a source with one code and cause. `share` is their part of all deliveries of the source.
+
+    `cause` is that of a 401, and null for other codes and for deliveries that were only counted. `detail`, `latest_at` and
+    `latest_id` are of the latest one. `advice` says what to do.
+    """
+
+    source: str
+    code: str
+    cause: str | None
+    detail: str | None
+    advice: str | None
+    deliveries: int
+    share: float
+    latest_at: Moment | None
+    latest_id: str | None
+
+
 class StatisticsAnswer(Schema):
-    """Counts by source and outcome, and sizes. `rows` are estimates."""
+    """Counts by source and outcome, rejected deliveries by cause, and sizes. `rows` are estimates."""
 
     window: str
     since: Moment
     until: Moment
     sources: dict[str, SourceStatistics]
+    refusals: list[RefusalCount]
     database_bytes: int
     rows: dict[str, int]
 
