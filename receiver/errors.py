@@ -82,6 +82,13 @@ class MethodNotAllowed(Refused):
         self.headers = ((b"allow", ", ".join(allowed).encode()),)
 
 
+class ReadOnlyToken(Refused):
+    """A change, with a token that may only look."""
+
+    status = 403
+    code = "read_only"
+
+
 class FormRefused(Refused):
     """A form of the console that belongs to another session, or was sent from another site."""
 

@@ -83,6 +83,10 @@ class Settings(BaseModel):
     ops_tokens: Tokens = Field(
         (), description="Tokens for the console, the API and `/metrics`, comma-separated. Without a token they are off."
     )
+    ops_read_tokens: Tokens = Field(
+        (),
+        description="Tokens for operators who may only look: every change is refused in the console and the API.",
+    )
     trusted_proxies: Networks = Field(
         (), description="Networks of proxies whose `X-Forwarded-For` is believed. It is read from its right end."
     )
@@ -193,12 +197,13 @@ class Settings(BaseModel):
                     f"{PREFIX}{source.upper()}_ALLOWED_IPS: empty while {PREFIX}{source.upper()}_IP_POLICY is "
                     f"{access_policy.policy}; every delivery would be rejected. List the addresses, or set the policy to off"
                 )
-            shared = {secret.reveal() for secret in access_policy.tokens} & {secret.reveal() for secret in self.ops_tokens}
-            if shared:
-                raise ValueError(
-                    f"{PREFIX}OPS_TOKENS: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
-                    "a sender of webhooks could use the console and the API"
-                )
+            for setting, tokens in (("OPS_TOKENS", self.ops_tokens), ("OPS_READ_TOKENS", self.ops_read_tokens)):
+                if {secret.reveal() for secret in access_policy.tokens} & {secret.reveal() for secret in tokens}:
+                    raise ValueError(
+                        f"{PREFIX}{setting}: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
+                        "a sender of webhooks could use the console and the API"
+                    )
+        self._check_operators()
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
         known = {f"{source}:{token.name}" for source, tokens in self.tokens().items() for token in tokens}
@@ -214,6 +219,13 @@ class Settings(BaseModel):
                     f"{PREFIX}TARGET_SECRETS: entry {number} is not for one of the targets: {', '.join(sorted(names))}"
                 )
         return self
+
+    def _check_operators(self) -> None:
+        """Raise ValueError if a token that may only look is also one that may change things, or has its name."""
+        for attribute, what in (("name", "name"), ("reveal", "token")):
+            both = [getattr(token, attribute) for token in (*self.ops_tokens, *self.ops_read_tokens)]
+            if len({value() if callable(value) else value for value in both}) < len(both):
+                raise ValueError(f"{PREFIX}OPS_READ_TOKENS: has a {what} in common with {PREFIX}OPS_TOKENS")
 
     def access_policy(self, source: str) -> AccessPolicy:
         """Return the tokens, networks and address policy of one source."""
@@ -249,10 +261,11 @@ class Settings(BaseModel):
 
     def secrets(self) -> tuple[str, ...]:
         """Return all secrets that logs must not contain, including the password of the database and the URL of alarms."""
-        tokens = (*self.ship24_tokens, *self.shiipp_tokens, *self.ops_tokens, *self.target_secrets)
+        tokens = (*(token for tokens in self.tokens().values() for token in tokens), *self.target_secrets)
         in_alarm_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
         return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_alarm_url)
 
     def tokens(self) -> dict[str, tuple[Secret, ...]]:
         """Return the tokens by source; the source of operators' tokens is `ops`."""
-        return {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": self.ops_tokens}
+        operators = (*self.ops_tokens, *self.ops_read_tokens)
+        return {**{source: self.access_policy(source).tokens for source in NAMES}, "ops": operators}

@@ -137,7 +137,10 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
         resolver,
         KnownTokens(settings.tokens(), database, writer_client.do),
         wrong_token_audit,
-        OperatorAuth(settings.ops_tokens, resolver, counters.ops_refused, wrong_token_audit.note, token_uses.note),
+        OperatorAuth(
+            *(settings.ops_tokens, settings.ops_read_tokens, resolver),
+            *(counters.ops_refused, wrong_token_audit.note, token_uses.note),
+        ),
         () if relay is None else relay.targets,
     )
 

@@ -17,13 +17,13 @@ from receiver.web.api.schemas.root import ErrorAnswer
 _TEMPLATE = "#/components/schemas/{model}"
 _BEARER = {"type": "http", "scheme": "bearer"}
 _READ_ERRORS = (401, 404, 422, 503)
-_COMMAND_ERRORS = (400, 401, 404, 409, 413, 422, 503)
+_COMMAND_ERRORS = (400, 401, 403, 404, 409, 413, 422, 503)
 _WEBHOOK_ERRORS = (400, 401, 403, 404, 413, 422, 503)
 
 _ERRORS = {
     400: "the body is not JSON, or the request is incomplete",
     401: "no bearer token, or a wrong one",
-    403: "an IP address that is not allowed",
+    403: "an IP address that is not allowed, or a token that may only look",
     404: "unknown path or name",
     405: "wrong method; `Allow` lists the right ones",
     409: "the same operation is running already, or the target is in use",

@@ -81,7 +81,7 @@ class SessionGuard:
         session = self._sessions.read(request.cookies.get(_SESSION_COOKIE))
         if session is None or not is_session(self._database, session.digest, to_micros(now)):
             return None
-        operator = Operator(session.actor, self._operators.address_of(request))
+        operator = self._operators.describe(session.actor, request)
         path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
         return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request))

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
-from receiver.errors import NotFound, ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.errors import NotFound, ReadOnlyToken, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.login import ConsoleRequest, Form, SessionGuard, read_form, url_of
-from receiver.web.console.rendering import Renderer, redirect
+from receiver.web.console.rendering import Renderer, disable_forms, redirect
 
 
 class Page(NamedTuple):
@@ -29,6 +29,7 @@ Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
     NotFound: "Not found",
+    ReadOnlyToken: "Not allowed",
     StorageUnavailable: "The database does not respond",
 }
 
@@ -54,8 +55,11 @@ class Pages:
 
         return endpoint
 
-    def take(self, take_form: TakeForm) -> Endpoint:
-        """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session."""
+    def take(self, take_form: TakeForm, *, is_change: bool = True) -> Endpoint:
+        """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session.
+
+        An operator who may only look gets an error, unless the form changes nothing.
+        """
 
         async def endpoint(request: Request) -> Response:
             if not self._guard.has_cookie(request):
@@ -69,6 +73,8 @@ class Pages:
             form = await read_form(request)
             try:
                 self._guard.check_form(request, form, page_request.session.form_token)
+                if is_change:
+                    page_request.operator.check_method(request.method)
                 page = await take_form(page_request, form)
             except ReceiverError as error:
                 return self._show_error(page_request, error)
@@ -89,7 +95,8 @@ class Pages:
         if isinstance(page, Response):
             return page
         values = {"page_request": page_request, "links": links, "section": page.section, **page.values}
-        return self._renderer.render(page.template, page_request.now, status, **values)
+        response = self._renderer.render(page.template, page_request.now, status, **values)
+        return disable_forms(response) if page_request.operator.only_looks else response
 
     def _show_unavailable(self, error: ReceiverError) -> Response:
         """Respond while the sessions cannot be read."""

@@ -35,6 +35,8 @@ SECURITY_HEADERS = {
 _QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)|`([^`]*)`")
 _ISOLATED = Markup("<bdi>{}</bdi>")
 _CODE = Markup("<code><bdi>{}</bdi></code>")
+_CHANGING_FORM = re.compile(r'(<form(?![^>]*action="/ops/sign-out")[^>]*method="post"[^>]*>)(.*?)(</form>)', re.DOTALL)
+_ONLY_LOOKS = '<fieldset class="only-looks" disabled><legend>Your token may only look.</legend>'
 _REDACTED = "[secret]"
 _MIN_SECRET_CHARACTERS = 8  # a shorter secret is part of too many other words
 
@@ -82,6 +84,12 @@ class Renderer:
         parts = _QUOTED.split(self._finalize(sentence))  # text, quoted or None, code or None, text …
         kinds = (_ISOLATED, _ISOLATED, _CODE)
         return Markup("").join(kinds[number % 3].format(part) for number, part in enumerate(parts) if part)
+
+
+def disable_forms(response: Response) -> Response:
+    """Return a page whose forms cannot be sent, except searches and the one to sign out."""
+    text = _CHANGING_FORM.sub(rf"\1{_ONLY_LOOKS}\2</fieldset>\3", bytes(response.body).decode())
+    return Response(text, response.status_code, SECURITY_HEADERS, media_type="text/html")
 
 
 def attach(content: bytes, name: str) -> Response:

@@ -52,17 +52,17 @@ def make_console(
     replayer: StoredReplay,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
-    if not settings.ops_tokens:
+    tokens = settings.tokens()["ops"]
+    if not tokens:
         return []
     assets = Assets()
     renderer = Renderer(settings.secrets(), assets)
-    sessions = Sessions(settings.ops_tokens)
+    sessions = Sessions(tokens)
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
     pages_by_path = _list_pages(settings, database)
     forms_by_path: dict[str, TakeForm] = {
-        "/ops/sign-out": login.sign_out,
         _WINDOW: partial(change_window, settings, writer_client, windows),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
     }
@@ -70,6 +70,7 @@ def make_console(
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", login.show),
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
+        Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
         *(Route(path, pages.show(make)) for path, make in pages_by_path.items()),
         *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),

@@ -46,6 +46,7 @@ def show_settings(settings: Settings, database: Database, page_request: ConsoleR
             _describe(settings, database, source, closes.get(source, 0), to_micros(page_request.now)) for source in NAMES
         ],
         "ops_tokens": _describe_tokens(database, "ops", settings.ops_tokens),
+        "read_tokens": _describe_tokens(database, "ops", settings.ops_read_tokens),
         "proxies": [write_network(network) for network in settings.trusted_proxies],
         "limits": [_read_limit(settings, *limit) for limit in _LIMITS],
         "audit": queries.list_audit(database, _AUDIT_ENTRIES, dict(page_request.query).get("cursor")),
