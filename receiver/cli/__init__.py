@@ -35,7 +35,7 @@ _GROUPS = {
         "deliveries": "List, show and reprocess deliveries.",
         "quarantine": "List messages and events that could not be applied.",
         "stats": "Show traffic statistics.",
-        "alarms": "List alarms.",
+        "alarms": "List alarms, and test how they are sent.",
         "audit": "List changes made by operators.",
         "targets": "List targets, and retry or remove their changes.",
         "customers": "List, import and export the customers that Shiipp gets.",

@@ -7,6 +7,11 @@ _LABELS = {
     "new-package": "new package",
     "manifest-status": "manifest status",
     "customers": "customer list",
+    # Channels of alarm notices, and their formats
+    "url": "URL",
+    "json": "JSON",
+    "teams": "Microsoft Teams",
+    "ntfy": "ntfy",
     # Outcomes of a message or an event
     "applied": "applied",
     "stale": "out of date",

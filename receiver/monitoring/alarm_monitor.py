@@ -25,6 +25,7 @@ from receiver.domain.alarms import (
     find_alarms,
     learn_gap,
 )
+from receiver.domain.notices import Notice
 from receiver.domain.storable import make_storable
 from receiver.domain.traffic import (
     DAY,
@@ -38,7 +39,6 @@ from receiver.domain.traffic import (
     find_refused_streak,
 )
 from receiver.errors import ReceiverError
-from receiver.monitoring.notifier import Notice
 from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
 from receiver.domain.alarms import AlarmThresholds
+from receiver.domain.notices import NoticeFormat
 from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
 from receiver.settings.project import Project
@@ -114,6 +115,11 @@ class Settings(BaseModel):
     alarm_url: Url = Field(
         None,
         description="URL that is posted to when an alarm begins or ends. It may carry a token, so it is treated as a secret.",
+    )
+    alarm_format: Literal["auto", "json", "slack", "teams", "discord", "ntfy"] = Field(
+        "auto",
+        description="Form of what is posted to that URL. `auto` knows Slack, Microsoft Teams, Discord and ntfy.sh by the host, "
+        "and posts `json` elsewhere. Mattermost takes `slack`.",
     )
     alarm_command: Command = Field(
         (),
@@ -238,6 +244,10 @@ class Settings(BaseModel):
     def sources(self) -> tuple[Source, ...]:
         """Return the sources: webhook paths with their parsers."""
         return make_sources(self.shiipp_new_package, self.shiipp_manifest_status)
+
+    def notice_format(self) -> NoticeFormat | None:
+        """Return the format of notices to the alarm URL. None: its host decides."""
+        return None if self.alarm_format == "auto" else self.alarm_format
 
     def alarm_rules(self) -> AlarmThresholds:
         """Return the thresholds of the alarms. A source without a token is off; its silence is no alarm."""

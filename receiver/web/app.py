@@ -97,7 +97,7 @@ def create_app(
     """
     core = _make_core(settings, database, on_writer_lost, relay)
     do = core.writer_client.do
-    notifier = AlarmNotifier(settings.alarm_url, settings.alarm_command)
+    notifier = AlarmNotifier(settings.alarm_url, settings.alarm_command, url_format=settings.notice_format())
     monitor = AlarmMonitor(settings.alarm_rules(), database, do, notifier.put, clock.to_micros(clock.now()))
     supervisor = None if relay is None else Supervisor(relay, do)
     loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
@@ -114,7 +114,7 @@ def create_app(
     routes = [
         *_make_sender_routes(core, guards),
         *_make_monitoring_routes(core, monitor, supervisor),
-        *_make_operator_routes(core, pruner),
+        *_make_operator_routes(core, pruner, notifier),
         *extra_routes,
     ]
     return _make_application(core, routes, lifespan, guards)
@@ -188,15 +188,15 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
     return [*health.routes(), Route("/metrics", metrics.show)]
 
 
-def _make_operator_routes(core: _Core, pruner: Pruner) -> list[BaseRoute]:
+def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier) -> list[BaseRoute]:
     """Return the routes of the API and the console."""
     settings, database, operators, reader = core.settings, core.database, core.operators, core.reader
     do, read, sources = core.writer_client.do, reader.read, settings.sources()
     replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
-    commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer)
+    commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, notifier.test)
     api = ApiRoutes(operators, reader, ReadContext(database, sources, core.targets), commands, describe(sources, CUSTOMERS_PATH))
-    console = make_console(settings, database, operators, reader, core.writer_client, core.windows, replayer)
+    console = make_console(settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier)
     return [*api.routes(), *console]
 
 

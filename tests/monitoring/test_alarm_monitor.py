@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from receiver.clock import iso, to_micros
 from receiver.domain.alarms import AlarmThresholds
+from receiver.domain.notices import Notice
 from receiver.domain.traffic import DAY, HOUR, MINUTE, SECOND
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, AlarmMonitor
-from receiver.monitoring.notifier import Notice
 from receiver.storage import queries
 from receiver.storage.counters import KEPT_SECONDS, NUMBERS, CountKey
 from receiver.storage.database import Database

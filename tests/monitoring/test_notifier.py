@@ -9,12 +9,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import orjson
 import psutil
 import pytest
 from structlog.testing import capture_logs
 
 from receiver.access.bearer import Secret
-from receiver.monitoring.notifier import AlarmNotifier, Notice, NotifierTimings
+from receiver.domain.notices import Notice, make_test_notice, write_notice
+from receiver.monitoring.notifier import AlarmNotifier, ChannelResult, NotifierTimings
 from receiver.relay.connections import Connections
 from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
 from tests.harness.endpoint import TAKE, answering, drip
@@ -91,7 +93,11 @@ def test_a_url_that_fails_gets_a_notice_again_before_the_next_one(logs: Logs) ->
 
 @pytest.mark.parametrize(
     ("answer", "cause"),
-    [(500, "the response was 500"), (404, "the response was 404"), (HANG, "no response within 0.3 seconds")],
+    [
+        (500, "the response was 500"),
+        (404, "the response was 404: the URL is unknown there; copy it again"),
+        (HANG, "no response within 0.3 seconds"),
+    ],
 )
 def test_a_url_that_goes_on_failing_is_given_up(logs: Logs, answer: int, cause: str) -> None:
     timings = QUICK._replace(url_seconds=0.3) if answer == HANG else QUICK
@@ -140,7 +146,9 @@ def test_a_redirect_is_not_followed(logs: Logs) -> None:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
         assert (stranger.told, len(server.told)) == ([], 3)
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "the response was 307")]
+    assert events(logs, "alarm_not_sent") == [
+        not_sent("url", "the response was 307: redirects are not followed; set the URL that it leads to")
+    ]
 
 
 def test_an_unreachable_url_is_logged_without_the_url(logs: Logs) -> None:
@@ -148,7 +156,7 @@ def test_an_unreachable_url_is_logged_without_the_url(logs: Logs) -> None:
     with notices(f"http://127.0.0.1:{port}/{TOKEN}?key={TOKEN}") as told:
         told.put(BEGAN)
         wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
-    assert events(logs, "alarm_not_sent") == [not_sent("url", "ConnectionRefusedError")]
+    assert events(logs, "alarm_not_sent") == [not_sent("url", "the connection was refused")]
     assert (TOKEN in repr(logs), str(port) in repr(logs)) == (False, False)
 
 
@@ -199,8 +207,8 @@ def test_a_command_is_run_without_a_shell_and_without_our_secrets(
         pytest.param(python("raise SystemExit(3)"), "its exit code was 3", id="fails"),
         pytest.param(python("import os; os.kill(os.getpid(), 9)"), "its exit code was -9", id="is killed"),
         pytest.param(python(f"import sys; print('{TOKEN}'); sys.exit('{TOKEN}')"), "its exit code was 1", id="prints a secret"),
-        pytest.param(("/no/such/program", TOKEN), "FileNotFoundError", id="does not exist"),
-        pytest.param(("/", TOKEN), "PermissionError", id="is none"),
+        pytest.param(("/no/such/program", TOKEN), "the program was not found", id="does not exist"),
+        pytest.param(("/", TOKEN), "the program cannot be run", id="is none"),
     ],
 )
 def test_a_command_that_fails_is_tried_again_and_given_up(
@@ -314,3 +322,25 @@ def test_without_a_url_or_a_command_a_notice_is_dropped_silently(logs: Logs) -> 
     with notices() as told:
         told.put(BEGAN)
     assert logs == []
+
+
+def test_a_test_tries_each_channel_once_at_the_same_time_and_says_what_came_back(logs: Logs) -> None:
+    notice = make_test_notice("2026-11-22T10:00:00.000Z")
+    with alarm_server(500, 204) as server:
+        with notices(f"{server.url}?key={TOKEN}", *python("raise SystemExit(3)")) as told:
+            assert told.test(notice) == [
+                ChannelResult("url", "json", sent=False, answer="the response was 500"),
+                ChannelResult("command", "json", sent=False, answer="its exit code was 3"),
+            ]
+            assert told.test(notice)[0] == ChannelResult("url", "json", sent=True, answer="the response was 204")
+        assert [notice["state"] for notice in server.notices] == ["test", "test"]
+    assert logs == [], "a test is no notice"
+
+
+def test_a_url_gets_a_notice_in_the_form_of_its_service(logs: Logs) -> None:
+    with alarm_server() as server:
+        told = AlarmNotifier(Secret("url", server.url), (), QUICK, "slack")
+        told.start()
+        told.put(BEGAN)
+        told.close()
+        assert server.notices == [orjson.loads(write_notice(BEGAN, "slack").body)]

@@ -8,8 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.access.setup_windows import SetupWindows
+from receiver.domain.notices import Notice
 from receiver.errors import Busy, StorageUnavailable
-from receiver.monitoring.notifier import AlarmNotifier, Notice, NotifierTimings
+from receiver.monitoring.notifier import AlarmNotifier, NotifierTimings
 from receiver.processes.repeating import repeat
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters

@@ -69,6 +69,10 @@ class ReplayBody(CommandBody):
         return self
 
 
+class AlarmTestBody(CommandBody):
+    """A test has no options."""
+
+
 class DropBody(CommandBody):
     """Remove the waiting and failed changes of a target that the settings no longer name."""
 

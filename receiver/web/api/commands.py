@@ -9,6 +9,7 @@ from receiver import clock
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, to_micros
+from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.customers import replace_customers
 from receiver.maintenance.erase import Eraser
@@ -18,10 +19,12 @@ from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
 from receiver.maintenance.targets import drop_target, resume_target, retry_failed
+from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.run_removal import count_tests
 from receiver.web.api.bodies import (
+    AlarmTestBody,
     CommandBody,
     CustomersBody,
     DropBody,
@@ -35,6 +38,7 @@ from receiver.web.api.bodies import (
     read_customers,
 )
 from receiver.web.api.schemas.commands import (
+    AlarmTestAnswer,
     CustomersAnswer,
     DropAnswer,
     ForgetAnswer,
@@ -62,6 +66,7 @@ class CommandContext(NamedTuple):
     pruner: Pruner
     eraser: Eraser
     replayer: StoredReplay
+    test_alarms: Callable[[Notice], list[ChannelResult]]
 
 
 class OperatorRequest(NamedTuple):
@@ -128,6 +133,11 @@ async def _prune_tests(context: CommandContext, request: OperatorRequest) -> dic
     return {"test_run": run, "dry_run": dry_run, **done._asdict(), "more": more}
 
 
+async def _test_alarms(context: CommandContext, _request: OperatorRequest) -> dict[str, Any]:
+    results = await asyncio.to_thread(context.test_alarms, make_test_notice(iso(to_micros(clock.now()))))
+    return {"channels": [result._asdict() for result in results]}
+
+
 async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_unnamed, context.database, context.targets, target)
@@ -154,6 +164,9 @@ COMMAND_ENDPOINTS = (
         "/customers", "Replace the customer list", CustomersBody, CustomersAnswer, _import_customers, reads_body=False
     ),
     CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
+    CommandEndpoint(
+        "/alarms/test", "Send a test notice through each channel", AlarmTestBody, AlarmTestAnswer, _test_alarms, default=b"{}"
+    ),
     CommandEndpoint("/forget", "Erase the personal data of one tracker", ForgetBody, ForgetAnswer, _forget),
     CommandEndpoint("/prune", "Delete data past its retention period", PruneBody, PruneAnswer, _prune),
     CommandEndpoint(

@@ -11,9 +11,11 @@ from receiver.access.sessions import Sessions
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
 from receiver.maintenance.replay import StoredReplay
+from receiver.monitoring.notifier import AlarmNotifier
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
+from receiver.web.console.alarms import try_channels
 from receiver.web.console.assets import Assets
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
@@ -50,6 +52,7 @@ def make_console(
     writer_client: WriterClient,
     windows: SetupWindows,
     replayer: StoredReplay,
+    notifier: AlarmNotifier,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     tokens = settings.tokens()["ops"]
@@ -61,9 +64,10 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    pages_by_path = _list_pages(settings, database)
+    pages_by_path = _list_pages(settings, database, notifier)
     forms_by_path: dict[str, TakeForm] = {
         _WINDOW: partial(change_window, settings, writer_client, windows),
+        "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
     }
     return [
@@ -82,7 +86,7 @@ def show_unknown(_page_request: ConsoleRequest) -> Page:
     raise NotFound("There is no page at this address.")
 
 
-def _list_pages(settings: Settings, database: Database) -> dict[str, MakePage]:
+def _list_pages(settings: Settings, database: Database, notifier: AlarmNotifier) -> dict[str, MakePage]:
     return {
         "/ops": partial(show_overview, settings, database),
         "/ops/trackers": partial(list_trackers, database),
@@ -95,6 +99,6 @@ def _list_pages(settings: Settings, database: Database) -> dict[str, MakePage]:
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/customers": partial(show_customers, database),
-        "/ops/settings": partial(show_settings, settings, database),
+        "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),
     }

@@ -13,6 +13,7 @@ from receiver.clock import to_micros
 from receiver.domain.tokens import TokenUse, find_replacement
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.setup_windows import open_window
+from receiver.monitoring.notifier import AlarmNotifier
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -38,7 +39,7 @@ _LIMITS = (
 _WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # 0 means forever
 
 
-def show_settings(settings: Settings, database: Database, page_request: ConsoleRequest) -> Page:
+def show_settings(settings: Settings, database: Database, notifier: AlarmNotifier, page_request: ConsoleRequest) -> Page:
     """Show the settings, the setup windows and the audit log."""
     closes = queries.setup_windows(database)
     values = {
@@ -49,6 +50,7 @@ def show_settings(settings: Settings, database: Database, page_request: ConsoleR
         "read_tokens": _describe_tokens(database, "ops", settings.ops_read_tokens),
         "proxies": [write_network(network) for network in settings.trusted_proxies],
         "limits": [_read_limit(settings, *limit) for limit in _LIMITS],
+        "channels": notifier.channels(),
         "audit": queries.list_audit(database, _AUDIT_ENTRIES, dict(page_request.query).get("cursor")),
         "audit_entries": _AUDIT_ENTRIES,
     }

@@ -1,5 +1,7 @@
 """The answers to commands."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from receiver.domain.verdicts import MessageOutcome
@@ -102,6 +104,21 @@ class PruneTestsAnswer(Schema):
     deliveries: int
     trackers: int
     more: bool = Field(description="true: the same request removes the next ones")
+
+
+class ChannelTest(Schema):
+    """One channel and what came back. `format` is the form of its notices."""
+
+    channel: Literal["url", "command", "mail"]
+    format: str
+    sent: bool
+    answer: str
+
+
+class AlarmTestAnswer(Schema):
+    """The channels of the running service that were tried. Without a channel the list is empty."""
+
+    channels: list[ChannelTest]
 
 
 class DropAnswer(Schema):

@@ -1,0 +1,15 @@
+"""The page that sends a test notice through each channel and shows what came back."""
+
+import asyncio
+
+from receiver.clock import iso, to_micros
+from receiver.domain.notices import make_test_notice
+from receiver.monitoring.notifier import AlarmNotifier
+from receiver.web.console.login import ConsoleRequest, Form
+from receiver.web.console.pages import Page
+
+
+async def try_channels(notifier: AlarmNotifier, page_request: ConsoleRequest, _form: Form) -> Page:
+    """Send a test notice and show the results."""
+    results = await asyncio.to_thread(notifier.test, make_test_notice(iso(to_micros(page_request.now))))
+    return Page("alarm_test.html", "settings", {"results": results})
