@@ -58,6 +58,11 @@ def brief(moment: str | None) -> str:
     return (moment or "")[:19].replace("T", " ")
 
 
+def last_line(error: str) -> str:
+    """Return the last line of an error, which may be a traceback."""
+    return (error.strip().splitlines() or [""])[-1]
+
+
 def show_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],

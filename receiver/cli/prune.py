@@ -25,6 +25,7 @@ _NAMES = {
     "quarantine": "quarantined bytes",
     "refused": "rejected, failed deliveries",
     "dead_changes": "failed, stranded changes",
+    "delivered_changes": "records of delivered changes",
 }
 _REUSED = "SQLite reuses the free pages. To make the file smaller, stop the service and add --vacuum."
 _VACUUMED = "PostgreSQL reuses the space after its next vacuum, which runs automatically."

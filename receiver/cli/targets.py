@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import Text, as_json, paged
-from receiver.cli._output import brief, confirm, show_json, show_page, show_table
+from receiver.cli._output import brief, confirm, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.targets import drop_target, resume_target, retry_failed
@@ -156,18 +156,13 @@ def _state(item: Mapping[str, Any]) -> str:
     if item["mismatch"] is not None:
         return f"settings differ: {item['mismatch']}"
     if item["failing_since"] is not None:
-        return f"failing since {brief(item['failing_since'])}: {_last_line(item['last_error'])}"
+        return f"failing since {brief(item['failing_since'])}: {last_line(item['last_error'])}"
     return "ok"
 
 
 def _dead(row: Mapping[str, Any]) -> tuple[object, ...]:
-    died_at, error = brief(row["died_at"]), _last_line(row["error"])
+    died_at, error = brief(row["died_at"]), last_line(row["error"])
     return row["target"], row["source"], row["tracker_id"], row["sequence"], died_at, row["attempts"], error
-
-
-def _last_line(error: str) -> str:
-    """Return the last line of an error, which may be a traceback."""
-    return (error.strip().splitlines() or [""])[-1]
 
 
 def _changes(number: int) -> str:

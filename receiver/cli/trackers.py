@@ -1,5 +1,6 @@
 """The commands `trackers list` and `trackers show`."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +8,12 @@ import click
 
 from receiver import clock
 from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, paged
-from receiver.cli._output import brief, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli._output import brief, last_line, show_heading, show_json, show_page, show_pairs, show_table
 from receiver.cli._remote import reading
+from receiver.domain.changes import Subscription
+from receiver.errors import ConfigurationError
+from receiver.relay.assembly import read_subscriptions
+from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 
@@ -64,16 +69,27 @@ def list_trackers(
 @of_source
 @as_json
 def show(tracker: str, source: str | None, *, as_json: bool) -> None:
-    """Show a tracker and its timeline, newest event first.
+    """Show a tracker, its timeline, newest event first, and its changes with their state for each target.
 
     TRACKER is a tracking number, an ID, a reference or SOURCE/ID.
     """
-    with reading() as database:
-        answer = queries.show_tracker(database, *queries.find_tracker(database, tracker, NAMES, source))
+    settings = load()
+    with reading(settings) as database:
+        answer = queries.show_tracker(
+            database, *queries.find_tracker(database, tracker, NAMES, source), _read_subscriptions(settings)
+        )
     if as_json:
         show_json(answer)
     else:
         _show(answer)
+
+
+def _read_subscriptions(settings: Settings) -> Sequence[Subscription]:
+    """Return the subscriptions, or none if a target cannot be made: `doctor` reports that, and the tracker is shown anyway."""
+    try:
+        return read_subscriptions(settings)
+    except ConfigurationError:
+        return ()
 
 
 def _micros(days: float) -> int:
@@ -113,6 +129,11 @@ def _show(answer: dict[str, Any]) -> None:
     show_heading("Timeline")
     columns = ("event time", "outcome", "status", "milestone", "received (UTC)")
     show_table(columns, map(_event, answer["events"]), wrapped=["outcome", "status", "milestone"])
+    lines = [_change(change, state) for change in answer["changes"] for state in change["targets"]]
+    if lines:
+        show_heading("Changes")
+        names = ("sequence", "status", "target", "state", "time (UTC)", "attempts", "detail")
+        show_table(names, lines, wrapped=["status", "detail"], numbers=["sequence", "attempts"])
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:
@@ -120,3 +141,12 @@ def _event(event: dict[str, Any]) -> tuple[object, ...]:
     if event["superseded"]:
         outcome = f"superseded (message {event['message_id']})"
     return event["occurrence"], outcome, event["status"], event["status_milestone"], brief(event["received_at"])
+
+
+def _change(change: dict[str, Any], state: dict[str, Any]) -> tuple[object, ...]:
+    """Return the line of a change and a target. The time is that of the delivery or failure, or of the next attempt."""
+    moment = state["delivered_at"] or state["died_at"] or state["next_attempt_at"]
+    sequence = change["sequence"] if change["basis"] == "events" else f"{change['sequence']} (sender's status)"
+    error = last_line(state["last_error"]) if state["last_error"] else None
+    detail = error if state["status"] is None else f"answered {state['status']}"
+    return sequence, change["status"], state["target"], state["state"].replace("_", " "), brief(moment), state["attempts"], detail

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 DAY = 86_400_000_000
-KINDS = ("bodies", "quarantine", "refused", "dead_changes")
+KINDS = ("bodies", "quarantine", "refused", "dead_changes", "delivered_changes")
 """The kinds of prunable data, in the order of pruning: bodies and answers; bytes in quarantine; rejected and failed requests;
-changes that failed for good, or that wait for a target that is stopped or no longer in the settings."""
+changes that failed for good, or that wait for a target that is stopped or no longer in the settings; records of delivered
+changes."""
 
 TARGET_SECONDS = 0.01  # a step with its commit: well below the 50 ms that requests may have to wait
 START_SIZE = 100
@@ -28,10 +29,11 @@ class RetentionPeriods(NamedTuple):
     bodies_days: int
     refused_days: int
     changes_days: int
+    delivered_days: int
 
     def cutoffs(self, now: int) -> dict[str, int]:
         """Return the time before which each kind is pruned, in microseconds, without the kinds that are kept for ever."""
-        days = (self.bodies_days, self.bodies_days, self.refused_days, self.changes_days)
+        days = (self.bodies_days, self.bodies_days, self.refused_days, self.changes_days, self.delivered_days)
         return {kind: max(0, now - number * DAY) for kind, number in zip(KINDS, days, strict=True) if number}
 
     def name_run(self, run_id: str) -> str:
@@ -45,7 +47,10 @@ class RetentionPeriods(NamedTuple):
 
     def describe(self) -> str:
         """Return the periods in words, for the audit log."""
-        days = ((self.bodies_days, "bodies"), (self.refused_days, "rejected requests"), (self.changes_days, "dead changes"))
+        days = (
+            *((self.bodies_days, "bodies"), (self.refused_days, "rejected requests")),
+            *((self.changes_days, "dead changes"), (self.delivered_days, "records of delivered changes")),
+        )
         return ", ".join(f"{words} for ever" if not number else f"{words} {number} days" for number, words in days)
 
 

@@ -268,6 +268,22 @@ class DispatchRow(NamedTuple):
     unsettled: int = 0
 
 
+class DeliveredRow(NamedTuple):
+    """A delivered change: the number of attempts, and the status of the answer (None: this kind of target has none).
+
+    A change that is delivered again replaces its row.
+    """
+
+    target: str
+    source: str
+    tracker_id: str
+    move: int
+    change_id: str
+    delivered_at: int
+    attempts: int
+    status: int | None
+
+
 class SessionRow(NamedTuple):
     """A session of the console: `digest` is the digest of the session id, `actor` the name of the ops token."""
 

@@ -56,8 +56,8 @@ class HttpTarget:
         self._threads = ThreadPoolExecutor(AT_ONCE, f"target {settings.name}")
         self._under_way: set[Post] = set()
 
-    async def deliver(self, change: Change) -> None:
-        """Post a change; return if the response is 2xx. Raises NotAcknowledged, TargetUnavailable, TimedOut or TargetGone."""
+    async def deliver(self, change: Change) -> int:
+        """Post a change; return the status, which is 2xx. Raises NotAcknowledged, TargetUnavailable, TimedOut or TargetGone."""
         now, body = clock.now(), change.write_body()
         headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
         post = Post(self._connections, self._path, headers, body)
@@ -74,6 +74,7 @@ class HttpTarget:
             post.cut()  # which still runs after a time-out
             self._under_way.discard(post)
         judge(self.subscription.target, response, clock.now())
+        return response.status
 
     async def close(self) -> None:
         """Cut all requests and close all connections."""

@@ -17,10 +17,11 @@ class Target(Protocol):
     runs_foreign_code: bool
     """Whether a change can end the process that delivers it. After such an end, each change that was in flight is tried alone."""
 
-    async def deliver(self, change: Change) -> None:
+    async def deliver(self, change: Change) -> int | None:
         """Deliver a change. Return to acknowledge; raise NotAcknowledged, TargetUnavailable or anything else to retry.
 
-        TargetGone stops the target. The same change may be delivered again, with the same ID.
+        Return the status of the answer, or None if this kind of target has none. TargetGone stops the target. The same change
+        may be delivered again, with the same ID.
         """
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut
-from receiver.storage.outbox import Claimed, Exchanged, Outcome, Probe
+from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outcome, Probe
 from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.executor import Do
 
@@ -145,7 +145,7 @@ class TargetWorker:
         key = (claimed.mark, *claimed.change.stored_key)
         self._last_tried = claimed.change.source, claimed.change.tracker_id
         try:
-            await self._deliver_or_end(claimed)
+            status = await self._deliver_or_end(claimed)
         except TargetGone as error:
             self._ended.append(Outcome(*key, error.message, _now()))
             await self._stop(error)
@@ -162,27 +162,28 @@ class TargetWorker:
             _log.warning(event, target=self._name, change_id=claimed.change.id, attempts=claimed.attempts, cause=_name(error))
         else:
             self._circuit = self._circuit.succeeded()
-            self._ended.append(Outcome(*key))
+            taken = Acknowledgement(claimed.change.id, claimed.attempts, status)
+            self._ended.append(Outcome(*key, acknowledgement=taken))
         finally:  # before the signal, as the next step counts the changes in flight
             self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._signal.set()
 
-    async def _deliver_or_end(self, claimed: Claimed) -> None:
-        """Deliver a change. If it fails because the process is exhausted, wait for the end of the process."""
+    async def _deliver_or_end(self, claimed: Claimed) -> int | None:
+        """Deliver a change; return the status of the answer. If an exhausted process makes it fail, wait for its end."""
         try:
-            await self._deliver(claimed)
+            return await self._deliver(claimed)
         except Exception as error:
             is_answer = isinstance(error, NotAcknowledged | TargetGone) and not isinstance(error, TargetUnavailable)
             if not is_answer and self._is_exhausted():
                 await asyncio.Event().wait()
             raise
 
-    async def _deliver(self, claimed: Claimed) -> None:
-        """Deliver a change. Raises the target's own errors, and TimedOut after the time-out."""
+    async def _deliver(self, claimed: Claimed) -> int | None:
+        """Deliver a change; return the status of the answer. Raises the target's own errors, and TimedOut after the time-out."""
         limit = asyncio.timeout(self.target.timeout_seconds)
         try:
             async with limit:
-                await self.target.deliver(claimed.change)
+                return await self.target.deliver(claimed.change)
         except TimeoutError:
             if limit.expired():
                 raise TimedOut(self.target.timeout_seconds) from None

@@ -108,6 +108,11 @@ class Settings(BaseModel):
         ge=0,
         description="How long dead changes are kept, and changes that wait for a stopped or removed target; 0: for ever.",
     )
+    delivered_retention_days: int = Field(
+        30,
+        ge=0,
+        description="How long it is kept which change was delivered to which target, and when; 0: for ever.",
+    )
     body_timeout_seconds: float = Field(10, gt=0, description="Time for a whole request. Then the connection is closed.")
     commit_timeout_seconds: float = Field(10, gt=0, description="Time for a commit. Then the sender gets 503 and retries.")
     queue_deliveries: int = Field(2048, ge=1, description="Deliveries that may wait for their commit. More get 503.")
@@ -267,7 +272,12 @@ class Settings(BaseModel):
 
     def periods(self) -> RetentionPeriods:
         """Return the retention periods."""
-        return RetentionPeriods(self.body_retention_days, self.refused_retention_days, self.change_retention_days)
+        return RetentionPeriods(
+            self.body_retention_days,
+            self.refused_retention_days,
+            self.change_retention_days,
+            self.delivered_retention_days,
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Return all secrets that logs must not contain, including the password of the database and the URL of alarms."""

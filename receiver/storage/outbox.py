@@ -1,9 +1,10 @@
 """The outbox in storage: the changes that wait for each target, with their claims and results.
 
 A change that a target wants has a row until it is delivered. A relay claims rows by setting their due time to the end of a lease,
-delivers them and removes them. If the relay dies, they become due again. The changes of a tracker are delivered one after the
-other: only its first change becomes due, and the later ones are *blocked* until that one is settled. So a failure delays only its
-own tracker, and a claim never reads the changes behind a failure.
+delivers them and removes them; a record of each delivered change stays for some days (`DeliveredTable`). If the relay dies, they
+become due again. The changes of a tracker are delivered one after the other: only its first change becomes due, and the later
+ones are *blocked* until that one is settled. So a failure delays only its own tracker, and a claim never reads the changes behind
+a failure.
 
 A row may be inserted as due although an earlier one exists. A claim that finds such a row blocks it, under a lock on the first
 row of its tracker. The process that removes the first row then sees the blocked row and unblocks it.
@@ -21,21 +22,24 @@ from sqlalchemy import (
     delete,
     or_,
     select,
+    true,
     update,
 )
 
 from receiver.domain.changes import Change
+from receiver.domain.rows import DeliveredRow
 from receiver.domain.storable import make_storable
 from receiver.storage.blocking import unblock
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes
-from receiver.storage.statements import Lookup
+from receiver.storage.statements import Insert, Lookup
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import (
     BLOCKED,
     IS_ROW,
     SUSPECT,
     DeadTable,
+    DeliveredTable,
     DispatchTable,
     StoppedTable,
     are_wanted,
@@ -66,8 +70,19 @@ class Claimed(NamedTuple):
     unsettled: int = 0
 
 
+class Acknowledgement(NamedTuple):
+    """The record of a delivered change: its id, the number of attempts, and the status of the answer, if there is one."""
+
+    change_id: str
+    attempts: int
+    status: int | None = None
+
+
 class Outcome(NamedTuple):
-    """The result of an attempt: delivered (`error` is None), to be retried at `due_at`, or failed for good (`due_at` is None)."""
+    """The result of an attempt: delivered (`error` is None), to be retried at `due_at`, or failed for good (`due_at` is None).
+
+    A delivered change has an `acknowledgement`.
+    """
 
     mark: str
     source: str
@@ -75,6 +90,7 @@ class Outcome(NamedTuple):
     move: int
     error: str | None = None
     due_at: int | None = None
+    acknowledgement: Acknowledgement | None = None
 
 
 class Probe(NamedTuple):
@@ -106,6 +122,7 @@ class Outbox:
         rows = table_of(DispatchTable)
         self._database = database
         self._lock_first = Lookup(database, rows, [rows.c.source, rows.c.tracker_id], lock="skip")
+        self._add_delivered = Insert(database, table_of(DeliveredTable), DeliveredRow, replace_if=lambda *_: true())
 
     def exchange(
         self,
@@ -166,9 +183,19 @@ class Outbox:
             settled += connection.execute(settle, retried).rowcount
         if delivered:
             settled += connection.execute(delete(rows).where(still_ours), delivered).rowcount
+            self._record(connection, target, now, outcomes)
         if delivered or dead:
             unblock(connection, now, delivered + dead)
         return settled
+
+    def _record(self, connection: Connection, target: str, now: int, outcomes: Sequence[Outcome]) -> None:
+        """Record the delivered changes, even if their claims are no longer valid: the target has them."""
+        made = {
+            outcome[1:4]: DeliveredRow(target, *outcome[1:4], acknowledgement.change_id, now, *acknowledgement[1:])
+            for outcome in outcomes
+            if outcome.error is None and (acknowledgement := outcome.acknowledgement) is not None
+        }
+        self._add_delivered.execute(connection, [made[key] for key in sorted(made)])
 
     def _claim(self, connection: Connection, mark: str, leased_until: int, keys: Sequence[dict[str, Any]]) -> Sequence[Claimed]:
         """Claim these rows, which `_find_due` has locked."""

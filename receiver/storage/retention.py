@@ -15,10 +15,10 @@ from receiver.clock import first_id
 from receiver.domain.retention import KINDS, PruneBatch, Removed, units_of
 from receiver.errors import AlreadyRunning
 from receiver.storage.database import Database
-from receiver.storage.stranded import find_stranded, prune_stranded
+from receiver.storage.stranded import find_stranded, list_names, prune_stranded
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, is_without_content
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.outbox import DeadTable, DispatchTable
+from receiver.storage.tables.outbox import DeadTable, DeliveredTable, DispatchTable
 from receiver.storage.tables.retention import PruningTable
 
 LEASE_MICROS = 60_000_000
@@ -89,6 +89,8 @@ class Retention:
             if not done.more and running is not None:
                 stranded, reached = prune_stranded(connection, running, cutoff, size, reached)
                 done = _add(done, stranded)
+        elif kind == "delivered_changes":
+            done = _prune_delivered(connection, cutoff, size)
         else:
             done, reached = _prune_rule(connection, self._rules[kind], reached, first_id(cutoff), size)
         if not connection.execute(update(rows).where(ours).values(reached=reached)).rowcount:
@@ -108,8 +110,9 @@ def count_prunable(database: Database, cutoffs: Mapping[str, int], running: Coll
                 inside = (*rule.narrow, rule.is_prunable, rule.columns[0] < first_id(cutoff))
                 counted = select(func.count(), func.coalesce(func.sum(rule.columns[1]), 0)).where(*inside)
             else:
-                dead = table_of(DeadTable)
-                counted = select(func.count(), literal(0)).where(dead.c.died_at < cutoff)
+                dead, delivered = table_of(DeadTable), table_of(DeliveredTable)
+                at = dead.c.died_at if kind == "dead_changes" else delivered.c.delivered_at
+                counted = select(func.count(), literal(0)).where(at < cutoff)
             rows, content_bytes = connection.execute(counted).one()
             if kind == "dead_changes" and running is not None:
                 rows += _count_stranded(connection, running, cutoff)
@@ -129,6 +132,7 @@ def count_rows(database: Database, running: Collection[str] | None = None) -> di
         "quarantine": select(func.count()).select_from(quarantine).where(func.length(quarantine.c.raw) > 0),
         "refused": select(func.count()).select_from(table_of(DeliveryTable)).where(*refused.narrow, refused.is_prunable),
         "dead_changes": select(func.count()).select_from(dead),
+        "delivered_changes": select(func.count()).select_from(table_of(DeliveredTable)),
     }
     with database.read() as connection:
         counted = {kind: int(connection.execute(statement).scalar_one()) for kind, statement in queries.items()}
@@ -174,6 +178,19 @@ def _prune_dead(connection: Connection, cutoff: int, size: int) -> PruneBatch:
         return PruneBatch(0, 0, 0, more=False)
     gone = int(connection.execute(delete(dead).where(dead.c.died_at <= found[-1])).rowcount)
     return PruneBatch(gone, 0, gone, len(found) == size)
+
+
+def _prune_delivered(connection: Connection, cutoff: int, size: int) -> PruneBatch:
+    """Remove the records of up to `size` changes of one target that were delivered before `cutoff`; the oldest first."""
+    rows = table_of(DeliveredTable)
+    for target in list_names(connection, rows):
+        old = select(rows.c.delivered_at).where(rows.c.target == target, rows.c.delivered_at < cutoff)
+        found = connection.execute(old.order_by(rows.c.delivered_at).limit(size)).scalars().all()
+        if found:
+            reached = rows.c.target == target, rows.c.delivered_at <= found[-1]
+            gone = int(connection.execute(delete(rows).where(*reached)).rowcount)
+            return PruneBatch(gone, 0, gone, more=True)
+    return PruneBatch(0, 0, 0, more=False)
 
 
 def _count_stranded(connection: Connection, running: Collection[str], cutoff: int | None = None) -> int:

@@ -196,7 +196,9 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier) 
     eraser = Eraser(do, read, database, sources)
     commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, notifier.test)
     api = ApiRoutes(operators, reader, ReadContext(database, sources, core.targets), commands, describe(sources, CUSTOMERS_PATH))
-    console = make_console(settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier)
+    console = make_console(
+        settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier, core.targets
+    )
     return [*api.routes(), *console]
 
 

@@ -85,6 +85,7 @@ def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) 
         "quarantine": 1,
         "refused": 0,
         "dead_changes": 0,
+        "delivered_changes": 0,
     }
     assert told["before"]["rows"]["bodies"] == 31
     assert told["after"] is None
@@ -118,7 +119,7 @@ def test_prune_names_what_is_kept_forever(tmp_path: Path, sqlite_url: str) -> No
     fill(sqlite_url)
     keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
     assert "kept forever" in keeping.run("prune", "--dry-run")
-    assert set(keeping.ask("prune")["removed"]) == {"refused", "dead_changes"}
+    assert set(keeping.ask("prune")["removed"]) == {"refused", "dead_changes", "delivered_changes"}
     assert count_rows(sqlite_url, "bodies") == 31
 
 

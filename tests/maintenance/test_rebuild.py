@@ -45,7 +45,7 @@ SOURCES = make_sources({}, {})
 FAR_AHEAD = "9999-01-01T10:00:00"
 MAX_FUTURE = timedelta(hours=48)
 OWN = {"events.change_id", "trackers.version", "quarantine.id"}
-LEFT = {"dispatches", "dead_changes", "table_versions"}
+LEFT = {"dispatches", "dead_changes", "delivered_changes", "table_versions"}
 
 
 class Post:

@@ -17,6 +17,7 @@ from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.changes import OTHER_SECRET, SECRET, write_targets
 from tests.harness.command import run_command
+from tests.harness.console_client import ConsoleClient
 from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
 from tests.harness.nats_server import SUBJECT, brokering, find_broker
 from tests.harness.service import Reply, Service, bearer, serving, wait_until
@@ -81,6 +82,29 @@ def test_a_service_tells_a_target_what_moved_signed_with_each_of_its_secrets(sta
             assert Webhook(secret).verify(shop.calls[0].body, shop.calls[0].headers)["type"] == "tracker.changed"
         stored = running.table("events", "change_id", tracker_id="t", order="move")
         assert [call.headers["webhook-id"] for call in shop.calls] == [row["change_id"] for row in stored]
+
+
+def test_a_tracker_says_which_target_has_which_of_its_changes(start: Start, sqlite_url: str) -> None:
+    with answering(say(204, body=b"")) as shop, answering(say(500)) as down:
+        settings = {"ops_tokens": OPS, "target_secrets": f"shop:{SECRET},down:{SECRET}"}
+        running = start(sqlite_url, settings, shop=shop.url, down=down.url)
+        running.post(moved("t", 1))
+        failing = "SELECT error FROM dispatches WHERE target = 'down' AND error IS NOT NULL"
+        wait_until(lambda: running.count("delivered_changes") == 1 and running.rows(failing), "each target has answered")
+        answer = ask(running, "trackers/ship24/t")
+        ((late, delivered),) = ([*change["targets"]] for change in answer["changes"])
+        assert (delivered["state"], delivered["status"], delivered["attempts"]) == ("delivered", 204, 1)
+        assert (late["state"], late["attempts"], late["delivered_at"]) == ("failing", 1, None)
+        assert late["next_attempt_at"] > answer["changes"][0]["created_at"]
+        assert answer["changes"][0]["change_id"] == shop.calls[0].headers["webhook-id"]
+        assert json.loads(run(running, "trackers", "show", "t", "--json"))["changes"] == answer["changes"]
+        shown = " ".join(run(running, "trackers", "show", "t").split())
+        assert "answered 204" in shown
+        assert "down answered 500." in shown
+        console = ConsoleClient(running)
+        console.sign_in(OPS)
+        page = console.get("/ops/trackers/ship24/t").body.decode()
+        assert ("answered 204" in page, "down answered 500." in page) == (True, True)
 
 
 def test_a_service_tells_a_broker_too(start: Start, sqlite_url: str, tmp_path: Path) -> None:

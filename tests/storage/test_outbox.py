@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
-from receiver.storage.outbox import Claimed, Exchanged, Outbox, Outcome
+from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import release
 from receiver.storage.tables.outbox import BLOCKED
 from tests.harness import ship24
@@ -66,11 +66,12 @@ class Relay:
 
 
 def done(claimed: Claimed) -> Outcome:
-    return Outcome(claimed.mark, claimed.change.source, claimed.change.tracker_id, claimed.change.sequence)
+    taken = Acknowledgement(claimed.change.id, claimed.attempts, 200)
+    return Outcome(claimed.mark, *claimed.change.stored_key, acknowledgement=taken)
 
 
 def again(claimed: Claimed, due_at: int) -> Outcome:
-    return done(claimed)._replace(error="it was not there", due_at=due_at)
+    return done(claimed)._replace(error="it was not there", due_at=due_at, acknowledgement=None)
 
 
 @pytest.fixture
@@ -178,6 +179,20 @@ def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_
         (row,) = table_rows(tables, "dead_changes")
         assert (row["move"], row["attempts"], row["error"]) == (1, 1, "ValueError: no such order")
         assert [c.change.sequence for c in relay.claim()] == [2]
+
+
+def test_what_is_delivered_stays_on_record_and_what_is_delivered_again_replaces_it(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10), moved("u", 10))
+        relay = Relay(store)
+        first, other = sorted(relay.claim(), key=lambda c: c.change.tracker_id)
+        relay.settle(done(first), again(other, NOW_MICROS + 5))
+        (record,) = table_rows(tables, "delivered_changes")
+        assert (record["target"], record["tracker_id"], record["move"], record["change_id"]) == ("all", "t", 1, first.change.id)
+        assert (record["attempts"], record["status"], record["delivered_at"]) == (1, 200, NOW_MICROS)
+        relay.settle(done(first)._replace(acknowledgement=Acknowledgement(first.change.id, 3, 204)), now=NOW_MICROS + 9)
+        (record,) = table_rows(tables, "delivered_changes")
+        assert (record["attempts"], record["status"], record["delivered_at"]) == (3, 204, NOW_MICROS + 9)
 
 
 def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:

@@ -38,7 +38,7 @@ from receiver.sources import intake, make_sources
 from receiver.storage import queries
 from receiver.storage.retention import LEASE_MICROS, count_prunable, count_rows
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.outbox import DeadTable
+from receiver.storage.tables.outbox import DeadTable, DeliveredTable
 from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from receiver.writer.executor import R, WriterCommand
 from tests.conftest import StartService
@@ -53,7 +53,7 @@ THEN = to_micros(NOW)
 LATER = THEN + 1_000_000
 """A second after everything that these tests keep: all of it is older than that."""
 
-PERIODS = RetentionPeriods(bodies_days=90, refused_days=30, changes_days=20)
+PERIODS = RetentionPeriods(bodies_days=90, refused_days=30, changes_days=20, delivered_days=10)
 
 
 class Shop:
@@ -101,6 +101,12 @@ class Shop:
         rows = [{**row, "move": self.count("dead_changes") + place, "died_at": died_at} for place in range(number)]
         self.store.transactions.run(lambda connection: connection.execute(insert(table_of(DeadTable)), rows))
 
+    def deliver(self, number: int, target: str = "shop", delivered_at: int = THEN) -> None:
+        """Record changes as delivered."""
+        row = {"target": target, "source": "ship24", "tracker_id": "t", "change_id": "c", "attempts": 1, "status": 200}
+        rows = [{**row, "move": self.count("delivered_changes") + place, "delivered_at": delivered_at} for place in range(number)]
+        self.store.transactions.run(lambda connection: connection.execute(insert(table_of(DeliveredTable)), rows))
+
 
 @contextmanager
 def open_shop(url: str) -> Iterator[Shop]:
@@ -125,13 +131,15 @@ def test_each_kind_goes_after_its_own_days_and_zero_is_for_ever() -> None:
         "quarantine": 910 * DAY,
         "refused": 970 * DAY,
         "dead_changes": 980 * DAY,
+        "delivered_changes": 990 * DAY,
     }
-    assert RetentionPeriods(0, 30, 0).cutoffs(now) == {"refused": 970 * DAY}
-    assert RetentionPeriods(10**9, 30, 0).cutoffs(now)["bodies"] == 0  # older than 1970 is nothing
+    assert RetentionPeriods(0, 30, 0, 0).cutoffs(now) == {"refused": 970 * DAY}
+    assert RetentionPeriods(10**9, 30, 0, 0).cutoffs(now)["bodies"] == 0  # older than 1970 is nothing
 
 
 def test_retention_periods_are_shown_in_words() -> None:
-    assert RetentionPeriods(90, 0, 20).describe() == "bodies 90 days, rejected requests for ever, dead changes 20 days"
+    words = "bodies 90 days, rejected requests for ever, dead changes 20 days, records of delivered changes 10 days"
+    assert RetentionPeriods(90, 0, 20, 10).describe() == words
 
 
 @each_row(
@@ -273,9 +281,20 @@ def test_slices_of_every_size_leave_nothing_behind(shop: Shop, size: int) -> Non
     shop.prune({"quarantine": LATER}, size=size)
     shop.keep_late(ship24.body("one more"))  # behind rows that are empty by now
     removed = shop.prune(dict.fromkeys(KINDS, LATER), size=size)
-    assert {kind: gone.rows for kind, gone in removed.items()} == {"bodies": 15, "quarantine": 1, "refused": 3, "dead_changes": 0}
+    rows = {kind: gone.rows for kind, gone in removed.items() if gone.rows}
+    assert rows == {"bodies": 15, "quarantine": 1, "refused": 3}
     assert shop.count("bodies") == 0
     assert count_rows(shop.database) == dict.fromkeys(KINDS, 0)
+
+
+def test_records_of_delivered_changes_are_pruned_target_by_target(shop: Shop) -> None:
+    shop.deliver(2 * MIN_SIZE + 1, "a", THEN - 5)
+    shop.deliver(3, "b")
+    shop.deliver(2, "b", LATER)
+    before = count_prunable(shop.database, {"delivered_changes": LATER})
+    removed = shop.prune({"delivered_changes": LATER}, size=MIN_SIZE)
+    assert (before, removed["delivered_changes"].rows) == (removed, 2 * MIN_SIZE + 4)
+    assert count_rows(shop.database)["delivered_changes"] == 2
 
 
 def test_a_slice_is_bounded_by_rows_and_by_bytes(shop: Shop) -> None:
@@ -306,7 +325,7 @@ def test_what_would_go_is_what_goes(shop: Shop) -> None:
     shop.refuse(outcome="unreadable")
     shop.bury(2)
     cutoffs = dict.fromkeys(KINDS, LATER)
-    assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2}
+    assert count_rows(shop.database) == {"bodies": 4, "quarantine": 2, "refused": 1, "dead_changes": 2, "delivered_changes": 0}
     counted = count_prunable(shop.database, cutoffs)
     assert count_prunable(shop.database, dict.fromkeys(KINDS, THEN)) == dict.fromkeys(KINDS, Removed())
     assert shop.count("bodies") == 4  # nothing is deleted by count
@@ -462,10 +481,10 @@ def test_to_keep_for_ever_keeps(service: StartService, sqlite_url: str) -> None:
 
 
 def test_the_days_are_settings() -> None:
-    assert load({}).periods() == RetentionPeriods(90, 30, 30)
-    given = {"BODY": "0", "REFUSED": "7", "CHANGE": "400"}
+    assert load({}).periods() == RetentionPeriods(90, 30, 30, 30)
+    given = {"BODY": "0", "REFUSED": "7", "CHANGE": "400", "DELIVERED": "3"}
     assert load({f"RECEIVER_{name}_RETENTION_DAYS": days for name, days in given.items()}).periods() == RetentionPeriods(
-        0, 7, 400
+        0, 7, 400, 3
     )
     with pytest.raises(ConfigurationError, match="RECEIVER_REFUSED_RETENTION_DAYS"):
         load({"RECEIVER_REFUSED_RETENTION_DAYS": "-1"})

@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, select
 
+from receiver.domain.changes import Subscription
 from receiver.domain.newer import EventTime, compare_times
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.domain.trimming import trim
 from receiver.errors import NotFound
 from receiver.storage.database import Database
+from receiver.storage.queries.changes import read_changes
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
 from receiver.storage.queries.search import search_trackers
@@ -60,8 +62,11 @@ def find_tracker(database: Database, text: str, sources: Sequence[str], source: 
     return found[0]["source"], found[0]["tracker_id"]
 
 
-def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, Any]:
-    """Return a tracker and its events, newest occurrence first. Raises NotFound."""
+def show_tracker(database: Database, source: str, tracker_id: str, subscriptions: Sequence[Subscription] = ()) -> dict[str, Any]:
+    """Return a tracker, its events, newest occurrence first, and its changes with their states (`read_changes`).
+
+    Raises NotFound.
+    """
     trackers, events = table_of(TrackerTable), every_version()
     if not is_storable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
@@ -72,9 +77,10 @@ def show_tracker(database: Database, source: str, tracker_id: str) -> dict[str, 
         last_arrived = select(events).where(_is(events, source, tracker_id)).order_by(events.c.received_at.desc())
         timeline = _drop_repeated(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
         manifest, packages = _read_links(connection, source, tracker_id)
+        changes = read_changes(connection, source, tracker_id, subscriptions, is_test=state["test_run"] is not None)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
     tracker = {**public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
-    return {"tracker": tracker, "events": [public(row) for row in _newest_first(timeline)]}
+    return {"tracker": tracker, "events": [public(row) for row in _newest_first(timeline)], "changes": changes}
 
 
 def _read_links(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:

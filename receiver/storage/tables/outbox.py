@@ -1,4 +1,4 @@
-"""The tables of the outbox: changes that wait for targets, changes that failed for good, stopped targets."""
+"""The tables of the outbox: changes that wait for targets, that were delivered or failed for good; stopped targets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +56,22 @@ class DeadTable(Table, table=True):
     died_at: int = Field(sa_type=BigInteger)
     attempts: int
     error: str = Field(sa_type=Text)
+
+
+class DeliveredTable(Table, table=True):
+    """The delivered changes of the last days (`rows.DeliveredRow`)."""
+
+    __tablename__ = "delivered_changes"
+    __table_args__ = (Index(None, "target", "delivered_at"), {"sqlite_with_rowid": False})
+
+    target: str = key()
+    source: str = key()
+    tracker_id: str = key()
+    move: int = Field(primary_key=True)
+    change_id: str = Field(sa_type=Text)
+    delivered_at: int = Field(sa_type=BigInteger)
+    attempts: int
+    status: int | None
 
 
 class StoppedTable(Table, table=True):

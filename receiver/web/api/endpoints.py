@@ -55,7 +55,8 @@ def _list_trackers(context: ReadContext, query: TrackersQuery, _path: PathValues
 
 
 def _show_tracker(context: ReadContext, _query: EmptyQuery, path: PathValues) -> dict[str, Any]:
-    return queries.show_tracker(context.database, path["source"], path["tracker_id"])
+    subscriptions = [known.subscription for known in context.targets]
+    return queries.show_tracker(context.database, path["source"], path["tracker_id"], subscriptions)
 
 
 def _explain_message(context: ReadContext, _query: EmptyQuery, path: PathValues) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The routes of the console: one line for each page."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -12,6 +13,7 @@ from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import AlarmNotifier
+from receiver.relay.assembly import ConfiguredTarget
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
@@ -53,6 +55,7 @@ def make_console(
     windows: SetupWindows,
     replayer: StoredReplay,
     notifier: AlarmNotifier,
+    targets: Sequence[ConfiguredTarget],
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     tokens = settings.tokens()["ops"]
@@ -64,7 +67,7 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    pages_by_path = _list_pages(settings, database, notifier)
+    pages_by_path = _list_pages(settings, database, notifier, targets)
     forms_by_path: dict[str, TakeForm] = {
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
@@ -86,11 +89,14 @@ def show_unknown(_page_request: ConsoleRequest) -> Page:
     raise NotFound("There is no page at this address.")
 
 
-def _list_pages(settings: Settings, database: Database, notifier: AlarmNotifier) -> dict[str, MakePage]:
+def _list_pages(
+    settings: Settings, database: Database, notifier: AlarmNotifier, targets: Sequence[ConfiguredTarget]
+) -> dict[str, MakePage]:
+    max_future = timedelta(hours=settings.max_future_hours)
     return {
         "/ops": partial(show_overview, settings, database),
         "/ops/trackers": partial(list_trackers, database),
-        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, timedelta(hours=settings.max_future_hours)),
+        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),

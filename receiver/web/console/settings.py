@@ -32,11 +32,12 @@ _LIMITS = (
     ("body_retention_days", "Keep bodies for", "days"),
     ("refused_retention_days", "Keep rejected deliveries for", "days"),
     ("change_retention_days", "Keep failed changes for", "days"),
+    ("delivered_retention_days", "Keep records of delivered changes for", "days"),
     ("body_timeout_seconds", "Request timeout", "seconds"),
     ("commit_timeout_seconds", "Commit timeout", "seconds"),
     ("queue_deliveries", "Queue size", "number"),
 )
-_WITHOUT_LIMIT = {"body_retention_days", "change_retention_days"}  # 0 means forever
+_WITHOUT_LIMIT = {"body_retention_days", "change_retention_days", "delivered_retention_days"}  # 0 means forever
 
 
 def show_settings(settings: Settings, database: Database, notifier: AlarmNotifier, page_request: ConsoleRequest) -> Page:

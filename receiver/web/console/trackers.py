@@ -1,6 +1,6 @@
 """The pages of trackers: the list, and the timeline of one tracker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import orjson
 
 from receiver.domain.replays import warn_of_future
 from receiver.errors import NotFound
+from receiver.relay.assembly import ConfiguredTarget
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -41,12 +42,14 @@ def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
     return Page("trackers.html", "trackers", values)
 
 
-def show_tracker(database: Database, max_future: timedelta, page_request: ConsoleRequest) -> Page:
-    """Show a tracker's current status, its details and its timeline. Raises NotFound."""
+def show_tracker(
+    database: Database, max_future: timedelta, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest
+) -> Page:
+    """Show a tracker's current status, its details, its timeline and its changes for targets. Raises NotFound."""
     source, tracker_id = page_request.path["source"], page_request.path["tracker_id"]
     if source not in NAMES:
         raise NotFound(f"There is no source {source}.")
-    found = queries.show_tracker(database, source, tracker_id)
+    found = queries.show_tracker(database, source, tracker_id, [target.subscription for target in targets])
     tracker = found["tracker"]
     values = {
         "tracker": tracker,
@@ -54,6 +57,7 @@ def show_tracker(database: Database, max_future: timedelta, page_request: Consol
         "is_cut": len(found["events"]) == MAX_EVENTS,
         "max_events": MAX_EVENTS,
         "ahead": _find_event_ahead(database, found, page_request.now, max_future),
+        "changes": [change for change in found["changes"] if change["targets"]],
         "shipment": None if tracker["shipment"] is None else make_tree(orjson.dumps(tracker["shipment"])),
     }
     return Page("tracker.html", "trackers", values)

@@ -81,11 +81,42 @@ class EventItem(Schema):
     milestone_differs: bool = Field(description="whether both milestones are known and differ")
 
 
+class DeliveryState(Schema):
+    """The state of a change for one target.
+
+    `waiting`: it was not attempted yet. `failing`: the last attempt failed, and it is retried. `dead`: it failed and is not
+    retried automatically. `not_wanted`: the filter of the target leaves it out, or the tracker is one of a test. `unknown`: there
+    is no record (RECEIVER_DELIVERED_RETENTION_DAYS), or the target came after the change.
+    """
+
+    target: str
+    state: Literal["delivered", "waiting", "failing", "dead", "not_wanted", "unknown"]
+    attempts: int | None = Field(description="with a result")
+    delivered_at: Moment | None
+    status: int | None = Field(description="HTTP status of the answer to a delivered change")
+    died_at: Moment | None = Field(description="for a dead change: when it failed")
+    last_error: str | None
+    next_attempt_at: Moment | None = Field(description="null while an attempt is under way or an earlier change waits")
+
+
+class ChangeItem(Schema):
+    """A change of a tracker, and its state for each target. The payload of targets has the same `id` and `sequence`."""
+
+    change_id: str
+    basis: Literal["events", "shipment"]
+    sequence: int
+    event_id: str | None
+    status: str | None
+    created_at: Moment
+    targets: list[DeliveryState]
+
+
 class TrackerAnswer(Schema):
-    """A tracker and its timeline, newest occurrence first."""
+    """A tracker, its timeline, newest occurrence first, and its changes, newest first, at most 200."""
 
     tracker: TrackerSchema
     events: list[EventItem]
+    changes: list[ChangeItem]
 
 
 class NewerEvent(Schema):
