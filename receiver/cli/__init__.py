@@ -33,6 +33,7 @@ _GROUPS = {
         "explain": "Explain what happened to a message or a delivery.",
         "trackers": "List trackers and show their timelines.",
         "deliveries": "List, show and reprocess deliveries.",
+        "messages": "List messages and their verdicts.",
         "quarantine": "List messages and events that could not be applied.",
         "stats": "Show traffic statistics.",
         "alarms": "List alarms, and test how they are sent.",

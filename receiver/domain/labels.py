@@ -18,6 +18,7 @@ _LABELS = {
     "duplicate": "duplicate",
     "recorded": "stored (no event)",
     "quarantined": "quarantined",
+    "not_applied": "not applied",
     # Outcomes of a delivery
     "accepted": "accepted",
     "refused": "rejected",

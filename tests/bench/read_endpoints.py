@@ -14,7 +14,7 @@ from receiver.monitoring import explain
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.storage.queries import DeliveryFilter, TrackerFilter
+from receiver.storage.queries import DeliveryFilter, MessageFilter, TrackerFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
 
@@ -136,6 +136,18 @@ class Asker:
 
     def _others(self) -> Iterator[ReadEndpoint]:
         base, quarantine, seen = self._database, queries.list_quarantine, self._seen
+        yield ReadEndpoint("messages", lambda _: self._list_messages(MessageFilter()))
+        yield ReadEndpoint("  deep page", lambda draw: self._list_messages(MessageFilter(), self._placed(draw)))
+        yield ReadEndpoint("  not applied", lambda d: self._list_messages(MessageFilter(outcome="not_applied"), self._placed(d)))
+        yield ReadEndpoint("  never seen", lambda d: self._list_messages(MessageFilter("shiipp", reason="tie"), self._placed(d)))
+        yield ReadEndpoint(
+            "  of a parcel",
+            lambda d: self._list_messages(MessageFilter(tracking_number=d.choice(self._trackers).tracking_number)),
+        )
+        yield ReadEndpoint(
+            "  of a shared reference",
+            lambda d: self._list_messages(MessageFilter(tracking_number=f"USER-{d.randrange(50)}"), self._placed(d)),
+        )
         yield ReadEndpoint("quarantine", lambda _: quarantine(base))
         yield ReadEndpoint("  deep page", lambda draw: quarantine(base, cursor=seen(draw)))
         yield ReadEndpoint(
@@ -152,6 +164,12 @@ class Asker:
 
     def _list_calls(self, wanted: DeliveryFilter, cursor: str | None = None, limit: int = 50) -> object:
         return queries.list_deliveries(self._database, wanted, NAMES, limit, cursor)
+
+    def _list_messages(self, wanted: MessageFilter, cursor: str | None = None) -> object:
+        return queries.list_messages(self._database, wanted, 50, cursor)
+
+    def _placed(self, draw: Random) -> str:
+        return write_cursor(draw.choice(self._calls).id, draw.randrange(3))
 
     def _show_statistics(self, micros: int, _: Random) -> object:
         now = to_micros(clock.now())  # they are always asked for a span that ends now

@@ -229,6 +229,7 @@ SHOWING = [
     ["deliveries", "show", "ID"],
     ["deliveries", "show", "ID", "--body"],
     ["deliveries", "replay", "ID", "--yes"],
+    ["messages", "list"],
     ["quarantine", "list"],
     ["stats"],
     ["alarms", "list"],

@@ -105,6 +105,7 @@ SHOWN = [
     ["explain", "m" * 90],
     ["explain", "late"],
     ["deliveries", "list"],
+    ["messages", "list"],
     ["quarantine", "list"],
     ["stats"],
 ]
@@ -119,7 +120,9 @@ def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(filled: Ru
 
 
 def test_the_same_is_shown_of_postgresql(filled: Run, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = [command for command in SHOWN if command not in (["deliveries", "list"], ["stats"])]  # they tell ids and times
+    commands = [
+        command for command in SHOWN if command not in (["deliveries", "list"], ["messages", "list"], ["stats"])
+    ]  # they tell ids and times
     on_sqlite = [lines(filled(*command)) for command in commands]
     make_tables(postgresql_url)
     with opened(postgresql_url) as store:
@@ -138,7 +141,7 @@ def test_an_id_is_whole_in_a_terminal_too_narrow_for_it(filled: Run, monkeypatch
     assert "".join(line[column].strip() for line in shown[shown.index(header) + 2 :]) == "".join(ids)
 
 
-@pytest.mark.parametrize("noun", ["trackers", "deliveries", "quarantine"])
+@pytest.mark.parametrize("noun", ["trackers", "deliveries", "messages", "quarantine"])
 def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> None:
     listed: list[Any] = json.loads(filled(noun, "list", "--json").out)["items"]
     seen = []
@@ -177,6 +180,9 @@ def test_filters_are_those_of_the_api(filled: Run) -> None:
     assert found("deliveries", "list", "--tracking-number", "tn-t1", "--status", "200", "--client", "127.0.0.1") == 3
     assert found("deliveries", "list", "--until", "2025-06-01") == 0
     assert found("deliveries", "list", "--since", "2025-06-01T12:00:00Z") == 4
+    assert found("messages", "list", "--outcome", "not_applied", "--until", "2100-01-01") == 3
+    assert found("messages", "list", "--outcome", "stale", "--tracking-number", "tn-t1") == 1
+    assert found("messages", "list", "--reason", "bad_occurrence", "--source", "ship24") == 1
     assert found("quarantine", "list", "--reason", "bad_occurrence", "--source", "ship24") == 1
 
 

@@ -40,6 +40,7 @@ def find_pages(service: Service) -> dict[str, str]:
         "deliveries-rejected": "/ops/deliveries?outcome=refused",
         **{f"delivery-{name}": f"/ops/deliveries/{delivery_id}" for name, delivery_id in outcomes.items()},
         "replay": f"/ops/deliveries/{outcomes['accepted']}/replay",
+        "messages": "/ops/messages",
         "quarantine": "/ops/quarantine",
         "customers": "/ops/customers?user_code=JAM0001",
         "settings": "/ops/settings",

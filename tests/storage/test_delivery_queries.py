@@ -1,4 +1,4 @@
-"""Lists of deliveries and of quarantine, with every filter, on every database."""
+"""Lists of deliveries, messages and quarantine, with every filter, on every database."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,11 +23,12 @@ from receiver.errors import (
 from receiver.monitoring.explain import explain
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries
-from receiver.storage.queries import DeliveryFilter, TrackerFilter
+from receiver.storage.queries import DeliveryFilter, MessageFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
 from receiver.storage.tables.ledger import QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
+from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.store import NOW, delivery, opened
 from tests.harness.table import each_row
@@ -184,6 +185,76 @@ def test_new_deliveries_neither_hide_nor_double_older_ones(archive: Archive) -> 
         assert [id_ for id_ in found if id_ in first.calls] == expected
 
 
+# Messages
+
+
+_verdict_filters = st.builds(
+    MessageFilter,
+    source=st.sampled_from([None, None, "ship24", "shiipp"]),
+    outcome=st.sampled_from([None, "not_applied", "applied", "duplicate", "stale"]),
+    reason=st.sampled_from([None, None, "content_differs", "older"]),
+    since=_edge,
+    until=_edge,
+    tracking_number=st.sampled_from([None, None, "tn-t-0", "TN-t-1"]),
+    test=st.sampled_from([None, False, True]),
+)
+
+
+@settings(max_examples=40)
+@given(calls=_calls, wanted=st.lists(_verdict_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
+def test_every_filter_of_messages_returns_each_match_once_newest_first(
+    archive: Archive, calls: list[Call], wanted: list[MessageFilter], limit: int
+) -> None:
+    keep(archive, calls)
+    whole = read_all(archive)
+    of_message = {(row["source"], row["message_id"]): row["tracker_id"] for row in whole if row["tracker_id"]}
+    for filters in wanted:
+
+        def ask(size: int, cursor: str | None, filters: MessageFilter = filters) -> queries.ResultPage:
+            return queries.list_messages(archive.database, filters, size, cursor)
+
+        expected = [
+            (row["delivery_id"], row["position"])
+            for row in sorted(whole, key=lambda row: (row["delivery_id"], row["position"]), reverse=True)
+            if holds(filters, row, of_message.get((row["source"], row["message_id"])))
+        ]
+        for size in (limit, 200):
+            assert [(item["delivery_id"], item["position"]) for item in walk(ask, size)] == expected
+
+
+def read_all(archive: Archive) -> list[dict[str, Any]]:
+    """Return the rows of all items: first arrivals, and further copies (without a tracker)."""
+    return [{"tracker_id": None, **row} for table in ("messages", "sightings") for row in table_rows(archive.url, table)]
+
+
+def holds(wanted: MessageFilter, row: dict[str, Any], tracker_id: str | None) -> bool:
+    """Tell whether a message matches; a deliberately plain version of the rules."""
+    if wanted.outcome == "not_applied":
+        fits = row["outcome"] in {"stale", "recorded", "quarantined"} or row["reason"] == "content_differs"
+    else:
+        fits = wanted.outcome in {None, row["outcome"]}
+    return (
+        fits
+        and wanted.source in {None, row["source"]}
+        and wanted.reason in {None, row["reason"]}
+        and (wanted.since is None or row["received_at"] >= wanted.since)
+        and (wanted.until is None or row["received_at"] < wanted.until)
+        and (wanted.tracking_number is None or f"tn-{tracker_id}" == wanted.tracking_number.lower())
+        and not wanted.test
+    )
+
+
+def test_a_page_of_messages_ends_within_a_large_delivery(archive: Archive) -> None:
+    keep(archive, [Call("ship24", None, 0, None, tuple((n, 0, "event") for n in range(9))) for _ in range(2)])
+    for wanted in (MessageFilter(), MessageFilter(source="ship24"), MessageFilter(tracking_number="tn-t-0")):
+
+        def ask(size: int, cursor: str | None, wanted: MessageFilter = wanted) -> queries.ResultPage:
+            return queries.list_messages(archive.database, wanted, size, cursor)
+
+        positions = [item["position"] for item in walk(ask, 4)]
+        assert positions == [*range(8, -1, -1)] * 2
+
+
 # Quarantine
 
 
@@ -229,6 +300,8 @@ def test_any_text_can_be_searched_for(archive: Archive, text: str) -> None:
         DeliveryFilter(tracking_number=text),
     ):
         assert queries.list_deliveries(base, call, NAMES) == queries.ResultPage([], None)
+    for message in (MessageFilter(source=text), MessageFilter(reason=text), MessageFilter(tracking_number=text)):
+        assert queries.list_messages(base, message).items == []
     assert queries.list_quarantine(base, text).items == queries.list_quarantine(base, None, text).items == []
     shows: list[Callable[[], object]] = [
         lambda: queries.show_tracker(base, "ship24", text),
@@ -252,6 +325,7 @@ def test_a_foreign_cursor_is_refused(archive: Archive, cursor: str) -> None:
         lambda: queries.list_trackers(base, TrackerFilter(), cursor=cursor),
         lambda: queries.list_trackers(base, TrackerFilter("a"), cursor=cursor),
         lambda: queries.list_deliveries(base, DeliveryFilter(), NAMES, cursor=cursor),
+        lambda: queries.list_messages(base, MessageFilter(), cursor=cursor),
         lambda: queries.list_quarantine(base, cursor=cursor),
         lambda: queries.list_audit(base, cursor=cursor),
     ]

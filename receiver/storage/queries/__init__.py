@@ -6,6 +6,7 @@ of rows.
 
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
+from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
 from receiver.storage.queries.service import (
@@ -42,8 +43,10 @@ __all__ = [
     "FINAL_MILESTONES",
     "MAX_COUNTED",
     "MAX_LIMIT",
+    "NOT_APPLIED",
     "Cell",
     "DeliveryFilter",
+    "MessageFilter",
     "ResultPage",
     "StoredDelivery",
     "TargetCounts",
@@ -62,6 +65,7 @@ __all__ = [
     "list_audit",
     "list_dead",
     "list_deliveries",
+    "list_messages",
     "list_quarantine",
     "list_trackers",
     "read_lag",

@@ -1,38 +1,30 @@
 """Queries for deliveries: lists with filters, and one delivery with its bytes and our answer."""
 
 import base64
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from receiver.clock import first_id
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
+from receiver.storage.queries.numbers import MessageIds, find_messages_of
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest
 from receiver.storage.tables.ledger import (
     IS_TEST,
     NOT_ACCEPTED,
-    WITHOUT_EVENTS,
     BodyTable,
     DeliveryTable,
-    EventTable,
     MessageTable,
     RepeatedMessageTable,
-    SearchTermTable,
 )
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.revisions import SUPERSEDED
 
-_MAX_MESSAGES = 2000  # the last ones of a tracking number
 _MAX_CARRIERS = 1000  # deliveries with one of some messages that are read for one page
-_MAX_NAMESAKES = 50  # trackers with the same number
 _STATUSES = range(100, 600)
-
-_Messages = Mapping[str, Sequence[str]]  # ids by source
 
 
 class DeliveryFilter(NamedTuple):
@@ -145,7 +137,7 @@ def _read_items(connection: Connection, delivery_id: str) -> list[dict[str, Any]
     return sorted(found, key=lambda item: int(item["position"]))
 
 
-def _find_carriers(connection: Connection, messages: _Messages, share: int, before: str | None) -> tuple[list[str], str | None]:
+def _find_carriers(connection: Connection, messages: MessageIds, share: int, before: str | None) -> tuple[list[str], str | None]:
     """Return the last deliveries with one of these messages, and the id from which on they are complete (`read_copies`)."""
     table = table_of(MessageTable)
     found: set[str] = set()
@@ -162,29 +154,9 @@ def _find_carriers(connection: Connection, messages: _Messages, share: int, befo
     return last, max(complete_from, default=None)
 
 
-def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[_Messages]:
+def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[MessageIds]:
     """Yield sets of messages. A delivery matches the filter if it contains a message of each set."""
     if wanted.message_id is not None:
         yield {source: [wanted.message_id] for source in sources}
     if wanted.tracking_number is not None:
-        yield _find_messages_of(connection, wanted.tracking_number)
-
-
-def _find_messages_of(connection: Connection, tracking_number: str) -> _Messages:
-    """Return the last messages for a tracking number. Messages with events of their own are found through these."""
-    terms, messages = table_of(SearchTermTable), table_of(MessageTable)
-    events = table_of(EventTable)
-    named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == tracking_number.casefold())
-    trackers: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(named.limit(_MAX_NAMESAKES)):
-        trackers[row.source].append(row.tracker_id)
-    found: dict[str, list[str]] = {}
-    for source, ids in trackers.items():
-        parts = [
-            select(table.c.message_id, table.c.received_at).where(table.c.source == source, table.c.tracker_id.in_(ids), *narrow)
-            for table, narrow in ((events, []), (SUPERSEDED, []), (messages, [WITHOUT_EVENTS]))
-        ]
-        each = union_all(*parts).subquery()
-        last = select(each.c.message_id).group_by(each.c.message_id).order_by(func.max(each.c.received_at).desc())
-        found[source] = list(connection.execute(last.limit(_MAX_MESSAGES)).scalars())
-    return found
+        yield find_messages_of(connection, wanted.tracking_number)

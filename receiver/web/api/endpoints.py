@@ -14,6 +14,7 @@ from receiver.web.api.parameters import (
     DeadQuery,
     DeliveriesQuery,
     EmptyQuery,
+    MessagesQuery,
     PageQuery,
     Parameters,
     QuarantineQuery,
@@ -24,7 +25,7 @@ from receiver.web.api.parameters import (
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, StatisticsAnswer, TargetItem
-from receiver.web.api.schemas.trackers import MessageAnswer, TrackerAnswer, TrackerItem
+from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TrackerAnswer, TrackerItem
 
 PREFIX = "/ops/api"
 """The beginning of every path of the API."""
@@ -57,6 +58,10 @@ def _list_trackers(context: ReadContext, query: TrackersQuery, _path: PathValues
 def _show_tracker(context: ReadContext, _query: EmptyQuery, path: PathValues) -> dict[str, Any]:
     subscriptions = [known.subscription for known in context.targets]
     return queries.show_tracker(context.database, path["source"], path["tracker_id"], subscriptions)
+
+
+def _list_messages(context: ReadContext, query: MessagesQuery, _path: PathValues) -> dict[str, Any]:
+    return queries.list_messages(context.database, query.to_filter(), query.limit, query.cursor).as_json()
 
 
 def _explain_message(context: ReadContext, _query: EmptyQuery, path: PathValues) -> dict[str, Any]:
@@ -106,6 +111,7 @@ READ_ENDPOINTS = (
         TrackerAnswer,
         _show_tracker,
     ),
+    ReadEndpoint("/messages", "Messages and their verdicts, newest first", MessagesQuery, ItemList[MessageItem], _list_messages),
     ReadEndpoint(
         "/messages/{message_id:path}", "What happened to a message, and why", EmptyQuery, MessageAnswer, _explain_message
     ),

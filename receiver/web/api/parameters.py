@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from receiver.clock import to_micros
 from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
-from receiver.domain.verdicts import DeliveryOutcome
+from receiver.domain.verdicts import OUTCOMES, DeliveryOutcome
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
-from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, TrackerFilter
+from receiver.storage.queries import MAX_LIMIT, NOT_APPLIED, DeliveryFilter, MessageFilter, TrackerFilter
 
 _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
@@ -107,6 +107,24 @@ class DeliveriesQuery(PageQuery):
     def to_filter(self) -> DeliveryFilter:
         """Return the filter of the storage."""
         return DeliveryFilter(**self.model_dump(exclude=set(PageQuery.model_fields)))
+
+
+class MessagesQuery(PageQuery):
+    """Filters for messages."""
+
+    outcome: Literal[*OUTCOMES, NOT_APPLIED] | None = Field(  # type: ignore[valid-type]
+        None, description="`not_applied`: all but applied messages and exact copies of known ones"
+    )
+    reason: Text | None = None
+    source: SourceName | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    tracking_number: Text | None = None
+    test: bool | None = Field(None, description="`true`: only messages of tests; `false`: only real ones")
+
+    def to_filter(self) -> MessageFilter:
+        """Return the filter of the storage."""
+        return MessageFilter(**self.model_dump(exclude=set(PageQuery.model_fields)))
 
 
 class QuarantineQuery(PageQuery):

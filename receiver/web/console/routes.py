@@ -22,7 +22,7 @@ from receiver.web.console.assets import Assets
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
-from receiver.web.console.messages import show_message
+from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
 from receiver.web.console.quarantine import show_quarantine
@@ -102,6 +102,7 @@ def _list_pages(
         f"{_DELIVERY}/body": partial(download_body, database),
         f"{_DELIVERY}/answer": partial(download_answer, database),
         f"{_DELIVERY}/replay": partial(ask_to_replay, database),
+        "/ops/messages": partial(list_messages, database),
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/customers": partial(show_customers, database),

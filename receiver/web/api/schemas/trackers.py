@@ -172,6 +172,21 @@ class QuarantinedPart(Schema):
     received_at: Moment
 
 
+class MessageItem(Schema):
+    """One arrival of a message, with its verdict. The tracker is that of its first arrival, null if none is known."""
+
+    source: str
+    message_id: str | None
+    outcome: MessageOutcome
+    reason: str | None
+    delivery_id: str
+    position: int
+    received_at: Moment
+    tracker_id: str | None
+    tracking_number: str | None
+    test_run: str | None = Field(description="the run of the test that sent it; null: it is a real message")
+
+
 class MessageAnswer(Schema):
     """The verdict on a message; `explanation` gives the reasons. `received_at` to `position` are of its first arrival."""
 

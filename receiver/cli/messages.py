@@ -1,0 +1,41 @@
+"""The command `messages list`."""
+
+from typing import Any
+
+import click
+
+from receiver.cli._options import OneOf, Text, TimeParam, of_source, paged
+from receiver.cli._output import brief, coloured, show_page
+from receiver.cli._remote import reading
+from receiver.domain.verdicts import OUTCOMES
+from receiver.storage import queries
+
+
+@click.group()
+def messages() -> None:
+    """List messages and their verdicts."""
+
+
+@messages.command("list")
+@click.option("--outcome", type=OneOf([queries.NOT_APPLIED, *OUTCOMES]), help="Only messages with this outcome.")
+@click.option("--reason", type=Text(), help="Only this reason, such as older or missing_tracker_id.")
+@of_source
+@click.option("--since", type=TimeParam(), help="Only later messages: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier messages.")
+@click.option("--tracking-number", type=Text(), help="Only messages for this tracking number.")
+@paged
+def list_messages(limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:
+    """List messages, newest delivery first.
+
+    `--outcome not_applied` leaves out applied messages and exact copies of known ones.
+    """
+    with reading() as database:
+        found = queries.list_messages(database, queries.MessageFilter(**filters), limit, cursor)
+    columns = ("received (UTC)", "outcome", "tracker", "message ID")
+    show_page(found, "messages", columns, map(_line, found.items), wrapped=columns[1:], as_json=as_json)
+
+
+def _line(item: dict[str, Any]) -> tuple[object, ...]:
+    verdict = str(item["outcome"]) + (f" ({item['reason']})" if item["reason"] else "")
+    tracker = item["tracking_number"] or item["tracker_id"] or "-"
+    return brief(item["received_at"]), coloured(verdict, item["outcome"]), tracker, item["message_id"] or "-"
