@@ -36,6 +36,9 @@ def stats(window: str, *, as_json: bool) -> None:
     if found["refusals"]:
         show_heading("Rejected")
         show_table(("source", "deliveries", "share", "last (UTC)", "cause"), _refusals(found["refusals"]), wrapped=["cause"])
+    if found["unknown_paths"]:
+        show_heading("Unknown paths")
+        show_table(("path", "nearest path", "requests", "last (UTC)"), _unknown_paths(found["unknown_paths"]), wrapped=["path"])
     show_heading("Stored")
     show_pairs(
         [
@@ -65,6 +68,11 @@ def _refusals(refusals: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for item in refusals:
         numbers = f"{item['deliveries']:,}", f"{100 * item['share']:.3g} %"
         yield (item["source"], *numbers, brief(item["latest_at"]) or "-", item["advice"] or item["code"].replace("_", " "))
+
+
+def _unknown_paths(items: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for item in items:
+        yield (item["path"] or "others", item["nearest"] or "-", f"{item['requests']:,}", brief(item["last_at"]))
 
 
 def _span(seconds: float | None) -> str:

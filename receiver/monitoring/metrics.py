@@ -97,6 +97,7 @@ class Metrics(Collector):
         yield _counter("receiver_calls", "Deliveries by response status", counters.deliveries, "source", "status")
         yield _counter("receiver_refused", "Deliveries that were rejected or invalid", counters.refused, "source", "code")
         yield _counter("receiver_unauthorized", "Deliveries without a valid token, by cause", counters.causes, "source", "cause")
+        yield _counter("receiver_unknown_paths", "POST requests to paths that do not exist", {(): counters.unknown_paths})
         yield _counter("receiver_ops_refused", "Requests with a wrong ops token", counters.ops_refused, "area", "code")
         yield _counter("receiver_messages", "Messages by outcome", counters.messages, "source", "outcome")
         dropped = {(): setup.count_dropped() + counters.writer_lines_dropped}

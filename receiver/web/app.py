@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,12 +52,16 @@ from receiver.web.responses import on_client_gone, on_fault, on_http_exception, 
 from receiver.web.safety import SafeAnswers
 from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
+from receiver.web.unknown_paths import UnknownPaths
 from receiver.web.webhooks import WebhookEndpoint
 from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
 _BODY_BYTES = 32 * 2**20  # for the bodies of all requests; at least four of the maximum size
+
+
+Task = Callable[[], Coroutine[Any, Any, None]]
 
 
 class _Core(NamedTuple):
@@ -71,9 +75,15 @@ class _Core(NamedTuple):
     windows: SetupWindows
     resolver: ClientResolver
     known_tokens: KnownTokens
+    unknown_paths: UnknownPaths
     wrong_token_audit: WrongTokenAudit
     operators: OperatorAuth
     targets: tuple[ConfiguredTarget, ...]
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Return the background work of these objects."""
+        recording = self.wrong_token_audit.run, self.known_tokens.run, self.unknown_paths.run
+        return (self.windows.run, self.writer_client.run, *recording)
 
     def target_names(self) -> list[str]:
         """Return the names of the targets in the settings."""
@@ -104,7 +114,7 @@ def create_app(
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
     tasks = (
-        *(core.windows.run, core.writer_client.run, core.wrong_token_audit.run, heartbeat.run, core.known_tokens.run),
+        *(*core.tasks(), heartbeat.run),
         *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run),
     )
     lifespan = ServiceLifespan(
@@ -136,6 +146,7 @@ def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[
         windows,
         resolver,
         KnownTokens(settings.tokens(), database, writer_client.do),
+        UnknownPaths(writer_client.do),
         wrong_token_audit,
         OperatorAuth(
             *(settings.ops_tokens, settings.ops_read_tokens, resolver),
@@ -214,6 +225,6 @@ def _make_application(
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan.run)
     app.router.redirect_slashes = False
-    app.router.default = UnknownPath(tuple(guards.values()), core.writer_client)
+    app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
     limits = dict.fromkeys(guards, core.settings.max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
     return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)))

@@ -9,23 +9,32 @@ from receiver.access.bearer import Admission
 from receiver.access.guard import Client, RequestGuard
 from receiver.errors import NotFound
 from receiver.web.responses import is_ops, send_answer
+from receiver.web.unknown_paths import UnknownPaths
 from receiver.writer.client import WriterClient
+from receiver.writer.counters import Counters
 
 _NO_SOURCE = "Unknown path. There are no webhook URLs: no source has a token."
+_LONG_PART = re.compile(r"[^/]{20,}")  # longer than every part of ours: it could be a token
 _WORD = re.compile(r"[^\W_]+")
 
 
 class UnknownPath:
     """The endpoint of every path without a route. `request_guards` are those of the senders' paths."""
 
-    def __init__(self, request_guards: Sequence[RequestGuard], writer_client: WriterClient) -> None:
+    def __init__(
+        self, request_guards: Sequence[RequestGuard], writer_client: WriterClient, unknown_paths: UnknownPaths, counters: Counters
+    ) -> None:
         self._request_guards = request_guards
         self._writer_client = writer_client
+        self._unknown_paths = unknown_paths
+        self._counters = counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 404. Raises NotFound without a valid token: such a request is not recorded."""
         if is_ops(scope["path"]):
             raise NotFound("Unknown path. The API is described at /ops/api/openapi.json.")
+        if scope["method"] == "POST":
+            self._note(scope["path"])
         client = self._request_guards[0].identify(scope)
         recognised = {
             request_guard.path: (request_guard, token)
@@ -47,6 +56,14 @@ class UnknownPath:
         )
         error = NotFound(f"Unknown path. Did you mean {' or '.join(nearest)}?")
         await send_answer(send, await self._writer_client.record_refused(delivery, error))
+
+    def _note(self, path: str) -> None:
+        """Count a POST: a wrong webhook URL gets 404 here, and nobody else sees it."""
+        self._counters.unknown_paths += 1
+        known = [request_guard.path for request_guard in self._request_guards if request_guard.is_webhook]
+        nearest = find_nearest(path, known) if any(_split(path) & _split(other) for other in known) else []
+        shown = _LONG_PART.sub("…", self._request_guards[0].show_path(path))
+        self._unknown_paths.note(shown, nearest[0] if nearest else "")
 
     def _describe(self) -> str:
         paths = [request_guard.path for request_guard in self._request_guards if request_guard.is_webhook]

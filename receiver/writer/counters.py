@@ -20,6 +20,7 @@ class Counters:
         self.ops_refused: Counter[tuple[str, str]] = Counter()
         self.messages: Counter[tuple[str, str]] = Counter()
         self.undecidable: Counter[tuple[str]] = Counter()
+        self.unknown_paths = 0
         self.writer_lines_dropped = 0
         self.registry = CollectorRegistry()
         self._sizes = Histogram("receiver_batch_deliveries", "Deliveries in one commit", registry=self.registry, buckets=_SIZES)

@@ -25,7 +25,7 @@ PASSWORD = "planted-p@ss/word"
 EVERYWHERE = (PLANTED, OPS, SHIIPP, NEAR, PASSWORD)
 _DUMPED = (
     *("deliveries", "bodies", "messages", "sightings", "events", "trackers", "terms"),
-    *("quarantine", "known_tokens", "token_uses", "setup_windows", "tallies", "alarms", "audit", "sessions"),
+    *("quarantine", "known_tokens", "unknown_paths", "token_uses", "setup_windows", "tallies", "alarms", "audit", "sessions"),
 )
 
 

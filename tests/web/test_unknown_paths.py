@@ -1,13 +1,16 @@
 """Paths that are nearly right: with a right token, the answer names the right path, and the request is recorded."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from receiver.web.unknown import find_nearest
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving
+from tests.harness.command import run_command
+from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.table import each_row
 
 PACKAGE, MANIFEST = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status"
@@ -86,6 +89,30 @@ def test_a_stranger_at_an_unknown_path_gets_the_paths_and_leaves_no_record(
     assert (answer.status, message_of(answer)) == (404, f"Unknown path. {_LIST}")
     assert "delivery_id" not in answer.json()
     assert count_deliveries(running) == before
+
+
+def unknown_paths(of: Service) -> dict[str | None, dict[str, Any]]:
+    return {item["path"]: item for item in of.get("/ops/api/stats", OPS).json()["unknown_paths"]}
+
+
+def requests_to(of: Service, path: str | None) -> int:
+    return int(unknown_paths(of).get(path, {"requests": 0})["requests"])
+
+
+def test_posts_to_unknown_paths_are_counted_with_the_right_path(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    secret = "a-wrong-token-that-stands-in-a-path"
+    posts = {"/webhook/ship24": 2, "/ship24/…": 1, None: 3}
+    for path in ("/webhook/ship24", "/webhook/ship24/", f"/ship24/{secret}", "/wp-login.php", "/.env", "/xmlrpc"):
+        assert running.post(b"{}", path, "wrong").status == 404
+    running.get("/webhook/ship24/looked-at")
+    wait_until(lambda: {path: requests_to(running, path) for path in posts} == posts, "they are recorded")
+    found = unknown_paths(running)
+    assert {path: item["nearest"] for path, item in found.items()} == {"/webhook/ship24": SHIP24, "/ship24/…": SHIP24, None: None}
+    assert "receiver_unknown_paths_total 6.0" in running.get("/metrics").body.decode()
+    shown = run_command("stats", cwd=running.directory, env=running.env).stdout
+    assert re.search(rf"/webhook/ship24 +{SHIP24} +2 ", shown)
+    assert secret not in shown + repr(running.table("unknown_paths")) + running.logs()
 
 
 def test_a_token_in_the_path_is_never_written_down(running: Service) -> None:

@@ -9,6 +9,7 @@ from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, 
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, list_quarantine, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
+from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
     find_due_notices,
     find_undecidable,
@@ -68,6 +69,7 @@ __all__ = [
     "list_messages",
     "list_quarantine",
     "list_trackers",
+    "list_unknown_paths",
     "read_lag",
     "read_last_delivery",
     "read_processes",

@@ -1,4 +1,4 @@
-"""Rejected deliveries of a window, summed up by source, code and cause."""
+"""Rejected deliveries of a window, summed up by source, code and cause; POSTs to unknown paths."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,8 +8,10 @@ from sqlalchemy import Connection, Row, select
 
 from receiver.clock import first_id, iso
 from receiver.domain.refusals import describe_cause
+from receiver.storage.database import Database
 from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable
 from receiver.storage.tables.metadata import table_of
+from receiver.storage.tables.operations import UnknownPathTable
 
 _LOOKED_AT = 2000  # rejected deliveries, the last ones of the window, whose causes are counted
 
@@ -35,6 +37,27 @@ def sum_refusals(connection: Connection, counted: Iterable[Counted], since: int,
         left[row.source, row.code] -= 1
     recorded = [_describe(*key, len(rows), totals[key[0]], rows[0]) for key, rows in found.items()]
     return recorded + [_describe(*key, None, number, totals[key[0]], None) for key, number in left.items() if number > 0]
+
+
+def list_unknown_paths(database: Database, since: int) -> list[dict[str, Any]]:
+    """Return the unknown paths that were posted to since a time in microseconds, the last one first.
+
+    `path` and `nearest` are None for all paths that resemble none of ours. `requests` are all since `first_at`.
+    """
+    table = table_of(UnknownPathTable)
+    used = select(table).where(table.c.last_at >= since).order_by(table.c.last_at.desc(), table.c.path)
+    with database.read() as connection:
+        rows = connection.execute(used).all()
+    return [
+        {
+            "path": row.path or None,
+            "nearest": row.nearest or None,
+            "requests": row.requests,
+            "first_at": iso(row.first_at),
+            "last_at": iso(row.last_at),
+        }
+        for row in rows
+    ]
 
 
 def _read_latest(connection: Connection, since: int, until: int) -> list[Row[Any]]:

@@ -12,7 +12,7 @@ from receiver.clock import first_id, iso
 from receiver.domain.occurrence import to_sortable_micros
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
-from receiver.storage.queries.refusals import sum_refusals
+from receiver.storage.queries.refusals import list_unknown_paths, sum_refusals
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import HourlyCountTable
@@ -74,6 +74,7 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
         "until": iso(until),
         "sources": found,
         "refusals": refusals,
+        "unknown_paths": list_unknown_paths(database, since),
         "database_bytes": database.size_bytes(),
         "rows": {"deliveries": deliveries, **{str(table.name): database.estimate_rows(table) for table in sized}},
     }

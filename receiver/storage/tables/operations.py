@@ -48,6 +48,18 @@ class SetupWindowTable(Table, table=True):
     closes_at: int = Field(sa_type=BigInteger)
 
 
+class UnknownPathTable(Table, table=True):
+    """POSTs to unknown paths, with the right path that each resembles. The row without a path counts those that resemble none."""
+
+    __tablename__ = "unknown_paths"
+
+    path: str = key()
+    nearest: str = Field(sa_type=Text)
+    requests: int = Field(sa_type=BigInteger)
+    first_at: int = Field(sa_type=BigInteger)
+    last_at: int = Field(sa_type=BigInteger)
+
+
 class HourlyCountTable(Table, table=True):
     """Counts of deliveries and of their messages by outcome, for statistics and alarms (`counters`).
 

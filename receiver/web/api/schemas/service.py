@@ -51,6 +51,19 @@ class RefusalCount(Schema):
     latest_id: str | None
 
 
+class UnknownPathItem(Schema):
+    """POSTs to a path that does not exist, and the right path that it resembles; both null for all that resemble none.
+
+    `requests` are all since `first_at`.
+    """
+
+    path: str | None
+    nearest: str | None
+    requests: int
+    first_at: Moment
+    last_at: Moment
+
+
 class StatisticsAnswer(Schema):
     """Counts by source and outcome, rejected deliveries by cause, and sizes. `rows` are estimates."""
 
@@ -59,6 +72,7 @@ class StatisticsAnswer(Schema):
     until: Moment
     sources: dict[str, SourceStatistics]
     refusals: list[RefusalCount]
+    unknown_paths: list[UnknownPathItem]
     database_bytes: int
     rows: dict[str, int]
 
