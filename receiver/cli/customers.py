@@ -8,17 +8,19 @@ import click
 import orjson
 
 from receiver import clock
-from receiver.cli._options import as_json
+from receiver.cli._options import Text, as_json
 from receiver.cli._output import brief, show_json, show_pairs, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.domain.customer_changes import REMOVED_NOTE, CustomerUpload, matches
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
-from receiver.errors import ConfigurationError, NotFound, UnexpectedShape
+from receiver.errors import ConfigurationError, UnexpectedShape
 from receiver.maintenance.customers import replace_customers
 from receiver.settings import load
 from receiver.settings.files import read_named_file
-from receiver.storage.customers import last_syncs, latest_customer_list, read_customer_page
+from receiver.storage.customers import last_syncs, latest_customer_list, read_customer_page, require_customer_list
 from receiver.storage.database import Database
+from receiver.writer.executor import Do
 
 _SYNCS = 10
 
@@ -31,7 +33,9 @@ def customers() -> None:
 @customers.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--allow-empty", is_flag=True, help="Permit a list without customers.")
-def import_(file: Path, *, allow_empty: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Only show what the import would change.")
+@as_json
+def import_(file: Path, *, allow_empty: bool, dry_run: bool, as_json: bool) -> None:
     """Import the customers in FILE.
 
     FILE is a .csv file with a header, or a .json file. The new list replaces the old one. If a line is invalid, nothing is
@@ -41,15 +45,49 @@ def import_(file: Path, *, allow_empty: bool) -> None:
     found = _read_file(file)
     if not found and not allow_empty:
         raise UnexpectedShape(f"{file} has no customers. To import an empty list, add --allow-empty.")
-    with click.progressbar(found, label=_count(len(found)), show_eta=False) as bar:
-        rows = [(customer.user_code, customer.document()) for customer in bar]
-    body = {"rows": rows, "allow_empty": allow_empty}
-    perform(
+    rows = [(customer.user_code, customer.document()) for customer in found]
+    difference = perform(
         settings,
-        lambda do: replace_customers(do, rows, audit_entry),
-        lambda taken: post(settings, "/ops/api/customers", body, taken),
+        lambda do: _replace(do, CustomerUpload(rows, dry_run)),
+        lambda taken: post(settings, "/ops/api/customers", {"rows": rows, "allow_empty": allow_empty, "dry_run": dry_run}, taken),
     )
-    click.echo(f"Imported {_count(len(rows))}. Shiipp gets this list from its next sync on.")
+    if as_json:
+        show_json(difference)
+    else:
+        _show_difference(difference, dry_run=dry_run)
+
+
+async def _replace(do: Do, upload: CustomerUpload) -> dict[str, Any]:
+    return (await replace_customers(do, upload, audit_entry)).as_json()
+
+
+def _show_difference(difference: dict[str, Any], *, dry_run: bool) -> None:
+    """Show the counts. A dry run also lists the customers that would change."""
+    if dry_run:
+        click.echo(f"Dry run: {_count(difference['customers'])} in the file. Nothing was imported.")
+    else:
+        click.echo(f"Imported {_count(difference['customers'])}. Shiipp gets this list from its next sync on.")
+    counts = (f"{difference[kind]} {kind}" for kind in ("added", "changed", "removed", "unchanged"))
+    click.echo(f"{', '.join(counts)}.")
+    if dry_run and difference["changes"]:
+        lines = (
+            [change["change"], change["user_code"], *map(_name, (change["before"], change["after"]))]
+            for change in difference["changes"]
+        )
+        show_table(("change", "UserCode", "before", "after"), lines)
+        more = sum(difference[kind] for kind in ("added", "changed", "removed")) - len(difference["changes"])
+        if more:
+            click.echo(f"… {more} more.")
+    if difference["removed"]:
+        click.echo(REMOVED_NOTE)
+
+
+def _name(customer: dict[str, str] | None) -> str | None:
+    """Return the name and the branch of a customer, None if there is no customer."""
+    if customer is None:
+        return None
+    name = " ".join(filter(None, (customer.get("FirstName"), customer.get("LastName"))))
+    return ", ".join(filter(None, (name, customer.get("Branch")))) or "no name"
 
 
 def _read_file(file: Path) -> list[Customer]:
@@ -66,22 +104,23 @@ def _read_file(file: Path) -> list[Customer]:
 def export(file: Path) -> None:
     """Write the current list to FILE, a .csv or .json file."""
     with reading() as database:
-        found = [orjson.loads(document) for _, document in _read_all(database)]
+        found = list(_read_all(database))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
     click.echo(f"Exported {_count(len(found))} to {file}.")
 
 
 @customers.command("list")
+@click.option("--q", "term", type=Text(), help="Words of the customer code or the name; upper or lower case.")
 @click.option("--last-sync", "syncs", is_flag=True, help="Show when Shiipp fetched the list, and how many customers it got.")
 @as_json
-def list_customers(*, syncs: bool, as_json: bool) -> None:
+def list_customers(*, term: str | None, syncs: bool, as_json: bool) -> None:
     """List the customers that Shiipp gets."""
     with reading() as database:
         if syncs:
             _show_syncs(database, as_json=as_json)
             return
-        rows = [orjson.loads(document) for _, document in _read_all(database)]
+        rows = [row for row in _read_all(database) if matches(row, term or "")]
     if as_json:
         show_json({"items": rows, "next": None})
         return
@@ -89,13 +128,11 @@ def list_customers(*, syncs: bool, as_json: bool) -> None:
     show_table(columns, ([row.get(name) for name in columns] for row in rows))
 
 
-def _read_all(database: Database) -> Iterator[tuple[str, str]]:
-    latest = latest_customer_list(database)
-    if latest is None:
-        raise NotFound("No customer list was imported yet. Run `receiver customers import FILE` first.")
+def _read_all(database: Database) -> Iterator[dict[str, str]]:
+    latest = require_customer_list(database)
     page = read_customer_page(database, latest.id, "")
     while page:
-        yield from page
+        yield from (orjson.loads(document) for _, document in page)
         page = read_customer_page(database, latest.id, page[-1][0])
 
 

@@ -1,15 +1,21 @@
-"""Replace the customer list that Shiipp gets."""
+"""Replace the customer list that Shiipp gets, or show what a replacement would change."""
 
 from collections.abc import Callable
 
 from receiver import clock
+from receiver.domain.customer_changes import CustomerUpload, ListDifference
 from receiver.maintenance.execution import MakeEntry
-from receiver.writer.commands.operators import CustomerRows, ImportCustomers, ReplaceCustomers
+from receiver.writer.commands.operators import ImportCustomers
 from receiver.writer.executor import Do
 
 
-async def replace_customers(do: Do, rows: CustomerRows | Callable[[], CustomerRows], make_entry: MakeEntry) -> int:
-    """Serve these customers from now on and return how many. A function is called where the command runs."""
+async def replace_customers(
+    do: Do, upload: CustomerUpload | Callable[[], CustomerUpload], make_entry: MakeEntry
+) -> ListDifference:
+    """Serve these customers from now on, unless it is a dry run, and return the difference to the list before.
+
+    A function is called where the command runs.
+    """
     now = clock.now()
     entry = make_entry(now, "customers import", "customers", None)
-    return await do(ImportCustomers(entry, ReplaceCustomers(clock.new_id(now), clock.to_micros(now), rows)))
+    return await do(ImportCustomers(entry, clock.new_id(now), clock.to_micros(now), upload))

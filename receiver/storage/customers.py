@@ -1,11 +1,15 @@
-"""The customer list in storage: imported as a whole, read in pages."""
+"""The customer list in storage: imported as a whole, read in pages, searched."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, delete, insert, select
 
+from receiver.domain.customer_changes import ListDifference, compare_lists, matches
+from receiver.errors import NotFound
 from receiver.storage.database import Database
+from receiver.storage.queries.pages import ResultPage, read_cursor, write_cursor
 from receiver.storage.tables.customers import CustomerImportTable, CustomerTable
 from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
@@ -51,12 +55,34 @@ def replace_customer_list(
     return made
 
 
+def compare_with_served(
+    connection: Connection, database: Database, list_id: str, rows: Sequence[tuple[str, str]]
+) -> ListDifference:
+    """Compare a list with the served one, and let no other import begin before the end of the transaction.
+
+    A repeated import with the same id is compared with the list that it replaced.
+    """
+    customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    database.lock_table(connection, imports)
+    latest = select(imports.c.id).where(imports.c.id != list_id).order_by(imports.c.id.desc()).limit(1)
+    served = select(customers.c.user_code, customers.c.document).where(customers.c.import_id == latest.scalar_subquery())
+    return compare_lists(((row.user_code, row.document) for row in connection.execute(served)), rows)
+
+
 def latest_customer_list(database: Database) -> CustomerList | None:
     """Return the latest list, or None if none was imported yet."""
     table = table_of(CustomerImportTable)
     with database.read() as connection:
         row = connection.execute(select(table).order_by(table.c.id.desc()).limit(1)).first()
     return None if row is None else CustomerList(*row)
+
+
+def require_customer_list(database: Database) -> CustomerList:
+    """Return the latest list. Raises NotFound if none was imported yet."""
+    latest = latest_customer_list(database)
+    if latest is None:
+        raise NotFound("No customer list was imported yet. Run `receiver customers import FILE` first.")
+    return latest
 
 
 def read_customer_page(database: Database, list_id: str, after: str) -> list[tuple[str, str]]:
@@ -72,12 +98,23 @@ def read_customer_page(database: Database, list_id: str, after: str) -> list[tup
         return [(row.user_code, row.document) for row in connection.execute(statement)]
 
 
-def find_customer(database: Database, list_id: str, user_code: str) -> str | None:
-    """Return the JSON of one customer of a list, or None if the code is unknown."""
-    table = table_of(CustomerTable)
-    wanted = table.c.import_id == list_id, table.c.user_code == user_code
-    with database.read() as connection:
-        return connection.execute(select(table.c.document).where(*wanted)).scalar()
+def search_customers(database: Database, list_id: str, term: str, limit: int, cursor: str | None) -> ResultPage:
+    """Return customers of a list in Shiipp's format whose code or name has each word of a term, in the order of their codes.
+
+    An empty term finds all. Raises UnexpectedShape for an invalid cursor.
+    """
+    (after,) = read_cursor(cursor, str) or ("",)
+    found: list[dict[str, Any]] = []
+    while page := read_customer_page(database, list_id, after):
+        for _, document in page:
+            customer = orjson.loads(document)
+            if not matches(customer, term):
+                continue
+            if len(found) == limit:
+                return ResultPage(found, write_cursor(found[-1]["UserCode"]))
+            found.append(customer)
+        after = page[-1][0]
+    return ResultPage(found, None)
 
 
 def last_syncs(database: Database, limit: int) -> list[dict[str, Any]]:

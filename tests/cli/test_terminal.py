@@ -240,7 +240,7 @@ def test_what_an_operator_changes_here_is_on_record(filled: Run, tmp_path: Path)
         ("customers import", "customers"),
     ]
     assert {(entry["actor"], entry["address"]) for entry in entries} == {("command line", None)}
-    assert entries[2]["detail"] == "2 customers"
+    assert entries[2]["detail"] == "2 customers: 2 added, 0 changed, 0 removed, 0 unchanged"
     assert "setup-window close" in lines(filled("audit", "list"))[2]
 
 

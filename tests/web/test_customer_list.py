@@ -18,9 +18,11 @@ import pytest
 from sqlalchemy import Connection
 
 from receiver.clock import new_id
+from receiver.domain.customer_changes import CustomerUpload
+from receiver.domain.rows import AuditRow
 from receiver.storage.customers import latest_customer_list, read_customer_page
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands.operators import ReplaceCustomers
+from receiver.writer.commands.operators import ImportCustomers, ReplaceCustomers
 from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness.command import run_command
@@ -249,6 +251,56 @@ def test_an_import_that_is_refused_changes_nothing(running: Service) -> None:
         assert put(running, wrong, code=1, name=name)
     after = ask(running)
     assert (after.body, after.headers["etag"]) == (before.body, before.headers["etag"])
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(running: Service) -> None:
+    put(running, [{"UserCode": "A", "FirstName": "Ann"}, {"UserCode": "B"}, {"UserCode": "C"}])
+    served, audited = ask(running).body, running.get("/ops/api/audit", OPS).json()["items"]
+    rows = [{"UserCode": "A", "FirstName": "Anna"}, {"UserCode": "B"}, {"UserCode": "D"}]
+    text = put(running, rows, "--dry-run")
+    assert "Nothing was imported" in text
+    assert "1 added, 1 changed, 1 removed, 1 unchanged." in text
+    assert "Those that are removed here stay in Shiipp" in text
+    shown = json.loads(run(running, "import", "list.json", "--dry-run", "--json"))
+    body = {"rows": [[row["UserCode"], json.dumps(row)] for row in rows], "dry_run": True}
+    assert running.call("POST", "/ops/api/customers", json.dumps(body).encode(), bearer(OPS)).json() == shown
+    assert [(change["change"], change["before"], change["after"]) for change in shown["changes"]] == [
+        ("added", None, {"UserCode": "D"}),
+        ("changed", {"UserCode": "A", "FirstName": "Ann"}, {"UserCode": "A", "FirstName": "Anna"}),
+        ("removed", {"UserCode": "C"}, None),
+    ]
+    assert (ask(running).body, running.get("/ops/api/audit", OPS).json()["items"]) == (served, audited)
+    assert json.loads(run(running, "import", "list.json", "--json")) == shown
+    assert read_strictly(ask(running)) == ["A", "B", "D"]
+
+
+def test_the_difference_is_that_to_the_served_list_whatever_holds_the_database(database_url: str) -> None:
+    make_tables(database_url)
+    entry = AuditRow("1", 1, "anna", None, "customers import", "customers", None)
+    with opened(database_url) as store:
+        first, second = (new_id(NOW + timedelta(days=days)) for days in (0, 1))
+        made = [ImportCustomers(entry, first, 1, CustomerUpload([("A", "1"), ("B", "1")]))]
+        made += [
+            ImportCustomers(entry._replace(id="2"), second, 2, CustomerUpload([("B", "2")], dry_run)) for dry_run in (True, False)
+        ]
+        found = [store.executor.do(command).summary() for command in made]
+    counts = "0 added, 1 changed, 1 removed, 0 unchanged"
+    assert found == ["2 added, 0 changed, 0 removed, 0 unchanged", counts, counts]
+
+
+def test_customers_are_found_by_code_and_name_in_pages(running: Service) -> None:
+    assert running.get("/ops/api/customers", OPS).status == 404
+    put(running, [*many(1100), {"UserCode": "z1", "FirstName": "Émile", "LastName": "Smith"}, {"UserCode": "Z2"}])
+    for term, expected in (("%C3%A9MILE", ["Z1"]), ("z", ["Z1", "Z2"]), ("smith%20emile", []), ("smith%20z1", ["Z1"])):
+        found = running.get(f"/ops/api/customers?q={term}", OPS).json()
+        assert (codes_of(found["items"]), found["next"]) == (expected, None)
+    codes: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = running.get(f"/ops/api/customers?q=ann&limit=200{cursor and '&cursor='}{cursor}", OPS).json()
+        codes, cursor = codes + codes_of(page["items"]), page["next"]
+    assert codes == codes_of(many(1100))
+    assert codes_of(json.loads(run(running, "list", "--q", "ÉMILE smith", "--json"))["items"]) == ["Z1"]
 
 
 def test_what_is_served_can_be_listed_and_exported_and_imported_again(running: Service, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.rows import AuditRow
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands import alarms, changes, deliveries, operators, removal
-from receiver.writer.commands.operators import Audited, ReplaceCustomers
+from receiver.writer.commands.operators import ImportCustomers
 from receiver.writer.executor import CommandExecutor, WriterCommand
 from tests.harness.rows import read_rows
 from tests.harness.storage import make_tables
@@ -53,14 +54,14 @@ def test_the_body_of_a_command_is_read_before_its_transaction(sqlite_url: str) -
     make_tables(sqlite_url)
     steps: list[str] = []
 
-    def read_rows_of_list() -> list[tuple[str, str]]:
+    def read_upload() -> CustomerUpload:
         steps.append("read")
-        return [("A", "{}")]
+        return CustomerUpload([("A", "{}")])
 
     database = Database(sqlite_url)
     with closing(RecordedTransactions(database, steps)) as transactions:
         executor = CommandExecutor(database, transactions)
-        assert executor.do(Audited(ENTRY, ReplaceCustomers("list", 1, read_rows_of_list))) == 1
+        assert executor.do(ImportCustomers(ENTRY, "list", 1, read_upload)).added == 1
     database.close()
     assert steps == ["read", "transaction"]
     assert [row["action"] for row in read_rows(sqlite_url, "SELECT action FROM audit")] == ["customers import"]

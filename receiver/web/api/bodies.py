@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 import orjson
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.customers import check_rows
 from receiver.errors import UnexpectedShape
 from receiver.web.api.parameters import Moment, Parameters, SourceName, Text, name_problem
@@ -47,6 +48,7 @@ class CustomersBody(CommandBody):
 
     rows: Annotated[list[tuple[Text, Document]], AfterValidator(_check_customers)]
     allow_empty: bool = Field(default=False, description="accept a list without customers")
+    dry_run: bool = Field(default=False, description="only show what would change")
 
     @model_validator(mode="after")
     def _check_consent(self) -> "CustomersBody":
@@ -125,6 +127,7 @@ def read_body(kind: type[_B], body: bytes) -> _B:
         raise name_problem(kind, error) from None
 
 
-def read_customers(body: bytes) -> list[tuple[str, str]]:
-    """Read a customer list as rows. Raises UnexpectedShape that names the field."""
-    return read_body(CustomersBody, body).rows
+def read_customers(body: bytes) -> CustomerUpload:
+    """Read a customer list. Raises UnexpectedShape that names the field."""
+    found = read_body(CustomersBody, body)
+    return CustomerUpload(found.rows, found.dry_run)

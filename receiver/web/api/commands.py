@@ -99,8 +99,8 @@ async def _open_window(context: CommandContext, request: OperatorRequest) -> dic
 
 
 async def _import_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    rows = partial(read_customers, request.body)
-    return {"customers": await replace_customers(context.do, rows, request.operator.entry)}
+    upload = partial(read_customers, request.body)
+    return (await replace_customers(context.do, upload, request.operator.entry)).as_json()
 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -161,7 +161,12 @@ async def _retry_dead(context: CommandContext, request: OperatorRequest) -> dict
 COMMAND_ENDPOINTS = (
     CommandEndpoint("/setup-windows", "Open or close a source's setup window", SetupWindowBody, WindowAnswer, _open_window),
     CommandEndpoint(
-        "/customers", "Replace the customer list", CustomersBody, CustomersAnswer, _import_customers, reads_body=False
+        "/customers",
+        "Replace the customer list, or show what would change",
+        CustomersBody,
+        CustomersAnswer,
+        _import_customers,
+        reads_body=False,
     ),
     CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
     CommandEndpoint(

@@ -8,9 +8,11 @@ from receiver.monitoring import explain
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
+from receiver.storage.customers import require_customer_list, search_customers
 from receiver.storage.database import Database
 from receiver.web.api.parameters import (
     AlarmsQuery,
+    CustomersQuery,
     DeadQuery,
     DeliveriesQuery,
     EmptyQuery,
@@ -22,6 +24,7 @@ from receiver.web.api.parameters import (
     TrackersQuery,
     window_seconds,
 )
+from receiver.web.api.schemas.commands import CustomerItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, StatisticsAnswer, TargetItem
@@ -102,6 +105,11 @@ def _list_audit(context: ReadContext, query: PageQuery, _path: PathValues) -> di
     return queries.list_audit(context.database, query.limit, query.cursor).as_json()
 
 
+def _list_customers(context: ReadContext, query: CustomersQuery, _path: PathValues) -> dict[str, Any]:
+    latest = require_customer_list(context.database)
+    return search_customers(context.database, latest.id, query.q or "", query.limit, query.cursor).as_json()
+
+
 READ_ENDPOINTS = (
     ReadEndpoint("/trackers", "Trackers, last updated first", TrackersQuery, ItemList[TrackerItem], _list_trackers),
     ReadEndpoint(
@@ -122,6 +130,7 @@ READ_ENDPOINTS = (
     ReadEndpoint("/alarms", "Alarms, past and present", AlarmsQuery, ItemList[AlarmItem], _list_alarms),
     ReadEndpoint("/targets", "Targets and their waiting changes", EmptyQuery, ItemList[TargetItem], _list_targets),
     ReadEndpoint("/targets/dead", "Failed changes", DeadQuery, ItemList[DeadItem], _list_dead),
+    ReadEndpoint("/customers", "Customers by code", CustomersQuery, ItemList[CustomerItem], _list_customers),
     ReadEndpoint("/audit", "Changes by operators, newest first", PageQuery, ItemList[AuditItem], _list_audit),
 )
 """All GET endpoints."""

@@ -152,6 +152,12 @@ class DeadQuery(PageQuery):
     target: Text | None = None
 
 
+class CustomersQuery(PageQuery):
+    """The search in the customer list."""
+
+    q: Text | None = Field(None, description="words of the customer code or the name; upper or lower case")
+
+
 class EmptyQuery(Parameters):
     """No parameters."""
 

@@ -1,15 +1,16 @@
 """Commands of operators: audit log, sessions, tokens, setup windows, customers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, delete, insert, select
 
 from receiver import clock
+from receiver.domain.customer_changes import CustomerRows, CustomerUpload, ListDifference
 from receiver.domain.rows import AuditRow, SessionRow
 from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
-from receiver.storage.customers import replace_customer_list
+from receiver.storage.customers import compare_with_served, replace_customer_list
 from receiver.storage.sessions import begin_session, end_session
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AuditTable, SetupWindowTable, TokenUseTable
@@ -18,9 +19,6 @@ from receiver.writer.executor import CommandExecutor, R, TransactionCommand
 WRONG_TOKEN = "wrong ops token"  # noqa: S105  the action of an audit entry
 MAX_WRONG_TOKENS = 1000
 """The maximum number of audit entries that strangers can cause; the oldest ones beyond it are removed."""
-
-CustomerRows = Sequence[tuple[str, str]]
-"""Customer code and document of each customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,34 +128,40 @@ class OpenWindow(TransactionCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class ReplaceCustomers(TransactionCommand[int]):
-    """Serve this list of customers from now on; return their number. `rows` may be a function that reads the list in its turn."""
+    """Serve this list of customers from now on; return their number."""
 
     list_id: str
     imported_at: int
-    rows: CustomerRows | Callable[[], CustomerRows]
-
-    def prepare(self, executor: CommandExecutor) -> "ReplaceCustomers":
-        return replace(self, rows=self.rows()) if callable(self.rows) else self
+    rows: CustomerRows
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        assert not callable(self.rows)
         return replace_customer_list(connection, executor.database, self.list_id, self.imported_at, self.rows).customers
 
 
 @dataclass(frozen=True, slots=True)
-class ImportCustomers(TransactionCommand[int]):
-    """Serve a list of customers, and add an entry with their number to the audit log; return that number."""
+class ImportCustomers(TransactionCommand[ListDifference]):
+    """Serve a list of customers and add an entry to the audit log; return the difference to the list before it.
+
+    `upload` may be a function that reads the list in its turn.
+    """
 
     entry: AuditRow
-    customers: ReplaceCustomers
+    list_id: str
+    imported_at: int
+    upload: CustomerUpload | Callable[[], CustomerUpload]
 
     def prepare(self, executor: CommandExecutor) -> "ImportCustomers":
-        return replace(self, customers=self.customers.prepare(executor))
+        return replace(self, upload=self.upload()) if callable(self.upload) else self
 
-    def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        served = self.customers.write(executor, connection)
-        AddAuditEntry(self.entry._replace(detail=f"{served} customers")).write(executor, connection)
-        return served
+    def write(self, executor: CommandExecutor, connection: Connection) -> ListDifference:
+        """Compare, then replace. The lock of the tables keeps another import from coming between."""
+        assert isinstance(self.upload, CustomerUpload)
+        difference = compare_with_served(connection, executor.database, self.list_id, self.upload.rows)
+        if not self.upload.dry_run:
+            ReplaceCustomers(self.list_id, self.imported_at, self.upload.rows).write(executor, connection)
+            detail = f"{difference.customers} customers: {difference.summary()}"
+            AddAuditEntry(self.entry._replace(detail=detail)).write(executor, connection)
+        return difference
 
 
 def _make_storable(entry: AuditRow) -> AuditRow:

@@ -416,7 +416,7 @@ def test_all_pages_work_on_postgresql(service: StartService, postgresql_url: str
     running = service(postgresql_url, ops_tokens=OPS, shiipp_tokens="a-shiipp-secret")
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
-    paths = [*pages(running), "/ops?window=7d", "/ops/trackers?q=l&milestone=delivered", "/ops/customers?user_code=JAM0001"]
+    paths = [*pages(running), "/ops?window=7d", "/ops/trackers?q=l&milestone=delivered", "/ops/customers?q=JAM0001"]
     assert {path: status for path in paths if (status := operator.get(path).status) != 200} == {}
 
 
@@ -491,3 +491,10 @@ def test_the_wheel_has_the_templates_and_the_files(tmp_path: Path) -> None:
     needed = {str(file.relative_to(ROOT)) for folder in ("templates", "static") for file in (console / folder).iterdir()}
     assert len(needed) > 15
     assert needed <= packed
+
+
+def test_a_customer_is_found_by_a_part_of_the_code_or_by_name(anna: ConsoleClient) -> None:
+    found, missed = (anna.get(f"/ops/customers?q={term}").body.decode() for term in ("m0007+SMITH", "m0007+jones"))
+    assert ("JAM0007" in found, "JAM0008" in found) == (True, False)
+    assert "No customer with" in missed
+    assert 'rel="next"' in anna.get("/ops/customers").body.decode()

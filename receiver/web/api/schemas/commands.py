@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from receiver.domain.customer_changes import ChangeKind
 from receiver.domain.verdicts import MessageOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 
@@ -15,10 +16,36 @@ class WindowAnswer(Schema):
     closes_at: Moment
 
 
+class CustomerItem(Schema):
+    """A customer in Shiipp's format."""
+
+    UserCode: str
+    FirstName: str | None = None
+    LastName: str | None = None
+    Branch: str | None = None
+
+
+class CustomerChangeItem(Schema):
+    """A customer that an import changes: in the list before and in the new one, null where it is missing."""
+
+    user_code: str
+    change: ChangeKind
+    before: CustomerItem | None
+    after: CustomerItem | None
+
+
 class CustomersAnswer(Schema):
-    """The number of customers in the list that is served from now on."""
+    """The number of customers in the new list, and its difference to the list before.
+
+    `changes` has at most 100 customers of each kind; the counts are whole.
+    """
 
     customers: int
+    unchanged: int
+    added: int
+    changed: int
+    removed: int
+    changes: list[CustomerChangeItem]
 
 
 class VerdictWords(Schema):
