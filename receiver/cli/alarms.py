@@ -46,7 +46,8 @@ def test_alarms(*, as_json: bool) -> None:
         show_table(("", "channel", "format", "result"), map(_result, channels), wrapped=["result"])
     if not channels:
         raise NothingToTest(
-            "The running service has no channel for alarms. Set RECEIVER_ALARM_URL or RECEIVER_ALARM_COMMAND, and restart it."
+            "The running service has no channel for alarms. Set RECEIVER_ALARM_URL, RECEIVER_ALARM_COMMAND or "
+            "RECEIVER_ALARM_SMTP_URL, and restart it."
         )
     if not all(channel["sent"] for channel in channels):
         click.get_current_context().exit(1)

@@ -16,6 +16,7 @@ import structlog
 
 from receiver.access.bearer import Secret
 from receiver.domain.notices import Notice, NoticeFormat
+from receiver.monitoring.mail import Mailer, MailRoute
 from receiver.monitoring.notice_channels import Command, Poster, explain_error
 
 _MAX_WAITING = 100
@@ -29,12 +30,14 @@ class NotifierTimings(NamedTuple):
     pauses_seconds: before the second attempt, the third and so on
     url_seconds: for a whole request
     command_seconds: for the command
+    mail_seconds: for a mail
     closing_seconds: for the notices that are left when the service stops
     """
 
     pauses_seconds: tuple[float, ...] = (2.0, 10.0)
     url_seconds: float = 5.0
     command_seconds: float = 10.0
+    mail_seconds: float = 10.0
     closing_seconds: float = 5.0
 
 
@@ -69,6 +72,7 @@ class AlarmNotifier:
         command: Sequence[str],
         timings: NotifierTimings = NOTIFIER_TIMINGS,
         url_format: NoticeFormat | None = None,
+        mail: MailRoute | None = None,
     ) -> None:
         self._on_settled: Callable[[Notice], None] = _ignore
         self._left: Counter[Notice] = Counter()
@@ -81,6 +85,8 @@ class AlarmNotifier:
             self._add("url", poster.form, poster, timings)
         if command:
             self._add("command", "json", self._command, timings)
+        if mail is not None:
+            self._add("mail", "text", Mailer(mail, timings.mail_seconds), timings)
 
     def _add(self, name: str, form: str, send: Send, timings: NotifierTimings) -> None:
         self._workers.append(NotifierChannel(name, form, send, timings.pauses_seconds, self._settle))

@@ -23,7 +23,15 @@ from receiver.settings.foreign import find_service_links, is_service_link
 from receiver.settings.project import CONFIG, DOTENV, HOME, Project, find_project
 from receiver.settings.record import PREFIX, Settings
 
-NEVER_IN_FILE = {"ship24_tokens", "shiipp_tokens", "ops_tokens", "ops_read_tokens", "alarm_url", "target_secrets"}
+NEVER_IN_FILE = {
+    "ship24_tokens",
+    "shiipp_tokens",
+    "ops_tokens",
+    "ops_read_tokens",
+    "alarm_url",
+    "alarm_smtp_url",
+    "target_secrets",
+}
 _SECRETS = {*NEVER_IN_FILE, "database_url"}
 _FILES = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}

@@ -1,6 +1,5 @@
 """The settings: names, defaults, bounds, and the combinations that contradict each other."""
 
-from difflib import get_close_matches
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -10,16 +9,20 @@ from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.notices import NoticeFormat
 from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
+from receiver.settings.combinations import check_mail, check_target_secrets, check_token_ends
 from receiver.settings.project import Project
 from receiver.settings.values import (
     Command,
     Ends,
     Hours,
+    MailAddress,
+    MailAddresses,
     ManifestPaths,
     Modules,
     Networks,
     PackagePaths,
     Percent,
+    SmtpUrl,
     Targets,
     TargetSecrets,
     Tokens,
@@ -131,6 +134,13 @@ class Settings(BaseModel):
         repr=False,
         description="Command that is run when an alarm begins or ends, without a shell, with JSON on standard input.",
     )
+    alarm_smtp_url: SmtpUrl = Field(
+        None,
+        description="Mail server for alarms, as `smtp://user:password@host:587` (with STARTTLS) or `smtps://user:password@host`. "
+        "It is treated as a secret.",
+    )
+    alarm_smtp_from: MailAddress = Field("", description="Address that mails about alarms come from.")
+    alarm_smtp_to: MailAddresses = Field((), description="Addresses that get mails about alarms, comma-separated.")
     alarm_refused: int = Field(
         100, ge=0, description="Alarm at so many deliveries answered 401 or 403 within 5 minutes, for each source; 0: never."
     )
@@ -215,20 +225,12 @@ class Settings(BaseModel):
                         "a sender of webhooks could use the console and the API"
                     )
         self._check_operators()
+        check_mail(self.alarm_smtp_url, self.alarm_smtp_from, self.alarm_smtp_to)
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
         known = {f"{source}:{token.name}" for source, tokens in self.tokens().items() for token in tokens}
-        for number, token in enumerate(self.token_ends, 1):
-            if token not in known:  # not quoted: it could be the token itself
-                near = get_close_matches(token, sorted(known), n=1, cutoff=0)
-                hint = f"; the nearest one is {near[0]}" if near else ": there are no tokens"
-                raise ValueError(f"{PREFIX}TOKEN_ENDS: entry {number} is not the source and name of a token{hint}")
-        names = {target.name for target in self.targets}
-        for number, secret in enumerate(self.target_secrets, 1):
-            if secret.name not in names:
-                raise ValueError(
-                    f"{PREFIX}TARGET_SECRETS: entry {number} is not for one of the targets: {', '.join(sorted(names))}"
-                )
+        check_token_ends(self.token_ends, known)
+        check_target_secrets([secret.name for secret in self.target_secrets], {target.name for target in self.targets})
         return self
 
     def _check_operators(self) -> None:
@@ -280,10 +282,11 @@ class Settings(BaseModel):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Return all secrets that logs must not contain, including the password of the database and the URL of alarms."""
+        """Return all secrets that logs must not contain, including the password of the database and the URLs of alarms."""
         tokens = (*(token for tokens in self.tokens().values() for token in tokens), *self.target_secrets)
-        in_alarm_url = values.find_secrets(self.alarm_url.reveal()) if self.alarm_url is not None else set()
-        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_alarm_url)
+        urls = [url.reveal() for url in (self.alarm_url, self.alarm_smtp_url) if url is not None]
+        in_urls = {secret for url in urls for secret in values.find_secrets(url)}
+        return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_urls)
 
     def tokens(self) -> dict[str, tuple[Secret, ...]]:
         """Return the tokens by source; the source of operators' tokens is `ops`."""

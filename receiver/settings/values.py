@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from pydantic import BeforeValidator, Field
 from urllib3.util import parse_url
@@ -27,6 +27,7 @@ _QUOTES = ("'", '"', "`", "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUO
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _SHORT = "short-token"  # the name of a token that has no other name and is too short for a fingerprint
 _PASSWORD = re.compile(r"://[^:/]*:([^@]+)@|[?&](?:ssl)?password=([^&#]+)")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _MIN_SECRET_CHARACTERS = 16  # a shorter part of a URL is a word that logs may contain
 
 
@@ -130,6 +131,41 @@ def read_url(value: object) -> Secret | None:
     return Secret("url", text)
 
 
+def read_smtp_url(value: object) -> Secret | None:
+    """Return the URL of a mail server as a Secret, since it may contain a password, or None if the value is empty."""
+    if value is None or isinstance(value, Secret):
+        return value
+    text = str(value).strip()
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+        valid = valid and not parts.path.strip("/") and not parts.query and (bool(parts.username) or parts.password is None)
+    except ValueError:
+        valid = False
+    if not valid or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("expected smtp://user:password@host:587 or smtps://user:password@host; write @ in a password as %40")
+    return Secret("smtp_url", text)
+
+
+def read_mail_addresses(value: object) -> tuple[str, ...]:
+    """Return the mail addresses in a comma-separated list."""
+    addresses = tuple(_items(value))
+    for number, address in enumerate(addresses, 1):
+        if not _MAIL_ADDRESS.fullmatch(address):
+            raise ValueError(f"entry {number} is not a mail address; expected comma-separated ones, such as ops@example.com")
+    return addresses
+
+
+def read_mail_address(value: object) -> str:
+    """Return one mail address, or an empty text."""
+    addresses = read_mail_addresses(value)
+    if len(addresses) > 1:
+        raise ValueError("expected one mail address")
+    return addresses[0] if addresses else ""
+
+
 def read_command(value: object) -> tuple[str, ...]:
     """Return a command and its arguments, given as a list or quoted as for a shell. An empty value means no command."""
     try:
@@ -196,6 +232,9 @@ Modules = Annotated[tuple[str, ...], _unless_read(read_modules)]
 Targets = Annotated[tuple[TargetSettings, ...], BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())]
 TargetSecrets = Annotated[tuple[Secret, ...], _unless_read(read_target_secrets)]
 Url = Annotated[Secret | None, BeforeValidator(read_url)]
+SmtpUrl = Annotated[Secret | None, BeforeValidator(read_smtp_url)]
+MailAddress = Annotated[str, BeforeValidator(read_mail_address)]
+MailAddresses = Annotated[tuple[str, ...], _unless_read(read_mail_addresses)]
 Command = Annotated[tuple[str, ...], BeforeValidator(read_command)]
 Ends = Annotated[dict[str, date], BeforeValidator(read_ends)]
 Hours = Annotated[float, Field(ge=0, le=8760, allow_inf_nan=False)]

@@ -25,6 +25,7 @@ from receiver.maintenance.prune import Pruner, PruneSchedule
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.monitoring.health import Health
+from receiver.monitoring.mail import MailRoute
 from receiver.monitoring.metrics import Metrics
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.processes.stopping import Stopping
@@ -107,7 +108,9 @@ def create_app(
     """
     core = _make_core(settings, database, on_writer_lost, relay)
     do = core.writer_client.do
-    notifier = AlarmNotifier(settings.alarm_url, settings.alarm_command, url_format=settings.notice_format())
+    notifier = AlarmNotifier(
+        settings.alarm_url, settings.alarm_command, url_format=settings.notice_format(), mail=_find_mail_route(settings)
+    )
     monitor = AlarmMonitor(settings.alarm_rules(), database, do, notifier.put, clock.to_micros(clock.now()))
     supervisor = None if relay is None else Supervisor(relay, do)
     loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
@@ -128,6 +131,12 @@ def create_app(
         *extra_routes,
     ]
     return _make_application(core, routes, lifespan, guards)
+
+
+def _find_mail_route(settings: Settings) -> MailRoute | None:
+    if settings.alarm_smtp_url is None:
+        return None
+    return MailRoute(settings.alarm_smtp_url, settings.alarm_smtp_from, settings.alarm_smtp_to)
 
 
 def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[[], None], relay: FirstRelay | None) -> _Core:

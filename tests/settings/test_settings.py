@@ -495,3 +495,35 @@ def test_host_bits_in_a_network_are_refused_with_the_right_network(name: str) ->
 def test_invisible_characters_around_a_value_are_removed() -> None:
     settings = load({"RECEIVER_SHIP24_TOKENS": "\ufeff\u200babc\u00a0, \u200bname:def\n", "RECEIVER_LOG_FORMAT": "console\u00a0"})
     assert ([token.reveal() for token in settings.ship24_tokens], settings.log_format) == (["abc", "def"], "console")
+
+
+MAIL = {"RECEIVER_ALARM_SMTP_FROM": "receiver@example.com", "RECEIVER_ALARM_SMTP_TO": "ops@example.com, night@example.com"}
+
+
+def test_a_mail_server_is_a_secret_with_a_sender_and_recipients() -> None:
+    settings = load({**MAIL, "RECEIVER_ALARM_SMTP_URL": "smtp://user:planted%3Aword@mail.example:587"})
+    assert settings.alarm_smtp_to == ("ops@example.com", "night@example.com")
+    assert "planted" not in repr(settings)
+    assert {"planted%3Aword", "planted:word"} <= set(settings.secrets())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"URL": "https://mail.example"}, "expected smtp://user:password@host:587"),
+        ({"URL": "smtp://"}, "expected smtp://user:password@host:587"),
+        ({"URL": "smtp://mail.example:port"}, "expected smtp://user:password@host:587"),
+        ({"URL": "smtp://mail.example\r\nDATA"}, "expected smtp://user:password@host:587"),
+        ({"TO": "ops@example.com\nBcc: all@example.com"}, "entry 1 is not a mail address"),
+        ({"TO": "ops@example.com,nobody"}, "entry 2 is not a mail address"),
+        ({"FROM": "a@example.com,b@example.com"}, "expected one mail address"),
+        ({"TO": ""}, "expected all of them, or none"),
+        ({"URL": ""}, "expected all of them, or none"),
+    ],
+)
+def test_a_mail_setting_that_cannot_work_is_refused(given: dict[str, str], words: str) -> None:
+    written = {**MAIL, "RECEIVER_ALARM_SMTP_URL": "smtp://mail.example"} | {
+        f"RECEIVER_ALARM_SMTP_{k}": v for k, v in given.items()
+    }
+    with pytest.raises(ConfigurationError, match=words):
+        load(written)

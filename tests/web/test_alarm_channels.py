@@ -60,7 +60,8 @@ def test_the_command_shows_each_result_and_fails_with_one_of_them(running: Servi
 
 def test_the_command_says_what_is_missing(running: Service, shared_service: Callable[..., Service]) -> None:
     without = shared_service(ops_tokens=OPS)
-    expected = "The running service has no channel for alarms. Set RECEIVER_ALARM_URL or RECEIVER_ALARM_COMMAND, and restart it."
+    variables = "RECEIVER_ALARM_URL, RECEIVER_ALARM_COMMAND or RECEIVER_ALARM_SMTP_URL"
+    expected = f"The running service has no channel for alarms. Set {variables}, and restart it."
     assert receiver(without, "alarms", "test") == (1, "", f"receiver: {expected}\n")
     away = {**running.env, "RECEIVER_DATABASE_URL": "sqlite:///none.db", "RECEIVER_PORT": str(free_port())}
     done = run_command("alarms", "test", cwd=running.directory, env=away)
