@@ -17,6 +17,7 @@ from receiver.cli._remote import explain_no_database, find_services
 from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
 from receiver.monitoring.health import has_room
+from receiver.monitoring.overview import read_overview
 from receiver.settings import Settings, find_secret_files, load
 from receiver.settings.files import read_named_text_file
 from receiver.sources import NAMES
@@ -26,6 +27,7 @@ from receiver.storage.database import Database
 
 _MAX_SKEW_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
+_CONCERNS = {"refused", "unknown_path", "failed", "unreadable", "quarantined"}
 
 
 @click.command()
@@ -66,6 +68,7 @@ def _check(settings: Settings) -> Iterator[Finding]:
         if readable:
             yield from _check_clock(database)
             yield from _check_alarms(database)
+            yield from _check_concerns(settings, database)
             yield from _check_undecidable(database)
             yield from () if known is None else check_targets(settings, database, known)
         yield from check_sources(settings, database if readable else None)
@@ -142,6 +145,19 @@ def _check_alarms(database: Database) -> Iterator[Finding]:
     for alarm in queries.list_alarms(database, only_on=True):
         subject = f"alarm {alarm['name']}" + (f" {alarm['subject']}" if alarm["subject"] else "")
         yield Finding("warn", subject, f"since {brief(alarm['began_at'])}: {alarm['message']}")
+
+
+def _check_concerns(settings: Settings, database: Database) -> Iterator[Finding]:
+    """Yield what needs attention, apart from that which other checks find."""
+    for concern in read_overview(database, settings.active_sources(), clock.now()).concerns:
+        if concern.kind in _CONCERNS:
+            until = f" {brief(concern.at)}" if concern.at else ""
+            verdict = "ok" if concern.weight == "note" else "warn"
+            yield Finding(
+                verdict,
+                f"{concern.kind.replace('_', ' ')} {concern.subject}".strip(),
+                f"{concern.title}. {concern.text}{until}",
+            )
 
 
 def _check_undecidable(database: Database) -> Iterator[Finding]:

@@ -9,7 +9,10 @@ from receiver import clock
 from receiver.cli._options import WindowParam, as_json, read_span
 from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
 from receiver.cli._remote import reading
+from receiver.domain.concerns import Concern
 from receiver.domain.verdicts import OUTCOMES
+from receiver.monitoring.overview import read_overview
+from receiver.settings import load
 from receiver.sources import NAMES
 from receiver.storage import queries
 
@@ -23,12 +26,14 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 def stats(window: str, *, as_json: bool) -> None:
     """Show traffic statistics.
 
-    Deliveries and messages by source, the delay between event and arrival, and the size of the database.
+    Deliveries and messages by source, the delay between event and arrival, what needs attention, and the size of the database.
     """
     now = clock.now()
-    with reading() as database:
+    settings = load()
+    with reading(settings) as database:
         since, until = clock.to_micros(now - read_span(window)), clock.to_micros(now)
         found = queries.show_statistics(database, window, since, until, NAMES)
+        overview = read_overview(database, settings.active_sources(), now)
     if as_json:
         show_json(found)
         return
@@ -39,6 +44,10 @@ def stats(window: str, *, as_json: bool) -> None:
     if found["unknown_paths"]:
         show_heading("Unknown paths")
         show_table(("path", "nearest path", "requests", "last (UTC)"), _unknown_paths(found["unknown_paths"]), wrapped=["path"])
+    show_heading("Needs attention")
+    if not overview.concerns:
+        click.echo("Nothing needs attention.")
+    show_table(("", "concern"), [(concern.weight, _describe(concern)) for concern in overview.concerns], wrapped=["concern"])
     show_heading("Stored")
     show_pairs(
         [
@@ -46,6 +55,10 @@ def stats(window: str, *, as_json: bool) -> None:
             ("database", f"{found['database_bytes'] / 2**20:,.1f} MiB"),
         ]
     )
+
+
+def _describe(concern: Concern) -> str:
+    return f"{concern.title.removesuffix('.')}. {concern.text}{f' {brief(concern.at)}' if concern.at else ''}"
 
 
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

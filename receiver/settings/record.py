@@ -256,11 +256,14 @@ class Settings(BaseModel):
         """Return the format of notices to the alarm URL. None: its host decides."""
         return None if self.alarm_format == "auto" else self.alarm_format
 
+    def active_sources(self) -> tuple[str, ...]:
+        """Return the names of the sources with a token. The others are off."""
+        return tuple(name for name in NAMES if self.access_policy(name).tokens)
+
     def alarm_rules(self) -> AlarmThresholds:
         """Return the thresholds of the alarms. A source without a token is off; its silence is no alarm."""
-        on = [name for name in NAMES if self.access_policy(name).tokens]
         return AlarmThresholds(
-            silence_hours={name: getattr(self, f"{name}_silence_hours") for name in on},
+            silence_hours={name: getattr(self, f"{name}_silence_hours") for name in self.active_sources()},
             refused=self.alarm_refused,
             quarantined=self.alarm_quarantined,
             stale_percent=self.alarm_stale_percent,

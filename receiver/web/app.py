@@ -215,7 +215,8 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier) 
     replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
     commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, notifier.test)
-    api = ApiRoutes(operators, reader, ReadContext(database, sources, core.targets), commands, describe(sources, CUSTOMERS_PATH))
+    reads = ReadContext(database, sources, core.targets, settings.active_sources())
+    api = ApiRoutes(operators, reader, reads, commands, describe(sources, CUSTOMERS_PATH))
     console = make_console(
         settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier, core.targets
     )

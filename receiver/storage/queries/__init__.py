@@ -11,6 +11,8 @@ from receiver.storage.queries.messages import find_events, list_quarantine, show
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
+    MAX_QUARANTINED,
+    count_quarantined,
     find_due_notices,
     find_undecidable,
     list_alarms,
@@ -26,6 +28,7 @@ from receiver.storage.queries.statistics import (
     read_last_delivery,
     read_tallies,
     show_statistics,
+    sum_tallies,
 )
 from receiver.storage.queries.targets import (
     MAX_COUNTED,
@@ -44,6 +47,7 @@ __all__ = [
     "FINAL_MILESTONES",
     "MAX_COUNTED",
     "MAX_LIMIT",
+    "MAX_QUARANTINED",
     "NOT_APPLIED",
     "Cell",
     "DeliveryFilter",
@@ -55,6 +59,7 @@ __all__ = [
     "check_target",
     "check_unnamed",
     "count_changes",
+    "count_quarantined",
     "count_refusals",
     "describe_tokens",
     "find_due_notices",
@@ -82,5 +87,6 @@ __all__ = [
     "show_statistics",
     "show_targets",
     "show_tracker",
+    "sum_tallies",
     "token_uses",
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, literal, select
 
 from receiver import clock
 from receiver.clock import first_id
@@ -19,6 +19,9 @@ MAX_UNDECIDABLE = 1000
 
 MAX_RESULTS = 200
 """The maximum number of deliveries that `read_results` returns."""
+
+MAX_QUARANTINED = 10_000
+"""The quarantine is counted up to this number and one more."""
 
 _SKEW_MICROS = 60_000_000  # by which the clocks of two receivers may differ
 
@@ -65,6 +68,13 @@ def read_results(database: Database, source: str, since: int) -> list[DeliveryRe
     with database.read() as connection:
         rows = connection.execute(select(*columns).where(*mine).order_by(table.c.id.desc()).limit(MAX_RESULTS))
         return [DeliveryResult(*row) for row in rows]
+
+
+def count_quarantined(database: Database) -> int:
+    """Return the number of messages and events in quarantine, at most MAX_QUARANTINED + 1."""
+    some = select(literal(1)).select_from(table_of(QuarantineTable)).limit(MAX_QUARANTINED + 1).subquery()
+    with database.read() as connection:
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
 def list_alarms(database: Database, *, only_on: bool = False) -> list[dict[str, Any]]:

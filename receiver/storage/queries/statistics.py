@@ -48,6 +48,12 @@ def count_refusals(database: Database, since: int, until: int) -> list[dict[str,
         return _sum_refusals(connection, _read_cells(connection, since, until, by_span=False), since, until)
 
 
+def sum_tallies(database: Database, since: int, until: int) -> list[Cell]:
+    """Return the counts between two times in microseconds by source, outcome and code, as `read_tallies` takes them."""
+    with database.read() as connection:
+        return _read_cells(connection, since, until, by_span=False)
+
+
 def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
     """Return counts by source and outcome, rates, lag, last deliveries and sizes. `window` is the name of the span, as asked for.
 

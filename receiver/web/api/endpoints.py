@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from receiver import clock
 from receiver.monitoring import explain
+from receiver.monitoring.overview import read_overview
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
@@ -27,7 +28,7 @@ from receiver.web.api.parameters import (
 from receiver.web.api.schemas.commands import CustomerItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
-from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, StatisticsAnswer, TargetItem
+from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
 from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TrackerAnswer, TrackerItem
 
 PREFIX = "/ops/api"
@@ -37,11 +38,15 @@ PathValues = Mapping[str, str]
 
 
 class ReadContext(NamedTuple):
-    """The data behind the answers. `sources` parse stored bodies; `targets` are those of the settings."""
+    """The data behind the answers.
+
+    `sources` parse stored bodies; `targets` are those of the settings; `active_sources` are the names of the sources that are on.
+    """
 
     database: Database
     sources: tuple[Source, ...]
     targets: tuple[ConfiguredTarget, ...]
+    active_sources: tuple[str, ...]
 
 
 class ReadEndpoint(NamedTuple):
@@ -89,6 +94,10 @@ def _show_statistics(context: ReadContext, query: StatisticsQuery, _path: PathVa
     return queries.show_statistics(context.database, query.window, since, until, NAMES)
 
 
+def _show_overview(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:
+    return read_overview(context.database, context.active_sources, clock.now()).as_json()
+
+
 def _list_alarms(context: ReadContext, query: AlarmsQuery, _path: PathValues) -> dict[str, Any]:
     return {"items": queries.list_alarms(context.database, only_on=query.state == "on"), "next": None}
 
@@ -127,6 +136,7 @@ READ_ENDPOINTS = (
     ReadEndpoint("/deliveries/{id}", "A delivery and our answer", EmptyQuery, DeliveryAnswer, _explain_delivery),
     ReadEndpoint("/quarantine", "Messages and events in quarantine", QuarantineQuery, ItemList[QuarantineItem], _list_quarantine),
     ReadEndpoint("/stats", "Counts, rate, delay, sizes", StatisticsQuery, StatisticsAnswer, _show_statistics),
+    ReadEndpoint("/overview", "What needs attention", EmptyQuery, OverviewAnswer, _show_overview),
     ReadEndpoint("/alarms", "Alarms, past and present", AlarmsQuery, ItemList[AlarmItem], _list_alarms),
     ReadEndpoint("/targets", "Targets and their waiting changes", EmptyQuery, ItemList[TargetItem], _list_targets),
     ReadEndpoint("/targets/dead", "Failed changes", DeadQuery, ItemList[DeadItem], _list_dead),

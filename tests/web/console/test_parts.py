@@ -1,6 +1,5 @@
 """The parts of the console's pages: texts, charts, timelines and trees of bodies, each as a pure function."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.clock import to_micros
-from receiver.storage.counters import NUMBERS
-from receiver.storage.queries import Cell
+from receiver.domain.concerns import Concern
 from receiver.web.console.assets import Assets
 from receiver.web.console.charts import LAG_MARKS, RANGES, TimedEvent, draw_columns, draw_lag, draw_order
 from receiver.web.console.formatting import shorten, visible, write_duration, write_moment, write_size
 from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
-from receiver.web.console.overview import find_concerns, list_concerns
+from receiver.web.console.overview import list_buttons
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.timeline import make_timeline
 from tests.harness.table import each_row
@@ -185,36 +183,22 @@ def test_only_the_newest_events_are_drawn_and_all_are_counted() -> None:
 # Concerns
 
 
-def cell(outcome: str, calls: int, code: str = "", quarantined: int = 0) -> Cell:
-    return Cell(0, "ship24", outcome, code, dict.fromkeys(NUMBERS, 0) | {"calls": calls, "quarantined": quarantined})
-
-
 @each_row(
-    ("cells", "titles"),
+    ("kind", "subject", "codes", "urls"),
     [
-        ([], []),
-        ([cell("accepted", 1000)], []),
-        ([cell("accepted", 100), cell("refused", 19, "unauthorized")], []),
-        ([cell("accepted", 1000), cell("refused", 20, "unauthorized")], []),
-        ([cell("accepted", 100), cell("refused", 20, "unauthorized")], ["20 deliveries rejected in the last 24 hours"]),
-        ([cell("failed", 1, "busy")], ["1 delivery failed in the last 24 hours"]),
-        ([cell("unreadable", 2, "invalid_json")], ["2 deliveries with an invalid body in the last 24 hours"]),
-        ([cell("accepted", 2, quarantined=1)], ["1 message quarantined in the last 24 hours"]),
+        ("refused", "ship24", ("unauthorized",), ["/ops/deliveries?outcome=refused&source=ship24"]),
+        (
+            *("refused", "ship24", ("unauthorized", "address_not_allowed")),
+            ["/ops/deliveries?outcome=refused&source=ship24", "/ops/settings/setup-window/ship24"],
+        ),
+        ("unknown_path", "/a/b c", (), ["/ops/settings"]),
+        ("quarantined", "", (), ["/ops/quarantine"]),
+        ("a new kind", "x", (), []),
     ],
 )
-def test_what_needs_attention_is_said(cells: Sequence[Cell], titles: list[str]) -> None:
-    assert [concern.title for concern in find_concerns(cells, DAY)] == titles
-
-
-def test_an_alarm_replaces_the_counts_and_links_to_its_page() -> None:
-    cells = [cell("accepted", 100, quarantined=2), cell("refused", 50, "unauthorized")]
-    alarms = [{"name": "refused", "message": "A storm.", "began_at": "2026-03-01T12:00:00Z"}]
-    concerns = list_concerns(alarms, cells, DAY, {"ship24": 200, "shiipp": 100}, now=100)
-    assert [(concern.weight, concern.title, concern.url) for concern in concerns] == [
-        ("alarm", "A storm.", "/ops/deliveries?outcome=refused"),
-        ("warning", "2 messages quarantined in the last 24 hours", "/ops/quarantine"),
-        ("note", "The setup window of Ship24 is open", "/ops/settings"),
-    ]
+def test_a_concern_links_to_the_pages_that_help(kind: str, subject: str, codes: tuple[str, ...], urls: list[str]) -> None:
+    concern = Concern("warning", kind, subject, "Something", "Do it.", None, codes)
+    assert [button.url for button in list_buttons(concern)] == urls
 
 
 # Timelines

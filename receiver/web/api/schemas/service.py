@@ -77,6 +77,29 @@ class StatisticsAnswer(Schema):
     rows: dict[str, int]
 
 
+class ConcernItem(Schema):
+    """Something that needs attention.
+
+    `kind` and `subject` are the name and the subject of the alarm for the same thing, if there is one. `text` says what to do;
+    the time `at`, if there is one, ends it. `codes` are the error codes of rejected deliveries.
+    """
+
+    weight: Literal["alarm", "warning", "note"]
+    kind: str
+    subject: str
+    title: str
+    text: str
+    at: Moment | None
+    codes: list[str]
+
+
+class OverviewAnswer(Schema):
+    """The concerns, the worst first, from the last 24 hours. `status` is the weight of the worst one, or `ok` without any."""
+
+    status: Literal["ok", "note", "warning", "alarm"]
+    concerns: list[ConcernItem]
+
+
 class AlarmItem(Schema):
     """An alarm. `ended_at` is null while it is on."""
 
