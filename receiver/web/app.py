@@ -42,7 +42,7 @@ from receiver.web.api.endpoints import PREFIX, ReadContext
 from receiver.web.api.openapi import describe
 from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
-from receiver.web.console.routes import make_console
+from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
 from receiver.web.lifespan import ServiceLifespan
@@ -236,5 +236,6 @@ def _make_application(
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan.run)
     app.router.redirect_slashes = False
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
-    limits = dict.fromkeys(guards, core.settings.max_body_bytes) | {f"{PREFIX}/customers": MAX_LIST_BYTES}
+    lists = dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH), MAX_LIST_BYTES)
+    limits = dict.fromkeys(guards, core.settings.max_body_bytes) | lists
     return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)))

@@ -5,7 +5,8 @@ import asyncio
 from receiver.clock import iso, to_micros
 from receiver.domain.notices import make_test_notice
 from receiver.monitoring.notifier import AlarmNotifier
-from receiver.web.console.login import ConsoleRequest, Form
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 
 

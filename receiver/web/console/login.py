@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from secrets import token_urlsafe
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +28,7 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.storage.sessions import is_session
 from receiver.web.console import links
+from receiver.web.console.forms import Form, read_form
 from receiver.web.console.rendering import Renderer, redirect
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
@@ -45,8 +46,6 @@ _OTHER_SITES = {
     "same-site": "another address of the same site",
     "none": "outside the console",
 }
-
-Form = dict[str, str]
 
 
 class ConsoleRequest(NamedTuple):
@@ -205,15 +204,6 @@ def url_of(request: Request) -> str:
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     query = request.scope["query_string"]
     return str((raw + b"?" + query if query else raw).decode("latin-1"))
-
-
-async def read_form(request: Request) -> Form:
-    """Return the fields of a posted form; the last of equal names counts. `web/limits.py` bounds its size."""
-    body = await request.body()
-    try:
-        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
-    except ValueError:
-        return {}
 
 
 def find_fault(sites: Sequence[str], origins: Sequence[str], hosts: Iterable[str]) -> str | None:

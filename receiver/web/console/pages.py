@@ -11,7 +11,8 @@ from receiver import clock
 from receiver.errors import NotFound, ReadOnlyToken, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.storage.reader import Reader
 from receiver.web.console import links
-from receiver.web.console.login import ConsoleRequest, Form, SessionGuard, read_form, url_of
+from receiver.web.console.forms import Form, read_form
+from receiver.web.console.login import ConsoleRequest, SessionGuard, url_of
 from receiver.web.console.rendering import Renderer, disable_forms, redirect
 
 

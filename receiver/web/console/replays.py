@@ -6,7 +6,8 @@ from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.console.login import ConsoleRequest, Form
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 
 _COMMANDS = ("show", "replay")

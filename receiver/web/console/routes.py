@@ -19,6 +19,7 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.console.alarms import try_channels
 from receiver.web.console.assets import Assets
+from receiver.web.console.customer_import import ask_for_list, import_list
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
@@ -32,6 +33,7 @@ from receiver.web.console.settings import ask_for_window, change_window, show_se
 from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
+CUSTOMER_IMPORT_PATH = "/ops/customers/import"
 _DELIVERY = "/ops/deliveries/{delivery_id}"
 _WINDOW = "/ops/settings/setup-window/{source}"
 
@@ -69,6 +71,7 @@ def make_console(
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
     pages_by_path = _list_pages(settings, database, notifier, targets)
     forms_by_path: dict[str, TakeForm] = {
+        CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
@@ -106,6 +109,7 @@ def _list_pages(
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/customers": partial(show_customers, database),
+        CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),
     }

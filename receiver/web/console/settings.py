@@ -18,7 +18,8 @@ from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.web.console.login import ConsoleRequest, Form
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
 from receiver.writer.client import WriterClient

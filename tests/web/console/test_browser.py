@@ -82,7 +82,13 @@ def pages(running: Service) -> list[str]:
             "/ops/deliveries?outcome=refused",
             "/ops/deliveries",
         ),
-        *("/ops/quarantine", "/ops/customers?q=JAM0001", "/ops/settings", "/ops/settings/setup-window/ship24"),
+        *(
+            "/ops/quarantine",
+            "/ops/customers?q=JAM0001",
+            "/ops/customers/import",
+            "/ops/settings",
+            "/ops/settings/setup-window/ship24",
+        ),
         *(
             f"/ops/deliveries/{running.scalar(delivery, outcome=name)}"
             for name in ("accepted", "refused", "unreadable", "failed")

@@ -1,0 +1,60 @@
+"""The page that imports a customer list. It shows the difference first, then asks for confirmation."""
+
+import asyncio
+from typing import Any
+
+from receiver.domain.customer_changes import MAX_CHANGES, REMOVED_NOTE, CustomerUpload
+from receiver.domain.customers import Customer, read_list
+from receiver.errors import UnexpectedShape
+from receiver.maintenance.customers import replace_customers
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
+from receiver.web.console.pages import Page
+from receiver.writer.client import WriterClient
+
+_COMMANDS = ("show", "import")
+_PLAIN = "list.json"  # the name of a list that the page itself has written
+
+
+def ask_for_list(_page_request: ConsoleRequest) -> Page:
+    """Ask for the file with the list."""
+    return _make_page(problem=None)
+
+
+async def import_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> Page:
+    """Show what the import of a list would change, or import it. Raises UnexpectedShape for another form."""
+    if form.get("command") not in _COMMANDS:
+        raise UnexpectedShape("Expected the form of the customer import.")
+    dry_run, allow_empty = form["command"] == "show", form.get("allow_empty") == "yes"
+    try:
+        found = await asyncio.to_thread(_read_upload, form)
+    except UnexpectedShape as error:
+        return _make_page(problem=error.message)
+    if not found and not allow_empty:
+        return _make_page(problem="The file has no customers. To import an empty list, check the box.")
+    rows = [(customer.user_code, customer.document()) for customer in found]
+    difference = await replace_customers(writer_client.do, CustomerUpload(rows, dry_run), page_request.operator.entry)
+    return _make_page(
+        problem=None,
+        difference=difference,
+        changes=difference.as_json()["changes"],
+        plain=f"[{','.join(document for _, document in rows)}]" if dry_run else "",
+        allow_empty=allow_empty,
+        done=not dry_run,
+    )
+
+
+def _read_upload(form: Form) -> list[Customer]:
+    """Return the customers in the uploaded file, or in the list that the page before has shown."""
+    if "plain" in form:
+        return read_list(form["plain"].encode(), _PLAIN)
+    content = form.get("file", "").encode("latin-1", errors="replace")
+    if not content:
+        raise UnexpectedShape("Choose a file with customers.")
+    return read_list(content, form.get("file.name", ""))
+
+
+def _make_page(**values: Any) -> Page:
+    nothing: dict[str, Any] = {"difference": None, "changes": [], "plain": "", "allow_empty": False, "done": False}
+    notes = {"note": REMOVED_NOTE, "max_changes": MAX_CHANGES}
+    return Page("customer_import.html", "customers", nothing | notes | values)

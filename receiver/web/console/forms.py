@@ -1,0 +1,42 @@
+"""The fields of a posted form, with or without files."""
+
+import asyncio
+from email import policy
+from email.parser import BytesParser
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+Form = dict[str, str]
+
+
+async def read_form(request: Request) -> Form:
+    """Return the fields of a posted form; the last of equal names counts. `web/limits.py` bounds its size.
+
+    A field with a file is its bytes as Latin-1 text; the name of the file is in the field `NAME.name`.
+    """
+    body = await request.body()
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        return await asyncio.to_thread(_read_parts, content_type, body)  # slow for a large file
+    try:
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return {}
+
+
+def _read_parts(content_type: str, body: bytes) -> Form:
+    """Return the parts of a body. Source: RFC 7578."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1")
+    message = BytesParser(policy=policy.HTTP).parsebytes(head + body)
+    form: Form = {}
+    for part in message.iter_parts() if message.is_multipart() else ():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(content, bytes):
+            continue
+        file_name = part.get_filename()
+        form[name] = content.decode("utf-8", errors="replace") if file_name is None else content.decode("latin-1")
+        if file_name is not None:
+            form[f"{name}.name"] = file_name
+    return form

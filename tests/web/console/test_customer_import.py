@@ -1,0 +1,71 @@
+"""The import of a customer list in the console: the difference first, then the question."""
+
+import html
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness.console_client import ConsoleClient
+from tests.harness.service import Reply, Service, bearer
+
+OPS = "the-ops-token-of-these-tests"
+PATH = "/ops/customers/import"
+
+
+@pytest.fixture
+def running(shared_service: Callable[..., Service]) -> Service:
+    return shared_service(ops_tokens=f"anna:{OPS}")
+
+
+@pytest.fixture
+def anna(running: Service) -> ConsoleClient:
+    operator = ConsoleClient(running)
+    assert operator.sign_in(OPS).status == 303
+    return operator
+
+
+def codes(running: Service) -> list[str]:
+    return [item["UserCode"] for item in running.get("/ops/api/customers", OPS).json().get("items", [])]
+
+
+def confirm(anna: ConsoleClient, shown: Reply) -> Reply:
+    """Press Import on the page with the difference."""
+    plain = re.search(r'name="plain" value="([^"]*)"', shown.body.decode())
+    assert plain is not None, shown.body
+    return anna.submit(PATH, plain=html.unescape(plain[1]), command="import")
+
+
+def test_a_list_is_imported_after_its_difference_was_shown(running: Service, anna: ConsoleClient) -> None:
+    rows = {"rows": [["A", '{"UserCode":"A","FirstName":"Ann"}'], ["C", '{"UserCode":"C"}']]}
+    assert running.call("POST", "/ops/api/customers", json.dumps(rows).encode(), bearer(OPS)).status == 200
+    shown = anna.upload(PATH, 'UserCode;FirstName\r\na;"Ünal ""x"""\r\nd;\r\n'.encode("utf-16"), "Kunden.csv", command="show")
+    text = shown.body.decode()
+    assert "1 added, 1 changed, 1 removed, 0 unchanged" in text
+    assert "stay in Shiipp until somebody removes them there" in text
+    assert codes(running) == ["A", "C"]
+    done = confirm(anna, shown)
+    assert "Changes made" in done.body.decode()
+    items = running.get("/ops/api/customers", OPS).json()["items"]
+    assert items == [{"UserCode": "A", "FirstName": 'Ünal "x"'}, {"UserCode": "D"}]
+    page = anna.get("/ops/customers?q=d").body.decode()
+    assert ("No customer with" in page, page.count('role="rowheader"')) == (False, 1)
+    (entry, *_) = running.get("/ops/api/audit", OPS).json()["items"]
+    assert (entry["action"], entry["actor"], "1 removed" in entry["detail"]) == ("customers import", "anna", True)
+
+
+def test_an_upload_that_is_refused_says_why_and_changes_nothing(running: Service, anna: ConsoleClient) -> None:
+    cases = {
+        b"Name\nAnn\n": "a column UserCode",
+        b"UserCode\nA\na\n": "customer code A is already on line 2",
+        b"UserCode\n": "check the box",
+        b"": "Choose a file",
+    }
+    for content, problem in cases.items():
+        assert problem in html.unescape(anna.upload(PATH, content, "list.csv", command="show").body.decode())
+    assert anna.upload(PATH, b"UserCode\nA\n", "list.csv", command="other").status == 422
+    assert anna.post(PATH, {"command": "import", "plain": '[{"UserCode":"A"}]'}).status == 403
+    assert codes(running) == []
+    shown = anna.upload(PATH, b"[]", "list.json", command="show", allow_empty="yes")
+    assert "0 added" in shown.body.decode()
