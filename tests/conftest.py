@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-from receiver.storage.queries import deliveries, message_list, pages, search
+from receiver.storage.queries import deliveries, message_list, pages, quarantine, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, Service, serving
@@ -125,6 +125,7 @@ def archive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(search, "_SEEN_TERMS", 3)
     monkeypatch.setattr(deliveries, "_MAX_CARRIERS", 3)
     monkeypatch.setattr(message_list, "_SEEN_ROWS", 3)
+    monkeypatch.setattr(quarantine, "_SEARCHED_ROWS", 3)
     monkeypatch.setattr(message_list, "_MAX_COPIES", 3)
     with archive_at(request.getfixturevalue(f"{request.param}_url")) as opened:
         yield opened

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from receiver.cli._options import Text, of_source, paged
+from receiver.cli._options import Text, TimeParam, of_source, paged
 from receiver.cli._output import brief, show_end, show_heading, show_json, show_pairs
 from receiver.cli._remote import reading
 from receiver.storage import queries
@@ -18,16 +18,19 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
+@click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or text in the content.")
 @of_source
 @click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
+@click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier ones.")
 @paged
-def list_quarantine(source: str | None, reason: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+def list_quarantine(limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:
     """List quarantined messages and events, newest first.
 
-    Each is shown with the start of its content.
+    Each is shown with what to do, and with the start of its content.
     """
     with reading() as database:
-        found = queries.list_quarantine(database, source, reason, limit, cursor)
+        found = queries.list_quarantine(database, queries.QuarantineFilter(**filters), limit, cursor)
     if as_json:
         show_json(found.as_json())
         return
@@ -46,6 +49,7 @@ def _show_quarantined(item: dict[str, Any]) -> None:
             "message ID": item["message_id"],
             "tracker": item["tracker_id"],
             "detail": item["detail"],
+            "what to do": item["advice"],
             "content": item["raw"][:_SHOWN_CHARACTERS] + (f" … {left} more bytes" if left > 0 else ""),
         }.items()
     )

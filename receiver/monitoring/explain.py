@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from receiver.domain.advice import advise
 from receiver.domain.labels import label, label_verdict
 from receiver.domain.records import Message
 from receiver.domain.refusals import describe_cause
@@ -117,7 +118,7 @@ def _explain_message(found: dict[str, Any]) -> list[str]:
     sentences += [_explain_event(event) for event in found["events"]]
     for part in found["quarantined"]:
         part_name = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
-        sentences.append(f"{part_name} quarantined: {part['detail'] or label(part['reason']) + '.'}")
+        sentences.append(f"{part_name} quarantined: {part['detail'] or label(part['reason']) + '.'} {advise(part['reason'])}")
     if found["outcome"] == "recorded":
         sentences.append("Contains no event. Stored only.")
     return sentences

@@ -14,7 +14,7 @@ from receiver.monitoring import explain
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.storage.queries import DeliveryFilter, MessageFilter, TrackerFilter
+from receiver.storage.queries import DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
 
@@ -151,7 +151,12 @@ class Asker:
         yield ReadEndpoint("quarantine", lambda _: quarantine(base))
         yield ReadEndpoint("  deep page", lambda draw: quarantine(base, cursor=seen(draw)))
         yield ReadEndpoint(
-            "  for a rare reason, deep", lambda draw: quarantine(base, None, "implausible_future", cursor=seen(draw))
+            "  for a rare reason, deep",
+            lambda draw: quarantine(base, QuarantineFilter(None, "implausible_future"), cursor=seen(draw)),
+        )
+        yield ReadEndpoint(
+            "  search",
+            lambda d: quarantine(base, QuarantineFilter(search=d.choice(self._trackers).tracking_number), cursor=seen(d)),
         )
         for name, micros in (("1 hour", _DAY // 24), ("24 hours", _DAY), ("30 days", 30 * _DAY)):
             yield ReadEndpoint(f"statistics of {name}", partial(self._show_statistics, micros))

@@ -184,6 +184,8 @@ def test_filters_are_those_of_the_api(filled: Run) -> None:
     assert found("messages", "list", "--outcome", "stale", "--tracking-number", "tn-t1") == 1
     assert found("messages", "list", "--reason", "bad_occurrence", "--source", "ship24") == 1
     assert found("quarantine", "list", "--reason", "bad_occurrence", "--source", "ship24") == 1
+    assert found("quarantine", "list", "--q", "tn-t2", "--since", "2025-01-01") == 1
+    assert found("quarantine", "list", "--q", "tn-t1") == 0
 
 
 @pytest.mark.parametrize(

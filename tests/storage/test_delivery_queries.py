@@ -23,7 +23,7 @@ from receiver.errors import (
 from receiver.monitoring.explain import explain
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries
-from receiver.storage.queries import DeliveryFilter, MessageFilter, TrackerFilter
+from receiver.storage.queries import DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
 from receiver.storage.queries.pages import write_cursor
 from receiver.storage.tables.ledger import QuarantineTable
 from receiver.storage.tables.metadata import table_of
@@ -268,7 +268,7 @@ def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_wha
     for source, reason in ((None, None), ("ship24", None), (None, "cut"), ("shiipp", "binary"), ("ship24", "binary"), ("x", "y")):
 
         def ask(limit: int, cursor: str | None, by: tuple[str | None, str | None] = (source, reason)) -> queries.ResultPage:
-            return queries.list_quarantine(archive.database, *by, limit, cursor)
+            return queries.list_quarantine(archive.database, QuarantineFilter(*by), limit, cursor)
 
         wanted = [row for row in rows if source in {None, row["source"]} and reason in {None, row["reason"]}]
         assert [found["id"] for found in walk(ask, 2)] == sorted((str(row["id"]) for row in wanted), reverse=True)
@@ -302,7 +302,8 @@ def test_any_text_can_be_searched_for(archive: Archive, text: str) -> None:
         assert queries.list_deliveries(base, call, NAMES) == queries.ResultPage([], None)
     for message in (MessageFilter(source=text), MessageFilter(reason=text), MessageFilter(tracking_number=text)):
         assert queries.list_messages(base, message).items == []
-    assert queries.list_quarantine(base, text).items == queries.list_quarantine(base, None, text).items == []
+    for apart in (QuarantineFilter(text), QuarantineFilter(None, text), QuarantineFilter(search=text)):
+        assert queries.list_quarantine(base, apart).items == []
     shows: list[Callable[[], object]] = [
         lambda: queries.show_tracker(base, "ship24", text),
         lambda: queries.show_tracker(base, text, "t-1"),

@@ -139,7 +139,13 @@ def test_quarantine_lists_what_waits_with_the_reason(running: Service) -> None:
     (item,) = ask(running, "quarantine")["items"]
     assert item["reason"] == "missing_tracker_id"
     assert orjson.loads(item["raw"])["metadata"]["messageId"] == item["message_id"]
+    assert "belongs to no parcel" in item["advice"]
     assert ask(running, "quarantine?reason=another")["items"] == []
+    assert found(running, "quarantine", ["q=lz4829", "q=nothing-like-it", "until=2020-01-01"]) == {
+        "q=lz4829": 1,
+        "q=nothing-like-it": 0,
+        "until=2020-01-01": 0,
+    }
 
 
 def test_statistics_count_deliveries_and_verdicts(service: StartService, sqlite_url: str) -> None:

@@ -7,8 +7,9 @@ of rows.
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
-from receiver.storage.queries.messages import find_events, list_quarantine, show_message
+from receiver.storage.queries.messages import find_events, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
+from receiver.storage.queries.quarantine import QuarantineFilter, list_quarantine
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
     MAX_QUARANTINED,
@@ -52,6 +53,7 @@ __all__ = [
     "Cell",
     "DeliveryFilter",
     "MessageFilter",
+    "QuarantineFilter",
     "ResultPage",
     "StoredDelivery",
     "TargetCounts",

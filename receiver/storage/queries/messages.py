@@ -1,13 +1,13 @@
-"""Queries for messages: one message with its verdict, events and deliveries; the quarantine."""
+"""Queries for one message with its verdict, events and deliveries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, select
 
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import ResultPage, is_storable, public, read_newest
+from receiver.storage.queries.pages import is_storable, public
 from receiver.storage.tables.ledger import (
     DeliveryTable,
     EventTable,
@@ -21,7 +21,6 @@ from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 200
 _MAX_PARTS = 1000  # events, and quarantined parts, of one message
-_SHOWN_BYTES = 4000
 _OF_DELIVERY = ("received_at", "client", "peer", "token", "note", "kind", "status", "outcome")
 _OF_LATEST = ("event_id", "message_id", "occurrence", "order", "status", "received_at")
 
@@ -62,28 +61,6 @@ def find_events(database: Database, source: str, tracker_id: str, digests: Mappi
         if known is None or known["digest"] != digests[row["event_id"]]:
             best[row["event_id"]] = row
     return {event_id: {**public(row), "differs": row["digest"] != digests[event_id]} for event_id, row in best.items()}
-
-
-def list_quarantine(
-    database: Database, source: str | None = None, reason: str | None = None, limit: int = 50, cursor: str | None = None
-) -> ResultPage:
-    """Return quarantined messages and events, newest first, with the beginning of their content as text."""
-    table = table_of(QuarantineTable)
-    columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
-    deliveries = table_of(DeliveryTable)
-    test_run = select(deliveries.c.test_run).where(deliveries.c.id == table.c.delivery_id).scalar_subquery().label("test_run")
-    columns += [test_run, func.length(table.c.raw).label("raw_bytes"), func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw")]
-    narrow = [] if reason is None else [table.c.reason == reason]
-    rest = {} if source is None else {"source": source}
-    if not is_storable(source, reason):
-        return ResultPage([], None)
-    with database.read() as connection:
-        page = read_newest(connection, table, columns, narrow, rest, cursor, limit)
-    return ResultPage([{**item, "raw": _read_beginning(item["raw"])} for item in page.items], page.next)
-
-
-def _read_beginning(raw: bytes | None) -> str:
-    return bytes(raw or b"").decode("utf-8", "replace")  # SQLite's substr of empty bytes is NULL
 
 
 def _read_copies(connection: Connection, message: RowMapping) -> Sequence[RowMapping]:

@@ -85,7 +85,7 @@ def _explain_delivery(context: ReadContext, _query: EmptyQuery, path: PathValues
 
 
 def _list_quarantine(context: ReadContext, query: QuarantineQuery, _path: PathValues) -> dict[str, Any]:
-    return queries.list_quarantine(context.database, query.source, query.reason, query.limit, query.cursor).as_json()
+    return queries.list_quarantine(context.database, query.to_filter(), query.limit, query.cursor).as_json()
 
 
 def _show_statistics(context: ReadContext, query: StatisticsQuery, _path: PathValues) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from receiver.domain.trimming import trim
 from receiver.domain.verdicts import OUTCOMES, DeliveryOutcome
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
-from receiver.storage.queries import MAX_LIMIT, NOT_APPLIED, DeliveryFilter, MessageFilter, TrackerFilter
+from receiver.storage.queries import MAX_LIMIT, NOT_APPLIED, DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
 
 _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
@@ -130,8 +130,17 @@ class MessagesQuery(PageQuery):
 class QuarantineQuery(PageQuery):
     """Filters for the quarantine."""
 
+    q: Text | None = Field(
+        None, description="message id, tracker id, tracking number, reference, or text in the content; upper or lower case"
+    )
     source: SourceName | None = None
     reason: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+    def to_filter(self) -> QuarantineFilter:
+        """Return the filter of the storage."""
+        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until)
 
 
 class StatisticsQuery(Parameters):

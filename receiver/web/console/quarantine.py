@@ -16,7 +16,7 @@ def show_quarantine(database: Database, page_request: ConsoleRequest) -> Page:
     """Show the items in quarantine, newest first."""
     query = read_query(QuarantineQuery, page_request.query)
     limit = min(query.limit, _MAX_ITEMS)
-    page = queries.list_quarantine(database, query.source, query.reason, limit, query.cursor)
+    page = queries.list_quarantine(database, query.to_filter(), limit, query.cursor)
     items = [{**item, "payload": make_tree(item["raw"].encode())} for item in page.items]
     values = {
         "page": page,

@@ -66,5 +66,6 @@ class QuarantineItem(QuarantinedPart):
     message_id: str | None
     tracker_id: str | None
     test_run: str | None = Field(description="the run of the test that sent it; null: it is real")
+    advice: str = Field(description="what the reason means, and what to do")
     raw: str
     raw_bytes: int

@@ -1,0 +1,89 @@
+"""The list of quarantined messages and events."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from receiver.clock import first_id
+from receiver.domain.advice import advise
+from receiver.storage.database import Database
+from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, read_newest, write_cursor
+from receiver.storage.tables.ledger import DeliveryTable, QuarantineTable, SearchTermTable
+from receiver.storage.tables.metadata import table_of
+
+_SHOWN_BYTES = 4000
+_SEARCHED_ROWS = 500  # that one page of a search reads, with the beginning of their content
+_MAX_NAMESAKES = 50  # trackers with the same number
+
+
+class QuarantineFilter(NamedTuple):
+    """The filter of the quarantine: all conditions that are set must hold.
+
+    `search` is a message id, a tracker id, a number or reference of the tracker, or text in the beginning of the content, without
+    case. `since` (included) and `until` (excluded) are microseconds.
+    """
+
+    source: str | None = None
+    reason: str | None = None
+    search: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+_EVERYTHING = QuarantineFilter()
+
+
+def list_quarantine(
+    database: Database, wanted: QuarantineFilter = _EVERYTHING, limit: int = 50, cursor: str | None = None
+) -> ResultPage:
+    """Return quarantined messages and events, newest first, with advice and with the beginning of their content as text."""
+    table = table_of(QuarantineTable)
+    narrow = [] if wanted.reason is None else [table.c.reason == wanted.reason]
+    rest = {} if wanted.source is None else {"source": wanted.source}
+    span = Span(*(None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until))))
+    if not is_storable(wanted.source, wanted.reason):
+        return ResultPage([], None)
+    size = limit if wanted.search is None else _SEARCHED_ROWS
+    with database.read() as connection:
+        page = read_newest(connection, table, _columns(), narrow, rest, cursor, size, span)
+        page = page._replace(items=[_complete(item) for item in page.items])
+        return page if wanted.search is None else _search(connection, page, wanted.search, limit)
+
+
+def _columns() -> list[ColumnElement[Any]]:
+    table, deliveries = table_of(QuarantineTable), table_of(DeliveryTable)
+    columns: list[ColumnElement[Any]] = [column for column in table.columns if column.name != "raw"]
+    test_run = select(deliveries.c.test_run).where(deliveries.c.id == table.c.delivery_id).scalar_subquery().label("test_run")
+    return [
+        *columns,
+        test_run,
+        func.length(table.c.raw).label("raw_bytes"),
+        func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw"),
+    ]
+
+
+def _complete(item: dict[str, Any]) -> dict[str, Any]:
+    beginning = bytes(item["raw"] or b"").decode("utf-8", "replace")  # SQLite's substr of empty bytes is NULL
+    return {**item, "raw": beginning, "advice": advise(item["reason"])}
+
+
+def _search(connection: Connection, page: ResultPage, text: str, limit: int) -> ResultPage:
+    """Return the items of a page that match, at most `limit`. The next page goes on after the last one."""
+    term = text.casefold()
+    named = _find_namesakes(connection, term) if is_storable(term) else set()
+    found = [item for item in page.items if (item["source"], item["tracker_id"]) in named or _contains(item, term)]
+    if len(found) > limit:
+        return ResultPage(found[:limit], write_cursor(found[limit - 1]["id"]))
+    return page._replace(items=found)
+
+
+def _find_namesakes(connection: Connection, term: str) -> set[tuple[str, str]]:
+    """Return the trackers with this number, id or reference."""
+    terms = table_of(SearchTermTable)
+    named = select(terms.c.source, terms.c.tracker_id).where(terms.c.term == term).limit(_MAX_NAMESAKES)
+    return {(row.source, row.tracker_id) for row in connection.execute(named)}
+
+
+def _contains(item: dict[str, Any], term: str) -> bool:
+    identities = (item[name].casefold() for name in ("message_id", "tracker_id") if item[name])
+    return term in identities or term in item["raw"].casefold()
