@@ -8,10 +8,10 @@ import click
 
 from receiver import clock
 from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, paged
-from receiver.cli._output import brief, last_line, show_heading, show_json, show_page, show_pairs, show_table
+from receiver.cli._output import brief, last_line, show_heading, show_json, show_page, show_pairs, show_sentences, show_table
 from receiver.cli._remote import reading
 from receiver.domain.changes import Subscription
-from receiver.errors import ConfigurationError
+from receiver.errors import ConfigurationError, NotFound
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
@@ -66,9 +66,10 @@ def list_trackers(
 
 @trackers.command()
 @click.argument("tracker", type=Text())
+@click.option("--event", "event_id", type=Text(), help="Only this event, with all its versions and why one of them counts.")
 @of_source
 @as_json
-def show(tracker: str, source: str | None, *, as_json: bool) -> None:
+def show(tracker: str, event_id: str | None, source: str | None, *, as_json: bool) -> None:
     """Show a tracker, its timeline, newest event first, and its changes with their state for each target.
 
     TRACKER is a tracking number, an ID, a reference or SOURCE/ID.
@@ -78,7 +79,9 @@ def show(tracker: str, source: str | None, *, as_json: bool) -> None:
         answer = queries.show_tracker(
             database, *queries.find_tracker(database, tracker, NAMES, source), _read_subscriptions(settings)
         )
-    if as_json:
+    if event_id is not None:
+        _show_event(answer, event_id, as_json=as_json)
+    elif as_json:
         show_json(answer)
     else:
         _show(answer)
@@ -134,6 +137,32 @@ def _show(answer: dict[str, Any]) -> None:
         show_heading("Changes")
         names = ("sequence", "status", "target", "state", "time (UTC)", "attempts", "detail")
         show_table(names, lines, wrapped=["status", "detail"], numbers=["sequence", "attempts"])
+
+
+def _show_event(answer: dict[str, Any], event_id: str, *, as_json: bool) -> None:
+    """Show one event. Raises NotFound."""
+    same = [event for event in answer["events"] if event["event_id"] == event_id]
+    event = next((event for event in same if not event["superseded"]), None)
+    if event is None:
+        raise NotFound(f"The tracker has no event {event_id}. Run `receiver trackers show --json` to see the IDs of its events.")
+    if as_json:
+        show_json(event)
+        return
+    names = ("event_id", "message_id", "occurrence", "status", "status_milestone", "location", "outcome", "reason", "received_at")
+    show_pairs((name.replace("_", " "), event[name]) for name in names)
+    show_sentences([event["correction"] or "The event was never corrected."])
+    if event["versions"]:
+        show_heading("Versions")
+        show_table(
+            ("message", "generated (UTC)", "event time", "status", "counts"),
+            map(_version, event["versions"]),
+            ["message", "status"],
+        )
+
+
+def _version(version: dict[str, Any]) -> tuple[object, ...]:
+    counts = "no" if version["superseded"] else "yes"
+    return version["message_id"], brief(version["generated_at"]), version["occurrence"], version["status"], counts
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:

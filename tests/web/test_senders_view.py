@@ -110,6 +110,13 @@ def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running
         "version-1": ("Out for deliver", True, None),
         "version-2": ("Out for delivery", False, "revised"),
     }
+    whole = "the one of message version-1 is of 2025-03-02T00:00:01.000Z."
+    assert {tuple((version["message_id"], version["superseded"]) for version in event["versions"]) for event in events} == {
+        (("version-2", False), ("version-1", True))
+    }
+    assert all(event["correction"].endswith(whole) for event in events)
+    of_event = " ".join(run(running, "trackers", "show", "corrected", "--event", "corrected-event").split())
+    assert "message version-2 counts: it is of 2025-03-02T00:00:02.000Z, the one of message version-1" in of_event
     shown = run(running, "trackers", "show", "corrected")
     assert "superseded (message version-1)" in shown
     assert "applied (revised)" in shown
@@ -119,5 +126,6 @@ def test_a_superseded_version_is_marked_with_the_message_that_brought_it(running
     assert page.count("is-superseded") == 2  # the event and its chip
     assert 'This version came with message <a href="/ops/messages/version-1">' in page
     assert "Applied: corrected" in page
+    assert page.count(whole) == 1
     assert page.count(">Current status</span>") == 1
     assert "Superseded" in operator.get("/ops/messages/version-1").body.decode()

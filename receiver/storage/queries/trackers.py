@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, select
 
 from receiver.domain.changes import Subscription
+from receiver.domain.corrections import EventVersion, explain_correction, sort_versions
 from receiver.domain.newer import EventTime, compare_times
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.domain.trimming import trim
@@ -80,7 +81,7 @@ def show_tracker(database: Database, source: str, tracker_id: str, subscriptions
         changes = read_changes(connection, source, tracker_id, subscriptions, is_test=state["test_run"] is not None)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
     tracker = {**public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
-    return {"tracker": tracker, "events": [public(row) for row in _newest_first(timeline)], "changes": changes}
+    return {"tracker": tracker, "events": _describe_events(_newest_first(timeline)), "changes": changes}
 
 
 def _read_links(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:
@@ -102,6 +103,21 @@ def _drop_repeated(rows: Sequence[RowMapping]) -> list[RowMapping]:
     """Leave out superseded versions whose content is current again."""
     current = {(row["event_id"], row["digest"]) for row in rows if not row["superseded"]}
     return [row for row in rows if not row["superseded"] or (row["event_id"], row["digest"]) not in current]
+
+
+def _describe_events(rows: Sequence[RowMapping]) -> list[dict[str, Any]]:
+    """Return events as the API shows them. Each version of a corrected event has all its `versions`, and why one counts."""
+    versions: dict[str, list[EventVersion]] = {}
+    for row in rows:
+        names = (row["stands_by"] or row["message_id"], row["generated_at"] or 0, row["received_at"])
+        version = EventVersion(*names, row["occurrence"], row["status"], bool(row["superseded"]))
+        versions.setdefault(row["event_id"], []).append(version)
+    described = []
+    for row in rows:
+        own = sort_versions(versions[row["event_id"]])
+        corrected = {"versions": [version.as_json() for version in own] if len(own) > 1 else []}
+        described.append({**public(row), **corrected, "correction": explain_correction(own)})
+    return described
 
 
 def _is(table: FromClause, source: str, tracker_id: str) -> ColumnElement[bool]:

@@ -111,11 +111,29 @@ class ChangeItem(Schema):
     targets: list[DeliveryState]
 
 
+class EventVersionItem(Schema):
+    """A version of a corrected event. The version with the latest `generated_at` counts, then that of the largest message id."""
+
+    message_id: str = Field(description="the latest message with this content")
+    generated_at: Moment | None = Field(description="when the sender built the message, or when it arrived; null: not known")
+    received_at: Moment
+    occurrence: str
+    status: str | None
+    superseded: bool
+
+
+class TimelineEvent(EventItem):
+    """An event of a tracker. If it was corrected: its `versions`, the current one first, and in `correction` why that counts."""
+
+    versions: list[EventVersionItem]
+    correction: str | None
+
+
 class TrackerAnswer(Schema):
     """A tracker, its timeline, newest occurrence first, and its changes, newest first, at most 200."""
 
     tracker: TrackerSchema
-    events: list[EventItem]
+    events: list[TimelineEvent]
     changes: list[ChangeItem]
 
 
