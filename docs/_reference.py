@@ -167,7 +167,7 @@ def _raise_alarms() -> list[alarms.Alarm]:
     other = ProcessRow("2", "receiver", "host2", 102, "0", start, to_micros(now), ())
     waiting = {"shop": hour_ago}
     facts = alarms.AlarmFacts(
-        start, {"ship24": traffic}, alarms.Disk(5 * 2**30, 100 * 2**30), waiting, Processes((knowing, other), ())
+        start, {"ship24": traffic}, alarms.Disk(5 * 2**30, 100 * 2**30), waiting, Processes((knowing, other), ()), {"url": True}
     )
     return alarms.find_alarms(facts, rules, to_micros(now), frozenset())
 

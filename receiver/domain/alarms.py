@@ -32,6 +32,7 @@ _ADVICE = {
     "target": "Run `receiver targets list` to see the last error",
     "relay": "Start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
     "settings": "Give all processes the same settings and restart them",
+    "notices": "Run `receiver alarms test` to see why",
     "token": "Add a new token, switch the sender, then remove this one",
 }
 
@@ -70,7 +71,8 @@ class AlarmFacts:
     """The measured facts.
 
     `started_at` is the start of this process; `disk` is None with a database server; `oldest_due` has the oldest due time of
-    each target with waiting changes; `running` are all processes on the database.
+    each target with waiting changes; `running` are all processes on the database; `channels` says of each channel of notices
+    whether its last notice failed (None: nothing new is known).
     """
 
     started_at: int
@@ -78,6 +80,7 @@ class AlarmFacts:
     disk: Disk | None = None
     oldest_due: Mapping[str, int] = field(default_factory=dict)
     running: Processes = field(default_factory=Processes)
+    channels: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 class AlarmKey(NamedTuple):
@@ -131,6 +134,8 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
     if rules.target_minutes:
         yield from _find_lost_relay(AlarmKey("relay", ""), facts, round(rules.target_minutes * MINUTE), now, on)
         yield from _find_differing_settings(facts.running, now, on)
+    for channel, failed in facts.channels.items():
+        yield from _find_failed_channel(AlarmKey("notices", channel), on, failed=failed)
     for subject, ends in rules.token_ends:
         yield from _find_token(AlarmKey("token", subject), ends, rules.token_days, from_micros(now).date())
 
@@ -210,6 +215,11 @@ def _find_differing_settings(running: Processes, now: int, on: Set[AlarmKey]) ->
     known = {key.subject for key in on if key.name == "settings"}
     for target, finding in find_mismatches(running, known, now - RELAY_GRACE).items():
         yield AlarmKey("settings", target), f"{finding[0].upper()}{finding[1:]}"
+
+
+def _find_failed_channel(key: AlarmKey, on: Set[AlarmKey], *, failed: bool | None) -> Iterator[tuple[AlarmKey, str]]:
+    if failed or (failed is None and key in on):
+        yield key, f"Alarm notices are not sent through the channel {key.subject}"
 
 
 def _find_token(key: AlarmKey, ends: date, days: int, today: date) -> Iterator[tuple[AlarmKey, str]]:

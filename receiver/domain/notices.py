@@ -45,6 +45,7 @@ _TITLES = {
     "target": "Changes wait for a target",
     "relay": "No relay is running",
     "settings": "Processes have different settings",
+    "notices": "Notices are not sent",
     "token": "A token ends soon",
     "test": "Alarm notices arrive",
 }

@@ -6,7 +6,7 @@ Several processes may monitor one database. The process whose write switches an 
 import asyncio
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -62,7 +62,7 @@ class AlarmMonitor:
     """Checks again and again which alarms should be on.
 
     `do` executes a writer command in a transaction. `notify` takes a notice and does not wait. `started_at` is the start of this
-    process, in microseconds.
+    process, in microseconds. `take_failures` says of each channel whether its last notice failed.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class AlarmMonitor:
         notify: Callable[[Notice], None],
         started_at: int,
         step_seconds: float = STEP_SECONDS,
+        take_failures: Callable[[], Mapping[str, bool | None]] = dict,
     ) -> None:
         self._rules = rules
         self._database = database
@@ -80,6 +81,7 @@ class AlarmMonitor:
         self._notify = notify
         self._started_at = started_at
         self._step_seconds = step_seconds
+        self._take_failures = take_failures
         self._on: Sequence[dict[str, Any]] = ()
         self._due: dict[Notice, int] = {}
         self._settled: SimpleQueue[Notice] = SimpleQueue()
@@ -177,7 +179,8 @@ class AlarmMonitor:
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         disk, running = _read_disk(self._database), queries.read_processes(self._database, now)
-        facts = AlarmFacts(self._started_at, traffic, disk, queries.find_oldest_due(self._database), running)
+        due, failures = queries.find_oldest_due(self._database), self._take_failures()
+        facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures)
         return facts, queries.list_alarms(self._database, only_on=True)
 
     def _add_streaks(self, source: str, traffic: Traffic, now: int) -> Traffic:

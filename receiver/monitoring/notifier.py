@@ -113,6 +113,10 @@ class AlarmNotifier:
         """Return the name of each channel and the format of its notices."""
         return [worker.kind for worker in self._workers]
 
+    def take_failures(self) -> dict[str, bool | None]:
+        """Return of each channel whether its last notice failed. A success is returned once, then None: nothing new is known."""
+        return {worker.kind[0]: worker.take_failure() for worker in self._workers}
+
     def test(self, notice: Notice) -> list[ChannelResult]:
         """Send a notice through each channel once, at the same time, and return the results. It takes as long as the slowest."""
         if not self._workers:
@@ -147,6 +151,7 @@ class NotifierChannel:
         self._form = form
         self._send = send
         self._pauses = pauses
+        self._failed: bool | None = None
         self._waiting: SimpleQueue[Notice | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
@@ -171,9 +176,18 @@ class NotifierChannel:
     def send_once(self, notice: Notice) -> ChannelResult:
         """Try once, in the calling thread, and return the result. Never raises."""
         try:
-            return ChannelResult(self._name, self._form, sent=True, answer=self._send(notice))
+            answer = self._send(notice)
         except Exception as error:
             return ChannelResult(self._name, self._form, sent=False, answer=explain_error(error))
+        self._failed = False
+        return ChannelResult(self._name, self._form, sent=True, answer=answer)
+
+    def take_failure(self) -> bool | None:
+        """Return whether the last notice failed. A success is returned once."""
+        failed = self._failed
+        if not failed:
+            self._failed = None
+        return failed
 
     def stop(self) -> None:
         """Try each waiting notice once more, without a pause, and end."""
@@ -209,6 +223,7 @@ class NotifierChannel:
             self._settle(notice)
 
     def _fail(self, notice: Notice, cause: str) -> None:
+        self._failed = True
         if not self._abandoned.is_set():  # logged already, once for all
             _log.error("alarm_not_sent", by=self._name, **_name(notice), cause=cause)
 

@@ -108,10 +108,9 @@ def create_app(
     """
     core = _make_core(settings, database, on_writer_lost, relay)
     do = core.writer_client.do
-    notifier = AlarmNotifier(
-        settings.alarm_url, settings.alarm_command, url_format=settings.notice_format(), mail=_find_mail_route(settings)
-    )
-    monitor = AlarmMonitor(settings.alarm_rules(), database, do, notifier.put, clock.to_micros(clock.now()))
+    notifier = _make_notifier(settings)
+    started_at = clock.to_micros(clock.now())
+    monitor = AlarmMonitor(settings.alarm_rules(), database, do, notifier.put, started_at, take_failures=notifier.take_failures)
     supervisor = None if relay is None else Supervisor(relay, do)
     loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
@@ -133,10 +132,11 @@ def create_app(
     return _make_application(core, routes, lifespan, guards)
 
 
-def _find_mail_route(settings: Settings) -> MailRoute | None:
-    if settings.alarm_smtp_url is None:
-        return None
-    return MailRoute(settings.alarm_smtp_url, settings.alarm_smtp_from, settings.alarm_smtp_to)
+def _make_notifier(settings: Settings) -> AlarmNotifier:
+    url, mail = settings.alarm_smtp_url, None
+    if url is not None:
+        mail = MailRoute(url, settings.alarm_smtp_from, settings.alarm_smtp_to)
+    return AlarmNotifier(settings.alarm_url, settings.alarm_command, url_format=settings.notice_format(), mail=mail)
 
 
 def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[[], None], relay: FirstRelay | None) -> _Core:

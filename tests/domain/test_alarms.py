@@ -418,6 +418,21 @@ def test_sources_are_judged_apart() -> None:
     ]
 
 
+@each_row(
+    ("failed", "is_on", "expected"),
+    [
+        pytest.param(True, False, True, id="the last notice failed"),
+        pytest.param(None, False, False, id="nothing is known"),
+        pytest.param(None, True, True, id="on, and nothing new is known"),
+        pytest.param(False, True, False, id="on, and one was sent"),
+    ],
+)
+def test_a_channel_that_fails_is_an_alarm_until_a_notice_is_sent(failed: bool | None, is_on: bool, expected: bool) -> None:
+    facts = AlarmFacts(0, {}, channels={"url": failed, "mail": None})
+    found = find_alarms(facts, rules(), NOON, on("notices", "url") if is_on else set())
+    assert [alarm.key for alarm in found] == ([AlarmKey("notices", "url")] if expected else [])
+
+
 COUNTS = st.integers(0, 300)
 STREAKS = st.builds(Streak, st.integers(0, 5), st.just(0), st.none() | st.integers(NOON - 10 * MINUTE, NOON))
 TRAFFIC = st.builds(

@@ -171,6 +171,16 @@ def test_a_shop_with_five_deliveries_a_day_gets_its_alarm_at_the_third_that_is_r
         assert [(notice.alarm, notice.state) for notice in watcher.step(day_later)] == [("refused", "ended")]
 
 
+def test_a_channel_that_fails_is_an_alarm_that_the_others_send(sqlite_url: str) -> None:
+    make_tables(sqlite_url)
+    with watching(sqlite_url, AlarmThresholds({}, 0, 0, 0, 0, 0)) as watcher:
+        states: Iterator[dict[str, bool | None]] = iter([{"url": True}, {"url": None}, {"url": False}])
+        watcher.watch._take_failures = lambda: next(states)
+        assert [(notice.alarm, notice.subject, notice.state) for notice in watcher.step()] == [("notices", "url", "began")]
+        assert watcher.step(NOW + 1) == []
+        assert [notice.state for notice in watcher.step(NOW + 2)] == ["ended"]
+
+
 def test_an_alarm_can_begin_again(watcher: Watcher) -> None:
     for later in (0, 6 * HOUR):
         watcher.count(NOW + later - MINUTE, received=5, quarantined=5)

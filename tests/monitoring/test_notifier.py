@@ -337,6 +337,19 @@ def test_a_test_tries_each_channel_once_at_the_same_time_and_says_what_came_back
     assert logs == [], "a test is no notice"
 
 
+def test_a_channel_is_known_to_fail_until_a_notice_or_a_test_is_sent(logs: Logs) -> None:
+    with alarm_server(500, 500, 500, 500, 200) as server, notices(server.url, *python("pass")) as told:
+        told.put(BEGAN)
+        wait_until(lambda: events(logs, "alarm_not_sent"), "it is given up")
+        wait_until(lambda: events(logs, "alarm_sent"), "the command is told")
+        assert told.take_failures() == {"url": True, "command": False}
+        told.test(BEGAN)
+        assert told.take_failures() == {"url": True, "command": False}, "a test that fails proves nothing new"
+        told.test(BEGAN)
+        assert told.take_failures()["url"] is False
+        assert told.take_failures() == {"url": None, "command": None}, "a success is returned once"
+
+
 def test_a_url_gets_a_notice_in_the_form_of_its_service(logs: Logs) -> None:
     with alarm_server() as server:
         told = AlarmNotifier(Secret("url", server.url), (), QUICK, "slack")

@@ -31,6 +31,7 @@ _PAGES = {  # the link of a concern; `{source}` is its subject
     "undecidable": ("Quarantine", "/ops/quarantine?source={source}"),
     "stale": ("Trackers", "/ops/trackers?source={source}"),
     "token": ("Settings", "/ops/settings"),
+    "notices": ("Alarm notices", "/ops/settings#notices"),
     "no_delivery": ("Webhook URLs", "/ops/settings"),
     "setup_window": ("Close …", f"{_WINDOW}/{{source}}"),
 }
