@@ -23,6 +23,11 @@ def to_delivery(delivery_id: str) -> str:
     return f"/ops/deliveries/{quote(delivery_id, safe='')}"
 
 
+def to_deliveries(since: str, until: str) -> str:
+    """Return the URL of the deliveries between two whole minutes in ISO 8601, UTC, in the form of the filter's fields."""
+    return to_list("/ops/deliveries", (), since=since[:16], until=until[:16])
+
+
 def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) -> str:
     """Return the URL of a list with its filters, some of them `changed`; None removes a filter."""
     filters = [(name, value) for name, value in pairs if name not in changed and value]

@@ -140,6 +140,27 @@ def test_light_and_dark_differ(open_tab: OpenTab) -> None:
     assert len(set(grounds)) == 2
 
 
+def test_dark_pages_print_light(open_tab: OpenTab) -> None:
+    shown = []
+    for theme in ("light", "dark"):
+        tab = open_tab(color_scheme=theme)
+        tab.page.emulate_media(media="print")
+        shown.append(
+            tab.page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+        )
+    assert shown[0] == shown[1]
+
+
+def test_a_column_of_a_chart_leads_to_its_deliveries(open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops?window=7d")
+    column = tab.page.locator("a.column").last
+    url = column.get_attribute("href")
+    column.locator("rect").first.click()
+    tab.page.wait_for_url(f"**{url}")
+    assert tab.page.locator("tbody tr").count() > 0
+
+
 # Signing in
 
 
