@@ -9,7 +9,7 @@ from receiver import clock
 from receiver.access import probe
 from receiver.access.addresses import is_listed, read_address
 from receiver.access.bearer import MIN_TOKEN_CHARACTERS, AccessPolicy, AddressPolicy
-from receiver.cli._output import brief
+from receiver.cli._output import zoned
 from receiver.cli._remote import ask_readiness, base_url
 from receiver.domain.processes import ProcessRow, describe_process
 from receiver.domain.tokens import TokenUse, find_replacement
@@ -42,7 +42,7 @@ def check_sources(settings: Settings, database: Database | None) -> Iterator[Fin
         if database is not None:
             with database.read() as connection:
                 last = queries.read_last_delivery(connection, name)
-            yield Finding("ok", f"{name} deliveries", f"last delivery {brief(last)}" if last else "no delivery yet")
+            yield Finding("ok", f"{name} deliveries", f"last delivery {zoned(last)}" if last else "no delivery yet")
         yield from _check_tokens(name, access_policy, database)
         yield _check_addresses(name, access_policy)
         if windows.get(name, 0) > clock.to_micros(clock.now()):
@@ -157,10 +157,13 @@ def _judge(item: Mapping[str, Any]) -> tuple[str, str]:
     if item["kind"] is None:
         return "warn", f"not in the settings; to remove its changes, run `receiver targets drop {name}`: "
     if item["stopped_at"] is not None:
-        return "warn", f"stopped since {brief(item['stopped_at'])}; to resume it, run `receiver targets resume {name}`: "
+        return (
+            "warn",
+            f"stopped since {zoned(item['stopped_at'])}; to resume it, run `receiver targets resume {name}`: ",
+        )
     if item["failing_since"] is not None:
         error = (item["last_error"].strip().splitlines() or [""])[-1]
-        return "warn", f"failing since {brief(item['failing_since'])} ({error}): "
+        return "warn", f"failing since {zoned(item['failing_since'])} ({error}): "
     if item["dead"]:
         return "warn", f"to retry failed changes, run `receiver targets retry {name}`: "
     return "ok", ""
@@ -168,7 +171,7 @@ def _judge(item: Mapping[str, Any]) -> tuple[str, str]:
 
 def _count(item: Mapping[str, Any]) -> str:
     waiting, dead = (f"{item[name]:,}" + ("+" if item[f"{name}_capped"] else "") for name in ("waiting", "dead"))
-    oldest = f", the oldest since {brief(item['oldest_due_at'])}" if item["oldest_due_at"] else ""
+    oldest = f", the oldest since {zoned(item['oldest_due_at'])}" if item["oldest_due_at"] else ""
     return f"{waiting} waiting{oldest}; {dead} failed"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from receiver import __version__, service
 from receiver.cli._doctor_endpoints import Finding
-from receiver.cli._output import brief
+from receiver.cli._output import zoned
 from receiver.cli._remote import ask_readiness
 from receiver.clock import iso
 from receiver.domain.processes import ProcessRow, local_url
@@ -57,7 +57,7 @@ def check_loaded(settings: Settings, services: Sequence[ProcessRow]) -> Iterator
         differing = [f"{PREFIX}{name.upper()}" for name in find_differing(row.settings, settings)]
         still = [f"version {row.program} (installed: {__version__})"] if row.program != __version__ else []
         still += [f"other values of {', '.join(differing)}"] if differing else []
-        name = f"process {row.process_id} at {row.address or 'an unknown port'}, running since {brief(iso(row.started_at))}"
+        name = f"process {row.process_id} at {row.address or 'an unknown port'}, running since {zoned(iso(row.started_at))}"
         if still:
             yield Finding("warn", "service", f"restart needed: the running service still has {' and '.join(still)} ({name})")
         else:

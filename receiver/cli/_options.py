@@ -1,50 +1,21 @@
 """Parameter types and options that several commands share. White space around a value is removed."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import isfinite
 from typing import Any, TypeVar
 
 import click
 
 from receiver import clock
+from receiver.cli._terminal import choose_utc, shown_zone
+from receiver.domain.time_inputs import read_span, read_time_input
 from receiver.domain.trimming import trim
 from receiver.sources import NAMES
 from receiver.storage.queries import MAX_LIMIT
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_SPAN = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_WINDOW = timedelta(days=400)
-_FORMS = "a time with a zone (2026-01-31T12:00:00Z), a date (2026-01-31, in UTC) or an age (90m, 24h, 7d)"
-
-
-def read_moment(text: str, now: datetime) -> int:
-    """Return a time in microseconds, from a time with a zone, a date in UTC or an age. Raises ValueError with these forms."""
-    try:
-        moment = _read_moment(text, now)
-    except (ValueError, OverflowError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError(f"expected {_FORMS}")
-    return max(0, clock.to_micros(moment))  # nothing was received before 1970
-
-
-def _read_moment(text: str, now: datetime) -> datetime:
-    if _SPAN.fullmatch(text):
-        return now - read_span(text)
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if _DATE.fullmatch(text) else moment
-
-
-def read_span(text: str) -> timedelta:
-    """Return the time span of a text such as `24h`. Raises ValueError or OverflowError."""
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise ValueError("expected a time span such as 90m, 24h or 7d")
-    return timedelta(seconds=int(found[1]) * _UNIT_SECONDS[found[2]])
 
 
 class Text(click.ParamType[str]):
@@ -76,7 +47,7 @@ class TimeParam(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse the text."""
         try:
-            return read_moment(trim(value), clock.now())
+            return read_time_input(trim(value), clock.now(), shown_zone())
         except ValueError as error:
             self.fail(f"{value!r}: {error}.", param, ctx)
 
@@ -111,7 +82,15 @@ class WindowParam(click.ParamType[str]):
 
 of_tests = click.option("--test/--no-test", default=None, help="Only what a test has sent, or only what is real.")
 of_source = click.option("--source", type=OneOf(NAMES), help="Only this source.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+in_utc = click.option(
+    "--utc", is_flag=True, is_eager=True, expose_value=False, callback=choose_utc, help="Show and read times in UTC."
+)
+
+
+def as_json(command: _F) -> _F:
+    """Add --json and --utc to a command. Both are read before the times of other options, whose zone they choose."""
+    json = click.option("--json", "as_json", is_flag=True, is_eager=True, callback=choose_utc, help="Print JSON.")
+    return json(in_utc(command))
 
 
 def paged(command: _F) -> _F:
@@ -127,7 +106,7 @@ def delivery_filters(command: _F) -> _F:
         click.option("--tracking-number", type=Text(), help="Only deliveries for this tracking number."),
         click.option("--message-id", type=Text(), help="Only deliveries with this message ID."),
         click.option("--until", type=TimeParam(), help="Only earlier deliveries."),
-        click.option("--since", type=TimeParam(), help="Only later deliveries: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
+        click.option("--since", type=TimeParam(), help="Only later deliveries: 14:03, yesterday, 2026-01-31 12:00 or 24h."),
         click.option("--client", type=Text(), help="Only deliveries from this IP address."),
         click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status."),
         of_tests,

@@ -3,11 +3,11 @@
 Text from senders is printed as it is: markup has no effect, and control characters are replaced.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from types import FrameType
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receiver.cli._errors import printable
+from receiver.cli._terminal import on_terminal, shown_zone, zone_name
 from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
 
@@ -53,9 +54,21 @@ def show_json_line(value: Any) -> None:
     click.echo(orjson.dumps(value))
 
 
+def in_zone(column: str) -> str:
+    """Return the name of a column of times, with the zone."""
+    return f"{column} ({zone_name()})"
+
+
 def brief(moment: str | None) -> str:
-    """Return an ISO time up to the second, with a space instead of the T."""
-    return (moment or "")[:19].replace("T", " ")
+    """Return an ISO time in the shown zone up to the second, with a space instead of the T; nothing for None."""
+    if not moment:
+        return ""
+    return datetime.fromisoformat(moment).astimezone(shown_zone()).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def zoned(moment: str) -> str:
+    """Return an ISO time as `brief` does, with the zone, for places without a column name."""
+    return f"{brief(moment)} {zone_name()}"
 
 
 def last_line(error: str) -> str:
@@ -158,7 +171,7 @@ def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
 
 def terminal_width() -> int | None:
     """Return the width of the terminal or the value of COLUMNS, or None without either."""
-    return Console().width if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+    return Console().width if on_terminal() else None
 
 
 def coloured(value: object, outcome: str) -> Text:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import as_json
-from receiver.cli._output import brief, show_json, show_page, show_table
+from receiver.cli._output import brief, in_zone, show_json, show_page, show_table
 from receiver.cli._remote import post, reading
 from receiver.errors import ReceiverError, WriterTaken
 from receiver.settings import load
@@ -27,7 +27,7 @@ def list_alarms(*, only_on: bool, as_json: bool) -> None:
     """List alarms, active and past, newest first."""
     with reading() as database:
         found = queries.ResultPage(queries.list_alarms(database, only_on=only_on), None)
-    columns = ("", "alarm", "subject", "began (UTC)", "message")
+    columns = ("", "alarm", "subject", in_zone("began"), "message")
     show_page(found, "alarms", columns, map(_line, found.items), wrapped=["subject", "message"], as_json=as_json)
 
 

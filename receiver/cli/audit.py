@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import paged
-from receiver.cli._output import brief, show_page
+from receiver.cli._output import brief, in_zone, show_page
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -21,7 +21,7 @@ def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
     """List changes made by operators, newest first."""
     with reading() as database:
         found = queries.list_audit(database, limit, cursor)
-    columns = ("done (UTC)", "by", "action", "subject", "detail")
+    columns = (in_zone("done"), "by", "action", "subject", "detail")
     show_page(found, "changes", columns, map(_line, found.items), wrapped=["by", "subject", "detail"], as_json=as_json)
 
 

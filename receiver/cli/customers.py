@@ -9,7 +9,7 @@ import orjson
 
 from receiver import clock
 from receiver.cli._options import Text, as_json
-from receiver.cli._output import brief, show_json, show_pairs, show_table
+from receiver.cli._output import brief, in_zone, show_json, show_pairs, show_table, zoned
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.domain.customer_changes import REMOVED_NOTE, CustomerUpload, matches
 from receiver.domain.customers import Customer, read_list, write_csv
@@ -147,11 +147,11 @@ def _show_syncs(database: Database, *, as_json: bool) -> None:
         return
     newest = next((row for row in found if row["status"] == 200), None)
     late = newest is not None and served is not None and newest["received_at"] < served["imported_at"]
-    list_served = "none imported" if served is None else f"{_count(served['customers'])}, imported {brief(served['imported_at'])}"
-    last_sync = "never" if newest is None else f"{_count(newest['received'])}, {brief(newest['received_at'])}"
+    list_served = "none imported" if served is None else f"{_count(served['customers'])}, imported {zoned(served['imported_at'])}"
+    last_sync = "never" if newest is None else f"{_count(newest['received'])}, {zoned(newest['received_at'])}"
     note = "The list changed after the last sync. Press Sync Now in Shiipp, or wait up to 8 hours." if late else None
     show_pairs((("list", list_served), ("last sync", last_sync), ("note", note)))
-    columns = ("received (UTC)", "response", "customers", "client IP", "reason")
+    columns = (in_zone("received"), "response", "customers", "client IP", "reason")
     lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
     show_table(columns, lines, wrapped=["reason"])
 

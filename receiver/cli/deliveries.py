@@ -14,6 +14,7 @@ from receiver.cli._options import OneOf, Text, as_json, delivery_filters, paged
 from receiver.cli._output import (
     brief,
     coloured,
+    in_zone,
     show_heading,
     show_json,
     show_json_line,
@@ -25,6 +26,7 @@ from receiver.cli._output import (
 )
 from receiver.cli._remote import reading
 from receiver.cli._replay import replay
+from receiver.cli._terminal import zone_name
 from receiver.domain.refusals import describe_cause
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
@@ -34,7 +36,7 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 
 _SHOWN_CHARACTERS = 4000
-_WIDTHS = {"received (UTC)": 14, "source": 6, "id": 36, "client": 39}
+_WIDTHS = {"received": 14, "source": 6, "id": 36, "client": 39}
 _CLIENT_FROM_WIDTH = 120  # a narrower terminal has no room for the address
 
 
@@ -85,9 +87,9 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
 def _show_page(page: queries.ResultPage, *, as_json: bool) -> None:
     """Print a page. In a narrow table of one year only, the year is in the column name."""
     names = _columns(terminal_width() or 0)
-    years = {row["received_at"][:4] for row in page.items}
+    years = {brief(row["received_at"])[:4] for row in page.items}
     short = len(years) == 1 and "client" not in names
-    first = f"in {min(years)} (UTC)" if short else names[0]
+    first = in_zone(f"in {min(years)}" if short else "received")
     lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
     show_page(page, "deliveries", [first, *names[1:], "response"], lines, wrapped=["response"], as_json=as_json)
 
@@ -111,7 +113,7 @@ def _show_lines(rows: Iterable[dict[str, Any]]) -> None:
     """Print deliveries as they arrive, in columns of fixed width and without the year."""
     names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
     widths = [_WIDTHS[name] for name in names]
-    show_line(list(zip(names, widths, strict=True)), "response")
+    show_line(list(zip([zone_name(), *names[1:]], widths, strict=True)), "response")
     for row in rows:
         received, *cells, response = _line(row, names)
         show_line(list(zip([received[5:], *cells], widths, strict=True)), response)
@@ -124,7 +126,7 @@ def _columns(width: int) -> list[str]:
 def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
     without_messages = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
     what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or without_messages
-    cells = {"received (UTC)": brief(row["received_at"]), "client": row["client"] or "-"}
+    cells = {"received": brief(row["received_at"]), "client": row["client"] or "-"}
     shown = [cells.get(name, row.get(name)) for name in names]
     test = "" if row["test_run"] is None else " (test)"
     return [*shown, coloured(f"{row['status']} {what}{test}", row["outcome"])]

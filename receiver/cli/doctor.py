@@ -12,7 +12,7 @@ from receiver import clock
 from receiver.cli._doctor_endpoints import Finding, check_sources, check_targets, try_server
 from receiver.cli._doctor_service import check_assembly, check_loaded
 from receiver.cli._options import OneOf, as_json
-from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
+from receiver.cli._output import show_heading, show_json, show_pairs, show_table, zoned
 from receiver.cli._remote import explain_no_database, find_services
 from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
@@ -144,14 +144,14 @@ def _check_clock(database: Database) -> Iterator[Finding]:
 def _check_alarms(database: Database) -> Iterator[Finding]:
     for alarm in queries.list_alarms(database, only_on=True):
         subject = f"alarm {alarm['name']}" + (f" {alarm['subject']}" if alarm["subject"] else "")
-        yield Finding("warn", subject, f"since {brief(alarm['began_at'])}: {alarm['message']}")
+        yield Finding("warn", subject, f"since {zoned(alarm['began_at'])}: {alarm['message']}")
 
 
 def _check_concerns(settings: Settings, database: Database) -> Iterator[Finding]:
     """Yield what needs attention, apart from that which other checks find."""
     for concern in read_overview(database, settings.active_sources(), clock.now()).concerns:
         if concern.kind in _CONCERNS:
-            until = f" {brief(concern.at)}" if concern.at else ""
+            until = f" {zoned(concern.at)}" if concern.at else ""
             verdict = "ok" if concern.weight == "note" else "warn"
             yield Finding(
                 verdict,

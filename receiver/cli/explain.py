@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import Text, as_json
-from receiver.cli._output import brief, show_heading, show_json, show_sentences, show_table
+from receiver.cli._output import brief, in_zone, show_heading, show_json, show_sentences, show_table
 from receiver.cli._remote import reading
 from receiver.monitoring.explain import explain as explain_id
 from receiver.settings import load
@@ -37,7 +37,7 @@ def _show_tables(found: dict[str, Any]) -> None:
         show_table(("event time", "outcome", "status", "event"), rows, wrapped=["status", "event"])
     show_heading("Deliveries")
     deliveries = [(brief(each["delivery"]["received_at"]), each["delivery_id"], _verdict(each)) for each in found["deliveries"]]
-    show_table(("received (UTC)", "delivery", "outcome"), deliveries, wrapped=["outcome"])
+    show_table((in_zone("received"), "delivery", "outcome"), deliveries, wrapped=["outcome"])
 
 
 def _verdict(row: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import OneOf, Text, TimeParam, of_source, paged
-from receiver.cli._output import brief, coloured, show_page
+from receiver.cli._output import brief, coloured, in_zone, show_page
 from receiver.cli._remote import reading
 from receiver.domain.verdicts import OUTCOMES
 from receiver.storage import queries
@@ -31,7 +31,7 @@ def list_messages(limit: int, cursor: str | None, *, as_json: bool, **filters: A
     """
     with reading() as database:
         found = queries.list_messages(database, queries.MessageFilter(**filters), limit, cursor)
-    columns = ("received (UTC)", "outcome", "tracker", "message ID")
+    columns = (in_zone("received"), "outcome", "tracker", "message ID")
     show_page(found, "messages", columns, map(_line, found.items), wrapped=columns[1:], as_json=as_json)
 
 

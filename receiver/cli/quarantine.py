@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import Text, TimeParam, of_source, paged
-from receiver.cli._output import brief, show_end, show_heading, show_json, show_pairs
+from receiver.cli._output import show_end, show_heading, show_json, show_pairs, zoned
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -42,7 +42,7 @@ def list_quarantine(limit: int, cursor: str | None, *, as_json: bool, **filters:
 def _show_quarantined(item: dict[str, Any]) -> None:
     of_event = "" if item["event_position"] is None else f", event {item['event_position'] + 1}"
     left = item["raw_bytes"] - len(item["raw"][:_SHOWN_CHARACTERS].encode())
-    show_heading(f"{brief(item['received_at'])}  {item['source']}  {item['reason']}")
+    show_heading(f"{zoned(item['received_at'])}  {item['source']}  {item['reason']}")
     show_pairs(
         {
             "delivery": f"{item['delivery_id']}, message {item['position'] + 1}{of_event}",

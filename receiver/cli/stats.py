@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli._options import WindowParam, as_json, read_span
-from receiver.cli._output import brief, show_heading, show_json, show_pairs, show_table
+from receiver.cli._options import WindowParam, as_json
+from receiver.cli._output import brief, in_zone, show_heading, show_json, show_pairs, show_table
 from receiver.cli._remote import reading
 from receiver.domain.concerns import Concern
+from receiver.domain.time_inputs import read_span
 from receiver.domain.verdicts import OUTCOMES
 from receiver.monitoring.overview import read_overview
 from receiver.settings import load
@@ -40,10 +41,11 @@ def stats(window: str, *, as_json: bool) -> None:
     show_table((f"last {window}", *NAMES), _lines(list(found["sources"].values())), numbers=NAMES)
     if found["refusals"]:
         show_heading("Rejected")
-        show_table(("source", "deliveries", "share", "last (UTC)", "cause"), _refusals(found["refusals"]), wrapped=["cause"])
+        show_table(("source", "deliveries", "share", in_zone("last"), "cause"), _refusals(found["refusals"]), wrapped=["cause"])
     if found["unknown_paths"]:
         show_heading("Unknown paths")
-        show_table(("path", "nearest path", "requests", "last (UTC)"), _unknown_paths(found["unknown_paths"]), wrapped=["path"])
+        columns = ("path", "nearest path", "requests", in_zone("last"))
+        show_table(columns, _unknown_paths(found["unknown_paths"]), wrapped=["path"])
     show_heading("Needs attention")
     if not overview.concerns:
         click.echo("Nothing needs attention.")
@@ -74,7 +76,7 @@ def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
         yield (f"  {outcome}", *(f"{source[outcome]:,}" for source in sources))
     for share, name in _SHARES.items():
         yield (f"delay, {name}", *(_span(source["lag"][f"p{share}_seconds"]) for source in sources))
-    yield ("last delivery (UTC)", *(brief(source["last_delivery_at"]) or "never" for source in sources))
+    yield (in_zone("last delivery"), *(brief(source["last_delivery_at"]) or "never" for source in sources))
 
 
 def _refusals(refusals: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

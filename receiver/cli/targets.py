@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import Text, as_json, paged
-from receiver.cli._output import brief, confirm, last_line, show_json, show_page, show_table
+from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.targets import drop_target, resume_target, retry_failed
@@ -34,7 +34,7 @@ def list_targets(*, as_json: bool) -> None:
     if as_json:
         show_json({"items": items, "next": None})
     elif items:
-        columns = ("target", "kind", "filter", "waiting", "since (UTC)", "failed", "state")
+        columns = ("target", "kind", "filter", "waiting", in_zone("since"), "failed", "state")
         show_table(columns, map(_line, items), wrapped=["filter", "state"], numbers=["waiting", "failed"])
     else:
         click.echo("No targets found.")
@@ -47,7 +47,7 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
     """List failed changes, with the last error."""
     with reading() as database:
         found = queries.list_dead(database, target, limit, cursor)
-    columns = ("target", "source", "tracker", "sequence", "failed (UTC)", "attempts", "error")
+    columns = ("target", "source", "tracker", "sequence", in_zone("failed"), "attempts", "error")
     show_page(found, "failed changes", columns, map(_dead, found.items), wrapped=["tracker", "error"], as_json=as_json)
 
 

@@ -8,7 +8,17 @@ import click
 
 from receiver import clock
 from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, paged
-from receiver.cli._output import brief, last_line, show_heading, show_json, show_page, show_pairs, show_sentences, show_table
+from receiver.cli._output import (
+    brief,
+    in_zone,
+    last_line,
+    show_heading,
+    show_json,
+    show_page,
+    show_pairs,
+    show_sentences,
+    show_table,
+)
 from receiver.cli._remote import reading
 from receiver.domain.changes import Subscription
 from receiver.errors import ConfigurationError, NotFound
@@ -130,12 +140,12 @@ def _show(answer: dict[str, Any]) -> None:
         }.items()
     )
     show_heading("Timeline")
-    columns = ("event time", "outcome", "status", "milestone", "received (UTC)")
+    columns = ("event time", "outcome", "status", "milestone", in_zone("received"))
     show_table(columns, map(_event, answer["events"]), wrapped=["outcome", "status", "milestone"])
     lines = [_change(change, state) for change in answer["changes"] for state in change["targets"]]
     if lines:
         show_heading("Changes")
-        names = ("sequence", "status", "target", "state", "time (UTC)", "attempts", "detail")
+        names = ("sequence", "status", "target", "state", in_zone("time"), "attempts", "detail")
         show_table(names, lines, wrapped=["status", "detail"], numbers=["sequence", "attempts"])
 
 
@@ -154,7 +164,7 @@ def _show_event(answer: dict[str, Any], event_id: str, *, as_json: bool) -> None
     if event["versions"]:
         show_heading("Versions")
         show_table(
-            ("message", "generated (UTC)", "event time", "status", "counts"),
+            ("message", in_zone("generated"), "event time", "status", "counts"),
             map(_version, event["versions"]),
             ["message", "status"],
         )

@@ -191,7 +191,7 @@ def test_filters_are_those_of_the_api(filled: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["deliveries", "list", "--since", "yesterday"], "2026-01-31T12:00:00Z"),
+        (["deliveries", "list", "--since", "soon"], "yesterday 14:03"),
         (["deliveries", "list", "--status", "9"], "--status"),
         (["deliveries", "list", "--cursor", "not-one-of-ours"], "`next`"),
         (["deliveries", "list", "--follow", "--until", "1h"], "--until"),
@@ -260,7 +260,7 @@ def test_alarms_are_listed_and_the_doctor_warns_of_those_that_are_on(filled: Run
     assert "nothing came" in shown[-1]
     findings = json.loads(filled("doctor", "--json").out)
     assert [row["finding"] for row in findings if row["subject"] == "alarm silence ship24"] == [
-        "since 2023-11-14 22:13:20: nothing came"
+        "since 2023-11-14 22:13:20 UTC: nothing came"
     ]
 
 
@@ -269,3 +269,21 @@ def test_stats_count_what_came_in_the_window(filled: Run) -> None:
     assert (found["window"], sorted(found["sources"])) == ("7d", ["shiipp", "ship24"])
     assert found["rows"]["trackers"] >= 0
     assert any(line.startswith("last delivery (UTC)") and "2025-06-01 12:00:00" in line for line in lines(filled("stats")))
+
+
+def test_times_are_local_on_a_terminal_and_in_utc_elsewhere(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    shown = "\n".join(lines(filled("stats")))
+    assert ("last delivery (Kolkata)" in shown, "2025-06-01 17:30:00" in shown) == (True, True)
+    in_utc = "\n".join(lines(filled("stats", "--utc")))
+    assert ("last delivery (UTC)" in in_utc, "2025-06-01 12:00:00" in in_utc) == (True, True)
+    monkeypatch.delenv("COLUMNS")
+    assert "\n".join(lines(filled("stats"))).count("(UTC)") == 1
+
+
+def test_a_typed_time_is_in_the_zone_that_is_shown(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")  # the deliveries came at 12:00 UTC, which is 17:30 there
+    after = ("deliveries", "list", "--since", "2025-06-01 13:00")
+    assert len(lines(filled(*after))) > 1
+    assert lines(filled(*after, "--utc")) == ["No deliveries found."]
+    assert json.loads(filled(*after, "--json").out)["items"] == []

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from receiver.clock import to_micros
+from receiver.clock import now, to_micros
 from receiver.domain.storable import make_storable
+from receiver.domain.time_inputs import read_time_input
 from receiver.domain.trimming import trim
 from receiver.domain.verdicts import OUTCOMES, DeliveryOutcome
 from receiver.errors import UnexpectedShape
@@ -29,6 +30,10 @@ def _read_moment(value: object) -> int:
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
 
 
+def _read_filter(value: object) -> int:
+    return read_time_input(value if isinstance(value, str) else "", now(), UTC)
+
+
 def _check_window(value: str) -> str:
     if _WINDOW.fullmatch(value) is None or window_seconds(value) > _MAX_WINDOW_SECONDS:
         raise ValueError("expected a span of at most 400 days such as 15m, 24h or 7d")
@@ -46,6 +51,14 @@ Text = Annotated[
     Field(min_length=1, max_length=500),
 ]
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
+TimeFilter = Annotated[
+    int,
+    BeforeValidator(_read_filter),
+    Field(
+        json_schema_extra={"type": "string", "format": "date-time"},
+        description="a time in UTC, `2026-01-31T12:00:00Z`; also `2026-01-31 12:00`, `14:03`, `yesterday` or an age such as `2h`",
+    ),
+]
 Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={"pattern": f"^{_WINDOW.pattern}$"})]
 SourceName = Literal[*NAMES]  # type: ignore[valid-type]
 
@@ -71,8 +84,8 @@ class TrackersQuery(PageQuery):
     )
     source: SourceName | None = None
     milestone: Text | None = None
-    updated_before: Moment | None = None
-    updated_after: Moment | None = None
+    updated_before: TimeFilter | None = None
+    updated_after: TimeFilter | None = None
     stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for this number of days")
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
     test: bool | None = Field(None, description="`true`: only trackers of tests; `false`: only real ones")
@@ -98,8 +111,8 @@ class DeliveriesQuery(PageQuery):
     status: int | None = Field(None, ge=100, le=599)
     outcome: DeliveryOutcome | None = None
     client: Text | None = Field(None, description="resolved IP address")
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimeFilter | None = None
+    until: TimeFilter | None = None
     message_id: Text | None = None
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only deliveries of tests; `false`: only real ones")
@@ -117,8 +130,8 @@ class MessagesQuery(PageQuery):
     )
     reason: Text | None = None
     source: SourceName | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimeFilter | None = None
+    until: TimeFilter | None = None
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only messages of tests; `false`: only real ones")
 
@@ -135,8 +148,8 @@ class QuarantineQuery(PageQuery):
     )
     source: SourceName | None = None
     reason: Text | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimeFilter | None = None
+    until: TimeFilter | None = None
 
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
