@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import FrameType
 from typing import Any, Literal
 
@@ -60,15 +61,18 @@ def in_zone(column: str) -> str:
 
 
 def brief(moment: str | None) -> str:
-    """Return an ISO time in the shown zone up to the second, with a space instead of the T; nothing for None."""
-    if not moment:
-        return ""
+    """Return an ISO time in the shown zone up to the second, with a space instead of the T; nothing for None.
+
+    Without a terminal, return it as it is: ISO 8601 in UTC.
+    """
+    if not moment or not on_terminal():
+        return moment or ""
     return datetime.fromisoformat(moment).astimezone(shown_zone()).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def zoned(moment: str) -> str:
     """Return an ISO time as `brief` does, with the zone, for places without a column name."""
-    return f"{brief(moment)} {zone_name()}"
+    return f"{brief(moment)} {zone_name()}" if on_terminal() else moment
 
 
 def last_line(error: str) -> str:
@@ -109,23 +113,31 @@ def show_page(
     *,
     as_json: bool,
 ) -> None:
-    """Print a page of a list, and how to see the next page. `rows_name` is a plural."""
+    """Print a page of a list, and how to see the next page. `rows_name` is a plural.
+
+    It is a table on a terminal, and lines with tabs in a pipe or a file.
+    """
     if as_json:
         show_json(page.as_json())
         return
-    if page.items:
+    if not on_terminal():
+        show_cells(columns)
+        for row in rows:
+            show_cells(row)
+    elif page.items:
         show_table(columns, rows, wrapped)
     show_end(page, rows_name)
 
 
 def show_end(page: ResultPage, rows_name: str) -> None:
-    """Print how to see the next page, or that nothing was found."""
+    """Print how to see the next page, or that nothing was found. Without a terminal, print it on standard error."""
+    show = partial(click.echo, err=not on_terminal())
     if page.next is not None and not page.items:
-        click.echo(f"No {rows_name} found so far. Each page searches a limited number of rows; continue with:")
+        show(f"No {rows_name} found so far. Each page searches a limited number of rows; continue with:")
     elif not page.items:
-        click.echo(f"No {rows_name} found.")
+        show(f"No {rows_name} found.")
     if page.next is not None:
-        click.echo(f"more: --cursor {page.next}")
+        show(f"more: --cursor {page.next}")
 
 
 def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -155,8 +167,19 @@ def show_heading(text: str) -> None:
     click.secho(printable(text), bold=True)
 
 
+def show_cells(cells: Sequence[object]) -> None:
+    """Print one line of a list for programs: whole cells with tabs between them. A tab in a cell is replaced."""
+    click.echo("\t".join(_cell(value).plain for value in cells))
+
+
 def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
-    """Print one line of a growing table: cells in columns of fixed width, then `last`. Cut it to the width of a terminal."""
+    """Print one line of a growing table: cells in columns of fixed width, then `last`. Cut it to the width of a terminal.
+
+    Without a terminal, the cells are whole, with tabs between them.
+    """
+    if not on_terminal():
+        show_cells([*(value for value, _ in cells), last])
+        return
     line = Text()
     for value, width in cells:
         cell = _cell(value)

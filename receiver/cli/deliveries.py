@@ -26,7 +26,7 @@ from receiver.cli._output import (
 )
 from receiver.cli._remote import reading
 from receiver.cli._replay import replay
-from receiver.cli._terminal import zone_name
+from receiver.cli._terminal import on_terminal, zone_name
 from receiver.domain.refusals import describe_cause
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
@@ -86,7 +86,7 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
 
 def _show_page(page: queries.ResultPage, *, as_json: bool) -> None:
     """Print a page. In a narrow table of one year only, the year is in the column name."""
-    names = _columns(terminal_width() or 0)
+    names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
     years = {brief(row["received_at"])[:4] for row in page.items}
     short = len(years) == 1 and "client" not in names
     first = in_zone(f"in {min(years)}" if short else "received")
@@ -110,13 +110,14 @@ def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, a
 
 
 def _show_lines(rows: Iterable[dict[str, Any]]) -> None:
-    """Print deliveries as they arrive, in columns of fixed width and without the year."""
+    """Print deliveries as they arrive. On a terminal, the columns have a fixed width and the times no year."""
     names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
     widths = [_WIDTHS[name] for name in names]
     show_line(list(zip([zone_name(), *names[1:]], widths, strict=True)), "response")
+    first = len("2026-") if on_terminal() else 0
     for row in rows:
         received, *cells, response = _line(row, names)
-        show_line(list(zip([received[5:], *cells], widths, strict=True)), response)
+        show_line(list(zip([received[first:], *cells], widths, strict=True)), response)
 
 
 def _columns(width: int) -> list[str]:
