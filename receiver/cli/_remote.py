@@ -35,7 +35,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 
 _ACTOR = "command line"
-_READY_SECONDS = 2.0
+_READY_SECONDS = 6.0  # the service checks its storage for up to 5; without its answer the advice would be `migrate`
 _STORAGE_CHECKS = ("database", "schema")
 
 

@@ -21,12 +21,12 @@ from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import table_rows
 from tests.harness.service import environment
-from tests.harness.storage import make_tables
+from tests.harness.storage import migrate
 from tests.harness.store import opened, outcomes
 
 
 def test_the_migrated_tables_are_those_of_the_models(database_url: str) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     database = Database(database_url)
     with database.read() as connection:
         options = {"compare_type": True, "compare_server_default": True}
@@ -35,7 +35,7 @@ def test_the_migrated_tables_are_those_of_the_models(database_url: str) -> None:
 
 
 def test_the_migrated_tables_have_the_keys_and_indexes_of_the_models(database_url: str) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     database = Database(database_url)
     with database.read() as connection:
         found = inspect(connection)
@@ -53,10 +53,10 @@ def test_the_newest_migration_is_the_version_that_is_served() -> None:
 
 
 def test_to_migrate_twice_is_harmless_and_keeps_everything(database_url: str) -> None:
-    make_tables(database_url)
+    migrate(database_url)
     with opened(database_url) as store:
         store.keep(ship24.single("kept"))
-    make_tables(database_url)
+    migrate(database_url)
     with opened(database_url) as store:
         assert outcomes(store.keep(ship24.single("kept"))[0]) == ["duplicate"]
 
@@ -85,7 +85,7 @@ def test_a_migration_that_fails_leaves_the_tables_as_they_were(sqlite_url: str) 
         connection.execute("CREATE TABLE trackers (something TEXT)")  # not ours: the migration meets it half way
     connection.close()
     with pytest.raises(Exception, match="trackers"):
-        make_tables(sqlite_url)
+        migrate(sqlite_url)
     with sqlite3.connect(path) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
@@ -116,7 +116,7 @@ def test_every_command_refuses_a_database_that_is_not_utf_8(cluster: Cluster, tm
 
 
 def test_a_client_encoding_that_the_database_sets_is_overruled(cluster: Cluster, postgresql_url: str) -> None:
-    make_tables(postgresql_url)
+    migrate(postgresql_url)
     name = Database(postgresql_url).url.database
     cluster.execute(f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")
     with opened(postgresql_url) as store:
@@ -128,7 +128,7 @@ def test_a_client_encoding_that_the_database_sets_is_overruled(cluster: Cluster,
 
 def test_another_encoding_in_the_url_is_refused(postgresql_url: str) -> None:
     with pytest.raises(ConfigurationError, match="client_encoding"):
-        make_tables(f"{postgresql_url}?client_encoding=latin1")
+        migrate(f"{postgresql_url}?client_encoding=latin1")
 
 
 def test_every_table_is_defined_in_one_room_and_known_to_whoever_takes_the_metadata() -> None:
