@@ -18,6 +18,7 @@ from receiver.cli._output import (
     show_pairs,
     show_sentences,
     show_table,
+    zoned,
 )
 from receiver.cli._remote import reading
 from receiver.domain.changes import Subscription
@@ -113,6 +114,8 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     milestone = row["status_milestone"]
     if row["milestone_differs"]:
         milestone = f"{milestone} (sender: {row['shipment_milestone']})"
+    if row["manifest"] and row["manifest"]["status"]:
+        milestone = f"{milestone} (manifest: {row['manifest']['status']})"
     number = row["tracking_number"] or row["tracker_id"]
     return number if row["test_run"] is None else f"{number} (test)", milestone, row["latest_occurrence"], row["status"]
 
@@ -134,7 +137,7 @@ def _show(answer: dict[str, Any]) -> None:
             "location": state["location"],
             "event time": state["latest_occurrence"],
             "last update": state["applied_at"],
-            "manifest": manifest and f"{manifest['tracker_id'].removeprefix('manifest:')}: {manifest['status'] or 'no status'}",
+            "manifest": manifest and _write_manifest(manifest),
             "packages": ", ".join(state["packages"]),
             "test": state["test_run"] and f"run {state['test_run']}; no target gets it",
         }.items()
@@ -173,6 +176,14 @@ def _show_event(answer: dict[str, Any], event_id: str, *, as_json: bool) -> None
 def _version(version: dict[str, Any]) -> tuple[object, ...]:
     counts = "no" if version["superseded"] else "yes"
     return version["message_id"], brief(version["generated_at"]), version["occurrence"], version["status"], counts
+
+
+def _write_manifest(manifest: dict[str, Any]) -> str:
+    """Return the name of a manifest with its status and the time of it."""
+    name = manifest["tracking_number"] or manifest["tracker_id"].removeprefix("manifest:")
+    if manifest["applied_at"] is None:
+        return f"{name}: no status"
+    return f"{name}: {manifest['status'] or '-'} (since {zoned(manifest['applied_at'])})"
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:

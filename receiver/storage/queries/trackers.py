@@ -15,6 +15,7 @@ from receiver.domain.trimming import trim
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.changes import read_changes
+from receiver.storage.queries.manifests import add_manifests
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
 from receiver.storage.queries.search import search_trackers
@@ -41,8 +42,10 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
     )
     with database.read() as connection:
         if term is not None:
-            return search_trackers(connection, wanted, term, limit, cursor)
-        return list_by_movement(connection, wanted, limit, cursor)
+            page = search_trackers(connection, wanted, term, limit, cursor)
+        else:
+            page = list_by_movement(connection, wanted, limit, cursor)
+        return page._replace(items=add_manifests(connection, page.items))
 
 
 def find_tracker(database: Database, text: str, sources: Sequence[str], source: str | None = None) -> tuple[str, str]:
@@ -77,26 +80,19 @@ def show_tracker(database: Database, source: str, tracker_id: str, subscriptions
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
         last_arrived = select(events).where(_is(events, source, tracker_id)).order_by(events.c.received_at.desc())
         timeline = _drop_repeated(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
-        manifest, packages = _read_links(connection, source, tracker_id)
+        (tracker,) = add_manifests(connection, [public(state)])
+        packages = _read_packages(connection, source, tracker_id)
         changes = read_changes(connection, source, tracker_id, subscriptions, is_test=state["test_run"] is not None)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
-    tracker = {**public(state), "shipment": shipment, "manifest": manifest, "packages": packages}
+    tracker |= {"shipment": shipment, "packages": packages}
     return {"tracker": tracker, "events": _describe_events(_newest_first(timeline)), "changes": changes}
 
 
-def _read_links(connection: Connection, source: str, tracker_id: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the manifest of a package (None: unknown), and the packages of a manifest."""
-    links, trackers = table_of(LinkTable), table_of(TrackerTable)
-    latest = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
-    manifest_id = connection.execute(latest).scalar()
-    travelling = select(links.c.package).where(links.c.source == source, links.c.manifest == tracker_id)
-    packages = [str(package) for package in connection.execute(travelling.order_by(links.c.package).limit(MAX_EVENTS)).scalars()]
-    if manifest_id is None:
-        return None, packages
-    names = ("tracker_id", "tracking_number", "status", "latest_occurrence", "applied_at")
-    columns = [trackers.c[name] for name in names]
-    row = connection.execute(select(*columns).where(_is(trackers, source, manifest_id))).mappings().first()
-    return (public(row) if row is not None else {"tracker_id": manifest_id, "status": None}), packages
+def _read_packages(connection: Connection, source: str, manifest_id: str) -> list[str]:
+    """Return the packages of a manifest."""
+    links = table_of(LinkTable)
+    packages = select(links.c.package).where(links.c.source == source, links.c.manifest == manifest_id)
+    return [str(package) for package in connection.execute(packages.order_by(links.c.package).limit(MAX_EVENTS)).scalars()]
 
 
 def _drop_repeated(rows: Sequence[RowMapping]) -> list[RowMapping]:

@@ -8,6 +8,17 @@ from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 
 
+class LinkedManifest(Schema):
+    """The manifest of a package. Everything but its id is null until a delivery about it arrives."""
+
+    tracker_id: str
+    tracking_number: str | None
+    status: str | None
+    status_milestone: str | None
+    latest_occurrence: str | None
+    applied_at: Moment | None
+
+
 class TrackerItem(Schema):
     """A tracker in a list: its identifiers and its latest event."""
 
@@ -32,23 +43,13 @@ class TrackerItem(Schema):
     applied_at: Moment | None
     changes: int = Field(description="number of changes")
     test_run: str | None = Field(description="the run of the test that made it; null: it is a real tracker")
-
-
-class LinkedManifest(Schema):
-    """The manifest of a package. Everything but its id is unknown until a delivery about it arrives."""
-
-    tracker_id: str
-    tracking_number: str | None = None
-    status: str | None
-    latest_occurrence: str | None = None
-    applied_at: Moment | None = None
+    manifest: LinkedManifest | None = Field(description="where the package is; null: it is in no manifest")
 
 
 class TrackerSchema(TrackerItem):
     """A whole tracker."""
 
     shipment: dict[str, Any] | None
-    manifest: LinkedManifest | None
     packages: list[str]
 
 
