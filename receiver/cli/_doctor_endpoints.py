@@ -156,11 +156,9 @@ def _judge(item: Mapping[str, Any]) -> tuple[str, str]:
         return "warn", f"settings differ, {item['mismatch']}: "
     if item["kind"] is None:
         return "warn", f"not in the settings; to remove its changes, run `receiver targets drop {name}`: "
-    if item["stopped_at"] is not None:
-        return (
-            "warn",
-            f"stopped since {zoned(item['stopped_at'])}; to resume it, run `receiver targets resume {name}`: ",
-        )
+    for state in ("paused", "stopped"):
+        if item[f"{state}_at"] is not None:
+            return "warn", f"{state} since {zoned(item[f'{state}_at'])}; to resume it, run `receiver targets resume {name}`: "
     if item["failing_since"] is not None:
         error = (item["last_error"].strip().splitlines() or [""])[-1]
         return "warn", f"failing since {zoned(item['failing_since'])} ({error}): "

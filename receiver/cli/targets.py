@@ -9,7 +9,7 @@ from receiver.cli._options import Text, as_json, paged
 from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.errors import NotFound, WriterTaken
-from receiver.maintenance.targets import drop_target, resume_target, retry_failed
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
 from receiver.relay.assembly import describe_targets, find_targets, target_names
 from receiver.settings import Settings, load
 from receiver.storage import queries
@@ -53,11 +53,44 @@ def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bo
 
 @targets.command()
 @click.argument("name", type=Text())
-def resume(name: str) -> None:
-    """Resume target NAME, which was stopped after it answered 410."""
+def pause(name: str) -> None:
+    """Pause target NAME: its changes wait until it is resumed."""
     settings = load()
-    if _find(settings, name)["stopped_at"] is None:
-        raise NotFound(f"{name} is not stopped.")
+    state = _find(settings, name)
+    if state["stopped_at"] is not None or state["paused_at"] is not None:
+        raise NotFound(f"{name} is paused or stopped already.")
+    perform(
+        settings,
+        lambda do: pause_target(do, name, audit_entry),
+        lambda taken: post(settings, "/ops/api/targets/pause", {"target": name}, taken)["paused"],
+    )
+    click.echo(f"Paused: {name}. To resume it, run `receiver targets resume {name}`.")
+
+
+@targets.command()
+@click.argument("name", type=Text())
+def flush(name: str) -> None:
+    """Try the waiting changes of target NAME at once."""
+    settings = load()
+    state = _find(settings, name)
+    if state["stopped_at"] is not None or state["paused_at"] is not None:
+        raise NotFound(f"{name} is paused or stopped. Resume it: `receiver targets resume {name}`.")
+    changes = perform(
+        settings,
+        lambda do: flush_target(do, name, audit_entry),
+        lambda taken: int(post(settings, "/ops/api/targets/flush", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"]),
+    )
+    click.echo(f"Due now: {_changes(changes)} for {name} that would have waited longer.")
+
+
+@targets.command()
+@click.argument("name", type=Text())
+def resume(name: str) -> None:
+    """Resume target NAME, which was paused, or stopped after it answered 410."""
+    settings = load()
+    state = _find(settings, name)
+    if state["stopped_at"] is None and state["paused_at"] is None:
+        raise NotFound(f"{name} is not paused or stopped.")
     perform(
         settings,
         lambda do: resume_target(do, name, audit_entry),
@@ -151,6 +184,8 @@ def _filter(item: Mapping[str, Any]) -> str:
 
 
 def _state(item: Mapping[str, Any]) -> str:
+    if item["paused_at"] is not None:
+        return f"paused {brief(item['paused_at'])}"
     if item["stopped_at"] is not None:
         return f"stopped {brief(item['stopped_at'])}: {item['stop_reason']}"
     if item["mismatch"] is not None:

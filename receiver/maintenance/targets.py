@@ -1,4 +1,7 @@
-"""Resume a target, retry its failed changes, or remove everything stored for it. Each transaction has a bounded size."""
+"""Pause, resume and flush a target, retry its failed changes, or remove everything stored for it.
+
+Each transaction has a bounded size.
+"""
 
 from math import inf
 from time import monotonic
@@ -6,14 +9,31 @@ from time import monotonic
 from receiver import clock
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.dropping import Dropped
-from receiver.writer.commands.changes import DropTarget, ResumeTarget, RetryDead
+from receiver.writer.commands.changes import DropTarget, FlushTarget, PauseTarget, ResumeTarget, RetryDead
 from receiver.writer.commands.operators import Audited
 from receiver.writer.executor import Do
 
 
+async def pause_target(do: Do, target: str, make_entry: MakeEntry) -> bool:
+    """Pause a target. Return False if it was paused or stopped already."""
+    now = clock.now()
+    return await do(Audited(make_entry(now, "targets pause", target, None), PauseTarget(target, clock.to_micros(now))))
+
+
 async def resume_target(do: Do, target: str, make_entry: MakeEntry) -> bool:
-    """Resume a stopped target. Return False if it was not stopped."""
+    """Resume a paused or stopped target. Return False if it was neither."""
     return await do(Audited(make_entry(clock.now(), "targets resume", target, None), ResumeTarget(target)))
+
+
+async def flush_target(do: Do, target: str, make_entry: MakeEntry) -> int:
+    """Have the waiting changes of a target tried at once, and return the number of those that were due later."""
+    now = clock.now()
+    command = FlushTarget(target, clock.to_micros(now))
+    changes = moved = await do(Audited(make_entry(now, "targets flush", target, None), command))
+    while moved:
+        moved = await do(command)
+        changes += moved
+    return changes
 
 
 async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:

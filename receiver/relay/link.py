@@ -10,10 +10,10 @@ import structlog
 
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
 from receiver.relay.messages import CommandRequest, CommandResult, Goodbye, Hello, MalformedMessage, RelayUnpacker, Wake, pack
-from receiver.writer.commands.changes import ExchangeChanges, ReleaseChanges, StopTarget
+from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, ReleaseChanges, StopTarget
 from receiver.writer.executor import Do
 
-_COMMANDS = (ExchangeChanges, ReleaseChanges, StopTarget)
+_COMMANDS = (ExchangeChanges, ReadFlush, ReleaseChanges, StopTarget)
 """The commands that a relay may send: only what it needs, as handlers share its socket."""
 
 _READ_BYTES = 1 << 16

@@ -17,12 +17,13 @@ from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outcome, Probe
-from receiver.writer.commands.changes import ExchangeChanges, StopTarget
+from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, StopTarget
 from receiver.writer.executor import Do
 
 _LEASE_SECONDS = 30.0  # beyond the time-out: to store an outcome, also through a short fault of the database
 _MAX_UNSETTLED = 4  # claims that ended with the process: one among other changes, then three alone
 _MIN_WAIT_SECONDS = 0.05
+_FLUSH_SECONDS = 1.0  # between two looks for a flush, while the circuit is open
 _MAX_ERROR_CHARACTERS = 4000
 _ENDS_ITS_PROCESS = (
     "The process of the handlers ended {unsettled} times during this change, the last times with no other change in flight, so "
@@ -56,6 +57,8 @@ class TargetWorker:
         self._do = do
         self._circuit = Circuit(policy)
         self._last_tried: tuple[str, str] | None = None
+        self._down_at = 0  # the last failure of the target, by the wall clock
+        self._looked_at = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
         self._signal = asyncio.Event()
@@ -82,6 +85,7 @@ class TargetWorker:
 
     async def step(self) -> float:
         """Store outcomes and start due changes; return the seconds until the next step, as far as is known."""
+        await self._heed_flush()
         room = max(0, self._circuit.room(_ticks(), AT_ONCE) - len(self._under_way))
         ended, self._ended = self._ended, []
         if not room and not ended:
@@ -97,6 +101,16 @@ class TargetWorker:
         if exchanged.blocked:
             return 0
         return self._idle_seconds(exchanged.next_due if room > len(exchanged.claimed) else None)
+
+    async def _heed_flush(self) -> None:
+        """Close an open circuit if an operator had the target tried at once after its last failure."""
+        now = _ticks()
+        if not self._circuit.blocked_for(now) or now < self._looked_at + int(_FLUSH_SECONDS * _SECOND):
+            return
+        self._looked_at = now
+        flushed_at = await self._do(ReadFlush(self._name))
+        if flushed_at is not None and flushed_at > self._down_at:
+            self._circuit = Circuit(self._policy)
 
     async def run_suspects(self) -> None:
         """Deliver suspects, the changes that were in flight when their process died, one after the other."""
@@ -153,6 +167,7 @@ class TargetWorker:
             requested_seconds = error.requested_seconds if isinstance(error, NotAcknowledged) else None
             if isinstance(error, TargetUnavailable):
                 self._circuit = self._circuit.failed(_ticks(), requested_seconds)
+                self._down_at = _now()
             elif isinstance(error, NotAcknowledged):
                 self._circuit = self._circuit.succeeded()
             chance = random()  # noqa: S311  spreading, not guarding

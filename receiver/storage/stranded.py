@@ -1,4 +1,7 @@
-"""Stranded changes, which wait for a target that is stopped or no longer in the settings. They are pruned by age."""
+"""Stranded changes, which wait for a target that is stopped or no longer in the settings. They are pruned by age.
+
+Changes for a target that an operator paused are not stranded.
+"""
 
 import json
 from collections.abc import Collection, Iterator
@@ -54,7 +57,8 @@ def find_stranded(connection: Connection, running: Collection[str]) -> set[str]:
 
     A target that any recorded process knows is not stranded, whatever the settings of this process say.
     """
-    stopped = set(connection.execute(select(table_of(StoppedTable).c.target)).scalars())
+    stops = table_of(StoppedTable)
+    stopped = set(connection.execute(select(stops.c.target).where(stops.c.is_paused.is_(False))).scalars())
     listed = connection.execute(select(table_of(ProcessTable).c.targets)).scalars()
     known = {*running, *(name for names in listed for name in json.loads(names))}
     return {name for name in list_names(connection, table_of(DispatchTable)) if name in stopped or name not in known}

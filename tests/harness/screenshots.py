@@ -42,6 +42,7 @@ def find_pages(service: Service) -> dict[str, str]:
         "replay": f"/ops/deliveries/{outcomes['accepted']}/replay",
         "messages": "/ops/messages",
         "quarantine": "/ops/quarantine",
+        "targets": "/ops/targets",
         "customers": "/ops/customers?q=JAM0001",
         "settings": "/ops/settings",
         "setup-window": "/ops/settings/setup-window/ship24",

@@ -9,11 +9,14 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
+from receiver import clock
+from receiver.clock import to_micros
 from receiver.domain.changes import Change, Subscription
 from receiver.errors import StorageUnavailable
 from receiver.relay.target import NotAcknowledged, TargetUnavailable
 from receiver.relay.target_worker import TargetWorker
 from receiver.storage.transactions import Transactions
+from receiver.writer.commands.changes import FlushTarget
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 from tests.harness import ship24
 from tests.harness.rows import read_rows
@@ -149,6 +152,31 @@ def test_a_target_that_is_down_gets_one_change_of_another_tracker_at_a_time(
     probes = tried[32:]
     assert 9 <= len(probes) <= 14, "after 10 s, 30 s, 1 min, 2 min, then each 5 min"
     assert all(earlier != later for earlier, later in pairwise(probes))
+
+
+def test_a_target_that_is_down_is_tried_at_once_when_an_operator_asks_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_down = True
+    shop = Shop(lambda _: TargetUnavailable("shop did not answer.") if is_down else None)
+    taken: list[int] = []
+
+    async def run() -> None:
+        nonlocal is_down
+        worker, do = worker_of(store, shop), exchange_of(store)
+        tell(store, range(40), 0, NOW)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(2000)
+        is_down = False
+        await do(FlushTarget("shop", to_micros(clock.now())))
+        worker.wake()
+        await asyncio.sleep(8)
+        taken.append(len(shop.taken))
+        running.cancel()
+        await worker.finish(5)
+
+    run_simulated(run(), NOW, monkeypatch)
+    assert taken == [40], "without a flush, the next probe comes after five minutes"
 
 
 def test_a_database_that_is_away_for_an_hour_is_one_line_for_each_cause_and_one_when_it_is_back(

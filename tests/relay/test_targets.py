@@ -178,8 +178,51 @@ def test_a_target_that_answered_410_gets_nothing_until_an_operator_resumes_it(st
             assert run(running, "targets", "resume", "shop") == "Resumed: shop.\n"
             wait_until(lambda: waiting(running) == 0, "everything was taken")
             assert shop.moves("t") == [1, 1, 2]
-    assert "shop is not stopped" in run(running, "targets", "resume", "shop", code=1)
+    assert "shop is not paused or stopped" in run(running, "targets", "resume", "shop", code=1)
     assert audited(running) == [("targets resume", "shop")]
+
+
+def test_a_paused_target_gets_nothing_also_after_a_restart_until_an_operator_resumes_it(start: Start, database_url: str) -> None:
+    with answering() as shop:
+        running = start(database_url, shop=shop.url)
+        console = ConsoleClient(running)
+        console.sign_in(OPS)
+        assert "Paused: shop." in run(running, "targets", "pause", "shop")
+        assert "shop is paused or stopped already" in run(running, "targets", "pause", "shop", code=1)
+        assert "shop is paused or stopped" in run(running, "targets", "flush", "shop", code=1)
+        running.stop()
+        running.restart()
+        with relay_of(running):
+            running.post(moved("t", 1))
+            assert "paused" in run(running, "targets", "list")
+            assert (told(running)["stopped_at"], told(running)["paused_at"] is None) == (None, False)
+            assert "Paused" in console.get("/ops/targets").body.decode()
+            assert (waiting(running), shop.calls) == (1, [])
+            sent = console.submit("/ops/targets", target="shop", command="resume")
+            assert (sent.status, sent.headers["location"]) == (303, "/ops/targets")
+            wait_until(lambda: waiting(running) == 0, "everything was taken")
+    done = [entry for entry in audited(running) if entry[1] == "shop"]
+    assert done == [("targets pause", "shop"), ("targets resume", "shop")]
+
+
+def test_operators_have_a_failing_target_tried_at_once(start: Start, sqlite_url: str) -> None:
+    with answering(say(404), say(404), TAKE) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        wait_until(lambda: told(running)["last_error"], "the failure is on record")
+        change_database(sqlite_url, "UPDATE dispatches SET due_at = due_at + 3600000000")
+        assert order(running, "targets/flush", {"target": "shop"}).json() == {"target": "shop", "changes": 1}
+        wait_until(lambda: len(shop.calls) == 2, "it was tried again")
+        wait_until(lambda: not running.table("dispatches", "claim")[0]["claim"], "and failed again")
+        change_database(sqlite_url, "UPDATE dispatches SET due_at = due_at + 3600000000")
+        assert "Due now: 1 change for shop" in run(running, "targets", "flush", "shop")
+        wait_until(lambda: waiting(running) == 0, "it was taken")
+        console = ConsoleClient(running)
+        console.sign_in(OPS)
+        assert console.submit("/ops/targets", target="shop", command="stop").status == 422
+        assert console.submit("/ops/targets", target="nobody", command="pause").status == 404
+        assert console.submit("/ops/targets", target="shop", command="drop").status == 409
+    assert [entry for entry in audited(running) if entry[1] == "shop"] == [("targets flush", "shop")] * 2
 
 
 def test_failed_changes_are_listed_and_wait_again_when_an_operator_retries_them(start: Start, database_url: str) -> None:

@@ -207,6 +207,8 @@ ORDERS: dict[str, dict[str, Any]] = {
     "customers": {"rows": [["A", '{"UserCode":"A"}']]},
     "prune": {},
     "forget": {"source": "ship24", "tracker_id": "t"},
+    "targets/flush": {"target": "shop"},
+    "targets/pause": {"target": "shop"},
     "targets/resume": {"target": "shop"},
     "targets/retry": {"target": "shop"},
     "deliveries/none/replay": {},
@@ -244,7 +246,7 @@ def test_every_time_in_a_body_is_described_as_a_date_time(running: Service) -> N
 
 
 def test_an_order_for_a_target_that_is_not_known_is_404(running: Service) -> None:
-    for path in ("targets/resume", "targets/retry"):
+    for path in ("targets/flush", "targets/pause", "targets/resume", "targets/retry"):
         for name in ("shop", "\0", "x" * 500):
             answer = running.call("POST", f"/ops/api/{path}", json.dumps({"target": name}).encode(), bearer(OPS))
             assert (answer.status, "There is no target" in answer.json()["error"]["message"]) == (404, True)

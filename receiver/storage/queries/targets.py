@@ -89,8 +89,10 @@ def _show(connection: Connection, target: str) -> dict[str, Any]:
         "last_error": waiting.last_error,
         "dead": min(died, MAX_COUNTED),
         "dead_capped": died > MAX_COUNTED,
-        "stopped_at": None if gone is None else iso(gone["stopped_at"]),
-        "stop_reason": None if gone is None else gone["reason"],
+        "next_due_at": _iso(connection.execute(first_due(target)).scalar()),
+        "paused_at": iso(gone["stopped_at"]) if gone is not None and gone["is_paused"] else None,
+        "stopped_at": iso(gone["stopped_at"]) if gone is not None and not gone["is_paused"] else None,
+        "stop_reason": gone["reason"] if gone is not None and not gone["is_paused"] else None,
     }
 
 
@@ -149,9 +151,12 @@ def count_changes(database: Database, names: Sequence[str] = ()) -> dict[str, Ta
 
 
 def find_oldest_due(database: Database) -> dict[str, int]:
-    """Return `Waiting.oldest_due_at` of each target with waiting changes."""
+    """Return `Waiting.oldest_due_at` of each target with waiting changes, without paused targets."""
+    stopped = table_of(StoppedTable)
     with database.read() as connection:
-        oldest = {name: read_waiting(connection, name).oldest_due_at for name in list_names(connection, table_of(DispatchTable))}
+        paused = {*connection.execute(select(stopped.c.target).where(stopped.c.is_paused.is_(True))).scalars()}
+        names = (name for name in list_names(connection, table_of(DispatchTable)) if name not in paused)
+        oldest = {name: read_waiting(connection, name).oldest_due_at for name in names}
     return {name: at for name, at in oldest.items() if at is not None}
 
 

@@ -3,7 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Index, ScalarSelect, Select, Text, and_, bindparam, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Index,
+    ScalarSelect,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    false,
+    select,
+    text,
+)
 from sqlmodel import Field
 
 from receiver.storage.tables.metadata import Table, key, table_of
@@ -75,13 +89,23 @@ class DeliveredTable(Table, table=True):
 
 
 class StoppedTable(Table, table=True):
-    """The stopped targets: their server answered that it wants no more changes."""
+    """The stopped targets: their server answered that it wants no more changes, or an operator paused them (`is_paused`)."""
 
     __tablename__ = "stopped_targets"
 
     target: str = key()
     stopped_at: int = Field(sa_type=BigInteger)
     reason: str = Field(sa_type=Text)
+    is_paused: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs={"server_default": false()})
+
+
+class FlushTable(Table, table=True):
+    """When an operator last had the waiting changes of a target tried at once."""
+
+    __tablename__ = "flushes"
+
+    target: str = key()
+    requested_at: int = Field(sa_type=BigInteger)
 
 
 def is_row(table: FromClause) -> tuple[ColumnElement[bool], ...]:

@@ -81,8 +81,20 @@ class DropBody(CommandBody):
     target: Text
 
 
+class PauseBody(CommandBody):
+    """Pause a target: its changes wait until it is resumed."""
+
+    target: Text
+
+
+class FlushBody(CommandBody):
+    """Try the waiting changes of a target at once."""
+
+    target: Text
+
+
 class ResumeBody(CommandBody):
-    """Resume a target that was stopped after it answered 410."""
+    """Resume a target that was paused, or stopped after it answered 410."""
 
     target: Text
 

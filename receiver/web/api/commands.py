@@ -18,7 +18,7 @@ from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
-from receiver.maintenance.targets import drop_target, resume_target, retry_failed
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
 from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -28,7 +28,9 @@ from receiver.web.api.bodies import (
     CommandBody,
     CustomersBody,
     DropBody,
+    FlushBody,
     ForgetBody,
+    PauseBody,
     PruneBody,
     PruneTestsBody,
     ReplayBody,
@@ -41,7 +43,9 @@ from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
     CustomersAnswer,
     DropAnswer,
+    FlushAnswer,
     ForgetAnswer,
+    PauseAnswer,
     PruneAnswer,
     PruneTestsAnswer,
     ReplayAnswer,
@@ -146,6 +150,18 @@ async def _drop_target(context: CommandContext, request: OperatorRequest) -> dic
     return {"target": target, **done._asdict(), "more": more}
 
 
+async def _pause_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    await context.read(queries.check_target, context.database, context.targets, target)
+    return {"target": target, "paused": await pause_target(context.do, target, request.operator.entry)}
+
+
+async def _flush_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    await context.read(queries.check_target, context.database, context.targets, target)
+    return {"target": target, "changes": await flush_target(context.do, target, request.operator.entry)}
+
+
 async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
@@ -180,7 +196,9 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint(
         "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target
     ),
-    CommandEndpoint("/targets/resume", "Resume a stopped target", ResumeBody, ResumeAnswer, _resume_target),
+    CommandEndpoint("/targets/flush", "Try the waiting changes of a target at once", FlushBody, FlushAnswer, _flush_target),
+    CommandEndpoint("/targets/pause", "Pause a target", PauseBody, PauseAnswer, _pause_target),
+    CommandEndpoint("/targets/resume", "Resume a paused or stopped target", ResumeBody, ResumeAnswer, _resume_target),
     CommandEndpoint("/targets/retry", "Retry the failed changes of a target", RetryBody, RetryAnswer, _retry_dead),
 )
 """All POST endpoints."""

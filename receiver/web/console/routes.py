@@ -30,6 +30,7 @@ from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
+from receiver.web.console.targets import change_target, show_targets
 from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
@@ -75,6 +76,7 @@ def make_console(
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
+        "/ops/targets": partial(change_target, writer_client.do, reader.read, database, targets),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
@@ -108,6 +110,7 @@ def _list_pages(
         "/ops/messages": partial(list_messages, database),
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
+        "/ops/targets": partial(show_targets, database, targets),
         "/ops/customers": partial(show_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
+from receiver.storage.interventions import flush_target, pause_target, read_flush
 from receiver.storage.outbox import Exchanged, Outcome, Probe
 from receiver.storage.processes import note_processes, remove_process
 from receiver.storage.suspects import has_suspects, release
@@ -76,6 +77,38 @@ class StopTarget(TransactionCommand[None]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
         executor.outbox.stop(connection, self.target, self.now, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTarget(TransactionCommand[bool]):
+    """Pause a target; return False if it is paused or stopped already."""
+
+    target: str
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> bool:
+        return pause_target(executor.database, connection, self.target, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushTarget(TransactionCommand[int]):
+    """Have waiting changes of a target tried at once, up to a limit for one transaction; return their number."""
+
+    target: str
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        return flush_target(executor.database, connection, self.target, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFlush(TransactionCommand[int | None]):
+    """Return when an operator last had the changes of a target tried at once."""
+
+    target: str
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int | None:
+        return read_flush(connection, self.target)
 
 
 @dataclass(frozen=True, slots=True)

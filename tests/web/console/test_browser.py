@@ -84,6 +84,7 @@ def pages(running: Service) -> list[str]:
         ),
         *(
             "/ops/quarantine",
+            "/ops/targets",
             "/ops/customers?q=JAM0001",
             "/ops/customers/import",
             "/ops/settings",

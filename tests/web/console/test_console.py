@@ -30,7 +30,16 @@ from tests.harness.table import each_row
 OPS = "the-ops-token-of-these-tests"
 OTHER = "another-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
-LISTS = ("/ops", "/ops/trackers", "/ops/deliveries", "/ops/messages", "/ops/quarantine", "/ops/customers", "/ops/settings")
+LISTS = (
+    "/ops",
+    "/ops/trackers",
+    "/ops/deliveries",
+    "/ops/messages",
+    "/ops/quarantine",
+    "/ops/targets",
+    "/ops/customers",
+    "/ops/settings",
+)
 FAILED = b"Sign-in failed."
 _numbers = count(1)
 

@@ -157,8 +157,22 @@ class DropAnswer(Schema):
     more: bool
 
 
+class PauseAnswer(Schema):
+    """Whether the target was neither paused nor stopped until now."""
+
+    target: str
+    paused: bool
+
+
+class FlushAnswer(Schema):
+    """The number of changes whose next attempt was later."""
+
+    target: str
+    changes: int
+
+
 class ResumeAnswer(Schema):
-    """Whether the target was stopped until now."""
+    """Whether the target was paused or stopped until now."""
 
     target: str
     resumed: bool

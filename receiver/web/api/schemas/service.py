@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from receiver.domain.verdicts import DeliveryOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 
@@ -144,7 +146,9 @@ class TargetItem(Schema):
     last_error: str | None
     dead: int
     dead_capped: bool
-    stopped_at: Moment | None
+    next_due_at: Moment | None = Field(description="next attempt; while one is under way: when it counts as lost")
+    paused_at: Moment | None = Field(description="when an operator paused it")
+    stopped_at: Moment | None = Field(description="when it answered 410")
     stop_reason: str | None
     mismatch: str | None
 

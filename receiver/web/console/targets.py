@@ -1,0 +1,48 @@
+"""The page of targets: what waits for each one, and the buttons that pause, resume and retry."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.responses import Response
+
+from receiver.errors import UnexpectedShape
+from receiver.maintenance.execution import MakeEntry, RunQuery
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
+from receiver.relay.assembly import ConfiguredTarget, describe_targets, target_names
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
+from receiver.web.console.pages import Page
+from receiver.web.console.rendering import redirect
+from receiver.writer.executor import Do
+
+_PATH = "/ops/targets"
+_SECONDS = 2.0  # of removing changes for one request
+_COMMANDS: Mapping[str, Callable[[Do, str, MakeEntry], Awaitable[object]]] = {
+    "pause": pause_target,
+    "resume": resume_target,
+    "flush": flush_target,
+    "retry": retry_failed,
+}
+
+
+def show_targets(database: Database, targets: Sequence[ConfiguredTarget], _page_request: ConsoleRequest) -> Page:
+    """Show what waits for each target, and its failures."""
+    return Page("targets.html", "targets", {"targets": describe_targets(database, targets)})
+
+
+async def change_target(
+    do: Do, read: RunQuery, database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest, form: Form
+) -> Response:
+    """Pause, resume, flush or drop a target, or retry its failed changes. Raises NotFound, TargetInUse, UnexpectedShape."""
+    name, command = form.get("target", ""), form.get("command", "")
+    if command not in {*_COMMANDS, "drop"}:
+        raise UnexpectedShape("Expected a form of the page of targets.")
+    names = target_names(targets)
+    await read(queries.check_target, database, names, name)
+    if command == "drop":
+        await read(queries.check_unnamed, database, names, name)
+        await drop_target(do, name, page_request.operator.entry, _SECONDS)
+    else:
+        await _COMMANDS[command](do, name, page_request.operator.entry)
+    return redirect(_PATH)
