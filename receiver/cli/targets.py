@@ -8,12 +8,16 @@ import click
 from receiver.cli._options import Text, as_json, paged
 from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.domain.changes import BASES
 from receiver.errors import NotFound, WriterTaken
-from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
 from receiver.relay.assembly import describe_targets, find_targets, target_names
+from receiver.relay.signature import make_secret
 from receiver.settings import Settings, load
+from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
+from receiver.storage.resending import Resent
 
 _TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
 
@@ -109,6 +113,42 @@ def retry(name: str) -> None:
         waiting = "1 is" if state["waiting"] == 1 else f"{_number(state, 'waiting')} are"
         raise NotFound(f"{name} has no failed changes; {waiting} waiting.")
     click.echo(f"Queued for retry: {_changes(_retry(settings, name))} for {name}.")
+
+
+@targets.command()
+@click.option("--tracker", type=Text(), required=True, metavar="TRACKER", help="A number, ID, reference or SOURCE/ID.")
+@click.option("--target", type=Text(), help="Only to this target. Default: to all with a record of the change.")
+@click.option("--sequence", type=click.IntRange(1, 1 << 29), help="Number of the change. Default: the last one.")
+@click.option("--basis", type=click.Choice(BASES), default="events", show_default=True, help="Kind of the change.")
+def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -> None:
+    """Send a change of a tracker again, with the same ID and sequence."""
+    settings = load()
+    if target is not None and target not in target_names(find_targets(settings)):
+        raise NotFound(f"The settings name no target {target}.")
+    with reading(settings) as database:
+        source, tracker_id = queries.find_tracker(database, tracker, NAMES)
+    change = (source, tracker_id, target, basis, sequence)
+
+    def ask(taken: WriterTaken) -> Resent:
+        names = ("source", "tracker_id", "target", "basis", "sequence")
+        answer = post(settings, "/ops/api/targets/resend", dict(zip(names, change, strict=True)), taken)
+        return Resent(answer["change_id"], answer["basis"], answer["sequence"], tuple(answer["targets"]))
+
+    resent = perform(settings, lambda do: resend_change(do, *change, audit_entry), ask)
+    where = f"sent again to {', '.join(resent.targets)}" if resent.targets else "waiting already"
+    click.echo(f"Change {resent.sequence} of {source}/{tracker_id} ({resent.change_id}): {where}.")
+
+
+@targets.command()
+@click.argument("name", type=Text())
+def secret(name: str) -> None:
+    """Make a new secret for target NAME and say where to put it. Nothing is stored."""
+    click.echo(f"{name}:{make_secret()}")
+    click.echo(
+        "Add this line to RECEIVER_TARGET_SECRETS, separated by a comma, give the part after the colon to the target, and "
+        "restart the service. To replace a secret, list both until the target knows the new one.",
+        err=True,
+    )
 
 
 @targets.command()

@@ -1,4 +1,4 @@
-"""Pause, resume and flush a target, retry its failed changes, or remove everything stored for it.
+"""Pause, resume and flush a target, retry its failed changes, send one again, or remove everything stored for it.
 
 Each transaction has a bounded size.
 """
@@ -9,7 +9,8 @@ from time import monotonic
 from receiver import clock
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.dropping import Dropped
-from receiver.writer.commands.changes import DropTarget, FlushTarget, PauseTarget, ResumeTarget, RetryDead
+from receiver.storage.resending import Resent
+from receiver.writer.commands.changes import DropTarget, FlushTarget, PauseTarget, ResendChange, ResumeTarget, RetryDead
 from receiver.writer.commands.operators import Audited
 from receiver.writer.executor import Do
 
@@ -45,6 +46,16 @@ async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:
         moved = await do(command)
         changes += moved
     return changes
+
+
+async def resend_change(
+    do: Do, source: str, tracker_id: str, target: str | None, basis: str, sequence: int | None, make_entry: MakeEntry
+) -> Resent:
+    """Send a change of a tracker again, with the same id: the last one, or the one with this sequence. Raises NotFound."""
+    now = clock.now()
+    detail = f"{'last change' if sequence is None else f'change {sequence}'} of {basis} to {target or 'all that had it'}"
+    command = ResendChange(source, tracker_id, target, basis, sequence, clock.to_micros(now))
+    return await do(Audited(make_entry(now, "targets resend", f"{source}/{tracker_id}", detail), command))
 
 
 async def drop_target(do: Do, target: str, make_entry: MakeEntry, seconds: float = inf) -> tuple[Dropped, bool]:

@@ -3,9 +3,10 @@
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import datetime
+from secrets import token_bytes
 
 from standardwebhooks import Webhook
 
@@ -15,6 +16,7 @@ from receiver.errors import ConfigurationError
 _PREFIX = "whsec_"
 _MIN_BYTES = 24  # the scheme's own bounds
 _MAX_BYTES = 64
+_NEW_BYTES = 32
 
 
 class Signer:
@@ -39,6 +41,11 @@ class Signer:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signatures),
         }
+
+
+def make_secret() -> str:
+    """Return a new random secret in the form of the scheme."""
+    return _PREFIX + b64encode(token_bytes(_NEW_BYTES)).decode()
 
 
 def _is_secret(text: str) -> bool:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from receiver.access.bearer import Secret
 from receiver.domain.changes import Subscription
+from receiver.relay.signature import Signer
 from receiver.settings.targets import TargetSettings, read_targets
 from tests.conftest import lacking
 from tests.harness import ship24
@@ -203,6 +205,33 @@ def test_a_paused_target_gets_nothing_also_after_a_restart_until_an_operator_res
             wait_until(lambda: waiting(running) == 0, "everything was taken")
     done = [entry for entry in audited(running) if entry[1] == "shop"]
     assert done == [("targets pause", "shop"), ("targets resume", "shop")]
+
+
+def test_operators_send_a_change_again(start: Start, sqlite_url: str) -> None:
+    with answering() as shop:
+        running = start(sqlite_url, shop=shop.url)
+        running.post(moved("t", 1))
+        wait_until(lambda: running.count("delivered_changes") == 1, "it was taken")
+        assert "sent again to shop" in run(running, "targets", "resend", "--tracker", "TN-t", "--target", "shop")
+        wait_until(lambda: len(shop.calls) == 2, "it came again")
+        assert shop.calls[0].body == shop.calls[1].body
+        assert shop.calls[0].headers["webhook-id"] == shop.calls[1].headers["webhook-id"]
+        wait_until(lambda: waiting(running) == 0, "and was taken again")
+        sent = order(running, "targets/resend", {"source": "ship24", "tracker_id": "t"}).json()
+        assert (sent["targets"], sent["sequence"], sent["change_id"]) == (["shop"], 1, shop.calls[0].headers["webhook-id"])
+        assert order(running, "targets/resend", {"source": "ship24", "tracker_id": "t", "target": "other"}).status == 404
+        assert "name no target other" in run(running, "targets", "resend", "--tracker", "t", "--target", "other", code=1)
+    assert audited(running) == [("targets resend", "ship24/t")] * 2
+
+
+def test_a_new_secret_has_the_form_that_the_settings_want(start: Start, sqlite_url: str) -> None:
+    running = start(sqlite_url, shop="https://shop.example/")
+    made = [run(running, "targets", "secret", "shop") for _ in range(2)]
+    assert made[0] != made[1]
+    name, _, value = made[0].splitlines()[0].partition(":")
+    assert name == "shop"
+    Signer("shop", [Secret("shop", value)])
+    assert "RECEIVER_TARGET_SECRETS" in made[0]
 
 
 def test_operators_have_a_failing_target_tried_at_once(start: Start, sqlite_url: str) -> None:

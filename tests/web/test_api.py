@@ -209,6 +209,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "forget": {"source": "ship24", "tracker_id": "t"},
     "targets/flush": {"target": "shop"},
     "targets/pause": {"target": "shop"},
+    "targets/resend": {"source": "ship24", "tracker_id": "t"},
     "targets/resume": {"target": "shop"},
     "targets/retry": {"target": "shop"},
     "deliveries/none/replay": {},

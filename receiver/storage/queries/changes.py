@@ -21,8 +21,8 @@ _OUTBOX = (DeliveredTable, DeadTable, DispatchTable)
 """The tables with the states of changes. A change that is sent again is in two of them: the later one in this list counts."""
 
 
-class _StoredChange(NamedTuple):
-    """A change of a tracker. `milestones` are those before and after it, of its basis."""
+class StoredChange(NamedTuple):
+    """A change of a tracker as it is stored. `milestones` are those before and after it, of its basis."""
 
     move: int
     change_id: str
@@ -33,7 +33,13 @@ class _StoredChange(NamedTuple):
 
     @property
     def basis(self) -> str:
+        """Its kind: `events` or `shipment`."""
         return "shipment" if self.move > SHIPMENT_MOVE_OFFSET else "events"
+
+    @property
+    def sequence(self) -> int:
+        """Its number within its tracker and basis."""
+        return self.move - (SHIPMENT_MOVE_OFFSET if self.basis == "shipment" else 0)
 
 
 def read_changes(
@@ -45,7 +51,7 @@ def read_changes(
     subscription of the target leaves it out, or if a test made the tracker (`is_test`). Otherwise it is `unknown`: its record was
     pruned, or the target was added or its filter changed after the change, or the change was dropped.
     """
-    changes = _read_stored(connection, source, tracker_id)
+    changes = read_stored_changes(connection, source, tracker_id)
     states = _read_states(connection, source, tracker_id, subscriptions)
     return [_show(change, source, states, subscriptions, is_test=is_test) for change in changes]
 
@@ -75,18 +81,18 @@ def show_state(row: RowMapping) -> dict[str, Any]:
 _NOTHING = dict.fromkeys(("state", "attempts", "delivered_at", "status", "died_at", "last_error", "next_attempt_at"))
 
 
-def _read_stored(connection: Connection, source: str, tracker_id: str) -> list[_StoredChange]:
+def read_stored_changes(connection: Connection, source: str, tracker_id: str) -> list[StoredChange]:
     """Return the last changes, from the rows of their events and from rows of their own."""
     events, kept, shipments = table_of(EventTable), table_of(ChangeTable), table_of(ShipmentChangeTable)
     names = ("old_status_milestone", "status_milestone")
     views = ("old_shipment_milestone", "shipment_milestone")
-    found: dict[int, _StoredChange] = {}
+    found: dict[int, StoredChange] = {}
     for table, (before, after) in ((events, names), (kept, names), (shipments, views)):
         columns = [table.c[name] for name in ("move", "change_id", "event_id", "status", "received_at", before, after)]
         ours = table.c.source == source, table.c.tracker_id == tracker_id, table.c.move.is_not(None)
         last = select(*columns).where(*ours).order_by(table.c.move.desc()).limit(MAX_CHANGES)
         for row in connection.execute(last):
-            found[row[0]] = _StoredChange(row[0], row[1], row[2] or None, row[3], row[4], (row[5], row[6]))
+            found[row[0]] = StoredChange(row[0], row[1], row[2] or None, row[3], row[4], (row[5], row[6]))
     return sorted(found.values(), key=lambda change: (change.received_at, change.move), reverse=True)[:MAX_CHANGES]
 
 
@@ -107,7 +113,7 @@ def _read_states(
 
 
 def _show(
-    change: _StoredChange,
+    change: StoredChange,
     source: str,
     states: dict[int, dict[str, RowMapping]],
     subscriptions: Sequence[Subscription],
@@ -123,7 +129,7 @@ def _show(
     return {
         "change_id": change.change_id,
         "basis": change.basis,
-        "sequence": change.move - (SHIPMENT_MOVE_OFFSET if change.basis == "shipment" else 0),
+        "sequence": change.sequence,
         "event_id": change.event_id,
         "status": change.status,
         "created_at": iso(change.received_at),

@@ -1,10 +1,11 @@
 """The JSON bodies of the POST endpoints, checked. An unknown field is an error that names the known ones."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.customers import check_rows
 from receiver.errors import UnexpectedShape
@@ -91,6 +92,16 @@ class FlushBody(CommandBody):
     """Try the waiting changes of a target at once."""
 
     target: Text
+
+
+class ResendBody(CommandBody):
+    """Send a change of a tracker again, with the same id and sequence."""
+
+    source: SourceName
+    tracker_id: Text
+    target: Text | None = Field(None, description="null: all targets with a record of the change")
+    basis: Literal["events", "shipment"] = "events"
+    sequence: int | None = Field(None, ge=1, lt=SHIPMENT_MOVE_OFFSET, description="null: the last change")
 
 
 class ResumeBody(CommandBody):

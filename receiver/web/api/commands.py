@@ -11,6 +11,7 @@ from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, to_micros
 from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
+from receiver.errors import NotFound
 from receiver.maintenance.customers import replace_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
@@ -18,7 +19,7 @@ from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
-from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
 from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -34,6 +35,7 @@ from receiver.web.api.bodies import (
     PruneBody,
     PruneTestsBody,
     ReplayBody,
+    ResendBody,
     ResumeBody,
     RetryBody,
     SetupWindowBody,
@@ -49,6 +51,7 @@ from receiver.web.api.schemas.commands import (
     PruneAnswer,
     PruneTestsAnswer,
     ReplayAnswer,
+    ResendAnswer,
     ResumeAnswer,
     RetryAnswer,
     WindowAnswer,
@@ -162,6 +165,15 @@ async def _flush_target(context: CommandContext, request: OperatorRequest) -> di
     return {"target": target, "changes": await flush_target(context.do, target, request.operator.entry)}
 
 
+async def _resend_change(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body = request.body
+    if body.target is not None and body.target not in context.targets:
+        raise NotFound(f"The settings name no target {body.target}.")
+    change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
+    resent = await resend_change(context.do, *change, request.operator.entry)
+    return {"source": body.source, "tracker_id": body.tracker_id, **resent._asdict()}
+
+
 async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
@@ -198,6 +210,7 @@ COMMAND_ENDPOINTS = (
     ),
     CommandEndpoint("/targets/flush", "Try the waiting changes of a target at once", FlushBody, FlushAnswer, _flush_target),
     CommandEndpoint("/targets/pause", "Pause a target", PauseBody, PauseAnswer, _pause_target),
+    CommandEndpoint("/targets/resend", "Send a change of a tracker again", ResendBody, ResendAnswer, _resend_change),
     CommandEndpoint("/targets/resume", "Resume a paused or stopped target", ResumeBody, ResumeAnswer, _resume_target),
     CommandEndpoint("/targets/retry", "Retry the failed changes of a target", RetryBody, RetryAnswer, _retry_dead),
 )

@@ -10,6 +10,7 @@ from receiver.storage.dropping import Dropped, drop_target
 from receiver.storage.interventions import flush_target, pause_target, read_flush
 from receiver.storage.outbox import Exchanged, Outcome, Probe
 from receiver.storage.processes import note_processes, remove_process
+from receiver.storage.resending import Resent, resend_change
 from receiver.storage.suspects import has_suspects, release
 from receiver.writer.executor import CommandExecutor, TransactionCommand
 
@@ -130,6 +131,22 @@ class RetryDead(TransactionCommand[int]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
         return executor.outbox.retry_dead(connection, self.target, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ResendChange(TransactionCommand[Resent]):
+    """Queue a change of a tracker again (`resending.resend_change`)."""
+
+    source: str
+    tracker_id: str
+    target: str | None
+    basis: str
+    sequence: int | None
+    now: int
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> Resent:
+        change = (self.source, self.tracker_id, self.target, self.basis, self.sequence)
+        return resend_change(executor.database, connection, *change, self.now)
 
 
 @dataclass(frozen=True, slots=True)

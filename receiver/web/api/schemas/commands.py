@@ -171,6 +171,17 @@ class FlushAnswer(Schema):
     changes: int
 
 
+class ResendAnswer(Schema):
+    """The change that is sent again. `targets` are those for which it did not wait yet."""
+
+    source: str
+    tracker_id: str
+    change_id: str
+    basis: Literal["events", "shipment"]
+    sequence: int
+    targets: list[str]
+
+
 class ResumeAnswer(Schema):
     """Whether the target was paused or stopped until now."""
 
