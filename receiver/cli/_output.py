@@ -89,8 +89,12 @@ def show_table(
     """Print a table, with outcomes in colour.
 
     Where the terminal is too narrow, the columns in `wrapped` are wrapped first, then the others. The columns in `numbers` are
-    aligned to the right.
+    aligned to the right. Without a terminal, the cells are whole, with tabs between them.
     """
+    if not on_terminal():
+        for line in (columns, *rows):
+            show_cells(line)
+        return
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(map(Text, columns), *cells, strict=True)]
     wide = {column: width + _GAP for column, width in zip(columns, widths, strict=True) if column not in wrapped}
@@ -115,16 +119,12 @@ def show_page(
 ) -> None:
     """Print a page of a list, and how to see the next page. `rows_name` is a plural.
 
-    It is a table on a terminal, and lines with tabs in a pipe or a file.
+    In a pipe or a file, the names of the columns are printed even if there are no rows.
     """
     if as_json:
         show_json(page.as_json())
         return
-    if not on_terminal():
-        show_cells(columns)
-        for row in rows:
-            show_cells(row)
-    elif page.items:
+    if page.items or not on_terminal():
         show_table(columns, rows, wrapped)
     show_end(page, rows_name)
 

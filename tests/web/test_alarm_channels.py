@@ -53,7 +53,7 @@ def test_the_running_service_sends_a_test_and_says_what_came_back(running: Servi
 def test_the_command_shows_each_result_and_fails_with_one_of_them(running: Service) -> None:
     code, out, error = receiver(running, "alarms", "test")
     assert (code, error) == (1, "")
-    shown = [" ".join(line.split()) for line in out.splitlines()[2:]]
+    shown = [" ".join(line.split()) for line in out.splitlines()[1:]]
     assert shown == ["ok url slack the response was 200", "fail command json its exit code was 3"]
     assert KEY not in out + running.logs()
 
