@@ -90,7 +90,7 @@ def flush(name: str) -> None:
 @targets.command()
 @click.argument("name", type=Text())
 def resume(name: str) -> None:
-    """Resume target NAME, which was paused, or stopped after it answered 410."""
+    """Resume target NAME, which was paused or answered 410."""
     settings = load()
     state = _find(settings, name)
     if state["stopped_at"] is None and state["paused_at"] is None:

@@ -81,7 +81,7 @@ def list_trackers(
 @of_source
 @as_json
 def show(tracker: str, event_id: str | None, source: str | None, *, as_json: bool) -> None:
-    """Show a tracker, its timeline, newest event first, and its changes with their state for each target.
+    """Show a tracker, its timeline and its changes for each target.
 
     TRACKER is a tracking number, an ID, a reference or SOURCE/ID.
     """

@@ -22,7 +22,7 @@ RELAY_GRACE = 5 * MINUTE
 """The time without a relay, or with differing targets, before it is an alarm. A restart takes less."""
 
 _LEARNED_AFTER = 8 * DAY  # with less than a week, a source that rests at weekends would be silent on its first one
-_ADVICE = {
+ADVICE = {
     "silence": "Check the webhook URL in {source} and the rejected deliveries",
     "refused": "Check the tokens and client addresses of the rejected deliveries",
     "quarantine": "Open the quarantine to see why",
@@ -35,6 +35,7 @@ _ADVICE = {
     "notices": "Run `receiver alarms test` to see why",
     "token": "Add a new token, switch the sender, then remove this one",
 }
+"""What to do about each alarm, by its name. All alarms are listed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def learn_gap(hours: Iterable[int], now: int) -> int | None:
 
 
 def _write_message(key: AlarmKey, finding: str) -> str:
-    return f"{finding}. {_ADVICE[key.name].format(source=label(key.subject))}."
+    return f"{finding}. {ADVICE[key.name].format(source=label(key.subject))}."
 
 
 def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:

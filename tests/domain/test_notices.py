@@ -94,4 +94,4 @@ def test_ntfy_gets_text_with_a_title_that_is_one_ascii_line() -> None:
 
 
 def test_each_alarm_has_a_title_of_its_own() -> None:
-    assert notices._TITLES.keys() == alarms._ADVICE.keys() | {"test"}
+    assert notices._TITLES.keys() == alarms.ADVICE.keys() | {"test"}
