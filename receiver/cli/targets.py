@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from receiver.cli._options import Text, as_json, paged
+from receiver.cli._options import OneOf, Text, as_json, paged
 from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.domain.changes import BASES
@@ -119,7 +119,7 @@ def retry(name: str) -> None:
 @click.option("--tracker", type=Text(), required=True, metavar="TRACKER", help="A number, ID, reference or SOURCE/ID.")
 @click.option("--target", type=Text(), help="Only to this target. Default: to all with a record of the change.")
 @click.option("--sequence", type=click.IntRange(1, 1 << 29), help="Number of the change. Default: the last one.")
-@click.option("--basis", type=click.Choice(BASES), default="events", show_default=True, help="Kind of the change.")
+@click.option("--basis", type=OneOf(BASES), default="events", show_default=True, help="Kind of the change.")
 def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -> None:
     """Send a change of a tracker again, with the same ID and sequence."""
     settings = load()

@@ -171,7 +171,7 @@ FROM edge CROSS JOIN copied CROSS JOIN sent ON sent.n = copied.n WHERE copied.de
 
 INSERT INTO deliveries (
   id, source, kind, method, path, received_at, decided_at, peer, client, token, status, outcome, code, reason, body_bytes,
-  received, applied, stale, duplicate, recorded, quarantined
+  received, applied, stale, duplicate, recorded, quarantined, cause
 )
 WITH RECURSIVE
   number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < min(12000, calls / 20)),
@@ -190,7 +190,8 @@ SELECT
     WHEN n % 500 = 1 THEN 'body_too_large' WHEN n % 12 = 0 THEN 'invalid_json' WHEN n % 12 = 1 THEN 'storage_unavailable'
     WHEN n % 3 = 0 THEN 'address_not_allowed' ELSE 'unauthorized'
   END,
-  'Expected another call.', 0, 0, 0, 0, 0, 0, 0
+  'Expected another call.', 0, 0, 0, 0, 0, 0, 0,
+  CASE WHEN n % 500 <> 1 AND n % 12 NOT IN (0, 1) AND n % 3 <> 0 THEN 'unknown_token' END
 FROM drawn;
 
 INSERT INTO bodies (delivery_id, headers, body, answer)

@@ -134,7 +134,7 @@ def test_senders_see_nothing_but_200_and_relays_of_both_versions_lose_and_double
             traffic.wait_for_answers(100)
             upgrading.start_relay("new-relay")
             for relay in ("new-relay", "old-relay"):
-                upgrading.wait_for(relay, 20)
+                upgrading.wait_for(relay, 5)
             old_relay.kill()
             old_relay.wait()
             lost = Counter(row["id"] for row in read_rows(upgrading.url, CLAIMED))

@@ -97,11 +97,11 @@ def test_doctor_shows_what_waits_and_names_the_way_out(sqlite_url: str, tmp_path
     found = {finding["subject"]: finding for finding in json.loads(run(sqlite_url, tmp_path, "doctor", "--json", code=1, **env))}
     assert found["target idle"] == {"verdict": "ok", "subject": "target idle", "finding": "0 waiting; 0 failed"}
     assert found["target old"]["verdict"] == found["target shop"]["verdict"] == found["relay"]["verdict"] == "warn"
-    assert "receiver targets drop old`: 3 waiting, the oldest since 1970-01-01 00:00" in found["target old"]["finding"]
+    assert "receiver targets drop old`: 3 waiting, the oldest since 1970-01-01T00:00" in found["target old"]["finding"]
     assert "receiver targets resume shop`: 1 waiting" in found["target shop"]["finding"]
     change_database(sqlite_url, "DELETE FROM stopped_targets", "UPDATE dispatches SET error = 'shop answered 500.'")
     found = {finding["subject"]: finding for finding in json.loads(run(sqlite_url, tmp_path, "doctor", "--json", code=1, **env))}
-    assert "failing since 1970-01-01 00:00:00 (shop answered 500.): 1 waiting" in found["target shop"]["finding"]
+    assert "failing since 1970-01-01T00:00:00.000Z (shop answered 500.): 1 waiting" in found["target shop"]["finding"]
 
 
 def test_a_running_service_removes_it_and_refuses_what_its_settings_name(sqlite_url: str, tmp_path: Path) -> None:

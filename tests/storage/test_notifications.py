@@ -16,7 +16,7 @@ from receiver.storage.database import Database
 from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
-from tests.harness.command import run_command
+from tests.harness.command import run_process
 from tests.harness.service import DEADLINE_SECONDS, Service, serving
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store
@@ -162,7 +162,7 @@ def test_a_relay_elsewhere_is_woken_by_a_delivery_a_retry_and_a_resume(
     target = str(running.value("dead_changes", "target"))
 
     def command(*words: str) -> None:
-        done = run_command("targets", *words, cwd=tmp_path, env=running.env)
+        done = run_process("targets", *words, cwd=tmp_path, env=running.env)
         assert done.returncode == 0, done.stderr
 
     assert wakes(postgresql_url, lambda: command("retry", target))

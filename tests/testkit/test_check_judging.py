@@ -263,7 +263,7 @@ WHOLE = [("applied", None, status) for status, _ in reversed(JOURNEY)]
             tracker(f"{PARCELS.local(30)}Z", APPLIED),
             "the latest event is at 2026-02-28T06:00:00Z instead of 2026-02-28T06:00:00",
         ),
-        ("the same delivery again: the tracker", {**tracker(PARCELS.local(24), APPLIED, moves=3)}, "it changed 3 times"),
+        ("the same delivery again: the tracker", {**tracker(PARCELS.local(24), APPLIED, changes=3)}, "it changed 3 times"),
         ("nine events in one message: the tracker", tracker(PARCELS.local(1), *WHOLE, status_milestone="delivered"), None),
         (
             "nine events in one message: the tracker",

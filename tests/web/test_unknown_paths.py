@@ -111,7 +111,7 @@ def test_posts_to_unknown_paths_are_counted_with_the_right_path(service: StartSe
     assert {path: item["nearest"] for path, item in found.items()} == {"/webhook/ship24": SHIP24, "/ship24/…": SHIP24, None: None}
     assert "receiver_unknown_paths_total 6.0" in running.get("/metrics").body.decode()
     shown = run_command("stats", cwd=running.directory, env=running.env).stdout
-    assert re.search(rf"/webhook/ship24 +{SHIP24} +2 ", shown)
+    assert re.search(rf"/webhook/ship24\s+{SHIP24}\s+2\s", shown)
     assert secret not in shown + repr(running.table("unknown_paths")) + running.logs()
 
 

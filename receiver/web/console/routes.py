@@ -76,7 +76,7 @@ def make_console(
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
-        "/ops/targets": partial(change_target, writer_client.do, reader.read, database, targets),
+        "/ops/targets": partial(change_target, writer_client, reader, database, targets),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),

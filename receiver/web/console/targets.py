@@ -5,15 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from starlette.responses import Response
 
 from receiver.errors import UnexpectedShape
-from receiver.maintenance.execution import MakeEntry, RunQuery
+from receiver.maintenance.execution import MakeEntry
 from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
 from receiver.relay.assembly import ConfiguredTarget, describe_targets, target_names
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.reader import Reader
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
 from receiver.web.console.rendering import redirect
+from receiver.writer.client import WriterClient
 from receiver.writer.executor import Do
 
 _PATH = "/ops/targets"
@@ -32,17 +34,22 @@ def show_targets(database: Database, targets: Sequence[ConfiguredTarget], _page_
 
 
 async def change_target(
-    do: Do, read: RunQuery, database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest, form: Form
+    writer_client: WriterClient,
+    reader: Reader,
+    database: Database,
+    targets: Sequence[ConfiguredTarget],
+    page_request: ConsoleRequest,
+    form: Form,
 ) -> Response:
     """Pause, resume, flush or drop a target, or retry its failed changes. Raises NotFound, TargetInUse, UnexpectedShape."""
     name, command = form.get("target", ""), form.get("command", "")
     if command not in {*_COMMANDS, "drop"}:
         raise UnexpectedShape("Expected a form of the page of targets.")
     names = target_names(targets)
-    await read(queries.check_target, database, names, name)
+    await reader.read(queries.check_target, database, names, name)
     if command == "drop":
-        await read(queries.check_unnamed, database, names, name)
-        await drop_target(do, name, page_request.operator.entry, _SECONDS)
+        await reader.read(queries.check_unnamed, database, names, name)
+        await drop_target(writer_client.do, name, page_request.operator.entry, _SECONDS)
     else:
-        await _COMMANDS[command](do, name, page_request.operator.entry)
+        await _COMMANDS[command](writer_client.do, name, page_request.operator.entry)
     return redirect(_PATH)
