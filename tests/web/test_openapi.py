@@ -18,6 +18,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from receiver.sources import make_sources
+from receiver.web.api.commands import COMMAND_ENDPOINTS
+from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS
 from receiver.web.api.openapi import describe
 from receiver.web.customers import CUSTOMERS_PATH
 from tests.harness import ship24
@@ -77,6 +79,12 @@ def test_every_answer_is_as_described(case: schemathesis.Case[Any], running: Ser
 
 def test_the_document_is_served_as_it_is_made(running: Service) -> None:
     assert running.get("/ops/api/openapi.json", token=OPS).json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_a_path_that_is_read_and_written_is_described_for_both() -> None:
+    described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    reads = {(PREFIX + endpoint.path.replace(":path}", "}"), "get") for endpoint in READ_ENDPOINTS}
+    assert reads | {(PREFIX + endpoint.path, "post") for endpoint in COMMAND_ENDPOINTS} <= described
 
 
 @each_row(("path", "method"), PLACES)

@@ -50,7 +50,7 @@ def describe(sources: Sequence[Source], customers_path: str) -> dict[str, Any]:
     for read in READ_ENDPOINTS:
         paths[PREFIX + read.path.replace(":path}", "}")] = {"get": _describe_read(read, refs)}
     for endpoint in COMMAND_ENDPOINTS:
-        paths[PREFIX + endpoint.path] = {"post": _describe_command(endpoint, refs)}
+        paths.setdefault(PREFIX + endpoint.path, {})["post"] = _describe_command(endpoint, refs)
     paths[f"{PREFIX}/openapi.json"] = {
         "get": _operation("This document", "ops", {200: _json("it", {"type": "object"})}, (401, 404))
     }
