@@ -125,7 +125,9 @@ def test_the_service_moves_its_trackers_on_and_knows_what_was_kept(service: Star
     assert after["events"] == [after["events"][0], *before["events"]]
     assert after["events"][0]["against"] == before["tracker"]["latest_event_id"]
     assert after["tracker"]["changes"] == before["tracker"]["changes"] + 1
-    kept = "SELECT body FROM bodies JOIN deliveries ON id = delivery_id WHERE status = 200 AND source = 'ship24' LIMIT 5"
+    # the quarantined items of the fill have the digest of other content, so they would be decided afresh
+    accepted = "status = 200 AND source = 'ship24' AND quarantined = 0"
+    kept = f"SELECT body FROM bodies JOIN deliveries ON id = delivery_id WHERE {accepted} LIMIT 5"
     assert [running.post(bytes(row["body"])).outcomes() for row in read_rows(url, kept)] == [["duplicate"]] * 5
 
 
