@@ -24,12 +24,13 @@ from receiver.storage.tables.ledger import (
     TrackerTable,
 )
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.outbox import DeadTable, DispatchTable
+from receiver.storage.tables.outbox import DeadTable, DeliveredTable, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 
 _TRACKERS = 100  # in one transaction
 _DELIVERIES = 50  # the same; each has up to some hundred messages
 
+_OF_TARGETS = (DispatchTable, DeadTable, DeliveredTable)
 _OF_TRACKER = (EventTable, ChangeTable, ShipmentChangeTable)
 _NAMES = ("tracker_id", "tracking_number", "client_tracker_id", "shipment_reference")
 _OF_DELIVERY = (MessageTable, RepeatedMessageTable, QuarantineTable, BodyTable)
@@ -97,9 +98,9 @@ def _has_real_tracker(deliveries: Table) -> ColumnElement[bool]:
 def _remove_trackers(connection: Connection, rows: Sequence[RowMapping]) -> None:
     """Remove trackers and what belongs to them, each table by its key."""
     keys = [(row["source"], row["tracker_id"]) for row in rows]
-    for waiting in (table_of(DispatchTable), table_of(DeadTable)):
-        for target in list(list_names(connection, waiting)):
-            _remove(connection, waiting, "tracker_id", keys, waiting.c.target == target)
+    for changes in [table_of(model) for model in _OF_TARGETS]:
+        for target in list(list_names(connection, changes)):
+            _remove(connection, changes, "tracker_id", keys, changes.c.target == target)
     for table in (SUPERSEDED, *[table_of(model) for model in _OF_TRACKER]):
         _remove(connection, table, "tracker_id", keys)
     for side in ("package", "manifest"):

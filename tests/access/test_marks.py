@@ -144,6 +144,8 @@ def test_check_reaches_no_target_counts_nowhere_and_is_shown_as_a_test(shop: Sho
         key: number for key, number in counted.items() if key[0] in names
     }
     assert shop.service.count("token_uses", source="ship24") == 0
+    assert shop.service.count("quarantine") > 0
+    assert "quarantined" not in {concern["kind"] for concern in shop.get("overview")["concerns"]}
     shop.settle()
     assert {change["tracker_id"][:5] for change in shop.target.changes} == {"fence"}
 

@@ -2,12 +2,16 @@
 
 from receiver.domain.changes import Subscription
 from receiver.storage.run_removal import RemovedTests, count_tests, remove_tests
+from receiver.storage.tables.metadata import METADATA
 from tests.harness import ship24
-from tests.harness.storage import make_tables
+from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, submission
 
 RUN, OTHER = "a1b2c3d4", "0b0b0b0b"
-TABLES = ("trackers", "events", "messages", "sightings", "quarantine", "bodies", "deliveries", "terms", "dispatches")
+TABLES = [name for name, table in METADATA.tables.items() if {"tracker_id", "delivery_id", "body_bytes"} & set(table.c.keys())]
+"""Every table that names a tracker or a delivery, so that a new one is not forgotten."""
+DEAD = "INSERT INTO dead_changes SELECT target, source, tracker_id, move, event_id, 1, 1, 'gone' FROM dispatches"
+DELIVERED = "INSERT INTO delivered_changes SELECT target, source, tracker_id, move, event_id, 1, 1, 200 FROM dispatches"
 
 
 def keep(store: Store, run: str | None, tracker_id: str, message_id: str, hour: int = 8) -> None:
@@ -40,6 +44,7 @@ def test_a_run_is_removed_in_pieces_and_the_rest_stays(database_url: str) -> Non
         keep(store, RUN, f"{RUN}-0", f"{RUN}-0")
         keep(store, RUN, "real", f"{RUN}-foreign")
         keep(store, OTHER, f"{OTHER}-0", f"{OTHER}-0")
+        change(database_url, f"{DEAD} WHERE tracker_id <> 'real'", f"{DELIVERED} WHERE tracker_id <> 'real'")
         assert count_tests(store.database, RUN) == (122, 120)
         pieces = remove(store, RUN)
         assert (sum(piece.deliveries for piece in pieces), sum(piece.trackers for piece in pieces)) == (122, 120)

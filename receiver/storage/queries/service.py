@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import RowMapping, func, literal, select
+from sqlalchemy import RowMapping, exists, func, literal, select
 
 from receiver import clock
 from receiver.clock import first_id
@@ -10,7 +10,7 @@ from receiver.domain.traffic import DeliveryResult
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, public, read_newest
-from receiver.storage.tables.ledger import NOT_ACCEPTED, DeliveryTable, QuarantineTable
+from receiver.storage.tables.ledger import IS_TEST, NOT_ACCEPTED, DeliveryTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable
 
@@ -71,8 +71,10 @@ def read_results(database: Database, source: str, since: int) -> list[DeliveryRe
 
 
 def count_quarantined(database: Database) -> int:
-    """Return the number of messages and events in quarantine, at most MAX_QUARANTINED + 1."""
-    some = select(literal(1)).select_from(table_of(QuarantineTable)).limit(MAX_QUARANTINED + 1).subquery()
+    """Return the number of messages and events in quarantine, those of tests left out, at most MAX_QUARANTINED + 1."""
+    items, deliveries = table_of(QuarantineTable), table_of(DeliveryTable)
+    of_test = exists().where(deliveries.c.id == items.c.delivery_id, IS_TEST)
+    some = select(literal(1)).select_from(items).where(~of_test).limit(MAX_QUARANTINED + 1).subquery()
     with database.read() as connection:
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
