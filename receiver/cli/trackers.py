@@ -26,6 +26,7 @@ from receiver.errors import ConfigurationError, NotFound
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
+from receiver.sources.facts import read_facts
 from receiver.storage import queries
 
 
@@ -138,6 +139,7 @@ def _show(answer: dict[str, Any]) -> None:
             "event time": state["latest_occurrence"],
             "last update": state["applied_at"],
             "manifest": manifest and _write_manifest(manifest),
+            **{label[:1].lower() + label[1:]: value for label, value in read_facts(state["source"], state["shipment"])},
             "packages": ", ".join(state["packages"]),
             "test": state["test_run"] and f"run {state['test_run']}; no target gets it",
         }.items()

@@ -218,6 +218,14 @@ def test_a_package_that_moves_to_another_manifest_and_back_shows_where_it_is(run
         assert show(running, "p")["tracker"]["manifest"]["tracker_id"] == f"manifest:{manifest}"
 
 
+def test_weight_and_shipper_are_facts_with_units_and_not_only_in_the_json(running: Service) -> None:
+    send(running, PACKAGE, {"package_id": "p", "weight": "3.50 lbs", "shipper": "Acme", "description": "{{description}}"})
+    done = run_command("trackers", "show", "p", cwd=running.directory, env=running.env)
+    facts = {" ".join(line.split()) for line in done.stdout.partition("Timeline")[0].splitlines()}
+    assert {"weight 3.5 lb", "shipper Acme"} <= facts
+    assert "description" not in done.stdout
+
+
 # What people type and scan; details
 
 

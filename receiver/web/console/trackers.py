@@ -10,6 +10,7 @@ from receiver.domain.replays import warn_of_future
 from receiver.errors import NotFound
 from receiver.relay.assembly import ConfiguredTarget
 from receiver.sources import NAMES
+from receiver.sources.facts import read_facts
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import list_copies
@@ -53,6 +54,7 @@ def show_tracker(
     tracker = found["tracker"]
     values = {
         "tracker": tracker,
+        "facts": read_facts(source, tracker["shipment"]),
         "timeline": make_timeline(found["events"], list_copies(database, source, tracker_id)),
         "is_cut": len(found["events"]) == MAX_EVENTS,
         "max_events": MAX_EVENTS,
