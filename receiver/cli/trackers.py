@@ -47,6 +47,8 @@ def trackers() -> None:
     help="Only trackers in transit without an update for this many days.",
 )
 @of_tests
+@click.option("--manifest", type=Text(), help="Only packages of the manifest with this tracker ID, such as manifest:MAN-1.")
+@click.option("--customer", type=Text(), help="Only packages of the customer with this code; upper or lower case.")
 @click.option("--milestone-differs", is_flag=True, help="Only trackers whose newest event and sender's status differ.")
 @paged
 def list_trackers(
@@ -56,6 +58,8 @@ def list_trackers(
     updated_before: int | None,
     updated_after: int | None,
     stuck_days: float | None,
+    manifest: str | None,
+    customer: str | None,
     limit: int,
     cursor: str | None,
     *,
@@ -65,11 +69,11 @@ def list_trackers(
 ) -> None:
     """List trackers, most recent update first.
 
-    With --q: in the order of the numbers, IDs or references that match.
+    With --q: in the order of the numbers, IDs or references that match. With --manifest or --customer: in the order of their IDs.
     """
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
-    wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test)
+    wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test, manifest=manifest, customer=customer)
     with reading() as database:
         found = queries.list_trackers(database, wanted, limit, cursor)
     columns = ("tracker", "milestone", "event time", "status")
@@ -140,7 +144,7 @@ def _show(answer: dict[str, Any]) -> None:
             "last update": state["applied_at"],
             "manifest": manifest and _write_manifest(manifest),
             **{label[:1].lower() + label[1:]: value for label, value in read_facts(state["source"], state["shipment"])},
-            "packages": ", ".join(state["packages"]),
+            "packages": ", ".join(map(_count_packages, state["package_states"])),
             "test": state["test_run"] and f"run {state['test_run']}; no target gets it",
         }.items()
     )
@@ -186,6 +190,10 @@ def _write_manifest(manifest: dict[str, Any]) -> str:
     if manifest["applied_at"] is None:
         return f"{name}: no status"
     return f"{name}: {manifest['status'] or '-'} (since {zoned(manifest['applied_at'])})"
+
+
+def _count_packages(state: dict[str, Any]) -> str:
+    return f"{state['packages']} {state['status_milestone'] or 'not received'}"
 
 
 def _event(event: dict[str, Any]) -> tuple[object, ...]:

@@ -218,6 +218,37 @@ def test_a_package_that_moves_to_another_manifest_and_back_shows_where_it_is(run
         assert show(running, "p")["tracker"]["manifest"]["tracker_id"] == f"manifest:{manifest}"
 
 
+def test_packages_are_listed_by_manifest_and_by_present_customer_in_pages(running: Service) -> None:
+    names = [f"p{number}" for number in range(3)]
+    send(running, PACKAGE, [{"package_id": name, "user_code": "Former"} for name in names])
+    send(running, PACKAGE, [{"message_id": f"again {name}", "package_id": name, "user_code": "NEW"} for name in names[1:]])
+    send(running, MANIFEST, {"manifest_id": "m", "status": "ready", "packages": [*names, "unseen"]})
+    send(running, MANIFEST, {"manifest_id": "other", "status": "ready", "packages": ["p2"]})
+
+    def listed(*filters: str) -> list[str]:
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            more: list[str] = ["--cursor", cursor] if cursor else []
+            command = ("trackers", "list", "--json", "--limit", "1", *filters, *more)
+            done = run_command(*command, cwd=running.directory, env=running.env)
+            assert done.returncode == 0, done.stderr
+            page = json.loads(done.stdout)
+            found += [item["tracker_id"] for item in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    assert listed("--manifest", "manifest:m") == ["p0", "p1"]  # p2 moved to the other one
+    assert listed("--customer", "new") == ["p1", "p2"]
+    assert listed("--customer", "FORMER") == ["p0"]
+    assert listed("--customer", "new", "--manifest", "manifest:m") == ["p1"]
+    assert listed("--manifest", "manifest:m", "--q", "p1") == ["p1"]
+    assert listed("--manifest", "manifest:m", "--source", "ship24") == []
+    states = show(running, "manifest:m")["tracker"]["package_states"]
+    assert {state["status_milestone"]: state["packages"] for state in states} == {None: 1, "received_at_warehouse": 2}
+
+
 def test_weight_and_shipper_are_facts_with_units_and_not_only_in_the_json(running: Service) -> None:
     send(running, PACKAGE, {"package_id": "p", "weight": "3.50 lbs", "shipper": "Acme", "description": "{{description}}"})
     done = run_command("trackers", "show", "p", cwd=running.directory, env=running.env)

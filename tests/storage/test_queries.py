@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
-from receiver.storage.tables.ledger import EventTable, SearchTermTable, TrackerTable
+from receiver.storage.tables.ledger import EventTable, LinkTable, SearchTermTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.ship24 import event, single
@@ -34,9 +34,16 @@ class Parcel(NamedTuple):
     moved_at: int
     shipment_milestone: str | None = None
     test_run: str | None = None
+    manifest: str | None = None
 
     def differs(self) -> bool:
         return None not in {self.status_milestone, self.shipment_milestone} and self.status_milestone != self.shipment_milestone
+
+    def link(self) -> tuple[str, str] | None:
+        return (self.source, self.manifest) if self.manifest else None
+
+    def has_customer(self, code: str) -> bool:
+        return self.source == "shiipp" and (self.client_tracker_id or "").casefold() == code.casefold()
 
     def names(self) -> list[str]:
         present = (self.tracker_id, self.tracking_number, self.client_tracker_id, self.shipment_reference)
@@ -59,6 +66,8 @@ class Parcel(NamedTuple):
             and wanted.milestone in {None, self.status_milestone}
             and wanted.milestone_differs in {None, self.differs()}
             and wanted.test in {None, self.test_run is not None}
+            and (wanted.manifest is None or self.link() == ("shiipp", wanted.manifest))
+            and (wanted.customer is None or self.has_customer(wanted.customer))
             and (wanted.moved_before is None or self.moved_at < wanted.moved_before)
             and (wanted.moved_after is None or self.moved_at >= wanted.moved_after)
             and (
@@ -83,6 +92,7 @@ _parcels = st.lists(
         _moment,
         st.sampled_from(_MILESTONES),
         st.sampled_from([None, None, "a1b2c3d4"]),
+        st.sampled_from([None, "m1", "m2"]),
     ),
     max_size=14,
     unique_by=lambda parcel: parcel[:2],
@@ -99,12 +109,16 @@ _tracker_filters = st.builds(
     st.booleans(),
     st.sampled_from([None] * 5 + [True, False]),
     st.sampled_from([None] * 5 + [True, False]),
+    st.sampled_from([None] * 5 + ["m1", "m3"]),
+    st.sampled_from([None] * 5 + ["a", "AB", "é", "never"]),
 )
 
 
 def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
     archive.clear()
     archive.add(table_of(TrackerTable), [parcel._asdict() for parcel in parcels])
+    links = [{"source": one.source, "package": one.tracker_id, "manifest": one.manifest} for one in parcels if one.manifest]
+    archive.add(table_of(LinkTable), links)
     former = {(parcel.former.casefold(), *parcel[:2]) for parcel in parcels if parcel.former}
     terms = former | {(name, *parcel[:2]) for parcel in parcels for name in parcel.names()}
     archive.add(table_of(SearchTermTable), [dict(zip(("term", "source", "tracker_id"), term, strict=True)) for term in terms])
@@ -124,7 +138,9 @@ def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
 
         found = [known[item["source"], item["tracker_id"]] for item in walk(ask, limit)]
         assert sorted(found, key=str) == sorted((parcel for parcel in parcels if parcel.holds(filters)), key=str)
-        if filters.search is None:
+        if filters.search is None and (filters.manifest or filters.customer):
+            assert len({parcel.tracker_id for parcel in found}) == len(found)
+        elif filters.search is None:
             assert [parcel.moved_at for parcel in found] == sorted((parcel.moved_at for parcel in found), reverse=True)
         else:
             places = [parcel.place(filters) or "" for parcel in found]

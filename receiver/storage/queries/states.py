@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, exists, func, or_, select
 
-from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, LinkTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 FINAL_MILESTONES = ("delivered", "completed")
@@ -17,7 +17,8 @@ class TrackerFilter(NamedTuple):
 
     `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker is
     not at a final milestone and has not changed since then. `milestone_differs`: whether the sender's own milestone is another
-    one. `test`: whether a test made the tracker.
+    one. `test`: whether a test made the tracker. `manifest` is the id of the manifest that the package is in. `customer` is the
+    code of its present customer in upper or lower case.
     """
 
     search: str | None = None
@@ -29,6 +30,8 @@ class TrackerFilter(NamedTuple):
     exact: bool = False
     milestone_differs: bool | None = None
     test: bool | None = None
+    manifest: str | None = None
+    customer: str | None = None
 
     def until(self) -> int | None:
         """Return the time before which the last change of a tracker must be."""
@@ -57,6 +60,22 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
         found.append(IS_TEST)
     elif wanted.test is not None:
         found.append(table.c.test_run.is_(None))
+    return found + _conditions_on_packages(wanted)
+
+
+def _conditions_on_packages(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions for the packages of a manifest and of a customer."""
+    table, links = table_of(TrackerTable), table_of(LinkTable)
+    found: list[ColumnElement[bool]] = []
+    if wanted.manifest is not None or wanted.customer is not None:
+        found.append(table.c.source == "shiipp")
+    if wanted.manifest is not None:
+        is_linked = (links.c.source == table.c.source, links.c.package == table.c.tracker_id, links.c.manifest == wanted.manifest)
+        found.append(exists(select(links.c.package).where(*is_linked).correlate(table)))
+    if wanted.customer is not None:
+        code = table.c.client_tracker_id  # SQLite changes the case of ASCII only
+        same_code = or_(func.lower(code) == wanted.customer.lower(), code.in_([wanted.customer, wanted.customer.upper()]))
+        found.append(same_code)
     return found
 
 

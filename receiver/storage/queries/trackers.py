@@ -17,6 +17,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries.changes import read_changes
 from receiver.storage.queries.manifests import add_manifests
 from receiver.storage.queries.movements import list_by_movement
+from receiver.storage.queries.packages import count_packages, list_packages
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
@@ -31,9 +32,12 @@ MAX_EVENTS = 1000
 
 
 def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cursor: str | None = None) -> ResultPage:
-    """Return trackers, those that changed last first. The results of a search are in the order of their matching terms."""
+    """Return trackers, those that changed last first.
+
+    The results of a search are in the order of their matching terms, and those of a manifest or a customer in that of their ids.
+    """
     term = None if wanted.search is None else wanted.search.casefold()
-    if not is_storable(term, wanted.source, wanted.milestone):
+    if not is_storable(term, wanted.source, wanted.milestone, wanted.manifest, wanted.customer):
         return ResultPage([], None)
     wanted = wanted._replace(
         moved_before=in_range(wanted.moved_before),
@@ -43,6 +47,8 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
     with database.read() as connection:
         if term is not None:
             page = search_trackers(connection, wanted, term, limit, cursor)
+        elif wanted.manifest is not None or wanted.customer is not None:
+            page = list_packages(connection, wanted, limit, cursor)
         else:
             page = list_by_movement(connection, wanted, limit, cursor)
         return page._replace(items=add_manifests(connection, page.items))
@@ -81,10 +87,13 @@ def show_tracker(database: Database, source: str, tracker_id: str, subscriptions
         last_arrived = select(events).where(_is(events, source, tracker_id)).order_by(events.c.received_at.desc())
         timeline = _drop_repeated(connection.execute(last_arrived.limit(MAX_EVENTS)).mappings().all())
         (tracker,) = add_manifests(connection, [public(state)])
-        packages = _read_packages(connection, source, tracker_id)
+        packages = {
+            "packages": _read_packages(connection, source, tracker_id),
+            "package_states": count_packages(connection, source, tracker_id),
+        }
         changes = read_changes(connection, source, tracker_id, subscriptions, is_test=state["test_run"] is not None)
     shipment = orjson.loads(state["shipment"]) if state["shipment"] else None
-    tracker |= {"shipment": shipment, "packages": packages}
+    tracker |= {"shipment": shipment, **packages}
     return {"tracker": tracker, "events": _describe_events(_newest_first(timeline)), "changes": changes}
 
 

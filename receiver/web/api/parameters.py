@@ -89,6 +89,8 @@ class TrackersQuery(PageQuery):
     stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for this number of days")
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
     test: bool | None = Field(None, description="`true`: only trackers of tests; `false`: only real ones")
+    manifest: Text | None = Field(None, description="only packages of the manifest with this tracker id")
+    customer: Text | None = Field(None, description="only packages of the customer with this code of Shiipp; upper or lower case")
 
     def to_filter(self, now: datetime) -> TrackerFilter:
         """Return the filter of the storage."""
@@ -101,6 +103,8 @@ class TrackersQuery(PageQuery):
             None if self.stuck_days is None else max(0, to_micros(now - timedelta(days=self.stuck_days))),
             milestone_differs=self.milestone_differs,
             test=self.test,
+            manifest=self.manifest,
+            customer=self.customer,
         )
 
 

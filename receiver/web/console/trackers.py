@@ -14,6 +14,8 @@ from receiver.sources.facts import read_facts
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import list_copies
+from receiver.storage.queries.pages import ResultPage
+from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.queries.trackers import MAX_EVENTS
 from receiver.web.api.parameters import TrackersQuery, read_query
 from receiver.web.console.json_tree import make_tree
@@ -26,6 +28,9 @@ MILESTONES = (
     *("received", "draft", "ready", "shipped", "completed"),
 )
 """The milestones of Ship24, then those of Shiipp. The filter suggests them and accepts any other word."""
+
+
+_PACKAGES = 20  # of a manifest, on its own page
 
 
 class EventAhead(NamedTuple):
@@ -55,6 +60,7 @@ def show_tracker(
     values = {
         "tracker": tracker,
         "facts": read_facts(source, tracker["shipment"]),
+        "packages": _list_packages(database, tracker),
         "timeline": make_timeline(found["events"], list_copies(database, source, tracker_id)),
         "is_cut": len(found["events"]) == MAX_EVENTS,
         "max_events": MAX_EVENTS,
@@ -63,6 +69,13 @@ def show_tracker(
         "shipment": None if tracker["shipment"] is None else make_tree(orjson.dumps(tracker["shipment"])),
     }
     return Page("tracker.html", "trackers", values)
+
+
+def _list_packages(database: Database, tracker: Mapping[str, Any]) -> ResultPage:
+    """Return the first packages of a manifest, none for other trackers."""
+    if tracker["subject"] != "manifest":
+        return ResultPage([], None)
+    return queries.list_trackers(database, TrackerFilter(source=tracker["source"], manifest=tracker["tracker_id"]), _PACKAGES)
 
 
 def _find_event_ahead(database: Database, found: Mapping[str, Any], now: datetime, max_future: timedelta) -> EventAhead | None:

@@ -46,11 +46,21 @@ class TrackerItem(Schema):
     manifest: LinkedManifest | None = Field(description="where the package is; null: it is in no manifest")
 
 
+class PackageState(Schema):
+    """The number of packages of a manifest at one milestone; null: they have no event so far."""
+
+    status_milestone: str | None
+    packages: int
+
+
 class TrackerSchema(TrackerItem):
     """A whole tracker."""
 
     shipment: dict[str, Any] | None
-    packages: list[str]
+    packages: list[str] = Field(
+        description="of a manifest: the ids of its packages, at most 1000; all: `GET /trackers?manifest=`"
+    )
+    package_states: list[PackageState] = Field(description="of a manifest: how many of its packages are at each milestone")
 
 
 class EventItem(Schema):
