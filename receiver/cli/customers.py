@@ -1,6 +1,5 @@
 """The commands `customers`: the list that Shiipp gets."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from receiver.errors import ConfigurationError, UnexpectedShape
 from receiver.maintenance.customers import replace_customers
 from receiver.settings import load
 from receiver.settings.files import read_named_file
-from receiver.storage.customers import last_syncs, latest_customer_list, read_customer_page, require_customer_list
+from receiver.storage.customers import last_syncs, latest_customer_list, read_customers, require_customer_list
 from receiver.storage.database import Database
 from receiver.writer.executor import Do
 
@@ -104,7 +103,7 @@ def _read_file(file: Path) -> list[Customer]:
 def export(file: Path) -> None:
     """Write the current list to FILE, a .csv or .json file."""
     with reading() as database:
-        found = list(_read_all(database))
+        found = list(read_customers(database, require_customer_list(database).id))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
     click.echo(f"Exported {_count(len(found))} to {file}.")
@@ -120,20 +119,13 @@ def list_customers(*, term: str | None, syncs: bool, as_json: bool) -> None:
         if syncs:
             _show_syncs(database, as_json=as_json)
             return
-        rows = [row for row in _read_all(database) if matches(row, term or "")]
+        found = read_customers(database, require_customer_list(database).id)
+        rows = [row for row in found if matches(row, term or "")]
     if as_json:
         show_json({"items": rows, "next": None})
         return
     columns = ("UserCode", "FirstName", "LastName", "Branch")
     show_table(columns, ([row.get(name) for name in columns] for row in rows))
-
-
-def _read_all(database: Database) -> Iterator[dict[str, str]]:
-    latest = require_customer_list(database)
-    page = read_customer_page(database, latest.id, "")
-    while page:
-        yield from (orjson.loads(document) for _, document in page)
-        page = read_customer_page(database, latest.id, page[-1][0])
 
 
 def _show_syncs(database: Database, *, as_json: bool) -> None:

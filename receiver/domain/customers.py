@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.spreadsheets import decode, describe_damage, read_csv
+from receiver.domain.spreadsheets import decode, describe_damage, protect_cell, read_csv
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
@@ -77,11 +77,11 @@ def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
 
 
 def write_csv(customers: Iterable[Mapping[str, Any]]) -> str:
-    """Return customers in Shiipp's format as CSV with a header."""
+    """Return customers in Shiipp's format as CSV with a header. No cell is a formula, and `read_list` reads all as they were."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(_SPELLINGS.values()), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(customers)
+    writer.writerows({name: protect_cell(value) for name, value in customer.items()} for customer in customers)
     return out.getvalue()
 
 

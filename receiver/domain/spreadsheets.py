@@ -1,4 +1,4 @@
-"""Reading of CSV files from spreadsheets: separators, encodings, empty rows, formulas, error values, shortened numbers."""
+"""CSV files of spreadsheets: separators, encodings, empty rows, formulas, error values, shortened numbers. Pure."""
 
 import csv
 import io
@@ -15,6 +15,9 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])\1*"?[^\S\r\n]*(?:\r\n|\r|\n|$)',
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # people write this so that Excel does not read 00123 as 123
 _ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
 _SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14: most digits are lost
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class WrongEncoding(UnexpectedShape):
@@ -72,6 +75,14 @@ def describe_damage(text: str) -> str | None:
     if _ERROR_VALUE.fullmatch(text):
         return "an error value of a spreadsheet"
     return "a number that a spreadsheet shortened; format the column as text" if _SHORTENED_NUMBER.fullmatch(text) else None
+
+
+def protect_cell(text: str) -> str:
+    """Return a cell that spreadsheets never run as a formula, and that `read_csv` reads as this text again.
+
+    Source: owasp.org, "CSV Injection": cells that begin with one of these characters are run.
+    """
+    return '="{}"'.format(text.replace('"', '""')) if text.startswith(_FORMULA_STARTS) else text
 
 
 def _find_separator(text: str) -> str:

@@ -1,6 +1,6 @@
 """The customer list in storage: imported as a whole, read in pages, searched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -96,6 +96,14 @@ def read_customer_page(database: Database, list_id: str, after: str) -> list[tup
     )
     with database.read() as connection:
         return [(row.user_code, row.document) for row in connection.execute(statement)]
+
+
+def read_customers(database: Database, list_id: str) -> Iterator[dict[str, str]]:
+    """Yield the customers of a list in Shiipp's format, in the order of their codes."""
+    after = ""
+    while page := read_customer_page(database, list_id, after):
+        yield from (orjson.loads(document) for _, document in page)
+        after = page[-1][0]
 
 
 def search_customers(database: Database, list_id: str, term: str, limit: int, cursor: str | None) -> ResultPage:

@@ -234,6 +234,15 @@ def test_a_file_without_customers_is_an_empty_list() -> None:
     assert read_list(b"[]", "list.json") == []
 
 
+@each_row("name", ["-2+3", "+SUM(A1)", "@cmd", '-"quoted", and more'])
+def test_no_cell_that_was_written_is_a_formula_and_each_is_read_back(name: str) -> None:
+    written = write_csv([{"UserCode": "A", "FirstName": name}])
+    (_, cells) = csv.reader(io.StringIO(written))
+    assert cells[1].startswith('="')
+    assert cells[1].endswith('"')
+    assert read_list(written.encode(), "x.csv") == [Customer("A", name)]
+
+
 def test_csv_that_was_written_is_read_back() -> None:
     customers = [ANN, Customer("B", 'quote " comma , semicolon ;', "", "Ünïcode"), Customer("C")]
     written = write_csv(orjson.loads(customer.document()) for customer in customers)

@@ -20,7 +20,7 @@ from receiver.storage.reader import Reader
 from receiver.web.console.alarms import try_channels
 from receiver.web.console.assets import Assets
 from receiver.web.console.customer_import import ask_for_list, import_list
-from receiver.web.console.customers import show_customers
+from receiver.web.console.customers import download_customers, show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
@@ -112,6 +112,7 @@ def _list_pages(
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/targets": partial(show_targets, database, targets),
         "/ops/customers": partial(show_customers, database),
+        "/ops/customers/download": partial(download_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),
