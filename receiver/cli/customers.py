@@ -14,10 +14,16 @@ from receiver.domain.customer_changes import REMOVED_NOTE, CustomerUpload, match
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, UnexpectedShape
-from receiver.maintenance.customers import replace_customers
+from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.settings import load
 from receiver.settings.files import read_named_file
-from receiver.storage.customers import last_syncs, latest_customer_list, read_customers, require_customer_list
+from receiver.storage.customers import (
+    last_syncs,
+    latest_customer_list,
+    list_customer_lists,
+    read_customers,
+    require_customer_list,
+)
 from receiver.storage.database import Database
 from receiver.writer.executor import Do
 
@@ -26,7 +32,7 @@ _SYNCS = 10
 
 @click.group()
 def customers() -> None:
-    """List, import and export the customers that Shiipp gets."""
+    """List, import, export and restore the customers that Shiipp gets."""
 
 
 @customers.command("import")
@@ -56,6 +62,43 @@ def import_(file: Path, *, allow_empty: bool, dry_run: bool, as_json: bool) -> N
         _show_difference(difference, dry_run=dry_run)
 
 
+@customers.command()
+@click.argument("list_id", metavar="[LIST]", type=Text(), required=False)
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@as_json
+def restore(list_id: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Serve an earlier list again.
+
+    LIST is an ID of `customers lists`. Without it: the list before the served one.
+    """
+    settings = load()
+    difference = perform(
+        settings,
+        lambda do: _restore(do, list_id, dry_run=dry_run),
+        lambda taken: post(settings, "/ops/api/customers/restore", {"list": list_id, "dry_run": dry_run}, taken),
+    )
+    if as_json:
+        show_json(difference)
+    else:
+        _show_difference(difference, dry_run=dry_run)
+
+
+async def _restore(do: Do, list_id: str | None, *, dry_run: bool) -> dict[str, Any]:
+    return (await restore_customers(do, list_id, audit_entry, dry_run=dry_run)).as_json()
+
+
+@customers.command()
+@as_json
+def lists(*, as_json: bool) -> None:
+    """List the served list and those before it that can be restored, newest first."""
+    with reading() as database:
+        found = list_customer_lists(database)
+    if as_json:
+        show_json({"items": found, "next": None})
+        return
+    show_table(("list", in_zone("imported"), "customers"), ((r["id"], brief(r["imported_at"]), r["customers"]) for r in found))
+
+
 async def _replace(do: Do, upload: CustomerUpload) -> dict[str, Any]:
     return (await replace_customers(do, upload, audit_entry)).as_json()
 
@@ -63,7 +106,7 @@ async def _replace(do: Do, upload: CustomerUpload) -> dict[str, Any]:
 def _show_difference(difference: dict[str, Any], *, dry_run: bool) -> None:
     """Show the counts. A dry run also lists the customers that would change."""
     if dry_run:
-        click.echo(f"Dry run: {_count(difference['customers'])} in the file. Nothing was imported.")
+        click.echo(f"Dry run: {_count(difference['customers'])} in the list. Nothing was imported.")
     else:
         click.echo(f"Imported {_count(difference['customers'])}. Shiipp gets this list from its next sync on.")
     counts = (f"{difference[kind]} {kind}" for kind in ("added", "changed", "removed", "unchanged"))

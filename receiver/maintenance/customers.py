@@ -1,11 +1,11 @@
-"""Replace the customer list that Shiipp gets, or show what a replacement would change."""
+"""Replace the customer list that Shiipp gets, restore an earlier one, or show what that would change."""
 
 from collections.abc import Callable
 
 from receiver import clock
 from receiver.domain.customer_changes import CustomerUpload, ListDifference
 from receiver.maintenance.execution import MakeEntry
-from receiver.writer.commands.operators import ImportCustomers
+from receiver.writer.commands.operators import ImportCustomers, RestoreCustomers
 from receiver.writer.executor import Do
 
 
@@ -19,3 +19,13 @@ async def replace_customers(
     now = clock.now()
     entry = make_entry(now, "customers import", "customers", None)
     return await do(ImportCustomers(entry, clock.new_id(now), clock.to_micros(now), upload))
+
+
+async def restore_customers(do: Do, earlier: str | None, make_entry: MakeEntry, *, dry_run: bool) -> ListDifference:
+    """Serve an earlier list again (None: the one before the served one), unless it is a dry run.
+
+    Returns the difference to the served list. Raises NotFound if there is no such list.
+    """
+    now = clock.now()
+    entry = make_entry(now, "customers restore", earlier or "customers", None)
+    return await do(RestoreCustomers(entry, clock.new_id(now), clock.to_micros(now), earlier, dry_run))

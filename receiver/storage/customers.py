@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, exists, insert, or_, select
 
+from receiver.clock import iso
 from receiver.domain.customer_changes import ListDifference, compare_lists, matches
 from receiver.errors import NotFound
 from receiver.storage.database import Database
@@ -15,6 +16,9 @@ from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
 _PAGE = 1000
+
+KEPT_LISTS = 5
+"""The number of lists before the served one whose customers are kept, so that one of them can be restored."""
 
 
 class CustomerList(NamedTuple):
@@ -39,7 +43,7 @@ def replace_customer_list(
     known = connection.execute(select(imports).where(imports.c.id == list_id)).first()
     if known is not None:
         return CustomerList(*known)
-    previous = connection.execute(select(imports.c.id).order_by(imports.c.id.desc()).limit(1)).scalar()
+    kept = list(connection.execute(select(imports.c.id).order_by(imports.c.id.desc()).limit(KEPT_LISTS)).scalars())
     for start in range(0, len(rows), _PAGE):
         page = [
             {"import_id": list_id, "user_code": user_code, "document": document}
@@ -50,8 +54,7 @@ def replace_customer_list(
     made = CustomerList(list_id, imported_at, len(rows), body_bytes)
     connection.execute(insert(imports).values(made._asdict()))
     connection.execute(delete(imports).where(imports.c.id > list_id))
-    needed = {list_id, previous or list_id}  # a running download may still read the previous list
-    connection.execute(delete(customers).where(customers.c.import_id.not_in(needed)))
+    connection.execute(delete(customers).where(customers.c.import_id.not_in([list_id, *kept])))
     return made
 
 
@@ -67,6 +70,43 @@ def compare_with_served(
     latest = select(imports.c.id).where(imports.c.id != list_id).order_by(imports.c.id.desc()).limit(1)
     served = select(customers.c.user_code, customers.c.document).where(customers.c.import_id == latest.scalar_subquery())
     return compare_lists(((row.user_code, row.document) for row in connection.execute(served)), rows)
+
+
+def read_earlier_list(connection: Connection, database: Database, list_id: str, earlier: str | None) -> list[tuple[str, str]]:
+    """Return the pairs of an earlier list; None: of the last one before the served one that has customers.
+
+    No import begins before the end of the transaction. A repeated command gets the list with the id `list_id` that it has made.
+    Raises NotFound.
+    """
+    customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    database.lock_table(connection, imports)
+    found = {one.id: one for one in _read_lists(connection)}
+    if list_id in found:
+        earlier = list_id
+    elif earlier is None:
+        earlier = next((one.id for one in [*found.values()][1:] if one.customers), None)
+    if earlier is None:
+        raise NotFound("There is no earlier customer list.")
+    rows = select(customers.c.user_code, customers.c.document).where(customers.c.import_id == earlier)
+    pairs = [(row.user_code, row.document) for row in connection.execute(rows.order_by(customers.c.user_code))]
+    if earlier not in found or len(pairs) < found[earlier].customers:
+        raise NotFound(f"There is no customer list {earlier} to restore. `receiver customers lists` shows those that are stored.")
+    return pairs
+
+
+def list_customer_lists(database: Database) -> list[dict[str, Any]]:
+    """Return the served list and those before it that can be restored, newest first."""
+    with database.read() as connection:
+        found = _read_lists(connection)
+    return [{"id": one.id, "imported_at": iso(one.imported_at), "customers": one.customers} for one in found]
+
+
+def _read_lists(connection: Connection) -> list[CustomerList]:
+    """Return the served list and those before it whose customers are stored, newest first. Version 0.1 kept two lists."""
+    customers, imports = table_of(CustomerTable), table_of(CustomerImportTable)
+    is_stored = or_(imports.c.customers == 0, exists().where(customers.c.import_id == imports.c.id))
+    newest = select(imports).where(is_stored).order_by(imports.c.id.desc()).limit(KEPT_LISTS + 1)
+    return [CustomerList(*row) for row in connection.execute(newest)]
 
 
 def latest_customer_list(database: Database) -> CustomerList | None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
@@ -20,9 +21,10 @@ from sqlalchemy import Connection
 from receiver.clock import new_id
 from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.rows import AuditRow
-from receiver.storage.customers import latest_customer_list, read_customer_page
+from receiver.errors import NotFound
+from receiver.storage.customers import KEPT_LISTS, latest_customer_list, list_customer_lists, read_customer_page
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands.operators import ImportCustomers, ReplaceCustomers
+from receiver.writer.commands.operators import ImportCustomers, ReplaceCustomers, RestoreCustomers
 from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness.command import run_command
@@ -288,6 +290,43 @@ def test_the_difference_is_that_to_the_served_list_whatever_holds_the_database(d
     assert found == ["2 added, 0 changed, 0 removed, 0 unchanged", counts, counts]
 
 
+def test_the_list_before_the_served_one_is_restored_and_shown_first(running: Service) -> None:
+    put(running, many(2, "A"))
+    first = ask(running).body
+    assert "no earlier customer list" in run(running, "restore", code=1)
+    put(running, many(1, "B"))
+    put(running, "[]", "--allow-empty")
+    text = run(running, "restore", "--dry-run")
+    assert "1 added, 0 changed, 0 removed, 0 unchanged." in text  # the last one with customers
+    assert ask(running).body == b"[]"
+    *_, oldest = running.get("/ops/api/customers/lists", OPS).json()["items"]
+    assert json.loads(run(running, "lists", "--json"))["items"][-1] == oldest
+    body = json.dumps({"list": oldest["id"]}).encode()
+    done = running.call("POST", "/ops/api/customers/restore", body, bearer(OPS)).json()
+    assert (done["customers"], done["added"], ask(running).body) == (2, 2, first)
+    entry = running.get("/ops/api/audit", OPS).json()["items"][0]
+    assert (entry["action"], entry["subject"], "2 added" in entry["detail"]) == ("customers restore", oldest["id"], True)
+    assert running.call("POST", "/ops/api/customers/restore", b'{"list": "none"}', bearer(OPS)).status == 404
+
+
+def test_a_bounded_number_of_lists_is_kept_and_a_repeated_restore_changes_nothing(database_url: str) -> None:
+    make_tables(database_url)
+    entry = AuditRow("1", 1, "anna", None, "customers restore", "customers", None)
+    with opened(database_url) as store:
+        names = [new_id(NOW + timedelta(days=days)) for days in range(KEPT_LISTS + 3)]
+        for name in names[:-1]:
+            store.executor.do(ReplaceCustomers(name, 1, [("A", name)]))
+        kept = [one["id"] for one in list_customer_lists(store.database)]
+        assert kept == names[-2:0:-1]
+        command = RestoreCustomers(entry, names[-1], 2, kept[-1], dry_run=False)
+        differences = [store.executor.do(command), store.executor.do(replace(command, entry=entry._replace(id="2")))]
+        assert [found.changed for found in differences] == [1, 1]
+        assert read_customer_page(store.database, names[-1], "") == [("A", kept[-1])]
+        assert read_customer_page(store.database, kept[-1], "") == []  # it is beyond the bound now
+        with pytest.raises(NotFound):
+            store.executor.do(RestoreCustomers(entry, new_id(NOW + timedelta(days=99)), 3, kept[-1], dry_run=True))
+
+
 def test_customers_are_found_by_code_and_name_in_pages(running: Service) -> None:
     assert running.get("/ops/api/customers", OPS).status == 404
     put(running, [*many(1100), {"UserCode": "z1", "FirstName": "Émile", "LastName": "Smith"}, {"UserCode": "Z2"}])
@@ -325,12 +364,12 @@ def test_a_client_that_reads_during_an_import_gets_the_whole_old_list(running: S
         assert read_strictly(read_slowly(connection)) == codes_of(large("A"))
 
 
-def test_a_client_that_is_overtaken_by_two_imports_gets_no_short_list(running: Service) -> None:
+def test_a_client_that_is_overtaken_by_many_imports_gets_no_short_list(running: Service) -> None:
     put(running, large("A"))
     with slow_reader(running) as connection:
         connection.recv(1, socket.MSG_PEEK)
-        put(running, many(1, "B"))
-        put(running, many(1, "C"))
+        for _ in range(KEPT_LISTS + 1):
+            put(running, many(1, "B"))
         with pytest.raises(IncompleteRead):
             read_slowly(connection)
     (sync,) = last_sync(running, 1)["items"]

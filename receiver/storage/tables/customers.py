@@ -18,7 +18,10 @@ class CustomerImportTable(Table, table=True):
 
 
 class CustomerTable(Table, table=True):
-    """The customers of the last two imports, so that a download stays whole while the next list is imported."""
+    """The customers of the served list and of some before it, which can be restored.
+
+    So a download stays whole while the next list is imported.
+    """
 
     __tablename__ = "customers"
     __table_args__ = ({"sqlite_with_rowid": False},)

@@ -58,6 +58,13 @@ class CustomersBody(CommandBody):
         return self
 
 
+class RestoreBody(CommandBody):
+    """Restore an earlier customer list."""
+
+    list: Text | None = Field(default=None, description="`id` of `GET /customers/lists`; null: the list before the served one")
+    dry_run: bool = Field(default=False, description="only show what would change")
+
+
 class ReplayBody(CommandBody):
     """The options of a replay; all are optional."""
 

@@ -12,7 +12,7 @@ from receiver.clock import iso, to_micros
 from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
 from receiver.errors import NotFound
-from receiver.maintenance.customers import replace_customers
+from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
@@ -36,6 +36,7 @@ from receiver.web.api.bodies import (
     PruneTestsBody,
     ReplayBody,
     ResendBody,
+    RestoreBody,
     ResumeBody,
     RetryBody,
     SetupWindowBody,
@@ -108,6 +109,11 @@ async def _open_window(context: CommandContext, request: OperatorRequest) -> dic
 async def _import_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     upload = partial(read_customers, request.body)
     return (await replace_customers(context.do, upload, request.operator.entry)).as_json()
+
+
+async def _restore_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    earlier, dry_run = request.body.list, request.body.dry_run
+    return (await restore_customers(context.do, earlier, request.operator.entry, dry_run=dry_run)).as_json()
 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -195,6 +201,14 @@ COMMAND_ENDPOINTS = (
         CustomersAnswer,
         _import_customers,
         reads_body=False,
+    ),
+    CommandEndpoint(
+        "/customers/restore",
+        "Serve an earlier customer list again, or show what would change",
+        RestoreBody,
+        CustomersAnswer,
+        _restore_customers,
+        default=b"{}",
     ),
     CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
     CommandEndpoint(

@@ -9,7 +9,7 @@ from receiver.monitoring.overview import read_overview
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
-from receiver.storage.customers import require_customer_list, search_customers
+from receiver.storage.customers import list_customer_lists, require_customer_list, search_customers
 from receiver.storage.database import Database
 from receiver.web.api.parameters import (
     AlarmsQuery,
@@ -25,7 +25,7 @@ from receiver.web.api.parameters import (
     TrackersQuery,
     window_seconds,
 )
-from receiver.web.api.schemas.commands import CustomerItem
+from receiver.web.api.schemas.commands import CustomerItem, CustomerListItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
@@ -119,6 +119,10 @@ def _list_customers(context: ReadContext, query: CustomersQuery, _path: PathValu
     return search_customers(context.database, latest.id, query.q or "", query.limit, query.cursor).as_json()
 
 
+def _list_customer_lists(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:
+    return {"items": list_customer_lists(context.database), "next": None}
+
+
 READ_ENDPOINTS = (
     ReadEndpoint("/trackers", "Trackers, last updated first", TrackersQuery, ItemList[TrackerItem], _list_trackers),
     ReadEndpoint(
@@ -141,6 +145,13 @@ READ_ENDPOINTS = (
     ReadEndpoint("/targets", "Targets and their waiting changes", EmptyQuery, ItemList[TargetItem], _list_targets),
     ReadEndpoint("/targets/dead", "Failed changes", DeadQuery, ItemList[DeadItem], _list_dead),
     ReadEndpoint("/customers", "Customers by code", CustomersQuery, ItemList[CustomerItem], _list_customers),
+    ReadEndpoint(
+        "/customers/lists",
+        "The served customer list, then those that can be restored, newest first",
+        EmptyQuery,
+        ItemList[CustomerListItem],
+        _list_customer_lists,
+    ),
     ReadEndpoint("/audit", "Changes by operators, newest first", PageQuery, ItemList[AuditItem], _list_audit),
 )
 """All GET endpoints."""

@@ -1,4 +1,4 @@
-"""The page that imports a customer list. It shows the difference first, then asks for confirmation."""
+"""The page that imports a customer list or restores an earlier one. It shows the difference first, then asks for confirmation."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from receiver.domain.customer_changes import MAX_CHANGES, REMOVED_NOTE, CustomerUpload
 from receiver.domain.customers import Customer, read_list
 from receiver.errors import UnexpectedShape
-from receiver.maintenance.customers import replace_customers
+from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
@@ -22,9 +22,14 @@ def ask_for_list(_page_request: ConsoleRequest) -> Page:
 
 
 async def import_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> Page:
-    """Show what the import of a list would change, or import it. Raises UnexpectedShape for another form."""
+    """Show what the import of a list would change, or import it; `list` names an earlier list.
+
+    Raises UnexpectedShape for another form, and NotFound if the earlier list is not stored.
+    """
     if form.get("command") not in _COMMANDS:
         raise UnexpectedShape("Expected the form of the customer import.")
+    if "list" in form:
+        return await _restore_list(writer_client, page_request, form)
     dry_run, allow_empty = form["command"] == "show", form.get("allow_empty") == "yes"
     try:
         found = await asyncio.to_thread(_read_upload, form)
@@ -44,6 +49,13 @@ async def import_list(writer_client: WriterClient, page_request: ConsoleRequest,
     )
 
 
+async def _restore_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> Page:
+    dry_run, earlier = form["command"] == "show", form["list"]
+    difference = await restore_customers(writer_client.do, earlier, page_request.operator.entry, dry_run=dry_run)
+    changes = difference.as_json()["changes"]
+    return _make_page(problem=None, difference=difference, changes=changes, earlier=earlier, done=not dry_run)
+
+
 def _read_upload(form: Form) -> list[Customer]:
     """Return the customers in the uploaded file, or in the list that the page before has shown."""
     if "plain" in form:
@@ -55,6 +67,13 @@ def _read_upload(form: Form) -> list[Customer]:
 
 
 def _make_page(**values: Any) -> Page:
-    nothing: dict[str, Any] = {"difference": None, "changes": [], "plain": "", "allow_empty": False, "done": False}
+    nothing: dict[str, Any] = {
+        "difference": None,
+        "changes": [],
+        "plain": "",
+        "earlier": None,
+        "allow_empty": False,
+        "done": False,
+    }
     notes = {"note": REMOVED_NOTE, "max_changes": MAX_CHANGES}
     return Page("customer_import.html", "customers", nothing | notes | values)

@@ -8,6 +8,7 @@ from receiver.domain.customers import write_csv
 from receiver.storage.customers import (
     last_syncs,
     latest_customer_list,
+    list_customer_lists,
     read_customers,
     require_customer_list,
     search_customers,
@@ -26,7 +27,15 @@ def show_customers(database: Database, page_request: ConsoleRequest) -> Page:
     query = read_query(CustomersQuery, page_request.query)
     latest = latest_customer_list(database)
     page = search_customers(database, latest.id, query.q or "", query.limit, query.cursor) if latest is not None else None
-    values = {"latest": latest, "syncs": last_syncs(database, _SYNCS), "wanted": query.q, "page": page, "limit": query.limit}
+    earlier = list_customer_lists(database)[1:]
+    values = {
+        "latest": latest,
+        "earlier": earlier,
+        "syncs": last_syncs(database, _SYNCS),
+        "wanted": query.q,
+        "page": page,
+        "limit": query.limit,
+    }
     return Page("customers.html", "customers", values)
 
 

@@ -10,7 +10,7 @@ from receiver.domain.customer_changes import CustomerRows, CustomerUpload, ListD
 from receiver.domain.rows import AuditRow, SessionRow
 from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
-from receiver.storage.customers import compare_with_served, replace_customer_list
+from receiver.storage.customers import compare_with_served, read_earlier_list, replace_customer_list
 from receiver.storage.sessions import begin_session, end_session
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AuditTable, SetupWindowTable, TokenUseTable
@@ -162,6 +162,25 @@ class ImportCustomers(TransactionCommand[ListDifference]):
             detail = f"{difference.customers} customers: {difference.summary()}"
             AddAuditEntry(self.entry._replace(detail=detail)).write(executor, connection)
         return difference
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCustomers(TransactionCommand[ListDifference]):
+    """Serve an earlier list again, as a new import; return the difference to the served one.
+
+    `earlier` None: the list before the served one.
+    """
+
+    entry: AuditRow
+    list_id: str
+    imported_at: int
+    earlier: str | None
+    dry_run: bool
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> ListDifference:
+        rows = read_earlier_list(connection, executor.database, self.list_id, self.earlier)
+        upload = CustomerUpload(rows, self.dry_run)
+        return ImportCustomers(self.entry, self.list_id, self.imported_at, upload).write(executor, connection)
 
 
 def _make_storable(entry: AuditRow) -> AuditRow:

@@ -64,6 +64,20 @@ def test_the_list_that_was_downloaded_changes_nothing_when_it_is_imported(runnin
     assert "0 added, 0 changed, 0 removed, 2 unchanged" in shown.body.decode()
 
 
+def test_an_earlier_list_is_restored_after_its_difference_was_shown(running: Service, anna: ConsoleClient) -> None:
+    for code in ("A", "B"):
+        rows = {"rows": [[code, json.dumps({"UserCode": code})]]}
+        assert running.call("POST", "/ops/api/customers", json.dumps(rows).encode(), bearer(OPS)).status == 200
+    found = re.search(r'name="list" value="([^"]+)"', anna.get("/ops/customers").body.decode())
+    assert found is not None
+    shown = anna.submit(PATH, list=found[1], command="show").body.decode()
+    assert "1 added, 0 changed, 1 removed, 0 unchanged" in shown
+    assert f'name="list" value="{found[1]}"' in shown
+    assert codes(running) == ["B"]
+    assert "Changes made" in anna.submit(PATH, list=found[1], command="import").body.decode()
+    assert codes(running) == ["A"]
+
+
 def test_an_upload_that_is_refused_says_why_and_changes_nothing(running: Service, anna: ConsoleClient) -> None:
     cases = {
         b"Name\nAnn\n": "a column UserCode",

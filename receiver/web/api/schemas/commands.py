@@ -25,6 +25,14 @@ class CustomerItem(Schema):
     Branch: str | None = None
 
 
+class CustomerListItem(Schema):
+    """A customer list that is served or can be restored."""
+
+    id: str
+    imported_at: Moment
+    customers: int
+
+
 class CustomerChangeItem(Schema):
     """A customer that an import changes: in the list before and in the new one, null where it is missing."""
 
