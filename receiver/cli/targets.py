@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from receiver.cli._options import OneOf, Text, as_json, paged
+from receiver.cli._options import OneOf, Text, TimeParam, as_json, in_utc, of_source, paged
 from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.clock import iso
 from receiver.domain.changes import BASES
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
@@ -17,6 +18,7 @@ from receiver.settings import Settings, load
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.dropping import Dropped
+from receiver.storage.interventions import DeadFilter
 from receiver.storage.resending import Resent
 
 _TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
@@ -105,14 +107,22 @@ def resume(name: str) -> None:
 
 @targets.command()
 @click.argument("name", type=Text())
-def retry(name: str) -> None:
-    """Retry the failed changes of target NAME."""
+@click.option("--since", type=TimeParam(), help="Only changes that failed since: 14:03, yesterday, 2026-01-31 12:00 or 24h.")
+@of_source
+@click.option("--tracker", type=Text(), metavar="TRACKER", help="Only of a tracker: a number, ID, reference or SOURCE/ID.")
+@in_utc
+def retry(name: str, since: int | None, source: str | None, tracker: str | None) -> None:
+    """Retry the failed changes of target NAME, all or some."""
     settings = load()
     state = _find(settings, name)
     if not state["dead"]:
         waiting = "1 is" if state["waiting"] == 1 else f"{_number(state, 'waiting')} are"
         raise NotFound(f"{name} has no failed changes; {waiting} waiting.")
-    click.echo(f"Queued for retry: {_changes(_retry(settings, name))} for {name}.")
+    tracker_id = None
+    if tracker is not None:
+        with reading(settings) as database:
+            source, tracker_id = queries.find_tracker(database, tracker, NAMES, source)
+    click.echo(f"Queued for retry: {_changes(_retry(settings, name, DeadFilter(since, source, tracker_id)))} for {name}.")
 
 
 @targets.command()
@@ -183,12 +193,14 @@ def _drop(settings: Settings, name: str) -> Dropped:
     return perform(settings, lambda do: drop_target(do, name, audit_entry), ask)[0]
 
 
-def _retry(settings: Settings, name: str) -> int:
+def _retry(settings: Settings, name: str, only: DeadFilter) -> int:
     """Retry here, or in the service that holds the database. Return the number of changes."""
+    since = None if only.since is None else iso(only.since)
+    body = {"target": name, "since": since, "source": only.source, "tracker_id": only.tracker_id}
     return perform(
         settings,
-        lambda do: retry_failed(do, name, audit_entry),
-        lambda taken: int(post(settings, "/ops/api/targets/retry", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"]),
+        lambda do: retry_failed(do, name, audit_entry, only),
+        lambda taken: int(post(settings, "/ops/api/targets/retry", body, taken, _TIMEOUT_SECONDS)["changes"]),
     )
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 from receiver import clock
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.dropping import Dropped
+from receiver.storage.interventions import ALL_DEAD, DeadFilter
 from receiver.storage.resending import Resent
 from receiver.writer.commands.changes import DropTarget, FlushTarget, PauseTarget, ResendChange, ResumeTarget, RetryDead
 from receiver.writer.commands.operators import Audited
@@ -37,11 +38,16 @@ async def flush_target(do: Do, target: str, make_entry: MakeEntry) -> int:
     return changes
 
 
-async def retry_failed(do: Do, target: str, make_entry: MakeEntry) -> int:
-    """Queue all failed changes of a target again and return their number. Changes that fail meanwhile may be included."""
+async def retry_failed(do: Do, target: str, make_entry: MakeEntry, only: DeadFilter = ALL_DEAD) -> int:
+    """Queue failed changes of a target again, all or `only` some, and return their number.
+
+    Changes that fail meanwhile may be included.
+    """
     now = clock.now()
-    command = RetryDead(target, clock.to_micros(now))
-    changes = moved = await do(Audited(make_entry(now, "targets retry", target, None), command))
+    since = [] if only.since is None else [f"since {clock.iso(only.since)}"]
+    detail = " ".join([*since, *("/".join(filter(None, only[1:])),)]).strip() or None
+    command = RetryDead(target, clock.to_micros(now), only)
+    changes = moved = await do(Audited(make_entry(now, "targets retry", target, detail), command))
     while moved:
         moved = await do(command)
         changes += moved

@@ -1,13 +1,26 @@
-"""What operators do to a target: pause it, or have its waiting changes tried at once."""
+"""The ways to act on a target: pause it, have its waiting changes tried at once, queue its dead changes again."""
 
-from sqlalchemy import Connection, select, update
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.outbox import BLOCKED, IS_ROW, DispatchTable, FlushTable, StoppedTable, row_keys
+from receiver.storage.tables.outbox import BLOCKED, IS_ROW, DeadTable, DispatchTable, FlushTable, StoppedTable, is_row, row_keys
 
 _REASON = "An operator paused it."
+
+
+class DeadFilter(NamedTuple):
+    """The dead changes to retry: those that failed since a time, in microseconds, of a source, and of a tracker. None: all."""
+
+    since: int | None = None
+    source: str | None = None
+    tracker_id: str | None = None
+
+
+ALL_DEAD = DeadFilter()
 
 
 def pause_target(database: Database, connection: Connection, target: str, now: int) -> bool:
@@ -40,3 +53,34 @@ def read_flush(connection: Connection, target: str) -> int | None:
     """Return when an operator last had the changes of a target tried at once, in microseconds."""
     flushes = table_of(FlushTable)
     return connection.execute(select(flushes.c.requested_at).where(flushes.c.target == target)).scalar()
+
+
+def retry_dead(
+    database: Database, connection: Connection, target: str, now: int, only: DeadFilter = ALL_DEAD, limit: int = 1_000
+) -> int:
+    """Queue up to `limit` changes of a target that failed for good until `now` again, `only` some; return their number.
+
+    They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead
+    changes and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is
+    only deleted.
+    """
+    dead, rows = table_of(DeadTable), table_of(DispatchTable)
+    given_up = select(dead).where(dead.c.target == target, dead.c.died_at <= now, *_are_dead(only)).limit(limit)
+    found = connection.execute(database.skip_locked(given_up, dead)).mappings().all()
+    if not found:
+        return 0
+    names = ("target", "source", "tracker_id", "move", "event_id", "error")
+    fresh = {"due_at": now, "attempts": 0, "made_at": now}
+    waiting = [{**{name: row[name] for name in names}, **fresh} for row in found]
+    connection.execute(database.insert(rows).on_conflict_do_nothing(), waiting)
+    keys = [row_keys(row["target"], row["source"], row["tracker_id"], row["move"]) for row in found]
+    connection.execute(delete(dead).where(*is_row(dead)), keys)
+    note_changes(connection)
+    return len(found)
+
+
+def _are_dead(only: DeadFilter) -> list[ColumnElement[bool]]:
+    dead = table_of(DeadTable)
+    since = [] if only.since is None else [dead.c.died_at >= only.since]
+    names = [(dead.c.source, only.source), (dead.c.tracker_id, only.tracker_id)]
+    return since + [column == value for column, value in names if value is not None]

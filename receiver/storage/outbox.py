@@ -45,7 +45,6 @@ from receiver.storage.tables.outbox import (
     are_wanted,
     first_due,
     first_move,
-    is_row,
     row_keys,
 )
 from receiver.storage.waiting import select_changes
@@ -277,24 +276,3 @@ class Outbox:
         stopped = table_of(StoppedTable)
         note_changes(connection)
         return connection.execute(delete(stopped).where(stopped.c.target == target)).rowcount > 0
-
-    def retry_dead(self, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
-        """Queue up to `limit` changes of a target that failed for good until `now` again; return their number.
-
-        They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead
-        changes and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is
-        only deleted.
-        """
-        dead, rows = table_of(DeadTable), table_of(DispatchTable)
-        given_up = select(dead).where(dead.c.target == target, dead.c.died_at <= now).limit(limit)
-        found = connection.execute(self._database.skip_locked(given_up, dead)).mappings().all()
-        if not found:
-            return 0
-        names = ("target", "source", "tracker_id", "move", "event_id", "error")
-        fresh = {"due_at": now, "attempts": 0, "made_at": now}
-        waiting = [{**{name: row[name] for name in names}, **fresh} for row in found]
-        connection.execute(self._database.insert(rows).on_conflict_do_nothing(), waiting)
-        keys = [row_keys(row["target"], row["source"], row["tracker_id"], row["move"]) for row in found]
-        connection.execute(delete(dead).where(*is_row(dead)), keys)
-        note_changes(connection)
-        return len(found)

@@ -7,8 +7,17 @@ import pytest
 from receiver.domain.changes import Subscription
 from receiver.domain.retention import PruneRun
 from receiver.storage import queries
+from receiver.storage.interventions import DeadFilter
 from receiver.storage.outbox import Claimed, Outcome
-from receiver.writer.commands.changes import ExchangeChanges, FlushTarget, PauseTarget, ReadFlush, ResumeTarget, StopTarget
+from receiver.writer.commands.changes import (
+    ExchangeChanges,
+    FlushTarget,
+    PauseTarget,
+    ReadFlush,
+    ResumeTarget,
+    RetryDead,
+    StopTarget,
+)
 from receiver.writer.commands.removal import ClaimPruning, Prune
 from tests.harness import ship24
 from tests.harness.rows import table_rows
@@ -93,3 +102,26 @@ def test_a_flush_makes_due_what_waits_for_its_next_attempt_and_nothing_else(stor
     assert after == {**before, ("shop", "failed", 1): _NOW + 5}
     assert [store.executor.do(ReadFlush(name)) for name in ("shop", "other")] == [_NOW + 5, None]
     assert [one.change.tracker_id for one in claim(store, now=_NOW + 5)] == ["failed"]
+
+
+def die(store: Store, tracker: str, now: int) -> None:
+    tell(store, tracker)
+    (claimed,) = claim(store, now=now)
+    outcome = Outcome(claimed.mark, *claimed.change.stored_key, "shop answered 500.")
+    store.executor.do(ExchangeChanges("shop", "none", now, now, 0, [outcome]))
+
+
+def test_dead_changes_are_queued_again_by_time_source_and_tracker(store: Store, database_url: str) -> None:
+    for tracker, now in (("a", _NOW), ("b", _NOW + 1), ("c", _NOW + 2)):
+        die(store, tracker, now)
+    queued = []
+    for only in (
+        DeadFilter(source="shiipp"),
+        DeadFilter(since=_NOW + 2),
+        DeadFilter(_NOW + 1, "ship24", "a"),
+        DeadFilter(None, "ship24", "a"),
+        DeadFilter(source="ship24"),
+    ):
+        store.executor.do(RetryDead("shop", _LATER, only))
+        queued.append("".join(sorted(tracker for target, tracker, _ in due_at(database_url) if target == "shop")))
+    assert queued == ["", "c", "c", "ac", "abc"]

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
 from receiver.storage.database import Database
+from receiver.storage.interventions import retry_dead
 from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
@@ -87,7 +88,7 @@ def test_no_transaction_that_writes_sends_a_notification(postgresql_url: str) ->
         run("stop", "all", now, "gone")
         run("resume", "all")
         store.transactions.wake_relays()
-        assert run("retry_dead", "all", now) == 1
+        assert store.transactions.run(lambda connection: retry_dead(store.database, connection, "all", now)) == 1
         store.transactions.wake_relays()
         store.transactions.wake_relays()
     found = [transaction for transaction in transactions if notifies(transaction)]

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
+from receiver.storage.interventions import retry_dead
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import release
 from receiver.storage.tables.outbox import BLOCKED
@@ -363,8 +364,7 @@ def give_up(store: Store, *trackers: str) -> None:
 
 
 def retry(store: Store, limit: int = 100) -> int:
-    outbox = Outbox(store.database)
-    return store.transactions.run(lambda connection: outbox.retry_dead(connection, "all", NOW_MICROS, limit))
+    return store.transactions.run(lambda connection: retry_dead(store.database, connection, "all", NOW_MICROS, limit=limit))
 
 
 def test_dead_changes_wait_again_piece_by_piece(tables: str) -> None:
@@ -392,7 +392,7 @@ def test_what_is_given_up_while_a_retry_moves_others_is_not_lost(postgresql_url:
         give_up(store, "a")
 
         def retry_slowly(connection: Connection) -> int:
-            moved_now = Outbox(store.database).retry_dead(connection, "all", NOW_MICROS)
+            moved_now = retry_dead(store.database, connection, "all", NOW_MICROS)
             give_up(other, "b")
             return moved_now
 

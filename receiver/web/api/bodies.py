@@ -118,9 +118,18 @@ class ResumeBody(CommandBody):
 
 
 class RetryBody(CommandBody):
-    """Retry the failed changes of a target."""
+    """Retry the failed changes of a target, all or some."""
 
     target: Text
+    since: Moment | None = Field(None, description="only those that failed since then")
+    source: SourceName | None = None
+    tracker_id: Text | None = Field(None, description="needs `source`")
+
+    @model_validator(mode="after")
+    def _check_tracker(self) -> "RetryBody":
+        if self.tracker_id is not None and self.source is None:
+            raise ValueError("source: expected the source of `tracker_id`")
+        return self
 
 
 class PruneBody(CommandBody):

@@ -23,6 +23,7 @@ from receiver.maintenance.targets import drop_target, flush_target, pause_target
 from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.interventions import DeadFilter
 from receiver.storage.run_removal import count_tests
 from receiver.web.api.bodies import (
     AlarmTestBody,
@@ -189,7 +190,8 @@ async def _resume_target(context: CommandContext, request: OperatorRequest) -> d
 async def _retry_dead(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
-    return {"target": target, "changes": await retry_failed(context.do, target, request.operator.entry)}
+    only = DeadFilter(request.body.since, request.body.source, request.body.tracker_id)
+    return {"target": target, "changes": await retry_failed(context.do, target, request.operator.entry, only)}
 
 
 COMMAND_ENDPOINTS = (

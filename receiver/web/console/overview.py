@@ -26,6 +26,8 @@ _PAGES = {  # the link of a concern; `{source}` is its subject
     "failed": ("Failed deliveries", "/ops/deliveries?outcome=failed&source={source}"),
     "unreadable": ("Invalid deliveries", "/ops/deliveries?outcome=unreadable&source={source}"),
     "silence": ("Deliveries", "/ops/deliveries?source={source}"),
+    "target": ("Targets", "/ops/targets#target-{source}"),
+    "dead": ("Targets", "/ops/targets#target-{source}"),
     "quarantined": ("Quarantine", "/ops/quarantine"),
     "quarantine": ("Quarantine", "/ops/quarantine?source={source}"),
     "undecidable": ("Quarantine", "/ops/quarantine?source={source}"),

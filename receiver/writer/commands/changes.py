@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
-from receiver.storage.interventions import flush_target, pause_target, read_flush
+from receiver.storage.interventions import ALL_DEAD, DeadFilter, flush_target, pause_target, read_flush, retry_dead
 from receiver.storage.outbox import Exchanged, Outcome, Probe
 from receiver.storage.processes import note_processes, remove_process
 from receiver.storage.resending import Resent, resend_change
@@ -128,9 +128,10 @@ class RetryDead(TransactionCommand[int]):
 
     target: str
     now: int
+    only: DeadFilter = ALL_DEAD
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        return executor.outbox.retry_dead(connection, self.target, self.now)
+        return retry_dead(executor.database, connection, self.target, self.now, self.only)
 
 
 @dataclass(frozen=True, slots=True)
