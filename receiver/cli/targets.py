@@ -133,8 +133,8 @@ def retry(name: str, since: int | None, source: str | None, tracker: str | None)
 def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -> None:
     """Send a change of a tracker again, with the same ID and sequence."""
     settings = load()
-    if target is not None and target not in target_names(find_targets(settings)):
-        raise NotFound(f"The settings name no target {target}.")
+    if target is not None:
+        queries.check_named(target_names(find_targets(settings)), target)
     with reading(settings) as database:
         source, tracker_id = queries.find_tracker(database, tracker, NAMES)
     change = (source, tracker_id, target, basis, sequence)

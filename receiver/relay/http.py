@@ -1,10 +1,12 @@
-"""HTTP targets: changes are posted with a signature. The status of the response decides; its body is ignored.
+"""HTTP targets: changes are posted with a signature. The status of the response decides.
 
-Errors name the target and the status, never the URL: it may contain a token.
+The beginning of the body of an error is stored with the change, for people. Errors name the target and the status, never the
+URL: it may contain a token.
 """
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,8 @@ from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
-from receiver.relay.signature import Signer
+from receiver.relay.excerpts import list_secret_parts, make_excerpt
+from receiver.relay.signature import Signer, name_forms
 from receiver.relay.target import AT_ONCE, NotAcknowledged, TargetGone, TargetUnavailable, TimedOut
 from receiver.settings.targets import TargetSettings
 
@@ -35,10 +38,15 @@ _FAULTS = (OSError, HTTPException, HTTPError, ValueError)
 
 
 class TargetResponse(NamedTuple):
-    """The relevant parts of a response. `retry_after` is the header as received."""
+    """The relevant parts of a response. `retry_after` is the header as received.
+
+    `beginning` is the start of the body, unless it is compressed. `is_cut`: there may be more.
+    """
 
     status: int
     retry_after: str | None = None
+    beginning: bytes = b""
+    is_cut: bool = False
 
 
 class HttpTarget:
@@ -54,6 +62,7 @@ class HttpTarget:
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._connections = Connections(settings.url, settings.timeout_seconds, allow_private=settings.allow_private)
         self._threads = ThreadPoolExecutor(AT_ONCE, f"target {settings.name}")
+        self._secrets = list_secret_parts(settings.url).union(*(name_forms(secret.reveal()) for secret in secrets))
         self._under_way: set[Post] = set()
 
     async def deliver(self, change: Change) -> int:
@@ -73,7 +82,8 @@ class HttpTarget:
         finally:
             post.cut()  # which still runs after a time-out
             self._under_way.discard(post)
-        judge(self.subscription.target, response, clock.now())
+        answer = make_excerpt(response.beginning, self._secrets, is_cut=response.is_cut)
+        judge(self.subscription.target, response, clock.now(), answer)
         return response.status
 
     async def close(self) -> None:
@@ -121,9 +131,13 @@ class Post:
         is_reusable = False
         try:
             connection.request("POST", self._path, self._body, self._headers, preload_content=False, decode_content=False)
+            opened = connection.sock  # the connection drops it if the server closes after this response
             response = connection.getresponse()
-            is_reusable = _is_read_to_its_end(connection, response)
-            return TargetResponse(response.status, response.headers.get("retry-after"))
+            beginning, is_whole = _read_beginning(opened, response)
+            is_reusable = is_whole and connection.sock is not None
+            if "content-encoding" in response.headers:
+                beginning = b""
+            return TargetResponse(response.status, response.headers.get("retry-after"), beginning, not is_whole)
         finally:
             with self._lock:
                 self._used = None
@@ -133,15 +147,18 @@ class Post:
                 connection.close()
 
 
-def judge(target: str, response: TargetResponse, now: datetime) -> None:
-    """Return if a response means that the change was taken. Raises TargetGone, TargetUnavailable or NotAcknowledged."""
+def judge(target: str, response: TargetResponse, now: datetime, answer: str) -> None:
+    """Return if a response means that the change was taken. Raises TargetGone, TargetUnavailable or NotAcknowledged.
+
+    `answer` is the beginning of its body as an excerpt.
+    """
     if 200 <= response.status < 300:
         return
     if response.status == 410:
-        raise TargetGone(f"{target} answered 410 and gets no more changes.")
+        raise TargetGone(f"{target} answered 410 and gets no more changes.", answer)
     requested_seconds = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
     is_down = response.status == 429 or response.status >= 500
-    raise (TargetUnavailable if is_down else NotAcknowledged)(f"{target} answered {response.status}.", requested_seconds)
+    raise (TargetUnavailable if is_down else NotAcknowledged)(f"{target} answered {response.status}.", requested_seconds, answer)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
@@ -157,21 +174,19 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (aware - now).total_seconds())
 
 
-def _is_read_to_its_end(connection: Connection, response: BaseHTTPResponse) -> bool:
-    """Read the rest of a response, if it is short and arrives at once; return whether the connection can be used again."""
-    if connection.sock is None:
-        return False
-    deadline, left = monotonic() + _REST_SECONDS, _MAX_REST_BYTES
+def _read_beginning(opened: socket.socket, response: BaseHTTPResponse) -> tuple[bytes, bool]:
+    """Read the body of a response as far as it is short and arrives at once; return it, and whether it is whole."""
+    deadline, beginning = monotonic() + _REST_SECONDS, b""
     try:
-        connection.sock.settimeout(_REST_SECONDS)
-        while left > 0 and monotonic() < deadline:
-            piece = response.read1(left)
+        opened.settimeout(_REST_SECONDS)
+        while len(beginning) < _MAX_REST_BYTES and monotonic() < deadline:
+            piece = response.read1(_MAX_REST_BYTES - len(beginning))
             if not piece:
-                return True
-            left -= len(piece)
+                return beginning, True
+            beginning += piece
     except _FAULTS:
         pass  # the status is known, and it is what counts
-    return False
+    return beginning, False
 
 
 def _explain(error: Exception) -> str:

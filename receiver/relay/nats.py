@@ -19,6 +19,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
+from receiver.relay.excerpts import make_excerpt
 from receiver.relay.target import NotAcknowledged, TargetUnavailable
 from receiver.settings.targets import TargetSettings
 
@@ -52,7 +53,9 @@ class NatsTarget:
             raise TargetUnavailable(f"{self.subscription.target}: no stream of the broker has its subject.") from None
         except APIError as error:
             kind = TargetUnavailable if (error.code or 500) >= 500 else NotAcknowledged
-            raise kind(f"{self.subscription.target}: the broker answered {error.code} ({error.err_code}).") from None
+            answer = make_excerpt((error.description or "").encode(), [secret.reveal() for secret in self._secrets])
+            message = f"{self.subscription.target}: the broker answered {error.code} ({error.err_code})."
+            raise kind(message, answer=answer) from None
         except MaxPayloadError:
             raise NotAcknowledged(f"{self.subscription.target}: the change is larger than the broker allows.") from None
         except asyncio.CancelledError:  # the time-out: the broker may be gone

@@ -48,6 +48,11 @@ def make_secret() -> str:
     return _PREFIX + b64encode(token_bytes(_NEW_BYTES)).decode()
 
 
+def name_forms(secret: str) -> set[str]:
+    """Return the forms of a secret that a target may repeat: with its prefix, and without."""
+    return {secret, secret.removeprefix(_PREFIX)}
+
+
 def _is_secret(text: str) -> bool:
     coded = text.removeprefix(_PREFIX)
     try:

@@ -29,13 +29,18 @@ class Target(Protocol):
 
 
 class NotAcknowledged(ReceiverError):
-    """The target did not acknowledge a change. The change is retried, no earlier than the target's Retry-After."""
+    """The target did not acknowledge a change. The change is retried, no earlier than the target's Retry-After.
+
+    `answer` is the beginning of its answer (`excerpts.make_excerpt`). It is stored with the change and never logged, because it
+    may have personal data.
+    """
 
     code = "not_acknowledged"
 
-    def __init__(self, message: str, requested_seconds: float | None = None) -> None:
+    def __init__(self, message: str, requested_seconds: float | None = None, answer: str = "") -> None:
         super().__init__(message)
         self.requested_seconds = requested_seconds
+        self.answer = answer
 
 
 class TargetUnavailable(NotAcknowledged):
@@ -58,3 +63,12 @@ class TargetGone(ReceiverError):
     """The target wants no more changes (410). It is stopped until an operator resumes it."""
 
     code = "target_gone"
+
+    def __init__(self, message: str, answer: str = "") -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+def describe_error(error: NotAcknowledged | TargetGone) -> str:
+    """Return the message of an error and the beginning of the target's answer, on one line."""
+    return f"{error.message} The answer begins: {error.answer}" if error.answer else error.message

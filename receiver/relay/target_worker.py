@@ -15,7 +15,7 @@ from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
-from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut
+from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut, describe_error
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outcome, Probe
 from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, StopTarget
 from receiver.writer.executor import Do
@@ -161,7 +161,7 @@ class TargetWorker:
         try:
             status = await self._deliver_or_end(claimed)
         except TargetGone as error:
-            self._ended.append(Outcome(*key, error.message, _now()))
+            self._ended.append(Outcome(*key, describe_error(error), _now()))
             await self._stop(error)
         except Exception as error:
             requested_seconds = error.requested_seconds if isinstance(error, NotAcknowledged) else None
@@ -263,6 +263,8 @@ def _name(error: Exception) -> str:
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, NotAcknowledged):
+        return describe_error(error)
     if isinstance(error, ReceiverError):
         return error.message
     return "".join(traceback.format_exception(error))[-_MAX_ERROR_CHARACTERS:]

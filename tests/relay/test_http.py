@@ -17,7 +17,7 @@ from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
 from receiver.relay.http import HttpTarget, read_retry_after
 from receiver.relay.signature import Signer
-from receiver.relay.target import NotAcknowledged, TargetGone
+from receiver.relay.target import NotAcknowledged, TargetGone, describe_error
 from receiver.settings.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
@@ -135,6 +135,31 @@ def test_everything_else_means_not_taken_and_nothing_that_was_said_is_repeated(a
         error = post_one(endpoint)
     assert isinstance(error, NotAcknowledged)
     assert (error.message, error.requested_seconds) == (words, None)
+
+
+@each_row(
+    ("answer", "begins"),
+    [
+        (say(500, body=b"no\r\nstock"), "no stock"),
+        (say(500, "Connection: close", body=b"no stock"), "no stock"),
+        (say(410, body=b"we moved"), "we moved"),
+        (say(500, "Content-Encoding: gzip", body=b"\x1f\x8b"), ""),
+        (
+            say(403, body=f"{SECRET} and {SECRET.removeprefix('whsec_')} at /told?key=planted".encode()),
+            "[secret] and [secret] at /told?[secret]",
+        ),
+        (
+            write(b"HTTP/1.1 500 No\r\nContent-Length: 90\r\n\r\nand then nothing", goes_on=True),
+            "and then nothing",
+        ),
+    ],
+)
+def test_an_error_has_the_beginning_of_the_answer_without_secrets(answer: Answer, begins: str) -> None:
+    with answering(answer) as endpoint:
+        (error,) = post(target(f"{endpoint.url}?key=planted"), change())
+    assert isinstance(error, NotAcknowledged | TargetGone)
+    assert error.answer == begins
+    assert "The answer begins" in describe_error(error) or not begins
 
 
 def test_a_redirect_is_not_followed() -> None:

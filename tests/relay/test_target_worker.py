@@ -72,7 +72,7 @@ def test_one_trackers_failure_holds_up_no_other(url: str) -> None:
         wait_until(lambda: rows(url)[0]["error"] is not None, "the failure is on record")
         assert endpoint.moves("bad") == [1]
     assert [(row["move"], row["attempts"], row["error"]) for row in rows(url)] == [
-        (1, 1, "shop answered 500."),
+        (1, 1, "shop answered 500. The answer begins: fine"),
         (2, 0, None),
         (3, 0, None),
     ]
@@ -143,7 +143,12 @@ def test_after_its_last_try_a_change_is_set_aside_and_the_next_one_goes(url: str
         wait_until(lambda: rows(url) == [], "nothing waits")
         assert endpoint.moves("t") == [1, 1, 1, 2]
     (dead,) = rows(url, "SELECT * FROM dead_changes")
-    assert (dead["target"], dead["move"], dead["attempts"], dead["error"]) == ("shop", 1, 3, "shop answered 500.")
+    assert (dead["target"], dead["move"], dead["attempts"], dead["error"]) == (
+        "shop",
+        1,
+        3,
+        "shop answered 500. The answer begins: fine",
+    )
 
 
 def test_what_takes_too_long_is_said_in_words(url: str) -> None:

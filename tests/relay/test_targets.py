@@ -19,7 +19,7 @@ from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.changes import OTHER_SECRET, SECRET, write_targets
 from tests.harness.command import run_command
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import ConsoleClient, find_form_token
 from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
 from tests.harness.nats_server import SUBJECT, brokering, find_broker
 from tests.harness.service import Reply, Service, bearer, serving, wait_until
@@ -219,9 +219,19 @@ def test_operators_send_a_change_again(start: Start, sqlite_url: str) -> None:
         wait_until(lambda: waiting(running) == 0, "and was taken again")
         sent = order(running, "targets/resend", {"source": "ship24", "tracker_id": "t"}).json()
         assert (sent["targets"], sent["sequence"], sent["change_id"]) == (["shop"], 1, shop.calls[0].headers["webhook-id"])
+        wait_until(lambda: waiting(running) == 0, "and once more")
+        operator = ConsoleClient(running)
+        operator.sign_in(OPS)
+        fields = {"source": "ship24", "tracker_id": "t", "target": "shop", "basis": "events", "sequence": "1"}
+        token = find_form_token(operator.get("/ops/trackers/ship24/t"))
+        answer = operator.post("/ops/targets/resend", {"form_token": token, **fields})
+        assert (answer.status, answer.headers["location"]) == (303, "/ops/trackers/ship24/t#changes")
+        wait_until(lambda: len(shop.calls) == 4, "it came by the button too")
+        assert operator.post("/ops/targets/resend", {"form_token": token, **fields, "sequence": "none"}).status == 422
+        assert operator.post("/ops/targets/resend", {"form_token": token, **fields, "target": "other"}).status == 404
         assert order(running, "targets/resend", {"source": "ship24", "tracker_id": "t", "target": "other"}).status == 404
         assert "name no target other" in run(running, "targets", "resend", "--tracker", "t", "--target", "other", code=1)
-    assert audited(running) == [("targets resend", "ship24/t")] * 2
+    assert [entry for entry in audited(running) if entry[0] == "targets resend"] == [("targets resend", "ship24/t")] * 3
 
 
 def test_a_new_secret_has_the_form_that_the_settings_want(start: Start, sqlite_url: str) -> None:
@@ -266,7 +276,11 @@ def test_failed_changes_are_listed_and_wait_again_when_an_operator_retries_them(
             running.post(moved("t", 2))
             wait_until(lambda: told(running)["last_error"], "the failure is on record")
             state = told(running)
-            assert (state["kind"], state["waiting"], state["last_error"]) == ("http", 2, "shop answered 500.")
+            assert (state["kind"], state["waiting"], state["last_error"]) == (
+                "http",
+                2,
+                "shop answered 500. The answer begins: fine",
+            )
             assert state["failing_since"] == state["oldest_due_at"]
             assert "failing since" in run(running, "targets", "list")
             give_up(running)

@@ -34,6 +34,7 @@ from receiver.storage.queries.statistics import (
 from receiver.storage.queries.targets import (
     MAX_COUNTED,
     TargetCounts,
+    check_named,
     check_target,
     check_unnamed,
     count_changes,
@@ -58,6 +59,7 @@ __all__ = [
     "StoredDelivery",
     "TargetCounts",
     "TrackerFilter",
+    "check_named",
     "check_target",
     "check_unnamed",
     "count_changes",

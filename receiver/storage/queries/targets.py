@@ -48,6 +48,12 @@ def check_target(database: Database, names: Sequence[str], target: str) -> None:
     raise NotFound(f"There is no target {target}. {known}")
 
 
+def check_named(names: Sequence[str], target: str) -> None:
+    """Raise NotFound for a target that the settings do not name."""
+    if target not in names:
+        raise NotFound(f"The settings name no target {target}.")
+
+
 def check_unnamed(database: Database, names: Sequence[str], target: str) -> None:
     """Raise TargetInUse for a target that the settings name or a running process knows."""
     if target in names:

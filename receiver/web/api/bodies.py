@@ -1,5 +1,6 @@
 """The JSON bodies of the POST endpoints, checked. An unknown field is an error that names the known ones."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 import orjson
@@ -162,6 +163,14 @@ def read_body(kind: type[_B], body: bytes) -> _B:
     """Read a JSON body. Raises UnexpectedShape that names the field."""
     try:
         return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise name_problem(kind, error) from None
+
+
+def read_fields(kind: type[_B], fields: Mapping[str, str]) -> _B:
+    """Read the fields of a form. Raises UnexpectedShape that names the field."""
+    try:
+        return kind.model_validate_strings(fields)
     except ValidationError as error:
         raise name_problem(kind, error) from None
 

@@ -11,7 +11,6 @@ from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, to_micros
 from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
-from receiver.errors import NotFound
 from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
@@ -174,8 +173,8 @@ async def _flush_target(context: CommandContext, request: OperatorRequest) -> di
 
 async def _resend_change(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     body = request.body
-    if body.target is not None and body.target not in context.targets:
-        raise NotFound(f"The settings name no target {body.target}.")
+    if body.target is not None:
+        queries.check_named(context.targets, body.target)
     change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
     resent = await resend_change(context.do, *change, request.operator.entry)
     return {"source": body.source, "tracker_id": body.tracker_id, **resent._asdict()}

@@ -30,7 +30,7 @@ from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
-from receiver.web.console.targets import change_target, show_targets
+from receiver.web.console.targets import change_target, send_again, show_targets
 from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
@@ -77,6 +77,7 @@ def make_console(
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
         "/ops/targets": partial(change_target, writer_client, reader, database, targets),
+        "/ops/targets/resend": partial(send_again, writer_client, targets),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),

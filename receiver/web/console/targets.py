@@ -1,4 +1,4 @@
-"""The page of targets: what waits for each one, and the buttons that pause, resume and retry."""
+"""The page of targets: what waits for each one, with its buttons; and the form that sends a change again."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -6,11 +6,13 @@ from starlette.responses import Response
 
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.execution import MakeEntry
-from receiver.maintenance.targets import drop_target, flush_target, pause_target, resume_target, retry_failed
+from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
 from receiver.relay.assembly import ConfiguredTarget, describe_targets, target_names
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
+from receiver.web.api.bodies import ResendBody, read_fields
+from receiver.web.console import links
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
@@ -53,3 +55,15 @@ async def change_target(
     else:
         await _COMMANDS[command](writer_client.do, name, page_request.operator.entry)
     return redirect(_PATH)
+
+
+async def send_again(
+    writer_client: WriterClient, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest, form: Form
+) -> Response:
+    """Send a change of a tracker again to a target, and return to the tracker's page. Raises NotFound, UnexpectedShape."""
+    fields = {name: form[name] for name in ResendBody.model_fields if name in form}
+    body = read_fields(ResendBody, fields)
+    queries.check_named(target_names(targets), body.target or "")
+    change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
+    await resend_change(writer_client.do, *change, page_request.operator.entry)
+    return redirect(f"{links.to_tracker(body.source, body.tracker_id)}#changes")

@@ -8,7 +8,7 @@ import orjson
 
 from receiver.domain.replays import warn_of_future
 from receiver.errors import NotFound
-from receiver.relay.assembly import ConfiguredTarget
+from receiver.relay.assembly import ConfiguredTarget, target_names
 from receiver.sources import NAMES
 from receiver.sources.facts import read_facts
 from receiver.storage import queries
@@ -66,6 +66,7 @@ def show_tracker(
         "max_events": MAX_EVENTS,
         "ahead": _find_event_ahead(database, found, page_request.now, max_future),
         "changes": [change for change in found["changes"] if change["targets"]],
+        "target_names": target_names(targets),
         "shipment": None if tracker["shipment"] is None else make_tree(orjson.dumps(tracker["shipment"])),
     }
     return Page("tracker.html", "trackers", values)

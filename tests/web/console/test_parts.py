@@ -192,6 +192,8 @@ def test_only_the_newest_events_are_drawn_and_all_are_counted() -> None:
             ["/ops/deliveries?outcome=refused&source=ship24", "/ops/settings/setup-window/ship24"],
         ),
         ("unknown_path", "/a/b c", (), ["/ops/settings"]),
+        ("target", "shop", (), ["/ops/targets#target-shop"]),
+        ("dead", "shop", (), ["/ops/targets#target-shop"]),
         ("quarantined", "", (), ["/ops/quarantine"]),
         ("a new kind", "x", (), []),
     ],
