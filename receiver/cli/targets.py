@@ -21,6 +21,7 @@ from receiver.storage.dropping import Dropped
 from receiver.storage.interventions import DeadFilter
 from receiver.storage.resending import Resent
 
+_TEST_SECONDS = 75.0  # more than a test takes
 _TIMEOUT_SECONDS = 600.0  # the service updates up to millions of changes
 
 
@@ -147,6 +148,27 @@ def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -
     resent = perform(settings, lambda do: resend_change(do, *change, audit_entry), ask)
     where = f"sent again to {', '.join(resent.targets)}" if resent.targets else "waiting already"
     click.echo(f"Change {resent.sequence} of {source}/{tracker_id} ({resent.change_id}): {where}.")
+
+
+@targets.command("test")
+@click.argument("name", type=Text())
+@as_json
+def test_target(name: str, *, as_json: bool) -> None:
+    """Send a test change to target NAME and show its answer.
+
+    The running service sends it, with the settings that it has loaded. It is marked as a test, and nothing stores it. The exit
+    code is 1 if the target did not take it.
+    """
+    settings = load()
+    queries.check_named(target_names(find_targets(settings)), name)
+    taken = WriterTaken("Test changes are sent by the running service.")
+    result = post(settings, "/ops/api/targets/test", {"target": name}, taken, _TEST_SECONDS)
+    if as_json:
+        show_json(result)
+    else:
+        click.echo(f"{'Delivered' if result['delivered'] else 'Failed'}: {result['answer']}")
+    if not result["delivered"]:
+        click.get_current_context().exit(1)
 
 
 @targets.command()

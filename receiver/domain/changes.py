@@ -13,8 +13,15 @@ BASES = ("events", "shipment")
 """The kinds of changes: a tracker moved to another event, or the sender's own milestone of the shipment changed."""
 
 
+TEST_SOURCE = "test"
+"""The source of a test change, which no tracker has."""
+
+TEST_HEADER = "receiver-test"
+"""The header of a test change."""
+
+
 class Change(NamedTuple):
-    """A change of a tracker.
+    """A change of a tracker, or a test change, which an operator sends to try a target (`is_test`).
 
     With the `basis` `events` the tracker moved to another event: to a newer one, to a revision of the latest one, or back to an
     older one because a revision changed the time of the latest one. With the `basis` `shipment` the sender's own milestone of
@@ -62,6 +69,11 @@ class Change(NamedTuple):
         return self.source, self.tracker_id, self.sequence + (SHIPMENT_MOVE_OFFSET if self.basis == "shipment" else 0)
 
     @property
+    def is_test(self) -> bool:
+        """Tell whether it is a test change: it is about no tracker."""
+        return self.source == TEST_SOURCE
+
+    @property
     def milestone_differs(self) -> bool:
         """Tell whether the sender's own milestone is known and differs from that of the tracker's latest event."""
         views = (self.status_milestone, self.shipment_milestone)
@@ -76,14 +88,50 @@ class Change(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the payload for targets."""
-        return {**self._asdict(), "milestone_differs": self.milestone_differs, "received_at": iso(self.received_at)}
+        marked = {"test": True} if self.is_test else {}
+        return {**self._asdict(), "milestone_differs": self.milestone_differs, "received_at": iso(self.received_at), **marked}
 
     def write_body(self) -> bytes:
         """Return what targets get over HTTP and NATS: JSON with `type`, `timestamp` (when the delivery was received) and `data`.
 
-        The bytes are the same at every attempt.
+        The bytes are the same at every attempt. The type of a test change is `target.test`.
         """
-        return orjson.dumps({"type": "tracker.changed", "timestamp": iso(self.received_at), "data": self.as_json()})
+        kind = "target.test" if self.is_test else "tracker.changed"
+        return orjson.dumps({"type": kind, "timestamp": iso(self.received_at), "data": self.as_json()})
+
+
+def make_test_change(change_id: str, now: int) -> Change:
+    """Return a test change. Its texts say so, for code that looks at nothing else."""
+    return Change(
+        id=change_id,
+        sequence=1,
+        source=TEST_SOURCE,
+        tracker_id="test",
+        tracking_number="TEST",
+        client_tracker_id=None,
+        shipment_reference=None,
+        event_id=None,
+        message_id="test",
+        occurrence=iso(now),
+        old_status=None,
+        old_status_milestone=None,
+        status="Test change: this is about no parcel.",
+        status_code=None,
+        status_category=None,
+        status_milestone=None,
+        location=None,
+        received_at=now,
+        delivery_id="test",
+        position=0,
+    )
+
+
+class TargetTestResult(NamedTuple):
+    """The result of a test change: whether the target took it, the status of its answer (None: it has none), and a text."""
+
+    delivered: bool
+    status: int | None
+    answer: str
 
 
 class Subscription(NamedTuple):

@@ -1,18 +1,20 @@
-"""Pause, resume and flush a target, retry its failed changes, send one again, or remove everything stored for it.
+"""Pause, resume, flush and test a target, retry its failed changes, send one again, or remove everything stored for it.
 
 Each transaction has a bounded size.
 """
 
+from collections.abc import Awaitable, Callable
 from math import inf
 from time import monotonic
 
 from receiver import clock
+from receiver.domain.changes import TargetTestResult
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.dropping import Dropped
 from receiver.storage.interventions import ALL_DEAD, DeadFilter
 from receiver.storage.resending import Resent
 from receiver.writer.commands.changes import DropTarget, FlushTarget, PauseTarget, ResendChange, ResumeTarget, RetryDead
-from receiver.writer.commands.operators import Audited
+from receiver.writer.commands.operators import AddAuditEntry, Audited
 from receiver.writer.executor import Do
 
 
@@ -52,6 +54,14 @@ async def retry_failed(do: Do, target: str, make_entry: MakeEntry, only: DeadFil
         moved = await do(command)
         changes += moved
     return changes
+
+
+async def send_test_change(
+    do: Do, send: Callable[[str], Awaitable[TargetTestResult]], target: str, make_entry: MakeEntry
+) -> TargetTestResult:
+    """Have the relay `send` a test change to a target and return the answer. Only the audit log has a trace of it."""
+    await do(AddAuditEntry(make_entry(clock.now(), "targets test", target, None)))
+    return await send(target)
 
 
 async def resend_change(

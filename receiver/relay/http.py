@@ -23,7 +23,7 @@ from urllib3.response import BaseHTTPResponse
 
 from receiver import clock
 from receiver.access.bearer import Secret
-from receiver.domain.changes import Change
+from receiver.domain.changes import TEST_HEADER, Change
 from receiver.relay.connections import Connection, Connections
 from receiver.relay.destinations import NotAllowed
 from receiver.relay.excerpts import list_secret_parts, make_excerpt
@@ -68,7 +68,9 @@ class HttpTarget:
     async def deliver(self, change: Change) -> int:
         """Post a change; return the status, which is 2xx. Raises NotAcknowledged, TargetUnavailable, TimedOut or TargetGone."""
         now, body = clock.now(), change.write_body()
-        headers = {"content-type": "application/json", "user-agent": "receiver", **self._signer.sign(change.id, now, body)}
+        marked = {TEST_HEADER: "true"} if change.is_test else {}
+        signed = self._signer.sign(change.id, now, body)
+        headers = {"content-type": "application/json", "user-agent": "receiver", **marked, **signed}
         post = Post(self._connections, self._path, headers, body)
         self._under_way.add(post)
         try:
@@ -155,10 +157,12 @@ def judge(target: str, response: TargetResponse, now: datetime, answer: str) -> 
     if 200 <= response.status < 300:
         return
     if response.status == 410:
-        raise TargetGone(f"{target} answered 410 and gets no more changes.", answer)
+        raise TargetGone(f"{target} answered 410 and gets no more changes.", answer, 410)
     requested_seconds = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
     is_down = response.status == 429 or response.status >= 500
-    raise (TargetUnavailable if is_down else NotAcknowledged)(f"{target} answered {response.status}.", requested_seconds, answer)
+    raise (TargetUnavailable if is_down else NotAcknowledged)(
+        f"{target} answered {response.status}.", requested_seconds, answer, response.status
+    )
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:

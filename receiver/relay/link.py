@@ -3,13 +3,27 @@
 import asyncio
 import socket
 from contextlib import suppress
+from itertools import count
 from time import monotonic
 from typing import Any, cast
 
 import structlog
 
+from receiver.domain.changes import TargetTestResult
 from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape
-from receiver.relay.messages import CommandRequest, CommandResult, Goodbye, Hello, MalformedMessage, RelayUnpacker, Wake, pack
+from receiver.relay.messages import (
+    CommandRequest,
+    CommandResult,
+    Goodbye,
+    Hello,
+    MalformedMessage,
+    RelayUnpacker,
+    TargetTestReply,
+    TargetTestRequest,
+    Wake,
+    pack,
+)
+from receiver.relay.target_tests import read_result
 from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, ReleaseChanges, StopTarget
 from receiver.writer.executor import Do
 
@@ -19,6 +33,7 @@ _COMMANDS = (ExchangeChanges, ReadFlush, ReleaseChanges, StopTarget)
 _READ_BYTES = 1 << 16
 _MAX_COMMANDS = 64  # in progress for one relay
 _GOODBYE_SECONDS = 1.0
+_TEST_SECONDS = 65.0  # more than the longest time-out of a target
 _MAX_UNREAD_BYTES = 1 << 20
 
 _log = structlog.get_logger()
@@ -36,6 +51,8 @@ class RelayLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._goodbye: Goodbye | None = None
+        self._numbers = count(1)
+        self._tests: dict[int, asyncio.Future[TargetTestResult]] = {}
         self.lost = asyncio.Event()
         self.heard_at = monotonic()
 
@@ -49,6 +66,22 @@ class RelayLink(asyncio.Protocol):
         if not self._is_woken:
             self._is_woken = True
             self.send(Wake())
+
+    async def test(self, target: str) -> TargetTestResult:
+        """Have the relay send a test change to a target; return its answer."""
+        number = next(self._numbers)
+        future: asyncio.Future[TargetTestResult] = asyncio.get_running_loop().create_future()
+        self._tests[number] = future
+        self.send(TargetTestRequest(number, target))
+        try:
+            async with asyncio.timeout(_TEST_SECONDS):
+                return await future
+        except TimeoutError:
+            return TargetTestResult(
+                delivered=False, status=None, answer=f"The relay did not respond in {_TEST_SECONDS:g} seconds."
+            )
+        finally:
+            del self._tests[number]
 
     async def wait_for_goodbye(self) -> Goodbye | None:
         """Return the Goodbye of a relay that has ended, which may still be on its way; None if it sent none."""
@@ -72,6 +105,9 @@ class RelayLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the relay ended, or that a handler closed its socket."""
         self.lost.set()
+        for future in self._tests.values():
+            if not future.done():
+                future.set_result(TargetTestResult(delivered=False, status=None, answer="The relay ended during the test."))
         if not self.hello.done():
             self.hello.set_result(Hello((), "It ended before its first message."))
 
@@ -102,6 +138,10 @@ class RelayLink(asyncio.Protocol):
             self._commands.add(task)
             task.add_done_callback(self._answered)
             self._throttle()
+        elif isinstance(record, TargetTestReply):
+            future = self._tests.get(record.number)
+            if future is not None and not future.done():
+                future.set_result(read_result(record.result))
         elif isinstance(record, Hello) and not self.hello.done():
             self.hello.set_result(record)
         elif isinstance(record, Goodbye):

@@ -45,6 +45,20 @@ class Wake(NamedTuple):
     """There are new changes."""
 
 
+class TargetTestRequest(NamedTuple):
+    """The relay has to send a test change to this target; the answer to `number` is a TargetTestReply."""
+
+    number: int
+    target: str
+
+
+class TargetTestReply(NamedTuple):
+    """What the target answered to a test change: a `TargetTestResult`."""
+
+    number: int
+    result: Any
+
+
 class Ping(NamedTuple):
     """A sign of life; the relay answers each with one of its own."""
 
@@ -70,7 +84,7 @@ class MalformedMessage(Exception):
     """The bytes received are not one of the records above."""
 
 
-_KINDS = (Hello, Begin, CommandRequest, CommandResult, Wake, Ping, Finish, Goodbye)
+_KINDS = (Hello, Begin, CommandRequest, CommandResult, Wake, TargetTestRequest, TargetTestReply, Ping, Finish, Goodbye)
 
 
 def pack(message: Any) -> bytes:

@@ -18,7 +18,7 @@ from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver.access.bearer import Secret
-from receiver.domain.changes import Change
+from receiver.domain.changes import TEST_HEADER, Change
 from receiver.relay.excerpts import make_excerpt
 from receiver.relay.target import NotAcknowledged, TargetUnavailable
 from receiver.settings.targets import TargetSettings
@@ -46,7 +46,7 @@ class NatsTarget:
     async def deliver(self, change: Change) -> None:
         """Publish a change; return when the broker has confirmed it. Raises NotAcknowledged or TargetUnavailable."""
         client = await self._connected()
-        headers = {Header.MSG_ID.value: change.id}
+        headers = {Header.MSG_ID.value: change.id, **({TEST_HEADER: "true"} if change.is_test else {})}
         try:
             await client.jetstream().publish(self._subject, change.write_body(), self.timeout_seconds, headers=headers)
         except NoStreamResponseError:

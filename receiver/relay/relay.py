@@ -6,9 +6,11 @@ from contextlib import suppress
 from secrets import token_hex
 
 from receiver import clock
+from receiver.domain.changes import TargetTestResult
 from receiver.errors import ReceiverError
 from receiver.relay.retry import DEFAULT_POLICY, RetryPolicy
 from receiver.relay.target import Target
+from receiver.relay.target_tests import deliver_test_change
 from receiver.relay.target_worker import TargetWorker
 from receiver.writer.commands.changes import ReleaseChanges
 from receiver.writer.executor import Do
@@ -38,6 +40,13 @@ class Relay:
         """Wake all workers: there are new changes."""
         for worker in self._workers:
             worker.wake()
+
+    async def test(self, name: str) -> TargetTestResult:
+        """Send a test change to a target and return its answer."""
+        for worker in self._workers:
+            if worker.target.subscription.target == name:
+                return await deliver_test_change(worker.target)
+        return TargetTestResult(delivered=False, status=None, answer="The relay does not know this target. Restart the service.")
 
     async def run_suspects(self) -> None:
         """Deliver suspects, one at a time in this process, until there are none."""

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import count
 from typing import Any, cast
 
 import structlog
 
+from receiver.domain.changes import TargetTestResult
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.relay.assembly import find_targets, make_targets
 from receiver.relay.command_runner import CommandRunner
@@ -24,6 +25,8 @@ from receiver.relay.messages import (
     MalformedMessage,
     Ping,
     RelayUnpacker,
+    TargetTestReply,
+    TargetTestRequest,
     Wake,
     pack,
 )
@@ -84,7 +87,7 @@ async def _relay(settings: Settings, channel: socket.socket, role: str) -> int:
     if role == ALONE:
         tasks.append(asyncio.create_task(_relay_suspects(relay, stop)))
     else:
-        link.on_wake = relay.wake
+        link.on_wake, link.on_test = relay.wake, relay.test
         relay.start()
     _log.info("relay_started", database=str(database), process_id=os.getpid(), role=role)
     await stop.wait()
@@ -110,6 +113,8 @@ class ServiceLink(asyncio.Protocol):
         self.finish_seconds = _ORPHANED_SECONDS
         self.is_lost = False
         self.on_wake: Callable[[], None] = _nothing
+        self.on_test: Callable[[str], Coroutine[Any, Any, TargetTestResult]] | None = None
+        self._tests: set[asyncio.Task[None]] = set()
         self._unpacker = RelayUnpacker()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -169,6 +174,10 @@ class ServiceLink(asyncio.Protocol):
                     future.set_result(result)
             case Wake():
                 self.on_wake()
+            case TargetTestRequest(number, target):
+                task = asyncio.create_task(self._test(number, target))
+                self._tests.add(task)
+                task.add_done_callback(self._tests.discard)
             case Ping():
                 self._transport.write(pack(Ping()))
             case Begin(owner):
@@ -181,6 +190,11 @@ class ServiceLink(asyncio.Protocol):
                 self._stop.set()
             case _:
                 pass
+
+    async def _test(self, number: int, target: str) -> None:
+        result = None if self.on_test is None else await self.on_test(target)
+        if not self.is_lost:
+            self._transport.write(pack(TargetTestReply(number, result)))
 
 
 async def _listen(database: Database, wake: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from receiver import clock
+from receiver.domain.changes import TargetTestResult
 from receiver.errors import ReceiverError
 from receiver.relay.assembly import ConfiguredTarget, handler_names, target_names
 from receiver.relay.executed_forker import execute_forker
@@ -20,6 +21,7 @@ from receiver.relay.link import RelayLink, read_hello
 from receiver.relay.messages import Begin, Finish, Hello, Ping
 from receiver.relay.processes import FORKER_LOST, RelayProcesses
 from receiver.relay.relay_process import ALL, ALONE, run_relay
+from receiver.relay.target_tests import NOT_RUNNING
 from receiver.settings import Settings
 from receiver.writer.commands.changes import HasSuspects, ReleaseChanges
 from receiver.writer.executor import Do
@@ -125,6 +127,10 @@ class Supervisor:
         """Wake the relay: there are new changes."""
         if ALL in self._links:
             self._links[ALL].wake()
+
+    async def test(self, target: str) -> TargetTestResult:
+        """Have the relay send a test change to a target; return its answer."""
+        return await self._links[ALL].test(target) if ALL in self._links else NOT_RUNNING
 
     def finish(self, seconds: float) -> None:
         """Have the relays finish changes in flight within so many seconds, and start none again."""

@@ -1,5 +1,6 @@
 """The interface of a target, and its errors. A new kind of target is one file with one class."""
 
+import asyncio
 from typing import Protocol
 
 from receiver.domain.changes import Change, Subscription
@@ -32,15 +33,18 @@ class NotAcknowledged(ReceiverError):
     """The target did not acknowledge a change. The change is retried, no earlier than the target's Retry-After.
 
     `answer` is the beginning of its answer (`excerpts.make_excerpt`). It is stored with the change and never logged, because it
-    may have personal data.
+    may have personal data. `answered` is the HTTP status, if there was one.
     """
 
     code = "not_acknowledged"
 
-    def __init__(self, message: str, requested_seconds: float | None = None, answer: str = "") -> None:
+    def __init__(
+        self, message: str, requested_seconds: float | None = None, answer: str = "", answered: int | None = None
+    ) -> None:
         super().__init__(message)
         self.requested_seconds = requested_seconds
         self.answer = answer
+        self.answered = answered
 
 
 class TargetUnavailable(NotAcknowledged):
@@ -64,9 +68,22 @@ class TargetGone(ReceiverError):
 
     code = "target_gone"
 
-    def __init__(self, message: str, answer: str = "") -> None:
+    def __init__(self, message: str, answer: str = "", answered: int | None = None) -> None:
         super().__init__(message)
         self.answer = answer
+        self.answered = answered
+
+
+async def deliver_in_time(target: Target, change: Change) -> int | None:
+    """Deliver a change; return the status of the answer. Raises the target's own errors, and TimedOut after the time-out."""
+    limit = asyncio.timeout(target.timeout_seconds)
+    try:
+        async with limit:
+            return await target.deliver(change)
+    except TimeoutError:
+        if limit.expired():
+            raise TimedOut(target.timeout_seconds) from None
+        raise
 
 
 def describe_error(error: NotAcknowledged | TargetGone) -> str:

@@ -15,7 +15,7 @@ from receiver import clock
 from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
-from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, TimedOut, describe_error
+from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, deliver_in_time, describe_error
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outcome, Probe
 from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, StopTarget
 from receiver.writer.executor import Do
@@ -186,22 +186,11 @@ class TargetWorker:
     async def _deliver_or_end(self, claimed: Claimed) -> int | None:
         """Deliver a change; return the status of the answer. If an exhausted process makes it fail, wait for its end."""
         try:
-            return await self._deliver(claimed)
+            return await deliver_in_time(self.target, claimed.change)
         except Exception as error:
             is_answer = isinstance(error, NotAcknowledged | TargetGone) and not isinstance(error, TargetUnavailable)
             if not is_answer and self._is_exhausted():
                 await asyncio.Event().wait()
-            raise
-
-    async def _deliver(self, claimed: Claimed) -> int | None:
-        """Deliver a change; return the status of the answer. Raises the target's own errors, and TimedOut after the time-out."""
-        limit = asyncio.timeout(self.target.timeout_seconds)
-        try:
-            async with limit:
-                return await self.target.deliver(claimed.change)
-        except TimeoutError:
-            if limit.expired():
-                raise TimedOut(self.target.timeout_seconds) from None
             raise
 
     async def _exchange(self, room: int, ended: list[Outcome], *, suspects: bool = False) -> Exchanged:

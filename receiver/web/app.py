@@ -32,6 +32,7 @@ from receiver.processes.stopping import Stopping
 from receiver.relay.assembly import ConfiguredTarget
 from receiver.relay.heartbeat import Heartbeat, LoadedSettings
 from receiver.relay.supervisor import FirstRelay, RelayState, Supervisor
+from receiver.relay.target_tests import TestTarget, no_relay
 from receiver.settings import Settings
 from receiver.settings.fingerprints import make_fingerprints
 from receiver.storage import queries
@@ -126,7 +127,7 @@ def create_app(
     routes = [
         *_make_sender_routes(core, guards),
         *_make_monitoring_routes(core, monitor, supervisor),
-        *_make_operator_routes(core, pruner, notifier),
+        *_make_operator_routes(core, pruner, notifier, no_relay if supervisor is None else supervisor.test),
         *extra_routes,
     ]
     return _make_application(core, routes, lifespan, guards)
@@ -208,17 +209,18 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
     return [*health.routes(), Route("/metrics", metrics.show)]
 
 
-def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier) -> list[BaseRoute]:
+def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, test_target: TestTarget) -> list[BaseRoute]:
     """Return the routes of the API and the console."""
     settings, database, operators, reader = core.settings, core.database, core.operators, core.reader
     do, read, sources = core.writer_client.do, reader.read, settings.sources()
     replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
-    commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, notifier.test)
+    tests = notifier.test, test_target
+    commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, *tests)
     reads = ReadContext(database, sources, core.targets, settings.active_sources())
     api = ApiRoutes(operators, reader, reads, commands, describe(sources, CUSTOMERS_PATH))
     console = make_console(
-        settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier, core.targets
+        settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier, core.targets, test_target
     )
     return [*api.routes(), *console]
 

@@ -106,6 +106,7 @@ WORDS = (b'"a\\u0000b"', b'"\\ud83d"', b'"\\ude00x"', b'"' + b"x" * 100_000 + b'
 ORDERS = {
     "targets/resume": b'{"target": %s}',
     "targets/retry": b'{"target": %s}',
+    "targets/test": b'{"target": %s}',
     "setup-windows": b'{"source": %s, "closes_at": "2020-01-01T00:00:00Z"}',
     "customers": b'{"rows": [[%s, "{}"]]}',
     "customers (document)": b'{"rows": [["c", %s]]}',

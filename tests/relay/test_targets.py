@@ -234,6 +234,37 @@ def test_operators_send_a_change_again(start: Start, sqlite_url: str) -> None:
     assert [entry for entry in audited(running) if entry[0] == "targets resend"] == [("targets resend", "ship24/t")] * 3
 
 
+def test_operators_send_a_test_change_which_is_marked_and_never_stored(start: Start, sqlite_url: str) -> None:
+    with answering(say(503, body=b"no stock"), TAKE) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        assert order(running, "targets/pause", {"target": "shop"}).status == 200  # a test does not wait for its end
+        failed = order(running, "targets/test", {"target": "shop"}).json()
+        said = "shop answered 503. The answer begins: no stock"
+        assert failed == {"target": "shop", "delivered": False, "status": 503, "answer": said}
+        assert run(running, "targets", "test", "shop").startswith("Delivered: It answered 2")
+        operator = ConsoleClient(running)
+        operator.sign_in(OPS)
+        token = find_form_token(operator.get("/ops/targets"))
+        page = operator.post("/ops/targets/test", {"form_token": token, "target": "shop"})
+        assert (page.status, b"Delivered" in page.body) == (200, True)
+        assert order(running, "targets/test", {"target": "other"}).status == 404
+        calls = shop.calls
+    assert [Webhook(SECRET).verify(call.body, call.headers)["type"] for call in calls] == ["target.test"] * 3
+    assert [(call.headers["receiver-test"], call.change["test"], call.change["source"]) for call in calls] == [
+        ("true", True, "test")
+    ] * 3
+    assert len({call.headers["webhook-id"] for call in calls}) == 3
+    assert [running.count(table) for table in ("trackers", "dispatches", "delivered_changes", "dead_changes")] == [0] * 4
+    assert [entry for entry in audited(running) if entry[0] == "targets test"] == [("targets test", "shop")] * 3
+
+
+def test_a_test_change_that_a_target_does_not_take_ends_the_command_with_1(start: Start, sqlite_url: str) -> None:
+    with answering(say(401, body=f"bad signature, not {SECRET}".encode())) as shop:
+        running = start(sqlite_url, shop=shop.url)
+        shown = run(running, "targets", "test", "shop", code=1)
+    assert shown == "Failed: shop answered 401. The answer begins: bad signature, not [secret]\n"
+
+
 def test_a_new_secret_has_the_form_that_the_settings_want(start: Start, sqlite_url: str) -> None:
     running = start(sqlite_url, shop="https://shop.example/")
     made = [run(running, "targets", "secret", "shop") for _ in range(2)]

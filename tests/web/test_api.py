@@ -212,6 +212,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "targets/resend": {"source": "ship24", "tracker_id": "t"},
     "targets/resume": {"target": "shop"},
     "targets/retry": {"target": "shop"},
+    "targets/test": {"target": "shop"},
     "deliveries/none/replay": {},
 }
 

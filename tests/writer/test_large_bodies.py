@@ -263,7 +263,7 @@ def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     }
     page = Pages(threads, threads, threads).take(partial(replay_delivery, threads))
     asyncio.run(page(Request(scope, partial(_give, b"command=show"))))
-    context = CommandContext(threads, threads, threads, [], threads, threads, threads, replayer=threads, test_alarms=threads)
+    context = CommandContext(*(threads for _ in CommandContext._fields))
     (route,) = [route for route in ApiRoutes(threads, threads, threads, context, {}).routes() if route.path.endswith("/replay")]
     asyncio.run(route.endpoint(Request(scope, partial(_give, b"{}"))))
     assert len(threads.used_in) == 2

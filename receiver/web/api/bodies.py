@@ -133,6 +133,12 @@ class RetryBody(CommandBody):
         return self
 
 
+class TargetTestBody(CommandBody):
+    """Send a test change to a target. It is marked as a test, and nothing stores it."""
+
+    target: Text
+
+
 class PruneBody(CommandBody):
     """Prune now. One request works for two seconds; while there is `more`, the next one continues its `run`."""
 

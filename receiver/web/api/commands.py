@@ -9,6 +9,7 @@ from receiver import clock
 from receiver.access.operators import Operator
 from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, to_micros
+from receiver.domain.changes import TargetTestResult
 from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.customers import replace_customers, restore_customers
@@ -18,7 +19,15 @@ from receiver.maintenance.prune import Pruner
 from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
-from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
+from receiver.maintenance.targets import (
+    drop_target,
+    flush_target,
+    pause_target,
+    resend_change,
+    resume_target,
+    retry_failed,
+    send_test_change,
+)
 from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -40,6 +49,7 @@ from receiver.web.api.bodies import (
     ResumeBody,
     RetryBody,
     SetupWindowBody,
+    TargetTestBody,
     read_customers,
 )
 from receiver.web.api.schemas.commands import (
@@ -55,6 +65,7 @@ from receiver.web.api.schemas.commands import (
     ResendAnswer,
     ResumeAnswer,
     RetryAnswer,
+    TargetTestAnswer,
     WindowAnswer,
 )
 from receiver.web.api.schemas.root import Schema
@@ -75,6 +86,7 @@ class CommandContext(NamedTuple):
     eraser: Eraser
     replayer: StoredReplay
     test_alarms: Callable[[Notice], list[ChannelResult]]
+    test_target: Callable[[str], Awaitable[TargetTestResult]]
 
 
 class OperatorRequest(NamedTuple):
@@ -180,6 +192,13 @@ async def _resend_change(context: CommandContext, request: OperatorRequest) -> d
     return {"source": body.source, "tracker_id": body.tracker_id, **resent._asdict()}
 
 
+async def _test_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    target = request.body.target
+    queries.check_named(context.targets, target)
+    result = await send_test_change(context.do, context.test_target, target, request.operator.entry)
+    return {"target": target, **result._asdict()}
+
+
 async def _resume_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_target, context.database, context.targets, target)
@@ -228,5 +247,6 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint("/targets/resend", "Send a change of a tracker again", ResendBody, ResendAnswer, _resend_change),
     CommandEndpoint("/targets/resume", "Resume a paused or stopped target", ResumeBody, ResumeAnswer, _resume_target),
     CommandEndpoint("/targets/retry", "Retry the failed changes of a target", RetryBody, RetryAnswer, _retry_dead),
+    CommandEndpoint("/targets/test", "Send a test change to a target", TargetTestBody, TargetTestAnswer, _test_target),
 )
 """All POST endpoints."""

@@ -14,6 +14,7 @@ from receiver.errors import NotFound
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.relay.assembly import ConfiguredTarget
+from receiver.relay.target_tests import TestTarget
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
@@ -30,7 +31,7 @@ from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
-from receiver.web.console.targets import change_target, send_again, show_targets
+from receiver.web.console.targets import change_target, send_again, show_targets, try_target
 from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
@@ -59,6 +60,7 @@ def make_console(
     replayer: StoredReplay,
     notifier: AlarmNotifier,
     targets: Sequence[ConfiguredTarget],
+    test_target: TestTarget,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     tokens = settings.tokens()["ops"]
@@ -76,8 +78,7 @@ def make_console(
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
-        "/ops/targets": partial(change_target, writer_client, reader, database, targets),
-        "/ops/targets/resend": partial(send_again, writer_client, targets),
+        **_list_target_forms(writer_client, reader, database, targets, test_target),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
@@ -93,6 +94,20 @@ def make_console(
 def show_unknown(_page_request: ConsoleRequest) -> Page:
     """Raise NotFound: no page has this path."""
     raise NotFound("There is no page at this address.")
+
+
+def _list_target_forms(
+    writer_client: WriterClient,
+    reader: Reader,
+    database: Database,
+    targets: Sequence[ConfiguredTarget],
+    test_target: TestTarget,
+) -> dict[str, TakeForm]:
+    return {
+        "/ops/targets": partial(change_target, writer_client, reader, database, targets),
+        "/ops/targets/test": partial(try_target, writer_client, targets, test_target),
+        "/ops/targets/resend": partial(send_again, writer_client, targets),
+    }
 
 
 def _list_pages(

@@ -6,8 +6,17 @@ from starlette.responses import Response
 
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.execution import MakeEntry
-from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
+from receiver.maintenance.targets import (
+    drop_target,
+    flush_target,
+    pause_target,
+    resend_change,
+    resume_target,
+    retry_failed,
+    send_test_change,
+)
 from receiver.relay.assembly import ConfiguredTarget, describe_targets, target_names
+from receiver.relay.target_tests import TestTarget
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
@@ -67,3 +76,17 @@ async def send_again(
     change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
     await resend_change(writer_client.do, *change, page_request.operator.entry)
     return redirect(f"{links.to_tracker(body.source, body.tracker_id)}#changes")
+
+
+async def try_target(
+    writer_client: WriterClient,
+    targets: Sequence[ConfiguredTarget],
+    send: TestTarget,
+    page_request: ConsoleRequest,
+    form: Form,
+) -> Page:
+    """Send a test change to a target and show the answer. Raises NotFound."""
+    name = form.get("target", "")
+    queries.check_named(target_names(targets), name)
+    result = await send_test_change(writer_client.do, send, name, page_request.operator.entry)
+    return Page("target_test.html", "targets", {"target": name, "result": result})

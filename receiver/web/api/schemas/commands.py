@@ -190,6 +190,15 @@ class ResendAnswer(Schema):
     targets: list[str]
 
 
+class TargetTestAnswer(Schema):
+    """Whether the target took the test change, the HTTP status of its answer (null: it has none), and what went wrong."""
+
+    target: str
+    delivered: bool
+    status: int | None
+    answer: str
+
+
 class ResumeAnswer(Schema):
     """Whether the target was paused or stopped until now."""
 
