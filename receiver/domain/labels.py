@@ -12,6 +12,8 @@ _LABELS = {
     "json": "JSON",
     "teams": "Microsoft Teams",
     "ntfy": "ntfy",
+    # States of a change for a target
+    "dead": "failed for good",
     # Outcomes of a message or an event
     "applied": "applied",
     "stale": "out of date",

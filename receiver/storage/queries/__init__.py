@@ -5,6 +5,7 @@ of rows.
 """
 
 from receiver.storage.processes import read_processes
+from receiver.storage.queries.change_list import STATES, ChangeFilter, list_changes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
@@ -51,7 +52,9 @@ __all__ = [
     "MAX_LIMIT",
     "MAX_QUARANTINED",
     "NOT_APPLIED",
+    "STATES",
     "Cell",
+    "ChangeFilter",
     "DeliveryFilter",
     "MessageFilter",
     "QuarantineFilter",
@@ -73,6 +76,7 @@ __all__ = [
     "find_undecidable",
     "list_alarms",
     "list_audit",
+    "list_changes",
     "list_dead",
     "list_deliveries",
     "list_messages",

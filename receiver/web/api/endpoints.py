@@ -13,6 +13,7 @@ from receiver.storage.customers import list_customer_lists, require_customer_lis
 from receiver.storage.database import Database
 from receiver.web.api.parameters import (
     AlarmsQuery,
+    ChangesQuery,
     CustomersQuery,
     DeadQuery,
     DeliveriesQuery,
@@ -29,7 +30,7 @@ from receiver.web.api.schemas.commands import CustomerItem, CustomerListItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
-from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TrackerAnswer, TrackerItem
+from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TargetChangeItem, TrackerAnswer, TrackerItem
 
 PREFIX = "/ops/api"
 """The beginning of every path of the API."""
@@ -106,6 +107,10 @@ def _list_targets(context: ReadContext, _query: EmptyQuery, _path: PathValues) -
     return {"items": describe_targets(context.database, context.targets), "next": None}
 
 
+def _list_changes(context: ReadContext, query: ChangesQuery, _path: PathValues) -> dict[str, Any]:
+    return queries.list_changes(context.database, query.to_filter(context.database), query.limit, query.cursor).as_json()
+
+
 def _list_dead(context: ReadContext, query: DeadQuery, _path: PathValues) -> dict[str, Any]:
     return queries.list_dead(context.database, query.target, query.limit, query.cursor).as_json()
 
@@ -142,6 +147,13 @@ READ_ENDPOINTS = (
     ReadEndpoint("/stats", "Counts, rate, delay, sizes", StatisticsQuery, StatisticsAnswer, _show_statistics),
     ReadEndpoint("/overview", "What needs attention", EmptyQuery, OverviewAnswer, _show_overview),
     ReadEndpoint("/alarms", "Alarms, past and present", AlarmsQuery, ItemList[AlarmItem], _list_alarms),
+    ReadEndpoint(
+        "/changes",
+        "Changes for targets: failing, failed for good, waiting, delivered",
+        ChangesQuery,
+        ItemList[TargetChangeItem],
+        _list_changes,
+    ),
     ReadEndpoint("/targets", "Targets and their waiting changes", EmptyQuery, ItemList[TargetItem], _list_targets),
     ReadEndpoint("/targets/dead", "Failed changes", DeadQuery, ItemList[DeadItem], _list_dead),
     ReadEndpoint("/customers", "Customers by code", CustomersQuery, ItemList[CustomerItem], _list_customers),

@@ -14,7 +14,18 @@ from receiver.domain.trimming import trim
 from receiver.domain.verdicts import OUTCOMES, DeliveryOutcome
 from receiver.errors import UnexpectedShape
 from receiver.sources import NAMES
-from receiver.storage.queries import MAX_LIMIT, NOT_APPLIED, DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
+from receiver.storage.database import Database
+from receiver.storage.queries import (
+    MAX_LIMIT,
+    NOT_APPLIED,
+    STATES,
+    ChangeFilter,
+    DeliveryFilter,
+    MessageFilter,
+    QuarantineFilter,
+    TrackerFilter,
+    find_tracker,
+)
 
 _P = TypeVar("_P", bound=BaseModel)
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}[mhd]", re.ASCII)
@@ -170,6 +181,26 @@ class AlarmsQuery(Parameters):
     """Filters for alarms."""
 
     state: Literal["on", "all"] = Field("all", description="`on`: only current alarms")
+
+
+class ChangesQuery(PageQuery):
+    """Filters for changes."""
+
+    target: Text | None = None
+    state: Literal[*STATES] | None = None  # type: ignore[valid-type]
+    source: SourceName | None = None
+    tracker: Text | None = Field(
+        None, description="a tracking number, an id, a reference, or SOURCE/ID; one tracker must have it"
+    )
+    since: TimeFilter | None = Field(None, description="delivered or failed for good since then, or else queued since then")
+    until: TimeFilter | None = None
+
+    def to_filter(self, database: Database) -> ChangeFilter:
+        """Return the filter of the storage. Raises NotFound if no tracker or more than one has the name."""
+        source, tracker_id = self.source, None
+        if self.tracker is not None:
+            source, tracker_id = find_tracker(database, self.tracker, NAMES, self.source)
+        return ChangeFilter(self.target, self.state, source, tracker_id, self.since, self.until)
 
 
 class DeadQuery(PageQuery):

@@ -20,6 +20,7 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.console.alarms import try_channels
 from receiver.web.console.assets import Assets
+from receiver.web.console.changes import list_changes
 from receiver.web.console.customer_import import ask_for_list, import_list
 from receiver.web.console.customers import download_customers, show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
@@ -126,6 +127,7 @@ def _list_pages(
         "/ops/messages": partial(list_messages, database),
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
+        "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
         "/ops/customers": partial(show_customers, database),
         "/ops/customers/download": partial(download_customers, database),

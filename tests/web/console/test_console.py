@@ -37,6 +37,7 @@ LISTS = (
     "/ops/messages",
     "/ops/quarantine",
     "/ops/targets",
+    "/ops/changes",
     "/ops/customers",
     "/ops/settings",
 )

@@ -110,6 +110,17 @@ class DeliveryState(Schema):
     next_attempt_at: Moment | None = Field(description="null while an attempt is under way or an earlier change waits")
 
 
+class TargetChangeItem(DeliveryState):
+    """A change in a list, and its state for one target."""
+
+    source: str
+    tracker_id: str
+    tracking_number: str | None
+    basis: Literal["events", "shipment"]
+    sequence: int
+    queued_at: Moment | None = Field(description="for a waiting or failing change: since when it waits")
+
+
 class ChangeItem(Schema):
     """A change of a tracker, and its state for each target. The payload of targets has the same `id` and `sequence`."""
 

@@ -1,0 +1,57 @@
+"""The command `changes list`."""
+
+from typing import Any
+
+import click
+
+from receiver.cli._options import OneOf, Text, TimeParam, of_source, paged
+from receiver.cli._output import brief, in_zone, last_line, show_page
+from receiver.cli._remote import reading
+from receiver.sources import NAMES
+from receiver.storage import queries
+
+
+@click.group()
+def changes() -> None:
+    """List changes and their state for each target."""
+
+
+@changes.command("list")
+@click.option("--target", type=Text(), help="Only changes for this target.")
+@click.option("--state", type=OneOf(queries.STATES), help="Only changes in this state.")
+@of_source
+@click.option("--tracker", type=Text(), metavar="TRACKER", help="Only of a tracker: a number, ID, reference or SOURCE/ID.")
+@click.option("--since", type=TimeParam(), help="Only later changes: 14:03, yesterday, 2026-01-31 12:00 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier changes.")
+@paged
+def list_changes(
+    target: str | None,
+    state: str | None,
+    source: str | None,
+    tracker: str | None,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List changes: failing ones first, then dead, waiting and delivered ones.
+
+    The time of a change is when it was delivered or failed for good, or else since when it waits.
+    """
+    with reading() as database:
+        tracker_id = None
+        if tracker is not None:
+            source, tracker_id = queries.find_tracker(database, tracker, NAMES, source)
+        wanted = queries.ChangeFilter(target, state, source, tracker_id, since, until)
+        found = queries.list_changes(database, wanted, limit, cursor)
+    columns = ("state", "target", "source", "tracker", "sequence", in_zone("time"), "attempts", "result")
+    show_page(found, "changes", columns, map(_line, found.items), wrapped=["tracker", "result"], as_json=as_json)
+
+
+def _line(item: dict[str, Any]) -> tuple[object, ...]:
+    at = brief(item["delivered_at"] or item["died_at"] or item["queued_at"])
+    result = last_line(item["last_error"]) if item["last_error"] else item["status"] or "-"
+    tracker = item["tracking_number"] or item["tracker_id"]
+    return item["state"], item["target"], item["source"], tracker, item["sequence"], at, item["attempts"], result

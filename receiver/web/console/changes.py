@@ -1,0 +1,20 @@
+"""The page with the list of changes for targets."""
+
+from collections.abc import Sequence
+
+from receiver.relay.assembly import ConfiguredTarget, target_names
+from receiver.sources import NAMES
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.web.api.parameters import ChangesQuery, read_query
+from receiver.web.console.login import ConsoleRequest
+from receiver.web.console.pages import Page
+
+
+def list_changes(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page:
+    """Show changes with their states: failing, dead, waiting and delivered ones."""
+    query = read_query(ChangesQuery, page_request.query)
+    page = queries.list_changes(database, query.to_filter(database), query.limit, query.cursor)
+    values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
+    choices = {"states": queries.STATES, "target_names": target_names(targets)}
+    return Page("changes.html", "targets", values | choices)
