@@ -50,6 +50,9 @@ def trackers() -> None:
 @click.option("--manifest", type=Text(), help="Only packages of the manifest with this tracker ID, such as manifest:MAN-1.")
 @click.option("--customer", type=Text(), help="Only packages of the customer with this code; upper or lower case.")
 @click.option("--milestone-differs", is_flag=True, help="Only trackers whose newest event and sender's status differ.")
+@click.option(
+    "--not-delivered-to", type=Text(), metavar="TARGET", help="Only trackers with a change that this target did not get."
+)
 @paged
 def list_trackers(
     search: str | None,
@@ -62,6 +65,7 @@ def list_trackers(
     customer: str | None,
     limit: int,
     cursor: str | None,
+    not_delivered_to: str | None,
     *,
     milestone_differs: bool,
     test: bool | None,
@@ -70,10 +74,12 @@ def list_trackers(
     """List trackers, most recent update first.
 
     With --q: in the order of the numbers, IDs or references that match. With --manifest or --customer: in the order of their IDs.
+    With --not-delivered-to: by source and ID.
     """
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
     wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test, manifest=manifest, customer=customer)
+    wanted = wanted._replace(not_delivered_to=not_delivered_to)
     with reading() as database:
         found = queries.list_trackers(database, wanted, limit, cursor)
     columns = ("tracker", "milestone", "event time", "status")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, TextClause, exists, func, or_, select
 
 from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, LinkTable, TrackerTable
-from receiver.storage.tables.metadata import table_of
+from receiver.storage.tables.metadata import Table, table_of
+from receiver.storage.tables.outbox import DeadTable, DispatchTable
 
 FINAL_MILESTONES = ("delivered", "completed")
 """The last milestones of Ship24's parcels and of Shiipp's manifests. No further events are expected after them."""
@@ -18,7 +19,8 @@ class TrackerFilter(NamedTuple):
     `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker is
     not at a final milestone and has not changed since then. `milestone_differs`: whether the sender's own milestone is another
     one. `test`: whether a test made the tracker. `manifest` is the id of the manifest that the package is in. `customer` is the
-    code of its present customer in upper or lower case.
+    code of its present customer in upper or lower case. `not_delivered_to`: a change of the tracker waits or fails for this
+    target, or failed for good.
     """
 
     search: str | None = None
@@ -32,6 +34,7 @@ class TrackerFilter(NamedTuple):
     test: bool | None = None
     manifest: str | None = None
     customer: str | None = None
+    not_delivered_to: str | None = None
 
     def until(self) -> int | None:
         """Return the time before which the last change of a tracker must be."""
@@ -60,6 +63,8 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
         found.append(IS_TEST)
     elif wanted.test is not None:
         found.append(table.c.test_run.is_(None))
+    if wanted.not_delivered_to is not None:
+        found.append(or_(*(_has_row(model, wanted.not_delivered_to) for model in (DispatchTable, DeadTable))))
     return found + _conditions_on_packages(wanted)
 
 
@@ -77,6 +82,12 @@ def _conditions_on_packages(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
         same_code = or_(func.lower(code) == wanted.customer.lower(), code.in_([wanted.customer, wanted.customer.upper()]))
         found.append(same_code)
     return found
+
+
+def _has_row(model: type[Table], target: str) -> ColumnElement[bool]:
+    rows, trackers = table_of(model), table_of(TrackerTable)
+    of_tracker = rows.c.source == trackers.c.source, rows.c.tracker_id == trackers.c.tracker_id
+    return exists(select(rows.c.target).where(rows.c.target == target, *of_tracker).correlate(trackers))
 
 
 def read_states(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RowMapping]:

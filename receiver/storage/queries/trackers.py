@@ -21,6 +21,7 @@ from receiver.storage.queries.packages import count_packages, list_packages
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
 from receiver.storage.queries.search import search_trackers
 from receiver.storage.queries.states import TrackerFilter
+from receiver.storage.queries.undelivered import list_undelivered
 from receiver.storage.tables.ledger import LinkTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
@@ -35,9 +36,10 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
     """Return trackers, those that changed last first.
 
     The results of a search are in the order of their matching terms, and those of a manifest or a customer in that of their ids.
+    Those that a target did not get are in the order of source and id.
     """
     term = None if wanted.search is None else wanted.search.casefold()
-    if not is_storable(term, wanted.source, wanted.milestone, wanted.manifest, wanted.customer):
+    if not is_storable(term, wanted.source, wanted.milestone, wanted.manifest, wanted.customer, wanted.not_delivered_to):
         return ResultPage([], None)
     wanted = wanted._replace(
         moved_before=in_range(wanted.moved_before),
@@ -49,6 +51,8 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
             page = search_trackers(connection, wanted, term, limit, cursor)
         elif wanted.manifest is not None or wanted.customer is not None:
             page = list_packages(connection, wanted, limit, cursor)
+        elif wanted.not_delivered_to is not None:
+            page = list_undelivered(connection, wanted, limit, cursor)
         else:
             page = list_by_movement(connection, wanted, limit, cursor)
         return page._replace(items=add_manifests(connection, page.items))

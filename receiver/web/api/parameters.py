@@ -102,6 +102,9 @@ class TrackersQuery(PageQuery):
     test: bool | None = Field(None, description="`true`: only trackers of tests; `false`: only real ones")
     manifest: Text | None = Field(None, description="only packages of the manifest with this tracker id")
     customer: Text | None = Field(None, description="only packages of the customer with this code of Shiipp; upper or lower case")
+    not_delivered_to: Text | None = Field(
+        None, description="only trackers with a change that waits, fails or failed for good for this target; by source and id"
+    )
 
     def to_filter(self, now: datetime) -> TrackerFilter:
         """Return the filter of the storage."""
@@ -116,6 +119,7 @@ class TrackersQuery(PageQuery):
             test=self.test,
             manifest=self.manifest,
             customer=self.customer,
+            not_delivered_to=self.not_delivered_to,
         )
 
 
