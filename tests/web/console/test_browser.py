@@ -1,33 +1,23 @@
 """The console in a real browser: what people see and do, in both themes, on a phone and by keyboard."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from receiver.web.console.links import to_tracker
-from tests.conftest import StartService, lacking
+from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.browser import CHROMIUM, DESK, PHONE, Tab, browsing
+from tests.harness.browser import DESK, OPS, PHONE
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import Service, serving
+from tests.web.console.conftest import OpenTab
 
-OPS = "the-ops-token-of-these-tests"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\u200b\x07 {{ 7 * 7 }} مرحبا"
 UNFOLD = "document.querySelectorAll('details').forEach((node) => { node.open = true; })"
-OpenTab = Callable[..., Tab]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        lacking("Chromium is not installed (Debian package: chromium)")
-    with browsing() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +37,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         reply = service.post(ship24.body(item, {HOSTILE: HOSTILE}), headers=[("X-Hostile", HOSTILE.replace("\x07", ""))])
         assert reply.outcomes() == ["applied", "quarantined"]
         yield service
-
-
-@pytest.fixture
-def open_tab(browser: Browser, running: Service) -> Iterator[OpenTab]:
-    """Open tabs, signed in at first; nothing may have gone wrong in any of them at the end."""
-    tabs: list[Tab] = []
-    with ExitStack() as stack:
-
-        def open_one(service: Service = running, signed_in: bool = True, **options: object) -> Tab:
-            context = browser.new_context(**{"viewport": DESK, "locale": "en-GB", **options})  # type: ignore[arg-type]
-            stack.callback(context.close)
-            tab = Tab(context, service.url)
-            tabs.append(tab)
-            if signed_in:
-                tab.sign_in(OPS)
-            return tab
-
-        yield open_one
-        wrong = [problem for tab in tabs for problem in tab.wrong]
-    assert wrong == []
 
 
 def pages(running: Service) -> list[str]:
