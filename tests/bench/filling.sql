@@ -238,3 +238,23 @@ SELECT
 FROM span CROSS JOIN deliveries WHERE received_at >= since GROUP BY 1, 2, 3, 4, 5, 6;
 
 INSERT INTO token_uses SELECT source, token, max(received_at) FROM deliveries WHERE token IS NOT NULL GROUP BY source, token;
+
+-- Changes for two targets, at most 200,000 that wait: `shop` is slow, and `warehouse` refuses the first change of each tracker.
+
+CREATE TEMP TABLE shipped AS
+WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 40)
+SELECT
+  iif(n <= 30, 'shop', 'warehouse') AS target, source, id, iif(n <= 30, n, n - 30) AS move, n = 31 AS fails,
+  strftime('%s', 'now') * 1000000 - abs(random() % (3 * 86400)) * 1000000 AS at
+FROM (SELECT source, id FROM tracker LIMIT 5000) CROSS JOIN number;
+
+INSERT INTO dispatches (target, source, tracker_id, move, event_id, due_at, attempts, error, made_at)
+SELECT
+  target, source, id, move, 'event-' || move, iif(move = 1, at, 1 << 62), 5 * fails, iif(fails, 'warehouse answered 500.', NULL), at
+FROM shipped;
+
+INSERT INTO dead_changes (target, source, tracker_id, move, event_id, died_at, attempts, error)
+SELECT target, source, id, move + 30, 'event-' || move, at, 13, 'warehouse answered 500.' FROM shipped WHERE target = 'warehouse';
+
+INSERT INTO delivered_changes (target, source, tracker_id, move, change_id, delivered_at, attempts, status)
+SELECT target, source, id, move + 30, lower(hex(randomblob(16))), at, 1, 200 FROM shipped WHERE target = 'shop' AND move <= 10;

@@ -14,7 +14,7 @@ from receiver.monitoring import explain
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
-from receiver.storage.queries import DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
+from receiver.storage.queries import ChangeFilter, DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
 
@@ -28,6 +28,10 @@ _MILESTONES = ("delivered", "in_transit", "out_for_delivery", "info_received", "
 _TRACKER = (
     "SELECT source, tracker_id, tracking_number, moved_at, status_milestone FROM trackers "
     "WHERE source = :source AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
+)
+_DISPATCH = (
+    "SELECT source, tracker_id, move, made_at FROM dispatches "
+    "WHERE target = 'shop' AND source = 'ship24' AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
 )
 _CALL = "SELECT id, source, received_at FROM deliveries WHERE id >= :id ORDER BY id LIMIT 1"
 _MESSAGE = "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id ORDER BY delivery_id LIMIT 1"
@@ -54,13 +58,21 @@ class Asker:
             self._trackers = list(_draw_trackers(connection))
             self._calls = list(_draw(connection, _ALL, _CALL))
             self._messages = list(_draw(connection, _WITH_BODIES, _MESSAGE))
+            self._dispatches = list(_draw_dispatches(connection))
             self._storm: str = connection.execute(text(_STORM)).scalar_one()
             self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
             self._now: int = connection.execute(text(_NOW)).scalar_one()
 
     def questions(self) -> list[ReadEndpoint]:
         """Return all questions, in the order of the table."""
-        return [*self._lists_of_trackers(), *self._searches(), *self._lists_of_calls(), *self._single(), *self._others()]
+        return [
+            *self._lists_of_trackers(),
+            *self._searches(),
+            *self._lists_of_calls(),
+            *self._single(),
+            *self._changes(),
+            *self._others(),
+        ]
 
     def _lists_of_trackers(self) -> Iterator[ReadEndpoint]:
         ask = self._list_trackers
@@ -134,6 +146,26 @@ class Asker:
         yield ReadEndpoint("explain one sent often", lambda _: told(base, _SOURCES, self._storm))
         yield ReadEndpoint("explain a delivery", lambda draw: told(base, _SOURCES, draw.choice(self._calls).id))
 
+    def _changes(self) -> Iterator[ReadEndpoint]:
+        ask, trackers = self._list_changes, self._list_trackers
+        yield ReadEndpoint("changes", lambda _: ask(ChangeFilter()))
+        for state in queries.STATES:
+            yield ReadEndpoint(f"  {state}, deep", partial(self._list_in_state, state))
+        yield ReadEndpoint("  delivered in some hours", lambda draw: ask(self._delivered_between(draw)))
+        yield ReadEndpoint("  of a rare source", lambda _: ask(ChangeFilter("shop", "waiting", "shiipp")))
+        yield ReadEndpoint("  of a source never seen", lambda d: ask(ChangeFilter(source="none"), self._changed(d, "delivered")))
+        yield ReadEndpoint("  of a tracker", lambda draw: ask(ChangeFilter(None, None, *self._shipped(draw))))
+        yield ReadEndpoint("trackers without a change", lambda _: trackers(TrackerFilter(not_delivered_to="shop")))
+        yield ReadEndpoint(
+            "  deep page",
+            lambda d: trackers(TrackerFilter(not_delivered_to="warehouse"), write_cursor(*self._shipped(d))),
+        )
+        yield ReadEndpoint(
+            "  at a rare milestone", lambda _: trackers(TrackerFilter(not_delivered_to="shop", milestone="customs_hold"))
+        )
+        yield ReadEndpoint("  of nobody", lambda _: trackers(TrackerFilter(not_delivered_to="nobody")))
+        yield ReadEndpoint("targets", lambda _: queries.show_targets(self._database))
+
     def _others(self) -> Iterator[ReadEndpoint]:
         base, quarantine, seen = self._database, queries.list_quarantine, self._seen
         yield ReadEndpoint("messages", lambda _: self._list_messages(MessageFilter()))
@@ -172,6 +204,26 @@ class Asker:
 
     def _list_messages(self, wanted: MessageFilter, cursor: str | None = None) -> object:
         return queries.list_messages(self._database, wanted, 50, cursor)
+
+    def _list_changes(self, wanted: ChangeFilter, cursor: str | None = None) -> object:
+        return queries.list_changes(self._database, wanted, 50, cursor)
+
+    def _list_in_state(self, state: str, draw: Random) -> object:
+        return self._list_changes(ChangeFilter(state=state), self._changed(draw, state))
+
+    def _shipped(self, draw: Random) -> tuple[str, str]:
+        row = draw.choice(self._dispatches)
+        return row.source, row.tracker_id
+
+    def _changed(self, draw: Random, state: str) -> str:
+        row = draw.choice(self._dispatches)
+        target = "shop" if state in ("waiting", "delivered") else "warehouse"
+        at = row.made_at if state in ("failing", "delivered") else 0
+        return write_cursor(state, target, at, row.source, row.tracker_id, row.move)
+
+    def _delivered_between(self, draw: Random) -> ChangeFilter:
+        since = draw.choice(self._dispatches).made_at
+        return ChangeFilter("shop", "delivered", since=since, until=since + _DAY // 8)
 
     def _placed(self, draw: Random) -> str:
         return write_cursor(draw.choice(self._calls).id, draw.randrange(3))
@@ -226,3 +278,9 @@ def _draw_trackers(connection: Connection) -> Iterator[Row[Any]]:
     for number in range(_SAMPLES):
         place = {"source": "shiipp" if number < _RARE else "ship24", "id": str(UUID(int=draw.getrandbits(128)))}
         yield from connection.execute(text(_TRACKER), place)
+
+
+def _draw_dispatches(connection: Connection) -> Iterator[Row[Any]]:
+    draw = Random(_DISPATCH)
+    for _ in range(_SAMPLES):
+        yield from connection.execute(text(_DISPATCH), {"id": str(UUID(int=draw.getrandbits(128)))})

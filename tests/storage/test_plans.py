@@ -25,7 +25,10 @@ from tests.harness.postgresql import Cluster
 from tests.harness.storage import change, make_tables
 
 _MESSAGES = 50_000
-_LARGE = ("bodies", "deliveries", "events", "messages", "quarantine", "sightings", "terms", "trackers")
+_LARGE = (
+    *("bodies", "deliveries", "events", "messages", "quarantine", "sightings", "terms", "trackers"),
+    *("dispatches", "dead_changes", "delivered_changes"),
+)
 _SCAN = re.compile(rf"SCAN ({'|'.join(_LARGE)})\b")
 _MAX_STEPS = 100_000  # of SQLite's machine; to read 50,000 rows takes several times as many
 _MAX_ROWS = 6_000  # that PostgreSQL looks at in one statement
