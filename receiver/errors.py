@@ -71,6 +71,17 @@ class NotFound(Refused):
     code = "not_found"
 
 
+class Ambiguous(NotFound):
+    """A text that several ids, numbers or references match. The message names the first few of them."""
+
+    _SHOWN = 5
+
+    def __init__(self, text: str, rows_name: str, names: Sequence[str]) -> None:
+        is_cut = len(names) > self._SHOWN
+        number, rest = (f"more than {self._SHOWN}", ", …") if is_cut else (str(len(names)), "")
+        super().__init__(f"{text} matches {number} {rows_name}; use one of {', '.join(names[: self._SHOWN])}{rest}.")
+
+
 class MethodNotAllowed(Refused):
     """The path does not support this method."""
 

@@ -30,7 +30,7 @@ _GROUPS = {
     },
     "Look": {
         "doctor": "Check configuration, database and server.",
-        "explain": "Explain what happened to a message or a delivery.",
+        "explain": "Explain what happened to a message, a delivery or a tracker.",
         "trackers": "List trackers and show their timelines.",
         "deliveries": "List, show and reprocess deliveries.",
         "messages": "List messages and their verdicts.",

@@ -6,9 +6,9 @@ from importlib import import_module
 
 import click
 
-from receiver.errors import ConfigurationError, NoDatabase, ReceiverError, SchemaOutdated, WriterTaken
+from receiver.errors import Ambiguous, ConfigurationError, NoDatabase, ReceiverError, SchemaOutdated, WriterTaken
 
-_WRONG_USE = (ConfigurationError, SchemaOutdated, WriterTaken)
+_WRONG_USE = (Ambiguous, ConfigurationError, SchemaOutdated, WriterTaken)
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 

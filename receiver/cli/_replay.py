@@ -54,8 +54,8 @@ class LeftOut(ReceiverError):
 def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
     """Reprocess stored deliveries, oldest first.
 
-    Name them by ID or by filters. A message gets a verdict if it has none, or if it was quarantined and can be read now. Others
-    keep theirs. Shows first what each delivery would change by itself, then asks for confirmation.
+    Name them by ID, its beginning, or filters. A message gets a verdict if it has none, or if it was quarantined and can be read
+    now. Others keep theirs. Shows first what each delivery would change by itself, then asks for confirmation.
 
     A forced event of the future blocks all later updates of its tracker. --undo puts it back into quarantine, and the tracker
     moves to the newest of its other events.
@@ -66,7 +66,8 @@ def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes:
         raise click.UsageError("Choose --force or --undo, not both.")
     options = ReplayOptions(0, force=force, undo=undo)
     with _replaying(load()) as (database, replay_one):
-        named = sorted(set(ids)) if ids else _find(database, queries.DeliveryFilter(**filters))
+        whole_ids = {queries.complete_delivery_id(database, delivery_id) for delivery_id in ids}
+        named = sorted(whole_ids) if ids else _find(database, queries.DeliveryFilter(**filters))
         effects = _run(replay_one, named, Effects(whole=as_json), options._replace(dry_run=True))
         if not as_json:
             effects.show()

@@ -70,10 +70,10 @@ def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_js
 def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
     """Show one delivery with its body, response and verdicts.
 
-    Headers are shown without secrets.
+    DELIVERY_ID may be its beginning, at least six characters. Headers are shown without secrets.
     """
     with reading() as database:
-        found = queries.show_delivery(database, delivery_id)
+        found = queries.show_delivery(database, queries.complete_delivery_id(database, delivery_id))
     if body_only:
         if found.body is None:
             raise NotFound(f"The body of delivery {delivery_id} is not stored (rejected, pruned or erased).")

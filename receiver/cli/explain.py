@@ -7,27 +7,31 @@ import click
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import brief, in_zone, show_heading, show_json, show_sentences, show_table
 from receiver.cli._remote import reading
-from receiver.monitoring.explain import explain as explain_id
+from receiver.monitoring.explain import explain as explain_text
 from receiver.settings import load
 
 
 @click.command()
-@click.argument("some_id", type=Text(), metavar="ID")
+@click.argument("text", type=Text(), metavar="ANY")
 @as_json
-def explain(some_id: str, *, as_json: bool) -> None:
-    """Explain what happened to a message or a delivery.
+def explain(text: str, *, as_json: bool) -> None:
+    """Explain what happened to a message, a delivery or a tracker.
 
-    ID is a message ID or a delivery ID.
+    ANY is a message ID, a delivery ID, a tracking number, a tracker ID, a reference or a customer code, in upper or lower case.
+    The beginning is enough, or the last six characters of a number, if nothing else matches.
     """
     settings = load()
     with reading(settings) as database:
-        found = explain_id(database, settings.sources(), some_id)
+        found = explain_text(database, settings.sources(), text)
     if as_json:
         show_json(found)
         return
     show_sentences(found["explanation"])
     if found["about"] == "message":
         _show_tables(found)
+    elif found["about"] == "tracker":
+        tracker = found["tracker"]
+        click.echo(f"timeline: receiver trackers show {tracker['source']}/{tracker['tracker_id']}")
 
 
 def _show_tables(found: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
     """
     settings = load()
     with reading(settings) as database:
-        source, tracker_id = queries.find_tracker(database, tracker, NAMES)
+        source, tracker_id = queries.find_tracker(database, tracker, NAMES, is_whole=True)
     if not yes:
         confirm(f"Permanently delete the personal data of {source}/{tracker_id}?")
     done = _forget(settings, source, tracker_id)

@@ -1,9 +1,10 @@
-"""Explanations of messages and deliveries in sentences, for the API, the console and the command line.
+"""Explanations of messages, deliveries and trackers in sentences, for the API, the console and the command line.
 
 A repeated event is not stored again. So the body of the message is read once more to name the events that it repeats.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,8 @@ from receiver.domain.advice import advise
 from receiver.domain.labels import label, label_verdict
 from receiver.domain.records import Message
 from receiver.domain.refusals import describe_cause
-from receiver.errors import NotFound, ReceiverError
+from receiver.errors import Ambiguous, NotFound, ReceiverError
+from receiver.monitoring.search import search_everything
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -32,16 +34,45 @@ _ADVICE = {  # by error code; it follows the message of the error
 }
 
 
-def explain(database: Database, sources: Sequence[Source], some_id: str) -> dict[str, Any]:
-    """Explain the message, or else the delivery, with this ID; `about` says which of the two. Raises NotFound."""
-    try:
-        return {"about": "message", **explain_message(database, sources, some_id)}
-    except NotFound:
-        pass
-    try:
-        return {"about": "delivery", **explain_delivery(queries.show_delivery(database, some_id))}
-    except NotFound:
-        raise NotFound(f"No message or delivery has the ID {some_id}.") from None
+_MAX_NAMED = 10  # of each kind that an ambiguous text matches
+
+
+def explain(database: Database, sources: Sequence[Source], text: str) -> dict[str, Any]:
+    """Explain what a text names: an id of a message or a delivery, or the only hit of the search; `about` says the kind.
+
+    Raises NotFound if there is none, and Ambiguous if there are several.
+    """
+    with suppress(NotFound):
+        return {"about": "message", **explain_message(database, sources, text)}
+    hits = search_everything(database, text, _MAX_NAMED).hits()
+    if not hits:
+        raise NotFound(f"Nothing has the number, ID, reference or customer code {text}.")
+    if len(hits) > 1:
+        raise Ambiguous(text, "entries", [name_hit(kind, row) for kind, row in hits])
+    ((kind, row),) = hits
+    return {"about": kind, **_explain_hit(database, sources, kind, row)}
+
+
+def name_hit(kind: str, row: Mapping[str, Any]) -> str:
+    """Return the text that names a hit of the search on the command line."""
+    if kind == "tracker":
+        return f"{row['source']}/{row['tracker_id']}"
+    return str(row[{"message": "message_id", "delivery": "id", "customer": "UserCode"}[kind]])
+
+
+def _explain_hit(database: Database, sources: Sequence[Source], kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    if kind == "message":
+        return explain_message(database, sources, row["message_id"])
+    if kind == "delivery":
+        return explain_delivery(queries.show_delivery(database, row["id"]))
+    if kind == "tracker":
+        found = queries.show_tracker(database, row["source"], row["tracker_id"])
+        return {**found, "explanation": _explain_tracker(found)}
+    names = " ".join(filter(None, (row.get("FirstName"), row.get("LastName"))))
+    return {
+        "customer": row,
+        "explanation": [f"Customer {row['UserCode']} ({names or 'no name'}) is in the list that Shiipp gets."],
+    }
 
 
 def explain_message(database: Database, sources: Sequence[Source], message_id: str) -> dict[str, Any]:
@@ -161,6 +192,26 @@ def _explain_event(event: dict[str, Any]) -> str:
     if reason == "tie":
         return f"{name}: Not applied. It has the same time as {other}, and no `order` says which is newer."
     return f"{name}: Not applied. {other} is newer."
+
+
+def _explain_tracker(found: dict[str, Any]) -> list[str]:
+    tracker, events = found["tracker"], found["events"]
+    number = f" (tracking number {tracker['tracking_number']})" if tracker["tracking_number"] else ""
+    sentences = [f"{label(tracker['source'])} {tracker['subject']} {tracker['tracker_id']}{number}."]
+    if tracker["latest_occurrence"] is None:
+        sentences.append("No event was applied yet.")
+    else:
+        name = f"“{tracker['status'] or 'no text'}” of {tracker['latest_occurrence']}"
+        sentences.append(
+            f"Current status: {name}, applied at {tracker['applied_at']} from message {tracker['latest_message_id']}."
+        )
+    if tracker["milestone_differs"]:
+        sentences.append(f"The sender's own view differs: {tracker['shipment_milestone']}.")
+    last = max(events, key=lambda event: str(event["received_at"]), default=None)
+    if last is not None and last["event_id"] != tracker["latest_event_id"]:
+        verdict = label_verdict(last["outcome"], last["reason"])
+        sentences.append(f"The last event came at {last['received_at']} in message {last['message_id']}: {verdict}.")
+    return sentences
 
 
 def _explain_delivery(stored: queries.StoredDelivery) -> list[str]:

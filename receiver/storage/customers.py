@@ -1,6 +1,6 @@
 """The customer list in storage: imported as a whole, read in pages, searched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +10,7 @@ from receiver.clock import iso
 from receiver.domain.customer_changes import ListDifference, compare_lists, matches
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import ResultPage, read_cursor, write_cursor
+from receiver.storage.queries.pages import ResultPage, is_storable, read_cursor, write_cursor
 from receiver.storage.tables.customers import CustomerImportTable, CustomerTable
 from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
@@ -144,6 +144,16 @@ def read_customers(database: Database, list_id: str) -> Iterator[dict[str, str]]
     while page := read_customer_page(database, list_id, after):
         yield from (orjson.loads(document) for _, document in page)
         after = page[-1][0]
+
+
+def find_customers(database: Database, list_id: str, codes: Collection[str]) -> list[dict[str, Any]]:
+    """Return the customers of a list with exactly these codes, in Shiipp's format."""
+    if not is_storable(*codes):
+        return []
+    table = table_of(CustomerTable)
+    named = select(table.c.document).where(table.c.import_id == list_id, table.c.user_code.in_(codes)).order_by(table.c.user_code)
+    with database.read() as connection:
+        return [orjson.loads(document) for document in connection.execute(named).scalars()]
 
 
 def search_customers(database: Database, list_id: str, term: str, limit: int, cursor: str | None) -> ResultPage:

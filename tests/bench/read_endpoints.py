@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 from receiver import clock
 from receiver.clock import to_micros
 from receiver.monitoring import explain
+from receiver.monitoring.search import search_everything
 from receiver.sources import NAMES, make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -108,6 +109,15 @@ class Asker:
         yield ReadEndpoint("  of a rare source", lambda draw: ask(TrackerFilter("s24demo", "shiipp"), self._named(draw)))
         yield ReadEndpoint("  sender's view differs", lambda d: ask(TrackerFilter(d.choice("0123abcs"), milestone_differs=True)))
         yield ReadEndpoint("  stuck", lambda d: ask(TrackerFilter(d.choice("0123abcs"), stuck_since=self._some_days_ago(d))))
+
+        base, whole = self._database, self._trackers
+        yield ReadEndpoint(
+            "  by the end of a number", lambda d: queries.list_by_ending(base, d.choice(whole).tracking_number[-8:], 10)
+        )
+        yield ReadEndpoint("search for everything", lambda d: search_everything(base, d.choice(whole).tracking_number, 10))
+        yield ReadEndpoint("  by the end", lambda d: search_everything(base, d.choice(whole).tracking_number[-7:], 10))
+        yield ReadEndpoint("  a delivery's beginning", lambda d: search_everything(base, d.choice(self._calls).id[:8], 10))
+        yield ReadEndpoint("  nothing", lambda _: search_everything(base, "no-such-number", 10))
 
     def _lists_of_calls(self) -> Iterator[ReadEndpoint]:
         ask, seen = self._list_calls, self._seen

@@ -97,7 +97,9 @@ def test_explain_tells_what_a_stale_message_lost_against(filled: Run) -> None:
 
 
 def test_explain_of_an_unknown_id_is_one_line(filled: Run) -> None:
-    assert filled("explain", "nothing-like-it") == Done(1, "", "receiver: No message or delivery has the ID nothing-like-it.\n")
+    assert filled("explain", "nothing-like-it") == Done(
+        1, "", "receiver: Nothing has the number, ID, reference or customer code nothing-like-it.\n"
+    )
 
 
 SHOWN = [
@@ -200,7 +202,7 @@ def test_filters_are_those_of_the_api(filled: Run) -> None:
         (["trackers", "list", "--source", "ship25"], "ship24"),
         (["stats", "--window", "900d"], "400 days"),
         (["setup-window"], "ship24"),
-        (["explain"], "ID"),
+        (["explain"], "ANY"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -481,12 +481,13 @@ def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
     tell(plain)
     assert "--yes" in plain.forget("ship24/person", code=2)
     assert "No tracker" in plain.forget("nobody", "--yes", code=1)
+    assert "No tracker" in plain.forget("TN-perso", "--yes", code=1), "a beginning is not enough to delete"
     assert "no tracker" in plain.forget("ship24/nobody", "--yes", code=1)
     plain.running.post(body(item(tracker_id="twin", tracker={"trackerId": "twin", "trackingNumber": "TN-person"})))
-    several = plain.forget("TN-person", "--yes", code=1)
+    several = plain.forget("TN-person", "--yes", code=2)
     assert "TN-person matches 2 trackers; use one of ship24/person, ship24/twin." in several
     shown = run_command("trackers", "show", "TN-person", cwd=plain.running.directory, env=plain.running.env)
-    assert (shown.returncode, shown.stderr) == (1, several)
+    assert (shown.returncode, shown.stderr) == (2, several)
     named = run_command("trackers", "show", "ship24/twin", cwd=plain.running.directory, env=plain.running.env)
     assert (named.returncode, "ship24 twin" in named.stdout) == (0, True)
     assert plain.rows("SELECT count(*) FROM audit") == [(0,)]

@@ -7,7 +7,7 @@ import pytest
 
 from receiver.clock import new_id
 from receiver.domain.records import Submission
-from receiver.errors import AddressNotAllowed, BodyTooLarge, NotFound, ReceiverError, Unauthorized
+from receiver.errors import AddressNotAllowed, Ambiguous, BodyTooLarge, NotFound, ReceiverError, Unauthorized
 from receiver.monitoring import explain as explanations
 from receiver.sources import make_sources
 from receiver.storage import queries
@@ -184,5 +184,25 @@ def test_two_sources_may_use_the_same_id(store: Store) -> None:
 
 
 def test_an_unknown_id_is_not_found(store: Store) -> None:
-    with pytest.raises(NotFound, match="No message or delivery has the ID nothing"):
+    with pytest.raises(NotFound, match="Nothing has the number, ID, reference or customer code nothing"):
         explain(store, "nothing")
+
+
+def test_a_tracker_is_explained_by_each_of_its_names(store: Store, sqlite_url: str) -> None:
+    store.keep(single("now", tracker_id="t-1", events=[event("e", "2025-03-02T10:00:00", status="Delivered")]))
+    store.keep(single("late", tracker_id="t-1", events=[event("f", "2025-03-01T10:00:00")]))
+    change(sqlite_url, "UPDATE events SET received_at = received_at + 1000000 WHERE event_id = 'f'")
+    for name in ("t-1", "T-1", "tn-t-1", "TN-T-1"):
+        found = explain(store, name)
+        assert (found["about"], found["tracker"]["tracker_id"]) == ("tracker", "t-1")
+    text = told(store, "tn-t-1")
+    assert "Ship24 parcel t-1 (tracking number TN-t-1)." in text
+    assert "Current status: “Delivered” of 2025-03-02T10:00:00" in text
+    assert "in message late: Out of date: older than current status." in text
+
+
+def test_a_text_that_several_things_match_is_ambiguous_and_names_them(store: Store) -> None:
+    for tracker_id in ("twin-1", "twin-2"):
+        store.keep(single(f"m-{tracker_id}", tracker_id=tracker_id))
+    with pytest.raises(Ambiguous, match="twin matches 2 entries; use one of ship24/twin-1, ship24/twin-2"):
+        explain(store, "twin")

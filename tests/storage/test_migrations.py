@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, text
 
 from receiver.errors import ConfigurationError
 from receiver.storage import version
@@ -43,8 +43,15 @@ def test_the_migrated_tables_have_the_keys_and_indexes_of_the_models(database_ur
             assert found.get_pk_constraint(name)["constrained_columns"] == [column.name for column in table.primary_key]
             assert [c["name"] for c in found.get_columns(name)] == [column.name for column in table.columns]
             assert {c["name"]: c["nullable"] for c in found.get_columns(name)} == {c.name: c.nullable for c in table.columns}
-            assert {index["name"] for index in found.get_indexes(name)} == {index.name for index in table.indexes}
+            assert list_indexes(connection, name) == {index.name for index in table.indexes}
     database.close()
+
+
+def list_indexes(connection: Connection, table: str) -> set[str | None]:
+    if connection.dialect.name != "sqlite":
+        return {index["name"] for index in inspect(connection).get_indexes(table)}
+    made = text("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = :table")
+    return set(connection.execute(made, {"table": table}).scalars())
 
 
 def test_the_newest_migration_is_the_version_that_is_served() -> None:

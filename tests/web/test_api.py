@@ -61,6 +61,19 @@ def test_a_tracker_is_found_by_number_or_id_without_case(running: Service) -> No
         assert [item["tracker_id"] for item in ask(running, f"trackers?{query}")["items"]] == [TRACKER], query
 
 
+def test_one_search_answers_trackers_messages_deliveries_and_customers(running: Service) -> None:
+    assert [row["tracker_id"] for row in ask(running, "search?q=%20s24demo987452%20")["trackers"]] == [TRACKER]
+    assert [row["tracker_id"] for row in ask(running, "search?q=987452")["trackers"]] == [TRACKER]
+    assert [row["message_id"] for row in ask(running, f"search?q={STALE[:12].upper()}")["messages"]] == [STALE]
+    delivery = ask(running, "deliveries")["items"][0]
+    assert ask(running, f"search?q={delivery['id'][:13]}")["deliveries"] == [delivery]
+    customer = orjson.dumps({"UserCode": "ABC1", "FirstName": "Ann", "LastName": "Lee"}).decode()
+    order(running, "customers", {"rows": [["ABC1", customer]]})
+    for text in ("ABC1", "Abc1", "abc1", "lee"):
+        assert [row["UserCode"] for row in ask(running, f"search?q={text}")["customers"]] == ["ABC1"], text
+    assert running.get("/ops/api/search", OPS).status == running.get("/ops/api/search?q=%20", OPS).status == 422
+
+
 def test_trackers_are_filtered(running: Service) -> None:
     expected = {
         "": 2,

@@ -7,6 +7,7 @@ of rows.
 from receiver.storage.processes import read_processes
 from receiver.storage.queries.change_list import STATES, ChangeFilter, list_changes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
+from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, find_messages, find_starting_messages
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
@@ -44,7 +45,7 @@ from receiver.storage.queries.targets import (
     show_targets,
 )
 from receiver.storage.queries.tokens import describe_tokens, removed_tokens, token_uses
-from receiver.storage.queries.trackers import find_tracker, list_trackers, show_tracker
+from receiver.storage.queries.trackers import find_tracker, list_by_ending, list_trackers, show_tracker
 
 __all__ = [
     "FINAL_MILESTONES",
@@ -65,17 +66,22 @@ __all__ = [
     "check_named",
     "check_target",
     "check_unnamed",
+    "complete_delivery_id",
     "count_changes",
     "count_quarantined",
     "count_refusals",
     "describe_tokens",
+    "find_deliveries",
     "find_due_notices",
     "find_events",
+    "find_messages",
     "find_oldest_due",
+    "find_starting_messages",
     "find_tracker",
     "find_undecidable",
     "list_alarms",
     "list_audit",
+    "list_by_ending",
     "list_changes",
     "list_dead",
     "list_deliveries",

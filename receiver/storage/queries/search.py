@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextClause, and_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, TextClause, and_, func, select, tuple_
 
 from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
 from receiver.storage.queries.states import TrackerFilter, conditions, read_states
-from receiver.storage.tables.ledger import SearchTermTable, TrackerTable
+from receiver.storage.tables.ledger import ENDING, ENDING_CHARACTERS, HAS_ENDING, SearchTermTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 _SEEN_TERMS = 1000  # terms that one page reads if there are other filters; without them, as many as fill it
@@ -34,6 +34,24 @@ def search_trackers(connection: Connection, wanted: TrackerFilter, term: str, li
             more = row != found[-1] or len(found) == share
             return ResultPage([*items.values()], write_cursor(*row) if more else None)
     return ResultPage([*items.values()], write_cursor(*found[-1]) if len(found) == share else None)
+
+
+def search_by_ending(connection: Connection, ending: str, limit: int) -> list[dict[str, Any]]:
+    """Return trackers with a search term that ends with a text. Nothing is found for fewer characters than the index has.
+
+    The terms with the same last characters are read up to a limit, so that the work stays bounded.
+    """
+    if len(ending) < ENDING_CHARACTERS:
+        return []
+    terms = table_of(SearchTermTable)
+    indexed = ENDING.in_([ending[-ENDING_CHARACTERS:]]), and_(HAS_ENDING)
+    same = select(*terms.columns).where(*indexed).limit(_SEEN_TERMS).subquery()
+    whole = func.substr(same.c.term, func.length(same.c.term) - (len(ending) - 1)) == ending
+    is_long_enough = func.length(same.c.term) >= len(ending)
+    key = (same.c.source, same.c.tracker_id)
+    found = connection.execute(select(*key).where(is_long_enough, whole).distinct().order_by(*key).limit(limit)).all()
+    states = read_states(connection, [(row.source, row.tracker_id) for row in found])
+    return [public(states[row.source, row.tracker_id]) for row in found if (row.source, row.tracker_id) in states]
 
 
 def _select_terms(wanted: TrackerFilter, term: str, after: tuple[Any, ...] | None) -> Select[Any]:

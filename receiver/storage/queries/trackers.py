@@ -12,21 +12,19 @@ from receiver.domain.corrections import EventVersion, explain_correction, sort_v
 from receiver.domain.newer import EventTime, compare_times
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.domain.trimming import trim
-from receiver.errors import NotFound
+from receiver.errors import Ambiguous, NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.changes import read_changes
 from receiver.storage.queries.manifests import add_manifests
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.packages import count_packages, list_packages
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
-from receiver.storage.queries.search import search_trackers
+from receiver.storage.queries.search import search_by_ending, search_trackers
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.queries.undelivered import list_undelivered
 from receiver.storage.tables.ledger import LinkTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import every_version
-
-_NAMED_AT_ONCE = 5
 
 MAX_EVENTS = 1000
 """The maximum number of events of a timeline (the last to arrive), and of packages of a manifest."""
@@ -58,21 +56,33 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
         return page._replace(items=add_manifests(connection, page.items))
 
 
-def find_tracker(database: Database, text: str, sources: Sequence[str], source: str | None = None) -> tuple[str, str]:
+def list_by_ending(database: Database, ending: str, limit: int) -> list[dict[str, Any]]:
+    """Return trackers whose number, ID or reference ends with at least six characters; upper or lower case."""
+    if not is_storable(ending):
+        return []
+    with database.read() as connection:
+        return add_manifests(connection, search_by_ending(connection, ending.casefold(), limit))
+
+
+def find_tracker(
+    database: Database, text: str, sources: Sequence[str], source: str | None = None, *, is_whole: bool = False
+) -> tuple[str, str]:
     """Return the source and the ID of the tracker that a text names: SOURCE/ID, or a number, an ID or a reference.
 
-    Raises NotFound if no tracker or more than one has that number, ID or reference; with `source`, only its trackers count.
+    If none is equal, the text may be the beginning of one, unless `is_whole`. Raises NotFound if there is no such tracker, and
+    Ambiguous if there are several; with `source`, only its trackers count.
     """
     prefix, _, tracker_id = (trim(part) for part in text.partition("/"))
     if prefix in sources and tracker_id:
         return prefix, tracker_id
     found = list_trackers(database, TrackerFilter(text, source, exact=True)).items
+    if not found and not is_whole:
+        page = list_trackers(database, TrackerFilter(text, source))
+        found = page.items if page.next is None or len(page.items) > 1 else []  # the next page may have another one
     if not found:
         raise NotFound(f"No tracker has the number, ID or reference {text}.")
     if len(found) > 1:
-        names = ", ".join(f"{row['source']}/{row['tracker_id']}" for row in found[:_NAMED_AT_ONCE])
-        rest = f" and {len(found) - _NAMED_AT_ONCE} more" if len(found) > _NAMED_AT_ONCE else ""
-        raise NotFound(f"{text} matches {len(found)} trackers; use one of {names}{rest}.")
+        raise Ambiguous(text, "trackers", [f"{row['source']}/{row['tracker_id']}" for row in found])
     return found[0]["source"], found[0]["tracker_id"]
 
 

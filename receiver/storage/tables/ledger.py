@@ -4,7 +4,7 @@ Our own times are microseconds since 1970, UTC (`clock.from_micros`). A courier'
 the sender or by us, never by the database, so that no sequence is shared.
 """
 
-from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, Text, and_, text
+from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, Text, and_, literal_column, text
 from sqlmodel import Field
 
 from receiver.storage.tables.metadata import Table, key, table_of
@@ -23,6 +23,20 @@ MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
 
 IS_TEST = text("test_run IS NOT NULL")
 """The deliveries and trackers of tests: the condition of partial indexes."""
+
+
+ENDING_CHARACTERS = 6
+
+ENDING = literal_column(f"substr(term, length(term) - {ENDING_CHARACTERS - 1})", Text)
+"""The last characters of a search term: an index on them finds the terms with the same end.
+
+The databases keep this index up by themselves, so programs of earlier versions need not know it. Like the condition of a partial
+index, it serves only queries with exactly this text.
+"""
+
+
+HAS_ENDING = text(f"length(term) BETWEEN {ENDING_CHARACTERS} AND 35")
+"""The search terms that are found by their end. The ids of Ship24's trackers are not: they have 36 characters."""
 
 
 class DeliveryTable(Table, table=True):
@@ -212,7 +226,10 @@ class SearchTermTable(Table, table=True):
     """
 
     __tablename__ = "terms"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index("ix_terms_ending", ENDING, sqlite_where=HAS_ENDING, postgresql_where=HAS_ENDING),
+        {"sqlite_with_rowid": False},
+    )
 
     term: str = key()
     source: str = key()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from receiver import clock
 from receiver.monitoring import explain
 from receiver.monitoring.overview import read_overview
+from receiver.monitoring.search import search_everything
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
 from receiver.sources import NAMES, Source
 from receiver.storage import queries
@@ -22,6 +23,7 @@ from receiver.web.api.parameters import (
     PageQuery,
     Parameters,
     QuarantineQuery,
+    SearchQuery,
     StatisticsQuery,
     TrackersQuery,
     window_seconds,
@@ -29,6 +31,7 @@ from receiver.web.api.parameters import (
 from receiver.web.api.schemas.commands import CustomerItem, CustomerListItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
 from receiver.web.api.schemas.root import ItemList, Schema
+from receiver.web.api.schemas.search import SearchAnswer
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
 from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TargetChangeItem, TrackerAnswer, TrackerItem
 
@@ -58,6 +61,10 @@ class ReadEndpoint(NamedTuple):
     query: type[Parameters]
     schema: type[Schema]
     answer: Callable[[ReadContext, Any, PathValues], dict[str, Any]]
+
+
+def _search(context: ReadContext, query: SearchQuery, _path: PathValues) -> dict[str, Any]:
+    return search_everything(context.database, query.q, query.limit).as_json()
 
 
 def _list_trackers(context: ReadContext, query: TrackersQuery, _path: PathValues) -> dict[str, Any]:
@@ -129,6 +136,7 @@ def _list_customer_lists(context: ReadContext, _query: EmptyQuery, _path: PathVa
 
 
 READ_ENDPOINTS = (
+    ReadEndpoint("/search", "Trackers, messages, deliveries and customers", SearchQuery, SearchAnswer, _search),
     ReadEndpoint("/trackers", "Trackers, last updated first", TrackersQuery, ItemList[TrackerItem], _list_trackers),
     ReadEndpoint(
         "/trackers/{source}/{tracker_id:path}",

@@ -123,6 +123,16 @@ class TrackersQuery(PageQuery):
         )
 
 
+class SearchQuery(Parameters):
+    """The search for everything."""
+
+    q: Text = Field(
+        description="tracking number, tracker id, client tracker id, reference, message id, delivery id or customer code, or its "
+        "beginning; or the last six characters, or more, of a number or reference; upper or lower case"
+    )
+    limit: int = Field(10, ge=1, le=50, description="maximum number of items of each kind")
+
+
 class DeliveriesQuery(PageQuery):
     """Filters for deliveries."""
 

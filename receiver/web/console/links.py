@@ -23,6 +23,11 @@ def to_delivery(delivery_id: str) -> str:
     return f"/ops/deliveries/{quote(delivery_id, safe='')}"
 
 
+def to_customer(user_code: str) -> str:
+    """Return the URL of the customer list with the customers that this code finds."""
+    return to_list("/ops/customers", (), q=user_code)
+
+
 def to_deliveries(since: str, until: str) -> str:
     """Return the URL of the deliveries between two whole minutes in ISO 8601, UTC, in the form of the filter's fields."""
     return to_list("/ops/deliveries", (), since=since[:16], until=until[:16])

@@ -31,6 +31,7 @@ from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
 from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
+from receiver.web.console.search import search
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
 from receiver.web.console.targets import change_target, send_again, show_targets, try_target
 from receiver.web.console.trackers import list_trackers, show_tracker
@@ -117,6 +118,7 @@ def _list_pages(
     max_future = timedelta(hours=settings.max_future_hours)
     return {
         "/ops": partial(show_overview, settings, database),
+        "/ops/search": partial(search, database),
         "/ops/trackers": partial(list_trackers, database),
         "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),

@@ -172,7 +172,8 @@ def test_by_keyboard_alone_from_the_sign_in_to_a_timeline(running: Service, open
     keyboard.press("Enter")
     tab.page.wait_for_url("**/ops/trackers")
     keyboard.press("/")
-    expect(tab.page.get_by_role("searchbox")).to_be_focused()
+    expect(tab.page.get_by_role("searchbox", name="Search everything")).to_be_focused()
+    tab.page.get_by_role("searchbox", name="Tracking number").focus()
     reference = a_reference(running)
     keyboard.type(reference)
     keyboard.press("Enter")
@@ -190,8 +191,8 @@ def test_everything_works_without_a_script(running: Service, open_tab: OpenTab) 
     tab = open_tab(java_script_enabled=False)
     page = tab.page
     page.get_by_role("link", name="Trackers", exact=True).click()
-    page.get_by_role("searchbox").fill(a_reference(running))
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("searchbox", name="Tracking number").fill(a_reference(running))
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator("tbody tr")).to_have_count(1)
     page.locator("tbody a").first.click()
     expect(page.locator("ol.timeline > li").first).to_be_visible()
@@ -203,14 +204,23 @@ def test_everything_works_without_a_script(running: Service, open_tab: OpenTab) 
     expect(page.locator("time.countdown")).to_have_count(0)
 
 
+def test_one_search_on_every_page_opens_what_it_finds(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab(java_script_enabled=False)
+    for path in ("/ops", "/ops/settings", "/ops/deliveries"):
+        tab.open(path)
+        tab.page.get_by_role("searchbox", name="Search everything").fill(f"  {a_reference(running).lower()} ")
+        tab.page.get_by_role("button", name="Search everything").click()
+        expect(tab.page.get_by_role("heading", name="Timeline")).to_be_visible()
+
+
 # Lists
 
 
 def test_search_and_filters_narrow_the_list(running: Service, open_tab: OpenTab) -> None:
     tab = open_tab()
     tab.page.get_by_role("link", name="Trackers", exact=True).click()
-    tab.page.get_by_role("searchbox").fill("1z999aa1")
-    tab.page.get_by_role("button", name="Search").click()
+    tab.page.get_by_role("searchbox", name="Tracking number").fill("1z999aa1")
+    tab.page.get_by_role("button", name="Search", exact=True).click()
     rows = tab.page.locator("tbody tr")
     expect(rows).to_have_count(50)
     tab.page.get_by_role("link", name="Next").click()

@@ -509,3 +509,18 @@ def test_a_customer_is_found_by_a_part_of_the_code_or_by_name(anna: ConsoleClien
     assert ("JAM0007" in found, "JAM0008" in found) == (True, False)
     assert "No customer with" in missed
     assert 'rel="next"' in anna.get("/ops/customers").body.decode()
+
+
+def test_the_search_opens_the_only_hit_and_lists_several(anna: ConsoleClient, running: Service) -> None:
+    row = running.rows("SELECT source, tracker_id, tracking_number FROM trackers LIMIT 1")[0]
+    source, tracker_id, number = (str(row[name]) for name in ("source", "tracker_id", "tracking_number"))
+    for text in (number, number.lower(), f"  {number} "):
+        opened = anna.get(f"/ops/search?{urlencode({'q': text})}")
+        assert (opened.status, opened.headers["location"]) == (303, to_tracker(source, tracker_id))
+    several = anna.get("/ops/search?q=1Z999").body.decode()
+    assert several.count('href="/ops/trackers/shiipp/') == 10
+    assert "There are more." in several
+    assert b"Nothing found." in anna.get("/ops/search?q=no-such-thing").body
+    assert anna.get("/ops/search").headers["location"] == "/ops"
+    for path in LISTS:
+        assert b'action="/ops/search"' in anna.get(path).body

@@ -144,7 +144,7 @@
     document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   }
 
-  // "/" focuses the search field, as aria-keyshortcuts says.
+  // "/" focuses the search for everything, as aria-keyshortcuts says.
   document.addEventListener("keydown", (event) => {
     const field = document.getElementById("search");
     const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
