@@ -12,7 +12,6 @@ from receiver.cli._terminal import choose_utc, shown_zone
 from receiver.domain.time_inputs import read_span, read_time_input
 from receiver.domain.trimming import trim
 from receiver.sources import NAMES
-from receiver.storage.queries import MAX_LIMIT
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MAX_WINDOW = timedelta(days=400)
@@ -91,13 +90,6 @@ def as_json(command: _F) -> _F:
     """Add --json and --utc to a command. Both are read before the times of other options, whose zone they choose."""
     json = click.option("--json", "as_json", is_flag=True, is_eager=True, callback=choose_utc, help="Print JSON.")
     return json(in_utc(command))
-
-
-def paged(command: _F) -> _F:
-    """Add the options of a list to a command: --limit, --cursor and --json."""
-    limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True, help="Rows in a page.")
-    cursor = click.option("--cursor", type=Text(), help="Continue from this cursor, printed after `more:`.")
-    return limit(cursor(as_json(command)))
 
 
 def delivery_filters(command: _F) -> _F:

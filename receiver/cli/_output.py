@@ -115,16 +115,16 @@ def show_page(
     rows: Iterable[Sequence[object]],
     wrapped: Collection[str] = (),
     *,
-    as_json: bool,
+    is_first: bool = True,
 ) -> None:
     """Print a page of a list, and how to see the next page. `rows_name` is a plural.
 
-    In a pipe or a file, the names of the columns are printed even if there are no rows.
+    In a pipe or a file, the names of the columns are printed before the first page, even if there are no rows.
     """
-    if as_json:
-        show_json(page.as_json())
-        return
-    if page.items or not on_terminal():
+    if not on_terminal():
+        for line in ([columns] if is_first else []) + [*rows]:
+            show_cells(line)
+    elif page.items:
         show_table(columns, rows, wrapped)
     show_end(page, rows_name)
 

@@ -27,8 +27,11 @@ def list_alarms(*, only_on: bool, as_json: bool) -> None:
     """List alarms, active and past, newest first."""
     with reading() as database:
         found = queries.ResultPage(queries.list_alarms(database, only_on=only_on), None)
+    if as_json:
+        show_json(found.as_json())
+        return
     columns = ("", "alarm", "subject", in_zone("began"), "message")
-    show_page(found, "alarms", columns, map(_line, found.items), wrapped=["subject", "message"], as_json=as_json)
+    show_page(found, "alarms", columns, map(_line, found.items), wrapped=["subject", "message"])
 
 
 @alarms.command("test")

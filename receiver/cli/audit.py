@@ -1,11 +1,12 @@
 """The command `audit list`."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from receiver.cli._options import paged
-from receiver.cli._output import brief, in_zone, show_page
+from receiver.cli._lists import Paging, paged, show_list
+from receiver.cli._output import brief, in_zone
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -17,12 +18,12 @@ def audit() -> None:
 
 @audit.command("list")
 @paged
-def list_audit(limit: int, cursor: str | None, *, as_json: bool) -> None:
+def list_audit(*, paging: Paging) -> None:
     """List changes made by operators, newest first."""
+    columns, wrapped = [in_zone("done"), "by", "action", "subject", "detail"], ["by", "subject", "detail"]
     with reading() as database:
-        found = queries.list_audit(database, limit, cursor)
-    columns = (in_zone("done"), "by", "action", "subject", "detail")
-    show_page(found, "changes", columns, map(_line, found.items), wrapped=["by", "subject", "detail"], as_json=as_json)
+        read = partial(queries.list_audit, database)
+        show_list(read, paging, "changes", lambda items: (columns, list(map(_line, items)), wrapped))
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:

@@ -1,11 +1,13 @@
 """The command `changes list`."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from receiver.cli._options import OneOf, Text, TimeParam, of_source, paged
-from receiver.cli._output import brief, in_zone, last_line, show_page
+from receiver.cli._lists import Paging, paged, show_list
+from receiver.cli._options import OneOf, Text, TimeParam, of_source
+from receiver.cli._output import brief, in_zone, last_line
 from receiver.cli._remote import reading
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -31,23 +33,21 @@ def list_changes(
     tracker: str | None,
     since: int | None,
     until: int | None,
-    limit: int,
-    cursor: str | None,
     *,
-    as_json: bool,
+    paging: Paging,
 ) -> None:
     """List changes: failing ones first, then dead, waiting and delivered ones.
 
     The time of a change is when it was delivered or failed for good, or else since when it waits.
     """
+    columns = ["state", "target", "source", "tracker", "sequence", in_zone("time"), "attempts", "result"]
     with reading() as database:
         tracker_id = None
         if tracker is not None:
             source, tracker_id = queries.find_tracker(database, tracker, NAMES, source)
         wanted = queries.ChangeFilter(target, state, source, tracker_id, since, until)
-        found = queries.list_changes(database, wanted, limit, cursor)
-    columns = ("state", "target", "source", "tracker", "sequence", in_zone("time"), "attempts", "result")
-    show_page(found, "changes", columns, map(_line, found.items), wrapped=["tracker", "result"], as_json=as_json)
+        read = partial(queries.list_changes, database, wanted)
+        show_list(read, paging, "changes", lambda items: (columns, list(map(_line, items)), ["tracker", "result"]))
 
 
 def _line(item: dict[str, Any]) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import click
@@ -10,7 +11,8 @@ import orjson
 from receiver import clock
 from receiver.cli._errors import complain
 from receiver.cli._follow import Follower, follow, wait_for_more
-from receiver.cli._options import OneOf, Text, as_json, delivery_filters, paged
+from receiver.cli._lists import Paging, Table, paged, show_list
+from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import (
     brief,
     coloured,
@@ -19,7 +21,6 @@ from receiver.cli._output import (
     show_json,
     show_json_line,
     show_line,
-    show_page,
     show_pairs,
     show_table,
     terminal_width,
@@ -50,17 +51,16 @@ def deliveries() -> None:
 @click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]), help="Only deliveries with this outcome.")
 @click.option("--follow", "is_following", is_flag=True, help="Show the last deliveries, then print each new one.")
 @paged
-def list_deliveries(is_following: bool, limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:  # noqa: FBT001
+def list_deliveries(*, is_following: bool, paging: Paging, **filters: Any) -> None:
     """List deliveries, newest first."""
     wanted = queries.DeliveryFilter(**filters)
     if is_following:
-        if cursor is not None or wanted.until is not None:
-            raise click.UsageError("--follow cannot be combined with --cursor or --until.")
-        _follow(load(), wanted, limit, as_json=as_json)
+        if paging.cursor is not None or wanted.until is not None or paging.is_all:
+            raise click.UsageError("--follow cannot be combined with --cursor, --until, --all or --csv.")
+        _follow(load(), wanted, paging.limit, as_json=paging.as_json)
         return
     with reading() as database:
-        found = queries.list_deliveries(database, wanted, NAMES, limit, cursor)
-    _show_page(found, as_json=as_json)
+        show_list(partial(queries.list_deliveries, database, wanted, NAMES), paging, "deliveries", _make_table)
 
 
 @deliveries.command()
@@ -84,14 +84,14 @@ def show(delivery_id: str, *, body_only: bool, as_json: bool) -> None:
         _show(found)
 
 
-def _show_page(page: queries.ResultPage, *, as_json: bool) -> None:
-    """Print a page. In a narrow table of one year only, the year is in the column name."""
+def _make_table(items: list[dict[str, Any]]) -> Table:
+    """Return the table of a page. In a narrow table of one year only, the year is in the column name."""
     names = _columns(terminal_width() or _CLIENT_FROM_WIDTH)
-    years = {brief(row["received_at"])[:4] for row in page.items}
+    years = {brief(row["received_at"])[:4] for row in items}
     short = len(years) == 1 and "client" not in names
     first = in_zone(f"in {min(years)}" if short else "received")
-    lines = ([received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in page.items))
-    show_page(page, "deliveries", [first, *names[1:], "response"], lines, wrapped=["response"], as_json=as_json)
+    lines = [[received[5:] if short else received, *rest] for received, *rest in (_line(row, names) for row in items)]
+    return [first, *names[1:], "response"], lines, ["response"]
 
 
 def _follow(settings: Settings, wanted: queries.DeliveryFilter, limit: int, *, as_json: bool) -> None:

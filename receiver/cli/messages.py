@@ -1,11 +1,13 @@
 """The command `messages list`."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from receiver.cli._options import OneOf, Text, TimeParam, of_source, paged
-from receiver.cli._output import brief, coloured, in_zone, show_page
+from receiver.cli._lists import Paging, paged, show_list
+from receiver.cli._options import OneOf, Text, TimeParam, of_source
+from receiver.cli._output import brief, coloured, in_zone
 from receiver.cli._remote import reading
 from receiver.domain.verdicts import OUTCOMES
 from receiver.storage import queries
@@ -24,15 +26,15 @@ def messages() -> None:
 @click.option("--until", type=TimeParam(), help="Only earlier messages.")
 @click.option("--tracking-number", type=Text(), help="Only messages for this tracking number.")
 @paged
-def list_messages(limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:
+def list_messages(*, paging: Paging, **filters: Any) -> None:
     """List messages, newest delivery first.
 
     `--outcome not_applied` leaves out applied messages and exact copies of known ones.
     """
+    columns = [in_zone("received"), "outcome", "tracker", "message ID"]
     with reading() as database:
-        found = queries.list_messages(database, queries.MessageFilter(**filters), limit, cursor)
-    columns = (in_zone("received"), "outcome", "tracker", "message ID")
-    show_page(found, "messages", columns, map(_line, found.items), wrapped=columns[1:], as_json=as_json)
+        read = partial(queries.list_messages, database, queries.MessageFilter(**filters))
+        show_list(read, paging, "messages", lambda items: (columns, list(map(_line, items)), columns[1:]))
 
 
 def _line(item: dict[str, Any]) -> tuple[object, ...]:

@@ -1,11 +1,13 @@
 """The command `quarantine list`."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from receiver.cli._options import Text, TimeParam, of_source, paged
-from receiver.cli._output import show_end, show_heading, show_json, show_pairs, zoned
+from receiver.cli._lists import Paging, paged, show_pages
+from receiver.cli._options import Text, TimeParam, of_source
+from receiver.cli._output import show_end, show_heading, show_pairs, zoned
 from receiver.cli._remote import reading
 from receiver.storage import queries
 
@@ -24,19 +26,19 @@ def quarantine() -> None:
 @click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=TimeParam(), help="Only earlier ones.")
 @paged
-def list_quarantine(limit: int, cursor: str | None, *, as_json: bool, **filters: Any) -> None:
+def list_quarantine(*, paging: Paging, **filters: Any) -> None:
     """List quarantined messages and events, newest first.
 
     Each is shown with what to do, and with the start of its content.
     """
     with reading() as database:
-        found = queries.list_quarantine(database, queries.QuarantineFilter(**filters), limit, cursor)
-    if as_json:
-        show_json(found.as_json())
-        return
-    for item in found.items:
+        show_pages(partial(queries.list_quarantine, database, queries.QuarantineFilter(**filters)), paging, _show_page)
+
+
+def _show_page(page: queries.ResultPage, *, is_first: bool) -> None:  # noqa: ARG001  each item has its own heading
+    for item in page.items:
         _show_quarantined(item)
-    show_end(found, "quarantined messages")
+    show_end(page, "quarantined messages")
 
 
 def _show_quarantined(item: dict[str, Any]) -> None:

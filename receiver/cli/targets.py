@@ -1,12 +1,14 @@
 """The commands `targets`: waiting and failed changes of each target."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
 
-from receiver.cli._options import OneOf, Text, TimeParam, as_json, in_utc, of_source, paged
-from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_page, show_table
+from receiver.cli._lists import Paging, paged, show_list
+from receiver.cli._options import OneOf, Text, TimeParam, as_json, in_utc, of_source
+from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_table
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.clock import iso
 from receiver.domain.changes import BASES
@@ -50,12 +52,12 @@ def list_targets(*, as_json: bool) -> None:
 @targets.command("dead")
 @click.option("--target", type=Text(), help="Only changes for this target.")
 @paged
-def list_dead(target: str | None, limit: int, cursor: str | None, *, as_json: bool) -> None:
+def list_dead(target: str | None, *, paging: Paging) -> None:
     """List failed changes, with the last error."""
+    columns, wrapped = ["target", "source", "tracker", "sequence", in_zone("failed"), "attempts", "error"], ["tracker", "error"]
     with reading() as database:
-        found = queries.list_dead(database, target, limit, cursor)
-    columns = ("target", "source", "tracker", "sequence", in_zone("failed"), "attempts", "error")
-    show_page(found, "failed changes", columns, map(_dead, found.items), wrapped=["tracker", "error"], as_json=as_json)
+        read = partial(queries.list_dead, database, target)
+        show_list(read, paging, "failed changes", lambda items: (columns, list(map(_dead, items)), wrapped))
 
 
 @targets.command()

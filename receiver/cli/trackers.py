@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
 
 from receiver import clock
-from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, paged
+from receiver.cli._lists import Paging, paged, show_list
+from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests
 from receiver.cli._output import (
     brief,
     in_zone,
     last_line,
     show_heading,
     show_json,
-    show_page,
     show_pairs,
     show_sentences,
     show_table,
@@ -63,13 +64,11 @@ def list_trackers(
     stuck_days: float | None,
     manifest: str | None,
     customer: str | None,
-    limit: int,
-    cursor: str | None,
     not_delivered_to: str | None,
     *,
     milestone_differs: bool,
     test: bool | None,
-    as_json: bool,
+    paging: Paging,
 ) -> None:
     """List trackers, most recent update first.
 
@@ -80,10 +79,10 @@ def list_trackers(
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
     wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test, manifest=manifest, customer=customer)
     wanted = wanted._replace(not_delivered_to=not_delivered_to)
+    columns, wrapped = ["tracker", "milestone", "event time", "status"], ["tracker", "milestone", "status"]
     with reading() as database:
-        found = queries.list_trackers(database, wanted, limit, cursor)
-    columns = ("tracker", "milestone", "event time", "status")
-    show_page(found, "trackers", columns, map(_line, found.items), wrapped=["tracker", "milestone", "status"], as_json=as_json)
+        read = partial(queries.list_trackers, database, wanted)
+        show_list(read, paging, "trackers", lambda items: (columns, list(map(_line, items)), wrapped))
 
 
 @trackers.command()

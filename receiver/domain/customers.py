@@ -4,15 +4,13 @@ Source: docs.aeoral.com, "Customer list format": an array at the root; `UserCode
 upper-cased by Shiipp; a placeholder is stored where a name is missing; Shiipp upserts and never deletes.
 """
 
-import csv
-import io
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.spreadsheets import decode, describe_damage, protect_cell, read_csv
+from receiver.domain.spreadsheets import decode, describe_damage, read_csv, write_line
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
@@ -78,11 +76,8 @@ def _collect(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Customer]:
 
 def write_csv(customers: Iterable[Mapping[str, Any]]) -> str:
     """Return customers in Shiipp's format as CSV with a header. No cell is a formula, and `read_list` reads all as they were."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(_SPELLINGS.values()), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: protect_cell(value) for name, value in customer.items()} for customer in customers)
-    return out.getvalue()
+    names = list(_SPELLINGS.values())
+    return write_line(names) + "".join(write_line(customer.get(name) for name in names) for customer in customers)
 
 
 def _read_csv(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:

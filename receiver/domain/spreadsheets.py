@@ -1,11 +1,13 @@
-"""CSV files of spreadsheets: separators, encodings, empty rows, formulas, error values, shortened numbers. Pure."""
+"""CSV files from and for spreadsheets: separators, encodings, empty rows, formulas, error values, shortened numbers."""
 
 import csv
 import io
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+import orjson
 
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
@@ -14,10 +16,8 @@ _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])\1*"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # people write this so that Excel does not read 00123 as 123
 _ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms (OWASP, CSV injection)
 _SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14: most digits are lost
-
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class WrongEncoding(UnexpectedShape):
@@ -77,12 +77,23 @@ def describe_damage(text: str) -> str | None:
     return "a number that a spreadsheet shortened; format the column as text" if _SHORTENED_NUMBER.fullmatch(text) else None
 
 
-def protect_cell(text: str) -> str:
-    """Return a cell that spreadsheets never run as a formula, and that `read_csv` reads as this text again.
+def write_line(values: Iterable[object]) -> str:
+    """Return a line of CSV. None is an empty cell, and an object or a list is JSON.
 
-    Source: owasp.org, "CSV Injection": cells that begin with one of these characters are run.
+    Spreadsheets run no text in it as a formula, and `read_csv` reads each text back, trimmed. Source: owasp.org, "CSV Injection":
+    cells that begin with one of these characters are run.
     """
-    return '="{}"'.format(text.replace('"', '""')) if text.startswith(_FORMULA_STARTS) else text
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(map(_write_cell, values))  # RFC 4180
+    return out.getvalue()
+
+
+def _write_cell(value: object) -> object:
+    if isinstance(value, bool | dict | list):
+        return orjson.dumps(value).decode()
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return '="{}"'.format(value.replace('"', '""'))
+    return value
 
 
 def _find_separator(text: str) -> str:

@@ -1,5 +1,7 @@
 """The ops API: answers have the fields of the contract, and changes are audited."""
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -72,6 +74,20 @@ def test_one_search_answers_trackers_messages_deliveries_and_customers(running: 
     for text in ("ABC1", "Abc1", "abc1", "lee"):
         assert [row["UserCode"] for row in ask(running, f"search?q={text}")["customers"]] == ["ABC1"], text
     assert running.get("/ops/api/search", OPS).status == running.get("/ops/api/search?q=%20", OPS).status == 422
+
+
+def test_a_list_as_csv_has_all_rows_that_the_filter_shows(running: Service) -> None:
+    names = [{"trackerId": f"t-{number:03}", "trackingNumber": f"=N{number}"} for number in range(250)]
+    running.post(ship24.body(*(ship24.item(tracker_id=name["trackerId"], tracker=name) for name in names)))
+    answer = running.get("/ops/api/trackers?format=csv&q==n", OPS)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+    assert sorted(row["tracker_id"] for row in rows) == [f"t-{number:03}" for number in range(250)]
+    assert {row["tracking_number"][:3] for row in rows} == {"'=N"}
+    assert sorted(rows[0]) == sorted(ask(running, "trackers")["items"][0])
+    for wrong in ("format=xml", "format=csv&cursor=x", "format=csv&nobody=1"):
+        assert running.get(f"/ops/api/trackers?{wrong}", OPS).status == 422, wrong
+    assert running.get("/ops/api/trackers?format=csv").status == 401
 
 
 def test_trackers_are_filtered(running: Service) -> None:

@@ -11,7 +11,9 @@ from receiver import __version__
 from receiver.domain.verdicts import OUTCOMES
 from receiver.sources import Source
 from receiver.web.api.commands import COMMAND_ENDPOINTS, CommandEndpoint
+from receiver.web.api.csv_files import CSV_TYPE
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, ReadEndpoint
+from receiver.web.api.parameters import PageQuery
 from receiver.web.api.schemas.root import ErrorAnswer
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -67,6 +69,8 @@ def describe(sources: Sequence[Source], customers_path: str) -> dict[str, Any]:
 
 def _describe_read(endpoint: ReadEndpoint, refs: _Refs) -> dict[str, Any]:
     answer = _json(str(getdoc(endpoint.schema)), refs[endpoint.schema])
+    if issubclass(endpoint.query, PageQuery):
+        answer["content"] |= {CSV_TYPE: {"schema": {"type": "string"}}}
     parameters = [*_path_parameters(endpoint.path), *_query_parameters(endpoint.query)]
     return _operation(endpoint.summary, "ops", {200: answer}, _READ_ERRORS) | {"parameters": parameters}
 

@@ -85,6 +85,7 @@ class PageQuery(Parameters):
 
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="maximum number of items")
     cursor: Text | None = Field(None, description="`next` of the previous page")
+    format: Literal["json", "csv"] = Field("json", description="`csv`: all items from `cursor` on, as a file for spreadsheets")
 
 
 class TrackersQuery(PageQuery):

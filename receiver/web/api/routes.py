@@ -15,8 +15,9 @@ from receiver.domain.trimming import trim
 from receiver.storage.reader import Reader
 from receiver.web.api.bodies import read_body
 from receiver.web.api.commands import COMMAND_ENDPOINTS, CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.csv_files import respond_with_csv
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, PathValues, ReadContext, ReadEndpoint
-from receiver.web.api.parameters import EmptyQuery, Parameters, read_query
+from receiver.web.api.parameters import EmptyQuery, PageQuery, Parameters, read_query
 
 MAX_LIST_BYTES = 16 * 2**20  # of a customer list that is imported through the running service
 
@@ -55,6 +56,8 @@ class ApiRoutes:
         async def answer(request: Request) -> Response:
             self._operators.identify(request)
             query = read_query(endpoint.query, request.query_params.multi_items())
+            if isinstance(query, PageQuery) and query.format == "csv":
+                return await respond_with_csv(self._reader, self._reads, endpoint, query, _path_of(request))
             return _respond(await self._reader.read(read, query, _path_of(request)))
 
         return answer

@@ -25,6 +25,7 @@ class Page(NamedTuple):
 
 
 MakePage = Callable[[ConsoleRequest], Page | Response]
+StartDownload = Callable[[ConsoleRequest], Coroutine[Any, Any, Response]]
 TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, Page | Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -53,6 +54,25 @@ class Pages:
                 return await self._reader.read(self._respond, make, request)
             except StorageUnavailable as error:
                 return self._show_unavailable(error)
+
+        return endpoint
+
+    def download(self, start: StartDownload) -> Endpoint:
+        """Return the endpoint of a file that is sent while it is read."""
+
+        async def endpoint(request: Request) -> Response:
+            if not self._guard.has_cookie(request):
+                return self._send_to_sign_in(request)
+            try:
+                page_request = await self._reader.read(self._guard.admit, request, clock.now())
+            except StorageUnavailable as error:
+                return self._show_unavailable(error)
+            if page_request is None:
+                return self._send_to_sign_in(request)
+            try:
+                return await start(page_request)
+            except ReceiverError as error:
+                return await asyncio.to_thread(self._show_error, page_request, error)
 
         return endpoint
 

@@ -18,12 +18,14 @@ from receiver.relay.target_tests import TestTarget
 from receiver.settings import Settings
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
+from receiver.web.api.endpoints import ReadContext
 from receiver.web.console.alarms import try_channels
 from receiver.web.console.assets import Assets
 from receiver.web.console.changes import list_changes
 from receiver.web.console.customer_import import ask_for_list, import_list
-from receiver.web.console.customers import download_customers, show_customers
+from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
+from receiver.web.console.downloads import list_downloads
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
@@ -87,6 +89,7 @@ def make_console(
         Route("/ops/sign-in", login.show),
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
         Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
+        *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
         *(Route(path, pages.show(make)) for path, make in pages_by_path.items()),
         *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
@@ -132,7 +135,6 @@ def _list_pages(
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
         "/ops/customers": partial(show_customers, database),
-        "/ops/customers/download": partial(download_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),

@@ -1,5 +1,6 @@
 """The console without a browser: sign-in, forms, and the headers of every answer."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -524,3 +525,18 @@ def test_the_search_opens_the_only_hit_and_lists_several(anna: ConsoleClient, ru
     assert anna.get("/ops/search").headers["location"] == "/ops"
     for path in LISTS:
         assert b'action="/ops/search"' in anna.get(path).body
+
+
+def test_a_list_is_downloaded_as_csv_with_the_filters_of_its_page(anna: ConsoleClient, running: Service) -> None:
+    page = anna.get("/ops/trackers?source=shiipp&limit=2").body
+    assert b'href="/ops/trackers.csv?source=shiipp"' in page
+    file = anna.get("/ops/trackers.csv?source=shiipp")
+    assert file.headers["content-disposition"] == 'attachment; filename="trackers.csv"'
+    assert file.body.startswith("\ufeffsource,".encode())
+    known = running.scalar("SELECT count(*) FROM trackers WHERE source = 'shiipp'")
+    assert file.body.count(b"\r\nshiipp,") == known
+    assert anna.get("/ops/trackers.csv?nothing=1").status == 422
+    for path in LISTS:
+        for link in re.findall(r'href="(/ops/[^"]*[.]csv[^"]*)"', anna.get(path).body.decode()):
+            assert anna.get(link).status == 200, link
+    assert ConsoleClient(running).get("/ops/trackers.csv").headers["location"].startswith("/ops/sign-in")

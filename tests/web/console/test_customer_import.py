@@ -58,7 +58,7 @@ def test_a_list_is_imported_after_its_difference_was_shown(running: Service, ann
 def test_the_list_that_was_downloaded_changes_nothing_when_it_is_imported(running: Service, anna: ConsoleClient) -> None:
     rows = {"rows": [["A", '{"UserCode":"A","FirstName":"-Ünal","Branch":"@x"}'], ["007", '{"UserCode":"007"}']]}
     assert running.call("POST", "/ops/api/customers", json.dumps(rows).encode(), bearer(OPS)).status == 200
-    downloaded = anna.get("/ops/customers/download")
+    downloaded = anna.get("/ops/customers.csv")
     assert 'filename="customers.csv"' in downloaded.headers["content-disposition"]
     shown = anna.upload(PATH, downloaded.body, "customers.csv", command="show")
     assert "0 added, 0 changed, 0 removed, 2 unchanged" in shown.body.decode()
