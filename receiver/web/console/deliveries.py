@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 from receiver.domain.verdicts import DELIVERY_OUTCOMES
@@ -57,7 +58,7 @@ def download_body(database: Database, page_request: ConsoleRequest) -> Response:
     stored = queries.show_delivery(database, page_request.path["delivery_id"])
     if stored.body is None:
         raise NotFound("The body of this request was deleted (retention).")
-    return attach(stored.body, f"request-{stored.row['id']}.bin")
+    return attach(stored.body, name_file("request", stored.row["id"], stored.body))
 
 
 def download_answer(database: Database, page_request: ConsoleRequest) -> Response:
@@ -65,7 +66,16 @@ def download_answer(database: Database, page_request: ConsoleRequest) -> Respons
     stored = queries.show_delivery(database, page_request.path["delivery_id"])
     if stored.answer is None:
         raise NotFound("The body of this response was deleted (retention).")
-    return attach(stored.answer, f"response-{stored.row['id']}.bin")
+    return attach(stored.answer, name_file("response", stored.row["id"], stored.answer))
+
+
+def name_file(part: str, delivery_id: str, content: bytes) -> str:
+    """Return the name of a download: `.json` if it is JSON, `.bin` otherwise."""
+    try:
+        orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return f"{part}-{delivery_id}.bin"
+    return f"{part}-{delivery_id}.json"
 
 
 def took_ms(delivery: Mapping[str, Any]) -> int:

@@ -540,3 +540,27 @@ def test_a_list_is_downloaded_as_csv_with_the_filters_of_its_page(anna: ConsoleC
         for link in re.findall(r'href="(/ops/[^"]*[.]csv[^"]*)"', anna.get(path).body.decode()):
             assert anna.get(link).status == 200, link
     assert ConsoleClient(running).get("/ops/trackers.csv").headers["location"].startswith("/ops/sign-in")
+
+
+def test_the_title_of_a_list_names_its_filters(anna: ConsoleClient) -> None:
+    titles = {
+        "trackers": "Trackers",
+        "trackers?q=1z&source=shiipp&limit=3": "Trackers: 1z, source shiipp",
+        "deliveries?outcome=refused&since=2h": "Deliveries: outcome refused, since 2h",
+        "messages?tracking_number=%3Cb%3E": "Messages: &lt;b&gt;",
+        "quarantine?reason=bad_occurrence": "Quarantine: reason bad_occurrence",
+        "customers?q=jam": "Customers: jam",
+    }
+    assert [path for path, title in titles.items() if f"<title>{title} ·" not in anna.get(f"/ops/{path}").body.decode()] == []
+
+
+def test_a_download_of_json_is_named_json(anna: ConsoleClient, running: Service) -> None:
+    names = {
+        str(running.post(body).json()["delivery_id"]): ending
+        for body, ending in ((ship24.single(), "json"), (b"{no json", "bin"))
+    }
+    for delivery_id, ending in names.items():
+        shown = anna.get(f"/ops/deliveries/{delivery_id}/body").headers["content-disposition"]
+        assert shown == f'attachment; filename="request-{delivery_id}.{ending}"'
+        shown = anna.get(f"/ops/deliveries/{delivery_id}/answer").headers["content-disposition"]
+        assert shown == f'attachment; filename="response-{delivery_id}.json"'
