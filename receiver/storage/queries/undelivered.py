@@ -15,7 +15,7 @@ from receiver.storage.tables.ledger import TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DeadTable, DispatchTable
 
-_SEEN_TRACKERS = 1000  # that one page reads if there are other filters; without them, as many as fill it
+_SEEN_TRACKERS = 500  # that one page reads if there are other filters; without them, as many as fill it
 _TABLES = (DispatchTable, DeadTable)
 
 
@@ -36,11 +36,9 @@ def list_undelivered(connection: Connection, wanted: TrackerFilter, limit: int, 
             continue
         keys = _select_keys(target, source, after[1] if source == after[0] else "", share)
         found = connection.execute(keys).scalars().all()
-        seen = keys.subquery()
-        named = and_(table.c.source == source, table.c.tracker_id == seen.c.tracker_id)
-        rest = limit + 1 - len(items)
-        statement = select(table).join(seen, named).where(*narrow).order_by(table.c.tracker_id).limit(rest)
-        items += map(public, connection.execute(statement).mappings())
+        statement = select(table).where(table.c.source == source, table.c.tracker_id.in_(found), *narrow)
+        rest = statement.order_by(table.c.tracker_id).limit(limit + 1 - len(items))
+        items += map(public, connection.execute(rest).mappings())
         share -= len(found)
         if len(items) > limit:
             return ResultPage(items[:limit], write_cursor(items[limit - 1]["source"], items[limit - 1]["tracker_id"]))
