@@ -1,6 +1,7 @@
 """Targets of a real service: from the settings to the target, and what operators see and do."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -358,6 +359,22 @@ def test_dead_changes_are_listed_page_by_page(start: Start, sqlite_url: str) -> 
             cursor = page["next"]
         assert found == [f"t{number}" for number in range(7)]
         assert ask(running, "targets/dead?target=%00") == {"items": [], "next": None}
+        assert retry_on_page(running, tracker="TN-t3", since="yesterday") == (200, "Queued for retry: 1 change.")
+        assert told(running)["dead"] == 6
+        assert retry_on_page(running, source="shiipp") == (200, "No failed change matches. Nothing was changed.")
+        assert retry_on_page(running, tracker="nothing")[0] == 404
+        assert retry_on_page(running, since="soon")[0] == 422
+        assert told(running)["dead"] == 6
+
+
+def retry_on_page(service: Service, **fields: str) -> tuple[int, str]:
+    """Retry failed changes on the page Targets; return the status and the result."""
+    console = ConsoleClient(service)
+    console.sign_in(OPS)
+    chosen = {"since": "", "source": "", "tracker": "", **fields}
+    sent = console.submit("/ops/targets", target="shop", command="retry", **chosen)
+    page = console.get(sent.headers["location"]) if sent.status == 303 else sent
+    return page.status, "".join(re.findall(r"</h2>\n<p>(.*?)</p>", page.body.decode()))
 
 
 def test_what_waits_for_a_target_that_is_no_longer_in_the_settings_is_shown(start: Start, sqlite_url: str) -> None:

@@ -17,10 +17,13 @@ from receiver.maintenance.targets import (
 )
 from receiver.relay.assembly import ConfiguredTarget, describe_targets, target_names
 from receiver.relay.target_tests import TestTarget
+from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.interventions import ALL_DEAD, DeadFilter
 from receiver.storage.reader import Reader
 from receiver.web.api.bodies import ResendBody, read_fields
+from receiver.web.api.parameters import ChangesQuery, read_query
 from receiver.web.console import links
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
@@ -35,13 +38,13 @@ _COMMANDS: Mapping[str, Callable[[Do, str, MakeEntry], Awaitable[object]]] = {
     "pause": pause_target,
     "resume": resume_target,
     "flush": flush_target,
-    "retry": retry_failed,
 }
+_RETRY_FIELDS = ("since", "source", "tracker")
 
 
 def show_targets(database: Database, targets: Sequence[ConfiguredTarget], _page_request: ConsoleRequest) -> Page:
     """Show what waits for each target, and its failures."""
-    return Page("targets.html", "targets", {"targets": describe_targets(database, targets)})
+    return Page("targets.html", "targets", {"targets": describe_targets(database, targets), "sources": NAMES})
 
 
 async def change_target(
@@ -51,19 +54,30 @@ async def change_target(
     targets: Sequence[ConfiguredTarget],
     page_request: ConsoleRequest,
     form: Form,
-) -> Response:
+) -> Page | Response:
     """Pause, resume, flush or drop a target, or retry its failed changes. Raises NotFound, TargetInUse, UnexpectedShape."""
     name, command = form.get("target", ""), form.get("command", "")
-    if command not in {*_COMMANDS, "drop"}:
+    if command not in {*_COMMANDS, "drop", "retry"}:
         raise UnexpectedShape("Expected a form of the page of targets.")
     names = target_names(targets)
     await reader.read(queries.check_target, database, names, name)
     if command == "drop":
         await reader.read(queries.check_unnamed, database, names, name)
         await drop_target(writer_client.do, name, page_request.operator.entry, _SECONDS)
+    elif command == "retry":
+        only = await reader.read(_read_filter, database, form)
+        changes = await retry_failed(writer_client.do, name, page_request.operator.entry, only)
+        return Page("target_retry.html", "targets", {"target": name, "changes": changes, "is_all": only == ALL_DEAD})
     else:
         await _COMMANDS[command](writer_client.do, name, page_request.operator.entry)
     return redirect(_PATH)
+
+
+def _read_filter(database: Database, form: Form) -> DeadFilter:
+    """Return the failed changes to retry: those that a form chooses. Raises NotFound for an unknown tracker, UnexpectedShape."""
+    chosen = [(name, form[name]) for name in _RETRY_FIELDS if form.get(name, "").strip()]
+    wanted = read_query(ChangesQuery, chosen).to_filter(database)
+    return DeadFilter(wanted.since, wanted.source, wanted.tracker_id)
 
 
 async def send_again(
