@@ -9,10 +9,10 @@ from sqlalchemy import Connection, literal_column, null
 from receiver.clock import to_micros
 from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
+from receiver.domain.outbox_rows import DispatchRow
 from receiver.domain.records import Submission
 from receiver.domain.rows import (
     ChangeRow,
-    DispatchRow,
     EventRow,
     LinkRow,
     MessageRow,

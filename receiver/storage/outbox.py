@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from receiver.domain.changes import Change
-from receiver.domain.rows import DeliveredRow
+from receiver.domain.outbox_rows import DeliveredRow
 from receiver.domain.storable import make_storable
 from receiver.storage.blocking import unblock
 from receiver.storage.database import Database

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
-from receiver.domain.rows import DispatchRow
+from receiver.domain.outbox_rows import DispatchRow
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes

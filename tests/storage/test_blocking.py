@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from receiver.domain.rows import DispatchRow
+from receiver.domain.outbox_rows import DispatchRow
 from receiver.storage.blocking import OrphanSearch
 from receiver.storage.statements import Insert
 from receiver.storage.tables.metadata import table_of

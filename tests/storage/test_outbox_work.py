@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from receiver.domain.rows import DispatchRow
+from receiver.domain.outbox_rows import DispatchRow
 from receiver.storage.database import Database
 from receiver.storage.outbox import Exchanged, Outbox, Outcome
 from receiver.storage.statements import Insert

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from receiver.domain.outbox_rows import DispatchRow
 from receiver.domain.processes import ProcessRow
 from receiver.domain.retention import PruneRun, Removed
-from receiver.domain.rows import DispatchRow
 from receiver.storage.processes import note_processes
 from receiver.storage.retention import count_prunable
 from receiver.storage.statements import Insert

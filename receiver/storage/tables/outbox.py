@@ -33,7 +33,7 @@ HAS_FAILED = text("error IS NOT NULL")
 
 
 class DispatchTable(Table, table=True):
-    """The changes that wait for a target (`rows.DispatchRow`)."""
+    """The changes that wait for a target (`outbox_rows.DispatchRow`)."""
 
     __tablename__ = "dispatches"
     __table_args__ = (
@@ -73,7 +73,7 @@ class DeadTable(Table, table=True):
 
 
 class DeliveredTable(Table, table=True):
-    """The delivered changes of the last days (`rows.DeliveredRow`)."""
+    """The delivered changes of the last days (`outbox_rows.DeliveredRow`)."""
 
     __tablename__ = "delivered_changes"
     __table_args__ = (Index(None, "target", "delivered_at"), {"sqlite_with_rowid": False})
