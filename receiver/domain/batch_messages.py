@@ -16,13 +16,15 @@ class BatchMessages:
     """The messages that a batch names, by source and message id, and the rows to write.
 
     Storage fills `known` and `partly` (messages with a part in quarantine), and every item adds to them. `new` are rows to
-    insert, `rewritten` pairs of a known row as it was read and as it is now.
+    insert, `rewritten` pairs of a known row as it was read and as it is now. `replaced` has the places (delivery id and position)
+    of copies that a repaired copy has replaced, with the time of its receipt.
     """
 
     known: dict[tuple[str, str], MessageRow] = field(default_factory=dict)
     partly: set[tuple[str, str]] = field(default_factory=set)
     new: dict[tuple[str, str], MessageRow] = field(default_factory=dict)
     rewritten: dict[tuple[str, str], tuple[MessageRow, MessageRow]] = field(default_factory=dict)
+    replaced: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def is_repaired(self, known: MessageRow, message: Message) -> bool:
         """Tell whether a message is a repaired copy of a known one.
@@ -46,6 +48,7 @@ class BatchMessages:
     def repair(self, known: MessageRow, row: MessageRow, *, partly: bool) -> RepeatedMessageRow:
         """Replace the row of a message by that of a repaired copy; return a row that records the earlier copy."""
         self.rewrite(known, row)
+        self.replaced[known.delivery_id, known.position] = row.received_at
         key = (row.source, row.message_id)
         (self.partly.add if partly else self.partly.discard)(key)
         return make_repeated_row(known)

@@ -221,7 +221,11 @@ class LinkRow(NamedTuple):
 
 
 class QuarantineRow(NamedTuple):
-    """A quarantined message or event with its bytes. `event_position` None: the whole message."""
+    """A quarantined message or event with its bytes. `event_position` None: the whole message.
+
+    It is open until `closed_at`. `closed_as` is `resolved` (the sender sent a corrected copy) or `dismissed` (an operator,
+    `closed_by`, decided to do nothing, and may say why in `note`).
+    """
 
     id: str
     delivery_id: str
@@ -234,6 +238,10 @@ class QuarantineRow(NamedTuple):
     detail: str | None
     raw: bytes
     received_at: int
+    closed_at: int | None = None
+    closed_as: str | None = None
+    closed_by: str | None = None
+    note: str | None = None
 
 
 class AuditRow(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy import Connection, bindparam, func, insert, inspect, select, update
 
 from receiver.clock import from_micros
 from receiver.domain.batch import BatchState
@@ -24,6 +24,7 @@ from receiver.storage.replay import ReplayDecider
 from receiver.storage.statements import Insert
 from receiver.storage.stored_deliveries import can_be_decided, has_body, make_delivery
 from receiver.storage.tables.ledger import (
+    IS_OPEN,
     BodyTable,
     DeliveryTable,
     EventTable,
@@ -100,6 +101,7 @@ class Rebuild:
                 yield len(step)
         if self._used_history:
             self._copy_names()
+        self._close_items()
 
     def copy_rest(self) -> None:
         """Copy the tables that deliveries do not fill: customers, setup windows, token uses, counts, audit log."""
@@ -214,6 +216,24 @@ class Rebuild:
             for rows in self._stream(select(table_of(model))).partitions(_ROWS):
                 values = [tuple(row) for row in rows]
                 self._transactions.run(lambda connection, a=add, v=values: a.execute(connection, v))  # type: ignore[misc]
+
+    def _close_items(self) -> None:
+        """Close the quarantined items that are closed in the source. They are found by their place: their ids are new."""
+        quarantine = table_of(QuarantineTable)
+        place = ("delivery_id", "position", "event_position", "reason")
+        state = ("closed_at", "closed_as", "closed_by", "note")
+        same = [quarantine.c[name].is_not_distinct_from(bindparam(f"of_{name}", type_=quarantine.c[name].type)) for name in place]
+        close = (
+            update(quarantine)
+            .where(*same, IS_OPEN)
+            .values({name: bindparam(f"new_{name}", type_=quarantine.c[name].type) for name in state})
+        )
+        closed = select(*(quarantine.c[name] for name in (*place, *state)))
+        for rows in self._stream(closed.where(quarantine.c.closed_at.is_not(None))).mappings().partitions(_ROWS):
+            values = [
+                {**{f"of_{name}": row[name] for name in place}, **{f"new_{name}": row[name] for name in state}} for row in rows
+            ]
+            self._transactions.run(lambda connection, v=values: connection.execute(close, v))  # type: ignore[misc]
 
 
 def check_empty(database: Database) -> None:

@@ -27,6 +27,7 @@ from receiver.domain.tracker_state import make_shipment_change
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
+from receiver.storage.quarantine import resolve_items
 from receiver.storage.revisions import find_partly, read_timelines, refresh_versions, rewrite_messages
 from receiver.storage.statements import Insert, Lookup, columns_of
 from receiver.storage.tables.ledger import (
@@ -147,6 +148,7 @@ class Ledger:
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
         self._add_repeated.execute(connection, batch_state.repeated)
         self._add_quarantine.execute(connection, batch_state.quarantined)
+        resolve_items(connection, batch_state.messages.replaced)  # some of them new
         self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
 
     def _write_events(self, connection: Connection, batch_state: BatchState) -> bool:

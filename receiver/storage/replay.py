@@ -18,10 +18,14 @@ from receiver.domain.rows import DeliveryRow, QuarantineRow, TrackerRow
 from receiver.domain.verdicts import Verdict, better_verdict
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
+from receiver.storage.statements import chunks
 from receiver.storage.stored_items import Decisions, StoredItems, compare_items, lock_delivery, read_items, write_counts
 from receiver.storage.tables.ledger import MessageTable, QuarantineTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.undo import ForceUndo
+
+_KEYS = 500  # in one statement
+_STATE = QuarantineRow._fields.index("closed_at")  # this field and those behind it are the state of a row, not its content
 
 
 class ReplayDecider:
@@ -96,21 +100,38 @@ def _remove_changed(
     """
     copies = {row.position: row for row in batch_state.repeated if row.delivery_id == delivery_id}
     elsewhere = [row for row in batch_state.repeated if row.delivery_id != delivery_id]  # replaced by a corrected message
-    parts: dict[int, list[QuarantineRow]] = {}
-    for row in batch_state.quarantined:
-        parts.setdefault(row.position, []).append(row)
     changed_copies = [position for position in decided if record.repeated.get(position) != copies.get(position)]
-    changed_parts = [position for position in decided if _contents(record.parts.get(position)) != _contents(parts.get(position))]
+    known_parts = [row for position in decided for row in record.parts.get(position, ())]
+    batch_state.quarantined, gone = _compare_parts(known_parts, batch_state.quarantined)
     batch_state.repeated = elsewhere + [copies[position] for position in changed_copies if position in copies]
-    batch_state.quarantined = [row for row in batch_state.quarantined if row.position in changed_parts]
-    for table, places in ((table_of(RepeatedMessageTable), changed_copies), (table_of(QuarantineTable), changed_parts)):
-        if places:
-            connection.execute(delete(table).where(table.c.delivery_id == delivery_id, table.c.position.in_(places)))
-    return bool(changed_copies or changed_parts)
+    copies_table, quarantine = table_of(RepeatedMessageTable), table_of(QuarantineTable)
+    if changed_copies:
+        here = copies_table.c.delivery_id == delivery_id
+        connection.execute(delete(copies_table).where(here, copies_table.c.position.in_(changed_copies)))
+    for ids in chunks(gone, _KEYS):
+        connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids)))
+    return bool(changed_copies or gone or batch_state.quarantined)
 
 
-def _contents(rows: Sequence[QuarantineRow] | None) -> set[tuple[Any, ...]]:
-    return {row[1:] for row in rows or ()}
+def _compare_parts(known: Sequence[QuarantineRow], new: Sequence[QuarantineRow]) -> tuple[list[QuarantineRow], list[str]]:
+    """Return the rows to insert and the ids of the rows to delete.
+
+    A known row with the same content stays. If only the description or the bytes differ, the new row gets its id and its state:
+    an item that an operator has dismissed stays dismissed.
+    """
+    contents, wanted = ({row[1:_STATE] for row in rows} for rows in (known, new))
+    gone = [row for row in known if row[1:_STATE] not in wanted]
+    by_place = {_place_of(row): row for row in gone}
+    added = []
+    for row in new:
+        if row[1:_STATE] not in contents:
+            before = by_place.pop(_place_of(row), None)
+            added.append(row if before is None else QuarantineRow._make((before.id, *row[1:_STATE], *before[_STATE:])))
+    return added, [row.id for row in gone]
+
+
+def _place_of(row: QuarantineRow) -> tuple[Any, ...]:
+    return row.delivery_id, row.position, row.event_position, row.reason
 
 
 def _write_verdicts(connection: Connection, record: StoredItems, wanted: Sequence[Message], decided: Decisions) -> None:

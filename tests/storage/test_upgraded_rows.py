@@ -127,6 +127,8 @@ def test_messages_after_an_upgrade_end_in_the_same_state_as_without_an_upgrade(
     for tracker in PARCELS:
         assert state_of(upgraded, tracker) == state_of(never, tracker), tracker
     assert upgraded.count("quarantine", reason="undecidable") == 0
+    open_items = upgraded.get("/ops/api/quarantine", OPS).json()["items"]
+    assert (open_items, upgraded.count("quarantine", closed_as="resolved")) == ([], 2)  # those of the mended messages
     done = run_command("trackers", "show", "taken-back", cwd=upgraded.directory, env=upgraded.env)
     assert done.returncode == 0, done.stderr
 

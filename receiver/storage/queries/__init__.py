@@ -11,7 +11,7 @@ from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, 
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
-from receiver.storage.queries.quarantine import QuarantineFilter, list_quarantine
+from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, list_quarantine
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
     MAX_QUARANTINED,
@@ -53,6 +53,7 @@ __all__ = [
     "MAX_LIMIT",
     "MAX_QUARANTINED",
     "NOT_APPLIED",
+    "QUARANTINE_STATES",
     "STATES",
     "Cell",
     "ChangeFilter",

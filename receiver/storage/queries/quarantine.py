@@ -2,14 +2,18 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from receiver.clock import first_id
 from receiver.domain.advice import advise
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, read_newest, write_cursor
-from receiver.storage.tables.ledger import DeliveryTable, QuarantineTable, SearchTermTable
+from receiver.storage.tables.ledger import IS_OPEN, DeliveryTable, QuarantineTable, SearchTermTable
 from receiver.storage.tables.metadata import table_of
+
+CLOSED_STATES = ("dismissed", "resolved")
+QUARANTINE_STATES = ("open", *CLOSED_STATES, "all")
+"""The states by which the quarantine is filtered."""
 
 _SHOWN_BYTES = 4000
 _SEARCHED_ROWS = 500  # that one page of a search reads, with the beginning of their content
@@ -20,7 +24,7 @@ class QuarantineFilter(NamedTuple):
     """The filter of the quarantine: all conditions that are set must hold.
 
     `search` is a message id, a tracker id, a number or reference of the tracker, or text in the beginning of the content, without
-    case. `since` (included) and `until` (excluded) are microseconds.
+    case. `since` (included) and `until` (excluded) are microseconds. `state` is one of `QUARANTINE_STATES`.
     """
 
     source: str | None = None
@@ -28,18 +32,18 @@ class QuarantineFilter(NamedTuple):
     search: str | None = None
     since: int | None = None
     until: int | None = None
+    state: str = "open"
 
 
-_EVERYTHING = QuarantineFilter()
+_OPEN = QuarantineFilter()
 
 
 def list_quarantine(
-    database: Database, wanted: QuarantineFilter = _EVERYTHING, limit: int = 50, cursor: str | None = None
+    database: Database, wanted: QuarantineFilter = _OPEN, limit: int = 50, cursor: str | None = None
 ) -> ResultPage:
     """Return quarantined messages and events, newest first, with advice and with the beginning of their content as text."""
     table = table_of(QuarantineTable)
-    narrow = [] if wanted.reason is None else [table.c.reason == wanted.reason]
-    rest = {} if wanted.source is None else {"source": wanted.source}
+    narrow, rest = _conditions(wanted)
     span = Span(*(None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until))))
     if not is_storable(wanted.source, wanted.reason):
         return ResultPage([], None)
@@ -48,6 +52,17 @@ def list_quarantine(
         page = read_newest(connection, table, _columns(), narrow, rest, cursor, size, span)
         page = page._replace(items=[_complete(item) for item in page.items])
         return page if wanted.search is None else _search(connection, page, wanted.search, limit)
+
+
+def _conditions(wanted: QuarantineFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:
+    """Return the condition that an index serves, and the values to check on a bounded number of rows."""
+    rest: dict[str, object] = {} if wanted.source is None else {"source": wanted.source}
+    if wanted.state in CLOSED_STATES:
+        rest["closed_as"] = wanted.state
+    by_reason = {} if wanted.reason is None else {"reason": wanted.reason}
+    if wanted.state == "open":
+        return [and_(IS_OPEN)], rest | by_reason
+    return [table_of(QuarantineTable).c.reason == wanted.reason] if by_reason else [], rest
 
 
 def _columns() -> list[ColumnElement[Any]]:
@@ -64,7 +79,8 @@ def _columns() -> list[ColumnElement[Any]]:
 
 def _complete(item: dict[str, Any]) -> dict[str, Any]:
     beginning = bytes(item["raw"] or b"").decode("utf-8", "replace")  # SQLite's substr of empty bytes is NULL
-    return {**item, "raw": beginning, "advice": advise(item["reason"])}
+    state = item.pop("closed_as") or "open"
+    return {**item, "state": state, "raw": beginning, "advice": advise(item["reason"])}
 
 
 def _search(connection: Connection, page: ResultPage, text: str, limit: int) -> ResultPage:

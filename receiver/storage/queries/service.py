@@ -10,7 +10,7 @@ from receiver.domain.traffic import DeliveryResult
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, public, read_newest
-from receiver.storage.tables.ledger import IS_TEST, NOT_ACCEPTED, DeliveryTable, QuarantineTable
+from receiver.storage.tables.ledger import IS_OPEN, IS_TEST, NOT_ACCEPTED, DeliveryTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable
 
@@ -38,14 +38,14 @@ def setup_windows(database: Database) -> dict[str, int]:
 
 
 def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]:
-    """Return the arrival times, by source and in microseconds, of items that our own code failed on and nobody has replayed.
+    """Return the arrival times, by source and in microseconds, of items that our own code failed on and that are still open.
 
     These are quarantined messages and unread deliveries: of each kind the oldest MAX_UNDECIDABLE since a time in microseconds.
     """
     quarantined, unread = table_of(QuarantineTable).c, table_of(DeliveryTable).c
     kinds = (
         select(quarantined.source, quarantined.received_at)
-        .where(quarantined.reason == "undecidable", quarantined.id >= first_id(since))
+        .where(quarantined.reason == "undecidable", quarantined.id >= first_id(since), IS_OPEN)
         .order_by(quarantined.id),
         select(unread.source, unread.received_at)
         .where(NOT_ACCEPTED, unread.id >= first_id(since), unread.outcome == "failed")
@@ -71,10 +71,10 @@ def read_results(database: Database, source: str, since: int) -> list[DeliveryRe
 
 
 def count_quarantined(database: Database) -> int:
-    """Return the number of messages and events in quarantine, those of tests left out, at most MAX_QUARANTINED + 1."""
+    """Return the number of open messages and events in quarantine, those of tests left out, at most MAX_QUARANTINED + 1."""
     items, deliveries = table_of(QuarantineTable), table_of(DeliveryTable)
     of_test = exists().where(deliveries.c.id == items.c.delivery_id, IS_TEST)
-    some = select(literal(1)).select_from(items).where(~of_test).limit(MAX_QUARANTINED + 1).subquery()
+    some = select(literal(1)).select_from(items).where(IS_OPEN, ~of_test).limit(MAX_QUARANTINED + 1).subquery()
     with database.read() as connection:
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 

@@ -39,6 +39,10 @@ HAS_ENDING = text(f"length(term) BETWEEN {ENDING_CHARACTERS} AND 35")
 """The search terms that are found by their end. The ids of Ship24's trackers are not: they have 36 characters."""
 
 
+IS_OPEN = text("closed_at IS NULL")
+"""The quarantined items that still need attention: the condition of a partial index."""
+
+
 class DeliveryTable(Table, table=True):
     """One delivery and our answer, without their bodies (`rows.DeliveryRow`). `id` sorts by arrival.
 
@@ -252,7 +256,11 @@ class QuarantineTable(Table, table=True):
     """Quarantined messages and events, with their bytes and the reason (`rows.QuarantineRow`)."""
 
     __tablename__ = "quarantine"
-    __table_args__ = (Index(None, "delivery_id"), Index(None, "reason", "id"))
+    __table_args__ = (
+        Index(None, "delivery_id"),
+        Index(None, "reason", "id"),
+        Index("ix_quarantine_open", "id", "reason", "source", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+    )
 
     id: str = key()
     delivery_id: str = Field(sa_type=Text)
@@ -265,6 +273,10 @@ class QuarantineTable(Table, table=True):
     detail: str | None = Field(sa_type=Text)
     raw: bytes = Field(sa_type=LargeBinary)
     received_at: int = Field(sa_type=BigInteger)
+    closed_at: int | None = Field(sa_type=BigInteger)
+    closed_as: str | None = Field(sa_type=Text)
+    closed_by: str | None = Field(sa_type=Text)
+    note: str | None = Field(sa_type=Text)
 
 
 def is_without_content() -> ColumnElement[bool]:

@@ -180,10 +180,13 @@ class QuarantineQuery(PageQuery):
     reason: Text | None = None
     since: TimeFilter | None = None
     until: TimeFilter | None = None
+    state: Literal["open", "dismissed", "resolved", "all"] = Field(
+        "open", description="`resolved`: the sender sent a corrected copy; `dismissed`: an operator closed it"
+    )
 
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
-        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until)
+        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until, self.state)
 
 
 class StatisticsQuery(Parameters):

@@ -25,5 +25,6 @@ def show_quarantine(database: Database, page_request: ConsoleRequest) -> Page:
         "filters": dict(page_request.query),
         "sources": NAMES,
         "reasons": QUARANTINE_REASONS,
+        "states": [state for state in queries.QUARANTINE_STATES if state != "open"],
     }
     return Page("quarantine.html", "quarantine", values)
