@@ -1,5 +1,6 @@
-"""The command `quarantine list`."""
+"""The commands `quarantine`: list what could not be applied, and dismiss it."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -7,16 +8,21 @@ import click
 
 from receiver.cli._lists import Paging, paged, show_pages
 from receiver.cli._options import OneOf, Text, TimeParam, of_source
-from receiver.cli._output import show_end, show_heading, show_pairs, zoned
-from receiver.cli._remote import reading
+from receiver.cli._output import confirm, show_end, show_heading, show_pairs, zoned
+from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.domain.labels import count
+from receiver.errors import NotFound, WriterTaken
+from receiver.maintenance.quarantine import dismiss as dismiss_items
+from receiver.settings import Settings, load
 from receiver.storage import queries
+from receiver.storage.statements import chunks
 
 _SHOWN_CHARACTERS = 300
 
 
 @click.group()
 def quarantine() -> None:
-    """List messages and events that could not be applied."""
+    """List messages and events that could not be applied, and dismiss them."""
 
 
 @quarantine.command("list")
@@ -44,6 +50,56 @@ def _show_page(page: queries.ResultPage, *, is_first: bool) -> None:  # noqa: AR
     show_end(page, "quarantined messages")
 
 
+@quarantine.command()
+@click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
+@click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or text in the content.")
+@of_source
+@click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
+@click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
+@click.option("--until", type=TimeParam(), help="Only earlier ones.")
+@click.option("--note", type=Text(), help="Why. It is stored with each message and in the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def dismiss(ids: tuple[str, ...], *, note: str | None, yes: bool, **filters: Any) -> None:
+    """Dismiss quarantined messages and events that need no further attention.
+
+    Name them by item ID, as `quarantine list` prints it, or by filters. Dismissed ones no longer count as open; their content
+    stays until its retention period ends.
+    """
+    if bool(ids) == any(value is not None for value in filters.values()):
+        raise click.UsageError("Name messages by ID, or by filters such as --reason bad_occurrence; not both.")
+    settings = load()
+    named = sorted(set(ids)) if ids else _find(settings, queries.QuarantineFilter(**filters))
+    if not ids and named and not yes:
+        confirm(f"Dismiss {count(len(named), 'quarantined message')}?")
+    dismissed = _dismiss(settings, named, note) if named else 0
+    if not dismissed:
+        raise NotFound("No open message in quarantine has these IDs." if ids else "No open message in quarantine matches.")
+    click.echo(f"Dismissed: {count(dismissed, 'quarantined message')}.")
+
+
+def _find(settings: Settings, wanted: queries.QuarantineFilter) -> list[str]:
+    """Return the ids of the open items that match."""
+    with reading(settings) as database:
+        page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT)
+        found = [item["id"] for item in page.items]
+        while page.next is not None:
+            page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT, page.next)
+            found += [item["id"] for item in page.items]
+    return found
+
+
+def _dismiss(settings: Settings, ids: Sequence[str], note: str | None) -> int:
+    """Dismiss here, or in the service that holds the database. Return the number of items that were open."""
+
+    def ask(taken: WriterTaken) -> int:
+        path = "/ops/api/quarantine/dismiss"
+        return sum(
+            post(settings, path, {"ids": some, "note": note}, taken)["dismissed"] for some in chunks(ids, queries.MAX_LIMIT)
+        )
+
+    return perform(settings, lambda do: dismiss_items(do, ids, note, audit_entry), ask)
+
+
 def _show_quarantined(item: dict[str, Any]) -> None:
     of_event = "" if item["event_position"] is None else f", event {item['event_position'] + 1}"
     left = item["raw_bytes"] - len(item["raw"][:_SHOWN_CHARACTERS].encode())
@@ -51,6 +107,7 @@ def _show_quarantined(item: dict[str, Any]) -> None:
     show_pairs(
         {
             "delivery": f"{item['delivery_id']}, message {item['position'] + 1}{of_event}",
+            "item": item["id"],
             "message ID": item["message_id"],
             "tracker": item["tracker_id"],
             "detail": item["detail"],

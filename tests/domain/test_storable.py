@@ -107,6 +107,9 @@ ORDERS = {
     "targets/resume": b'{"target": %s}',
     "targets/retry": b'{"target": %s}',
     "targets/test": b'{"target": %s}',
+    "quarantine/dismiss": b'{"ids": [%s], "note": "x"}',
+    "quarantine/dismiss (filter)": b'{"reason": %s, "note": "x"}',
+    "quarantine/dismiss (note)": b'{"reason": "odd", "note": %s}',
     "setup-windows": b'{"source": %s, "closes_at": "2020-01-01T00:00:00Z"}',
     "customers": b'{"rows": [[%s, "{}"]]}',
     "customers (document)": b'{"rows": [["c", %s]]}',
@@ -118,7 +121,7 @@ ORDERS = {
 }
 QUESTIONS = (
     *("trackers?q=", "trackers/ship24/", "messages/", "deliveries/", "deliveries?message_id="),
-    *("quarantine?reason=", "targets/dead?target=", "trackers?cursor="),
+    *("quarantine?reason=", "quarantine?q=", "targets/dead?target=", "trackers?cursor="),
 )
 
 

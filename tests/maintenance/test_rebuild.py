@@ -207,6 +207,24 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
 
 
 @pytest.mark.parametrize("pruned", [False, True])
+def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, pruned: bool) -> None:
+    wrong = [ship24.event("e1", "no time"), ship24.event("e2", None)]
+    first = post.group(ship24.item("m1", "t", wrong), ship24.item("m2", "u", [ship24.event("e3", "no time")]), 7)
+    post.group(ship24.item("m2", "u", [ship24.event("e3", "2025-03-01")]))
+    dismissed = "closed_at = 5, closed_as = 'dismissed', closed_by = 'anna', note = 'as agreed'"
+    change(post.url, f"UPDATE quarantine SET {dismissed} WHERE reason = 'bad_occurrence' AND position = 0")
+    if pruned:
+        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{first}'")
+    check_same(post, into)
+    names = ("position", "event_position", "reason", "closed_at", "closed_as", "closed_by", "note")
+    states = [sorted(map(str, table_rows(url, "quarantine", *names))) for url in (post.url, into)]
+    assert states[0] == states[1]
+    assert [row["closed_as"] for row in table_rows(into, "quarantine", "closed_as", order="position, event_position")] == [
+        *("dismissed", None, "resolved", None)
+    ]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("events", [["e0"], []])
 def test_an_event_that_was_forced_and_taken_back_is_not_there_again(
     post: Post, into: str, events: list[str], *, pruned: bool

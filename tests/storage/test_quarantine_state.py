@@ -13,10 +13,12 @@ from receiver.storage import queries
 from receiver.storage.queries import QuarantineFilter
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.quarantine import DismissItems
 from tests.harness import ship24
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store
 
+FAR_AHEAD = "2027-01-01T10:00:00"
 SOURCES = make_sources({}, {})
 
 
@@ -29,6 +31,9 @@ class Worklist(Store):
 
     def reasons(self, state: str = "open") -> list[str]:
         return [item["reason"] for item in self.items(state)]
+
+    def dismiss(self, *ids: str, note: str | None = None) -> int:
+        return self.executor.do(DismissItems(ids, "anna", note, to_micros(NOW)))
 
     def replay(self, delivery_id: str, **options: Any) -> None:
         submission = parse_stored(SOURCES, read_delivery(self.database, delivery_id))
@@ -72,3 +77,33 @@ def test_another_copy_that_cannot_be_read_either_takes_the_place_of_the_first(wo
     (item,) = worklist.items()
     assert '"tomorrow"' in item["raw"]
     assert len(worklist.items("resolved")) == 1
+
+
+def test_a_dismissed_item_is_not_open_and_stays_dismissed(worklist: Worklist) -> None:
+    """Whatever is replayed: a stored row of the same content stays, with its id, its state and its note."""
+    events = [ship24.event("e1", "no time"), ship24.event("e2", FAR_AHEAD)]
+    worklist.keep(ship24.body(ship24.item("m1", "t", events), "neither"))
+    first, second, third = worklist.items()
+    assert worklist.dismiss(first["id"], third["id"], "unknown", note="as agreed") == 2
+    assert worklist.dismiss(first["id"]) == 0
+    (closed, whole) = before = worklist.items("dismissed")
+    assert (closed["id"], closed["closed_by"], closed["note"]) == (first["id"], "anna", "as agreed")
+    assert whole["reason"] == "not_an_object"
+    worklist.replay(first["delivery_id"])
+    assert worklist.items("dismissed") == before
+    assert [item["id"] for item in worklist.items()] == [second["id"]]
+    worklist.replay(first["delivery_id"], force=True)  # of the same message, the other event is applied
+    assert worklist.items("dismissed") == before
+    assert worklist.items() == []
+    worklist.replay(first["delivery_id"], undo=True)
+    assert worklist.items("dismissed") == before
+    assert worklist.reasons() == ["implausible_future"]
+
+
+def test_a_corrected_copy_does_not_change_a_dismissal(worklist: Worklist) -> None:
+    worklist.keep(ship24.body(ship24.item("m1", "t", [ship24.event("e1", "no time")])))
+    (item,) = worklist.items()
+    worklist.dismiss(item["id"])
+    worklist.keep(ship24.body(ship24.item("m1", "t", [ship24.event("e1")])))
+    assert [each["id"] for each in worklist.items("dismissed")] == [item["id"]]
+    assert worklist.items("resolved") == []

@@ -10,6 +10,7 @@ from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.customers import check_rows
 from receiver.errors import UnexpectedShape
+from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
 from receiver.web.api.parameters import Moment, Parameters, SourceName, Text, name_problem
 
 
@@ -78,6 +79,29 @@ class ReplayBody(CommandBody):
         if self.force and self.undo:
             raise ValueError("undo: expected `force` or `undo`, not both")
         return self
+
+
+class DismissBody(CommandBody):
+    """Dismiss quarantined messages and events: by `ids`, or the open ones that match the other fields."""
+
+    ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_LIMIT)] | None = None
+    q: Text | None = Field(None, description="as in the list of the quarantine")
+    source: SourceName | None = None
+    reason: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    note: Text | None = Field(None, description="why; it is stored with each item and in the audit log")
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> "DismissBody":
+        has_filter = any(value is not None for value in (self.q, self.source, self.reason, self.since, self.until))
+        if (self.ids is not None) == has_filter:
+            raise ValueError("ids: expected ids, or a filter such as `reason`; not both")
+        return self
+
+    def to_filter(self) -> QuarantineFilter:
+        """Return the filter of the storage."""
+        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until)
 
 
 class AlarmTestBody(CommandBody):

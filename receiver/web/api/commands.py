@@ -16,6 +16,7 @@ from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
+from receiver.maintenance.quarantine import dismiss, dismiss_matching
 from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
@@ -37,6 +38,7 @@ from receiver.web.api.bodies import (
     AlarmTestBody,
     CommandBody,
     CustomersBody,
+    DismissBody,
     DropBody,
     FlushBody,
     ForgetBody,
@@ -55,6 +57,7 @@ from receiver.web.api.bodies import (
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
     CustomersAnswer,
+    DismissAnswer,
     DropAnswer,
     FlushAnswer,
     ForgetAnswer,
@@ -163,6 +166,17 @@ async def _test_alarms(context: CommandContext, _request: OperatorRequest) -> di
     return {"channels": [result._asdict() for result in results]}
 
 
+async def _dismiss(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body, entry = request.body, request.operator.entry
+    if body.ids is not None:
+        dismissed, more = await dismiss(context.do, body.ids, body.note, entry), False
+    else:
+        dismissed, more = await dismiss_matching(
+            context.do, context.read, context.database, body.to_filter(), body.note, entry, _SECONDS
+        )
+    return {"dismissed": dismissed, "more": more}
+
+
 async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_unnamed, context.database, context.targets, target)
@@ -239,6 +253,7 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint(
         "/prune/tests", "Remove deliveries and trackers of tests", PruneTestsBody, PruneTestsAnswer, _prune_tests, default=b"{}"
     ),
+    CommandEndpoint("/quarantine/dismiss", "Dismiss quarantined messages and events", DismissBody, DismissAnswer, _dismiss),
     CommandEndpoint(
         "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target
     ),

@@ -30,7 +30,7 @@ from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
-from receiver.web.console.quarantine import show_quarantine
+from receiver.web.console.quarantine import dismiss_selected, show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.search import search
@@ -76,13 +76,13 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    pages_by_path = _list_pages(settings, database, notifier, targets)
     forms_by_path: dict[str, TakeForm] = {
         CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
+        "/ops/quarantine": partial(dismiss_selected, writer_client.do, reader.read, database),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),
@@ -90,7 +90,7 @@ def make_console(
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
         Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
         *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
-        *(Route(path, pages.show(make)) for path, make in pages_by_path.items()),
+        *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets).items()),
         *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]

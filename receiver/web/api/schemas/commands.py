@@ -156,6 +156,13 @@ class AlarmTestAnswer(Schema):
     channels: list[ChannelTest]
 
 
+class DismissAnswer(Schema):
+    """The number of dismissed items. While there is `more`, the same request dismisses the next ones."""
+
+    dismissed: int
+    more: bool
+
+
 class DropAnswer(Schema):
     """The number of removed changes. While there is `more`, the same request removes the next ones."""
 

@@ -1,0 +1,117 @@
+"""The quarantine as a worklist, through a running service: API, command line and console close the same items."""
+
+import json
+from typing import Any
+
+import pytest
+
+from receiver.web.api.schemas.commands import DismissAnswer
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.command import run_command
+from tests.harness.console_client import ConsoleClient
+from tests.harness.rows import table_rows
+from tests.harness.service import Service
+from tests.harness.table import each_row
+
+OPS = "the-ops-token-of-these-tests"
+
+
+@pytest.fixture
+def running(service: StartService, sqlite_url: str) -> Service:
+    return service(sqlite_url, ops_tokens=f"anna:{OPS}")
+
+
+def put_aside(running: Service, *message_ids: str, occurrence: str | None = "no time") -> None:
+    items = [ship24.item(each, f"of-{each}", [ship24.event(occurrence=occurrence)]) for each in message_ids]
+    assert running.post(ship24.body(*items)).outcomes() == ["quarantined"] * len(items)
+
+
+def listed(running: Service, query: str = "") -> dict[str, dict[str, Any]]:
+    """Return the listed items by message id."""
+    return {item["message_id"]: item for item in running.get(f"/ops/api/quarantine{query}", OPS).json()["items"]}
+
+
+def dismiss(running: Service, **body: Any) -> dict[str, Any]:
+    reply = running.post(json.dumps(body).encode(), path="/ops/api/quarantine/dismiss", token=OPS)
+    assert reply.status == 200, reply.body
+    DismissAnswer.model_validate(reply.json(), strict=True)
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def test_items_are_dismissed_by_id_and_by_filter_and_audited(running: Service) -> None:
+    put_aside(running, "a", "b", "c")
+    put_aside(running, "d", occurrence=None)
+    first = listed(running)["a"]["id"]
+    assert dismiss(running, ids=[first, "unknown"], note="as agreed") == {"dismissed": 1, "more": False}
+    assert dismiss(running, ids=[first]) == {"dismissed": 0, "more": False}
+    assert dismiss(running, reason="bad_occurrence", note="old") == {"dismissed": 2, "more": False}
+    assert set(listed(running)) == {"d"}
+    dismissed = listed(running, "?state=dismissed")
+    assert {name: (item["state"], item["closed_by"], item["note"]) for name, item in dismissed.items()} == {
+        "a": ("dismissed", "anna", "as agreed"),
+        "b": ("dismissed", "anna", "old"),
+        "c": ("dismissed", "anna", "old"),
+    }
+    audit = table_rows(running.database_url, "audit", "actor", "subject", "detail", order="id", action="quarantine dismiss")
+    assert [tuple(row.values()) for row in audit][1:] == [("anna", first, None), ("anna", "2 messages", "old")]
+
+
+@each_row(
+    "body",
+    [
+        {},
+        {"note": "everything"},
+        {"ids": []},
+        {"ids": ["x"], "reason": "y"},
+        {"ids": ["x"] * 201},
+        {"reason": "x", "note": 5},
+        {"state": "open"},
+    ],
+)
+def test_an_unclear_choice_is_refused(shared_service: StartService, body: dict[str, Any]) -> None:
+    reply = shared_service(ops_tokens=OPS).post(json.dumps(body).encode(), path="/ops/api/quarantine/dismiss", token=OPS)
+    assert reply.status == 422
+
+
+def test_the_command_dismisses_in_the_running_service_and_without_it(running: Service) -> None:
+    put_aside(running, "a", "b")
+    put_aside(running, "d", occurrence=None)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = run_command("quarantine", *arguments, cwd=running.directory, env=running.env)
+        return done.returncode, done.stdout + done.stderr
+
+    first = listed(running)["a"]["id"]
+    assert run("dismiss", first, "--note", "as agreed") == (0, "Dismissed: 1 quarantined message.\n")
+    assert run("dismiss", "--reason", "bad_occurrence", "--yes") == (0, "Dismissed: 1 quarantined message.\n")
+    assert set(listed(running)) == {"d"}
+    assert running.stop() == 0
+    assert run("dismiss", "--source", "ship24", "--yes") == (0, "Dismissed: 1 quarantined message.\n")
+    for again in (["--source", "ship24", "--yes"], [first]):
+        code, said = run("dismiss", *again)
+        assert (code, said.count("\n")) == (1, 1), said
+    assert run("dismiss")[0] == 2
+    code, said = run("list", "--state", "dismissed")
+    assert code == 0
+    assert "by anna: as agreed" in said
+
+
+def test_the_page_dismisses_the_selected_ones_or_all_that_match(running: Service) -> None:
+    put_aside(running, "a", "b", "c")
+    put_aside(running, "d", occurrence=None)
+    items = listed(running)
+    anna = ConsoleClient(running)
+    anna.sign_in(OPS)
+    assert anna.submit("/ops/quarantine", command="dismiss").status == 422
+    done = anna.submit("/ops/quarantine", command="dismiss", note="as agreed", **{f"item-{items['a']['id']}": "yes"})
+    assert done.status == 303
+    assert set(listed(running)) == {"b", "c", "d"}
+    assert anna.submit("/ops/quarantine", command="dismiss-matching").status == 422  # without a filter
+    anna.submit("/ops/quarantine?reason=bad_occurrence", command="dismiss-matching")
+    assert set(listed(running)) == {"d"}
+    page = anna.get("/ops/quarantine?state=dismissed").body.decode()
+    assert page.count("Dismissed") >= 3
+    assert "as agreed" in page
+    assert 'name="command"' not in page
