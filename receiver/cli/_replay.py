@@ -47,11 +47,14 @@ class LeftOut(ReceiverError):
 @delivery_filters
 @click.option("--outcome", type=OneOf(["accepted", "unreadable", "failed"]), help="Only deliveries with this outcome.")
 @click.option("--force", is_flag=True, help="Also quarantined messages, and event times too far in the future.")
+@click.option("--retry", is_flag=True, help="Also quarantined messages, if they can be applied within the limits now.")
 @click.option("--undo", is_flag=True, help="Take back events that --force let in: those too far in the future.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
-def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+def replay(
+    ids: tuple[str, ...], *, force: bool, retry: bool, undo: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any
+) -> None:
     """Reprocess stored deliveries, oldest first.
 
     Name them by ID, its beginning, or filters. A message gets a verdict if it has none, or if it was quarantined and can be read
@@ -62,18 +65,32 @@ def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes:
     """
     if bool(ids) == any(value is not None for value in filters.values()):
         raise click.UsageError("Name deliveries by ID, or by filters such as --since 24h; not both.")
-    if force and undo:
-        raise click.UsageError("Choose --force or --undo, not both.")
-    options = ReplayOptions(0, force=force, undo=undo)
+    if force + retry + undo > 1:
+        raise click.UsageError("Choose one of --force, --retry and --undo.")
+
+    def find(database: Database) -> list[str]:
+        if not ids:
+            return _find(database, queries.DeliveryFilter(**filters))
+        return sorted({queries.complete_delivery_id(database, delivery_id) for delivery_id in ids})
+
+    options = ReplayOptions(0, force=force, undo=undo, retry=retry)
+    effects = replay_found(find, options, dry_run=dry_run, yes=yes, as_json=as_json)
+    if ids and effects.skipped:
+        raise click.exceptions.Exit(1)
+
+
+def replay_found(
+    find: Callable[[Database], list[str]], options: ReplayOptions, *, dry_run: bool, yes: bool, as_json: bool
+) -> Effects:
+    """Show what replays of the deliveries with these IDs would change, ask, and replay. Raises KeyboardInterrupt."""
     with _replaying(load()) as (database, replay_one):
-        whole_ids = {queries.complete_delivery_id(database, delivery_id) for delivery_id in ids}
-        named = sorted(whole_ids) if ids else _find(database, queries.DeliveryFilter(**filters))
+        named = find(database)
         effects = _run(replay_one, named, Effects(whole=as_json), options._replace(dry_run=True))
         if not as_json:
             effects.show()
         if effects.changing and not dry_run and not effects.is_interrupted:
             if not yes:
-                what = "Take back the events of" if undo else "Reprocess"
+                what = "Take back the events of" if options.undo else "Reprocess"
                 confirm(f"{what} {len(effects.changing)} of {len(named)} deliveries?")
             foreseen, effects = effects, Effects(whole=as_json)
             effects.skipped += foreseen.skipped
@@ -84,8 +101,7 @@ def replay(ids: tuple[str, ...], *, force: bool, undo: bool, dry_run: bool, yes:
         show_json({**options._replace(dry_run=dry_run).as_json(), **effects.as_json()})
     if effects.is_interrupted:
         raise KeyboardInterrupt
-    if ids and effects.skipped:
-        raise click.exceptions.Exit(1)
+    return effects
 
 
 def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:

@@ -1,36 +1,51 @@
-"""The commands `quarantine`: list what could not be applied, and dismiss it."""
+"""The commands `quarantine`: list what could not be applied, and retry or dismiss it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from receiver.cli._lists import Paging, paged, show_pages
-from receiver.cli._options import OneOf, Text, TimeParam, of_source
+from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source
 from receiver.cli._output import confirm, show_end, show_heading, show_pairs, zoned
 from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.cli._replay import replay_found
 from receiver.domain.labels import count
+from receiver.domain.replays import ReplayOptions
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.quarantine import dismiss as dismiss_items
 from receiver.settings import Settings, load
 from receiver.storage import queries
+from receiver.storage.database import Database
 from receiver.storage.statements import chunks
 
 _SHOWN_CHARACTERS = 300
+_NONE_NAMED = "No open message in quarantine has these IDs."
+_NONE_MATCHES = "No open message in quarantine matches."
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group()
 def quarantine() -> None:
-    """List messages and events that could not be applied, and dismiss them."""
+    """List messages and events that could not be applied, and retry or dismiss them."""
+
+
+def item_filters(command: _F) -> _F:
+    """Add the filters of quarantined items to a command."""
+    for option in (
+        click.option("--until", type=TimeParam(), help="Only earlier ones."),
+        click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
+        click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence."),
+        of_source,
+        click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or content."),
+    ):
+        command = option(command)
+    return command
 
 
 @quarantine.command("list")
-@click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or text in the content.")
-@of_source
-@click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
-@click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=TimeParam(), help="Only earlier ones.")
+@item_filters
 @click.option(
     "--state", type=OneOf(queries.QUARANTINE_STATES), default="open", help="Open ones (default), or those that were closed."
 )
@@ -52,11 +67,36 @@ def _show_page(page: queries.ResultPage, *, is_first: bool) -> None:  # noqa: AR
 
 @quarantine.command()
 @click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
-@click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or text in the content.")
-@of_source
-@click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence.")
-@click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
-@click.option("--until", type=TimeParam(), help="Only earlier ones.")
+@item_filters
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@as_json
+def retry(ids: tuple[str, ...], *, dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+    """Decide quarantined messages and events again.
+
+    Use it after a change of the field paths or an update. Name them by item ID, as `quarantine list` prints it, or by filters.
+    Shows first what would change, then asks. A date too far in the future stays quarantined: only `deliveries replay --force`
+    accepts it.
+    """
+    _check_choice(ids, filters)
+
+    def find(database: Database) -> list[str]:
+        named = ids or _find(database, queries.QuarantineFilter(**filters))
+        found: set[str] = set()
+        for some in chunks(named, queries.MAX_LIMIT):
+            found.update(queries.find_quarantined_deliveries(database, some))
+        if not found:
+            raise NotFound(_NONE_NAMED if ids else _NONE_MATCHES)
+        return sorted(found)
+
+    effects = replay_found(find, ReplayOptions(0, retry=True), dry_run=dry_run, yes=yes, as_json=as_json)
+    if ids and effects.skipped:
+        raise click.exceptions.Exit(1)
+
+
+@quarantine.command()
+@click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
+@item_filters
 @click.option("--note", type=Text(), help="Why. It is stored with each message and in the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def dismiss(ids: tuple[str, ...], *, note: str | None, yes: bool, **filters: Any) -> None:
@@ -65,26 +105,30 @@ def dismiss(ids: tuple[str, ...], *, note: str | None, yes: bool, **filters: Any
     Name them by item ID, as `quarantine list` prints it, or by filters. Dismissed ones no longer count as open; their content
     stays until its retention period ends.
     """
-    if bool(ids) == any(value is not None for value in filters.values()):
-        raise click.UsageError("Name messages by ID, or by filters such as --reason bad_occurrence; not both.")
+    _check_choice(ids, filters)
     settings = load()
-    named = sorted(set(ids)) if ids else _find(settings, queries.QuarantineFilter(**filters))
+    with reading(settings) as database:
+        named = sorted(set(ids)) if ids else _find(database, queries.QuarantineFilter(**filters))
     if not ids and named and not yes:
         confirm(f"Dismiss {count(len(named), 'quarantined message')}?")
     dismissed = _dismiss(settings, named, note) if named else 0
     if not dismissed:
-        raise NotFound("No open message in quarantine has these IDs." if ids else "No open message in quarantine matches.")
+        raise NotFound(_NONE_NAMED if ids else _NONE_MATCHES)
     click.echo(f"Dismissed: {count(dismissed, 'quarantined message')}.")
 
 
-def _find(settings: Settings, wanted: queries.QuarantineFilter) -> list[str]:
+def _check_choice(ids: Sequence[str], filters: Mapping[str, Any]) -> None:
+    if bool(ids) == any(value is not None for value in filters.values()):
+        raise click.UsageError("Name messages by ID, or by filters such as --reason bad_occurrence; not both.")
+
+
+def _find(database: Database, wanted: queries.QuarantineFilter) -> list[str]:
     """Return the ids of the open items that match."""
-    with reading(settings) as database:
-        page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT)
-        found = [item["id"] for item in page.items]
-        while page.next is not None:
-            page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT, page.next)
-            found += [item["id"] for item in page.items]
+    page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT)
+    found = [item["id"] for item in page.items]
+    while page.next is not None:
+        page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT, page.next)
+        found += [item["id"] for item in page.items]
     return found
 
 

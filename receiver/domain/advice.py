@@ -18,9 +18,9 @@ _ADVICE = {  # by reason, one text for pages, commands and the API
     ),
     "unmapped": (
         "No field with a tracking number or package ID was found. If the sender uses another field name, add it to the field "
-        "paths in config/receiver.toml, restart the service and replay the delivery."
+        "paths in config/receiver.toml, restart the service and retry the message."
     ),
-    "undecidable": "This service failed on the message. Update the service, then replay the delivery. Please report the failure.",
+    "undecidable": "This service failed on the message. Update the service, then retry the message. Please report the failure.",
     "not_of_test": "A marked test sent a message that is not its own. Nothing is lost; correct the test.",
     "test_of_real_tracker": "A marked test named a real tracker, which it may not change. Nothing is lost; correct the test.",
 }

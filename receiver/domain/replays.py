@@ -7,7 +7,7 @@ from receiver.domain.occurrence import is_implausible, read_occurrence
 from receiver.domain.rows import TrackerRow
 from receiver.domain.verdicts import Verdict
 
-_FORCE, _UNDO = "force", "undo"
+_FORCE, _UNDO, _RETRY = "force", "undo", "retry"
 ACTION = "replay"
 """The action of a replay in the audit log; the detail is that of its options."""
 
@@ -15,9 +15,9 @@ ACTION = "replay"
 class ReplayOptions(NamedTuple):
     """The options of a replay. `now` is the time of the replay in microseconds.
 
-    `force` also decides messages and events in quarantine, as if they were new, and accepts any time in the future. `undo` takes
-    back the events that only `force` accepts. `dry_run` changes nothing. `as_read` is the fingerprint of the body that was read,
-    if it may have changed since.
+    `force` also decides messages and events in quarantine, as if they were new, and accepts any time in the future. `retry` also
+    decides them, but within the limit. `undo` takes back the events that only `force` accepts. `dry_run` changes nothing.
+    `as_read` is the fingerprint of the body that was read, if it may have changed since.
     """
 
     now: int
@@ -25,20 +25,21 @@ class ReplayOptions(NamedTuple):
     dry_run: bool = False
     as_read: str | None = None
     undo: bool = False
+    retry: bool = False
 
     @property
     def detail(self) -> str | None:
         """Return the detail for the audit log."""
-        return _UNDO if self.undo else _FORCE if self.force else None
+        return _UNDO if self.undo else _FORCE if self.force else _RETRY if self.retry else None
 
     def as_json(self) -> dict[str, bool]:
         """Return the options in the shape of the API."""
-        return {"dry_run": self.dry_run, "force": self.force, "undo": self.undo}
+        return {"dry_run": self.dry_run, "force": self.force, "undo": self.undo, "retry": self.retry}
 
     @classmethod
     def from_audit(cls, done_at: int, detail: str | None) -> "ReplayOptions":
         """Return the options that the audit log has for a replay."""
-        return cls(done_at, force=detail == _FORCE, undo=detail == _UNDO)
+        return cls(done_at, force=detail == _FORCE, undo=detail == _UNDO, retry=detail == _RETRY)
 
 
 class Item(NamedTuple):

@@ -43,7 +43,8 @@ class ReplayDecider:
         Raises AlreadyRunning if an erasure has changed the body since it was read.
 
         Decides items without a verdict, and items in quarantine without an identity, of which nothing can be a duplicate. All
-        others keep their verdict, unless the replay is forced. To undo a forced replay, takes events back instead (`ForceUndo`).
+        others keep their verdict, unless the replay is forced or a retry. To undo a forced replay, takes events back instead
+        (`ForceUndo`).
         """
         savepoint = connection.begin_nested()
         replayed = (self._undo.undo if options.undo else self._replay)(connection, submission, options)
@@ -56,7 +57,13 @@ class ReplayDecider:
     def _replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
         row = lock_delivery(connection, self._database, submission.delivery.id, options.as_read)
         record = read_items(connection, row.id)
-        wanted = tuple([record.name(message) for message in submission.messages if record.is_open(message, force=options.force)])
+        wanted = tuple(
+            [
+                record.name(message)
+                for message in submission.messages
+                if record.is_open(message, force=options.force, retry=options.retry)
+            ]
+        )
         if not wanted:
             problem = None if submission.error is None else submission.error.message
             return Replayed(row.id, changed=False, items=compare_items(record, {}), problem=problem)

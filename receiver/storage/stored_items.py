@@ -29,14 +29,17 @@ class StoredItems(NamedTuple):
     repeated: dict[int, RepeatedMessageRow]
     parts: dict[int, list[QuarantineRow]]
 
-    def is_open(self, message: Message, *, force: bool) -> bool:
-        """Tell whether to decide an item. An erased one keeps its verdict: its content is gone."""
+    def is_open(self, message: Message, *, force: bool, retry: bool) -> bool:
+        """Tell whether to decide an item. An erased one keeps its verdict: its content is gone.
+
+        A copy that a later one has replaced is decided only with `force`: otherwise it could replace the later one.
+        """
         position = message.position
         stored, seen = self.messages.get(position), self.repeated.get(position)
         if message.raw == BLANK and (stored is not None or seen is not None):
             return False
         if stored is not None:
-            return force and (stored.outcome == "quarantined" or position in self.parts)
+            return (force or retry) and (stored.outcome == "quarantined" or position in self.parts)
         return seen is None or (seen.outcome == "quarantined" and (force or seen.message_id is None))
 
     def name(self, message: Message) -> Message:

@@ -107,6 +107,8 @@ ORDERS = {
     "targets/resume": b'{"target": %s}',
     "targets/retry": b'{"target": %s}',
     "targets/test": b'{"target": %s}',
+    "quarantine/retry": b'{"ids": [%s]}',
+    "quarantine/retry (cursor)": b'{"reason": "odd", "cursor": %s}',
     "quarantine/dismiss": b'{"ids": [%s], "note": "x"}',
     "quarantine/dismiss (filter)": b'{"reason": %s, "note": "x"}',
     "quarantine/dismiss (note)": b'{"reason": "odd", "note": %s}',

@@ -1,11 +1,12 @@
 """The quarantine as a worklist, through a running service: API, command line and console close the same items."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from receiver.web.api.schemas.commands import DismissAnswer
+from receiver.web.api.schemas.commands import DismissAnswer, RetryQuarantineAnswer
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
@@ -96,6 +97,43 @@ def test_the_command_dismisses_in_the_running_service_and_without_it(running: Se
     code, said = run("list", "--state", "dismissed")
     assert code == 0
     assert "by anna: as agreed" in said
+
+
+def in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def retry(running: Service, **body: Any) -> dict[str, Any]:
+    reply = running.post(json.dumps(body).encode(), path="/ops/api/quarantine/retry", token=OPS)
+    assert reply.status == 200, reply.body
+    RetryQuarantineAnswer.model_validate(reply.json(), strict=True)
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def test_a_retry_applies_what_can_be_applied_now(service: StartService, sqlite_url: str) -> None:
+    """Here the limit for dates in the future was raised; the same holds for a mapping, or a new version."""
+    before = service(sqlite_url, ops_tokens=f"anna:{OPS}")
+    for name in ("a", "b", "c"):
+        put_aside(before, name, occurrence=in_days(5))
+    put_aside(before, "d", occurrence=in_days(500))
+    assert retry(before, reason="implausible_future") == {"deliveries": 4, "changed": 0, "skipped": 0, "next": None}
+    assert before.count("audit", action="replay") == 0
+    assert before.stop() == 0
+    after = service(sqlite_url, ops_tokens=f"anna:{OPS}", max_future_hours="240")
+    first = listed(after)["a"]["id"]
+    assert retry(after, ids=[first]) == {"deliveries": 1, "changed": 1, "skipped": 0, "next": None}
+    anna = ConsoleClient(after)
+    anna.sign_in(OPS)
+    assert anna.submit("/ops/quarantine", command="retry", **{f"item-{listed(after)['b']['id']}": "yes"}).status == 303
+    assert set(listed(after)) == {"c", "d"}
+    done = run_command("quarantine", "retry", "--source", "ship24", "--yes", cwd=after.directory, env=after.env)
+    assert done.returncode == 0, done.stderr
+    assert set(listed(after)) == {"d"}
+    details = [row["detail"] for row in table_rows(after.database_url, "audit", "detail", action="replay")]
+    assert details == ["retry"] * 4  # of the item that stays, the description names the new limit
+    gone = run_command("quarantine", "retry", first, "--yes", cwd=after.directory, env=after.env)
+    assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
 
 
 def test_the_page_dismisses_the_selected_ones_or_all_that_match(running: Service) -> None:

@@ -165,7 +165,7 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.Dat
     for batch in data.draw(st.permutations(batches)):
         ids += post.call(*batch)
         if data.draw(st.integers(0, 4)) == 0:
-            post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo"])))
+            post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo", "retry"])))
     check_same(post, into)
 
 
@@ -209,6 +209,7 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
 @pytest.mark.parametrize("pruned", [False, True])
 def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, pruned: bool) -> None:
     wrong = [ship24.event("e1", "no time"), ship24.event("e2", None)]
+    post.group(ship24.item("m0", "u", [ship24.event("e0", "2025-02-01")]))
     first = post.group(ship24.item("m1", "t", wrong), ship24.item("m2", "u", [ship24.event("e3", "no time")]), 7)
     post.group(ship24.item("m2", "u", [ship24.event("e3", "2025-03-01")]))
     dismissed = "closed_at = 5, closed_as = 'dismissed', closed_by = 'anna', note = 'as agreed'"

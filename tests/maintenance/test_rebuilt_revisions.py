@@ -54,7 +54,7 @@ def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: Post, into
     check_same(post, into, EXACT if kept == "all" else PRUNED)
 
 
-@pytest.mark.parametrize("how", [None, "force", "undo"])
+@pytest.mark.parametrize("how", [None, "force", "undo", "retry"])
 def test_deliveries_that_are_decided_again_leave_corrections_as_they_are(post: Post, into: str, how: str | None) -> None:
     for delivery_id in [post.group(each) for each in CORRECTED]:
         post.replay(delivery_id, how)
@@ -90,5 +90,5 @@ def test_any_corrections_are_rebuilt(post: Post, into: str, data: st.DataObject)
     for batch in data.draw(arrivals(data.draw(messages()))):
         ids += post.call(*((SOURCES[0], body) for body in batch))
         if data.draw(st.integers(0, 4)) == 0:
-            post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo"])))
+            post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo", "retry"])))
     check_same(post, into, EXACT)

@@ -15,7 +15,7 @@ from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.quarantine import DismissItems
 from tests.harness import ship24
-from tests.harness.storage import make_tables
+from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store
 
 FAR_AHEAD = "2027-01-01T10:00:00"
@@ -25,9 +25,14 @@ SOURCES = make_sources({}, {})
 class Worklist(Store):
     """A store whose quarantine is listed."""
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
     def items(self, state: str = "open") -> list[dict[str, Any]]:
-        """Return the quarantined items with this state, oldest first."""
-        return queries.list_quarantine(self.database, QuarantineFilter(state=state)).items[::-1]
+        """Return the quarantined items with this state, by message and event."""
+        found = queries.list_quarantine(self.database, QuarantineFilter(state=state)).items
+        return sorted(found, key=lambda item: (item["message_id"] or "none", item["event_position"] or 0, item["reason"]))
 
     def reasons(self, state: str = "open") -> list[str]:
         return [item["reason"] for item in self.items(state)]
@@ -63,8 +68,8 @@ def test_a_corrected_copy_resolves_an_item(worklist: Worklist) -> None:
     resolved = worklist.items("resolved")
     assert [(item["message_id"], item["reason"], item["closed_by"]) for item in resolved] == [
         ("m1", "bad_occurrence", None),
-        ("m2", "missing_occurrence", None),
         ("m2", "bad_occurrence", None),
+        ("m2", "missing_occurrence", None),
     ]
     assert all(item["closed_at"] is not None for item in resolved)
     assert queries.count_quarantined(worklist.database) == 1
@@ -107,3 +112,22 @@ def test_a_corrected_copy_does_not_change_a_dismissal(worklist: Worklist) -> Non
     worklist.keep(ship24.body(ship24.item("m1", "t", [ship24.event("e1")])))
     assert [each["id"] for each in worklist.items("dismissed")] == [item["id"]]
     assert worklist.items("resolved") == []
+
+
+def test_a_retry_decides_within_the_limits(worklist: Worklist) -> None:
+    """It applies what was undecidable, and neither accepts a date in the future nor lets a replaced copy replace a later one."""
+    worklist.keep(ship24.body(ship24.item("m2", "u", [ship24.event("e2", FAR_AHEAD)])))
+    worklist.keep(ship24.body(ship24.item("m3", "v", [ship24.event("e3", "no time")])))
+    worklist.keep(ship24.body(ship24.item("m3", "v", [ship24.event("e3", "tomorrow")])))
+    before = worklist.items("all")
+    for delivery_id in {item["delivery_id"] for item in before}:
+        worklist.replay(delivery_id, retry=True)
+    assert worklist.items("all") == before
+    change(worklist.url, "UPDATE quarantine SET reason = 'undecidable' WHERE message_id = 'm2'")
+    change(worklist.url, "UPDATE messages SET reason = 'undecidable' WHERE message_id = 'm2'")
+    (failed,) = [item for item in worklist.items() if item["reason"] == "undecidable"]
+    worklist.replay(failed["delivery_id"])
+    assert "undecidable" in worklist.reasons()  # a plain replay keeps the verdict of a message with an id
+    worklist.replay(failed["delivery_id"], retry=True)
+    assert "undecidable" not in worklist.reasons()
+    assert "implausible_future" in worklist.reasons()

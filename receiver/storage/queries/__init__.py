@@ -11,7 +11,7 @@ from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, 
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
-from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, list_quarantine
+from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, find_quarantined_deliveries, list_quarantine
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
     MAX_QUARANTINED,
@@ -77,6 +77,7 @@ __all__ = [
     "find_events",
     "find_messages",
     "find_oldest_due",
+    "find_quarantined_deliveries",
     "find_starting_messages",
     "find_tracker",
     "find_undecidable",

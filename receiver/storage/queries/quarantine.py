@@ -1,5 +1,6 @@
 """The list of quarantined messages and events."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
@@ -52,6 +53,14 @@ def list_quarantine(
         page = read_newest(connection, table, _columns(), narrow, rest, cursor, size, span)
         page = page._replace(items=[_complete(item) for item in page.items])
         return page if wanted.search is None else _search(connection, page, wanted.search, limit)
+
+
+def find_quarantined_deliveries(database: Database, ids: Sequence[str]) -> list[str]:
+    """Return the ids of the deliveries of these items, oldest first. The caller bounds their number."""
+    quarantine = table_of(QuarantineTable)
+    deliveries = select(quarantine.c.delivery_id).where(quarantine.c.id.in_(ids))
+    with database.read() as connection:
+        return sorted(set(connection.execute(deliveries).scalars()))
 
 
 def _conditions(wanted: QuarantineFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:

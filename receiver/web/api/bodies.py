@@ -74,15 +74,17 @@ class ReplayBody(CommandBody):
     force: bool = Field(default=False, description="also decide quarantined messages, whatever their time")
     undo: bool = Field(default=False, description="take back the events that only `force` accepts")
 
+    retry: bool = Field(default=False, description="also decide quarantined messages, within the limits")
+
     @model_validator(mode="after")
     def _check_one(self) -> "ReplayBody":
-        if self.force and self.undo:
-            raise ValueError("undo: expected `force` or `undo`, not both")
+        if self.force + self.undo + self.retry > 1:
+            raise ValueError("undo: expected one of `force`, `retry` and `undo`")
         return self
 
 
-class DismissBody(CommandBody):
-    """Dismiss quarantined messages and events: by `ids`, or the open ones that match the other fields."""
+class QuarantineBody(CommandBody):
+    """A choice of quarantined messages and events: by `ids`, or the open ones that match the other fields."""
 
     ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_LIMIT)] | None = None
     q: Text | None = Field(None, description="as in the list of the quarantine")
@@ -90,10 +92,9 @@ class DismissBody(CommandBody):
     reason: Text | None = None
     since: Moment | None = None
     until: Moment | None = None
-    note: Text | None = Field(None, description="why; it is stored with each item and in the audit log")
 
     @model_validator(mode="after")
-    def _check_choice(self) -> "DismissBody":
+    def _check_choice(self) -> "QuarantineBody":
         has_filter = any(value is not None for value in (self.q, self.source, self.reason, self.since, self.until))
         if (self.ids is not None) == has_filter:
             raise ValueError("ids: expected ids, or a filter such as `reason`; not both")
@@ -102,6 +103,18 @@ class DismissBody(CommandBody):
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
         return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until)
+
+
+class DismissBody(QuarantineBody):
+    """Dismiss quarantined messages and events: by `ids`, or the open ones that match a filter."""
+
+    note: Text | None = Field(None, description="why; it is stored with each item and in the audit log")
+
+
+class RetryQuarantineBody(QuarantineBody):
+    """Decide quarantined messages and events again: by `ids`, or the open ones that match a filter."""
+
+    cursor: Text | None = Field(None, description="`next` of the previous response, with the same filter")
 
 
 class AlarmTestBody(CommandBody):

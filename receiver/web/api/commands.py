@@ -16,7 +16,7 @@ from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
-from receiver.maintenance.quarantine import dismiss, dismiss_matching
+from receiver.maintenance.quarantine import dismiss, dismiss_matching, retry_items, retry_matching
 from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
@@ -50,6 +50,7 @@ from receiver.web.api.bodies import (
     RestoreBody,
     ResumeBody,
     RetryBody,
+    RetryQuarantineBody,
     SetupWindowBody,
     TargetTestBody,
     read_customers,
@@ -68,6 +69,7 @@ from receiver.web.api.schemas.commands import (
     ResendAnswer,
     ResumeAnswer,
     RetryAnswer,
+    RetryQuarantineAnswer,
     TargetTestAnswer,
     WindowAnswer,
 )
@@ -133,7 +135,7 @@ async def _restore_customers(context: CommandContext, request: OperatorRequest) 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     body = request.body
-    options = ReplayOptions(to_micros(clock.now()), force=body.force, dry_run=body.dry_run, undo=body.undo)
+    options = ReplayOptions(to_micros(clock.now()), force=body.force, dry_run=body.dry_run, undo=body.undo, retry=body.retry)
     replayed = await context.replayer.replay(request.operator.entry, request.path["id"], options)
     return await asyncio.to_thread(replayed.as_json) | options.as_json()  # slow for ten thousand items
 
@@ -175,6 +177,17 @@ async def _dismiss(context: CommandContext, request: OperatorRequest) -> dict[st
             context.do, context.read, context.database, body.to_filter(), body.note, entry, _SECONDS
         )
     return {"dismissed": dismissed, "more": more}
+
+
+async def _retry_quarantined(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body, entry = request.body, request.operator.entry
+    if body.ids is not None:
+        retried, following = await retry_items(context.replayer, context.read, context.database, body.ids, entry), None
+    else:
+        retried, following = await retry_matching(
+            context.replayer, context.read, context.database, body.to_filter(), body.cursor, entry, _SECONDS
+        )
+    return {**retried._asdict(), "next": following}
 
 
 async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -254,6 +267,13 @@ COMMAND_ENDPOINTS = (
         "/prune/tests", "Remove deliveries and trackers of tests", PruneTestsBody, PruneTestsAnswer, _prune_tests, default=b"{}"
     ),
     CommandEndpoint("/quarantine/dismiss", "Dismiss quarantined messages and events", DismissBody, DismissAnswer, _dismiss),
+    CommandEndpoint(
+        "/quarantine/retry",
+        "Decide quarantined messages and events again",
+        RetryQuarantineBody,
+        RetryQuarantineAnswer,
+        _retry_quarantined,
+    ),
     CommandEndpoint(
         "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target
     ),

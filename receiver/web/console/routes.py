@@ -30,7 +30,7 @@ from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
-from receiver.web.console.quarantine import dismiss_selected, show_quarantine
+from receiver.web.console.quarantine import change_quarantine, show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.search import search
@@ -82,7 +82,7 @@ def make_console(
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
-        "/ops/quarantine": partial(dismiss_selected, writer_client.do, reader.read, database),
+        "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),

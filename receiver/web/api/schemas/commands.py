@@ -97,6 +97,7 @@ class ReplayAnswer(Schema):
     dry_run: bool
     force: bool
     undo: bool
+    retry: bool
     changed: bool
     items: list[ReplayedItem]
     trackers: list[MovedTracker]
@@ -161,6 +162,15 @@ class DismissAnswer(Schema):
 
     dismissed: int
     more: bool
+
+
+class RetryQuarantineAnswer(Schema):
+    """The effect on the deliveries of these items. `skipped` have no stored body. The next request continues from `next`."""
+
+    deliveries: int
+    changed: int
+    skipped: int
+    next: str | None
 
 
 class DropAnswer(Schema):
