@@ -29,14 +29,18 @@ StartService = Callable[..., Service]
 _numbers = count(1)
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 * 1024**3
+_READ_BY_COMMANDS = ("RECEIVER_", "CHECK_", "SIMULATE_", "DATABASE_URL", "PORT", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
+"""How names of variables begin that change what a command does; tests set those that they need."""
 
 
 def pytest_configure() -> None:
-    """Make places alike: files are in memory, where there is room, and Ctrl-C does what it does."""
+    """Make places alike: files in memory, where there is room, Ctrl-C as usual, and no variable that changes a command."""
     if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
         tempfile.tempdir = str(_MEMORY)  # that syncs are asked for is tested; how long a disk takes is not
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; commands would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in [name for name in os.environ if name.startswith(_READ_BY_COMMANDS)]:
+        del os.environ[name]
 
 
 def lacking(reason: str) -> NoReturn:

@@ -16,6 +16,7 @@ from yarl import URL
 MAX_BODY_BYTES = 1_000_000
 _MAX_BYTES = MAX_BODY_BYTES + 500_000  # with head and framing
 _PIECE_BYTES = 65_536
+_MIN_CONNECT_SECONDS = 10.0  # a busy machine may connect later than its user wants a response
 _ANY_CODING = 32 + zlib.MAX_WBITS  # zlib detects gzip by itself
 
 Problem = Literal["timeout", "connection", "certificate"]
@@ -67,7 +68,7 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 class HttpClient:
-    """Opens connections whose requests may take `seconds` each, and closes them all at its end."""
+    """Opens connections whose responses may take `seconds` each, and closes them all at its end."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -98,9 +99,11 @@ class HttpConnection:
 
     def __init__(self, seconds: float, trust: ssl.SSLContext, source: str | None) -> None:
         self._seconds = seconds
+        self._connect_seconds = max(seconds, _MIN_CONNECT_SECONDS)
         self._socket: BoundedSocket | None = None
         self._is_kept = False
         self._is_connected = False
+        self._limit = asyncio.timeout(None)
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(self._note_connected)
         self._session = aiohttp.ClientSession(
@@ -129,7 +132,7 @@ class HttpConnection:
         if self._socket is not None:
             self._socket.left_bytes = _MAX_BYTES
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds if was_kept else self._connect_seconds) as self._limit:
                 reply = await self._exchange(method, url, headers, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._is_kept = False
@@ -163,10 +166,13 @@ class HttpConnection:
 
     async def _note_connected(self, _session: object, _context: object, _parameters: object) -> None:
         self._is_connected = True
+        self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
     def _explain(self, error: Exception) -> tuple[str, Problem]:
         """Return what went wrong, without anything that the server sent."""
         if isinstance(error, TimeoutError):
+            if not self._is_connected:
+                return f"no connection within {self._connect_seconds:g} s", "timeout"
             return f"no complete response within {self._seconds:g} s", "timeout"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             reason = getattr(error.certificate_error, "verify_message", "")

@@ -1,7 +1,6 @@
 """What commands print for people: sentences, tables that fit, ends of pages, and one line for a mistake."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,11 +38,10 @@ Run = Callable[..., Done]
 def run(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run commands in this process, in an empty folder and a terminal of 80 columns."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("RECEIVER_")]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("RECEIVER_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("RECEIVER_PORT", str(free_port()))
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["receiver", *arguments])
@@ -163,7 +161,8 @@ def test_a_list_ends_with_the_way_to_its_next_page(filled: Run, noun: str) -> No
     assert len(seen) > 1
 
 
-def test_an_empty_page_shows_whether_there_is_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_page_shows_whether_there_is_more(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     show_end(ResultPage([], None), "deliveries")
     assert capsys.readouterr().out == "No deliveries found.\n"
     show_end(ResultPage([], "abc"), "deliveries")

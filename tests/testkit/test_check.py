@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 import signal
 import ssl
@@ -51,8 +50,6 @@ Check = Callable[..., Done]
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
     """Run the command in this process, in an empty folder and 80 columns. Its output must have no token."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("RECEIVER_", "CHECK_"))]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "80")
 
     def check(url: str, *arguments: str, token: str | None = TOKEN, marked: bool = False) -> Done:
