@@ -59,6 +59,7 @@ PURE = ("domain", "sources")
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS_KNOWN_BY = {f"storage/{name}.py" for name in ("database", "engines", "faults", "files", "lock", "postgresql", "wal")}
+DIALECTS_KNOWN_BY |= {f"storage/{name}.py" for name in ("stepwise_backup", "snapshots", "database_copies")}  # of SQLite files
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
 DIALECT_NAMED = {  # besides: a default, and options of tables that each database takes or leaves
     "settings/record.py": {"sqlite:///data/receiver.db"},

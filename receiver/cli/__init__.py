@@ -48,6 +48,8 @@ _GROUPS = {
         "forget": "Delete the personal data of one tracker.",
     },
     "Recover": {
+        "backup": "Copy the SQLite database into a file.",
+        "restore": "Put a copy in the place of the SQLite database.",
         "rebuild": "Rebuild the database from stored deliveries.",
     },
     "Test": {

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape
-from receiver.storage.damage import find_damage
+from receiver.storage.damage import find_damage_within
 from receiver.storage.engines import (
     connect_listener,
     is_sqlite,
@@ -242,7 +242,7 @@ class Database:
         if not self.is_sqlite:
             return None
         with self.read() as connection:
-            return find_damage(connection, seconds)
+            return find_damage_within(connection, seconds)
 
     def clock_skew_seconds(self) -> float:
         """Return the difference between the database's clock and ours in seconds; 0 for a file."""

@@ -1,6 +1,7 @@
 """Transactions on the one connection that writes: retries, and a new connection after a fault."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.notifications import has_noted, notify
 from receiver.storage.postgresql import take_warning
+from receiver.storage.stepwise_backup import StepwiseBackup
 from receiver.storage.version import VersionCheck
 
 _T = TypeVar("_T")
@@ -28,6 +30,7 @@ class Transactions:
         self._connection: Connection | None = None
         self._files: OpenFiles | None = None
         self._abandoned: list[Connection | None] = []
+        self._backup: StepwiseBackup | None = None
         self._lost_sync = False
         self._committing = False
 
@@ -104,6 +107,9 @@ class Transactions:
         self._close()
 
     def _take_connection(self) -> Connection | None:
+        if self._backup is not None:
+            self._backup.close()
+            self._backup = None
         connection, self._connection, self._files = self._connection, None, None
         return connection
 
@@ -122,6 +128,13 @@ class Transactions:
         """Checkpoint the WAL of a file and empty it; return whether that worked. A reader may prevent it."""
         self.run(lambda _: None)  # opens the connection, if there is none
         return self._connection is not None and checkpoint(self._connection, wait_ms)
+
+    def begin_backup(self, file: Path) -> StepwiseBackup:
+        """Begin a backup of a SQLite file into another file. It ends with an error if the connection is dropped."""
+        self.run(lambda _: None)  # opens the connection, if there is none
+        assert self._connection is not None
+        self._backup = StepwiseBackup(self._connection.connection.driver_connection, file)
+        return self._backup
 
     def has_long_wal(self) -> bool:
         """Tell whether the WAL of a file is so long that there must always have been a reader."""

@@ -14,6 +14,7 @@ from receiver.storage.outbox import Outbox
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.retention import Retention
 from receiver.storage.transactions import Transactions
+from receiver.writer.backups import Backups
 
 R = TypeVar("R")
 """The result of a command."""
@@ -78,6 +79,7 @@ class CommandExecutor:
         self.retention = Retention(database)
         self.orphans = OrphanSearch()
         self.counts = HourlyCounts()
+        self.backups = Backups(database, transactions)
 
     def do(self, command: WriterCommand[R]) -> R:
         """Execute a command. Raises its ReceiverError, or StorageUnavailable if the database is at fault."""

@@ -141,7 +141,8 @@ class Writer:
 
     def _listen(self) -> bool:
         """Receive requests; wait for one only if none is waiting. Return False at the end of the stream."""
-        self._channel.settimeout(_WAKE_PAUSE_SECONDS if self._transactions.has_changes() else 1.0)
+        idle_seconds = _WAKE_PAUSE_SECONDS if self._transactions.has_changes() else 1.0
+        self._channel.settimeout(self._executor.backups.wait_seconds(idle_seconds))
         while sum(_weight(request) for request in self._waiting) < _MAX_MESSAGES:
             try:
                 piece = self._channel.recv(_READ_BYTES)
@@ -165,6 +166,7 @@ class Writer:
             self._do_chores()
         self._checkpoint_wal()
         self._wake_relays()
+        self._executor.backups.advance()
 
     def _take_batch(self) -> tuple[list[Keep], list[Execute]]:
         batch: list[Keep] = []

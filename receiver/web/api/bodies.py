@@ -192,6 +192,23 @@ class PruneTestsBody(CommandBody):
     dry_run: bool = Field(default=False, description="only count what would be removed")
 
 
+class BackupBody(CommandBody):
+    """Begin a backup, ask for its progress, or cancel it."""
+
+    file: Text | None = Field(None, description="to begin: the absolute path of a file whose content is `proof`")
+    proof: Text | None = Field(None, description="to begin: it shows that whoever asks may write the file")
+    run: Text | None = Field(None, description="`run` of the response that began the backup")
+    cancel: bool = Field(default=False, description="stop the backup `run`")
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "BackupBody":
+        begins = self.file is not None and self.proof is not None and self.run is None and not self.cancel
+        continues = self.run is not None and self.file is None and self.proof is None
+        if not begins and not continues:
+            raise ValueError("expected `file` and `proof` to begin, or `run` to continue")
+        return self
+
+
 class ForgetBody(CommandBody):
     """Erase the personal data of one tracker."""
 

@@ -12,6 +12,7 @@ from receiver.clock import iso, to_micros
 from receiver.domain.changes import TargetTestResult
 from receiver.domain.notices import Notice, make_test_notice
 from receiver.domain.replays import ReplayOptions
+from receiver.maintenance.backup import begin_backup, continue_backup
 from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
@@ -36,6 +37,7 @@ from receiver.storage.interventions import DeadFilter
 from receiver.storage.run_removal import count_tests
 from receiver.web.api.bodies import (
     AlarmTestBody,
+    BackupBody,
     CommandBody,
     CustomersBody,
     DismissBody,
@@ -57,6 +59,7 @@ from receiver.web.api.bodies import (
 )
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
+    BackupAnswer,
     CustomersAnswer,
     DismissAnswer,
     DropAnswer,
@@ -190,6 +193,13 @@ async def _retry_quarantined(context: CommandContext, request: OperatorRequest) 
     return {**retried._asdict(), "next": following}
 
 
+async def _back_up(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body = request.body
+    if body.run is None:
+        return (await begin_backup(context.do, body.file, body.proof, request.operator.entry))._asdict()
+    return (await continue_backup(context.do, body.run, cancel=body.cancel))._asdict()
+
+
 async def _drop_target(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     target = request.body.target
     await context.read(queries.check_unnamed, context.database, context.targets, target)
@@ -261,6 +271,7 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint(
         "/alarms/test", "Send a test notice through each channel", AlarmTestBody, AlarmTestAnswer, _test_alarms, default=b"{}"
     ),
+    CommandEndpoint("/backup", "Copy a SQLite database into a file", BackupBody, BackupAnswer, _back_up),
     CommandEndpoint("/forget", "Erase the personal data of one tracker", ForgetBody, ForgetAnswer, _forget),
     CommandEndpoint("/prune", "Delete data past its retention period", PruneBody, PruneAnswer, _prune),
     CommandEndpoint(

@@ -228,3 +228,12 @@ class RetryAnswer(Schema):
 
     target: str
     changes: int
+
+
+class BackupAnswer(Schema):
+    """The progress of a backup. `rows` is null until the copy is whole: then the number of rows of each table."""
+
+    run: str
+    copied_pages: int
+    pages: int
+    rows: dict[str, int] | None
