@@ -40,7 +40,7 @@ _GROUPS = {
         "audit": "List changes made by operators.",
         "changes": "List changes and their state for each target.",
         "targets": "List targets, and retry or remove their changes.",
-        "customers": "List, import and export the customers that Shiipp gets.",
+        "customers": "List, import, export and restore customers for Shiipp.",
     },
     "Change": {
         "setup-window": "Temporarily accept SOURCE from any IP address.",

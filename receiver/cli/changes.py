@@ -36,7 +36,9 @@ def list_changes(
     *,
     paging: Paging,
 ) -> None:
-    """List changes: failing ones first, then dead, waiting and delivered ones.
+    """List changes by their state.
+
+    Failing ones come first, then dead, waiting and delivered ones.
 
     The time of a change is when it was delivered or failed for good, or else since when it waits.
     """

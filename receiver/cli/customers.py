@@ -32,7 +32,7 @@ _SYNCS = 10
 
 @click.group()
 def customers() -> None:
-    """List, import, export and restore the customers that Shiipp gets."""
+    """List, import, export and restore customers for Shiipp."""
 
 
 @customers.command("import")
@@ -90,7 +90,7 @@ async def _restore(do: Do, list_id: str | None, *, dry_run: bool) -> dict[str, A
 @customers.command()
 @as_json
 def lists(*, as_json: bool) -> None:
-    """List the served list and those before it that can be restored, newest first."""
+    """List the lists that can be restored, newest first."""
     with reading() as database:
         found = list_customer_lists(database)
     if as_json:

@@ -21,7 +21,8 @@ from receiver.writer.commands.operators import AddAuditEntry
 def restore(file: Path) -> None:
     """Put a copy in the place of the SQLite database.
 
-    FILE is a copy that `backup` made; it is checked. Stop the service first. The files of the database are moved into a folder beside it, with their WAL.
+    FILE is a copy that `backup` made; it is checked. Stop the service first. The files of the database are moved into a folder
+    beside it, with their WAL.
     """
     settings = load()
     path = Database(settings.database_url).path
