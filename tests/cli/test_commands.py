@@ -88,7 +88,7 @@ def test_trackers_list_finds_by_the_beginning_of_a_number_and_by_milestone(runni
 def test_a_number_of_several_trackers_names_their_ids(running: Service) -> None:
     for tracker_id in ("first", "second"):
         running.post(single(tracker={"trackerId": tracker_id, "trackingNumber": "SHARED"}))
-    output = run(running, "trackers", "show", "shared", code=1)
+    output = run(running, "trackers", "show", "shared", code=2)
     assert "ship24/first, ship24/second" in output
     assert "no tracker has" in run(running, "trackers", "show", "unknown", code=1).lower()
 
