@@ -9,6 +9,7 @@ from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, of_source
 from receiver.cli._output import brief, in_zone, last_line
 from receiver.cli._remote import reading
+from receiver.domain.labels import label
 from receiver.sources import NAMES
 from receiver.storage import queries
 
@@ -20,7 +21,7 @@ def changes() -> None:
 
 @changes.command("list")
 @click.option("--target", type=Text(), help="Only changes for this target.")
-@click.option("--state", type=OneOf(queries.STATES), help="Only changes in this state.")
+@click.option("--state", type=OneOf(queries.STATE_FILTERS), help="Only changes in this state.")
 @of_source
 @click.option("--tracker", type=Text(), metavar="TRACKER", help="Only of a tracker: a number, ID, reference or SOURCE/ID.")
 @click.option("--since", type=TimeParam(), help="Only later changes: 14:03, yesterday, 2026-01-31 12:00 or 24h.")
@@ -54,6 +55,7 @@ def list_changes(
 
 def _line(item: dict[str, Any]) -> tuple[object, ...]:
     at = brief(item["delivered_at"] or item["died_at"] or item["queued_at"])
-    result = last_line(item["last_error"]) if item["last_error"] else item["status"] or "-"
+    answer = last_line(item["last_error"]) if item["last_error"] else item["status"] and f"answered {item['status']}"
+    result = ". ".join(filter(None, (item["held_by"] and label(item["held_by"]), answer)))
     tracker = item["tracking_number"] or item["tracker_id"]
     return item["state"], item["target"], item["source"], tracker, item["sequence"], at, item["attempts"], result

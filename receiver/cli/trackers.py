@@ -23,6 +23,7 @@ from receiver.cli._output import (
 )
 from receiver.cli._remote import reading
 from receiver.domain.changes import Subscription
+from receiver.domain.labels import label
 from receiver.errors import ConfigurationError, NotFound
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
@@ -213,5 +214,6 @@ def _change(change: dict[str, Any], state: dict[str, Any]) -> tuple[object, ...]
     moment = state["delivered_at"] or state["died_at"] or state["next_attempt_at"]
     sequence = change["sequence"] if change["basis"] == "events" else f"{change['sequence']} (sender's status)"
     error = last_line(state["last_error"]) if state["last_error"] else None
-    detail = error if state["status"] is None else f"answered {state['status']}"
+    answer = error if state["status"] is None else f"answered {state['status']}"
+    detail = ". ".join(filter(None, (state["held_by"] and label(state["held_by"]), answer))) or None
     return sequence, change["status"], state["target"], state["state"].replace("_", " "), brief(moment), state["attempts"], detail

@@ -14,6 +14,10 @@ _LABELS = {
     "ntfy": "ntfy",
     # States of a change for a target
     "dead": "failed for good",
+    "not_delivered": "not delivered",
+    "paused": "the target is paused",
+    "stopped": "the target is stopped",
+    "earlier_change": "an earlier change is first",
     # Outcomes of a message or an event
     "applied": "applied",
     "stale": "out of date",

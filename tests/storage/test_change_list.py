@@ -55,6 +55,8 @@ def test_changes_are_listed_by_state_and_each_filter_narrows_the_list(filled: Da
         ChangeFilter(state="waiting"): ["other", "w1", "w2"],
         ChangeFilter(state="dead"): ["dead"],
         ChangeFilter(state="delivered"): ["d2", "d1"],
+        ChangeFilter(state="not_delivered"): ["f1", "f2", "f3", "dead", "other", "w1", "w2"],
+        ChangeFilter("shop", "not_delivered"): ["f1", "f2", "f3", "dead", "w1", "w2"],
         ChangeFilter(source="shiipp"): ["other"],
         ChangeFilter(source="ship24", tracker_id="d1"): ["d1"],
         ChangeFilter(source="ship24", tracker_id="f2"): ["f2"],

@@ -8,6 +8,7 @@ import pytest
 from receiver.domain.changes import Subscription
 from receiver.storage import queries
 from receiver.storage.outbox import Acknowledgement, Claimed, Outbox, Outcome
+from receiver.writer.commands.changes import PauseTarget, ResumeTarget
 from tests.harness import ship24
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
@@ -85,7 +86,19 @@ def test_a_change_is_waiting_then_failing_then_delivered_or_dead(ship: Ship) -> 
 def test_while_an_attempt_is_under_way_or_an_earlier_change_waits_there_is_no_next_attempt(ship: Ship) -> None:
     ship.keep(10, 11)
     ship.claim()
-    assert [one["next_attempt_at"] for change in ship.changes(_SHOP) for one in change["targets"]] == [None, None]
+    states = [one for change in ship.changes(_SHOP) for one in change["targets"]]
+    assert [(one["next_attempt_at"], one["held_by"]) for one in states] == [(None, "earlier_change"), (None, None)]
+
+
+def test_while_a_target_is_paused_its_changes_say_so_and_have_no_next_attempt(ship: Ship) -> None:
+    ship.keep(10, 11)
+    ship.store.executor.do(PauseTarget("shop", _NOW))
+    states = [one for change in ship.changes(_SHOP) for one in change["targets"]]
+    assert [(one["next_attempt_at"], one["held_by"]) for one in states] == [(None, "paused")] * 2
+    listed = queries.list_changes(ship.store.database, queries.ChangeFilter(target="shop")).items
+    assert [(one["next_attempt_at"], one["held_by"]) for one in listed] == [(None, "paused")] * 2
+    ship.store.executor.do(ResumeTarget("shop"))
+    assert [one["held_by"] for one in ship.changes(_SHOP)[1]["targets"]] == [None]
 
 
 def test_what_a_filter_leaves_out_is_not_wanted_and_what_has_no_record_is_unknown(ship: Ship) -> None:

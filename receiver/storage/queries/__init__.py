@@ -5,7 +5,7 @@ of rows.
 """
 
 from receiver.storage.processes import read_processes
-from receiver.storage.queries.change_list import STATES, ChangeFilter, list_changes
+from receiver.storage.queries.change_list import STATE_FILTERS, STATES, ChangeFilter, list_changes
 from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, list_deliveries, show_delivery
 from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, find_messages, find_starting_messages
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
@@ -55,6 +55,7 @@ __all__ = [
     "NOT_APPLIED",
     "QUARANTINE_STATES",
     "STATES",
+    "STATE_FILTERS",
     "Cell",
     "ChangeFilter",
     "DeliveryFilter",

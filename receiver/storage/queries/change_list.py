@@ -4,7 +4,7 @@ Each state of each target is a part of the list and has an order that an index s
 all others by tracker. Conditions that no index serves are checked on a bounded number of rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, select, tuple_
@@ -13,7 +13,7 @@ from receiver.clock import iso
 from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.errors import UnexpectedShape
 from receiver.storage.database import Database
-from receiver.storage.queries.changes import show_state
+from receiver.storage.queries.changes import read_holds, show_state
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, read_cursor, write_cursor
 from receiver.storage.queries.states import read_states
 from receiver.storage.stranded import list_names
@@ -22,6 +22,9 @@ from receiver.storage.tables.outbox import HAS_FAILED, DeadTable, DeliveredTable
 
 STATES = ("failing", "dead", "waiting", "delivered")
 """The states of changes, in the order of the list."""
+
+STATE_FILTERS = ("not_delivered", *STATES)
+"""The filters by state: one state, or all but `delivered`."""
 
 _SEEN_ROWS = 3000  # that one page reads
 _PIECE_ROWS = 250  # that one statement reads at least
@@ -39,7 +42,8 @@ _BY_TIME = {"failing", "delivered"}
 class ChangeFilter(NamedTuple):
     """The filter of a list of changes: all conditions that are set must hold.
 
-    `since` and `until` are microseconds: when the change was delivered or failed for good, or else was queued.
+    `state` is one of `STATE_FILTERS`. `since` and `until` are microseconds: when the change was delivered or failed for good, or
+    else was queued.
     """
 
     target: str | None = None
@@ -77,7 +81,8 @@ def list_changes(database: Database, wanted: ChangeFilter, limit: int = 50, curs
     with database.read() as connection:
         rows, last = _read_page(connection, wanted, after, limit)
         trackers = read_states(connection, list({(row["source"], row["tracker_id"]) for _, row in rows}))
-        items = [_show(row, trackers) for _, row in rows]
+        holds = read_holds(connection)
+        items = [_show(row, trackers, holds) for _, row in rows]
     return ResultPage(items, None if last is None else write_cursor(*last.part, last.at, *last.key))
 
 
@@ -104,7 +109,7 @@ def _read_page(
 def _list_parts(connection: Connection, wanted: ChangeFilter, after: _LastListed | None) -> list[_Part]:
     """Return the parts of the list from that of the place on."""
     parts = []
-    for state in STATES if wanted.state is None else (wanted.state,):
+    for state in _list_states(wanted.state):
         names = list_names(connection, table_of(_TABLES[state])) if wanted.target is None else [wanted.target]
         parts += [_Part(state, name) for name in sorted(names)]
 
@@ -112,6 +117,12 @@ def _list_parts(connection: Connection, wanted: ChangeFilter, after: _LastListed
         return STATES.index(part.state), part.target
 
     return [part for part in parts if after is None or rank(part) >= rank(after.part)]
+
+
+def _list_states(state: str | None) -> Sequence[str]:
+    if state == "not_delivered":
+        return [one for one in STATES if one != "delivered"]
+    return STATES if state is None else (state,)
 
 
 def _is_by_time(wanted: ChangeFilter, state: str) -> bool:
@@ -180,7 +191,7 @@ def _make_check(wanted: ChangeFilter, state: str) -> Callable[[RowMapping], bool
     return matches
 
 
-def _show(row: RowMapping, trackers: Mapping[tuple[str, str], RowMapping]) -> dict[str, Any]:
+def _show(row: RowMapping, trackers: Mapping[tuple[str, str], RowMapping], holds: Mapping[str, str]) -> dict[str, Any]:
     of_shipment = row["move"] > SHIPMENT_MOVE_OFFSET
     tracker = trackers.get((row["source"], row["tracker_id"]))
     return {
@@ -190,7 +201,7 @@ def _show(row: RowMapping, trackers: Mapping[tuple[str, str], RowMapping]) -> di
         "basis": "shipment" if of_shipment else "events",
         "sequence": row["move"] - (SHIPMENT_MOVE_OFFSET if of_shipment else 0),
         "queued_at": iso(row["made_at"]) if "made_at" in row else None,
-        **show_state(row),
+        **show_state(row, holds),
     }
 
 

@@ -1,7 +1,7 @@
 """Queries about changes: the changes of a tracker, and the state of each one for each target."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, select
@@ -11,7 +11,7 @@ from receiver.domain.changes import SHIPMENT_MOVE_OFFSET, Subscription
 from receiver.storage.stranded import list_names
 from receiver.storage.tables.ledger import EventTable
 from receiver.storage.tables.metadata import table_of
-from receiver.storage.tables.outbox import BLOCKED, DeadTable, DeliveredTable, DispatchTable
+from receiver.storage.tables.outbox import BLOCKED, DeadTable, DeliveredTable, DispatchTable, StoppedTable
 from receiver.storage.tables.revisions import ChangeTable, ShipmentChangeTable
 
 MAX_CHANGES = 200
@@ -56,7 +56,14 @@ def read_changes(
     return [_show(change, source, states, subscriptions, is_test=is_test) for change in changes]
 
 
-def show_state(row: RowMapping) -> dict[str, Any]:
+def read_holds(connection: Connection) -> dict[str, str]:
+    """Return the targets that get no changes now, and why: `paused` or `stopped`."""
+    stops = table_of(StoppedTable)
+    rows = connection.execute(select(stops.c.target, stops.c.is_paused))
+    return {target: "paused" if is_paused else "stopped" for target, is_paused in rows}
+
+
+def show_state(row: RowMapping, holds: Mapping[str, str]) -> dict[str, Any]:
     """Return the state of a change for a target, from its row in one of the tables of the outbox."""
     if "delivered_at" in row:
         values = {
@@ -68,17 +75,20 @@ def show_state(row: RowMapping) -> dict[str, Any]:
     elif "died_at" in row:
         values = {"state": "dead", "attempts": row["attempts"], "died_at": iso(row["died_at"]), "last_error": row["error"]}
     else:
-        is_due = row["due_at"] < BLOCKED and row["claim"] is None
+        held_by = holds.get(row["target"]) or (None if row["due_at"] < BLOCKED else "earlier_change")
+        is_due = held_by is None and row["claim"] is None
         values = {
             "state": "waiting" if row["error"] is None else "failing",
             "attempts": row["attempts"],
             "last_error": row["error"],
             "next_attempt_at": iso(row["due_at"]) if is_due else None,
+            "held_by": held_by,
         }
     return {"target": row["target"], **_NOTHING, **values}
 
 
-_NOTHING = dict.fromkeys(("state", "attempts", "delivered_at", "status", "died_at", "last_error", "next_attempt_at"))
+_NAMES = ("state", "attempts", "delivered_at", "status", "died_at", "last_error", "next_attempt_at", "held_by")
+_NOTHING = dict.fromkeys(_NAMES)
 
 
 def read_stored_changes(connection: Connection, source: str, tracker_id: str) -> list[StoredChange]:
@@ -98,30 +108,30 @@ def read_stored_changes(connection: Connection, source: str, tracker_id: str) ->
 
 def _read_states(
     connection: Connection, source: str, tracker_id: str, subscriptions: Sequence[Subscription]
-) -> dict[int, dict[str, RowMapping]]:
-    """Return the rows of the outbox by change (`move`) and target."""
+) -> dict[int, dict[str, dict[str, Any]]]:
+    """Return the states from the rows of the outbox, by change (`move`) and target."""
+    holds = read_holds(connection)
     configured = {one.target for one in subscriptions}
-    states: dict[int, dict[str, RowMapping]] = defaultdict(dict)
+    states: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
     for model in _OUTBOX:
         table = table_of(model)
         for target in sorted(configured | {*list_names(connection, table)}):
             ours = table.c.target == target, table.c.source == source, table.c.tracker_id == tracker_id
             last = select(table).where(*ours).order_by(table.c.move.desc()).limit(2 * MAX_CHANGES)
             for row in connection.execute(last).mappings():
-                states[row["move"]][target] = row
+                states[row["move"]][target] = show_state(row, holds)
     return states
 
 
 def _show(
     change: StoredChange,
     source: str,
-    states: dict[int, dict[str, RowMapping]],
+    states: dict[int, dict[str, dict[str, Any]]],
     subscriptions: Sequence[Subscription],
     *,
     is_test: bool,
 ) -> dict[str, Any]:
-    rows = states.get(change.move, {})
-    targets = {target: show_state(row) for target, row in rows.items()}
+    targets = {**states.get(change.move, {})}
     for one in subscriptions:
         if one.target not in targets:
             wants = one.basis == change.basis and one.wants(source, *change.milestones) and not is_test

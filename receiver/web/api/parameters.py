@@ -18,7 +18,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries import (
     MAX_LIMIT,
     NOT_APPLIED,
-    STATES,
+    STATE_FILTERS,
     ChangeFilter,
     DeliveryFilter,
     MessageFilter,
@@ -205,7 +205,9 @@ class ChangesQuery(PageQuery):
     """Filters for changes."""
 
     target: Text | None = None
-    state: Literal[*STATES] | None = None  # type: ignore[valid-type]
+    state: Literal[*STATE_FILTERS] | None = Field(  # type: ignore[valid-type]
+        None, description="`not_delivered`: failing, dead or waiting"
+    )
     source: SourceName | None = None
     tracker: Text | None = Field(
         None, description="a tracking number, an id, a reference, or SOURCE/ID; one tracker must have it"

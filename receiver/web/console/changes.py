@@ -16,5 +16,5 @@ def list_changes(database: Database, targets: Sequence[ConfiguredTarget], page_r
     query = read_query(ChangesQuery, page_request.query)
     page = queries.list_changes(database, query.to_filter(database), query.limit, query.cursor)
     values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
-    choices = {"states": queries.STATES, "target_names": target_names(targets)}
+    choices = {"states": queries.STATE_FILTERS, "target_names": target_names(targets)}
     return Page("changes.html", "targets", values | choices)

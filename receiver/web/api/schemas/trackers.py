@@ -107,7 +107,12 @@ class DeliveryState(Schema):
     status: int | None = Field(description="HTTP status of the answer to a delivered change")
     died_at: Moment | None = Field(description="for a dead change: when it failed")
     last_error: str | None
-    next_attempt_at: Moment | None = Field(description="null while an attempt is under way or an earlier change waits")
+    next_attempt_at: Moment | None = Field(
+        description="null while an attempt is under way, and with `held_by`; in the past if the target fails and gets few changes"
+    )
+    held_by: Literal["paused", "stopped", "earlier_change"] | None = Field(
+        description="why a waiting or failing change is not attempted: the target is paused or stopped, or an earlier one waits"
+    )
 
 
 class TargetChangeItem(DeliveryState):
