@@ -76,7 +76,9 @@ def test_the_settings_page_names_the_channels_and_sends_a_test(running: Service,
     page = operator.get("/ops/settings")
     assert (b"Slack" in page.body, KEY.encode() in page.body) == (True, False)
     server.told.clear()
-    result = operator.post("/ops/settings/alarm-test", {"form_token": find_form_token(page)})
+    sent = operator.post("/ops/settings/alarm-test", {"form_token": find_form_token(page)})
+    assert sent.status == 303
+    result = operator.get(sent.headers["location"])
     assert result.status == 200
     assert [words for words in (b"the response was 200", b"its exit code was 3") if words not in result.body] == []
     assert len(server.told) == 1

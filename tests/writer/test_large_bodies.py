@@ -256,13 +256,14 @@ def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     threads: Any = Threads()
     scope = {
         "type": "http",
+        "path": "/ops/deliveries/id/replay",
         "path_params": {"id": "id", "delivery_id": "id"},
         "query_string": b"",
         "headers": [],
         "method": "POST",
     }
     page = Pages(threads, threads, threads).take(partial(replay_delivery, threads))
-    asyncio.run(page(Request(scope, partial(_give, b"command=show"))))
+    asyncio.run(page(Request(scope, partial(_give, b"command=replay"))))
     context = CommandContext(*(threads for _ in CommandContext._fields))
     (route,) = [route for route in ApiRoutes(threads, threads, threads, context, {}).routes() if route.path.endswith("/replay")]
     asyncio.run(route.endpoint(Request(scope, partial(_give, b"{}"))))

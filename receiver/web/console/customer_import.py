@@ -76,4 +76,4 @@ def _make_page(**values: Any) -> Page:
         "done": False,
     }
     notes = {"note": REMOVED_NOTE, "max_changes": MAX_CHANGES}
-    return Page("customer_import.html", "customers", nothing | notes | values)
+    return Page("customer_import.html", "customers", nothing | notes | values, changed_nothing=not values.get("done"))

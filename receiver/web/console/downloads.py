@@ -19,7 +19,7 @@ _PATHS = {"/trackers", "/deliveries", "/messages", "/quarantine", "/changes", "/
 def list_downloads(pages: Pages, reader: Reader, context: ReadContext) -> list[Route]:
     """Return the routes of the files. Behind each is the list of the API with the same name."""
     return [
-        Route(f"/ops{endpoint.path}.csv", pages.download(partial(_download, reader, context, endpoint)))
+        Route(f"/ops{endpoint.path}.csv", pages.show_on_loop(partial(_download, reader, context, endpoint)))
         for endpoint in READ_ENDPOINTS
         if endpoint.path in _PATHS
     ]

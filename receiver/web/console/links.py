@@ -40,9 +40,13 @@ def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) 
     return f"{path}?{urlencode(filters)}" if filters else path
 
 
-def to_sign_in(wanted: str) -> str:
-    """Return the URL of the sign-in page that then leads to the `wanted` page."""
-    return SIGN_IN if read_next(wanted).rstrip("/") == HOME else f"{SIGN_IN}?{urlencode({'next': wanted})}"
+def to_sign_in(wanted: str, *, is_unsent: bool = False) -> str:
+    """Return the URL of the sign-in page that then leads to the `wanted` page.
+
+    `is_unsent` makes it say that a form changed nothing.
+    """
+    pairs = [] if read_next(wanted).rstrip("/") == HOME else [("next", wanted)]
+    return to_list(SIGN_IN, [*pairs, ("unsent", "yes" if is_unsent else "")])
 
 
 def read_next(wanted: str | None) -> str:

@@ -38,6 +38,7 @@ _FORM_COOKIE = "receiver_form"  # ties a sign-in form to the browser that loaded
 _FORM_SECONDS = 3600
 _FAILED = "Sign-in failed. Check the token."
 _NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies for this address and try again."
+_UNSENT = "You are signed out, so your form changed nothing. Sign in to get back to it."
 _NO_DATABASE = "The database does not respond, so nobody can sign in. Try again in a moment."
 _EXPIRED = "The form expired. Nothing was changed. Please try again."
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -138,7 +139,8 @@ class Login:
             page_request = await self._reader.read(self._guard.admit, request, clock.now())
         except StorageUnavailable:
             return self._show_form(request, wanted, _NO_DATABASE, 503)
-        return self._show_form(request, wanted) if page_request is None else redirect(wanted)
+        problem = _UNSENT if request.query_params.get("unsent") else None
+        return self._show_form(request, wanted, problem) if page_request is None else redirect(wanted)
 
     async def sign_in(self, request: Request) -> Response:
         """Check the token and begin a session."""
@@ -194,7 +196,7 @@ class Login:
     def _show_form(self, request: Request, wanted: str, problem: str | None = None, status: int = 200) -> Response:
         value = request.cookies.get(_FORM_COOKIE) or token_urlsafe(18)
         values = {"form_token": self._sessions.make_sign_in_token(value), "wanted": wanted, "problem": problem}
-        response = self._renderer.render("sign_in.html", clock.now(), status, **values)
+        response = self._renderer.render("sign_in.html", clock.now(), status, is_wrong=status != 200, **values)
         _set_cookie(response, _FORM_COOKIE, value, _FORM_SECONDS, is_https=self._guard.is_https(request))
         return response
 

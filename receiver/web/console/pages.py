@@ -13,19 +13,24 @@ from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.login import ConsoleRequest, SessionGuard, url_of
-from receiver.web.console.rendering import Renderer, disable_forms, redirect
+from receiver.web.console.rendering import SECURITY_HEADERS, Renderer, disable_forms, redirect
+from receiver.web.console.results import FormResults
 
 
 class Page(NamedTuple):
-    """A template and its values. `section` is the entry of the menu."""
+    """A template and its values. `section` is the entry of the menu.
+
+    `changed_nothing` is for the answer to a form: a preview or a problem, which a browser may send again.
+    """
 
     template: str
     section: str
     values: dict[str, Any]
+    changed_nothing: bool = False
 
 
 MakePage = Callable[[ConsoleRequest], Page | Response]
-StartDownload = Callable[[ConsoleRequest], Coroutine[Any, Any, Response]]
+MakeOnLoop = Callable[[ConsoleRequest], Coroutine[Any, Any, Page | Response]]
 TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, Page | Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -43,6 +48,7 @@ class Pages:
         self._guard = guard
         self._renderer = renderer
         self._reader = reader
+        self._results = FormResults()
 
     def show(self, make: MakePage) -> Endpoint:
         """Return the endpoint of a page that only reads."""
@@ -57,40 +63,40 @@ class Pages:
 
         return endpoint
 
-    def download(self, start: StartDownload) -> Endpoint:
-        """Return the endpoint of a file that is sent while it is read."""
+    def show_on_loop(self, make: MakeOnLoop) -> Endpoint:
+        """Return the endpoint of a page that asks the writing process, or of a file that is sent while it is read."""
 
         async def endpoint(request: Request) -> Response:
-            if not self._guard.has_cookie(request):
-                return self._send_to_sign_in(request)
             try:
-                page_request = await self._reader.read(self._guard.admit, request, clock.now())
+                page_request = await self._admit(request)
             except StorageUnavailable as error:
                 return self._show_unavailable(error)
             if page_request is None:
                 return self._send_to_sign_in(request)
             try:
-                return await start(page_request)
+                page = await make(page_request)
             except ReceiverError as error:
                 return await asyncio.to_thread(self._show_error, page_request, error)
+            return await asyncio.to_thread(self._render, page_request, page)
 
         return endpoint
 
-    def take(self, take_form: TakeForm, *, is_change: bool = True) -> Endpoint:
+    def take(self, take_form: TakeForm, *, form_page: str | None = None, is_change: bool = True) -> Endpoint:
         """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session.
 
-        An operator who may only look gets an error, unless the form changes nothing.
+        Every form that changes something is answered with a redirect, so that no reload sends it again. `form_page` is the page
+        with the form if it is not the form's own URL. An operator who may only look gets an error, except where `is_change` is
+        false.
         """
 
         async def endpoint(request: Request) -> Response:
-            if not self._guard.has_cookie(request):
-                return redirect(links.SIGN_IN)
+            form_url = form_page or url_of(request)
             try:
-                page_request = await self._reader.read(self._guard.admit, request, clock.now())
+                page_request = await self._admit(request)
             except StorageUnavailable as error:
                 return self._show_unavailable(error)
             if page_request is None:
-                return redirect(links.SIGN_IN)
+                return redirect(links.to_sign_in(form_url, is_unsent=True) if is_change else links.SIGN_IN)
             form = await read_form(request)
             try:
                 self._guard.check_form(request, form, page_request.session.form_token)
@@ -98,10 +104,23 @@ class Pages:
                     page_request.operator.check_method(request.method)
                 page = await take_form(page_request, form)
             except ReceiverError as error:
-                return self._show_error(page_request, error)
-            return await asyncio.to_thread(self._render, page_request, page)
+                return self._show_error(page_request, error, form_url)
+            response = await asyncio.to_thread(self._render, page_request, page)
+            if isinstance(page, Response) or page.changed_nothing:
+                return response
+            return redirect(self._results.keep(page_request.session, bytes(response.body), page_request.now))
 
         return endpoint
+
+    def show_result(self, page_request: ConsoleRequest) -> Response:
+        """Show the result of a form, after its redirect. Raises NotFound."""
+        body = self._results.find(page_request.session, page_request.path["result_id"], page_request.now)
+        return Response(body, 200, SECURITY_HEADERS, media_type="text/html")
+
+    async def _admit(self, request: Request) -> ConsoleRequest | None:
+        if not self._guard.has_cookie(request):
+            return None
+        return await self._reader.read(self._guard.admit, request, clock.now())
 
     def _respond(self, make: MakePage, request: Request) -> Response:
         page_request = self._guard.admit(request, clock.now())
@@ -123,10 +142,13 @@ class Pages:
         """Respond while the sessions cannot be read."""
         return self._renderer.render("unavailable.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
 
-    def _show_error(self, page_request: ConsoleRequest, error: ReceiverError) -> Response:
-        is_filter = isinstance(error, UnexpectedShape) and bool(page_request.query)
+    def _show_error(self, page_request: ConsoleRequest, error: ReceiverError, form_url: str | None = None) -> Response:
+        is_filter = form_url is None and isinstance(error, UnexpectedShape) and bool(page_request.query)
         title = "Invalid filter" if is_filter else _TITLES.get(type(error), "Request failed")
-        values = {"title": title, "message": error.message, "back": page_request.url.partition("?")[0] if is_filter else None}
+        back = ("Clear filters", page_request.url.partition("?")[0]) if is_filter else None
+        if form_url is not None:
+            back = "Back to the form", links.read_next(form_url)
+        values = {"title": title, "message": error.message, "back": back}
         return self._render(page_request, Page("error.html", "", values), error.status)
 
     def _send_to_sign_in(self, request: Request) -> Response:

@@ -33,6 +33,7 @@ from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
 from receiver.web.console.quarantine import change_quarantine, show_quarantine
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
+from receiver.web.console.results import PATH as RESULTS_PATH
 from receiver.web.console.search import search
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
 from receiver.web.console.targets import change_target, send_again, show_targets, try_target
@@ -40,7 +41,9 @@ from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
 CUSTOMER_IMPORT_PATH = "/ops/customers/import"
+_ALARM_TEST = "/ops/settings/alarm-test"
 _DELIVERY = "/ops/deliveries/{delivery_id}"
+_REPLAY = f"{_DELIVERY}/replay"
 _WINDOW = "/ops/settings/setup-window/{source}"
 
 
@@ -79,8 +82,7 @@ def make_console(
     forms_by_path: dict[str, TakeForm] = {
         CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
         _WINDOW: partial(change_window, settings, writer_client, windows),
-        "/ops/settings/alarm-test": partial(try_channels, notifier),
-        f"{_DELIVERY}/replay": partial(replay_delivery, replayer),
+        _REPLAY: partial(replay_delivery, replayer),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
         "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
     }
@@ -90,8 +92,11 @@ def make_console(
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
         Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
         *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
+        Route(f"{RESULTS_PATH}/{{result_id}}", pages.show(pages.show_result)),
+        Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
         *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets).items()),
         *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
+        Route(_ALARM_TEST, pages.take(partial(try_channels, notifier), form_page="/ops/settings"), methods=["POST"]),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
 
@@ -128,7 +133,6 @@ def _list_pages(
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),
         f"{_DELIVERY}/answer": partial(download_answer, database),
-        f"{_DELIVERY}/replay": partial(ask_to_replay, database),
         "/ops/messages": partial(list_messages, database),
         "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
