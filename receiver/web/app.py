@@ -43,6 +43,7 @@ from receiver.web.api.endpoints import PREFIX, ReadContext
 from receiver.web.api.openapi import describe
 from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
+from receiver.web.compression import OpsCompression
 from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
@@ -240,4 +241,5 @@ def _make_application(
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
     lists = dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH), MAX_LIST_BYTES)
     limits = dict.fromkeys(guards, core.settings.max_body_bytes) | lists
-    return SafeAnswers(TrailingSlash(RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)))
+    inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)
+    return SafeAnswers(OpsCompression(TrailingSlash(inner)))

@@ -13,7 +13,7 @@ from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.login import ConsoleRequest, SessionGuard, url_of
-from receiver.web.console.rendering import SECURITY_HEADERS, Renderer, disable_forms, redirect
+from receiver.web.console.rendering import SECURITY_HEADERS, Renderer, disable_forms, leave_out_unchanged, redirect
 from receiver.web.console.results import FormResults
 
 
@@ -127,9 +127,10 @@ class Pages:
         if page_request is None:
             return self._send_to_sign_in(request)
         try:
-            return self._render(page_request, make(page_request))
+            response = self._render(page_request, make(page_request))
         except ReceiverError as error:
             return self._show_error(page_request, error)
+        return leave_out_unchanged(response, request.headers.get("if-none-match"))
 
     def _render(self, page_request: ConsoleRequest, page: Page | Response, status: int = 200) -> Response:
         if isinstance(page, Response):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -90,6 +91,17 @@ def disable_forms(response: Response) -> Response:
     """Return a page whose forms cannot be sent, except searches and the one to sign out."""
     text = _CHANGING_FORM.sub(rf"\1{_ONLY_LOOKS}\2</fieldset>\3", bytes(response.body).decode())
     return Response(text, response.status_code, SECURITY_HEADERS, media_type="text/html")
+
+
+def leave_out_unchanged(response: Response, known: str | None) -> Response:
+    """Return a page with its ETag, or 304 without a body if the client has this version. `known` is its If-None-Match.
+
+    The ETag is weak, as the page may be compressed. Browsers do not store pages; the script of the live ones sends it.
+    """
+    if response.status_code != 200 or response.media_type != "text/html":
+        return response
+    response.headers["etag"] = etag = f'W/"{sha256(bytes(response.body)).hexdigest()[:32]}"'
+    return Response(status_code=304, headers={**SECURITY_HEADERS, "etag": etag}) if known == etag else response
 
 
 def attach(content: bytes, name: str) -> Response:

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.browser import DESK, OPS, PHONE
+from tests.harness.browser import DESK, OPS, PHONE, Tab
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import Service, serving
 from tests.web.console.conftest import OpenTab
@@ -244,27 +244,74 @@ def test_a_new_delivery_appears_by_itself(running: Service, open_tab: OpenTab) -
     assert tab.page.evaluate("window.notReloaded") is True
 
 
-def test_an_update_leaves_focus_scroll_and_what_is_unfolded_alone(running: Service, open_tab: OpenTab) -> None:
+def test_an_update_leaves_scroll_and_what_is_unfolded_alone(running: Service, open_tab: OpenTab) -> None:
     tab = open_tab()
     tab.open("/ops/deliveries")
     link = tab.page.locator("tbody a").nth(20)
     link.scroll_into_view_if_needed()
-    link.focus()
-    focused = link.get_attribute("href")
-    before = tab.page.evaluate("document.activeElement.getBoundingClientRect().top")
+    row = tab.page.locator(f'tbody a[href="{link.get_attribute("href")}"]')
+    before = row.evaluate("(node) => node.getBoundingClientRect().top")
     calls = [running.post(ship24.single()).json()["delivery_id"] for _ in range(3)]
     tab.refresh()
     expect(tab.page.locator(f'tr[data-key="{calls[-1]}"]')).to_have_count(1)
-    assert tab.page.evaluate("document.activeElement.getAttribute('href')") == focused
-    assert abs(tab.page.evaluate("document.activeElement.getBoundingClientRect().top") - before) < 2
+    assert abs(row.evaluate("(node) => node.getBoundingClientRect().top") - before) < 2
     tab.open("/ops/quarantine")
     tab.page.locator("summary", has_text="Payload").first.click()
+    leave_rows(tab)
     running.post(ship24.body({"nothing": "of use"}))
     tab.refresh()
     expect(tab.page.locator("article")).not_to_have_count(0)
     unfolded = tab.page.locator("article > details[open]")
     expect(unfolded).to_have_count(1)
     expect(tab.page.locator("article").nth(1).locator("> details")).to_have_attribute("open", "")
+
+
+def leave_rows(tab: Tab) -> None:
+    """Take the pointer and the focus out of the list."""
+    tab.page.mouse.move(1, 1)
+    tab.page.evaluate("document.activeElement.blur()")
+
+
+def requests_of(tab: Tab, running: Service) -> list[str]:
+    """Have the page look for what is new; return what it asked for before a request of ours."""
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tab.page.evaluate("fetch('/healthz').then((answer) => answer.text())")
+    return asked[: asked.index(f"{running.url}/healthz")]
+
+
+def test_a_list_waits_for_pointer_and_focus_and_can_be_paused(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops/deliveries")
+    row, words = tab.page.locator("tbody tr").nth(3), tab.page.locator(".live-words")
+    row.hover()
+    expect(words).to_have_text("Waiting")
+    assert requests_of(tab, running) == []
+    tab.page.mouse.move(1, 1)
+    row.locator("a").first.focus()
+    expect(words).to_have_text("Waiting")
+    assert requests_of(tab, running) == []
+    leave_rows(tab)
+    expect(words).to_have_text("Live")
+    tab.refresh()
+    tab.page.get_by_role("button", name="Pause").click()
+    expect(words).to_have_text("Paused")
+    call = running.post(ship24.single()).json()["delivery_id"]
+    assert requests_of(tab, running) == []
+    tab.page.get_by_role("button", name="Resume").click()
+    expect(tab.page.locator(f'tr[data-key="{call}"]')).to_be_visible()
+
+
+def test_an_unchanged_page_is_answered_without_a_body(open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.open("/ops/customers/import")
+    tab.open("/ops/quarantine?q=nothing-has-this-number")
+    tab.refresh()
+    with tab.page.expect_response(tab.page.url) as response:
+        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert response.value.status == 304
+    expect(tab.page.locator(".live-words")).to_have_text("Live")
 
 
 def test_an_update_waits_while_text_is_selected(running: Service, open_tab: OpenTab) -> None:

@@ -7,6 +7,13 @@
   const state = document.querySelector(".live-state");
   const words = document.querySelector(".live-words");
   const alert = document.querySelector(".live-alert");
+  const pauseButton = document.querySelector(".live-pause");
+  const HOLD_MS = 60000;
+  const canHover = matchMedia("(hover: hover)");
+  let isPaused = false;
+  let isLost = false;
+  let known = ""; // the ETag of the page that is shown
+  let usedAt = Date.now(); // the last movement of the pointer or the last key
 
   // Local time on hover.
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
@@ -91,9 +98,24 @@
     return !selection.isCollapsed && live().some((region) => selection.containsNode(region, true));
   }
 
+  // A list waits while the pointer is over one of its rows or something in a row has focus, so that nothing moves away from under
+  // a click; not for longer than a minute after the last movement or key.
+  function isHeld() {
+    if (Date.now() - usedAt > HOLD_MS) return false;
+    const focused = document.activeElement && document.activeElement.closest("[data-live] [data-key]");
+    return Boolean(focused) || (canHover.matches && Boolean(document.querySelector("[data-live] [data-key]:hover")));
+  }
+
+  const mayUpdate = () => !document.hidden && !isPaused && !isReading() && !isHeld();
+
+  function showWords() {
+    words.textContent = isPaused ? "Paused" : isLost ? "Connection lost" : isReading() || isHeld() ? "Waiting" : "Live";
+    state.classList.toggle("is-lost", isLost || isPaused);
+  }
+
   function showState(text, link) {
-    state.classList.toggle("is-lost", Boolean(text));
-    words.textContent = text ? "Connection lost" : "Live";
+    isLost = Boolean(text);
+    showWords();
     if (alert.dataset.text === (text || "")) return;
     alert.dataset.text = text || "";
     alert.textContent = text || "";
@@ -106,10 +128,12 @@
   }
 
   async function update() {
-    if (document.hidden || isReading()) return;
+    showWords();
+    if (!mayUpdate()) return;
     let response;
     try {
-      response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(15000) });
+      const headers = known ? { "If-None-Match": known } : {};
+      response = await fetch(location.href, { cache: "no-store", headers, signal: AbortSignal.timeout(15000) });
     } catch {
       showState("The service cannot be reached. Showing the last known data. Retrying …");
       return;
@@ -118,12 +142,17 @@
       showState("Your session has ended. Sign in to continue.", response.url);
       return;
     }
+    if (response.status === 304) {
+      showState("");
+      return;
+    }
     if (!response.ok) {
       showState(`The service responded ${response.status}. Showing the last known data. Retrying …`);
       return;
     }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (isReading()) return;
+    if (!mayUpdate()) return;
+    known = response.headers.get("ETag") || "";
     keepScrollPosition(() => {
       for (const region of live()) {
         const wanted = fresh.getElementById(region.id);
@@ -140,6 +169,14 @@
   }
   if (live().length && !new URLSearchParams(location.search).has("cursor")) {
     state.hidden = false;
+    for (const name of ["pointermove", "keydown"]) document.addEventListener(name, () => { usedAt = Date.now(); }, { passive: true });
+    for (const name of ["pointerover", "focusin", "focusout"]) document.addEventListener(name, () => setTimeout(showWords));
+    pauseButton.addEventListener("click", () => {
+      isPaused = !isPaused;
+      pauseButton.textContent = isPaused ? "Resume" : "Pause";
+      showWords();
+      update();
+    });
     setTimeout(repeat, EVERY_MS);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   }
