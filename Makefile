@@ -45,12 +45,15 @@ settings-file: .venv/run
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
-	@test -z "$(CLEAR)" -a -x $(BIN)/python || $(PYTHON) -m venv $(CLEAR) .venv
+	@test -z "$(CLEAR)" -a -x $(BIN)/python || { echo "Creating .venv ..." && $(PYTHON) -m venv $(CLEAR) .venv; }
+	@echo "Installing the locked dependencies (about a minute) ..."
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements.txt
+	@echo "Installing the receiver ..."
 	@$(BIN)/pip --quiet --disable-pip-version-check install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/test: .venv/run requirements-test.txt
+	@echo "Installing what the tests need ..."
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 

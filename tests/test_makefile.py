@@ -31,3 +31,13 @@ def test_an_environment_of_another_python_than_asked_for_is_made_again(tmp_path:
     assert "up to date" in plan(tmp_path)
     assert "up to date" in plan(tmp_path, f"PYTHON={sys.executable}")
     assert f"{other} -m venv --clear .venv" in plan(tmp_path, f"PYTHON={other}")
+
+
+def test_each_step_of_the_installation_is_announced(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    lines = plan(tmp_path).splitlines()
+    steps = [place for place, line in enumerate(lines) if "-m venv" in line or "/pip " in line]
+    assert len(steps) == 3
+    assert all("echo " in lines[place] or lines[place - 1].startswith("echo ") for place in steps)

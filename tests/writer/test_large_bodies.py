@@ -246,7 +246,7 @@ class Threads:
 
     def admit(self, request: Request, now: Any) -> ConsoleRequest:
         session = Session("anna", "digest", "form token")
-        return ConsoleRequest(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False)
+        return ConsoleRequest(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False, host="")
 
     def check_form(self, *_: object) -> None:
         """Take every form."""

@@ -27,6 +27,7 @@ from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter
 from receiver.storage.queries.statistics import (
     Cell,
     count_refusals,
+    find_first_accepted,
     read_lag,
     read_last_delivery,
     read_tallies,
@@ -76,6 +77,7 @@ __all__ = [
     "find_deliveries",
     "find_due_notices",
     "find_events",
+    "find_first_accepted",
     "find_messages",
     "find_oldest_due",
     "find_quarantined_deliveries",

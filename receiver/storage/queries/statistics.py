@@ -86,6 +86,15 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
     }
 
 
+def find_first_accepted(database: Database) -> int | None:
+    """Return the start of the hour of the first accepted delivery, in microseconds, or None. A test is none."""
+    table = table_of(HourlyCountTable)
+    counted = table.c.span_seconds == HOUR_SECONDS, table.c.outcome == "accepted", table.c.calls > 0
+    with database.read() as connection:
+        found = connection.execute(select(func.min(table.c.begins_at)).where(*counted)).scalar()
+    return None if found is None else int(found)
+
+
 def read_last_delivery(connection: Connection, source: str) -> str | None:
     """Return the time of the last accepted delivery of a source. A test is none.
 

@@ -50,7 +50,10 @@ _OTHER_SITES = {
 
 
 class ConsoleRequest(NamedTuple):
-    """One request of a signed-in operator. `url` is the path and query as sent; `query` leaves out empty values."""
+    """One request of a signed-in operator. `url` is the path and query as sent; `query` leaves out empty values.
+
+    `host` is the name that the browser used, with its port.
+    """
 
     operator: Operator
     session: Session
@@ -59,6 +62,7 @@ class ConsoleRequest(NamedTuple):
     query: tuple[tuple[str, str], ...]
     url: str
     is_https: bool
+    host: str
 
 
 class SessionGuard:
@@ -84,7 +88,8 @@ class SessionGuard:
         operator = self._operators.describe(session.actor, request)
         path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
-        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request))
+        host = next(reversed(self._names(request)), "localhost")
+        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host)
 
     def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
         """Raise FormRefused, with the cause, unless the form carries the `expected` token and a page of the console sent it.
@@ -92,8 +97,7 @@ class SessionGuard:
         `expired` is the message for another token.
         """
         headers = request.headers
-        hosts = headers.getlist("host") + (headers.getlist("x-forwarded-host") if self._is_proxied(request) else [])
-        fault = find_fault(headers.getlist("sec-fetch-site"), headers.getlist("origin"), hosts)
+        fault = find_fault(headers.getlist("sec-fetch-site"), headers.getlist("origin"), self._names(request))
         if fault is not None:
             raise FormRefused(f"{fault} Nothing was changed. Open the page again in the console and try again.")
         if not is_same_token(form.get("form_token"), expected):
@@ -105,6 +109,11 @@ class SessionGuard:
             return True
         forwarded = ",".join(request.headers.getlist("x-forwarded-proto")).lower().split(",")
         return "https" in {word.strip() for word in forwarded} and self._is_proxied(request)
+
+    def _names(self, request: Request) -> list[str]:
+        """Return the names of this service in a request; a trusted proxy adds the one that the browser used."""
+        forwarded = request.headers.getlist("x-forwarded-host") if self._is_proxied(request) else []
+        return request.headers.getlist("host") + forwarded
 
     def _is_proxied(self, request: Request) -> bool:
         try:

@@ -1,14 +1,17 @@
 """The overview: incoming messages and requests, sources and their delay, and everything that needs attention."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from receiver.access.bearer import AddressPolicy
 from receiver.clock import to_micros
 from receiver.domain.concerns import Concern
+from receiver.domain.first_steps import SourceSetup, list_first_steps
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import AddressNotAllowed
 from receiver.monitoring.overview import read_overview
+from receiver.relay.assembly import ConfiguredTarget
 from receiver.settings import Settings
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -46,7 +49,9 @@ class Button(NamedTuple):
     url: str
 
 
-def show_overview(settings: Settings, database: Database, page_request: ConsoleRequest) -> Page:
+def show_overview(
+    settings: Settings, database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest
+) -> Page:
     """Show the overview of the time range in the query."""
     name = dict(page_request.query).get("window")
     span = next((span for span in RANGES if span.name == name), RANGES[1])
@@ -55,6 +60,7 @@ def show_overview(settings: Settings, database: Database, page_request: ConsoleR
     statistics = queries.show_statistics(database, span.name, since, until, NAMES)
     cells = queries.read_tallies(database, since, until)
     overview = read_overview(database, settings.active_sources(), page_request.now)
+    setups = _list_setups(settings, database, statistics["sources"], page_request)
     values = {
         "span": span,
         "spans": RANGES,
@@ -64,6 +70,9 @@ def show_overview(settings: Settings, database: Database, page_request: ConsoleR
         "sources": [_describe(settings, source, statistics["sources"][source]) for source in NAMES],
         "lag_marks": LAG_MARKS,
         "statistics": statistics,
+        "steps": list_first_steps(setups, queries.find_first_accepted(database), now),
+        "setups": setups,
+        "has_targets": bool(targets),
         "concerns": [(concern, list_buttons(concern)) for concern in overview.concerns],
     }
     return Page("overview.html", "overview", values)
@@ -96,6 +105,26 @@ def count_messages(cells: Iterable[Cell]) -> Counter[tuple[int, str]]:
         for outcome in OUTCOMES:
             counted[cell.begins_at, outcome] += cell.numbers[outcome]
     return counted
+
+
+def _list_setups(
+    settings: Settings, database: Database, statistics: Mapping[str, Mapping[str, Any]], page_request: ConsoleRequest
+) -> list[SourceSetup]:
+    """Return the sources that are on, with the addresses that lead to this service as the browser sees it."""
+    windows = queries.setup_windows(database)
+    base = f"{'https' if page_request.is_https else 'http'}://{page_request.host}"
+    return [
+        SourceSetup(
+            name,
+            tuple(base + source.path for source in settings.sources() if source.name == name),
+            statistics[name]["deliveries"],
+            statistics[name]["last_delivery_at"] is not None,
+            settings.access_policy(name).policy is AddressPolicy.ENFORCE,
+            windows.get(name, 0),
+        )
+        for name in NAMES
+        if settings.access_policy(name).tokens
+    ]
 
 
 def _describe(settings: Settings, source: str, counted: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _list_pages(
 ) -> dict[str, MakePage]:
     max_future = timedelta(hours=settings.max_future_hours)
     return {
-        "/ops": partial(show_overview, settings, database),
+        "/ops": partial(show_overview, settings, database, targets),
         "/ops/search": partial(search, database),
         "/ops/trackers": partial(list_trackers, database),
         "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
