@@ -14,6 +14,7 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.parameters import DeliveriesQuery, read_query
+from receiver.web.console.copying import read_body_text, write_curl
 from receiver.web.console.json_tree import make_tree
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
@@ -49,6 +50,8 @@ def show_delivery(database: Database, page_request: ConsoleRequest) -> Page:
         "body": None if stored.body is None else make_tree(stored.body),
         "answer": None if stored.answer is None else make_tree(stored.answer),
         "answer_bytes": len(stored.answer or b""),
+        "body_text": read_body_text(stored.body or b""),
+        "curl": write_curl(stored.row, stored.headers, stored.body, page_request.base_url),
     }
     return Page("delivery.html", "deliveries", values)
 

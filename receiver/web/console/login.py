@@ -64,6 +64,11 @@ class ConsoleRequest(NamedTuple):
     is_https: bool
     host: str
 
+    @property
+    def base_url(self) -> str:
+        """Return the address of this service as the browser sees it, without a path."""
+        return f"{'https' if self.is_https else 'http'}://{self.host}"
+
 
 class SessionGuard:
     """Finds the session of a request and refuses forms that do not come from a page of the console."""

@@ -112,11 +112,10 @@ def _list_setups(
 ) -> list[SourceSetup]:
     """Return the sources that are on, with the addresses that lead to this service as the browser sees it."""
     windows = queries.setup_windows(database)
-    base = f"{'https' if page_request.is_https else 'http'}://{page_request.host}"
     return [
         SourceSetup(
             name,
-            tuple(base + source.path for source in settings.sources() if source.name == name),
+            tuple(page_request.base_url + source.path for source in settings.sources() if source.name == name),
             statistics[name]["deliveries"],
             statistics[name]["last_delivery_at"] is not None,
             settings.access_policy(name).policy is AddressPolicy.ENFORCE,

@@ -132,6 +132,26 @@ def test_a_column_of_a_chart_leads_to_its_deliveries(open_tab: OpenTab) -> None:
     assert tab.page.locator("tbody tr").count() > 0
 
 
+def test_a_button_copies_an_id_or_selects_it_without_permission(running: Service, open_tab: OpenTab) -> None:
+    delivery = running.post(ship24.single()).json()["delivery_id"]
+    allowed = open_tab(permissions=["clipboard-read", "clipboard-write"])
+    allowed.open(f"/ops/deliveries/{delivery}")
+    button = allowed.page.get_by_role("button", name="Copy the delivery ID")
+    button.focus()
+    allowed.page.keyboard.press("Enter")
+    expect(button).to_have_text("Copied")
+    assert allowed.page.evaluate("navigator.clipboard.readText()") == delivery
+    forbidden = open_tab()
+    forbidden.open(f"/ops/deliveries/{delivery}")
+    forbidden.page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error('forbidden')))")
+    forbidden.page.get_by_text("As curl").click()
+    forbidden.page.get_by_role("button", name="Copy the request as a curl command").click()
+    expect(forbidden.page.get_by_text("The text is selected.")).to_have_count(1)
+    selected = forbidden.page.evaluate("getSelection().toString()")
+    assert selected.startswith(f"curl -X POST {running.url}/webhooks/ship24 ")
+    assert '"Authorization: Bearer $TOKEN"' in selected
+
+
 # Signing in
 
 
@@ -339,16 +359,16 @@ def test_a_page_shows_that_the_service_is_gone_and_recovers(service: StartServic
     tab.open("/ops/deliveries")
     own.stop()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(tab.page.get_by_role("status")).to_contain_text("The service cannot be reached.")
+    expect(tab.page.locator(".live-alert[role=status]")).to_contain_text("The service cannot be reached.")
     expect(tab.page.get_by_text("Connection lost")).to_be_visible()
     own.restart()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(tab.page.get_by_role("status")).to_have_text("")
+    expect(tab.page.locator(".live-alert[role=status]")).to_have_text("")
     own.stop()
     own.env["RECEIVER_OPS_TOKENS"] = "another-token-than-before"
     own.restart()
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(tab.page.get_by_role("status")).to_contain_text("Your session has ended.")
+    expect(tab.page.locator(".live-alert[role=status]")).to_contain_text("Your session has ended.")
     expect(tab.page.get_by_role("link", name="Sign in")).to_be_visible()
     tab.wrong.clear()  # the browser notes that it could not connect
 
@@ -393,9 +413,9 @@ def test_a_delivery_shows_request_and_answer_side_by_side_or_below_each_other(
     assert places[0][0][0] < places[0][1][0]
     assert places[1][0][0] == places[1][1][0]
     assert places[1][0][1] < places[1][1][1]
-    expect(wide.page.get_by_text("a note")).to_be_hidden()
+    expect(wide.page.get_by_text("a note", exact=True)).to_be_hidden()
     wide.page.get_by_role("region", name="Request").locator("summary", has_text="metadata").first.click()
-    expect(wide.page.get_by_text("a note")).to_be_visible()
+    expect(wide.page.get_by_text("a note", exact=True)).to_be_visible()
     expect(wide.page.get_by_role("link", name="side-1")).to_be_visible()
     with wide.page.expect_download() as download:
         wide.page.get_by_role("link", name="Download").first.click()

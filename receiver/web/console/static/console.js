@@ -181,6 +181,24 @@
     document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   }
 
+  // Buttons that copy the text before them. Without permission for the clipboard, the text is selected instead.
+  document.documentElement.classList.add("has-script");
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest ? event.target.closest("button.copy") : null;
+    if (!button) return;
+    const source = button.previousElementSibling;
+    let words = "Copied";
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      getSelection().selectAllChildren(source);
+      words = "Selected";
+    }
+    button.textContent = words;
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    document.querySelector(".copy-state").textContent = words === "Copied" ? words : "The text is selected. Press Ctrl+C to copy it.";
+  });
+
   // "/" focuses the search for everything, as aria-keyshortcuts says.
   document.addEventListener("keydown", (event) => {
     const field = document.getElementById("search");
