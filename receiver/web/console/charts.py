@@ -15,7 +15,7 @@ _SECOND = 1_000_000
 _COLUMN_WIDTH = 10
 _GAP = 2
 _HEIGHT = 100
-_MIN_HEIGHT = 2.5  # of a part with the smallest count: it must be visible
+_VISIBLE_HEIGHT = 2.5  # a lower part is too thin to be seen
 _TOPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 _MAX_LINES = 60  # more cannot be distinguished on a phone
 _MARKS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"))
@@ -45,13 +45,14 @@ RANGES = (
 
 
 class Block(NamedTuple):
-    """The part of a column that belongs to one series, in units of the drawing."""
+    """The part of a column that belongs to one series, in units of the drawing. A thin one needs a line of its own to be seen."""
 
     name: str
     x: float
     y: float
     width: float
     height: float
+    is_thin: bool
 
 
 class Column(NamedTuple):
@@ -75,15 +76,20 @@ class Chart(NamedTuple):
     marks: tuple[str, ...]
 
 
-def draw_columns(span: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int]) -> Chart:
-    """Draw counts. `counted` has them by moment (microseconds) and name of a series."""
+def draw_columns(
+    span: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int], min_top: int = 0
+) -> Chart:
+    """Draw counts to scale, from zero. `counted` has them by moment (microseconds) and name of a series.
+
+    `min_top` is the `top` of a chart beside it that has the same scale.
+    """
     since, until = span.edges(now)
     step = span.step_seconds * _SECOND
     counts = [Counter[str]() for _ in range((until - since) // step)]
     for (at, name), number in counted.items():
         if since <= at < until and name in series:
             counts[(at - since) // step][name] += number
-    top = _round_up(max(count.total() for count in counts))
+    top = max(min_top, _round_up(max(count.total() for count in counts)))
     columns = tuple(
         Column(
             iso(since + number * step),
@@ -102,9 +108,10 @@ def _stack(left: int, count: Counter[str], series: Sequence[str], top: int) -> t
     blocks, bottom = [], float(_HEIGHT)
     for name in series:
         if count[name]:
-            height = max(_MIN_HEIGHT, count[name] / top * _HEIGHT)
-            bottom = max(0.0, bottom - height)
-            blocks.append(Block(name, left + _GAP / 2, round(bottom, 2), _COLUMN_WIDTH - _GAP, round(height, 2)))
+            height = count[name] / top * _HEIGHT
+            bottom -= height
+            place = left + _GAP / 2, round(max(0.0, bottom), 2), _COLUMN_WIDTH - _GAP, round(height, 2)
+            blocks.append(Block(name, *place, is_thin=height < _VISIBLE_HEIGHT))
     return tuple(blocks)
 
 

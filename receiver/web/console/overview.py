@@ -60,12 +60,14 @@ def show_overview(
     statistics = queries.show_statistics(database, span.name, since, until, NAMES)
     cells = queries.read_tallies(database, since, until)
     overview = read_overview(database, settings.active_sources(), page_request.now)
+    deliveries = count_deliveries(cells)
+    top = max(draw_columns(span, now, series, deliveries).top for series in (("accepted",), _NOT_ACCEPTED))
     setups = _list_setups(settings, database, statistics["sources"], page_request)
     values = {
         "span": span,
         "spans": RANGES,
-        "accepted": draw_columns(span, now, ("accepted",), count_deliveries(cells)),
-        "not_accepted": draw_columns(span, now, _NOT_ACCEPTED, count_deliveries(cells)),
+        "accepted": draw_columns(span, now, ("accepted",), deliveries, top),
+        "not_accepted": draw_columns(span, now, _NOT_ACCEPTED, deliveries, top),
         "results": draw_columns(span, now, OUTCOMES, count_messages(cells)),
         "sources": [_describe(settings, source, statistics["sources"][source]) for source in NAMES],
         "lag_marks": LAG_MARKS,

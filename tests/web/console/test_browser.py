@@ -95,6 +95,18 @@ def test_every_page_can_be_read_and_named_and_fits(running: Service, open_tab: O
     assert {path: found for path, found in problems.items() if found != [200, [], [], 0]} == {}
 
 
+def test_no_page_is_wider_than_the_window_and_nothing_is_cut(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    found = {}
+    for path in pages(running):
+        assert tab.open(path) == 200
+        for width in (320, 390, 480, 600, 768, 900, 1024, 1152, 1280, 1440, 1920):
+            tab.page.set_viewport_size({"width": width, "height": 860})
+            lines = tab.page.locator(".brand span").evaluate("(node) => node.getClientRects().length")
+            found[path, width] = max(0, tab.overflow()), lines
+    assert sorted((width, *wrong, path) for (path, width), wrong in found.items() if wrong != (0, 1)) == []
+
+
 def test_a_page_that_is_not_there_is_a_page(open_tab: OpenTab) -> None:
     tab = open_tab()
     assert tab.open("/ops/deliveries/nothing") == 404

@@ -111,15 +111,17 @@ def test_a_chart_counts_everything_in_its_window_once(span: Any) -> None:
     assert 40 <= len(chart.columns) <= 60
 
 
-def test_columns_are_stacked_to_scale_and_the_small_ones_can_be_seen() -> None:
+def test_columns_are_stacked_to_scale_and_thin_parts_are_marked() -> None:
     now = to_micros(NOW)
     at = DAY.edges(now)[0]
     chart = draw_columns(DAY, now, ("accepted", "refused"), {(at, "accepted"): 999, (at, "refused"): 1, (at, "other"): 5})
     accepted, refused = chart.columns[0].blocks
     assert (chart.top, chart.total, chart.totals) == (1000, 1000, {"accepted": 999, "refused": 1})
     assert accepted.y + accepted.height == 100
-    assert refused.y + refused.height == pytest.approx(accepted.y, abs=0.1) or refused.y == 0
-    assert refused.height > 2
+    assert accepted.height == pytest.approx(99.9)
+    assert refused.y + refused.height == pytest.approx(accepted.y)
+    assert refused.height == pytest.approx(0.1)
+    assert (accepted.is_thin, refused.is_thin) == (False, True)
     assert chart.columns[0].counts == {"accepted": 999, "refused": 1}
 
 
@@ -129,6 +131,13 @@ def test_the_top_of_a_chart_is_round_and_near(number: int) -> None:
     top = draw_columns(DAY, now, ("accepted",), {(DAY.edges(now)[0], "accepted"): number}).top
     assert number <= top <= max(2, 2 * number)
     assert top % 2 == 0
+
+
+def test_a_chart_takes_the_scale_of_the_one_beside_it() -> None:
+    now = to_micros(NOW)
+    counted = {(DAY.edges(now)[0], "refused"): 10}
+    heights = {top: draw_columns(DAY, now, ("refused",), counted, top).columns[0].blocks[0].height for top in (0, 4, 1000)}
+    assert heights == {0: 100, 4: 100, 1000: 1}
 
 
 def test_an_empty_chart_is_no_division_by_nothing() -> None:
