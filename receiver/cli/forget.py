@@ -1,5 +1,6 @@
-"""The command `forget`: delete the personal data of one tracker."""
+"""The command `forget`: delete the personal data of one tracker or of a person."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -7,6 +8,9 @@ import click
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
 from receiver.cli._remote import audit_entry, perform, post, read_here, reading
+from receiver.clock import iso, now, to_micros
+from receiver.domain.erasure import ErasureCounts
+from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
 from receiver.sources import NAMES
@@ -24,43 +28,85 @@ _VACUUM = "PostgreSQL keeps deleted bytes in its files until its next vacuum. No
 
 
 @click.command()
+@click.option("--tracker", type=Text(), metavar="SOURCE/ID", help="The tracker. Its number, ID or reference works too.")
 @click.option(
-    "--tracker", type=Text(), required=True, metavar="SOURCE/ID", help="The tracker. Its number, ID or reference works too."
+    "--person",
+    type=Text(),
+    metavar="WORDS",
+    help="All trackers with these words: name, address, reference or customer code.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
-def forget(tracker: str, *, yes: bool, as_json: bool) -> None:
-    """Delete the personal data of one tracker.
+def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool) -> None:
+    """Delete the personal data of one tracker, or of all trackers of a person.
 
-    Deletes its shipment data, and its parts of bodies, responses and quarantined bytes.
+    Deletes its shipment data, and its parts of bodies, responses and quarantined bytes. Prints a receipt without personal data.
     """
+    if (tracker is None) == (person is None):
+        raise click.UsageError("Expected either --tracker or --person.", click.get_current_context())
     settings = load()
     with reading(settings) as database:
-        source, tracker_id = queries.find_tracker(database, tracker, NAMES, is_whole=True)
+        if tracker is not None:
+            chosen = [queries.find_tracker(database, tracker, NAMES, is_whole=True)]
+        else:
+            chosen = _choose(database, str(person), is_shown=not yes)
     if not yes:
-        confirm(f"Permanently delete the personal data of {source}/{tracker_id}?")
-    done = _forget(settings, source, tracker_id)
+        names = "/".join(chosen[0]) if len(chosen) == 1 else f"these {len(chosen)} trackers"
+        confirm(f"Permanently delete the personal data of {names}?")
+    done = _forget(settings, chosen)
     if as_json:
-        show_json(done)
+        key = dict(zip(("source", "tracker_id"), chosen[0], strict=True))
+        show_json(done if tracker is None else key | {name: value for name, value in done.items() if name != "trackers"})
         return
-    words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
-    show_pairs((("tracker", f"{source}/{tracker_id}"), *((words[name], str(done[name])) for name in words)))
-    click.echo(_STAYS)
+    _show(done)
     if not Database(settings.database_url).has_one_writer:
         click.echo(_VACUUM)
     elif not done["wal_checkpointed"]:
         click.echo(_LOG)
 
 
-def _forget(settings: Settings, source: str, tracker_id: str) -> dict[str, Any]:
-    """Erase here, or have the service that holds the database do it."""
-    tracker = {"source": source, "tracker_id": tracker_id}
+def _choose(database: Database, person: str, *, is_shown: bool) -> list[tuple[str, str]]:
+    """Return the trackers that mention a person. Raises NotFound."""
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while page := queries.find_persons(database, person, queries.MAX_LIMIT, cursor):
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    if not found:
+        raise NotFound("No tracker has all of these words in its names or its shipment data.")
+    for item in found if is_shown else ():
+        click.echo(f"{item['source']}/{item['tracker_id']}", err=True)
+        for path, text in item["found"].items():
+            click.echo(f"  {path}: {text}", err=True)
+    return [(item["source"], item["tracker_id"]) for item in found]
 
-    async def forget_here(do: Do) -> dict[str, Any]:
+
+def _show(done: dict[str, Any]) -> None:
+    """Print the receipt."""
+    words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
+    trackers = [("tracker", name) for name in done["trackers"]]
+    show_pairs((("erased at", done["erased_at"]), *trackers, *((words[name], str(done[name])) for name in words)))
+    click.echo(_STAYS)
+
+
+def _forget(settings: Settings, chosen: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Erase here, or have the service that holds the database do it; return the receipt."""
+
+    async def forget_here(do: Do) -> list[dict[str, Any]]:
         with reading(settings) as database:  # closed before the writing connection, which empties the WAL when it closes last
-            done = await Eraser(do, read_here, database, settings.sources()).erase(source, tracker_id, audit_entry)
-        return tracker | done._asdict()
+            eraser = Eraser(do, read_here, database, settings.sources())
+            return [(await eraser.erase(*key, audit_entry))._asdict() for key in chosen]
 
-    done = perform(settings, forget_here, lambda taken: dict(post(settings, "/ops/api/forget", tracker, taken, _TIMEOUT_SECONDS)))
-    done.setdefault("wal_checkpointed", not Database(settings.database_url).wal_bytes())
-    return done
+    def ask(taken: WriterTaken) -> list[dict[str, Any]]:
+        bodies = [{"source": source, "tracker_id": tracker_id} for source, tracker_id in chosen]
+        return [dict(post(settings, "/ops/api/forget", body, taken, _TIMEOUT_SECONDS)) for body in bodies]
+
+    erased_at = iso(to_micros(now()))
+    counts = perform(settings, forget_here, ask)
+    emptied = all(done.get("wal_checkpointed", True) for done in counts[-1:])
+    receipt: dict[str, Any] = {"erased_at": erased_at, "trackers": ["/".join(key) for key in chosen]}
+    receipt |= {name: sum(done[name] for done in counts) for name in ErasureCounts._fields}
+    is_here = "wal_checkpointed" not in counts[-1]
+    return receipt | {"wal_checkpointed": not Database(settings.database_url).wal_bytes() if is_here else emptied}

@@ -11,6 +11,7 @@ from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, 
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
 from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
+from receiver.storage.queries.persons import find_persons
 from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, find_quarantined_deliveries, list_quarantine
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
@@ -80,6 +81,7 @@ __all__ = [
     "find_first_accepted",
     "find_messages",
     "find_oldest_due",
+    "find_persons",
     "find_quarantined_deliveries",
     "find_starting_messages",
     "find_tracker",

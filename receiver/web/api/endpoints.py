@@ -22,6 +22,7 @@ from receiver.web.api.parameters import (
     MessagesQuery,
     PageQuery,
     Parameters,
+    PersonsQuery,
     QuarantineQuery,
     SearchQuery,
     StatisticsQuery,
@@ -33,7 +34,7 @@ from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, Qu
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.search import SearchAnswer
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
-from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, TargetChangeItem, TrackerAnswer, TrackerItem
+from receiver.web.api.schemas.trackers import MessageAnswer, MessageItem, PersonItem, TargetChangeItem, TrackerAnswer, TrackerItem
 
 PREFIX = "/ops/api"
 """The beginning of every path of the API."""
@@ -135,6 +136,10 @@ def _list_customer_lists(context: ReadContext, _query: EmptyQuery, _path: PathVa
     return {"items": list_customer_lists(context.database), "next": None}
 
 
+def _list_persons(context: ReadContext, query: PersonsQuery, _path: PathValues) -> dict[str, Any]:
+    return queries.find_persons(context.database, query.q, query.limit, query.cursor).as_json()
+
+
 READ_ENDPOINTS = (
     ReadEndpoint("/search", "Trackers, messages, deliveries and customers", SearchQuery, SearchAnswer, _search),
     ReadEndpoint("/trackers", "Trackers, last updated first", TrackersQuery, ItemList[TrackerItem], _list_trackers),
@@ -162,6 +167,7 @@ READ_ENDPOINTS = (
         ItemList[TargetChangeItem],
         _list_changes,
     ),
+    ReadEndpoint("/persons", "Trackers that mention a person, for an erasure", PersonsQuery, ItemList[PersonItem], _list_persons),
     ReadEndpoint("/targets", "Targets and their waiting changes", EmptyQuery, ItemList[TargetItem], _list_targets),
     ReadEndpoint("/targets/dead", "Failed changes", DeadQuery, ItemList[DeadItem], _list_dead),
     ReadEndpoint("/customers", "Customers by code", CustomersQuery, ItemList[CustomerItem], _list_customers),

@@ -134,6 +134,12 @@ class SearchQuery(Parameters):
     limit: int = Field(10, ge=1, le=50, description="maximum number of items of each kind")
 
 
+class PersonsQuery(PageQuery):
+    """A search for the trackers of a person."""
+
+    q: Text = Field(description="words of a name, an address, a reference or a customer code; all of them; upper or lower case")
+
+
 class DeliveriesQuery(PageQuery):
     """Filters for deliveries."""
 

@@ -19,6 +19,14 @@ class LinkedManifest(Schema):
     applied_at: Moment | None
 
 
+class PersonItem(Schema):
+    """A tracker that mentions a person, and the fields that do, at most five: their path and their text."""
+
+    source: str
+    tracker_id: str
+    found: dict[str, str]
+
+
 class TrackerItem(Schema):
     """A tracker in a list: its identifiers and its latest event."""
 
