@@ -8,8 +8,8 @@ import click
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
 from receiver.cli._remote import audit_entry, perform, post, read_here, reading
-from receiver.clock import iso, now, to_micros
-from receiver.domain.erasure import ErasureCounts
+from receiver.clock import now, to_micros
+from receiver.domain.erasure import ErasureCounts, ErasureReceipt
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
@@ -53,15 +53,18 @@ def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool)
     if not yes:
         names = "/".join(chosen[0]) if len(chosen) == 1 else f"these {len(chosen)} trackers"
         confirm(f"Permanently delete the personal data of {names}?")
-    done = _forget(settings, chosen)
+    receipt = _forget(settings, chosen)
     if as_json:
-        key = dict(zip(("source", "tracker_id"), chosen[0], strict=True))
-        show_json(done if tracker is None else key | {name: value for name, value in done.items() if name != "trackers"})
+        done = receipt.as_json()
+        if tracker is not None:
+            done = dict(zip(("source", "tracker_id"), chosen[0], strict=True)) | done
+            del done["trackers"]
+        show_json(done)
         return
-    _show(done)
+    _show(receipt)
     if not Database(settings.database_url).has_one_writer:
         click.echo(_VACUUM)
-    elif not done["wal_checkpointed"]:
+    elif not receipt.wal_checkpointed:
         click.echo(_LOG)
 
 
@@ -83,30 +86,29 @@ def _choose(database: Database, person: str, *, is_shown: bool) -> list[tuple[st
     return [(item["source"], item["tracker_id"]) for item in found]
 
 
-def _show(done: dict[str, Any]) -> None:
+def _show(receipt: ErasureReceipt) -> None:
     """Print the receipt."""
+    done = receipt.as_json()
     words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
     trackers = [("tracker", name) for name in done["trackers"]]
     show_pairs((("erased at", done["erased_at"]), *trackers, *((words[name], str(done[name])) for name in words)))
     click.echo(_STAYS)
 
 
-def _forget(settings: Settings, chosen: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Erase here, or have the service that holds the database do it; return the receipt."""
+def _forget(settings: Settings, chosen: Sequence[tuple[str, str]]) -> ErasureReceipt:
+    """Erase here, or have the service that holds the database do it, one request for each tracker; return the receipt."""
 
-    async def forget_here(do: Do) -> list[dict[str, Any]]:
-        with reading(settings) as database:  # closed before the writing connection, which empties the WAL when it closes last
-            eraser = Eraser(do, read_here, database, settings.sources())
-            return [(await eraser.erase(*key, audit_entry))._asdict() for key in chosen]
+    async def forget_here(do: Do) -> ErasureReceipt:
+        with reading(settings) as database:
+            return await Eraser(do, read_here, database, settings.sources()).erase(chosen, audit_entry)
 
-    def ask(taken: WriterTaken) -> list[dict[str, Any]]:
-        bodies = [{"source": source, "tracker_id": tracker_id} for source, tracker_id in chosen]
-        return [dict(post(settings, "/ops/api/forget", body, taken, _TIMEOUT_SECONDS)) for body in bodies]
+    def ask(taken: WriterTaken) -> ErasureReceipt:
+        erased_at = to_micros(now())
+        counts = ErasureCounts()
+        for source, tracker_id in chosen:
+            body = {"source": source, "tracker_id": tracker_id}
+            done = post(settings, "/ops/api/forget", body, taken, _TIMEOUT_SECONDS)
+            counts = counts.plus(ErasureCounts(*(done[name] for name in ErasureCounts._fields)))
+        return ErasureReceipt(erased_at, tuple(chosen), counts, done["wal_checkpointed"])
 
-    erased_at = iso(to_micros(now()))
-    counts = perform(settings, forget_here, ask)
-    emptied = all(done.get("wal_checkpointed", True) for done in counts[-1:])
-    receipt: dict[str, Any] = {"erased_at": erased_at, "trackers": ["/".join(key) for key in chosen]}
-    receipt |= {name: sum(done[name] for done in counts) for name in ErasureCounts._fields}
-    is_here = "wal_checkpointed" not in counts[-1]
-    return receipt | {"wal_checkpointed": not Database(settings.database_url).wal_bytes() if is_here else emptied}
+    return perform(settings, forget_here, ask)

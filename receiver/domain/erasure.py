@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from receiver.clock import iso
 from receiver.domain.reading import read_json
 from receiver.domain.records import Message
 from receiver.errors import InvalidJson, Unreadable
@@ -74,6 +75,28 @@ class ErasureCounts(NamedTuple):
         """Return the counts with one more delivery."""
         rewritten = self.rewritten + (erasure.body is not None)
         return ErasureCounts(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
+
+    def plus(self, other: "ErasureCounts") -> "ErasureCounts":
+        """Return the sum of the counts of two trackers."""
+        return ErasureCounts(*(sum(pair) for pair in zip(self, other, strict=True)))
+
+
+class ErasureReceipt(NamedTuple):
+    """The receipt of an erasure; it has no personal data. `erased_at` is in microseconds since 1970.
+
+    `trackers` are sources and tracker IDs. `wal_checkpointed` is false if SQLite's WAL still contains the erased bytes.
+    """
+
+    erased_at: int
+    trackers: tuple[tuple[str, str], ...]
+    counts: ErasureCounts
+    wal_checkpointed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the receipt for `--json`."""
+        trackers = ["/".join(key) for key in self.trackers]
+        done = {"trackers": trackers, **self.counts._asdict(), "wal_checkpointed": self.wal_checkpointed}
+        return {"erased_at": iso(self.erased_at), **done}
 
 
 def plan_erasure(subject: ErasureSubject, stored: StoredBody, split: ReadItems | None) -> Erasure | None:

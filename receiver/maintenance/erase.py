@@ -1,10 +1,10 @@
-"""Erasure of the personal data of one tracker: find the deliveries, then erase from one after the other."""
+"""Erasure of the personal data of trackers: find the deliveries, then erase from one after the other."""
 
 import asyncio
 from collections.abc import Sequence
 
 from receiver import clock
-from receiver.domain.erasure import ErasureCounts
+from receiver.domain.erasure import ErasureCounts, ErasureReceipt
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.sources import Source
 from receiver.storage.database import Database
@@ -27,8 +27,15 @@ class Eraser:
         self._database = database
         self._sources = sources
 
-    async def erase(self, source: str, tracker_id: str, make_entry: MakeEntry) -> ErasureCounts:
-        """Erase all personal data of a tracker and return the counts. Raises NotFound for an unknown tracker."""
+    async def erase(self, trackers: Sequence[tuple[str, str]], make_entry: MakeEntry) -> ErasureReceipt:
+        """Erase all personal data of these trackers and return the receipt. Raises NotFound for an unknown tracker."""
+        erased_at = clock.to_micros(clock.now())
+        counts = ErasureCounts()
+        for source, tracker_id in trackers:
+            counts = counts.plus(await self._erase_one(source, tracker_id, make_entry))
+        return ErasureReceipt(erased_at, tuple(trackers), counts, await self._checkpoint())
+
+    async def _erase_one(self, source: str, tracker_id: str, make_entry: MakeEntry) -> ErasureCounts:
         scope = await self._read(find_scope, self._database, source, tracker_id)
         entry = make_entry(clock.now(), "forget", f"{source}/{tracker_id}", None)
         await self._do(Audited(entry, ForgetTracker(source, tracker_id, scope.failures)))
@@ -41,7 +48,7 @@ class Eraser:
                     break
         return done
 
-    async def checkpoint(self) -> bool:
+    async def _checkpoint(self) -> bool:
         """Empty SQLite's WAL, which still contains the erased bytes; return whether that worked. A reader may prevent it."""
         for _ in range(_CHECKPOINT_TRIES):
             if await self._do(Checkpoint()):

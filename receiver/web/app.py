@@ -221,7 +221,17 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, 
     reads = ReadContext(database, sources, core.targets, settings.active_sources())
     api = ApiRoutes(operators, reader, reads, commands, describe(sources, CUSTOMERS_PATH))
     console = make_console(
-        settings, database, operators, reader, core.writer_client, core.windows, replayer, notifier, core.targets, test_target
+        settings,
+        database,
+        operators,
+        reader,
+        core.writer_client,
+        core.windows,
+        replayer,
+        notifier,
+        core.targets,
+        test_target,
+        eraser,
     )
     return [*api.routes(), *console]
 

@@ -145,9 +145,9 @@ async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str
 
 async def _forget(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     source, tracker_id = request.body.source, request.body.tracker_id
-    done = await context.eraser.erase(source, tracker_id, request.operator.entry)
-    checkpointed = await context.eraser.checkpoint()
-    return {"source": source, "tracker_id": tracker_id, **done._asdict(), "wal_checkpointed": checkpointed}
+    receipt = await context.eraser.erase([(source, tracker_id)], request.operator.entry)
+    counts = receipt.counts._asdict()
+    return {"source": source, "tracker_id": tracker_id, **counts, "wal_checkpointed": receipt.wal_checkpointed}
 
 
 async def _prune(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from receiver.access.operators import OperatorAuth
 from receiver.access.sessions import Sessions
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
+from receiver.maintenance.erase import Eraser
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.relay.assembly import ConfiguredTarget
@@ -26,6 +27,7 @@ from receiver.web.console.customer_import import ask_for_list, import_list
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
 from receiver.web.console.downloads import list_downloads
+from receiver.web.console.erasure import ask_to_erase, erase_chosen
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
@@ -68,6 +70,7 @@ def make_console(
     notifier: AlarmNotifier,
     targets: Sequence[ConfiguredTarget],
     test_target: TestTarget,
+    eraser: Eraser,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     tokens = settings.tokens()["ops"]
@@ -79,10 +82,8 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    forms_by_path: dict[str, TakeForm] = {
-        CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
-        _WINDOW: partial(change_window, settings, writer_client, windows),
-        _REPLAY: partial(replay_delivery, replayer),
+    forms_by_path = {
+        **_list_forms(settings, writer_client, windows, replayer, eraser),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
         "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
     }
@@ -138,8 +139,20 @@ def _list_pages(
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
+        "/ops/erasure": partial(ask_to_erase, database),
         "/ops/customers": partial(show_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),
+    }
+
+
+def _list_forms(
+    settings: Settings, writer_client: WriterClient, windows: SetupWindows, replayer: StoredReplay, eraser: Eraser
+) -> dict[str, TakeForm]:
+    return {
+        CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
+        _WINDOW: partial(change_window, settings, writer_client, windows),
+        _REPLAY: partial(replay_delivery, replayer),
+        "/ops/erasure": partial(erase_chosen, eraser),
     }

@@ -57,6 +57,7 @@ def pages(running: Service) -> list[str]:
             "/ops/targets",
             "/ops/customers?q=JAM0001",
             "/ops/customers/import",
+            "/ops/erasure?q=jam",
             "/ops/settings",
             "/ops/settings/setup-window/ship24",
         ),

@@ -32,6 +32,7 @@ def anna(running: Service) -> ConsoleClient:
     [
         (WINDOW, WINDOW),
         ("/ops/targets", "/ops/targets"),
+        ("/ops/erasure", "/ops/erasure"),
         ("/ops/customers/import", "/ops/customers/import"),
         ("/ops/deliveries/some-id/replay", "/ops/deliveries/some-id/replay"),
         ("/ops/settings/alarm-test", "/ops/settings"),

@@ -1,0 +1,61 @@
+"""The page that erases a person: search, choose, confirm, receipt."""
+
+import re
+
+import pytest
+
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.console_client import ConsoleClient
+from tests.harness.service import Service
+
+OPS = "the-ops-token-of-these-tests"
+PATH = "/ops/erasure"
+
+
+@pytest.fixture
+def running(shared_service: StartService) -> Service:
+    service = shared_service(ops_tokens=f"anna:{OPS}")
+    items = [ship24.item(tracker_id=f"{key}/1", shipment={"recipient": {"name": f"Jane {key}"}}) for key in ("doe", "roe")]
+    assert service.post(ship24.body(*items)).status == 200
+    return service
+
+
+@pytest.fixture
+def anna(running: Service) -> ConsoleClient:
+    operator = ConsoleClient(running)
+    assert operator.sign_in(OPS).status == 303
+    return operator
+
+
+def found(anna: ConsoleClient, words: str) -> list[str]:
+    return re.findall(r'name="erase ([^"]*)"', anna.get(f"{PATH}?q={words}").body.decode())
+
+
+def test_only_what_is_chosen_is_erased_and_the_receipt_has_no_name(running: Service, anna: ConsoleClient) -> None:
+    assert found(anna, "jane") == ["ship24/doe/1", "ship24/roe/1"]
+    assert found(anna, "") == []
+    answer = anna.submit(PATH, **{"erase ship24/doe/1": "yes", "confirmed": "yes"})
+    assert answer.status == 303
+    receipt = anna.get(answer.headers["location"]).body
+    assert [word in receipt for word in (b"ship24/doe/1", b"anna", b"Bodies rewritten", b"Jane")] == [True, True, True, False]
+    assert found(anna, "jane") == ["ship24/roe/1"]
+    assert [row["subject"] for row in running.table("audit", "subject", action="forget")] == ["ship24/doe/1"]
+
+
+def test_without_a_choice_or_the_confirmation_nothing_is_erased(running: Service, anna: ConsoleClient) -> None:
+    for fields in ({}, {"confirmed": "yes"}, {"erase ship24/doe/1": "yes"}, {"erase nobody/doe/1": "yes", "confirmed": "yes"}):
+        assert anna.submit(PATH, **fields).status == 422
+    assert anna.submit(PATH, **{"erase ship24/unknown": "yes", "confirmed": "yes"}).status == 404
+    assert len(found(anna, "jane")) == 2
+
+
+def test_the_search_is_read_in_pages(running: Service) -> None:
+    items: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        path = "/ops/api/persons?q=jane&limit=1" + (f"&cursor={cursor}" if cursor else "")
+        page = running.get(path, token=OPS).json()
+        items += [item["tracker_id"] for item in page["items"]]
+        cursor = page["next"]
+    assert items == ["doe/1", "roe/1"]
