@@ -246,7 +246,8 @@ def test_operators_send_a_test_change_which_is_marked_and_never_stored(start: St
         operator = ConsoleClient(running)
         operator.sign_in(OPS)
         token = find_form_token(operator.get("/ops/targets"))
-        page = operator.post("/ops/targets/test", {"form_token": token, "target": "shop"})
+        sent = operator.post("/ops/targets/test", {"form_token": token, "target": "shop"})
+        page = operator.get(sent.headers["location"])
         assert (page.status, b"Delivered" in page.body) == (200, True)
         assert order(running, "targets/test", {"target": "other"}).status == 404
         calls = shop.calls

@@ -43,10 +43,16 @@ from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
 CUSTOMER_IMPORT_PATH = "/ops/customers/import"
-_ALARM_TEST = "/ops/settings/alarm-test"
 _DELIVERY = "/ops/deliveries/{delivery_id}"
 _REPLAY = f"{_DELIVERY}/replay"
 _WINDOW = "/ops/settings/setup-window/{source}"
+
+_FORM_PAGES = {
+    "/ops/settings/alarm-test": "/ops/settings",
+    "/ops/targets/test": "/ops/targets",
+    "/ops/targets/resend": "/ops/targets",
+}
+"""The pages of forms that have another URL than their page."""
 
 
 class PageRoute(Route):
@@ -82,8 +88,8 @@ def make_console(
     guard = SessionGuard(sessions, database, operators, settings.trusted_proxies)
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
-    forms_by_path = {
-        **_list_forms(settings, writer_client, windows, replayer, eraser),
+    forms_by_path: dict[str, TakeForm] = {
+        **_list_forms(settings, writer_client, windows, replayer, eraser, notifier),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
         "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
     }
@@ -96,10 +102,13 @@ def make_console(
         Route(f"{RESULTS_PATH}/{{result_id}}", pages.show(pages.show_result)),
         Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
         *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets).items()),
-        *(Route(path, pages.take(take_form), methods=["POST"]) for path, take_form in forms_by_path.items()),
-        Route(_ALARM_TEST, pages.take(partial(try_channels, notifier), form_page="/ops/settings"), methods=["POST"]),
+        *(_route_form(pages, path, take_form) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
+
+
+def _route_form(pages: Pages, path: str, take_form: TakeForm) -> Route:
+    return Route(path, pages.take(take_form, form_page=_FORM_PAGES.get(path)), methods=["POST"])
 
 
 def show_unknown(_page_request: ConsoleRequest) -> Page:
@@ -148,11 +157,17 @@ def _list_pages(
 
 
 def _list_forms(
-    settings: Settings, writer_client: WriterClient, windows: SetupWindows, replayer: StoredReplay, eraser: Eraser
+    settings: Settings,
+    writer_client: WriterClient,
+    windows: SetupWindows,
+    replayer: StoredReplay,
+    eraser: Eraser,
+    notifier: AlarmNotifier,
 ) -> dict[str, TakeForm]:
     return {
         CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
         _WINDOW: partial(change_window, settings, writer_client, windows),
+        "/ops/settings/alarm-test": partial(try_channels, notifier),
         _REPLAY: partial(replay_delivery, replayer),
         "/ops/erasure": partial(erase_chosen, eraser),
     }

@@ -36,6 +36,8 @@ def anna(running: Service) -> ConsoleClient:
         ("/ops/customers/import", "/ops/customers/import"),
         ("/ops/deliveries/some-id/replay", "/ops/deliveries/some-id/replay"),
         ("/ops/settings/alarm-test", "/ops/settings"),
+        ("/ops/targets/test", "/ops/targets"),
+        ("/ops/targets/resend", "/ops/targets"),
     ],
 )
 def test_a_form_after_the_session_says_that_nothing_changed_and_comes_back(running: Service, path: str, form_page: str) -> None:
