@@ -32,7 +32,7 @@ _GROUPS = {
         "doctor": "Check configuration, database and server.",
         "explain": "Explain what happened to a message, a delivery or a tracker.",
         "trackers": "List trackers and show their timelines.",
-        "deliveries": "List, show and reprocess deliveries.",
+        "deliveries": "List, show, import and reprocess deliveries.",
         "messages": "List messages and their verdicts.",
         "quarantine": "List messages and events that could not be applied.",
         "stats": "Show traffic statistics.",

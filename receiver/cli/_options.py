@@ -9,6 +9,7 @@ import click
 
 from receiver import clock
 from receiver.cli._terminal import choose_utc, shown_zone
+from receiver.domain.imports import ORIGINS
 from receiver.domain.time_inputs import read_span, read_time_input
 from receiver.domain.trimming import trim
 from receiver.sources import NAMES
@@ -101,6 +102,7 @@ def delivery_filters(command: _F) -> _F:
         click.option("--since", type=TimeParam(), help="Only later deliveries: 14:03, yesterday, 2026-01-31 12:00 or 24h."),
         click.option("--client", type=Text(), help="Only deliveries from this IP address."),
         click.option("--status", type=click.IntRange(100, 599), help="Only deliveries answered with this HTTP status."),
+        click.option("--origin", type=OneOf(ORIGINS), help="Only deliveries that came this way."),
         of_tests,
         of_source,
     ):

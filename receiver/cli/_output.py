@@ -16,7 +16,7 @@ import click
 import orjson
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -218,12 +218,13 @@ def _show(what: RenderableType) -> None:
 
 
 @contextmanager
-def advancing(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar if standard error is a terminal. Give a function that advances it by a number of steps."""
+def advancing(label: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar if standard error is a terminal. Give a function that advances it by a number of steps, or bytes."""
     if not sys.stderr.isatty() or not total:
         yield lambda _steps: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    numbers = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), numbers, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total)
         yield lambda steps: progress.advance(task, steps)

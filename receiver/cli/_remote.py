@@ -32,7 +32,7 @@ from receiver.storage.database import Database
 from receiver.storage.lock import is_alive
 from receiver.storage.missing import explain_restore
 from receiver.storage.transactions import Transactions
-from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
+from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand, name_failure
 
 _ACTOR = "command line"
 _READY_SECONDS = 6.0  # the service checks its storage for up to 5; without its answer the advice would be `migrate`
@@ -88,7 +88,12 @@ def do_here(executor: CommandExecutor) -> Do:
     """Return a function that executes commands at once: the command line has no event loop to keep free."""
 
     async def do(command: WriterCommand[R]) -> R:
-        return executor.do(command)
+        try:
+            return executor.do(command)
+        except ReceiverError:
+            raise
+        except Exception as error:
+            raise name_failure(error) from error
 
     return do
 

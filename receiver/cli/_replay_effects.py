@@ -45,10 +45,10 @@ class Effects:
         self._messages += len(items)
         self._trackers += len(answer["trackers"])
         for item in items[: _SHOWN - len(self._message_rows)]:
-            verdicts = _verdict(item["before"]), _verdict(item["after"])
+            verdicts = write_verdict(item["before"]), write_verdict(item["after"])
             self._message_rows.append((answer["delivery_id"], item["position"] + 1, item["message_id"], *verdicts))
         for tracker in answer["trackers"][: _SHOWN - len(self._tracker_rows)]:
-            self._tracker_rows.append((tracker["tracker_id"], _status(tracker["before"]), _status(tracker["after"])))
+            self._tracker_rows.append((tracker["tracker_id"], write_status(tracker["before"]), write_status(tracker["after"])))
         warnings = (tracker.get("warning") for tracker in answer["trackers"])  # a service of an earlier version has none
         self._warnings += [warning for warning in warnings if warning]
 
@@ -57,11 +57,11 @@ class Effects:
         if self._message_rows:
             columns = ("delivery", "#", "message", "now", "after")
             show_table(columns, self._message_rows, wrapped=["message", "now", "after"], numbers=["#"])
-            _show_rest(self._messages - len(self._message_rows), "message")
+            show_rest(self._messages - len(self._message_rows), "message")
         if self._tracker_rows:
             show_heading("Trackers")
             show_table(("tracker", "now", "after"), self._tracker_rows, wrapped=["tracker", "now", "after"])
-            _show_rest(self._trackers - len(self._tracker_rows), "tracker")
+            show_rest(self._trackers - len(self._tracker_rows), "tracker")
         self._warn()
         if self._message_rows or self._tracker_rows:
             click.echo()
@@ -77,8 +77,8 @@ class Effects:
 
     def show_total(self, changed: str, updated: str, stayed: str) -> None:
         """Print the numbers of deliveries, messages and trackers, with these verbs."""
-        messages, deliveries = _count(self._messages, "message"), _deliveries(len(self.changing))
-        trackers = _count(self._trackers, "tracker")
+        messages, deliveries = count(self._messages, "message"), _deliveries(len(self.changing))
+        trackers = count(self._trackers, "tracker")
         click.echo(f"{messages} of {deliveries} {changed}, {trackers} {updated}." if self.changing else f"Nothing {changed}.")
         if self._deliveries > len(self.changing):
             click.echo(f"{_deliveries(self._deliveries - len(self.changing))} {stayed} as before.")
@@ -98,26 +98,26 @@ class Effects:
         }
 
 
-def _show_rest(left: int, what: str) -> None:
+def show_rest(left: int, what: str) -> None:
     if left:
-        click.echo(f"… and {_count(left, what)} more")
+        click.echo(f"… and {count(left, what)} more")
 
 
 def _deliveries(number: int) -> str:
     return "1 delivery" if number == 1 else f"{number} deliveries"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _verdict(verdict: dict[str, Any] | None) -> str:
+def write_verdict(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
         return "none"
     return str(verdict["outcome"]) + (f" ({verdict['reason']})" if verdict["reason"] else "")
 
 
-def _status(tracker: dict[str, Any] | None) -> str:
+def write_status(tracker: dict[str, Any] | None) -> str:
     if tracker is None:
         return "unknown"
     if tracker["latest_occurrence"] is None:

@@ -11,6 +11,7 @@ import orjson
 from receiver import clock
 from receiver.cli._errors import complain
 from receiver.cli._follow import Follower, follow, wait_for_more
+from receiver.cli._import import import_
 from receiver.cli._lists import Paging, Table, paged, show_list
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import (
@@ -28,6 +29,7 @@ from receiver.cli._output import (
 from receiver.cli._remote import reading
 from receiver.cli._replay import replay
 from receiver.cli._terminal import on_terminal, zone_name
+from receiver.domain.records import WEBHOOK
 from receiver.domain.refusals import describe_cause
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
@@ -43,7 +45,7 @@ _CLIENT_FROM_WIDTH = 120  # a narrower terminal has no room for the address
 
 @click.group()
 def deliveries() -> None:
-    """List, show and reprocess deliveries."""
+    """List, show, import and reprocess deliveries."""
 
 
 @deliveries.command("list")
@@ -129,20 +131,24 @@ def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
     what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or without_messages
     cells = {"received": brief(row["received_at"]), "client": row["client"] or "-"}
     shown = [cells.get(name, row.get(name)) for name in names]
-    test = "" if row["test_run"] is None else " (test)"
-    return [*shown, coloured(f"{row['status']} {what}{test}", row["outcome"])]
+    mark = "" if row["test_run"] is None else " (test)"
+    mark += "" if row["origin"] == WEBHOOK else f" ({row['origin']})"
+    return [*shown, coloured(f"{row['status']} {what}{mark}", row["outcome"])]
 
 
 def _show(found: queries.StoredDelivery) -> None:
     row = found.row
     reason = f"{row['code']}: {row['reason']}" if row["code"] else None
+    is_webhook = row["origin"] == WEBHOOK
     show_pairs(
         {
             "delivery": row["id"],
-            "request": f"{row['method']} {row['path']}",
+            "origin": None if is_webhook else f"{row['origin']}, body {row['body_number']} of its file",
+            "request": f"{row['method']} {row['path']}" if is_webhook else None,
+            "first sent": row["sent_at"],
             "received": row["received_at"],
             "responded": row["decided_at"],
-            "client IP": f"{row['client'] or 'unknown'} (connection from {row['peer']})",
+            "client IP": f"{row['client'] or 'unknown'} (connection from {row['peer']})" if is_webhook else None,
             "token": row["token"],
             "note": row["note"],
             "test": row["test_run"] and f"run {row['test_run']}; no target gets its changes, unless it was to be handed on",
@@ -184,3 +190,4 @@ def _readable(body: bytes | None) -> str:
 
 
 deliveries.add_command(replay)
+deliveries.add_command(import_)

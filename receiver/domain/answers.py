@@ -28,6 +28,11 @@ def count_outcomes(receipt: Receipt) -> dict[str, int]:
 
 def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
     """Answer 200 with the verdict of each message, in body order."""
+    return Answer(200, orjson.dumps(describe_receipt(receipt, counts)))
+
+
+def describe_receipt(receipt: Receipt, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return the content of the answer to a delivery that was decided."""
     messages: list[dict[str, Any]] = []
     answer = {"delivery_id": receipt.delivery_id, "received": len(receipt.messages), **counts, "messages": messages}
     for message_id, verdict in receipt.messages[:MAX_SHOWN]:
@@ -37,7 +42,7 @@ def for_receipt(receipt: Receipt, counts: Mapping[str, int]) -> Answer:
         if verdict.detail is not None:
             message["detail"] = verdict.detail
         messages.append(message)
-    return Answer(200, orjson.dumps(answer))
+    return answer
 
 
 def for_probe() -> Answer:

@@ -123,7 +123,7 @@ class BatchState(BatchTrackers):
             row = make_message_row(delivery, message, tracker.latest_message_id, APPLIED)
             self.messages.known.setdefault((delivery.source, tracker.latest_message_id), row)
             return message._replace(message_id=tracker.latest_message_id)
-        return name_anonymous(message, name_by_place(delivery.id, message.position))
+        return name_anonymous(message, message.message_id or name_by_place(delivery.id, message.position))
 
     def _decide_content(self, delivery: Delivery, message: Message, message_id: str, *, is_repaired: bool = False) -> Verdict:
         if message.quarantine_reason is not None or message.tracker_id is None or message.snapshot is None:
@@ -153,7 +153,7 @@ class BatchState(BatchTrackers):
         For a sender that sends no such times, return the time of arrival.
         """
         if message.generated_at is None:
-            return delivery.received_at + message.position
+            return delivery.arrival_at + message.position
         return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
 
     def _is_far_ahead(self, clock: int, now: int) -> bool:
@@ -169,7 +169,7 @@ class BatchState(BatchTrackers):
         generated_at = -1 if snapshot.shipment is None else item.clock
         names = (snapshot.tracking_number, snapshot.client_tracker_id, snapshot.shipment_reference)
         for link in item.message.links:
-            self._take_link(LinkRow(item.delivery.source, *link, item.delivery.received_at))
+            self._take_link(LinkRow(item.delivery.source, *link, item.delivery.arrival_at))
         if tracker is None:
             tracker = new_tracker(item.key, item.delivery, item.message, snapshot, generated_at, item.message_id)
             self.put_tracker(item.key, None, tracker)
@@ -207,7 +207,7 @@ class BatchState(BatchTrackers):
             return DUPLICATE
         if isinstance(time, str):
             return self._quarantine_item(item.delivery, item.message, position, time, item.message.detail)
-        order = item.delivery.received_at + item.message.position if event.ordered_by_arrival else event.order
+        order = item.delivery.arrival_at + item.message.position if event.ordered_by_arrival else event.order
         return self._apply(item, event, EventTime(time, order), self._cause_of(item.delivery, time))
 
     def _read_time(self, item: PendingMessage, event: Event) -> Occurrence | str | None:
@@ -230,7 +230,7 @@ class BatchState(BatchTrackers):
         if event.quarantine_reason is not None:
             return event.quarantine_reason
         try:
-            occurrence = read_occurrence(event.occurrence or iso(delivery.received_at))
+            occurrence = read_occurrence(event.occurrence or iso(delivery.arrival_at))
         except ValueError:
             return "bad_occurrence"
         if not self.force and is_implausible(occurrence, from_micros(delivery.received_at), self.max_future):

@@ -5,10 +5,13 @@ replaces the row of the earlier copy.
 """
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from receiver.domain.records import Delivery, Message
 from receiver.domain.rows import MessageRow, RepeatedMessageRow, derive
 from receiver.domain.verdicts import Verdict
+
+_IMPORTED = "import:"  # the beginning of an id that `name_imported` makes
 
 
 @dataclass(slots=True)
@@ -81,13 +84,27 @@ def make_message_row(delivery: Delivery, message: Message, message_id: str, verd
 
 
 def is_nameless(row: MessageRow) -> bool:
-    """Tell whether the sender gave the message no id, so that it is named after its delivery."""
-    return row.message_id == name_by_place(row.delivery_id, row.position)
+    """Tell whether the sender gave the message no id, so that it is named after its delivery, or after its import."""
+    return row.message_id == name_by_place(row.delivery_id, row.position) or row.message_id.startswith(_IMPORTED)
 
 
 def name_by_place(delivery_id: str, position: int) -> str:
     """Return the id of a message to which its sender gave none."""
     return f"{delivery_id}:{position}"
+
+
+def name_imported(delivery: Delivery, message: Message) -> Message:
+    """Return a message of an import with an id, if its sender gives it none.
+
+    The id is made of tracker, content and the time when it was first sent, so the same file again has only duplicates. Without
+    that time, the number of the body in its file takes its place.
+    """
+    if not message.is_anonymous:
+        return message
+    place = f"body {delivery.body_number}" if delivery.sent_at is None else f"at {delivery.sent_at}"
+    parts = "\0".join((message.tracker_id or "", message.digest, place, str(message.position)))
+    name = blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return message._replace(message_id=f"{_IMPORTED}{name}")
 
 
 def make_repeated_row(row: MessageRow) -> RepeatedMessageRow:

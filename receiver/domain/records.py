@@ -14,9 +14,12 @@ from typing import NamedTuple
 from receiver.domain.verdicts import Verdict
 from receiver.errors import ReceiverError
 
+WEBHOOK = "webhook"
+"""The origin of a delivery that its sender made itself (`imports.ORIGINS`)."""
+
 
 class Delivery(NamedTuple):
-    """One HTTP request as it arrived, without its Authorization header.
+    """One HTTP request as it arrived, without its Authorization header; or a body that was brought in.
 
     `id` is a UUID of version 7, made at arrival. A redelivery is another delivery with another id.
     `peer` is the address of the connection, `client` the resolved address of the sender (None: it could not be resolved).
@@ -25,6 +28,8 @@ class Delivery(NamedTuple):
     `headers` are pairs of lower-case names and values, without secrets.
     `test_run` is the run of the test that sent it (None: it is a real delivery); `hands_on`: its changes go to targets all the
     same. The second one is not stored, so a replay hands nothing on.
+    `origin` says how it came (`imports.ORIGINS`). One that was brought in may have the time when it was first sent (`sent_at`),
+    and has the 1-based number of its body in the imported file.
     """
 
     id: str
@@ -41,6 +46,14 @@ class Delivery(NamedTuple):
     body: bytes
     test_run: str | None = None
     hands_on: bool = False
+    origin: str = WEBHOOK
+    sent_at: int | None = None
+    body_number: int | None = None
+
+    @property
+    def arrival_at(self) -> int:
+        """Return the time that decides where arrival decides: when a delivery was first sent, if it was brought in later."""
+        return self.received_at if self.sent_at is None else self.sent_at
 
     @property
     def is_withheld(self) -> bool:
@@ -102,7 +115,7 @@ class Message(NamedTuple):
     `message_id` identifies the item, not the request: it survives redelivery and regrouping.
     `is_anonymous`: the sender gives the item no id and no time, and `message_id` is None. If its content equals the message
     that set the tracker's current state, it is a duplicate. Otherwise it is a new message with an id made of delivery and
-    position.
+    position. One of an import already has an id of another kind (`imports.name_imported`).
     `subject` is the kind of the tracker: `parcel`, `package` or `manifest`.
     `quarantine_reason` is the reason to quarantine the whole message, `detail` a sentence that says what was expected.
     `raw` is the item as canonical JSON. Equal digests mean equal items.

@@ -76,6 +76,10 @@ class Movement(NamedTuple):
     after: TrackerStatus
     warning: str | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the API shows it."""
+        return {**self._asdict(), "before": self.before and self.before._asdict(), "after": self.after._asdict()}
+
 
 class Replayed(NamedTuple):
     """The effect of a replay, real or in a dry run. `problem` says why the body cannot be read."""
@@ -97,11 +101,7 @@ class Replayed(NamedTuple):
             }
             for item in self.items
         ]
-        trackers = [
-            {**moved._asdict(), "before": moved.before and moved.before._asdict(), "after": moved.after._asdict()}
-            for moved in self.trackers
-        ]
-        return {**self._asdict(), "items": items, "trackers": trackers}
+        return {**self._asdict(), "items": items, "trackers": [moved.as_json() for moved in self.trackers]}
 
 
 def compare_trackers(before: TrackerRow | None, after: TrackerRow, warning: str | None) -> Movement:

@@ -10,7 +10,7 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 
 class DeliveryRow(NamedTuple):
     """A delivery without its bytes: the request, our answer and the reason, the numbers of its messages, the run of the test
-    that sent it (None: it is a real one), and the cause of a 401 (`refusals.CAUSES`)."""
+    that sent it (None: it is a real one), the cause of a 401 (`refusals.CAUSES`), and how it came (`records.Delivery`)."""
 
     id: str
     source: str
@@ -36,6 +36,9 @@ class DeliveryRow(NamedTuple):
     quarantined: int = 0
     test_run: str | None = None
     cause: str | None = None
+    origin: str = "webhook"
+    sent_at: int | None = None
+    body_number: int | None = None
 
 
 class BodyRow(NamedTuple):

@@ -9,8 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from receiver.domain.advice import advise
+from receiver.domain.imports import IMPORT
 from receiver.domain.labels import label, label_verdict
-from receiver.domain.records import Message
+from receiver.domain.records import WEBHOOK, Message
 from receiver.domain.refusals import describe_cause
 from receiver.errors import Ambiguous, NotFound, ReceiverError
 from receiver.monitoring.search import search_everything
@@ -105,6 +106,15 @@ def explain_failure(row: Mapping[str, Any]) -> list[str]:
     return [why, advice] if advice else [why]
 
 
+def explain_import(row: Mapping[str, Any]) -> list[str]:
+    """Return how a delivery was brought in, or nothing if its sender made it. `row` is a row of deliveries."""
+    if row["origin"] == WEBHOOK:
+        return []
+    how = f"{_explain_origin(row)}.".replace(",.", ".")
+    note = [row["note"]] if row["note"] else []
+    return [how, *note, f"Body {row['body_number']} of its file, as {label(row['source'])} would send it to {row['path']}."]
+
+
 def _known_events(database: Database, found: dict[str, Any], message: Message) -> list[dict[str, Any]]:
     """Return the events of the message that an earlier message had brought."""
     stored = {event["event_id"] for event in found["events"]}
@@ -164,6 +174,9 @@ def _for_tracker(found: dict[str, Any]) -> str:
 
 def _explain_copy(number: int, copy: dict[str, Any]) -> str:
     delivery = copy["delivery"]
+    if (delivery["origin"] or WEBHOOK) != WEBHOOK:
+        place = f"in delivery {copy['delivery_id']}, message {copy['position'] + 1}"
+        return f"{_explain_origin(delivery)} {place}. {label_verdict(copy['outcome'], copy['reason'])}."
     received = "Received again" if number else "First received"
     client = delivery["client"] or delivery["peer"] or "an unknown address"
     note = f" ({delivery['note']})" if delivery["note"] else ""
@@ -172,6 +185,13 @@ def _explain_copy(number: int, copy: dict[str, Any]) -> str:
         f"{received} at {delivery['received_at']} in delivery {copy['delivery_id']}, message {copy['position'] + 1}, "
         f"from {client} with {token}{note}. {label_verdict(copy['outcome'], copy['reason'])}."
     )
+
+
+def _explain_origin(delivery: Mapping[str, Any]) -> str:
+    """Return how and when a delivery was brought in that its sender did not make."""
+    how = "Imported" if delivery["origin"] == IMPORT else "Found missing at the sender and imported"
+    sent = "" if delivery["sent_at"] is None else f", first sent at {delivery['sent_at']},"
+    return f"{how} at {delivery['received_at']}{sent}"
 
 
 def _explain_event(event: dict[str, Any]) -> str:
@@ -214,15 +234,19 @@ def _explain_tracker(found: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _explain_delivery(stored: queries.StoredDelivery) -> list[str]:
-    row = stored.row
+def _explain_request(row: Mapping[str, Any]) -> list[str]:
     client = row["client"] or "an unknown address"
     via = "" if row["peer"] == row["client"] else f" via {row['peer']}"
     sentences = [f"Delivery {row['id']}: {row['method']} {row['path']} at {row['received_at']} from {client}{via}."]
     if row["token"]:
         note = f" ({row['note']})" if row["note"] else ""
         sentences.append(f"Authenticated with token {row['token']}{note}.")
-    sentences += explain_failure(row) or [f"Response: {row['status']} {HTTPStatus(row['status']).phrase}."]
+    return sentences + (explain_failure(row) or [f"Response: {row['status']} {HTTPStatus(row['status']).phrase}."])
+
+
+def _explain_delivery(stored: queries.StoredDelivery) -> list[str]:
+    row = stored.row
+    sentences = [f"Delivery {row['id']}.", *explain_import(row)] if row["origin"] != WEBHOOK else _explain_request(row)
     if stored.body is None:
         sentences.append("The bodies of request and response were deleted (retention).")
     for item in stored.items:

@@ -100,6 +100,8 @@ class Metrics(Collector):
         yield _counter("receiver_unknown_paths", "POST requests to paths that do not exist", {(): counters.unknown_paths})
         yield _counter("receiver_ops_refused", "Requests with a wrong ops token", counters.ops_refused, "area", "code")
         yield _counter("receiver_messages", "Messages by outcome", counters.messages, "source", "outcome")
+        brought_in = "Messages brought in through this service, by outcome"
+        yield _counter("receiver_imported_messages", brought_in, counters.imported, "source", "origin", "outcome")
         dropped = {(): setup.count_dropped() + counters.writer_lines_dropped}
         yield _counter("receiver_log_lines_dropped", "Log lines that could not be written", dropped)
         undecidable = "Messages and deliveries that this service failed to process"

@@ -1,8 +1,9 @@
-"""Reading of deliveries into messages, for webhooks and replays."""
+"""Reading of deliveries into messages, for webhooks, imports and replays."""
 
 from collections.abc import Sequence
 
-from receiver.domain.records import Delivery, Submission, UnreadDelivery
+from receiver.domain.batch_messages import name_imported
+from receiver.domain.records import WEBHOOK, Delivery, Submission, UnreadDelivery
 from receiver.errors import BodyTooLarge, ReadingFailed, UnexpectedShape, Unreadable, name_error
 from receiver.sources import Source
 from receiver.sources.codings import inflate
@@ -16,7 +17,10 @@ def parse_delivery(source: Source, delivery: Delivery) -> Submission:
     If it cannot be read, or our own code fails on it, the submission has all its bytes and the error.
     """
     try:
-        return Submission(delivery, tuple(source.split(delivery.body)))
+        messages = source.split(delivery.body)
+        if delivery.origin != WEBHOOK:
+            messages = [name_imported(delivery, message) for message in messages]
+        return Submission(delivery, tuple(messages))
     except Unreadable as error:
         return Submission(delivery, error=error)
     except Exception as error:

@@ -18,8 +18,10 @@ from receiver.access.headers import HeaderReader
 from receiver.access.operators import OperatorAuth
 from receiver.access.refusal_causes import WrongTokens
 from receiver.access.setup_windows import SetupWindows
+from receiver.domain.imports import Imported
 from receiver.domain.processes import local_url
 from receiver.errors import ReceiverError
+from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.prune import Pruner, PruneSchedule
 from receiver.maintenance.replay import StoredReplay
@@ -38,7 +40,7 @@ from receiver.settings.fingerprints import make_fingerprints
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.web.api.commands import CommandContext
+from receiver.web.api.command_context import CommandContext
 from receiver.web.api.endpoints import PREFIX, ReadContext
 from receiver.web.api.openapi import describe
 from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
@@ -48,7 +50,7 @@ from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
 from receiver.web.lifespan import ServiceLifespan
-from receiver.web.limits import BodyLimits
+from receiver.web.limits import MAX_BODY_BYTES, BodyLimits
 from receiver.web.paths import TrailingSlash
 from receiver.web.refusals import RefusedRequests
 from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
@@ -61,6 +63,7 @@ from receiver.web.wrong_token_audit import WrongTokenAudit
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
+_ESCAPED = 2  # a JSON text in a JSON string takes up to twice its bytes
 _BODY_BYTES = 32 * 2**20  # for the bodies of all requests; at least four of the maximum size
 
 
@@ -91,6 +94,11 @@ class _Core(NamedTuple):
     def target_names(self) -> list[str]:
         """Return the names of the targets in the settings."""
         return [target.subscription.target for target in self.targets]
+
+    def note_import(self, imported: Imported) -> None:
+        """Count a delivery that was brought in, and wake the relay."""
+        self.counters.take_import(imported)
+        self.writer_client.announce_change()
 
 
 def create_app(
@@ -216,8 +224,10 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, 
     do, read, sources = core.writer_client.do, reader.read, settings.sources()
     replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
+    deliveries = DeliveryImport(do, sources, settings.max_body_bytes, core.note_import)
+    cases = pruner, eraser, replayer, deliveries
     tests = notifier.test, test_target
-    commands = CommandContext(do, read, database, core.target_names(), core.windows, pruner, eraser, replayer, *tests)
+    commands = CommandContext(do, read, database, core.target_names(), core.windows, *cases, *tests)
     reads = ReadContext(database, sources, core.targets, settings.active_sources())
     api = ApiRoutes(operators, reader, reads, commands, describe(sources, CUSTOMERS_PATH))
     console = make_console(
@@ -249,7 +259,8 @@ def _make_application(
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan.run)
     app.router.redirect_slashes = False
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
-    lists = dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH), MAX_LIST_BYTES)
-    limits = dict.fromkeys(guards, core.settings.max_body_bytes) | lists
+    limits = dict.fromkeys(guards, core.settings.max_body_bytes)
+    limits |= dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH), MAX_LIST_BYTES)
+    limits[f"{PREFIX}/deliveries/import"] = _ESCAPED * core.settings.max_body_bytes + MAX_BODY_BYTES
     inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)
     return SafeAnswers(OpsCompression(TrailingSlash(inner)))

@@ -7,9 +7,12 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from receiver.domain.records import Submission, UnreadDelivery
+from receiver.errors import ReceiverError, UnexpectedShape, name_error
 from receiver.storage.blocking import OrphanSearch
 from receiver.storage.counters import HourlyCounts
 from receiver.storage.database import Database
+from receiver.storage.faults import Fault, find_fault
+from receiver.storage.imports import ImportKeeper
 from receiver.storage.outbox import Outbox
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.retention import Retention
@@ -60,8 +63,8 @@ class Do(Protocol):
 class CommandExecutor:
     """Executes commands on one connection, for one thread.
 
-    `read` parses unread bodies, `replays` decides deliveries again; without them Replay cannot be executed. `counts` are those of
-    this process.
+    `read` parses unread bodies, `replays` decides deliveries again, `imports` stores those that are brought in; without them
+    Replay and ImportDelivery cannot be executed. `counts` are those of this process.
     """
 
     def __init__(
@@ -70,11 +73,13 @@ class CommandExecutor:
         transactions: Transactions,
         read: ReadBody | None = None,
         replays: ReplayDecider | None = None,
+        imports: ImportKeeper | None = None,
     ) -> None:
         self.database = database
         self.transactions = transactions
         self.read = read
         self.replays = replays
+        self.imports = imports
         self.outbox = Outbox(database)
         self.retention = Retention(database)
         self.orphans = OrphanSearch()
@@ -88,3 +93,10 @@ class CommandExecutor:
     def transact(self, command: TransactionCommand[R]) -> R:
         """Run a command in a transaction and commit it."""
         return self.transactions.run(partial(command.prepare(self).write, self))
+
+
+def name_failure(error: Exception) -> ReceiverError:
+    """Return the error for a command that failed with an error of the database about content, or of our own code."""
+    if find_fault(error) is Fault.CONTENT:
+        return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
+    return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")

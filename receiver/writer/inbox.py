@@ -1,31 +1,21 @@
 """The inbox: it stores deliveries. One transaction per batch reads the known state, decides, and writes."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-import orjson
 import structlog
 from sqlalchemy import Connection
 
-from receiver.clock import to_micros
-from receiver.domain import answers
-from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Message, Submission
-from receiver.domain.rows import BodyRow, DeliveryRow
-from receiver.domain.storable import make_storable
-from receiver.domain.verdicts import OUTCOMES
-from receiver.errors import ReadingFailed, ReceiverError, Unauthorized, name_error
-from receiver.storage.ledger import Ledger
-from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable
-from receiver.storage.tables.metadata import table_of
+from receiver.domain.rows import DeliveryRow
+from receiver.errors import ReadingFailed, ReceiverError, name_error
+from receiver.storage.batches import BatchKeeper
 from receiver.writer.commands.operators import NoteTokenUses
 from receiver.writer.executor import CommandExecutor
 
 _log = structlog.get_logger()
-_NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
 _TOKEN_USE_MICROS = 60_000_000  # a token's last use is written once a minute
 
 
@@ -45,10 +35,7 @@ class Inbox:
         self._token_uses: dict[tuple[str, str], int] = {}
         self._fault: str | None = None
         self._has_changes = False
-        self._max_future = max_future
-        self._ledger = Ledger(executor.database, subscriptions)
-        self._add_deliveries = Insert(executor.database, table_of(DeliveryTable), DeliveryRow)
-        self._add_bodies = Insert(executor.database, table_of(BodyTable), BodyRow)
+        self._keeper = BatchKeeper(executor.database, max_future, subscriptions)
 
     def keep(self, batch: Sequence[Submission], now: datetime) -> list[Answer | None]:
         """Store a batch and return the answers, in its order. An answer means: committed and synced. None means: not stored.
@@ -111,47 +98,12 @@ class Inbox:
         return answer
 
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
-        """Read, decide and write one batch, inside its transaction.
-
-        The race: another process stores one of our messages, or the first event of one of our trackers, between our reads and our
-        writes. For existing trackers, locked rows prevent it. For new keys the insert is the check: if it does not write every
-        row, another process was first, and the batch is decided again.
-
-        No two batches can wait for each other. Existing rows are locked first, in sorted order. After that a batch waits only for
-        keys that another batch is inserting, again in sorted order, trackers before messages. An insert never waits for an
-        existing row.
-        """
-        batch_state = BatchState(self._max_future, now)
-        self._ledger.read(connection, batch_state, batch)
-        results = []
-        for submission in batch:
-            if submission.answer is not None:
-                results.append((submission, submission.answer, _NONE))
-            elif submission.error is not None:
-                answer = answers.for_error(submission.error, submission.delivery.id)
-                results.append((submission, answer, _NONE))
-            else:
-                receipt = batch_state.decide(submission.delivery, submission.messages)
-                counts = answers.count_outcomes(receipt)
-                results.append((submission, answers.for_receipt(receipt, counts), counts))
-        self._ledger.write(connection, batch_state)
+        batch_state = self._keeper.read(connection, batch, now)
+        decided = self._keeper.decide(batch_state, batch)
+        self._written = self._keeper.write(connection, batch_state, decided)
         self._has_changes |= bool(batch_state.changes or batch_state.shipment_changes)
-        self._write_deliveries(connection, results, to_micros(now))
-        return [answer for _, answer, _ in results]
-
-    def _write_deliveries(
-        self, connection: Connection, results: Sequence[tuple[Submission, Answer, Mapping[str, int]]], now: int
-    ) -> None:
-        deliveries, bodies = [], []
-        for submission, answer, counts in results:
-            delivery = submission.delivery
-            deliveries.append(_make_row(submission, answer, counts, now))
-            headers = orjson.dumps(delivery.headers).decode()
-            bodies.append(BodyRow(delivery.id, headers, delivery.body, answer.body))
-        self._written = deliveries
-        self._add_deliveries.execute(connection, deliveries)
-        self._add_bodies.execute(connection, bodies)
-        self._note_token_uses(connection, (submission.delivery for submission, _, _ in results))
+        self._note_token_uses(connection, (submission.delivery for submission in batch))
+        return [kept.answer for kept in decided]
 
     def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
         uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None and d.test_run is None}
@@ -159,33 +111,6 @@ class Inbox:
         if due:
             NoteTokenUses(due).write(self._executor, connection)
             self._token_uses |= due
-
-
-def _make_row(submission: Submission, answer: Answer, counts: Mapping[str, int], now: int) -> DeliveryRow:
-    delivery, error = submission.delivery, submission.error
-    cause, detail = (error.cause, error.detail) if isinstance(error, Unauthorized) else (None, None)
-    return DeliveryRow(
-        delivery.id,
-        delivery.source,
-        delivery.kind,
-        delivery.method,
-        make_storable(delivery.path),
-        delivery.received_at,
-        now,
-        make_storable(delivery.peer),
-        make_storable(delivery.client),
-        delivery.token,
-        make_storable(delivery.note or detail),
-        answer.status,
-        error.outcome if error else "accepted",
-        error.code if error else None,
-        make_storable(error.message) if error else None,
-        len(delivery.body),
-        len(submission.messages) if submission.served is None else submission.served,
-        **counts,
-        test_run=delivery.test_run,
-        cause=cause,
-    )
 
 
 def make_harmless(message: Message) -> Message:

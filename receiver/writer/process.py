@@ -26,15 +26,15 @@ from receiver import clock
 from receiver.domain import answers
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Submission
-from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape, name_error
+from receiver.errors import ReceiverError, StorageUnavailable, name_error
 from receiver.logs import setup
 from receiver.logs.outage import Outage
 from receiver.storage.database import Database
-from receiver.storage.faults import Fault, find_fault
+from receiver.storage.imports import ImportKeeper
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Checkpoint, Tidy, TryTables
-from receiver.writer.executor import CommandExecutor, ReadBody, WriterCommand
+from receiver.writer.executor import CommandExecutor, ReadBody, WriterCommand, name_failure
 from receiver.writer.inbox import Inbox
 from receiver.writer.wire import Batch, Execute, Keep, Read, Replies, Request, Result, Unpacker, pack
 
@@ -116,7 +116,8 @@ class Writer:
         self._read = read
         self._transactions = Transactions(database)
         replays = ReplayDecider(database, max_future, subscriptions)
-        self._executor = CommandExecutor(database, self._transactions, read, replays)
+        imports = ImportKeeper(database, max_future, subscriptions)
+        self._executor = CommandExecutor(database, self._transactions, read, replays, imports)
         self._inbox = Inbox(self._executor, max_future, subscriptions)
         self._unpacker = Unpacker()
         self._waiting: deque[Request] = deque()
@@ -219,7 +220,7 @@ class Writer:
             return error
         except Exception as error:  # no command may end the one process that writes
             _log.error("command_failed", command=type(command).__name__, error=name_error(error))
-            return _name_failure(error)
+            return name_failure(error)
 
     def _do_chores(self) -> None:
         """Write counts, trim tables, and find out whether the database works again."""
@@ -285,12 +286,6 @@ class Writer:
 def _refuse(request: Keep) -> Answer:
     error = StorageUnavailable("The delivery could not be stored. Send it again.")
     return answers.for_error(error, request.submission.delivery.id)
-
-
-def _name_failure(error: Exception) -> ReceiverError:
-    if find_fault(error) is Fault.CONTENT:
-        return UnexpectedShape(f"The database does not take this ({name_error(error)}). Nothing was changed.")
-    return ReceiverError(f"This service failed to do it ({name_error(error)}). Nothing was changed.")
 
 
 def _weight(request: Request) -> int:

@@ -26,10 +26,12 @@ from receiver.sources import Source, make_sources
 from receiver.sources.intake import parse_delivery, parse_stored
 from receiver.storage.database import Database
 from receiver.storage.erasure import find_scope, plan_delivery
+from receiver.storage.imports import ImportKeeper
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Replay
+from receiver.writer.commands.imports import ImportDelivery
 from receiver.writer.commands.operators import Audited
 from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
@@ -57,7 +59,8 @@ class Post:
         self.database.take()
         self._transactions = Transactions(self.database)
         replays = ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")])
-        self._executor = CommandExecutor(self.database, self._transactions, replays=replays)
+        imports = ImportKeeper(self.database, MAX_FUTURE, [Subscription("all")])
+        self._executor = CommandExecutor(self.database, self._transactions, replays=replays, imports=imports)
         self._inbox = Inbox(self._executor, MAX_FUTURE, [Subscription("all")])
         self._seconds = count(1)
 
@@ -69,6 +72,19 @@ class Post:
             came = delivery(body)._replace(id=new_id(at), received_at=to_micros(at), source=source.name, kind=source.kind)
             batch.append(parse_delivery(source, came))
         return self.keep(batch)
+
+    def bring_in(self, source: Source, body: bytes, sent_seconds_ago: int | None = None, number: int = 1) -> list[str]:
+        """Import a body as an operator does; return the id of its delivery, or none for a body that cannot be read."""
+        at = self._now()
+        sent_at = None if sent_seconds_ago is None else to_micros(at - timedelta(seconds=sent_seconds_ago))
+        brought = delivery(body)._replace(id=new_id(at), received_at=to_micros(at), source=source.name, kind=source.kind)
+        brought = brought._replace(origin="import", sent_at=sent_at, body_number=number, token=None)
+        submission = parse_delivery(source, brought)
+        if submission.error is not None:
+            return []
+        entry = AuditRow(new_id(at), to_micros(at), "anna", None, "deliveries import", brought.id, None)
+        self._executor.do(ImportDelivery(entry, submission, dry_run=False))
+        return [brought.id]
 
     def keep(self, batch: Sequence[Submission]) -> list[str]:
         assert None not in self._inbox.keep(batch, self._now())
@@ -163,8 +179,12 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.Dat
     batches += [[call] for call in [*nasty, *data.draw(st.lists(packages(), max_size=8))]]
     ids = []
     for batch in data.draw(st.permutations(batches)):
-        ids += post.call(*batch)
-        if data.draw(st.integers(0, 4)) == 0:
+        if data.draw(st.integers(0, 3)) == 0:
+            for number, (source, body) in enumerate(batch, 1):
+                ids += post.bring_in(source, body, data.draw(st.sampled_from([None, 1, 30])), number)
+        else:
+            ids += post.call(*batch)
+        if ids and data.draw(st.integers(0, 4)) == 0:
             post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo", "retry"])))
     check_same(post, into)
 

@@ -56,6 +56,7 @@ class Call(NamedTuple):
     error: str | None
     items: tuple[tuple[int, int, str], ...]
     test_run: str | None = None  # of one without items: the messages of others have real ids
+    origin: str = "webhook"
 
     def status(self) -> int:
         return _ERRORS[self.error].status if self.error else 200
@@ -84,6 +85,7 @@ class RebuildCounts(NamedTuple):
             and wanted.outcome in {None, call.outcome()}
             and wanted.client in {None, call.client}
             and wanted.test in {None, call.test_run is not None}
+            and wanted.origin in {None, call.origin}
             and (wanted.since is None or at >= wanted.since)
             and (wanted.until is None or at < wanted.until)
             and (wanted.message_id is None or self.carries(call, int(wanted.message_id)))
@@ -103,8 +105,11 @@ _calls = st.lists(
         st.sampled_from([None, None, None, *_ERRORS]),
         st.lists(_items, max_size=3).map(tuple),
         st.none(),
+        st.sampled_from(["webhook", "webhook", "import"]),
     )
-    | st.builds(Call, st.sampled_from(NAMES), _clients, st.integers(0, 3), st.none(), st.just(()), st.just("a1b2c3d4")),
+    | st.builds(
+        Call, st.sampled_from(NAMES), _clients, st.integers(0, 3), st.none(), st.just(()), st.just("a1b2c3d4"), st.just("webhook")
+    ),
     max_size=16,
 )
 _edge = st.sampled_from([None] * 12 + [*(_START + millis * 1000 for millis in range(5)), -5, 0, 2**80])
@@ -119,6 +124,7 @@ _filters = st.builds(
     st.sampled_from([None, None, None, "0", "1", "9"]),
     st.sampled_from([None, None, None, "TN-t-0", "tn-T-1", "TN-t-9"]),
     st.sampled_from([None] * 5 + [True, False]),
+    st.sampled_from([None] * 5 + ["webhook", "import", "reconcile"]),
 )
 
 
@@ -131,7 +137,7 @@ def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
     for call in calls:
         at = NOW + timedelta(milliseconds=call.millis)
         came = delivery(b"")._replace(id=new_id(at), source=call.source, client=call.client, received_at=to_micros(at))
-        came = came._replace(test_run=call.test_run)
+        came = came._replace(test_run=call.test_run, origin=call.origin)
         kept[came.id] = call
         told = [item(str(number), f"t-{parcel}", _EVENTS[kind]) for number, parcel, kind in call.items]
         if call.error is not None:

@@ -28,7 +28,7 @@ def test_the_fields_of_a_record_are_the_columns_of_its_table(record: Any, table:
 
 
 def test_a_delivery_ends_with_its_number_of_messages_and_those_by_outcome() -> None:
-    assert DeliveryRow._fields[-8:] == ("received", *OUTCOMES, "test_run", "cause")
+    assert DeliveryRow._fields[-11:] == ("received", *OUTCOMES, "test_run", "cause", "origin", "sent_at", "body_number")
 
 
 def test_every_detail_of_a_snapshot_is_a_field_of_its_tracker() -> None:

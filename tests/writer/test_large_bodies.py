@@ -29,7 +29,7 @@ from receiver.maintenance.replay import StoredReplay
 from receiver.sources import Source, intake, ship24
 from receiver.storage.database import Database
 from receiver.storage.reader import Reader
-from receiver.web.api.commands import CommandContext
+from receiver.web.api.command_context import CommandContext
 from receiver.web.api.routes import ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.login import ConsoleRequest

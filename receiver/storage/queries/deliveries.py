@@ -8,12 +8,14 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, and_, select
 
 from receiver.clock import first_id
+from receiver.domain.records import WEBHOOK
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest
 from receiver.storage.tables.ledger import (
+    IS_BROUGHT_IN,
     IS_TEST,
     NOT_ACCEPTED,
     BodyTable,
@@ -42,6 +44,7 @@ class DeliveryFilter(NamedTuple):
     message_id: str | None = None
     tracking_number: str | None = None
     test: bool | None = None
+    origin: str | None = None
 
 
 class StoredDelivery(NamedTuple):
@@ -68,7 +71,7 @@ def list_deliveries(
     """Return deliveries, newest first, without their bytes. `sources` are the names of all sources: ids are found by source."""
     table = table_of(DeliveryTable)
     after = read_cursor(cursor, str)
-    texts = (wanted.source, wanted.outcome, wanted.client, wanted.message_id, wanted.tracking_number)
+    texts = (wanted.source, wanted.outcome, wanted.origin, wanted.client, wanted.message_id, wanted.tracking_number)
     if not is_storable(*texts) or (wanted.status is not None and wanted.status not in _STATUSES):
         return ResultPage([], None)
     span = Span(_first_id(wanted.since), _first_id(wanted.until))
@@ -91,10 +94,13 @@ def _divide(wanted: DeliveryFilter) -> tuple[list[ColumnElement[bool]], dict[str
     of_source = {} if wanted.source is None else {"source": wanted.source}
     if wanted.test is not None and not wanted.test:
         rest["test_run"] = None
-    tests = [and_(IS_TEST)] if wanted.test else []
+    indexed = [and_(IS_TEST)] if wanted.test else []
+    if wanted.origin is not None:
+        rest["origin"] = wanted.origin
+        indexed += [and_(IS_BROUGHT_IN)] if wanted.origin != WEBHOOK else []
     if wanted.outcome not in {None, "accepted"} or (wanted.status or 0) >= 400:
-        return [and_(NOT_ACCEPTED), *tests], {**rest, **of_source}
-    return [*tests, *(table_of(DeliveryTable).c[name] == value for name, value in of_source.items())], rest
+        return [and_(NOT_ACCEPTED), *indexed], {**rest, **of_source}
+    return [*indexed, *(table_of(DeliveryTable).c[name] == value for name, value in of_source.items())], rest
 
 
 def _first_id(micros: int | None) -> str | None:

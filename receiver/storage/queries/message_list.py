@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping, Table, and_, or_, select
 
 from receiver.clock import first_id
+from receiver.domain.records import WEBHOOK
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import find_messages_of
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public, read_cursor, write_cursor
 from receiver.storage.queries.states import read_states
-from receiver.storage.tables.ledger import IS_TEST, DeliveryTable, MessageTable, RepeatedMessageTable
+from receiver.storage.tables.ledger import IS_BROUGHT_IN, IS_TEST, DeliveryTable, MessageTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 
 NOT_APPLIED = "not_applied"
@@ -141,10 +142,18 @@ def _read_test_runs(connection: Connection, low: str, high: str) -> dict[str, st
     return {row.id: row.test_run for row in connection.execute(tests)}
 
 
+def _read_origins(connection: Connection, rows: Iterable[RowMapping]) -> dict[str, str]:
+    """Return the origins of those deliveries that no sender made."""
+    table = table_of(DeliveryTable)
+    wanted = select(table.c.id, table.c.origin).where(IS_BROUGHT_IN, table.c.id.in_(sorted({row["delivery_id"] for row in rows})))
+    return {row.id: row.origin for row in connection.execute(wanted)}
+
+
 def _describe(connection: Connection, rows: Sequence[RowMapping], runs: dict[str, str]) -> list[dict[str, Any]]:
     """Return the rows as the API shows them, with their trackers."""
     trackers = _find_trackers(connection, rows)
     states = read_states(connection, sorted(set(trackers.values())))
+    origins = _read_origins(connection, rows)
     items = []
     for row in rows:
         tracker = trackers.get((row["source"], row["message_id"] or ""))
@@ -153,6 +162,7 @@ def _describe(connection: Connection, rows: Sequence[RowMapping], runs: dict[str
             "tracker_id": None if tracker is None else tracker[1],
             "tracking_number": None if state is None else state["tracking_number"],
             "test_run": runs.get(row["delivery_id"]),
+            "origin": origins.get(row["delivery_id"], WEBHOOK),
         }
         items.append({**public(row), **names})
     return items

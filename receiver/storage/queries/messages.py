@@ -21,7 +21,7 @@ from receiver.storage.tables.revisions import every_version
 
 _MAX_COPIES = 200
 _MAX_PARTS = 1000  # events, and quarantined parts, of one message
-_OF_DELIVERY = ("received_at", "client", "peer", "token", "note", "kind", "status", "outcome")
+_OF_DELIVERY = ("received_at", "client", "peer", "token", "note", "kind", "status", "outcome", "origin", "sent_at")
 _OF_LATEST = ("event_id", "message_id", "occurrence", "order", "status", "received_at")
 
 

@@ -6,10 +6,11 @@ They are read from the hourly counts, so that a busy month costs no more than a 
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, select
 
 from receiver.clock import first_id, iso
 from receiver.domain.occurrence import to_sortable_micros
+from receiver.domain.records import WEBHOOK
 from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
 from receiver.storage.database import Database
 from receiver.storage.queries.refusals import list_unknown_paths, sum_refusals
@@ -96,16 +97,15 @@ def find_first_accepted(database: Database) -> int | None:
 
 
 def read_last_delivery(connection: Connection, source: str) -> str | None:
-    """Return the time of the last accepted delivery of a source. A test is none.
+    """Return the time of the last accepted delivery of a source. A test is none, and neither is an import.
 
     If its newest deliveries were all rejected, this is the start of the minute or hour that counted the last accepted one.
     """
     table, tallies = table_of(DeliveryTable), table_of(HourlyCountTable)
-    newest = (
-        select(table.c.received_at, table.c.outcome, table.c.test_run).where(table.c.source == source).order_by(table.c.id.desc())
-    )
+    columns = [table.c[name] for name in ("received_at", "outcome", "test_run", "origin")]
+    newest = select(*columns).where(table.c.source == source).order_by(table.c.id.desc())
     looked_at = newest.limit(_LOOKED_AT).subquery()
-    real = looked_at.c.outcome == "accepted", looked_at.c.test_run.is_(None)
+    real = looked_at.c.outcome == "accepted", looked_at.c.test_run.is_(None), looked_at.c.origin == WEBHOOK
     found = connection.execute(select(func.max(looked_at.c.received_at)).where(*real)).scalar()
     if found is None:
         counted = tallies.c.source == source, tallies.c.outcome == "accepted", tallies.c.calls > 0
@@ -116,15 +116,16 @@ def read_last_delivery(connection: Connection, source: str) -> str | None:
 def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
     """Return the time between the occurrence of events and their arrival, in seconds. A time without a zone counts as UTC.
 
-    The last deliveries of the window are the sample. Of each tracker that they changed, only its latest event counts: older
-    events that come with a new tracker are not late, and the events of a timeline are far apart on the disk.
+    The last deliveries of the window are the sample, without tests and imports. Of each tracker that they changed, only its
+    latest event counts: older events that come with a new tracker are not late, and the events of a timeline are far apart on
+    the disk.
     """
     deliveries, messages = table_of(DeliveryTable), table_of(MessageTable)
     trackers, events = table_of(TrackerTable), table_of(EventTable)
     inside = deliveries.c.id >= first_id(since), deliveries.c.id < first_id(until)
-    last = select(deliveries.c.id, deliveries.c.test_run).where(deliveries.c.source == source, *inside)
+    last = select(deliveries.c.id, deliveries.c.test_run, deliveries.c.origin).where(deliveries.c.source == source, *inside)
     looked_at = last.order_by(deliveries.c.id.desc()).limit(_LOOKED_AT).subquery()
-    real = select(looked_at.c.id).where(looked_at.c.test_run.is_(None))
+    real = select(looked_at.c.id).where(looked_at.c.test_run.is_(None), looked_at.c.origin == WEBHOOK)
     sample = real.order_by(looked_at.c.id.desc()).limit(_SAMPLE).subquery()
     applied = and_(messages.c.delivery_id == sample.c.id, messages.c.outcome == "applied")
     changed = select(messages.c.source, messages.c.tracker_id).select_from(sample).join(messages, applied).distinct()
@@ -137,9 +138,17 @@ def read_lag(connection: Connection, source: str, since: int, until: int) -> dic
     )
     statement = select(events.c.occurrence, events.c.received_at).select_from(some).join(trackers, of_tracker)
     statement = statement.join(events, latest).where(events.c.basis == "courier", events.c.received_at < until)
+    statement = statement.where(~_is_brought_in(events))
     times = [(to_sortable_micros(row.occurrence), row.received_at) for row in connection.execute(statement)]
     lags = sorted((received - occurred) / _SECOND for occurred, received in times if occurred is not None)
     return {"events": len(lags), **{f"p{share}_seconds": _percentile(lags, share) for share in (50, 90, 99)}}
+
+
+def _is_brought_in(events: Table) -> ColumnElement[bool]:
+    """Return the condition for events whose first delivery no sender made."""
+    messages, deliveries = table_of(MessageTable), table_of(DeliveryTable)
+    own = and_(messages.c.source == events.c.source, messages.c.message_id == events.c.message_id)
+    return exists().where(own, deliveries.c.id == messages.c.delivery_id, deliveries.c.origin != WEBHOOK)
 
 
 def _sum_refusals(connection: Connection, cells: list[Cell], since: int, until: int) -> list[dict[str, Any]]:

@@ -43,6 +43,10 @@ IS_OPEN = text("closed_at IS NULL")
 """The quarantined items that still need attention: the condition of a partial index."""
 
 
+IS_BROUGHT_IN = text("origin <> 'webhook'")
+"""The deliveries that no sender made: imports and reconciliation. The condition of a partial index."""
+
+
 class DeliveryTable(Table, table=True):
     """One delivery and our answer, without their bodies (`rows.DeliveryRow`). `id` sorts by arrival.
 
@@ -60,6 +64,7 @@ class DeliveryTable(Table, table=True):
         ),
         Index(None, "source", "id"),
         Index("ix_deliveries_tests", "id", "test_run", sqlite_where=IS_TEST, postgresql_where=IS_TEST),
+        Index("ix_deliveries_brought_in", "id", "origin", sqlite_where=IS_BROUGHT_IN, postgresql_where=IS_BROUGHT_IN),
         {"sqlite_with_rowid": False},
     )
 
@@ -87,6 +92,9 @@ class DeliveryTable(Table, table=True):
     quarantined: int
     test_run: str | None = Field(sa_type=Text)
     cause: str | None = Field(sa_type=Text)
+    origin: str = Field("webhook", sa_type=Text, sa_column_kwargs={"server_default": "webhook"})
+    sent_at: int | None = Field(sa_type=BigInteger)
+    body_number: int | None
 
 
 class BodyTable(Table, table=True):

@@ -1,7 +1,7 @@
 """The JSON bodies of the POST endpoints, checked. An unknown field is an error that names the known ones."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.customers import check_rows
+from receiver.domain.imports import BroughtIn, ImportRequest
 from receiver.errors import UnexpectedShape
 from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
 from receiver.web.api.parameters import Moment, Parameters, SourceName, Text, name_problem
@@ -65,6 +66,35 @@ class RestoreBody(CommandBody):
 
     list: Text | None = Field(default=None, description="`id` of `GET /customers/lists`; null: the list before the served one")
     dry_run: bool = Field(default=False, description="only show what would change")
+
+
+class ImportBody(CommandBody):
+    """A body as the sender would have sent it: its exact text, or the JSON value. It is decided as a webhook is."""
+
+    source: SourceName
+    kind: Text | None = Field(None, description="`new-package` or `manifest-status` of Shiipp; null for Ship24")
+    body: str | dict[str, Any] | list[Any] = Field(description="the exact text of the body, or its JSON value")
+    at: Moment | None = Field(
+        None, description="when the body was first sent; it takes the place of the arrival where arrival decides"
+    )
+    dry_run: bool = Field(default=False, description="only show the verdicts, and the trackers that would move")
+    origin: BroughtIn = Field("import", description="`reconcile` for what was found missing at the sender")
+    number: int = Field(
+        1, ge=1, le=2**31 - 1, description="number of the body in its file; a part of the id of a message that has none"
+    )
+
+    def to_request(self) -> ImportRequest:
+        """Return the request of the import. Raises UnexpectedShape for a number that JSON text can hold and a value cannot."""
+        return ImportRequest(
+            self.source, self.kind, _write_body(self.body), self.at, self.dry_run, origin=self.origin, number=self.number
+        )
+
+
+def _write_body(body: str | dict[str, Any] | list[Any]) -> bytes:
+    try:
+        return body.encode() if isinstance(body, str) else orjson.dumps(body)
+    except (UnicodeEncodeError, orjson.JSONEncodeError):
+        raise UnexpectedShape("body: the value cannot be written as JSON; send the exact text.") from None
 
 
 class ReplayBody(CommandBody):

@@ -1,24 +1,16 @@
 """The POST endpoints as one table: path, body, schema of the answer, and the command behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from receiver import clock
-from receiver.access.operators import Operator
-from receiver.access.setup_windows import SetupWindows
 from receiver.clock import iso, to_micros
-from receiver.domain.changes import TargetTestResult
-from receiver.domain.notices import Notice, make_test_notice
+from receiver.domain.notices import make_test_notice
 from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.backup import begin_backup, continue_backup
 from receiver.maintenance.customers import replace_customers, restore_customers
-from receiver.maintenance.erase import Eraser
-from receiver.maintenance.execution import RunQuery
-from receiver.maintenance.prune import Pruner
 from receiver.maintenance.quarantine import dismiss, dismiss_matching, retry_items, retry_matching
-from receiver.maintenance.replay import StoredReplay
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
 from receiver.maintenance.targets import (
@@ -30,20 +22,18 @@ from receiver.maintenance.targets import (
     retry_failed,
     send_test_change,
 )
-from receiver.monitoring.notifier import ChannelResult
 from receiver.storage import queries
-from receiver.storage.database import Database
 from receiver.storage.interventions import DeadFilter
 from receiver.storage.run_removal import count_tests
 from receiver.web.api.bodies import (
     AlarmTestBody,
     BackupBody,
-    CommandBody,
     CustomersBody,
     DismissBody,
     DropBody,
     FlushBody,
     ForgetBody,
+    ImportBody,
     PauseBody,
     PruneBody,
     PruneTestsBody,
@@ -57,6 +47,7 @@ from receiver.web.api.bodies import (
     TargetTestBody,
     read_customers,
 )
+from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
     BackupAnswer,
@@ -65,6 +56,7 @@ from receiver.web.api.schemas.commands import (
     DropAnswer,
     FlushAnswer,
     ForgetAnswer,
+    ImportAnswer,
     PauseAnswer,
     PruneAnswer,
     PruneTestsAnswer,
@@ -76,48 +68,8 @@ from receiver.web.api.schemas.commands import (
     TargetTestAnswer,
     WindowAnswer,
 )
-from receiver.web.api.schemas.root import Schema
-from receiver.writer.executor import Do
 
 _SECONDS = 2.0  # of work for one request; the client repeats it while there is `more`
-
-
-class CommandContext(NamedTuple):
-    """The objects that carry out commands. `do` executes a command, `read` a query; `targets` are names in the settings."""
-
-    do: Do
-    read: RunQuery
-    database: Database
-    targets: list[str]
-    windows: SetupWindows
-    pruner: Pruner
-    eraser: Eraser
-    replayer: StoredReplay
-    test_alarms: Callable[[Notice], list[ChannelResult]]
-    test_target: Callable[[str], Awaitable[TargetTestResult]]
-
-
-class OperatorRequest(NamedTuple):
-    """One request: its operator, its body as a model (`reads_body`) or as bytes, and the values in its path."""
-
-    operator: Operator
-    body: Any
-    path: Mapping[str, str]
-
-
-class CommandEndpoint(NamedTuple):
-    """One POST endpoint. Without `reads_body` the command gets the bytes of the body: the writing process parses them.
-
-    `default` is read in place of an empty body.
-    """
-
-    path: str
-    summary: str
-    body: type[CommandBody]
-    schema: type[Schema]
-    command: Callable[[CommandContext, OperatorRequest], Awaitable[dict[str, Any]]]
-    reads_body: bool = True
-    default: bytes = b""
 
 
 async def _open_window(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -134,6 +86,11 @@ async def _import_customers(context: CommandContext, request: OperatorRequest) -
 async def _restore_customers(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     earlier, dry_run = request.body.list, request.body.dry_run
     return (await restore_customers(context.do, earlier, request.operator.entry, dry_run=dry_run)).as_json()
+
+
+async def _import_delivery(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    imported = await context.deliveries.bring_in(request.operator.entry, request.body.to_request())
+    return await asyncio.to_thread(imported.as_json)
 
 
 async def _replay(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -267,6 +224,7 @@ COMMAND_ENDPOINTS = (
         _restore_customers,
         default=b"{}",
     ),
+    CommandEndpoint("/deliveries/import", "Bring in a delivery that never came", ImportBody, ImportAnswer, _import_delivery),
     CommandEndpoint("/deliveries/{id}/replay", "Reprocess a stored delivery", ReplayBody, ReplayAnswer, _replay, default=b"{}"),
     CommandEndpoint(
         "/alarms/test", "Send a test notice through each channel", AlarmTestBody, AlarmTestAnswer, _test_alarms, default=b"{}"

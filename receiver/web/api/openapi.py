@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 from receiver import __version__
 from receiver.domain.verdicts import OUTCOMES
 from receiver.sources import Source
-from receiver.web.api.commands import COMMAND_ENDPOINTS, CommandEndpoint
+from receiver.web.api.command_context import CommandEndpoint
+from receiver.web.api.commands import COMMAND_ENDPOINTS
 from receiver.web.api.csv_files import CSV_TYPE
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, ReadEndpoint
 from receiver.web.api.parameters import PageQuery

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from receiver.clock import now, to_micros
+from receiver.domain.imports import Origin
 from receiver.domain.storable import make_storable
 from receiver.domain.time_inputs import read_time_input
 from receiver.domain.trimming import trim
@@ -152,6 +153,7 @@ class DeliveriesQuery(PageQuery):
     message_id: Text | None = None
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only deliveries of tests; `false`: only real ones")
+    origin: Origin | None = Field(None, description="how they came: sent by the sender, imported, or found by reconciliation")
 
     def to_filter(self) -> DeliveryFilter:
         """Return the filter of the storage."""

@@ -14,7 +14,8 @@ from receiver.domain.storable import make_storable
 from receiver.domain.trimming import trim
 from receiver.storage.reader import Reader
 from receiver.web.api.bodies import read_body
-from receiver.web.api.commands import COMMAND_ENDPOINTS, CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.commands import COMMAND_ENDPOINTS
 from receiver.web.api.csv_files import respond_with_csv
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, PathValues, ReadContext, ReadEndpoint
 from receiver.web.api.parameters import EmptyQuery, PageQuery, Parameters, read_query

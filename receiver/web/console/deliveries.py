@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from receiver.domain.imports import ORIGINS
 from receiver.domain.verdicts import DELIVERY_OUTCOMES
 from receiver.errors import NotFound
-from receiver.monitoring.explain import explain_failure
+from receiver.monitoring.explain import explain_failure, explain_import
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -33,6 +34,7 @@ def list_deliveries(database: Database, page_request: ConsoleRequest) -> Page:
         "filters": dict(page_request.query),
         "sources": NAMES,
         "outcomes": DELIVERY_OUTCOMES,
+        "origins": ORIGINS,
     }
     return Page("deliveries.html", "deliveries", values)
 
@@ -44,7 +46,7 @@ def show_delivery(database: Database, page_request: ConsoleRequest) -> Page:
         "delivery": stored.row,
         "took_ms": took_ms(stored.row),
         "headers": stored.headers,
-        "sentences": explain_failure(stored.row),
+        "sentences": explain_import(stored.row) or explain_failure(stored.row),
         "items": stored.items[:_MAX_ITEMS],
         "left_items": max(0, len(stored.items) - _MAX_ITEMS),
         "body": None if stored.body is None else make_tree(stored.body),

@@ -104,6 +104,33 @@ class ReplayAnswer(Schema):
     problem: str | None
 
 
+class ImportedMessage(Schema):
+    """The verdict on a message that was brought in."""
+
+    message_id: str | None
+    outcome: MessageOutcome
+    reason: str | None = None
+    detail: str | None = None
+
+
+class ImportAnswer(Schema):
+    """The answer to a webhook, and the trackers that moved. `messages` has at most 100; the counts are whole.
+
+    With `dry_run` nothing was stored, `delivery_id` is null, and the rest is what an import would do.
+    """
+
+    delivery_id: str | None
+    received: int
+    applied: int
+    stale: int
+    duplicate: int
+    recorded: int
+    quarantined: int
+    messages: list[ImportedMessage]
+    trackers: list[MovedTracker]
+    dry_run: bool
+
+
 class ForgetAnswer(Schema):
     """The numbers of bodies removed, of bodies rewritten without this tracker, and of parts emptied in quarantine."""
 

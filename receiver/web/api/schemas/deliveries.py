@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from receiver.domain.imports import Origin
 from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 from receiver.web.api.schemas.trackers import QuarantinedPart
@@ -36,6 +37,9 @@ class DeliveryItem(Schema):
     quarantined: int
     test_run: str | None = Field(description="the run of the test that sent it; null: it is a real delivery")
     cause: str | None = Field(description="the cause of a 401, such as `api_key`; `note` says which token or place it is about")
+    origin: Origin = Field(description="`webhook`: its sender made it; otherwise an operator brought it in")
+    sent_at: Moment | None = Field(description="when the body was first sent, if an import says so")
+    body_number: int | None = Field(description="number of the body in the imported file")
 
 
 class ItemVerdict(Schema):

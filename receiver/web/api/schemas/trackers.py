@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from receiver.domain.imports import Origin
 from receiver.domain.verdicts import DeliveryOutcome, MessageOutcome
 from receiver.web.api.schemas.root import Moment, Schema
 
@@ -201,6 +202,8 @@ class MessageDelivery(Schema):
     kind: str | None
     status: int | None
     outcome: DeliveryOutcome | None
+    origin: Origin | None
+    sent_at: Moment | None = Field(description="when the body was first sent, if an import says so")
 
 
 class MessageCopy(Schema):
@@ -238,6 +241,7 @@ class MessageItem(Schema):
     tracker_id: str | None
     tracking_number: str | None
     test_run: str | None = Field(description="the run of the test that sent it; null: it is a real message")
+    origin: Origin = Field(description="how the delivery came")
 
 
 class MessageAnswer(Schema):

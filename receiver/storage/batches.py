@@ -1,0 +1,117 @@
+"""A batch of deliveries in the database: read the known state, decide, and write. The same for webhooks and imports."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from receiver.clock import to_micros
+from receiver.domain import answers
+from receiver.domain.batch import BatchState
+from receiver.domain.changes import Subscription
+from receiver.domain.records import Answer, Receipt, Submission
+from receiver.domain.rows import BodyRow, DeliveryRow
+from receiver.domain.storable import make_storable
+from receiver.domain.verdicts import OUTCOMES
+from receiver.errors import Unauthorized
+from receiver.storage.database import Database
+from receiver.storage.ledger import Ledger
+from receiver.storage.statements import Insert
+from receiver.storage.tables.ledger import BodyTable, DeliveryTable
+from receiver.storage.tables.metadata import table_of
+
+_NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
+
+
+class KeptDelivery(NamedTuple):
+    """A delivery of a batch, our answer to it, and its numbers of messages by outcome. `receipt` is None if none was decided."""
+
+    submission: Submission
+    answer: Answer
+    counts: Mapping[str, int]
+    receipt: Receipt | None = None
+
+
+class BatchKeeper:
+    """Stores batches of deliveries, inside transactions of the caller.
+
+    The race: another process stores one of our messages, or the first event of one of our trackers, between our reads and our
+    writes. For existing trackers, locked rows prevent it. For new keys the insert is the check: if it does not write every
+    row, another process was first, and the batch is decided again.
+
+    No two batches can wait for each other. Existing rows are locked first, in sorted order. After that a batch waits only for
+    keys that another batch is inserting, again in sorted order, trackers before messages. An insert never waits for an
+    existing row.
+    """
+
+    def __init__(self, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()) -> None:
+        self._max_future = max_future
+        self._ledger = Ledger(database, subscriptions)
+        self._add_deliveries = Insert(database, table_of(DeliveryTable), DeliveryRow)
+        self._add_bodies = Insert(database, table_of(BodyTable), BodyRow)
+
+    def read(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> BatchState:
+        """Read the state that a batch needs, and lock its trackers."""
+        batch_state = BatchState(self._max_future, now)
+        self._ledger.read(connection, batch_state, batch)
+        return batch_state
+
+    def decide(self, batch_state: BatchState, batch: Sequence[Submission]) -> list[KeptDelivery]:
+        """Decide a batch in its order."""
+        return [_decide(batch_state, submission) for submission in batch]
+
+    def write(self, connection: Connection, batch_state: BatchState, decided: Sequence[KeptDelivery]) -> list[DeliveryRow]:
+        """Write the decisions, the deliveries and their bodies; return the rows of the deliveries."""
+        self._ledger.write(connection, batch_state)
+        now = to_micros(batch_state.now)
+        rows, bodies = [], []
+        for kept in decided:
+            delivery = kept.submission.delivery
+            rows.append(_make_row(kept, now))
+            bodies.append(BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body))
+        self._add_deliveries.execute(connection, rows)
+        self._add_bodies.execute(connection, bodies)
+        return rows
+
+
+def _decide(batch_state: BatchState, submission: Submission) -> KeptDelivery:
+    if submission.answer is not None:
+        return KeptDelivery(submission, submission.answer, _NONE)
+    if submission.error is not None:
+        return KeptDelivery(submission, answers.for_error(submission.error, submission.delivery.id), _NONE)
+    receipt = batch_state.decide(submission.delivery, submission.messages)
+    counts = answers.count_outcomes(receipt)
+    return KeptDelivery(submission, answers.for_receipt(receipt, counts), counts, receipt)
+
+
+def _make_row(kept: KeptDelivery, now: int) -> DeliveryRow:
+    submission, answer, error = kept.submission, kept.answer, kept.submission.error
+    delivery = submission.delivery
+    cause, detail = (error.cause, error.detail) if isinstance(error, Unauthorized) else (None, None)
+    return DeliveryRow(
+        delivery.id,
+        delivery.source,
+        delivery.kind,
+        delivery.method,
+        make_storable(delivery.path),
+        delivery.received_at,
+        now,
+        make_storable(delivery.peer),
+        make_storable(delivery.client),
+        delivery.token,
+        make_storable(delivery.note or detail),
+        answer.status,
+        error.outcome if error else "accepted",
+        error.code if error else None,
+        make_storable(error.message) if error else None,
+        len(delivery.body),
+        len(submission.messages) if submission.served is None else submission.served,
+        **kept.counts,
+        test_run=delivery.test_run,
+        cause=cause,
+        origin=delivery.origin,
+        sent_at=delivery.sent_at,
+        body_number=delivery.body_number,
+    )
