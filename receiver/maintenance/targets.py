@@ -4,6 +4,7 @@ Each transaction has a bounded size.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from math import inf
 from time import monotonic
 
@@ -49,10 +50,11 @@ async def retry_failed(do: Do, target: str, make_entry: MakeEntry, only: DeadFil
     since = [] if only.since is None else [f"since {clock.iso(only.since)}"]
     detail = " ".join([*since, *("/".join(filter(None, only[1:])),)]).strip() or None
     command = RetryDead(target, clock.to_micros(now), only)
-    changes = moved = await do(Audited(make_entry(now, "targets retry", target, detail), command))
-    while moved:
-        moved = await do(command)
-        changes += moved
+    retried = await do(Audited(make_entry(now, "targets retry", target, detail), command))
+    changes = retried.changes
+    while retried.last is not None:
+        retried = await do(replace(command, after=retried.last))
+        changes += retried.changes
     return changes
 
 

@@ -1,8 +1,9 @@
 """The ways to act on a target: pause it, have its waiting changes tried at once, queue its dead changes again."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, tuple_, update
 
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes
@@ -21,6 +22,21 @@ class DeadFilter(NamedTuple):
 
 
 ALL_DEAD = DeadFilter()
+
+
+class DeadKey(NamedTuple):
+    """The key of a dead change of a target."""
+
+    source: str
+    tracker_id: str
+    move: int
+
+
+class QueuedAgain(NamedTuple):
+    """How many changes were queued again, and the key of the last one that was looked at (None: there are no more)."""
+
+    changes: int
+    last: DeadKey | None
 
 
 def pause_target(database: Database, connection: Connection, target: str, now: int) -> bool:
@@ -56,19 +72,39 @@ def read_flush(connection: Connection, target: str) -> int | None:
 
 
 def retry_dead(
-    database: Database, connection: Connection, target: str, now: int, only: DeadFilter = ALL_DEAD, limit: int = 1_000
-) -> int:
-    """Queue up to `limit` changes of a target that failed for good until `now` again, `only` some; return their number.
+    database: Database,
+    connection: Connection,
+    target: str,
+    now: int,
+    only: DeadFilter = ALL_DEAD,
+    after: DeadKey | None = None,
+    limit: int = 1_000,
+) -> QueuedAgain:
+    """Look at the next `limit` dead changes of a target by their keys, and queue again those that the filter chooses.
 
-    They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead
-    changes and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is
-    only deleted.
+    All of them failed until `now`. They arrive after later changes of their trackers; the target sees that by `move`. The
+    race: other processes add dead changes and retry them at the same time. The rows are locked, and exactly these are moved; one
+    that already waits is only deleted.
     """
+    dead = table_of(DeadTable)
+    key = dead.c.source, dead.c.tracker_id, dead.c.move
+    inside: list[ColumnElement[bool]] = [dead.c.target == target]
+    inside += [column == value for column, value in zip(key[:2], only[1:], strict=True) if value is not None]
+    if after is not None:
+        inside.append(tuple_(*key) > after)
+    end = connection.execute(select(*key).where(*inside).order_by(*key).offset(limit - 1).limit(1)).first()
+    if end is not None:
+        inside.append(tuple_(*key) <= tuple(end))
+    times = [dead.c.died_at <= now, *([] if only.since is None else [dead.c.died_at >= only.since])]
+    given_up = database.skip_locked(select(dead).where(*inside, *times), dead)
+    found = connection.execute(given_up).mappings().all()
+    if found:
+        _queue_again(database, connection, found, now)
+    return QueuedAgain(len(found), None if end is None else DeadKey(*end))
+
+
+def _queue_again(database: Database, connection: Connection, found: Sequence[RowMapping], now: int) -> None:
     dead, rows = table_of(DeadTable), table_of(DispatchTable)
-    given_up = select(dead).where(dead.c.target == target, dead.c.died_at <= now, *_are_dead(only)).limit(limit)
-    found = connection.execute(database.skip_locked(given_up, dead)).mappings().all()
-    if not found:
-        return 0
     names = ("target", "source", "tracker_id", "move", "event_id", "error")
     fresh = {"due_at": now, "attempts": 0, "made_at": now}
     waiting = [{**{name: row[name] for name in names}, **fresh} for row in found]
@@ -76,11 +112,3 @@ def retry_dead(
     keys = [row_keys(row["target"], row["source"], row["tracker_id"], row["move"]) for row in found]
     connection.execute(delete(dead).where(*is_row(dead)), keys)
     note_changes(connection)
-    return len(found)
-
-
-def _are_dead(only: DeadFilter) -> list[ColumnElement[bool]]:
-    dead = table_of(DeadTable)
-    since = [] if only.since is None else [dead.c.died_at >= only.since]
-    names = [(dead.c.source, only.source), (dead.c.tracker_id, only.tracker_id)]
-    return since + [column == value for column, value in names if value is not None]

@@ -88,7 +88,7 @@ def test_no_transaction_that_writes_sends_a_notification(postgresql_url: str) ->
         run("stop", "all", now, "gone")
         run("resume", "all")
         store.transactions.wake_relays()
-        assert store.transactions.run(lambda connection: retry_dead(store.database, connection, "all", now)) == 1
+        assert store.transactions.run(lambda connection: retry_dead(store.database, connection, "all", now)).changes == 1
         store.transactions.wake_relays()
         store.transactions.wake_relays()
     found = [transaction for transaction in transactions if notifies(transaction)]

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
-from receiver.storage.interventions import retry_dead
+from receiver.storage.interventions import ALL_DEAD, DeadFilter, DeadKey, QueuedAgain, retry_dead
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import release
 from receiver.storage.tables.outbox import BLOCKED
@@ -363,14 +363,25 @@ def give_up(store: Store, *trackers: str) -> None:
     relay.settle(*(done(c)._replace(error="given up") for c in relay.claim(limit=100)))
 
 
-def retry(store: Store, limit: int = 100) -> int:
-    return store.transactions.run(lambda connection: retry_dead(store.database, connection, "all", NOW_MICROS, limit=limit))
+def retry_piece(store: Store, only: DeadFilter, after: DeadKey | None, limit: int) -> QueuedAgain:
+    return store.transactions.run(
+        lambda connection: retry_dead(store.database, connection, "all", NOW_MICROS, only, after, limit)
+    )
+
+
+def retry(store: Store, limit: int = 100, only: DeadFilter = ALL_DEAD) -> list[int]:
+    """Retry the dead changes in pieces; return how many each piece has queued."""
+    pieces = [retry_piece(store, only, None, limit)]
+    while pieces[-1].last is not None:
+        pieces.append(retry_piece(store, only, pieces[-1].last, limit))
+    return [piece.changes for piece in pieces]
 
 
 def test_dead_changes_wait_again_piece_by_piece(tables: str) -> None:
     with opened(tables) as store:
         give_up(store, "a", "b", "c")
-        assert [retry(store, 2), retry(store, 2), retry(store, 2)] == [2, 1, 0]
+        assert retry(store, 2, DeadFilter(since=NOW_MICROS + 1)) == [0, 0]
+        assert retry(store, 2) == [2, 1]
         assert table_rows(tables, "dead_changes") == []
         assert sorted((c.change.tracker_id, c.attempts) for c in Relay(store).claim()) == [("a", 1), ("b", 1), ("c", 1)]
 
@@ -381,7 +392,7 @@ def test_a_change_that_is_both_waiting_and_dead_waits_once_after_a_retry(tables:
         names = "target, source, tracker_id, move, event_id"
         copied = f"SELECT {names}, 5, 3, 'it failed', 5 FROM dead_changes WHERE tracker_id = 'a'"
         change_database(tables, f"INSERT INTO dispatches ({names}, due_at, attempts, error, made_at) {copied}")
-        assert retry(store) == 2
+        assert retry(store) == [2]
         assert table_rows(tables, "dead_changes") == []
         assert sorted(Relay(store).take()) == [("a", 1), ("b", 1)]
 
@@ -392,7 +403,7 @@ def test_what_is_given_up_while_a_retry_moves_others_is_not_lost(postgresql_url:
         give_up(store, "a")
 
         def retry_slowly(connection: Connection) -> int:
-            moved_now = retry_dead(store.database, connection, "all", NOW_MICROS)
+            moved_now = retry_dead(store.database, connection, "all", NOW_MICROS).changes
             give_up(other, "b")
             return moved_now
 

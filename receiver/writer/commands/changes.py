@@ -7,7 +7,16 @@ from sqlalchemy import Connection
 
 from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
-from receiver.storage.interventions import ALL_DEAD, DeadFilter, flush_target, pause_target, read_flush, retry_dead
+from receiver.storage.interventions import (
+    ALL_DEAD,
+    DeadFilter,
+    DeadKey,
+    QueuedAgain,
+    flush_target,
+    pause_target,
+    read_flush,
+    retry_dead,
+)
 from receiver.storage.outbox import Exchanged, Outcome, Probe
 from receiver.storage.processes import note_processes, remove_process
 from receiver.storage.resending import Resent, resend_change
@@ -123,15 +132,16 @@ class ResumeTarget(TransactionCommand[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDead(TransactionCommand[int]):
-    """Queue dead changes of a target again, up to a limit for one transaction; return their number. 0: none are left."""
+class RetryDead(TransactionCommand[QueuedAgain]):
+    """Queue dead changes of a target again: of a limited number after a key, those that a filter chooses."""
 
     target: str
     now: int
     only: DeadFilter = ALL_DEAD
+    after: DeadKey | None = None
 
-    def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        return retry_dead(executor.database, connection, self.target, self.now, self.only)
+    def write(self, executor: CommandExecutor, connection: Connection) -> QueuedAgain:
+        return retry_dead(executor.database, connection, self.target, self.now, self.only, self.after)
 
 
 @dataclass(frozen=True, slots=True)
