@@ -35,6 +35,7 @@ from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Pages
 from receiver.web.console.replays import replay_delivery
+from receiver.web.console.time_zones import UTC_ZONE
 from receiver.web.webhooks import MAX_READ_HERE_BYTES, WebhookEndpoint
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.deliveries import Replay
@@ -246,7 +247,8 @@ class Threads:
 
     def admit(self, request: Request, now: Any) -> ConsoleRequest:
         session = Session("anna", "digest", "form token")
-        return ConsoleRequest(Operator("anna", None), session, now, request.path_params, (), "/", is_https=False, host="")
+        place = {"url": "/", "is_https": False, "host": "", "zone": UTC_ZONE}
+        return ConsoleRequest(Operator("anna", None), session, now, request.path_params, (), **place)  # type: ignore[arg-type]
 
     def check_form(self, *_: object) -> None:
         """Take every form."""

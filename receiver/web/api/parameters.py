@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from receiver.clock import now, to_micros
 from receiver.domain.imports import Origin
@@ -42,8 +42,9 @@ def _read_moment(value: object) -> int:
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
 
 
-def _read_filter(value: object) -> int:
-    return read_time_input(value if isinstance(value, str) else "", now(), UTC)
+def _read_filter(value: object, info: ValidationInfo) -> int:
+    zone = (info.context or {}).get("zone", UTC)
+    return read_time_input(value if isinstance(value, str) else "", now(), zone)
 
 
 def _check_window(value: str) -> str:
@@ -247,13 +248,16 @@ class EmptyQuery(Parameters):
     """No parameters."""
 
 
-def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]]) -> _P:
-    """Read a query string; values are trimmed. Raises UnexpectedShape that names the parameter."""
+def read_query(kind: type[_P], pairs: Sequence[tuple[str, str]], zone: tzinfo = UTC) -> _P:
+    """Read a query string; values are trimmed, times without a zone are in `zone`.
+
+    Raises UnexpectedShape that names the parameter.
+    """
     values = {name: trim(value) for name, value in pairs}
     if len(values) < len(pairs):
         raise UnexpectedShape("Expected each parameter once.")
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(values, context={"zone": zone})
     except ValidationError as error:
         raise name_problem(kind, error) from None
 

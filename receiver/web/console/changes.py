@@ -13,7 +13,7 @@ from receiver.web.console.pages import Page
 
 def list_changes(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page:
     """Show changes with their states: failing, dead, waiting and delivered ones."""
-    query = read_query(ChangesQuery, page_request.query)
+    query = read_query(ChangesQuery, page_request.query, page_request.zone.info)
     page = queries.list_changes(database, query.to_filter(database), query.limit, query.cursor)
     values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
     choices = {"states": queries.STATE_FILTERS, "target_names": target_names(targets)}

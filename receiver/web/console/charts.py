@@ -7,6 +7,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, tzinfo
+from itertools import pairwise
 from typing import NamedTuple
 
 from receiver.clock import from_micros, iso
@@ -19,29 +21,6 @@ _VISIBLE_HEIGHT = 2.5  # a lower part is too thin to be seen
 _TOPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 _MAX_LINES = 60  # more cannot be distinguished on a phone
 _MARKS = ((1, "1 s"), (60, "1 min"), (3600, "1 h"), (86_400, "1 d"), (30 * 86_400, "30 d"))
-
-
-class ChartRange(NamedTuple):
-    """A time range of the overview: its name in the URL, its text, and the lengths of itself and of one column."""
-
-    name: str
-    words: str
-    seconds: int
-    step_seconds: int
-
-    def edges(self, now: int) -> tuple[int, int]:
-        """Return its begin and end in microseconds, at whole columns; `now` lies in the last one."""
-        step = self.step_seconds * _SECOND
-        until = now - now % step + step
-        return until - self.seconds * _SECOND, until
-
-
-RANGES = (
-    ChartRange("1h", "hour", 3600, 60),
-    ChartRange("24h", "24 hours", 86_400, 1800),
-    ChartRange("7d", "7 days", 7 * 86_400, 3 * 3600),
-    ChartRange("30d", "30 days", 30 * 86_400, 12 * 3600),
-)
 
 
 class Block(NamedTuple):
@@ -77,31 +56,34 @@ class Chart(NamedTuple):
 
 
 def draw_columns(
-    span: ChartRange, now: int, series: Sequence[str], counted: Mapping[tuple[int, str], int], min_top: int = 0
+    edges: Sequence[int],
+    series: Sequence[str],
+    counted: Mapping[tuple[int, str], int],
+    min_top: int = 0,
+    zone: tzinfo = UTC,
 ) -> Chart:
     """Draw counts to scale, from zero. `counted` has them by moment (microseconds) and name of a series.
 
-    `min_top` is the `top` of a chart beside it that has the same scale.
+    `edges` are the begin of each column and the end of the last one, in microseconds. `min_top` is the `top` of a chart beside it
+    that has the same scale.
     """
-    since, until = span.edges(now)
-    step = span.step_seconds * _SECOND
-    counts = [Counter[str]() for _ in range((until - since) // step)]
+    counts = [Counter[str]() for _ in edges[1:]]
     for (at, name), number in counted.items():
-        if since <= at < until and name in series:
-            counts[(at - since) // step][name] += number
+        if edges[0] <= at < edges[-1] and name in series:
+            counts[bisect_right(edges, at) - 1][name] += number
     top = max(min_top, _round_up(max(count.total() for count in counts)))
     columns = tuple(
         Column(
-            iso(since + number * step),
-            iso(since + (number + 1) * step),
+            iso(begin),
+            iso(end),
             {name: count[name] for name in series if count[name]},
             count.total(),
             _stack(number * _COLUMN_WIDTH, count, series, top),
         )
-        for number, count in enumerate(counts)
+        for number, (count, (begin, end)) in enumerate(zip(counts, pairwise(edges), strict=True))
     )
     totals = {name: sum(count[name] for count in counts) for name in series}
-    return Chart(columns, totals, sum(totals.values()), top, len(columns) * _COLUMN_WIDTH, _name_times(since, until))
+    return Chart(columns, totals, sum(totals.values()), top, len(columns) * _COLUMN_WIDTH, _name_times(edges, zone))
 
 
 def _stack(left: int, count: Counter[str], series: Sequence[str], top: int) -> tuple[Block, ...]:
@@ -121,10 +103,11 @@ def _round_up(number: int) -> int:
     return next(step * size for step in _TOPS if step * size >= number)
 
 
-def _name_times(since: int, until: int) -> tuple[str, ...]:
-    form = "%H:%M" if until - since <= 86_400 * _SECOND else "%a %d" if until - since <= 7 * 86_400 * _SECOND else "%d %b"
-    quarter = (until - since) // 4
-    return tuple(f"{from_micros(since + quarter * part):{form}}" for part in range(5))
+def _name_times(edges: Sequence[int], zone: tzinfo) -> tuple[str, ...]:
+    seconds = (edges[-1] - edges[0]) / _SECOND
+    form = "%H:%M" if seconds <= 86_400 else "%a %d" if seconds <= 8 * 86_400 else "%d %b"
+    marks = (edges[(len(edges) - 1) * part // 4] for part in range(5))
+    return tuple(f"{from_micros(mark).astimezone(zone):{form}}" for mark in marks)
 
 
 class LagChart(NamedTuple):

@@ -26,7 +26,7 @@ _MAX_ITEMS = 200  # messages that one page shows
 
 def list_deliveries(database: Database, page_request: ConsoleRequest) -> Page:
     """Show deliveries, newest first."""
-    query = read_query(DeliveriesQuery, page_request.query)
+    query = read_query(DeliveriesQuery, page_request.query, page_request.zone.info)
     page = queries.list_deliveries(database, query.to_filter(), NAMES, query.limit, query.cursor)
     values = {
         "page": page,

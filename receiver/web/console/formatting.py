@@ -1,7 +1,7 @@
 """Values as text for people. Pure. Characters that would hide or reorder text from outside are made visible."""
 
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
 from receiver.clock import from_micros, iso, to_micros
@@ -16,11 +16,16 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 class Stamp(NamedTuple):
-    """A moment for a page: as ISO 8601, its day and time of day (UTC), and how long ago it was."""
+    """A moment for a page: as ISO 8601, its day and time of day in a time zone, and how long ago it was.
+
+    `zone` is the zone at that moment, such as `UTC` or `CEST`. `is_twice`: the clock shows this time twice on this day.
+    """
 
     iso: str
     day: str
     clock: str
+    zone: str
+    is_twice: bool
     ago: str
 
 
@@ -76,12 +81,28 @@ def write_duration(seconds: float) -> str:
     return f"{total // _YEAR_SECONDS:.0f} years"
 
 
-def write_moment(at: int | str, now: datetime) -> Stamp:
+def write_moment(at: int | str, now: datetime, zone: tzinfo = UTC) -> Stamp:
     """Return a moment, given as microseconds or ISO 8601, for a page that is rendered at `now`."""
     micros = at if isinstance(at, int) else to_micros(datetime.fromisoformat(at))
-    moment = from_micros(micros)
-    seconds = (now - moment).total_seconds()
-    return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", _write_ago(seconds))
+    moment = from_micros(micros).astimezone(zone)
+    ago = _write_ago((now - moment).total_seconds())
+    return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", name_zone(moment), is_twice(moment), ago)
+
+
+def name_zone(moment: datetime) -> str:
+    """Return the zone of a moment: `UTC`, `CEST`, `UTC+0545`."""
+    name = moment.tzname() or ""
+    return f"UTC{name}" if name[:1] in ("+", "-") else name
+
+
+def is_twice(moment: datetime) -> bool:
+    """Return whether the clock shows this local time twice on this day, because it is set back."""
+    return moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
+
+
+def write_minute(at: str, zone: tzinfo) -> str:
+    """Return a moment in ISO 8601 as the minute in a zone, with the offset: `2026-10-25T02:30+02:00`."""
+    return datetime.fromisoformat(at).astimezone(zone).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
 def write_words(word: str) -> str:

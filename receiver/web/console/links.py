@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from receiver.web.console.formatting import write_minute
+from receiver.web.console.time_zones import TimeZone
+
 HOME = "/ops"
 SIGN_IN = "/ops/sign-in"
 _NOT_AFTER_SIGN_IN = {SIGN_IN, "/ops/sign-out"}
@@ -28,9 +31,9 @@ def to_customer(user_code: str) -> str:
     return to_list("/ops/customers", (), q=user_code)
 
 
-def to_deliveries(since: str, until: str) -> str:
-    """Return the URL of the deliveries between two whole minutes in ISO 8601, UTC, in the form of the filter's fields."""
-    return to_list("/ops/deliveries", (), since=since[:16], until=until[:16])
+def to_deliveries(since: str, until: str, zone: TimeZone) -> str:
+    """Return the URL of the deliveries between two whole minutes in ISO 8601, which the filter shows in a zone."""
+    return to_list("/ops/deliveries", (), since=write_minute(since, zone.info), until=write_minute(until, zone.info))
 
 
 def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) -> str:

@@ -9,7 +9,7 @@ Sources: Fetch Metadata (w3.org/TR/fetch-metadata), Origin (RFC 6454).
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from secrets import token_urlsafe
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
@@ -29,7 +29,8 @@ from receiver.storage.reader import Reader
 from receiver.storage.sessions import is_session
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
-from receiver.web.console.rendering import Renderer, redirect
+from receiver.web.console.rendering import Renderer, redirect, set_cookie
+from receiver.web.console.time_zones import ZONE_COOKIE, TimeZone, read_zone_cookie
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
 
@@ -63,6 +64,7 @@ class ConsoleRequest(NamedTuple):
     url: str
     is_https: bool
     host: str
+    zone: TimeZone
 
     @property
     def base_url(self) -> str:
@@ -94,7 +96,8 @@ class SessionGuard:
         path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
         host = next(reversed(self._names(request)), "localhost")
-        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host)
+        zone = read_zone_cookie(request.cookies.get(ZONE_COOKIE))
+        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host, zone)
 
     def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
         """Raise FormRefused, with the cause, unless the form carries the `expected` token and a page of the console sent it.
@@ -168,8 +171,8 @@ class Login:
         except ReceiverError as error:
             return self._refuse(request, wanted, error)
         response = redirect(wanted)
-        _set_cookie(response, _SESSION_COOKIE, cookie, SESSION_SECONDS, is_https=self._guard.is_https(request))
-        _set_cookie(response, _FORM_COOKIE, "", 0, is_https=self._guard.is_https(request))
+        set_cookie(response, _SESSION_COOKIE, cookie, SESSION_SECONDS, is_https=self._guard.is_https(request))
+        set_cookie(response, _FORM_COOKIE, "", 0, is_https=self._guard.is_https(request))
         return response
 
     async def sign_out(self, page_request: ConsoleRequest, _form: Form) -> Response:
@@ -180,7 +183,7 @@ class Login:
         except StorageUnavailable as error:
             raise StorageUnavailable(f"You are still signed in. {error.message}") from None
         response = redirect(links.SIGN_IN)
-        _set_cookie(response, _SESSION_COOKIE, "", 0, is_https=page_request.is_https)
+        set_cookie(response, _SESSION_COOKIE, "", 0, is_https=page_request.is_https)
         return response
 
     def _check_form(self, request: Request, form: Form) -> None:
@@ -209,9 +212,9 @@ class Login:
 
     def _show_form(self, request: Request, wanted: str, problem: str | None = None, status: int = 200) -> Response:
         value = request.cookies.get(_FORM_COOKIE) or token_urlsafe(18)
-        values = {"form_token": self._sessions.make_sign_in_token(value), "wanted": wanted, "problem": problem}
+        values: dict[str, Any] = {"form_token": self._sessions.make_sign_in_token(value), "wanted": wanted, "problem": problem}
         response = self._renderer.render("sign_in.html", clock.now(), status, is_wrong=status != 200, **values)
-        _set_cookie(response, _FORM_COOKIE, value, _FORM_SECONDS, is_https=self._guard.is_https(request))
+        set_cookie(response, _FORM_COOKIE, value, _FORM_SECONDS, is_https=self._guard.is_https(request))
         return response
 
 
@@ -259,7 +262,3 @@ def _split(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if usable else None
-
-
-def _set_cookie(response: Response, name: str, value: str, seconds: int, *, is_https: bool) -> None:
-    response.set_cookie(name, value, max_age=seconds, path="/ops", secure=is_https, httponly=True, samesite="strict")

@@ -14,11 +14,10 @@ from receiver.web.console.pages import Page
 
 def list_messages(database: Database, page_request: ConsoleRequest) -> Page:
     """Show messages with their results, newest first."""
-    query = read_query(MessagesQuery, page_request.query)
+    query = read_query(MessagesQuery, page_request.query, page_request.zone.info)
     page = queries.list_messages(database, query.to_filter(), query.limit, query.cursor)
     outcomes = (queries.NOT_APPLIED, *OUTCOMES)
     values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES, "outcomes": outcomes}
-    values["today"] = page_request.now.strftime("%Y-%m-%dT00:00:00")
     return Page("messages.html", "messages", values)
 
 

@@ -17,9 +17,10 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import Cell
-from receiver.web.console.charts import LAG_MARKS, RANGES, draw_columns, draw_lag
+from receiver.web.console.charts import LAG_MARKS, draw_columns, draw_lag
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
+from receiver.web.console.time_ranges import RANGES, read_range
 
 _NOT_ACCEPTED = ("refused", "unreadable", "failed")
 _WINDOW = "/ops/settings/setup-window"
@@ -52,27 +53,28 @@ class Button(NamedTuple):
 def show_overview(
     settings: Settings, database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest
 ) -> Page:
-    """Show the overview of the time range in the query."""
-    name = dict(page_request.query).get("window")
-    span = next((span for span in RANGES if span.name == name), RANGES[1])
-    now = to_micros(page_request.now)
-    since, until = span.edges(now)
+    """Show the overview of the time range in the query. Raises UnexpectedShape for a range that cannot be read."""
+    filters = dict(page_request.query)
+    zone = page_request.zone.info
+    span = read_range(filters, page_request.now, zone)
+    since, until = span.edges[0], span.edges[-1]
     statistics = queries.show_statistics(database, span.name, since, until, NAMES)
     cells = queries.read_tallies(database, since, until)
     overview = read_overview(database, settings.active_sources(), page_request.now)
     deliveries = count_deliveries(cells)
-    top = max(draw_columns(span, now, series, deliveries).top for series in (("accepted",), _NOT_ACCEPTED))
+    top = max(draw_columns(span.edges, series, deliveries).top for series in (("accepted",), _NOT_ACCEPTED))
     setups = _list_setups(settings, database, statistics["sources"], page_request)
     values = {
         "span": span,
         "spans": RANGES,
-        "accepted": draw_columns(span, now, ("accepted",), deliveries, top),
-        "not_accepted": draw_columns(span, now, _NOT_ACCEPTED, deliveries, top),
-        "results": draw_columns(span, now, OUTCOMES, count_messages(cells)),
+        "filters": filters,
+        "accepted": draw_columns(span.edges, ("accepted",), deliveries, top, zone),
+        "not_accepted": draw_columns(span.edges, _NOT_ACCEPTED, deliveries, top, zone),
+        "results": draw_columns(span.edges, OUTCOMES, count_messages(cells), zone=zone),
         "sources": [_describe(settings, source, statistics["sources"][source]) for source in NAMES],
         "lag_marks": LAG_MARKS,
         "statistics": statistics,
-        "steps": list_first_steps(setups, queries.find_first_accepted(database), now),
+        "steps": list_first_steps(setups, queries.find_first_accepted(database), to_micros(page_request.now)),
         "setups": setups,
         "has_targets": bool(targets),
         "concerns": [(concern, list_buttons(concern)) for concern in overview.concerns],

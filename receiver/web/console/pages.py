@@ -97,6 +97,7 @@ class Pages:
                 return self._show_unavailable(error)
             if page_request is None:
                 return redirect(links.to_sign_in(form_url, is_unsent=True) if is_change else links.SIGN_IN)
+            page_request = page_request._replace(url=form_url)
             form = await read_form(request)
             try:
                 self._guard.check_form(request, form, page_request.session.form_token)
@@ -136,7 +137,7 @@ class Pages:
         if isinstance(page, Response):
             return page
         values = {"page_request": page_request, "links": links, "section": page.section, **page.values}
-        response = self._renderer.render(page.template, page_request.now, status, **values)
+        response = self._renderer.render(page.template, page_request.now, status, page_request.zone, **values)
         return disable_forms(response) if page_request.operator.only_looks else response
 
     def _show_unavailable(self, error: ReceiverError) -> Response:

@@ -28,7 +28,7 @@ _SELECTED = "item-"
 
 def show_quarantine(database: Database, page_request: ConsoleRequest) -> Page:
     """Show the items in quarantine, newest first."""
-    query = read_query(QuarantineQuery, page_request.query)
+    query = read_query(QuarantineQuery, page_request.query, page_request.zone.info)
     limit = min(query.limit, _MAX_ITEMS)
     page = queries.list_quarantine(database, query.to_filter(), limit, query.cursor)
     items = [{**item, "payload": make_tree(item["raw"].encode())} for item in page.items]
@@ -61,7 +61,7 @@ async def change_quarantine(
     elif form.get("command") == "retry" and selected:
         await retry_items(replayer, reader.read, database, selected, entry)
     elif form.get("command") == "dismiss-matching" and page_request.query:
-        wanted = read_query(QuarantineQuery, page_request.query).to_filter()
+        wanted = read_query(QuarantineQuery, page_request.query, page_request.zone.info).to_filter()
         await dismiss_matching(writer_client.do, reader.read, database, wanted, note, entry, _SECONDS)
     else:
         raise UnexpectedShape("Select at least one message.")

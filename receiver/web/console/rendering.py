@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from receiver.domain.labels import count, label, label_verdict
 from receiver.web.console import formatting
 from receiver.web.console.assets import Assets
+from receiver.web.console.time_zones import UTC_ZONE, TimeZone
 
 _POLICY = "; ".join((
     "default-src 'none'",
@@ -36,7 +37,9 @@ SECURITY_HEADERS = {
 _QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)|`([^`]*)`")
 _ISOLATED = Markup("<bdi>{}</bdi>")
 _CODE = Markup("<code><bdi>{}</bdi></code>")
-_CHANGING_FORM = re.compile(r'(<form(?![^>]*action="/ops/sign-out")[^>]*method="post"[^>]*>)(.*?)(</form>)', re.DOTALL)
+_CHANGING_FORM = re.compile(
+    r'(<form(?![^>]*action="/ops/(?:sign-out|time-zone)")[^>]*method="post"[^>]*>)(.*?)(</form>)', re.DOTALL
+)
 _ONLY_LOOKS = '<fieldset class="only-looks" disabled><legend>Your token may only look.</legend>'
 _REDACTED = "[secret]"
 _MIN_SECRET_CHARACTERS = 8  # a shorter secret is part of too many other words
@@ -66,10 +69,10 @@ class Renderer:
         }
         self._environment.globals |= {"asset": assets.url, "label_verdict": label_verdict, "count": count}
 
-    def render(self, template: str, now: datetime, status: int = 200, **values: Any) -> Response:
-        """Return a page."""
-        stamp = partial(formatting.write_moment, now=now)
-        body = self._environment.get_template(template).render(values, stamp=stamp, now=now)
+    def render(self, template: str, now: datetime, status: int = 200, zone: TimeZone = UTC_ZONE, **values: Any) -> Response:
+        """Return a page with times in a zone."""
+        stamp = partial(formatting.write_moment, now=now, zone=zone.info)
+        body = self._environment.get_template(template).render(values, stamp=stamp, now=now, zone=zone)
         return Response(body, status, SECURITY_HEADERS, media_type="text/html")
 
     def _finalize(self, value: Any) -> Any:
@@ -88,7 +91,7 @@ class Renderer:
 
 
 def disable_forms(response: Response) -> Response:
-    """Return a page whose forms cannot be sent, except searches and the one to sign out."""
+    """Return a page whose forms cannot be sent, except searches and those for the session and the time zone."""
     text = _CHANGING_FORM.sub(rf"\1{_ONLY_LOOKS}\2</fieldset>\3", bytes(response.body).decode())
     return Response(text, response.status_code, SECURITY_HEADERS, media_type="text/html")
 
@@ -114,3 +117,8 @@ def attach(content: bytes, name: str) -> Response:
 def redirect(url: str) -> Response:
     """Redirect to a page of the console, with GET."""
     return RedirectResponse(url, 303, SECURITY_HEADERS)
+
+
+def set_cookie(response: Response, name: str, value: str, seconds: int, *, is_https: bool) -> None:
+    """Set a cookie of the console, which no script reads and no other site sends."""
+    response.set_cookie(name, value, max_age=seconds, path="/ops", secure=is_https, httponly=True, samesite="strict")

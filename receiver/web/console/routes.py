@@ -39,12 +39,14 @@ from receiver.web.console.results import PATH as RESULTS_PATH
 from receiver.web.console.search import search
 from receiver.web.console.settings import ask_for_window, change_window, show_settings
 from receiver.web.console.targets import change_target, send_again, show_targets, try_target
+from receiver.web.console.time_zone_choice import ask_for_zone, choose_zone
 from receiver.web.console.trackers import list_trackers, show_tracker
 from receiver.writer.client import WriterClient
 
 CUSTOMER_IMPORT_PATH = "/ops/customers/import"
 _DELIVERY = "/ops/deliveries/{delivery_id}"
 _REPLAY = f"{_DELIVERY}/replay"
+_ZONE = "/ops/time-zone"
 _WINDOW = "/ops/settings/setup-window/{source}"
 
 _FORM_PAGES = {
@@ -108,7 +110,7 @@ def make_console(
 
 
 def _route_form(pages: Pages, path: str, take_form: TakeForm) -> Route:
-    return Route(path, pages.take(take_form, form_page=_FORM_PAGES.get(path)), methods=["POST"])
+    return Route(path, pages.take(take_form, form_page=_FORM_PAGES.get(path), is_change=path != _ZONE), methods=["POST"])
 
 
 def show_unknown(_page_request: ConsoleRequest) -> Page:
@@ -153,6 +155,7 @@ def _list_pages(
         CUSTOMER_IMPORT_PATH: ask_for_list,
         "/ops/settings": partial(show_settings, settings, database, notifier),
         _WINDOW: partial(ask_for_window, settings, database),
+        _ZONE: ask_for_zone,
     }
 
 
@@ -170,4 +173,5 @@ def _list_forms(
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         _REPLAY: partial(replay_delivery, replayer),
         "/ops/erasure": partial(erase_chosen, eraser),
+        _ZONE: choose_zone,
     }

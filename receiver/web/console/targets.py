@@ -1,6 +1,7 @@
 """The page of targets: what waits for each one, with its buttons; and the form that sends a change again."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import tzinfo
 
 from starlette.responses import Response
 
@@ -65,7 +66,7 @@ async def change_target(
         await reader.read(queries.check_unnamed, database, names, name)
         await drop_target(writer_client.do, name, page_request.operator.entry, _SECONDS)
     elif command == "retry":
-        only = await reader.read(_read_filter, database, form)
+        only = await reader.read(_read_filter, database, form, page_request.zone.info)
         changes = await retry_failed(writer_client.do, name, page_request.operator.entry, only)
         return Page("target_retry.html", "targets", {"target": name, "changes": changes, "is_all": only == ALL_DEAD})
     else:
@@ -73,10 +74,10 @@ async def change_target(
     return redirect(_PATH)
 
 
-def _read_filter(database: Database, form: Form) -> DeadFilter:
+def _read_filter(database: Database, form: Form, zone: tzinfo) -> DeadFilter:
     """Return the failed changes to retry: those that a form chooses. Raises NotFound for an unknown tracker, UnexpectedShape."""
     chosen = [(name, form[name]) for name in _RETRY_FIELDS if form.get(name, "").strip()]
-    wanted = read_query(ChangesQuery, chosen).to_filter(database)
+    wanted = read_query(ChangesQuery, chosen, zone).to_filter(database)
     return DeadFilter(wanted.since, wanted.source, wanted.tracker_id)
 
 

@@ -42,7 +42,7 @@ class EventAhead(NamedTuple):
 
 def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
     """Show trackers, last updated first, or those that match the search."""
-    query = read_query(TrackersQuery, page_request.query)
+    query = read_query(TrackersQuery, page_request.query, page_request.zone.info)
     page = queries.list_trackers(database, query.to_filter(page_request.now), query.limit, query.cursor)
     values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES, "milestones": MILESTONES}
     return Page("trackers.html", "trackers", values)

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from receiver.clock import to_micros
 from receiver.domain.concerns import Concern
 from receiver.web.console.assets import Assets
-from receiver.web.console.charts import LAG_MARKS, RANGES, TimedEvent, draw_columns, draw_lag, draw_order
+from receiver.web.console.charts import LAG_MARKS, TimedEvent, draw_columns, draw_lag, draw_order
 from receiver.web.console.formatting import shorten, visible, write_duration, write_moment, write_size
 from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
 from receiver.web.console.overview import list_buttons
 from receiver.web.console.rendering import Renderer
+from receiver.web.console.time_ranges import RANGES, last_range
 from receiver.web.console.timeline import make_timeline
 from tests.harness.table import each_row
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
-DAY = RANGES[1]
+DAY = last_range(RANGES[1], NOW, UTC).edges
 
 
 # Texts
@@ -98,23 +99,21 @@ def test_a_sentence_shows_code_as_code_and_keeps_quoted_text_and_secrets_in() ->
 # Charts
 
 
-@each_row("span", RANGES, ids=lambda span: span.name)
-def test_a_chart_counts_everything_in_its_window_once(span: Any) -> None:
-    now = to_micros(NOW)
-    since, until = span.edges(now)
-    assert since < now < until
-    assert (until - since) // 1_000_000 == span.seconds
-    step = span.step_seconds * 1_000_000
-    counted = {(since + place * step, "accepted"): 1 for place in range(-1, (until - since) // step + 1)}
-    chart = draw_columns(span, now, ("accepted",), counted)
-    assert [column.total for column in chart.columns] == [1] * ((until - since) // step)
+@each_row("chosen", RANGES, ids=lambda chosen: chosen.name)
+def test_a_chart_counts_everything_in_its_window_once(chosen: Any) -> None:
+    edges = last_range(chosen, NOW, UTC).edges
+    step = chosen.step_seconds * 1_000_000
+    assert edges[-2] <= to_micros(NOW) < edges[-1]
+    assert edges[-1] - edges[0] == chosen.seconds * 1_000_000
+    counted = {(edges[0] + place * step, "accepted"): 1 for place in range(-1, len(edges))}
+    chart = draw_columns(edges, ("accepted",), counted)
+    assert [column.total for column in chart.columns] == [1] * (len(edges) - 1)
     assert 40 <= len(chart.columns) <= 60
 
 
 def test_columns_are_stacked_to_scale_and_thin_parts_are_marked() -> None:
-    now = to_micros(NOW)
-    at = DAY.edges(now)[0]
-    chart = draw_columns(DAY, now, ("accepted", "refused"), {(at, "accepted"): 999, (at, "refused"): 1, (at, "other"): 5})
+    at = DAY[0]
+    chart = draw_columns(DAY, ("accepted", "refused"), {(at, "accepted"): 999, (at, "refused"): 1, (at, "other"): 5})
     accepted, refused = chart.columns[0].blocks
     assert (chart.top, chart.total, chart.totals) == (1000, 1000, {"accepted": 999, "refused": 1})
     assert accepted.y + accepted.height == 100
@@ -127,21 +126,19 @@ def test_columns_are_stacked_to_scale_and_thin_parts_are_marked() -> None:
 
 @given(st.integers(1, 10**9))
 def test_the_top_of_a_chart_is_round_and_near(number: int) -> None:
-    now = to_micros(NOW)
-    top = draw_columns(DAY, now, ("accepted",), {(DAY.edges(now)[0], "accepted"): number}).top
+    top = draw_columns(DAY, ("accepted",), {(DAY[0], "accepted"): number}).top
     assert number <= top <= max(2, 2 * number)
     assert top % 2 == 0
 
 
 def test_a_chart_takes_the_scale_of_the_one_beside_it() -> None:
-    now = to_micros(NOW)
-    counted = {(DAY.edges(now)[0], "refused"): 10}
-    heights = {top: draw_columns(DAY, now, ("refused",), counted, top).columns[0].blocks[0].height for top in (0, 4, 1000)}
+    counted = {(DAY[0], "refused"): 10}
+    heights = {top: draw_columns(DAY, ("refused",), counted, top).columns[0].blocks[0].height for top in (0, 4, 1000)}
     assert heights == {0: 100, 4: 100, 1000: 1}
 
 
 def test_an_empty_chart_is_no_division_by_nothing() -> None:
-    assert draw_columns(DAY, to_micros(NOW), ("accepted",), {}).total == 0
+    assert draw_columns(DAY, ("accepted",), {}).total == 0
 
 
 def test_delays_stand_on_a_scale_that_grows_by_factors() -> None:

@@ -199,6 +199,16 @@
     document.querySelector(".copy-state").textContent = words === "Copied" ? words : "The text is selected. Press Ctrl+C to copy it.";
   });
 
+  // A button that switches to the time zone of the browser.
+  const zoneForm = document.querySelector("form.zone");
+  const mine = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zoneForm && mine && mine !== zoneForm.dataset.zone) {
+    const button = zoneForm.querySelector("button");
+    button.value = mine;
+    button.title = mine;
+    button.hidden = false;
+  }
+
   // "/" focuses the search for everything, as aria-keyshortcuts says.
   document.addEventListener("keydown", (event) => {
     const field = document.getElementById("search");
