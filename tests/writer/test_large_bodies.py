@@ -222,6 +222,9 @@ def test_a_delivery_that_is_decided_again_is_handed_on_as_bytes(sqlite_url: str,
 class Threads:
     """Stands for the replay, its result, the session guard, the reader and the renderer; notes the threads that render."""
 
+    changed = False
+    items = trackers = ()
+
     def __init__(self) -> None:
         self.used_in: list[int] = []
 

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from receiver.domain.customer_changes import MAX_CHANGES, REMOVED_NOTE, CustomerUpload
+from receiver.domain.customer_changes import MAX_CHANGES, REMOVED_NOTE, CustomerUpload, ListDifference
 from receiver.domain.customers import Customer, read_list
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.customers import replace_customers, restore_customers
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
-from receiver.web.console.pages import Page
+from receiver.web.console.pages import FormResult, Page
 from receiver.writer.client import WriterClient
 
 _COMMANDS = ("show", "import")
@@ -21,7 +21,7 @@ def ask_for_list(_page_request: ConsoleRequest) -> Page:
     return _make_page(problem=None)
 
 
-async def import_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> Page:
+async def import_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> FormResult | Page:
     """Show what the import of a list would change, or import it; `list` names an earlier list.
 
     Raises UnexpectedShape for another form, and NotFound if the earlier list is not stored.
@@ -39,7 +39,7 @@ async def import_list(writer_client: WriterClient, page_request: ConsoleRequest,
         return _make_page(problem="The file has no customers. To import an empty list, check the box.")
     rows = [(customer.user_code, customer.document()) for customer in found]
     difference = await replace_customers(writer_client.do, CustomerUpload(rows, dry_run), page_request.operator.entry)
-    return _make_page(
+    page = _make_page(
         problem=None,
         difference=difference,
         changes=difference.as_json()["changes"],
@@ -47,13 +47,15 @@ async def import_list(writer_client: WriterClient, page_request: ConsoleRequest,
         allow_empty=allow_empty,
         done=not dry_run,
     )
+    return _tell(page, difference, done=not dry_run)
 
 
-async def _restore_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> Page:
+async def _restore_list(writer_client: WriterClient, page_request: ConsoleRequest, form: Form) -> FormResult | Page:
     dry_run, earlier = form["command"] == "show", form["list"]
     difference = await restore_customers(writer_client.do, earlier, page_request.operator.entry, dry_run=dry_run)
     changes = difference.as_json()["changes"]
-    return _make_page(problem=None, difference=difference, changes=changes, earlier=earlier, done=not dry_run)
+    page = _make_page(problem=None, difference=difference, changes=changes, earlier=earlier, done=not dry_run)
+    return _tell(page, difference, done=not dry_run)
 
 
 def _read_upload(form: Form) -> list[Customer]:
@@ -76,4 +78,8 @@ def _make_page(**values: Any) -> Page:
         "done": False,
     }
     notes = {"note": REMOVED_NOTE, "max_changes": MAX_CHANGES}
-    return Page("customer_import.html", "customers", nothing | notes | values, changed_nothing=not values.get("done"))
+    return Page("customer_import.html", "customers", nothing | notes | values)
+
+
+def _tell(page: Page, difference: ListDifference, *, done: bool) -> FormResult | Page:
+    return FormResult(page, f"Imported the customer list: {difference.summary()}.") if done else page

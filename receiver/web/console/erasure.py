@@ -1,5 +1,6 @@
 """The page that erases the personal data of a person: search, choose, erase; the result is a receipt without personal data."""
 
+from receiver.clock import iso
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.erase import Eraser
 from receiver.sources import NAMES
@@ -7,7 +8,7 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
-from receiver.web.console.pages import Page
+from receiver.web.console.pages import FormResult, Page
 
 _SHOWN = 40  # trackers of one page; a form has at most 50 fields
 _CHOSEN = "erase "  # the name of a tracker's checkbox begins so
@@ -21,11 +22,13 @@ def ask_to_erase(database: Database, page_request: ConsoleRequest) -> Page:
     return Page("erasure.html", "trackers", {"wanted": words, "page": page, "limit": _SHOWN, "receipt": None})
 
 
-async def erase_chosen(eraser: Eraser, page_request: ConsoleRequest, form: Form) -> Page:
+async def erase_chosen(eraser: Eraser, page_request: ConsoleRequest, form: Form) -> FormResult:
     """Erase the chosen trackers and show the receipt. Raises NotFound, UnexpectedShape."""
     names = [name.removeprefix(_CHOSEN) for name in form if name.startswith(_CHOSEN)]
     chosen = [(source, tracker_id) for source, _, tracker_id in (name.partition("/") for name in names) if source in NAMES]
     if not chosen or form.get("confirmed") != "yes":
         raise UnexpectedShape("Choose at least one tracker, and check that this cannot be undone.")
     receipt = await eraser.erase(chosen, page_request.operator.entry)
-    return Page("erasure.html", "trackers", {"wanted": "", "page": None, "limit": _SHOWN, "receipt": receipt})
+    page = Page("erasure.html", "trackers", {"wanted": "", "page": None, "limit": _SHOWN, "receipt": receipt})
+    counts = ", ".join(f"{number} {name}" for name, number in receipt.counts._asdict().items())
+    return FormResult(page, f"Erased at {iso(receipt.erased_at)} ({counts}): {', '.join('/'.join(key) for key in chosen)}.")

@@ -14,24 +14,27 @@ from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.login import ConsoleRequest, SessionGuard, url_of
 from receiver.web.console.rendering import SECURITY_HEADERS, Renderer, disable_forms, leave_out_unchanged, redirect
-from receiver.web.console.results import FormResults
+from receiver.web.console.results import ResultPages, read_summary
 
 
 class Page(NamedTuple):
-    """A template and its values. `section` is the entry of the menu.
-
-    `changed_nothing` is for the answer to a form: a preview or a problem, which a browser may send again.
-    """
+    """A template and its values. `section` is the entry of the menu."""
 
     template: str
     section: str
     values: dict[str, Any]
-    changed_nothing: bool = False
+
+
+class FormResult(NamedTuple):
+    """The result of a form that changed something: a page, and a sentence without data of persons, which goes into its URL."""
+
+    page: Page
+    summary: str
 
 
 MakePage = Callable[[ConsoleRequest], Page | Response]
 MakeOnLoop = Callable[[ConsoleRequest], Coroutine[Any, Any, Page | Response]]
-TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, Page | Response]]
+TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, FormResult | Page | Response]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
@@ -48,7 +51,7 @@ class Pages:
         self._guard = guard
         self._renderer = renderer
         self._reader = reader
-        self._results = FormResults()
+        self._results = ResultPages()
 
     def show(self, make: MakePage) -> Endpoint:
         """Return the endpoint of a page that only reads."""
@@ -84,9 +87,9 @@ class Pages:
     def take(self, take_form: TakeForm, *, form_page: str | None = None, is_change: bool = True) -> Endpoint:
         """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session.
 
-        Every form that changes something is answered with a redirect, so that no reload sends it again. `form_page` is the page
-        with the form if it is not the form's own URL. An operator who may only look gets an error, except where `is_change` is
-        false.
+        A `FormResult` is shown after a redirect, so that no reload sends the form again. A page is for what changed nothing: a
+        preview or a problem. `form_page` is the page with the form if it is not the form's own URL. An operator who may only look
+        gets an error, except where `is_change` is false.
         """
 
         async def endpoint(request: Request) -> Response:
@@ -103,19 +106,25 @@ class Pages:
                 self._guard.check_form(request, form, page_request.session.form_token)
                 if is_change:
                     page_request.operator.check_method(request.method)
-                page = await take_form(page_request, form)
+                taken = await take_form(page_request, form)
             except ReceiverError as error:
                 return self._show_error(page_request, error, form_url)
-            response = await asyncio.to_thread(self._render, page_request, page)
-            if isinstance(page, Response) or page.changed_nothing:
-                return response
-            return redirect(self._results.keep(page_request.session, bytes(response.body), page_request.now))
+            if not isinstance(taken, FormResult):
+                return await asyncio.to_thread(self._render, page_request, taken)
+            body = (await asyncio.to_thread(self._render, page_request, taken.page)).body
+            return redirect(self._results.keep(page_request.session, bytes(body), taken.summary, page_request.now))
 
         return endpoint
 
-    def show_result(self, page_request: ConsoleRequest) -> Response:
-        """Show the result of a form, after its redirect. Raises NotFound."""
+    def show_result(self, page_request: ConsoleRequest) -> Page | Response:
+        """Show the result of a form, after its redirect: the whole page, or its summary if another receiver has it.
+
+        Raises NotFound.
+        """
+        summary = read_summary(page_request.session, dict(page_request.query))
         body = self._results.find(page_request.session, page_request.path["result_id"], page_request.now)
+        if body is None:
+            return Page("result.html", "", {"summary": summary})
         return Response(body, 200, SECURITY_HEADERS, media_type="text/html")
 
     async def _admit(self, request: Request) -> ConsoleRequest | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from receiver.clock import to_micros
+from receiver.domain.labels import count
 from receiver.domain.replays import Replayed, ReplayOptions
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.maintenance.replay import StoredReplay
@@ -11,7 +12,7 @@ from receiver.storage.database import Database
 from receiver.storage.reader import Reader
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
-from receiver.web.console.pages import Page
+from receiver.web.console.pages import FormResult, Page
 
 
 async def ask_to_replay(replayer: StoredReplay, reader: Reader, database: Database, page_request: ConsoleRequest) -> Page:
@@ -27,13 +28,15 @@ async def ask_to_replay(replayer: StoredReplay, reader: Reader, database: Databa
     return _make_page(stored.row["id"], None, None, is_pruned=stored.body is None)
 
 
-async def replay_delivery(replayer: StoredReplay, page_request: ConsoleRequest, form: Form) -> Page:
+async def replay_delivery(replayer: StoredReplay, page_request: ConsoleRequest, form: Form) -> FormResult:
     """Replay a delivery and show what changed. Raises NotFound, UnexpectedShape."""
     if form.get("command") != "replay":
         raise UnexpectedShape("Expected the form of the replay.")
     delivery_id, options = page_request.path["delivery_id"], _read_options(page_request, form, dry_run=False)
     replayed = await replayer.replay(page_request.operator.entry, delivery_id, options)
-    return _make_page(delivery_id, replayed, options)
+    changed = f"{count(len(replayed.items), 'message')}, {count(len(replayed.trackers), 'updated tracker')}"
+    summary = f"Replayed delivery {delivery_id}: {changed if replayed.changed else 'no changes'}."
+    return FormResult(_make_page(delivery_id, replayed, options), summary)
 
 
 def _read_options(page_request: ConsoleRequest, fields: Mapping[str, str], *, dry_run: bool) -> ReplayOptions:

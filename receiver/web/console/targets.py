@@ -5,6 +5,7 @@ from datetime import tzinfo
 
 from starlette.responses import Response
 
+from receiver.domain.labels import count
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.execution import MakeEntry
 from receiver.maintenance.targets import (
@@ -28,7 +29,7 @@ from receiver.web.api.parameters import ChangesQuery, read_query
 from receiver.web.console import links
 from receiver.web.console.forms import Form
 from receiver.web.console.login import ConsoleRequest
-from receiver.web.console.pages import Page
+from receiver.web.console.pages import FormResult, Page
 from receiver.web.console.rendering import redirect
 from receiver.writer.client import WriterClient
 from receiver.writer.executor import Do
@@ -55,7 +56,7 @@ async def change_target(
     targets: Sequence[ConfiguredTarget],
     page_request: ConsoleRequest,
     form: Form,
-) -> Page | Response:
+) -> FormResult | Response:
     """Pause, resume, flush or drop a target, or retry its failed changes. Raises NotFound, TargetInUse, UnexpectedShape."""
     name, command = form.get("target", ""), form.get("command", "")
     if command not in {*_COMMANDS, "drop", "retry"}:
@@ -68,7 +69,8 @@ async def change_target(
     elif command == "retry":
         only = await reader.read(_read_filter, database, form, page_request.zone.info)
         changes = await retry_failed(writer_client.do, name, page_request.operator.entry, only)
-        return Page("target_retry.html", "targets", {"target": name, "changes": changes, "is_all": only == ALL_DEAD})
+        page = Page("target_retry.html", "targets", {"target": name, "changes": changes, "is_all": only == ALL_DEAD})
+        return FormResult(page, f"Queued for retry for {name}: {count(changes, 'change')}.")
     else:
         await _COMMANDS[command](writer_client.do, name, page_request.operator.entry)
     return redirect(_PATH)
@@ -99,9 +101,10 @@ async def try_target(
     send: TestTarget,
     page_request: ConsoleRequest,
     form: Form,
-) -> Page:
+) -> FormResult:
     """Send a test change to a target and show the answer. Raises NotFound."""
     name = form.get("target", "")
     queries.check_named(target_names(targets), name)
     result = await send_test_change(writer_client.do, send, name, page_request.operator.entry)
-    return Page("target_test.html", "targets", {"target": name, "result": result})
+    summary = f"A test change was sent to {name}: {'delivered' if result.delivered else 'failed'}."
+    return FormResult(Page("target_test.html", "targets", {"target": name, "result": result}), summary)

@@ -84,3 +84,15 @@ def test_a_preview_of_a_replay_has_an_address_and_changes_nothing(running: Servi
     assert (preview.status, b"Changes to expect" in preview.body) == (200, True)
     assert running.count("audit", action="replay") == 0
     assert anna.submit(f"/ops/deliveries/{delivery}/replay", command="show").status == 422
+
+
+def test_another_receiver_tells_the_result_too(service: StartService, sqlite_url: str) -> None:
+    first = service(sqlite_url, ops_tokens=f"anna:{OPS}")
+    operator = ConsoleClient(first)
+    operator.sign_in(OPS)
+    delivery = first.post(ship24.single()).json()["delivery_id"]
+    location = operator.submit(f"/ops/deliveries/{delivery}/replay", command="replay").headers["location"]
+    first.restart()  # it has lost its memory, as a second receiver behind a proxy has none
+    told = operator.get(location)
+    assert (told.status, f"Replayed delivery {delivery}: no changes.".encode() in told.body) == (200, True)
+    assert operator.get(location.replace("changes", "chances")).status == 404
