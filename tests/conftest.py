@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-from receiver.storage.queries import deliveries, message_list, pages, quarantine, search
+from receiver.storage.queries import deliveries, message_list, packages, pages, quarantine, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, Service, serving
@@ -127,6 +127,7 @@ def archive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """A database whose rows the test sets, of each kind in turn. A page looks at few rows, so that few show its edges."""
     monkeypatch.setattr(pages, "_SEEN_ROWS", 3)
     monkeypatch.setattr(search, "_SEEN_TERMS", 3)
+    monkeypatch.setattr(packages, "_SEEN_PACKAGES", 3)
     monkeypatch.setattr(deliveries, "_MAX_CARRIERS", 3)
     monkeypatch.setattr(message_list, "_SEEN_ROWS", 3)
     monkeypatch.setattr(quarantine, "_SEARCHED_ROWS", 3)

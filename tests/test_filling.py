@@ -24,7 +24,8 @@ from tests.harness.storage import make_tables
 
 _MESSAGES = 600
 _MAX_BODY_BYTES = 100_000
-_TABLES = ("deliveries", "bodies", "messages", "sightings", "events", "trackers", "quarantine", "terms", "token_uses")
+_SHIIPP = "the-shiipp-token-of-these-tests"
+_TABLES = ("deliveries", "bodies", "messages", "sightings", "events", "trackers", "quarantine", "terms", "links", "token_uses")
 
 Shapes = Mapping[tuple[str, str, str], set[str]]
 
@@ -84,6 +85,8 @@ def call_in_all_ways(service: Service) -> None:
     service.post(b"{}", token="not the token")
     service.post(b"not JSON")
     service.post(b"[" * (_MAX_BODY_BYTES + 1))
+    package = b'{"package_id": "p", "user_code": "c", "manifest_id": "m"}'
+    assert service.post(package, path="/webhooks/shiipp/new-package", token=_SHIIPP).outcomes() == ["applied"]
 
 
 def show(url: str, tracker: str) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def show(url: str, tracker: str) -> dict[str, Any]:
 
 
 def test_every_column_holds_what_the_service_writes_there(service: StartService, sqlite_url: str, filled: Path) -> None:
-    call_in_all_ways(service(sqlite_url, max_body_bytes=str(_MAX_BODY_BYTES)))
+    call_in_all_ways(service(sqlite_url, max_body_bytes=str(_MAX_BODY_BYTES), shiipp_tokens=_SHIIPP))
     written, made = read_shapes(sqlite_url), read_shapes(f"sqlite:///{filled}")
     compared = {place: kinds for place, kinds in made.items() if place[:2] != ("deliveries", "failed")}
     assert compared.keys() == written.keys()

@@ -11,7 +11,7 @@ from receiver.domain.batch import BatchState
 from receiver.domain.batch_messages import make_repeated_row
 from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
 from receiver.domain.tracker_state import advance, make_change_row, stop_at_no_event
-from receiver.storage.statements import chunks
+from receiver.storage.statements import chunks, columns_of
 from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, RepeatedMessageTable, TrackerTable
 from receiver.storage.tables.metadata import Table, table_of
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable
@@ -184,6 +184,7 @@ def _read_trackers(connection: Connection, messages: Sequence[MessageRow]) -> di
     for source in sorted({row.source for row in messages}):
         ids = {row.tracker_id for row in messages if row.source == source and row.tracker_id is not None}
         for some in chunks(sorted(ids), _KEYS):
-            for row in connection.execute(select(table).where(table.c.source == source, table.c.tracker_id.in_(some))):
+            rows = select(*columns_of(table, TrackerRow)).where(table.c.source == source, table.c.tracker_id.in_(some))
+            for row in connection.execute(rows):
                 found[source, row.tracker_id] = TrackerRow(*row)
     return found

@@ -6,6 +6,7 @@ Replays by operators are repeated at the same points of that order. Targets get 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, inspect, select, update
@@ -18,6 +19,7 @@ from receiver.domain.replays import ACTION, ReplayOptions
 from receiver.domain.rows import AuditRow, BodyRow, DeliveryRow, LinkRow, SearchTermRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
+from receiver.storage.completions import mark_packages
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.replay import ReplayDecider
@@ -212,10 +214,15 @@ class Rebuild:
 
     def _copy_names(self) -> None:
         """Copy the search terms and links of trackers that were taken over from history: their bodies are gone."""
-        for model, add in ((SearchTermTable, self._add_terms), (LinkTable, self._add_links)):
-            for rows in self._stream(select(table_of(model))).partitions(_ROWS):
-                values = [tuple(row) for row in rows]
-                self._transactions.run(lambda connection, a=add, v=values: a.execute(connection, v))  # type: ignore[misc]
+        for rows in self._stream(select(table_of(SearchTermTable))).partitions(_ROWS):
+            terms = [SearchTermRow(*row) for row in rows]
+            self._transactions.run(partial(self._add_terms.execute, rows=terms))
+        for rows in self._stream(select(table_of(LinkTable))).partitions(_ROWS):
+            self._transactions.run(partial(self._copy_links, links=[LinkRow(*row) for row in rows]))
+
+    def _copy_links(self, connection: Connection, links: Sequence[LinkRow]) -> None:
+        self._add_links.execute(connection, links)
+        mark_packages(connection, [(link.source, link.package) for link in links])
 
     def _close_items(self) -> None:
         """Close the quarantined items that are closed in the source. They are found by their place: their ids are new."""

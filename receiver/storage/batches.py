@@ -43,7 +43,7 @@ class BatchKeeper:
 
     No two batches can wait for each other. Existing rows are locked first, in sorted order. After that a batch waits only for
     keys that another batch is inserting, again in sorted order, trackers before messages. An insert never waits for an
-    existing row.
+    existing row. Batches with packages or manifests, which also update packages in the end, run one after the other.
     """
 
     def __init__(self, database: Database, max_future: timedelta, subscriptions: Sequence[Subscription] = ()) -> None:

@@ -24,6 +24,7 @@ from receiver.domain.rows import (
 )
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import make_shipment_change
+from receiver.storage.completions import lock_completions, mark_batch
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
@@ -64,6 +65,7 @@ class Ledger:
     """Reads and writes the ledger inside transactions of the caller. `subscriptions` are the changes that targets want."""
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
+        self._database = database
         self._event_subscriptions = [each for each in subscriptions if each.basis == "events"]
         self._shipment_subscriptions = [each for each in subscriptions if each.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
@@ -88,6 +90,8 @@ class Ledger:
 
     def read(self, connection: Connection, batch_state: BatchState, batch: Sequence[Submission]) -> None:
         """Read the stored state of all keys in these deliveries into the batch, and lock the existing trackers."""
+        if any(message.subject != "parcel" for submission in batch for message in submission.messages):
+            lock_completions(connection, self._database)
         trackers: set[tuple[str, str]] = set()
         messages: dict[tuple[str, str], set[str]] = defaultdict(set)
         events: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -146,6 +150,7 @@ class Ledger:
             raise LostRace
         self._add_terms.execute(connection, sorted(batch_state.terms))
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
+        mark_batch(connection, batch_state, changed)
         self._add_repeated.execute(connection, batch_state.repeated)
         self._add_quarantine.execute(connection, batch_state.quarantined)
         resolve_items(connection, batch_state.messages.replaced)  # some of them new

@@ -8,6 +8,7 @@ from receiver.errors import ConfigurationError
 
 _SETTINGS = "settings"  # the key in the `info` of a connection for the settings of each transaction
 _MIGRATION_LOCK = 7_242_365  # an arbitrary fixed number
+_PACKAGES_LOCK = 7_242_366
 _LOCK_SECONDS = 5
 _WARNING = "warning"  # the key in the `info` of a connection for the last warning of the server
 
@@ -67,6 +68,11 @@ def lock_version(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
     if connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is not None:
         connection.exec_driver_sql("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+
+
+def lock_packages(connection: Connection) -> None:
+    """Let one transaction at a time write packages and manifests."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PACKAGES_LOCK})")
 
 
 def _check_encoding(connection: Any) -> None:

@@ -16,7 +16,7 @@ from receiver.domain.retention import KINDS, PruneBatch, Removed, units_of
 from receiver.errors import AlreadyRunning
 from receiver.storage.database import Database
 from receiver.storage.stranded import find_stranded, list_names, prune_stranded
-from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable, is_without_content
+from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import DeadTable, DeliveredTable, DispatchTable
 from receiver.storage.tables.retention import PruningTable
@@ -241,3 +241,12 @@ def _refused() -> _PruneRule:
         connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
 
     return _PruneRule((deliveries.c.id, literal(0)), (NOT_ACCEPTED,), is_without_content(), remove)
+
+
+def is_without_content() -> ColumnElement[bool]:
+    """Return the condition for rejected and failed deliveries without content.
+
+    Those on which our own code failed (500) have a stored body.
+    """
+    deliveries = table_of(DeliveryTable)
+    return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)

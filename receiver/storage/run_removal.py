@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, exists, func, select, tuple_
 
 from receiver.domain.tracker_state import search_terms_of
+from receiver.storage.completions import lock_completions, mark_packages
 from receiver.storage.database import Database
 from receiver.storage.stranded import list_names
 from receiver.storage.tables.ledger import (
@@ -68,6 +69,7 @@ def remove_tests(connection: Connection, database: Database, run: str | None) ->
     """
     trackers = table_of(TrackerTable)
     names = [trackers.c[name] for name in ("source", *_NAMES)]
+    lock_completions(connection, database)
     some = select(*names).where(*_of_run(trackers, run)).order_by(*names[:2]).limit(_TRACKERS)
     found = connection.execute(database.lock_rows(some, trackers)).mappings().all()
     if found:
@@ -103,12 +105,21 @@ def _remove_trackers(connection: Connection, rows: Sequence[RowMapping]) -> None
             _remove(connection, changes, "tracker_id", keys, changes.c.target == target)
     for table in (SUPERSEDED, *[table_of(model) for model in _OF_TRACKER]):
         _remove(connection, table, "tracker_id", keys)
-    for side in ("package", "manifest"):
-        _remove(connection, table_of(LinkTable), side, keys)
+    _remove_links(connection, keys)
     terms = table_of(SearchTermTable)
     named = {term for row, key in zip(rows, keys, strict=True) for term in search_terms_of(key, [row[name] for name in _NAMES])}
     connection.execute(delete(terms).where(tuple_(terms.c.term, terms.c.source, terms.c.tracker_id).in_(sorted(named))))
     _remove(connection, table_of(TrackerTable), "tracker_id", keys)
+
+
+def _remove_links(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    """Remove the links of these trackers. A package that stays, because it became a real one, is in no manifest then."""
+    links = table_of(LinkTable)
+    of_manifests = tuple_(links.c.source, links.c.manifest).in_(keys)
+    packages = [(row.source, row.package) for row in connection.execute(select(links).where(of_manifests))]
+    for side in ("package", "manifest"):
+        _remove(connection, links, side, keys)
+    mark_packages(connection, packages)
 
 
 def _remove(connection: Connection, table: Table, name: str, keys: Sequence[tuple[str, str]], *of: ColumnElement[bool]) -> None:

@@ -17,6 +17,7 @@ from receiver.domain.rows import EventRow, MessageRow, QuarantineRow, TrackerRow
 from receiver.domain.timelines import TrackerKey
 from receiver.domain.undo import take_back
 from receiver.domain.verdicts import DUPLICATE, IMPLAUSIBLE_FUTURE, Verdict, rank_verdict
+from receiver.storage.completions import lock_completions
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import Ledger
@@ -59,6 +60,7 @@ class ForceUndo:
         The race: other processes decide events of the same trackers. The trackers are locked, and their rows are read after that.
         """
         row = lock_delivery(connection, self._database, submission.delivery.id, options.as_read, needs_body=False)
+        lock_completions(connection, self._database)
         items = read_items(connection, row.id)
         batch_state = BatchState(self._max_future, from_micros(options.now))
         self._read_trackers(connection, batch_state, items)

@@ -211,7 +211,7 @@ INSERT INTO trackers (
   shipment_milestone
 )
 SELECT
-  source, id, position, 'parcel', tracking_number, client_tracker_id,
+  source, id, position, iif(source = 'shiipp', 'package', 'parcel'), tracking_number, client_tracker_id,
   json_object(
     'shipmentId', id, 'statusCode', 'transit_handover', 'statusCategory', 'transit', 'statusMilestone', milestone,
     'originCountryCode', 'DE', 'destinationCountryCode', 'FR', 'trackingNumbers', json_array(json_object('tn', tracking_number)),
@@ -225,6 +225,43 @@ FROM latest CROSS JOIN tracker ON tracker.rowid = latest.tracker ORDER BY random
 INSERT INTO terms (term, source, tracker_id)
 SELECT id, source, id FROM tracker UNION ALL SELECT lower(tracking_number), source, id FROM tracker
 UNION ALL SELECT lower(client_tracker_id), source, id FROM tracker WHERE client_tracker_id IS NOT NULL;
+
+-- Packages of a warehouse: all but one in a hundred are in completed manifests, a hundred in each.
+
+CREATE TEMP TABLE package AS
+WITH RECURSIVE
+  number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < min(50000, calls)),
+  drawn (n, a) AS MATERIALIZED (SELECT n, lower(hex(randomblob(16))) FROM number)
+SELECT
+  n,
+  substr(a, 1, 8) || '-' || substr(a, 9, 4) || '-4' || substr(a, 13, 3) || '-8' || substr(a, 16, 3) || '-' || substr(a, 19, 12) AS id,
+  'manifest:MAN-' || (n / 100) AS manifest, n / 100 % 100 <> 1 AS completed,
+  (strftime('%s', 'now') - 60 * 86400) * 1000000 + n * (60 * 86400 * 1000000 / min(50000, calls)) AS at
+FROM drawn, temp.size;
+
+INSERT INTO trackers (
+  source, tracker_id, version, subject, tracking_number, client_tracker_id, shipment, snapshot_generated_at, snapshot_message_id,
+  created_at, status, status_milestone, latest_occurrence, latest_order, latest_event_id, latest_message_id, latest_digest,
+  applied_at, moved_at, moves, manifest_completed
+)
+SELECT
+  'shiipp', id, 1, 'package', printf('1Z%016d', n), printf('CODE%03d', n % 50), json_object('weight', 3.5, 'weight_pounds', 3.5), at,
+  'package:' || id, at, 'Received', 'received_at_warehouse', strftime('%Y-%m-%dT%H:%M:%S', at / 1000000, 'unixepoch'), at,
+  'package:' || id, 'package:' || id, substr(id, 1, 8), at, at, 1, completed
+FROM package
+UNION ALL
+SELECT
+  'shiipp', manifest, 1, 'manifest', substr(manifest, 10), NULL, '{}', max(at), manifest, max(at),
+  iif(completed, 'Completed', 'Shipped'), iif(completed, 'completed', 'shipped'),
+  strftime('%Y-%m-%dT%H:%M:%S', max(at) / 1000000, 'unixepoch'), max(at), manifest, manifest, 'digest', max(at), max(at), 1, 0
+FROM package GROUP BY manifest;
+
+INSERT INTO links (source, package, manifest, linked_at) SELECT 'shiipp', id, manifest, at FROM package;
+
+INSERT INTO terms (term, source, tracker_id)
+SELECT id, 'shiipp', id FROM package UNION ALL SELECT lower(printf('1Z%016d', n)), 'shiipp', id FROM package
+UNION ALL SELECT printf('code%03d', n % 50), 'shiipp', id FROM package
+UNION ALL SELECT DISTINCT lower(manifest), 'shiipp', manifest FROM package;
 
 -- As two processes would have counted: hours, and the minutes of the last three days.
 

@@ -91,6 +91,11 @@ class Asker:
         yield ReadEndpoint("  differs, deep", lambda d: ask(TrackerFilter(milestone_differs=True), self._moved(d)))
         yield ReadEndpoint("  does not differ, deep", lambda d: ask(TrackerFilter(milestone_differs=False), self._moved(d)))
         yield ReadEndpoint("  stuck, deep", lambda d: ask(TrackerFilter(stuck_since=self._some_days_ago(d)), self._moved(d)))
+        yield ReadEndpoint(
+            "  stuck, of packages", lambda d: ask(TrackerFilter(source="shiipp", stuck_since=self._some_days_ago(d)))
+        )
+        yield ReadEndpoint("  of a manifest", lambda draw: ask(TrackerFilter(manifest=f"manifest:MAN-{draw.randrange(50)}")))
+        yield ReadEndpoint("  of a customer", lambda draw: ask(TrackerFilter(customer=f"CODE{draw.randrange(50):03}")))
 
     def _searches(self) -> Iterator[ReadEndpoint]:
         ask = self._list_trackers

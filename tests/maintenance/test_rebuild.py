@@ -37,6 +37,7 @@ from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
+from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import contents
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.storage import change, make_tables, poison
@@ -157,10 +158,10 @@ def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
     else:
         status = draw(st.sampled_from(["Ready", "Shipped", "Completed"]))
         said = {
-            "manifest_id": "M1",
+            "manifest_id": draw(st.sampled_from(["M1", "M2"])),
             "status": status,
             "status_date_time": moment,
-            "packages": draw(st.sampled_from([[], ["P1"]])),
+            "packages": draw(st.sampled_from([[], ["P1"], ["P2", "P1"]])),
         }
     return kind, orjson.dumps({name: value for name, value in said.items() if value is not None})
 
@@ -187,6 +188,7 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.Dat
         if ids and data.draw(st.integers(0, 4)) == 0:
             post.replay(data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([None, "force", "undo", "retry"])))
     check_same(post, into)
+    assert (read_mismarked(post.url), read_mismarked(into)) == ([], [])
 
 
 def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post, into: str) -> None:
@@ -282,6 +284,15 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
     assert table_rows(post.url, "messages", "outcome", message_id="far")[0]["outcome"] == "applied"
     clear(into)
     check_same(post, into)
+
+
+def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_gone(post: Post, into: str) -> None:
+    completed = {"manifest_id": "M1", "status": "Completed", "packages": ["P1", "P2"]}
+    for source, item in ((SOURCES[1], {"package_id": "P1"}), (SOURCES[2], completed), (SOURCES[1], {"package_id": "P2"})):
+        post.call((source, orjson.dumps(item)))
+    change(post.url, "DELETE FROM bodies")
+    check_same(post, into)
+    assert read_completed(into) == ["P1", "P2"]
 
 
 def erase(post: Post, tracker_id: str) -> None:

@@ -19,6 +19,7 @@ from receiver.storage.version import VERSION, FoundVersion, explain_mismatch
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.command import run_command
+from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import check_whole
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier, upgrade
 from tests.harness.load import together
@@ -31,6 +32,7 @@ from tests.harness.traffic import Traffic
 
 OPS = "the-ops-token-of-these-tests"
 SCRIPTS = ScriptDirectory(str(Path(version.__file__).parent / "migrations"))
+MARKING = next(script.revision for script in SCRIPTS.walk_revisions() if "completed_manifests.py" in str(script.path))
 SINCE_EARLIER = [script for script in reversed(list(SCRIPTS.walk_revisions())) if script.revision > EARLIER_TABLES]
 UNKNOWN = ("UPDATE alembic_version SET version_num = '9998'",)
 NEWER = (*UNKNOWN, "INSERT INTO table_versions VALUES ('9998', '9997', '7.8.9', 1)")
@@ -152,6 +154,25 @@ def test_rows_are_filled_piece_by_piece_and_those_of_no_other_piece_are_locked(p
         batch.commit()
         migrating.result(60)
     assert count_milestones(postgresql_url) == {"delivered": 1_200}
+
+
+def test_packages_of_completed_manifests_are_marked_also_where_the_first_try_was_interrupted(database_url: str) -> None:
+    upgrade(database_url, EARLIER_TABLES)
+    add_trackers(database_url, 1_203, "shiipp")
+    changes = [
+        "UPDATE trackers SET subject = 'package' WHERE tracker_id NOT IN ('t-2200', 't-2201', 't-2202')",
+        "UPDATE trackers SET subject = 'manifest', status_milestone = 'completed' WHERE tracker_id IN ('t-2200', 't-2202')",
+        "UPDATE trackers SET subject = 'manifest', status_milestone = 'shipped' WHERE tracker_id = 't-2201'",
+    ]
+    for last in range(2):
+        linked = f"SELECT source, tracker_id, 't-220{last}', 1 FROM trackers"
+        of_digit = f"WHERE subject = 'package' AND substr(tracker_id, 6, 1) = '{last}'"
+        changes.append(f"INSERT INTO links (source, package, manifest, linked_at) {linked} {of_digit}")
+    change(database_url, *changes)
+    upgrade(database_url, MARKING)  # and then it was interrupted
+    assert read_completed(database_url) == []
+    migrate(database_url)
+    assert (len(read_completed(database_url)), read_mismarked(database_url)) == (120, [])
 
 
 def test_each_migration_is_recorded_with_what_works_on_it_and_the_program_that_brought_it(database_url: str) -> None:

@@ -35,6 +35,11 @@ class Parcel(NamedTuple):
     shipment_milestone: str | None = None
     test_run: str | None = None
     manifest: str | None = None
+    is_completed: bool = False
+
+    @property
+    def manifest_completed(self) -> bool:
+        return self.is_completed and self.source == "shiipp"
 
     def differs(self) -> bool:
         return None not in {self.status_milestone, self.shipment_milestone} and self.status_milestone != self.shipment_milestone
@@ -72,7 +77,11 @@ class Parcel(NamedTuple):
             and (wanted.moved_after is None or self.moved_at >= wanted.moved_after)
             and (
                 wanted.stuck_since is None
-                or (self.moved_at < wanted.stuck_since and self.status_milestone not in FINAL_MILESTONES)
+                or (
+                    self.moved_at < wanted.stuck_since
+                    and self.status_milestone not in FINAL_MILESTONES
+                    and not self.manifest_completed
+                )
             )
         )
 
@@ -93,6 +102,7 @@ _parcels = st.lists(
         st.sampled_from(_MILESTONES),
         st.sampled_from([None, None, "a1b2c3d4"]),
         st.sampled_from([None, "m1", "m2"]),
+        st.booleans(),
     ),
     max_size=14,
     unique_by=lambda parcel: parcel[:2],
@@ -111,12 +121,14 @@ _tracker_filters = st.builds(
     st.sampled_from([None] * 5 + [True, False]),
     st.sampled_from([None] * 5 + ["m1", "m3"]),
     st.sampled_from([None] * 5 + ["a", "AB", "é", "never"]),
+    st.none(),
 )
 
 
 def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
     archive.clear()
-    archive.add(table_of(TrackerTable), [parcel._asdict() for parcel in parcels])
+    rows = [parcel._asdict() | {"manifest_completed": parcel.manifest_completed} for parcel in parcels]
+    archive.add(table_of(TrackerTable), rows)
     links = [{"source": one.source, "package": one.tracker_id, "manifest": one.manifest} for one in parcels if one.manifest]
     archive.add(table_of(LinkTable), links)
     former = {(parcel.former.casefold(), *parcel[:2]) for parcel in parcels if parcel.former}

@@ -2,7 +2,7 @@
 
 An index has this order for each group of trackers with the same source and milestone, and a page merges the groups. It costs one
 step into the index for each group, so it takes longer the more milestones senders use. Trackers whose sender's own view differs,
-and those of tests, have an index of their own with the same columns.
+those of tests, and packages whose manifest is not completed, have an index of their own with the same columns.
 """
 
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 
 from receiver.storage.queries.pages import ResultPage, public, read_cursor, write_cursor
-from receiver.storage.queries.states import FINAL_MILESTONES, TrackerFilter, read_states
-from receiver.storage.tables.ledger import IS_TEST, MILESTONE_DIFFERS, TrackerTable
+from receiver.storage.queries.states import FINAL_MILESTONES, PACKAGE_SOURCE, TrackerFilter, read_states
+from receiver.storage.tables.ledger import IS_OPEN_PACKAGE, IS_TEST, MILESTONE_DIFFERS, TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 
@@ -88,20 +88,39 @@ def _read_cursor(cursor: str | None) -> _LastShown | None:
 
 def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShown | None) -> list[tuple[int, _Group]]:
     """Return the groups with a tracker in range, each with the time of its latest change, latest first."""
-    table = table_of(TrackerTable)
-    groups = _select_groups(table, wanted)
-    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, after)), _which_index(wanted))
-    statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
-    if wanted.stuck_since is not None:
-        statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
-    rows = connection.execute(statement)
+    filters = [wanted]
+    if wanted.stuck_since is not None and wanted.source is None:
+        filters.append(wanted._replace(source=PACKAGE_SOURCE))
+    rows = [row for one in filters for row in connection.execute(_select_latest(one, after))]
     found = [(row.latest_at, _Group(row.source, "" if row.milestone is None else f"={row.milestone}")) for row in rows]
     return sorted(found, reverse=True)
 
 
-def _which_index(wanted: TrackerFilter) -> list[TextClause]:
+def _select_latest(wanted: TrackerFilter, after: _LastShown | None) -> Select[Any]:
+    """Select the groups with a tracker in range, each with the time of its latest change.
+
+    In lists of stuck trackers, those of packages and manifests are selected by their source alone: they are in another index.
+    """
+    table = table_of(TrackerTable)
+    kind = _which_index(wanted, wanted.source)
+    groups = _select_groups(table, wanted, kind)
+    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, after)), kind)
+    statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
+    if wanted.stuck_since is not None:
+        statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
+        if wanted.source is None:
+            statement = statement.where(groups.c.source != PACKAGE_SOURCE)
+    return statement
+
+
+def _which_index(wanted: TrackerFilter, source: str | None) -> list[TextClause]:
     """Return the conditions that select a partial index."""
-    return [*([MILESTONE_DIFFERS] if wanted.milestone_differs else []), *([IS_TEST] if wanted.test else [])]
+    is_open = wanted.stuck_since is not None and source == PACKAGE_SOURCE
+    return [
+        *([MILESTONE_DIFFERS] if wanted.milestone_differs else []),
+        *([IS_TEST] if wanted.test else []),
+        *([IS_OPEN_PACKAGE] if is_open else []),
+    ]
 
 
 def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:
@@ -116,12 +135,11 @@ def _last_at(wanted: TrackerFilter, after: _LastShown | None) -> int | None:
     return min(bounds, default=None)
 
 
-def _select_groups(table: Table, wanted: TrackerFilter) -> CTE:
+def _select_groups(table: Table, wanted: TrackerFilter, kind: list[TextClause]) -> CTE:
     """Select the existing pairs of source and milestone, each by one step into the index, and NULL for each source."""
     sources = _find_sources(table, wanted)
     if wanted.milestone is not None:
         return select(sources.c.source, literal(wanted.milestone, Text).label("milestone")).cte("groups")
-    kind = _which_index(wanted)
     least = select(func.min(table.c.status_milestone)).where(table.c.source == sources.c.source, *kind).scalar_subquery()
     first = select(sources.c.source, least.label("milestone")).where(sources.c.source.is_not(None))
     groups = first.cte("groups", recursive=True)
@@ -156,7 +174,9 @@ def _select_group(wanted: TrackerFilter, group: _Group, after: _LastShown | None
             within = _within(table, wanted, None)
             within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, after.tracker_id))
     of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # IS NULL for None
-    return _in_order(table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_which_index(wanted)))
+    return _in_order(
+        table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_which_index(wanted, group.source))
+    )
 
 
 def _in_order(table: Table, statement: Select[Any]) -> Select[Any]:

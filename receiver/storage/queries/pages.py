@@ -18,7 +18,7 @@ _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
 _PUBLIC_NAMES = {"move": "sequence", "moves": "changes"}
 _INTERNAL = {
     *("moved_at", "version", "digest", "latest_digest", "snapshot_generated_at", "snapshot_message_id", "shipment"),
-    *("generated_at", "stands_by", "shipment_moves"),
+    *("generated_at", "stands_by", "shipment_moves", "manifest_completed"),
 }
 
 

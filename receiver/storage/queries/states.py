@@ -13,14 +13,18 @@ FINAL_MILESTONES = ("delivered", "completed")
 """The last milestones of Ship24's parcels and of Shiipp's manifests. No further events are expected after them."""
 
 
+PACKAGE_SOURCE = "shiipp"
+"""The source of packages and manifests. The trackers of all others are parcels."""
+
+
 class TrackerFilter(NamedTuple):
     """The filter of a list of trackers: all conditions that are set must hold. Times are microseconds.
 
-    `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker is
-    not at a final milestone and has not changed since then. `milestone_differs`: whether the sender's own milestone is another
-    one. `test`: whether a test made the tracker. `manifest` is the id of the manifest that the package is in. `customer` is the
-    code of its present customer in upper or lower case. `not_delivered_to`: a change of the tracker waits or fails for this
-    target, or failed for good.
+    `search` is the start of a number, an id or a reference (with `exact`, all of it), without case. `stuck_since`: the tracker
+    has not changed since then, and neither the tracker nor the manifest that it is in is at a final milestone.
+    `milestone_differs`: whether the sender's own milestone is another one. `test`: whether a test made the tracker. `manifest`
+    is the id of the manifest that the package is in. `customer` is the code of its present customer in upper or lower case.
+    `not_delivered_to`: a change of the tracker waits or fails for this target, or failed for good.
     """
 
     search: str | None = None
@@ -53,7 +57,7 @@ def conditions(wanted: TrackerFilter) -> list[ColumnElement[bool] | TextClause]:
     if wanted.moved_after is not None:
         found.append(table.c.moved_at >= wanted.moved_after)
     if wanted.stuck_since is not None:
-        found.append(or_(milestone.is_(None), milestone.not_in(FINAL_MILESTONES)))
+        found += [or_(milestone.is_(None), milestone.not_in(FINAL_MILESTONES)), ~table.c.manifest_completed]
     if wanted.milestone_differs:
         found.append(MILESTONE_DIFFERS)
     elif wanted.milestone_differs is not None:
@@ -73,7 +77,7 @@ def _conditions_on_packages(wanted: TrackerFilter) -> list[ColumnElement[bool]]:
     table, links = table_of(TrackerTable), table_of(LinkTable)
     found: list[ColumnElement[bool]] = []
     if wanted.manifest is not None or wanted.customer is not None:
-        found.append(table.c.source == "shiipp")
+        found.append(table.c.source == PACKAGE_SOURCE)
     if wanted.manifest is not None:
         is_linked = (links.c.source == table.c.source, links.c.package == table.c.tracker_id, links.c.manifest == wanted.manifest)
         found.append(exists(select(links.c.package).where(*is_linked).correlate(table)))

@@ -15,7 +15,7 @@ from receiver.domain.trimming import trim
 from receiver.errors import Ambiguous, NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.changes import read_changes
-from receiver.storage.queries.manifests import add_manifests
+from receiver.storage.queries.manifests import add_manifests, is_in_final_manifest
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.packages import count_packages, list_packages
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
@@ -53,7 +53,10 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
             page = list_undelivered(connection, wanted, limit, cursor)
         else:
             page = list_by_movement(connection, wanted, limit, cursor)
-        return page._replace(items=add_manifests(connection, page.items))
+        items = add_manifests(connection, page.items)
+    if wanted.stuck_since is not None:
+        items = [item for item in items if not is_in_final_manifest(item)]
+    return page._replace(items=items)
 
 
 def list_by_ending(database: Database, ending: str, limit: int) -> list[dict[str, Any]]:

@@ -4,10 +4,10 @@ Our own times are microseconds since 1970, UTC (`clock.from_micros`). A courier'
 the sender or by us, never by the database, so that no sequence is shared.
 """
 
-from sqlalchemy import BigInteger, ColumnElement, Index, LargeBinary, Text, and_, literal_column, text
+from sqlalchemy import BigInteger, Boolean, Index, LargeBinary, Text, false, literal_column, text
 from sqlmodel import Field
 
-from receiver.storage.tables.metadata import Table, key, table_of
+from receiver.storage.tables.metadata import Table, key
 
 NOT_ACCEPTED = text("outcome <> 'accepted'")
 """The condition of a partial index. SQLite uses the index only for queries with exactly this text."""
@@ -19,6 +19,10 @@ WITHOUT_EVENTS = text("outcome NOT IN ('applied', 'stale')")
 
 MILESTONE_DIFFERS = text("shipment_milestone <> status_milestone")
 """The trackers whose sender gives another milestone than their latest event: the condition of a partial index."""
+
+
+IS_OPEN_PACKAGE = text("subject <> 'parcel' AND NOT manifest_completed")
+"""Packages that are in no completed manifest, and manifests: the condition of a partial index. Parcels have the full index."""
 
 
 IS_TEST = text("test_run IS NOT NULL")
@@ -183,7 +187,7 @@ class EventTable(Table, table=True):
 
 
 class TrackerTable(Table, table=True):
-    """The current state of each tracker (`rows.TrackerRow`)."""
+    """The current state of each tracker (`rows.TrackerRow`). `completions` writes `manifest_completed`."""
 
     __tablename__ = "trackers"
     __table_args__ = (
@@ -193,6 +197,12 @@ class TrackerTable(Table, table=True):
             *("source", "status_milestone", "moved_at", "tracker_id"),
             sqlite_where=MILESTONE_DIFFERS,
             postgresql_where=MILESTONE_DIFFERS,
+        ),
+        Index(
+            "ix_trackers_open_packages",
+            *("source", "status_milestone", "moved_at", "tracker_id"),
+            sqlite_where=IS_OPEN_PACKAGE,
+            postgresql_where=IS_OPEN_PACKAGE,
         ),
         Index(
             "ix_trackers_tests",
@@ -229,6 +239,7 @@ class TrackerTable(Table, table=True):
     shipment_milestone: str | None = Field(sa_type=Text)
     shipment_moves: int = Field(0, sa_column_kwargs={"server_default": text("0")})
     test_run: str | None = Field(sa_type=Text)
+    manifest_completed: bool = Field(sa_type=Boolean, sa_column_kwargs={"server_default": false()})
 
 
 class SearchTermTable(Table, table=True):
@@ -252,7 +263,7 @@ class LinkTable(Table, table=True):
     """The manifest of each package (`rows.LinkRow`): tracker ids of one source."""
 
     __tablename__ = "links"
-    __table_args__ = (Index(None, "source", "manifest"),)
+    __table_args__ = (Index(None, "manifest", "source", "package"),)
 
     source: str = key()
     package: str = key()
@@ -285,12 +296,3 @@ class QuarantineTable(Table, table=True):
     closed_as: str | None = Field(sa_type=Text)
     closed_by: str | None = Field(sa_type=Text)
     note: str | None = Field(sa_type=Text)
-
-
-def is_without_content() -> ColumnElement[bool]:
-    """Return the condition for rejected and failed deliveries without content.
-
-    Those on which our own code failed (500) have a stored body.
-    """
-    deliveries = table_of(DeliveryTable)
-    return and_(deliveries.c.outcome.in_(["refused", "failed"]), deliveries.c.received == 0, deliveries.c.status != 500)

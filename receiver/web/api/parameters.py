@@ -100,7 +100,12 @@ class TrackersQuery(PageQuery):
     milestone: Text | None = None
     updated_before: TimeFilter | None = None
     updated_after: TimeFilter | None = None
-    stuck_days: float | None = Field(None, gt=0, le=36_500, description="not final, and no newer event for this number of days")
+    stuck_days: float | None = Field(
+        None,
+        gt=0,
+        le=36_500,
+        description="no newer event for this number of days, and neither the tracker nor its manifest is final",
+    )
     milestone_differs: bool | None = Field(None, description="whether the sender's own view of the shipment is another milestone")
     test: bool | None = Field(None, description="`true`: only trackers of tests; `false`: only real ones")
     manifest: Text | None = Field(None, description="only packages of the manifest with this tracker id")

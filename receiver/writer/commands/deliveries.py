@@ -11,8 +11,9 @@ from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
 from receiver.storage.counters import Counts, trim_counts, write_counts
+from receiver.storage.retention import is_without_content
 from receiver.storage.sessions import trim_sessions
-from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable, is_without_content
+from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable
 from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
 
