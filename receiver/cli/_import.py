@@ -70,16 +70,16 @@ def import_(file: Path, *, source: str, kind: str | None, at: int | None, dry_ru
         raise click.UsageError("--at: expected a time in the past.")
     effects = ImportEffects(dry_run=dry_run, as_json=as_json)
     with _opened(file) as (content, size), _importing(settings) as bring_in, until_interrupted() as interrupted:
-        bodies = split_bodies(
-            iter(partial(content.read, _CHUNK_BYTES), b""), settings.max_body_bytes, splits_array=source == "ship24"
-        )
+        chunks = iter(partial(content.read, _CHUNK_BYTES), b"")
+        sends_arrays = any(each.sends_arrays for each in settings.sources() if each.name == source)
+        bodies = split_bodies(chunks, settings.max_body_bytes, sends_arrays=sends_arrays)
         with advancing("importing", size, in_bytes=True) as advance:
             done = 0
             for body in bodies:
                 if interrupted():
                     effects.is_interrupted = True
                     break
-                request = ImportRequest(source, kind, b"", at, dry_run)
+                request = ImportRequest(source, kind, None, at, dry_run)
                 _import_body(bring_in, request, body, settings.max_body_bytes, effects)
                 advance(body.read_bytes - done)
                 done = body.read_bytes
@@ -161,7 +161,7 @@ def _import_here(runner: asyncio.Runner, deliveries: DeliveryImport, request: Im
 
 def _import_there(settings: Settings, taken: WriterTaken, request: ImportRequest) -> dict[str, Any]:
     try:
-        body = request.body.decode()
+        body = (request.body or b"").decode()
     except UnicodeDecodeError:
         raise BodyRefused(InvalidJson("The body is not valid UTF-8.").message) from None
     arguments = {

@@ -23,7 +23,7 @@ ORIGINS: tuple[Origin, ...] = ("webhook", "import", "reconcile")
 
 
 class ImportRequest(NamedTuple):
-    """A body as the sender would have sent it, and how to bring it in.
+    """A body as the sender would have sent it, and how to bring it in. `body` is None for one over the limit.
 
     `kind` is that of the source's path (None: the source has only one). `sent_at` is when the body was first sent, in
     microseconds (None: not known). `number` is the 1-based number of the body in its file. `dry_run` changes nothing.
@@ -31,7 +31,7 @@ class ImportRequest(NamedTuple):
 
     source: str
     kind: str | None
-    body: bytes
+    body: bytes | None
     sent_at: int | None = None
     dry_run: bool = False
     origin: BroughtIn = "import"

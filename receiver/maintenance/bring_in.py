@@ -21,9 +21,9 @@ class DeliveryImport:
     def __init__(
         self, do: Do, sources: Sequence[Source], max_body_bytes: int, note: Callable[[Imported], None] = lambda _imported: None
     ) -> None:
+        self.sources = sources
+        self.max_body_bytes = max_body_bytes
         self._do = do
-        self._sources = sources
-        self._max_body_bytes = max_body_bytes
         self._note = note
 
     async def bring_in(self, make_entry: MakeEntry, request: ImportRequest) -> Imported:
@@ -32,8 +32,8 @@ class DeliveryImport:
         Raises BodyTooLarge, UnexpectedShape, InvalidJson or StorageUnavailable; then nothing was stored.
         """
         source = self._find_source(request.source, request.kind)
-        if len(request.body) > self._max_body_bytes:
-            raise BodyTooLarge(f"Expected a body of at most {self._max_body_bytes} bytes (RECEIVER_MAX_BODY_BYTES).")
+        if request.body is None or len(request.body) > self.max_body_bytes:
+            raise BodyTooLarge(f"Expected a body of at most {self.max_body_bytes} bytes (RECEIVER_MAX_BODY_BYTES).")
         now = clock.now()
         received_at = clock.to_micros(now)
         if request.sent_at is not None and request.sent_at > received_at + _SKEW_MICROS:
@@ -62,7 +62,7 @@ class DeliveryImport:
         return imported
 
     def _find_source(self, name: str, kind: str | None) -> Source:
-        of_name = [source for source in self._sources if source.name == name]
+        of_name = [source for source in self.sources if source.name == name]
         found = of_name if kind is None else [source for source in of_name if source.kind == kind]
         if len(found) == 1:
             return found[0]

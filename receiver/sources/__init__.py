@@ -15,7 +15,7 @@ class Source:
     """One path that one sender posts to.
 
     `split` turns a body into messages in body order. It raises InvalidJson or UnexpectedShape, never because of a single item.
-    `empty_body` is a valid body without items, for test requests.
+    `empty_body` is a valid body without items, for test requests. `sends_arrays`: the root of a body may be an array.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Source:
     path: str
     split: Callable[[bytes], list[Message]]
     empty_body: bytes
+    sends_arrays: bool = False
 
 
 def make_sources(new_package: FieldPaths, manifest_status: FieldPaths) -> tuple[Source, ...]:
@@ -30,6 +31,6 @@ def make_sources(new_package: FieldPaths, manifest_status: FieldPaths) -> tuple[
     package, manifest = shiipp.make_split("new-package", new_package), shiipp.make_split("manifest-status", manifest_status)
     return (
         Source("ship24", "tracking", "/webhooks/ship24", ship24.split, b'{"trackings":[]}'),
-        Source("shiipp", "new-package", "/webhooks/shiipp/new-package", package, b"[]"),
-        Source("shiipp", "manifest-status", "/webhooks/shiipp/manifest-status", manifest, b"[]"),
+        Source("shiipp", "new-package", "/webhooks/shiipp/new-package", package, b"[]", sends_arrays=True),
+        Source("shiipp", "manifest-status", "/webhooks/shiipp/manifest-status", manifest, b"[]", sends_arrays=True),
     )

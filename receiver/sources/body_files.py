@@ -25,10 +25,10 @@ class FileBody(NamedTuple):
     read_bytes: int
 
 
-def split_bodies(chunks: Iterable[bytes], limit: int, *, splits_array: bool) -> Iterator[FileBody]:
+def split_bodies(chunks: Iterable[bytes], limit: int, *, sends_arrays: bool) -> Iterator[FileBody]:
     """Yield the bodies of a file. `limit` is the maximum size of a body in bytes.
 
-    With `splits_array`, an array is one of bodies. Otherwise the sender itself sends arrays, and an array is one body.
+    If the sender `sends_arrays` itself, an array is one body; otherwise it is one of bodies.
     """
     file_chunks = _FileChunks(iter(chunks))
     start = file_chunks.read_start(limit)
@@ -37,7 +37,7 @@ def split_bodies(chunks: Iterable[bytes], limit: int, *, splits_array: bool) -> 
         return
     if _has_lines(head):
         contents = _split_lines(chain([head], file_chunks), limit)
-    elif splits_array and head.startswith(b"["):
+    elif not sends_arrays and head.startswith(b"["):
         contents = _split_array(chain([head[1:]], file_chunks), limit)
     elif len(start) > limit and b"\n" not in head:
         contents = _split_lines(chain([head], file_chunks), limit)  # the first line is over the limit; others may follow

@@ -46,6 +46,7 @@ from receiver.web.api.openapi import describe
 from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.compression import OpsCompression
+from receiver.web.console.delivery_import import DELIVERY_IMPORT_PATH
 from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
@@ -242,6 +243,7 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, 
         core.targets,
         test_target,
         eraser,
+        deliveries,
     )
     return [*api.routes(), *console]
 
@@ -260,7 +262,7 @@ def _make_application(
     app.router.redirect_slashes = False
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
     limits = dict.fromkeys(guards, core.settings.max_body_bytes)
-    limits |= dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH), MAX_LIST_BYTES)
+    limits |= dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH), MAX_LIST_BYTES)
     limits[f"{PREFIX}/deliveries/import"] = _ESCAPED * core.settings.max_body_bytes + MAX_BODY_BYTES
     inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)
     return SafeAnswers(OpsCompression(TrailingSlash(inner)))

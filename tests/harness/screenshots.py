@@ -40,6 +40,7 @@ def find_pages(service: Service) -> dict[str, str]:
         "deliveries-rejected": "/ops/deliveries?outcome=refused",
         **{f"delivery-{name}": f"/ops/deliveries/{delivery_id}" for name, delivery_id in outcomes.items()},
         "replay": f"/ops/deliveries/{outcomes['accepted']}/replay",
+        "delivery-import": "/ops/deliveries/import",
         "messages": "/ops/messages",
         "quarantine": "/ops/quarantine",
         "targets": "/ops/targets",

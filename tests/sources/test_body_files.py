@@ -14,9 +14,9 @@ LIMIT = 60
 LONG = b'{"a": "' + b"x" * LIMIT + b'"}'
 
 
-def split(content: bytes, *, splits_array: bool = True, size: int = 7) -> list[bytes | None]:
+def split(content: bytes, *, sends_arrays: bool = False, size: int = 7) -> list[bytes | None]:
     chunks = [content[start : start + size] for start in range(0, len(content), size)]
-    found = list(split_bodies(chunks, LIMIT, splits_array=splits_array))
+    found = list(split_bodies(chunks, LIMIT, sends_arrays=sends_arrays))
     assert [body.number for body in found] == list(range(1, len(found) + 1))
     assert all(body.read_bytes <= len(content) for body in found)
     return [body.content for body in found]
@@ -54,7 +54,7 @@ def test_a_file_is_split_into_its_bodies(content: bytes, expected: list[bytes | 
 
 
 def test_an_array_is_one_body_of_a_sender_that_sends_arrays() -> None:
-    assert split(b'[{"a": 1}, {"a": 2}]', splits_array=False) == [b'[{"a": 1}, {"a": 2}]']
+    assert split(b'[{"a": 1}, {"a": 2}]', sends_arrays=True) == [b'[{"a": 1}, {"a": 2}]']
 
 
 _VALUES = st.recursive(
@@ -68,7 +68,7 @@ _VALUES = st.recursive(
 def test_the_elements_of_any_array_are_found(values: list[object], size: int, *, pretty: bool) -> None:
     content = orjson.dumps(values, option=orjson.OPT_INDENT_2 if pretty else None)
     chunks = [content[start : start + size] for start in range(0, len(content), size)]
-    found = list(split_bodies(chunks, 1000, splits_array=True))
+    found = list(split_bodies(chunks, 1000, sends_arrays=False))
     assert [orjson.loads(body.content or b"") for body in found] == values
 
 
@@ -80,5 +80,5 @@ def endless() -> Iterator[bytes]:
 
 def test_of_a_body_without_end_only_the_limit_is_kept() -> None:
     chunks = endless()
-    bodies = split_bodies((next(chunks) for _ in range(5000)), LIMIT, splits_array=True)
+    bodies = split_bodies((next(chunks) for _ in range(5000)), LIMIT, sends_arrays=False)
     assert [body.content for body in bodies] == [None]

@@ -11,6 +11,7 @@ from receiver.access.operators import OperatorAuth
 from receiver.access.sessions import Sessions
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
+from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import AlarmNotifier
@@ -26,6 +27,7 @@ from receiver.web.console.changes import list_changes
 from receiver.web.console.customer_import import ask_for_list, import_list
 from receiver.web.console.customers import show_customers
 from receiver.web.console.deliveries import download_answer, download_body, list_deliveries, show_delivery
+from receiver.web.console.delivery_import import DELIVERY_IMPORT_PATH, ask_for_bodies, import_bodies
 from receiver.web.console.downloads import list_downloads
 from receiver.web.console.erasure import ask_to_erase, erase_chosen
 from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
@@ -79,10 +81,10 @@ def make_console(
     targets: Sequence[ConfiguredTarget],
     test_target: TestTarget,
     eraser: Eraser,
+    deliveries: DeliveryImport,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
-    tokens = settings.tokens()["ops"]
-    if not tokens:
+    if not (tokens := settings.tokens()["ops"]):
         return []
     assets = Assets()
     renderer = Renderer(settings.secrets(), assets)
@@ -91,7 +93,7 @@ def make_console(
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
     forms_by_path: dict[str, TakeForm] = {
-        **_list_forms(settings, writer_client, windows, replayer, eraser, notifier),
+        **_list_forms(settings, writer_client, windows, replayer, eraser, deliveries, notifier),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
         "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
     }
@@ -103,7 +105,7 @@ def make_console(
         *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
         Route(f"{RESULTS_PATH}/{{result_id}}", pages.show(pages.show_result)),
         Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
-        *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets).items()),
+        *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets, deliveries).items()),
         *(_route_form(pages, path, take_form) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
@@ -133,7 +135,11 @@ def _list_target_forms(
 
 
 def _list_pages(
-    settings: Settings, database: Database, notifier: AlarmNotifier, targets: Sequence[ConfiguredTarget]
+    settings: Settings,
+    database: Database,
+    notifier: AlarmNotifier,
+    targets: Sequence[ConfiguredTarget],
+    deliveries: DeliveryImport,
 ) -> dict[str, MakePage]:
     max_future = timedelta(hours=settings.max_future_hours)
     return {
@@ -142,6 +148,7 @@ def _list_pages(
         "/ops/trackers": partial(list_trackers, database),
         "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),
+        DELIVERY_IMPORT_PATH: partial(ask_for_bodies, deliveries),
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),
         f"{_DELIVERY}/answer": partial(download_answer, database),
@@ -165,10 +172,12 @@ def _list_forms(
     windows: SetupWindows,
     replayer: StoredReplay,
     eraser: Eraser,
+    deliveries: DeliveryImport,
     notifier: AlarmNotifier,
 ) -> dict[str, TakeForm]:
     return {
         CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
+        DELIVERY_IMPORT_PATH: partial(import_bodies, deliveries),
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         _REPLAY: partial(replay_delivery, replayer),
