@@ -26,8 +26,8 @@ async def erase_chosen(eraser: Eraser, page_request: ConsoleRequest, form: Form)
     """Erase the chosen trackers and show the receipt. Raises NotFound, UnexpectedShape."""
     names = [name.removeprefix(_CHOSEN) for name in form if name.startswith(_CHOSEN)]
     chosen = [(source, tracker_id) for source, _, tracker_id in (name.partition("/") for name in names) if source in NAMES]
-    if not chosen or form.get("confirmed") != "yes":
-        raise UnexpectedShape("Choose at least one tracker, and check that this cannot be undone.")
+    if not chosen:
+        raise UnexpectedShape("Choose at least one tracker.")
     receipt = await eraser.erase(chosen, page_request.operator.entry)
     page = Page("erasure.html", "trackers", {"wanted": "", "page": None, "limit": _SHOWN, "receipt": receipt})
     counts = ", ".join(f"{number} {name}" for name, number in receipt.counts._asdict().items())

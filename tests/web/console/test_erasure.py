@@ -35,7 +35,7 @@ def found(anna: ConsoleClient, words: str) -> list[str]:
 def test_only_what_is_chosen_is_erased_and_the_receipt_has_no_name(running: Service, anna: ConsoleClient) -> None:
     assert found(anna, "jane") == ["ship24/doe/1", "ship24/roe/1"]
     assert found(anna, "") == []
-    answer = anna.submit(PATH, **{"erase ship24/doe/1": "yes", "confirmed": "yes"})
+    answer = anna.submit(PATH, **{"erase ship24/doe/1": "yes"})
     assert answer.status == 303
     receipt = anna.get(answer.headers["location"]).body
     assert [word in receipt for word in (b"ship24/doe/1", b"anna", b"Bodies rewritten", b"Jane")] == [True, True, True, False]
@@ -43,10 +43,10 @@ def test_only_what_is_chosen_is_erased_and_the_receipt_has_no_name(running: Serv
     assert [row["subject"] for row in running.table("audit", "subject", action="forget")] == ["ship24/doe/1"]
 
 
-def test_without_a_choice_or_the_confirmation_nothing_is_erased(running: Service, anna: ConsoleClient) -> None:
-    for fields in ({}, {"confirmed": "yes"}, {"erase ship24/doe/1": "yes"}, {"erase nobody/doe/1": "yes", "confirmed": "yes"}):
+def test_without_a_choice_nothing_is_erased(running: Service, anna: ConsoleClient) -> None:
+    for fields in ({}, {"erase nobody/doe/1": "yes"}, {"ship24/doe/1": "yes"}):
         assert anna.submit(PATH, **fields).status == 422
-    assert anna.submit(PATH, **{"erase ship24/unknown": "yes", "confirmed": "yes"}).status == 404
+    assert anna.submit(PATH, **{"erase ship24/unknown": "yes"}).status == 404
     assert len(found(anna, "jane")) == 2
 
 

@@ -11,6 +11,7 @@ import pytest
 import receiver
 from receiver.clock import now, to_micros
 from receiver.web.console.formatting import write_minute, write_moment
+from receiver.web.console.search import find_minute
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.console_client import ConsoleClient
@@ -94,6 +95,23 @@ def test_pages_filters_and_files_follow_the_zone_that_was_chosen(running: Servic
     assert "Times are in Asia/Tokyo." in text_of(anna, f"/ops?since={minute}")
     anna.submit(PATH, zone="UTC")
     assert delivery not in text_of(anna, f"/ops/deliveries?since={minute}")  # nine hours ahead
+
+
+@each_row(
+    ("text", "found"),
+    [
+        ("14:03", "2026-10-25T13:03:00Z"),
+        ("yesterday 1:30", "2026-10-23T23:30:00Z"),
+        ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),
+        ("2026-10-25t14:03", "2026-10-25T13:03:00Z"),
+        ("25:99", None),
+        ("2026-10-25", None),
+        ("JD14:03", None),
+    ],
+)
+def test_a_search_for_a_time_is_one_for_its_minute(text: str, found: str | None) -> None:
+    minute = find_minute(text, datetime(2026, 10, 25, 20, 0, tzinfo=UTC), BERLIN)
+    assert minute == (None if found is None else to_micros(datetime.fromisoformat(found)))
 
 
 def test_a_zone_that_nobody_knows_changes_nothing(anna: ConsoleClient) -> None:
