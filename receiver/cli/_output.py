@@ -5,7 +5,7 @@ Text from senders is printed as it is: markup has no effect, and control charact
 
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,7 @@ from rich.text import Text
 
 from receiver.cli._errors import printable
 from receiver.cli._terminal import on_terminal, shown_zone, zone_name
+from receiver.domain.labels import label
 from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
 
@@ -78,6 +79,17 @@ def zoned(moment: str) -> str:
 def last_line(error: str) -> str:
     """Return the last line of an error, which may be a traceback."""
     return (error.strip().splitlines() or [""])[-1]
+
+
+def describe_attempt(state: Mapping[str, Any]) -> str:
+    """Return why the change of a target waits, and the result of its last attempt."""
+    if state["status"] is not None:
+        answer = f"answered {state['status']}"
+    else:
+        answer = (
+            last_line(state["last_error"] or "").removeprefix(f"{state['target']} ").replace(". The answer begins: ", ": ", 1)
+        )
+    return ". ".join(filter(None, (state["held_by"] and label(state["held_by"]), answer)))
 
 
 def show_table(

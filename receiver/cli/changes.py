@@ -7,11 +7,13 @@ import click
 
 from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, of_source
-from receiver.cli._output import brief, in_zone, last_line
+from receiver.cli._output import brief, describe_attempt, in_zone
 from receiver.cli._remote import reading
-from receiver.domain.labels import label
+from receiver.cli._terminal import on_terminal
 from receiver.sources import NAMES
 from receiver.storage import queries
+
+_MAX_CHARACTERS = 60  # of a result on a terminal; a pipe, CSV and JSON have all of it
 
 
 @click.group()
@@ -43,7 +45,7 @@ def list_changes(
 
     The time of a change is when it was delivered or failed for good, or else since when it waits.
     """
-    columns = ["state", "target", "source", "tracker", "sequence", in_zone("time"), "attempts", "result"]
+    columns = ["state", "target", "tracker", "sequence", in_zone("time"), "result"]
     with reading() as database:
         tracker_id = None
         if tracker is not None:
@@ -55,7 +57,8 @@ def list_changes(
 
 def _line(item: dict[str, Any]) -> tuple[object, ...]:
     at = brief(item["delivered_at"] or item["died_at"] or item["queued_at"])
-    answer = last_line(item["last_error"]) if item["last_error"] else item["status"] and f"answered {item['status']}"
-    result = ". ".join(filter(None, (item["held_by"] and label(item["held_by"]), answer)))
+    result = describe_attempt(item)
+    if on_terminal() and len(result) > _MAX_CHARACTERS:
+        result = f"{result[: _MAX_CHARACTERS - 1]}…"
     tracker = item["tracking_number"] or item["tracker_id"]
-    return item["state"], item["target"], item["source"], tracker, item["sequence"], at, item["attempts"], result
+    return item["state"], item["target"], tracker, item["sequence"], at, result

@@ -12,8 +12,8 @@ from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests
 from receiver.cli._output import (
     brief,
+    describe_attempt,
     in_zone,
-    last_line,
     show_heading,
     show_json,
     show_pairs,
@@ -23,7 +23,6 @@ from receiver.cli._output import (
 )
 from receiver.cli._remote import reading
 from receiver.domain.changes import Subscription
-from receiver.domain.labels import label
 from receiver.errors import ConfigurationError, NotFound
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
@@ -213,7 +212,5 @@ def _change(change: dict[str, Any], state: dict[str, Any]) -> tuple[object, ...]
     """Return the line of a change and a target. The time is that of the delivery or failure, or of the next attempt."""
     moment = state["delivered_at"] or state["died_at"] or state["next_attempt_at"]
     sequence = change["sequence"] if change["basis"] == "events" else f"{change['sequence']} (sender's status)"
-    error = last_line(state["last_error"]) if state["last_error"] else None
-    answer = error if state["status"] is None else f"answered {state['status']}"
-    detail = ". ".join(filter(None, (state["held_by"] and label(state["held_by"]), answer))) or None
-    return sequence, change["status"], state["target"], state["state"].replace("_", " "), brief(moment), state["attempts"], detail
+    state_name, detail = state["state"].replace("_", " "), describe_attempt(state)
+    return sequence, change["status"], state["target"], state_name, brief(moment), state["attempts"], detail

@@ -170,7 +170,9 @@ def _judge_unknown(facts: ServiceFacts) -> Iterator[Concern]:
 
 def _judge_target(name: str, state: Mapping[str, Any], now: int) -> Iterator[Concern]:
     waiting = f"{state['waiting']:,}{'+' if state['waiting_capped'] else ''} waiting"
-    if state["stopped_at"] is not None:
+    if state["paused_at"] is not None:
+        yield Concern("note", "target", name, f"Target {name} is paused", f"{waiting}. Since", state["paused_at"])
+    elif state["stopped_at"] is not None:
         text = f"{state['stop_reason']}. {waiting}. Since"
         yield Concern("alarm", "target", name, f"Target {name} is stopped", text, state["stopped_at"])
     elif state["failing_since"] is not None:

@@ -28,7 +28,14 @@ def traffic(accepted: int = 0, rejected: int = 0, since: int = 0, code: str = "u
 
 
 def target(**given: Any) -> dict[str, Any]:
-    state = {"waiting": 3, "waiting_capped": False, "failing_since": None, "last_error": None, "stopped_at": None}
+    state = {
+        "waiting": 3,
+        "waiting_capped": False,
+        "failing_since": None,
+        "last_error": None,
+        "stopped_at": None,
+        "paused_at": None,
+    }
     return state | {"stop_reason": None, "dead": 0, "dead_capped": False} | given
 
 
@@ -85,6 +92,10 @@ def test_a_source_without_deliveries_is_none_while_another_one_has_some() -> Non
         (target(failing_since=iso(ago(minutes=4)), last_error="500"), [("warning", "target", "shop")]),
         (target(failing_since=iso(ago(minutes=5)), last_error="500"), [("alarm", "target", "shop")]),
         (target(stopped_at=iso(ago(days=1)), stop_reason="410"), [("alarm", "target", "shop")]),
+        (
+            target(paused_at=iso(ago(days=1)), failing_since=iso(ago(days=2)), last_error="500"),
+            [("note", "target", "shop")],
+        ),
         (target(dead=2), [("warning", "dead", "shop")]),
     ],
 )

@@ -103,7 +103,7 @@ def test_a_tracker_says_which_target_has_which_of_its_changes(start: Start, sqli
         assert json.loads(run(running, "trackers", "show", "t", "--json"))["changes"] == answer["changes"]
         shown = " ".join(run(running, "trackers", "show", "t").split())
         assert "answered 204" in shown
-        assert "down answered 500." in shown
+        assert "answered 500: fine" in shown
         console = ConsoleClient(running)
         console.sign_in(OPS)
         page = console.get("/ops/trackers/ship24/t").body.decode()

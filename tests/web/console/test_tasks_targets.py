@@ -89,10 +89,12 @@ def test_a_change_waits_because_its_target_is_paused(running: Service, task: Tas
     task.fill("Search everything", "TN-parcel-2")
     task.press("Enter")
     task.see("Failing", "The target is paused.", within=task.row("1", "warehouse"))
-    task.page.go_back()
+    task.click("link", "Overview")
+    task.see("Target warehouse is paused", "3 waiting.")
+    task.click("link", "Targets", within=task.row("Target warehouse is paused"))
     task.click("button", "Resume", within=task.row("warehouse"))
     task.see("Failing", within=task.row("warehouse"))
-    assert task.actions == 5
+    assert task.actions == 7
 
 
 def test_pages_about_targets_can_be_read_and_fit(running: Service, open_tab: OpenTab) -> None:
