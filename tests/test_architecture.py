@@ -177,6 +177,20 @@ def test_no_class_name_is_used_twice() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+def test_rows_of_several_columns_are_looked_up_by_a_query_and_not_by_a_list() -> None:
+    """SQLite searches no index for a list of two rows or more (`statements.is_one_of`)."""
+    found = {
+        str(path)
+        for path in WRITTEN
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Attribute)
+        and node.attr == "in_"
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "tuple_"
+    }
+    assert found == {"storage/statements.py", "storage/dropping.py"}
+
+
 def test_no_module_and_no_function_is_too_long() -> None:
     modules = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in WRITTEN}
     functions = {

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from receiver.domain.rows import EventRow, MessageRow
 from receiver.domain.timelines import EventKey, Timelines, TrackerKey, Version
+from receiver.storage.statements import is_one_of
 from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED
@@ -23,7 +24,7 @@ def find_partly(connection: Connection, messages: Sequence[MessageRow]) -> set[t
     columns = (quarantine.c.delivery_id, quarantine.c.position)
     found: set[tuple[str, str]] = set()
     for some in _cut(sorted(at_position)):
-        found |= {at_position[tuple(row)] for row in connection.execute(select(*columns).where(tuple_(*columns).in_(some)))}
+        found |= {at_position[tuple(row)] for row in connection.execute(select(*columns).where(is_one_of(columns, some)))}
     return found
 
 
@@ -33,10 +34,10 @@ def read_timelines(connection: Connection, timelines: Timelines, keys: Collectio
     for some in _cut(sorted(keys)):
         for key in some:
             timelines.rows[key] = {}
-        for row in connection.execute(select(events).where(tuple_(events.c.source, events.c.tracker_id).in_(some))):
+        for row in connection.execute(select(events).where(is_one_of((events.c.source, events.c.tracker_id), some))):
             timelines.rows[row.source, row.tracker_id][row.event_id] = EventRow(*row)
         columns = [SUPERSEDED.c[name] for name in ("source", "tracker_id", "event_id", "digest")]
-        for row in connection.execute(select(*columns).where(tuple_(*columns[:2]).in_(some))):
+        for row in connection.execute(select(*columns).where(is_one_of(columns[:2], some))):
             timelines.contents.add(((row.source, row.tracker_id, row.event_id), row.digest))
 
 

@@ -6,11 +6,12 @@ Their identities go too: the ids of a test are made up, and no real message has 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, exists, func, select
 
 from receiver.domain.tracker_state import search_terms_of
 from receiver.storage.completions import lock_completions, mark_packages
 from receiver.storage.database import Database
+from receiver.storage.statements import is_one_of
 from receiver.storage.stranded import list_names
 from receiver.storage.tables.ledger import (
     IS_TEST,
@@ -108,14 +109,14 @@ def _remove_trackers(connection: Connection, rows: Sequence[RowMapping]) -> None
     _remove_links(connection, keys)
     terms = table_of(SearchTermTable)
     named = {term for row, key in zip(rows, keys, strict=True) for term in search_terms_of(key, [row[name] for name in _NAMES])}
-    connection.execute(delete(terms).where(tuple_(terms.c.term, terms.c.source, terms.c.tracker_id).in_(sorted(named))))
+    connection.execute(delete(terms).where(is_one_of((terms.c.term, terms.c.source, terms.c.tracker_id), sorted(named))))
     _remove(connection, table_of(TrackerTable), "tracker_id", keys)
 
 
 def _remove_links(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
     """Remove the links of these trackers. A package that stays, because it became a real one, is in no manifest then."""
     links = table_of(LinkTable)
-    of_manifests = tuple_(links.c.source, links.c.manifest).in_(keys)
+    of_manifests = is_one_of((links.c.source, links.c.manifest), keys)
     packages = [(row.source, row.package) for row in connection.execute(select(links).where(of_manifests))]
     for side in ("package", "manifest"):
         _remove(connection, links, side, keys)
@@ -123,4 +124,4 @@ def _remove_links(connection: Connection, keys: Sequence[tuple[str, str]]) -> No
 
 
 def _remove(connection: Connection, table: Table, name: str, keys: Sequence[tuple[str, str]], *of: ColumnElement[bool]) -> None:
-    connection.execute(delete(table).where(*of, tuple_(table.c.source, table.c[name]).in_(keys)))
+    connection.execute(delete(table).where(*of, is_one_of((table.c.source, table.c[name]), keys)))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, func, select, values
+from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, false, func, select, tuple_, values
 from sqlalchemy.sql import ClauseElement
 
 from receiver.storage.arrays import write_array
@@ -145,6 +145,17 @@ def _find_close(text: str) -> int:
         if depth == 0:
             return position
     raise ValueError("no group of values in the statement")
+
+
+def is_one_of(columns: Sequence[ColumnElement[Any]], rows: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
+    """Return the condition that several columns together are one of these rows. A statement may have it once.
+
+    SQLite searches its index for the rows of a query, but reads the whole table for a list of two rows or more.
+    """
+    if not rows:
+        return false()
+    wanted = values(*(column(f"wanted_{place}", each.type) for place, each in enumerate(columns)), name="wanted").data(rows)
+    return tuple_(*columns).in_(select(wanted.cte("wanted")))
 
 
 def chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from receiver.clock import from_micros, new_id
 from receiver.domain.batch import BatchState
@@ -22,7 +22,7 @@ from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import Ledger
 from receiver.storage.revisions import read_timelines
-from receiver.storage.statements import chunks
+from receiver.storage.statements import chunks, is_one_of
 from receiver.storage.stored_items import Decisions, StoredItems, compare_items, lock_delivery, read_items, write_counts
 from receiver.storage.tables.ledger import EventTable, MessageTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
@@ -130,14 +130,14 @@ def _read_events(connection: Connection, messages: Sequence[MessageRow]) -> Iter
         columns = (table.c.source, table.c.tracker_id)
         for some in chunks(messages, _KEYS):
             trackers = sorted({(row.source, row.tracker_id or "") for row in some})
-            named = tuple_(*columns).in_(trackers), table.c.message_id.in_([row.message_id for row in some])
+            named = is_one_of(columns, trackers), table.c.message_id.in_([row.message_id for row in some])
             yield from (EventRow(*row) for row in connection.execute(select(table).where(*named)))
 
 
 def _read_superseded(connection: Connection, trackers: Iterable[TrackerKey]) -> Iterator[EventRow]:
     columns = (SUPERSEDED.c.source, SUPERSEDED.c.tracker_id)
     for some in chunks(sorted(trackers), _KEYS):
-        yield from (EventRow(*row) for row in connection.execute(select(SUPERSEDED).where(tuple_(*columns).in_(some))))
+        yield from (EventRow(*row) for row in connection.execute(select(SUPERSEDED).where(is_one_of(columns, some))))
 
 
 def _read_arrivals(connection: Connection, ahead: Sequence[EventRow]) -> _Arrivals:
@@ -145,7 +145,7 @@ def _read_arrivals(connection: Connection, ahead: Sequence[EventRow]) -> _Arriva
     messages, found = table_of(MessageTable), dict[tuple[str, str], int]()
     columns = (messages.c.source, messages.c.message_id)
     for some in chunks(sorted({(row.source, row.stands_by) for row in ahead if row.stands_by is not None}), _KEYS):
-        rows = connection.execute(select(*columns, messages.c.received_at).where(tuple_(*columns).in_(some)))
+        rows = connection.execute(select(*columns, messages.c.received_at).where(is_one_of(columns, some)))
         found |= {(row.source, row.message_id): row.received_at for row in rows}
     return found
 
@@ -155,7 +155,7 @@ def _read_copies(connection: Connection, nameless: Iterable[tuple[str, str]]) ->
     copies, found = table_of(RepeatedMessageTable), dict[tuple[str, str], int]()
     columns = (copies.c.source, copies.c.message_id)
     for some in chunks(sorted(nameless), _KEYS):
-        latest = select(*columns, func.max(copies.c.received_at).label("at")).where(tuple_(*columns).in_(some)).group_by(*columns)
+        latest = select(*columns, func.max(copies.c.received_at).label("at")).where(is_one_of(columns, some)).group_by(*columns)
         found |= {(row.source, row.message_id): row.at for row in connection.execute(latest)}
     return found
 

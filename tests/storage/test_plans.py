@@ -15,7 +15,9 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
+from receiver.domain.timelines import Timelines
 from receiver.storage.database import Database
+from receiver.storage.revisions import read_timelines
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import TrimRefused
 from receiver.writer.executor import CommandExecutor
@@ -118,6 +120,15 @@ def test_on_postgresql_every_question_has_its_indexes(on_postgresql: Database) -
                 plan = explain(connection, "EXPLAIN", statement)
                 bad += [(question.name, line) for line in plan for table in _LARGE if f"Seq Scan on {table}" in line]
     assert bad == []
+
+
+def test_on_sqlite_the_timelines_of_several_trackers_are_read_by_their_keys(on_sqlite: Database) -> None:
+    with on_sqlite.read() as connection:
+        with listening() as heard:
+            read_timelines(connection, Timelines(), [("ship24", "one"), ("ship24", "other")])
+        plans = [line for statement in heard for line in explain(connection, "EXPLAIN QUERY PLAN", statement)]
+    assert [line for line in plans if line.startswith(("SCAN events", "SCAN superseded_events"))] == []
+    assert len([line for line in plans if "(source=? AND tracker_id=?)" in line]) == 2
 
 
 def test_on_sqlite_the_work_is_bounded(on_sqlite: Database) -> None:
