@@ -11,13 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping
-
 from tests.harness.http_client import Way
 from tests.harness.network import HERE, Machine, Wire, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
-from tests.harness.rows import read_rows
+from tests.harness.rows import Row, read_rows
 from tests.harness.service import ROOT, Service, environment, wait_until
 
 OPS_TOKEN = "the-ops-token-of-these-tests"
@@ -117,7 +115,7 @@ class Deployment:
         """Return an entry for senders: from one of their addresses, through nginx."""
         return Way(source, self.front.address, self.nginx.port, self.nginx.certificate)
 
-    def rows(self, query: str, **parameters: object) -> list[RowMapping]:
+    def rows(self, query: str, **parameters: object) -> list[Row]:
         """Ask the database."""
         return self.database.do(read_rows, self.url, query, **parameters)
 

@@ -13,12 +13,11 @@ from time import monotonic, sleep
 from typing import IO, Any, NamedTuple
 
 import psutil
-from sqlalchemy import RowMapping
 
 from receiver.access.bearer import make_fingerprint
 from tests.harness import fork_server
 from tests.harness.ports import free_port
-from tests.harness.rows import count_rows, read_rows, table_rows
+from tests.harness.rows import Row, count_rows, read_rows, table_rows
 from tests.harness.storage import make_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,7 +205,7 @@ class Service:
         """Post a body as Ship24 does."""
         return self.call("POST", path, body, [("Content-Type", "application/json"), *bearer(token), *headers], connection)
 
-    def rows(self, query: str, **parameters: object) -> list[RowMapping]:
+    def rows(self, query: str, **parameters: object) -> list[Row]:
         """Ask the database, beside the service, with a reader's rights."""
         return read_rows(self.database_url, query, **parameters)
 
@@ -214,7 +213,7 @@ class Service:
         """Ask the database for one value."""
         return next(iter(self.rows(query, **parameters)[0].values()))
 
-    def table(self, table: str, *columns: str, order: str = "", **equal: object) -> list[RowMapping]:
+    def table(self, table: str, *columns: str, order: str = "", **equal: object) -> list[Row]:
         """Return rows of a table, as `table_rows` does."""
         return table_rows(self.database_url, table, *columns, order=order, **equal)
 

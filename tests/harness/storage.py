@@ -1,18 +1,17 @@
 """A database without a service: make its tables, lock it, change it from outside."""
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 import psycopg
 
 from receiver.storage import schema
 from receiver.storage.database import Database
+from tests.harness.database_pool import give_tables
 
 
 def make_tables(url: str) -> None:
@@ -21,7 +20,7 @@ def make_tables(url: str) -> None:
     if path is not None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_empty_file())
-    elif path is not None or not _copy_tables(url):
+    elif path is not None or not give_tables(url, migrate):
         migrate(url)
 
 
@@ -42,37 +41,6 @@ def _empty_file() -> bytes:
         file = Path(directory) / "empty.db"
         migrate(f"sqlite:///{file}")
         return file.read_bytes()
-
-
-_asked_of: Counter[tuple[str, str]] = Counter()
-
-
-def _copy_tables(url: str) -> bool:
-    """Replace an empty PostgreSQL database by a copy of one with tables; return whether it is done.
-
-    A server that wants tables a second time gets such a one to copy, for each way of sorting.
-    """
-    with psycopg.connect(url, target_session_attrs="read-write") as asked:  # of several servers the primary
-        shown = asked.execute("SHOW port").fetchone()
-        if asked.info.parameter_status("is_superuser") != "on" or shown != (str(asked.info.port),):  # a pooler holds sessions
-            return False
-        row = asked.execute(
-            "SELECT datname, current_setting('data_directory'), datlocprovider || encoding, "
-            "(SELECT count(*) FROM pg_tables WHERE schemaname = 'public') FROM pg_database WHERE datname = current_database()"
-        ).fetchone()
-    assert row is not None
-    name, server_folder, kind, tables = row
-    _asked_of[server_folder, kind] += 1
-    if tables or _asked_of[server_folder, kind] == 1:
-        return False
-    made = f"tables_{kind}"
-    with psycopg.connect(url, dbname="postgres", autocommit=True, target_session_attrs="read-write") as server:
-        if not server.execute("SELECT FROM pg_database WHERE datname = %s", [made]).fetchall():
-            server.execute(f'CREATE DATABASE {made} TEMPLATE "{name}"')
-            migrate(urlsplit(url)._replace(path=f"/{made}").geturl())
-        server.execute(f'DROP DATABASE "{name}"')
-        server.execute(f'CREATE DATABASE "{name}" TEMPLATE {made}')
-    return True
 
 
 def change(url: str, *statements: str) -> None:

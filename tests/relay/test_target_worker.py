@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import RowMapping
 
 from receiver.domain.changes import Subscription
 from receiver.relay.http import HttpTarget
@@ -13,7 +12,7 @@ from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target
 from tests.harness.endpoint import HANG, TAKE, Answer, Call, Endpoint, answering, say
 from tests.harness.relay import QUICK, relaying
-from tests.harness.rows import read_rows
+from tests.harness.rows import Row, read_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import change as change_database
 from tests.harness.storage import make_tables
@@ -42,7 +41,7 @@ def shop(endpoint: Endpoint, name: str = "shop", seconds: float = 10.0) -> HttpT
     return HttpTarget(target(endpoint.url, seconds=seconds)._replace(subscription=Subscription(name)), secrets(SECRET))
 
 
-def rows(url: str, query: str = "SELECT * FROM dispatches WHERE target = 'shop' ORDER BY tracker_id, move") -> list[RowMapping]:
+def rows(url: str, query: str = "SELECT * FROM dispatches WHERE target = 'shop' ORDER BY tracker_id, move") -> list[Row]:
     return read_rows(url, query)
 
 

@@ -4,10 +4,10 @@ import os
 
 import orjson
 import pytest
-from sqlalchemy import RowMapping
 
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.rows import Row
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
 
 BODIES = {
@@ -22,7 +22,7 @@ BODIES = {
 }
 
 
-def record_of(running: Service, answer: Reply) -> RowMapping:
+def record_of(running: Service, answer: Reply) -> Row:
     """Return the record of a delivery with its bytes."""
     query = "SELECT * FROM deliveries d JOIN bodies b ON b.delivery_id = d.id WHERE d.id = :id"
     (row,) = running.rows(query, id=answer.json()["delivery_id"])
