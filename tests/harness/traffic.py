@@ -99,13 +99,17 @@ class SenderConnection:
 
 
 class Traffic:
-    """Threads that send without a pause until `stop`.
+    """Threads that send until `stop`, each with a pause after every delivery if one is given.
+
+    Without a pause they take all the processor time that there is as long as a test waits for something else.
 
     Every fourth call is sent twice at the same time. What Ship24 takes for a failure is sent again until it succeeds. `sent` and
     `answered` count messages, copies and repetitions too.
     """
 
-    def __init__(self, *services: Connectable, senders: int = 8, parcels: Parcels | None = None) -> None:
+    def __init__(
+        self, *services: Connectable, senders: int = 8, parcels: Parcels | None = None, pause_seconds: float = 0.0
+    ) -> None:
         self.parcels = parcels or Parcels()
         self.sent = 0
         self.answered = 0
@@ -116,6 +120,7 @@ class Traffic:
         self.effects: Counter[str] = Counter()
         """How often the answers said of a message that it was not a duplicate."""
         self._services = services
+        self._pause_seconds = pause_seconds
         self._calls = 0
         self._copies: deque[Call] = deque()
         self._unanswered: list[Call] = []
@@ -200,6 +205,8 @@ class Traffic:
                     with self._lock:
                         self._unanswered.append(call)
                     break
+            if self._pause_seconds:
+                self._stopping.wait(self._pause_seconds)
         sender.close()
 
     def _next(self) -> Call:

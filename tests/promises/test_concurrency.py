@@ -2,6 +2,8 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,12 +11,26 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.load import post_together
-from tests.harness.service import Reply, Service
+from tests.harness.postgresql import Cluster
+from tests.harness.rows import Like, read_rows
+from tests.harness.service import PATIENT, Reply, Service, serving, wait_until
+
+Pair = tuple[Service, Service]
 
 
-def both(service: StartService, url: str) -> tuple[Service, Service]:
-    """Start two services, each in an interpreter of its own: with another hash seed, sets have another order."""
-    return service(url, prefix=("env",)), service(url, prefix=("env",))
+@pytest.fixture(scope="module")
+def two(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two services on a database that sorts as a dictionary does, not by code point.
+
+    Each has an interpreter of its own: with another hash seed, sets have another order.
+    """
+    url = cluster.create_database("two_services", icu_locale="en-US")
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(serving(tmp_path_factory.mktemp(name), url, ("env",), **PATIENT)) for name in ("one", "other")
+        )
+        yield one, other
+    cluster.drop_database("two_services")
 
 
 def applied_by_message(answers: list[Reply]) -> Counter[str]:
@@ -25,11 +41,13 @@ def applied_by_message(answers: list[Reply]) -> Counter[str]:
     return applied
 
 
-def count_deadlocks(*services: Service) -> int:
-    """Stop the services, since a server's counts are only complete when its clients are gone, and return what it counted."""
-    for service in services:
-        assert service.stop() == 0
-    return int(services[0].scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
+def count_deadlocks(url: str) -> int:
+    """End all connections, since a server's counts are only complete without them, and return what it has counted so far."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ended = {row["pid"] for row in read_rows(url, f"SELECT pid, pg_terminate_backend(pid) {others}")}
+    wait_until(lambda: not ended & {row["pid"] for row in read_rows(url, f"SELECT pid {others}")}, "the connections end")
+    (row,) = read_rows(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(row["deadlocks"])
 
 
 def make_ids(number: int, kind: str) -> list[str]:
@@ -58,45 +76,36 @@ def test_of_twenty_copies_at_once_exactly_one_applies(service: StartService, dat
     assert running.count("deliveries") == 100
 
 
-def test_of_twenty_copies_at_two_processes_exactly_one_applies(service: StartService, postgresql_url: str) -> None:
-    two = both(service, postgresql_url)
+def test_of_twenty_copies_at_two_processes_exactly_one_applies(two: Pair) -> None:
     for number in range(10):
         answers = post_together([ship24.single(f"copy-{number}")] * 20, *two)
         assert Counter(outcome for answer in answers for outcome in answer.outcomes()) == {"applied": 1, "duplicate": 19}
-    assert two[0].scalar("SELECT count(*) FROM messages") == 10
+    assert two[0].count("messages", message_id=Like("copy-%")) == 10
 
 
-def test_one_message_for_two_trackers_at_two_processes_is_stored_once(service: StartService, postgresql_url: str) -> None:
-    two = both(service, postgresql_url)
+def test_one_message_for_two_trackers_at_two_processes_is_stored_once(two: Pair) -> None:
     for number in range(10):
         bodies = [ship24.single(f"torn-{number}", tracker_id=f"t-{number}-{place}") for place in range(10)]
         answers = post_together(bodies, *two)
         assert sum(applied_by_message(answers).values()) == 1
-    assert two[0].scalar("SELECT count(*) FROM messages") == 10
-    assert two[0].scalar("SELECT count(*) FROM events") == two[0].scalar("SELECT count(*) FROM trackers") == 10
+    assert two[0].count("messages", message_id=Like("torn-%")) == 10
+    torn = Like("t-%")
+    assert two[0].count("events", tracker_id=torn) == two[0].count("trackers", tracker_id=torn) == 10
 
 
-@pytest.mark.parametrize("sorting", ["postgresql_url", "lexical_url"])
-def test_overlapping_groups_of_new_trackers_neither_deadlock_nor_apply_twice(
-    service: StartService, request: pytest.FixtureRequest, sorting: str
-) -> None:
-    url = request.getfixturevalue(sorting)
-    two = both(service, url)
+def test_overlapping_groups_of_new_trackers_neither_deadlock_nor_apply_twice(two: Pair) -> None:
+    before = count_deadlocks(two[0].database_url)
     shuffle = random.Random(1)
     for part in range(12):
         items = [ship24.item(f"{name}-{part}", f"{name}-{part}") for name in make_ids(120, "new")]
         answers = post_together(overlap(items, shuffle), *two)
         assert applied_by_message(answers) == dict.fromkeys((item["metadata"]["messageId"] for item in items), 1)
-    assert two[0].scalar("SELECT count(*) FROM trackers") == 12 * 120
-    assert count_deadlocks(*two) == 0
+    assert two[0].count("trackers", tracker_id=Like("%-new-%")) == 12 * 120
+    assert count_deadlocks(two[0].database_url) == before
 
 
-@pytest.mark.parametrize("sorting", ["postgresql_url", "lexical_url"])
-def test_overlapping_groups_of_known_trackers_neither_deadlock_nor_apply_twice(
-    service: StartService, request: pytest.FixtureRequest, sorting: str
-) -> None:
-    url = request.getfixturevalue(sorting)
-    two = both(service, url)
+def test_overlapping_groups_of_known_trackers_neither_deadlock_nor_apply_twice(two: Pair) -> None:
+    before = count_deadlocks(two[0].database_url)
     names = make_ids(120, "known")
     post_together([ship24.body(*(ship24.item(f"first-{name}", name) for name in names))], two[0])
     shuffle = random.Random(2)
@@ -105,21 +114,21 @@ def test_overlapping_groups_of_known_trackers_neither_deadlock_nor_apply_twice(
         items = [ship24.item(f"{name}-{part}", name, events) for name in names]
         answers = post_together(overlap(items, shuffle), *two)
         assert applied_by_message(answers) == dict.fromkeys((item["metadata"]["messageId"] for item in items), 1)
-    assert two[0].scalar("SELECT count(*) FROM trackers") == 120
-    assert two[0].scalar("SELECT count(*) FROM trackers WHERE latest_occurrence = '2025-03-05T10:00:00'") == 120
-    assert count_deadlocks(*two) == 0
+    known = Like("%-known-%")
+    assert two[0].count("trackers", tracker_id=known) == 120
+    assert two[0].count("trackers", tracker_id=known, latest_occurrence="2025-03-05T10:00:00") == 120
+    assert count_deadlocks(two[0].database_url) == before
 
 
-def test_the_newest_event_wins_whichever_process_had_it(service: StartService, postgresql_url: str) -> None:
-    two = both(service, postgresql_url)
+def test_the_newest_event_wins_whichever_process_had_it(two: Pair) -> None:
     times = [f"2025-03-01T{hour:02}:00:00" for hour in range(24)]
     bodies = [ship24.single(tracker_id="raced", events=[ship24.event(occurrence=time)]) for time in times]
     random.Random(3).shuffle(bodies)
     answers = post_together(bodies, *two)
     assert {answer.status for answer in answers} == {200}
-    assert two[0].scalar("SELECT latest_occurrence FROM trackers") == times[-1]
-    applied = two[0].scalar("SELECT count(*) FROM events WHERE outcome = 'applied'")
-    assert two[0].scalar("SELECT version FROM trackers") >= 1
+    (tracker,) = two[0].table("trackers", tracker_id="raced")
+    assert (tracker["latest_occurrence"], tracker["version"] >= 1) == (times[-1], True)
+    applied = two[0].count("events", tracker_id="raced", outcome="applied")
     assert 1 <= applied <= 24
 
 

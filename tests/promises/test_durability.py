@@ -18,7 +18,7 @@ from tests.harness.service import Service, wait_until
 from tests.harness.system_calls import SYNCS, NoTracing, harmed
 from tests.harness.trace import Call, read_trace
 
-_ROUNDS = 8
+_ROUNDS = 5
 
 
 class Script:

@@ -101,7 +101,7 @@ def test_postgresql_runs_with_every_line_of_the_example(deployment: Deployment) 
 
 def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deployment: Deployment) -> None:
     first, second, third = deployment.receivers
-    with deployment.outside.do(Traffic, *map(deployment.way_in, deployment.allowed)) as traffic:
+    with deployment.outside.do(Traffic, *map(deployment.way_in, deployment.allowed), pause_seconds=0.05) as traffic:
         traffic.wait_for_answers(500)
         first.service.kill()
         traffic.wait_for_answers(500)
