@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Table, insert
@@ -10,6 +11,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries import ResultPage
 from receiver.storage.tables.metadata import METADATA
 from tests.harness.storage import make_tables
+from tests.harness.store import Store
 
 _MAX_PAGES = 1000
 
@@ -21,6 +23,19 @@ class Archive:
         make_tables(url)
         self.url = url
         self.database = Database(url)
+
+    @cached_property
+    def store(self) -> Store:
+        """An inbox, the same for all examples of a test: a new one would compile all its statements again.
+
+        What it counts goes on from example to example.
+        """
+        return Store(self.url)
+
+    def close(self) -> None:
+        if "store" in self.__dict__:
+            self.store.close()
+        self.database.close()
 
     def clear(self) -> None:
         """Remove all rows."""
@@ -47,7 +62,7 @@ def archive_at(url: str) -> Iterator[Archive]:
     try:
         yield archive
     finally:
-        archive.database.close()
+        archive.close()
 
 
 def walk(ask: Callable[[int, str | None], ResultPage], limit: int) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.store import NOW, delivery, opened
+from tests.harness.store import NOW, delivery
 from tests.harness.table import each_row
 
 _START = to_micros(NOW)
@@ -146,8 +146,7 @@ def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
         submissions.append(Submission(came, tuple(ship24.split(body(*told)))))
         for number, parcel, _ in call.items:
             parcels.setdefault((call.source, number), parcel)
-    with opened(archive.url) as store:
-        assert None not in store.inbox.keep(submissions, NOW)
+    assert None not in archive.store.inbox.keep(submissions, NOW)
     return RebuildCounts(kept, parcels)
 
 
@@ -184,8 +183,7 @@ def test_new_deliveries_neither_hide_nor_double_older_ones(archive: Archive) -> 
         page = queries.list_deliveries(archive.database, wanted, NAMES, 2)
         at = NOW + timedelta(seconds=1)
         came = delivery(b"")._replace(id=new_id(at), received_at=to_micros(at))
-        with opened(archive.url) as store:
-            store.inbox.keep([Submission(came), Submission(came._replace(id=new_id(at)), error=_ERRORS["unauthorized"])], NOW)
+        archive.store.inbox.keep([Submission(came), Submission(came._replace(id=new_id(at)), error=_ERRORS["unauthorized"])], NOW)
         found = [row["id"] for row in [*page.items, *walk(asking(archive, wanted, page.next), 2)]]
         expected = sorted((id_ for id_, call in first.calls.items() if first.holds(call, wanted)), reverse=True)
         assert [id_ for id_ in found if id_ in first.calls] == expected
@@ -287,7 +285,7 @@ def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_wha
 # What is asked may be anything
 
 
-@pytest.mark.parametrize("text", ["\0", "a\0", "\ud800", "\udfff.", "%", "_", "'", '"', "\\", "\U0010ffff", "\u202e", "x" * 5000])
+@each_row("text", ["\0", "a\0", "\ud800", "\udfff.", "%", "_", "'", '"', "\\", "\U0010ffff", "\u202e", "x" * 5000])
 def test_any_text_can_be_searched_for(archive: Archive, text: str) -> None:
     keep(archive, [Call("ship24", None, 0, None, ((1, 1, "event"),))])
     base = archive.database

@@ -3,7 +3,6 @@
 from itertools import permutations
 from typing import NamedTuple
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +13,8 @@ from receiver.storage.tables.ledger import EventTable, LinkTable, SearchTermTabl
 from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
 from tests.harness.ship24 import event, single
-from tests.harness.store import opened
 from tests.harness.strategies import arrivals, histories
+from tests.harness.table import each_row
 
 _NAMES = ("a", "A", "ab", "aB", "a-b", "a_b", "b", "é", "É", "ß", "ss", "z\U0010ffff", "z\U0010ffffa", "\U0001f4e6", "İ", " ")
 _MILESTONES = (None, "", "in_transit", "delivered", "completed", "É")
@@ -226,18 +225,17 @@ def test_a_timeline_has_the_newest_occurrence_first_in_any_order_of_arrival(arch
     archive.clear()
     history = data.draw(histories("t"))
     batches = data.draw(arrivals(history.items))
-    with opened(archive.url) as store:
-        for batch in batches:
-            store.keep(*batch)
+    for batch in batches:
+        archive.store.keep(*batch)
     happened = {event["eventId"] for item in history.items for event in item["events"]}
     assert timeline(archive, "t") == sorted(happened, key=lambda event_id: int(event_id.rpartition("e")[2]), reverse=True)
 
 
-@pytest.mark.parametrize("arrival", list(permutations(["2025-03-01T10:00:00", "2025-03-01", "2025-03-01T09:00:00+05:00"])))
+@each_row("arrival", list(permutations(["2025-03-01T10:00:00", "2025-03-01", "2025-03-01T09:00:00+05:00"])))
 def test_a_bare_date_does_not_part_two_times_of_its_day(archive: Archive, arrival: tuple[str, ...]) -> None:
-    with opened(archive.url) as store:
-        for occurrence in arrival:
-            store.keep(single(tracker_id="t", events=[event(occurrence, occurrence)]))
+    archive.clear()
+    for occurrence in arrival:
+        archive.store.keep(single(tracker_id="t", events=[event(occurrence, occurrence)]))
     found = timeline(archive, "t")
     assert found.index("2025-03-01T10:00:00") < found.index("2025-03-01T09:00:00+05:00")
 

@@ -60,8 +60,9 @@ def message_row(message_id: str) -> MessageRow:
 # Statements
 
 
-@pytest.mark.parametrize("number", [0, 1, 31, 32, 33, 100])
+@each_row("number", [0, 1, 31, 32, 33, 100])
 def test_an_insert_writes_any_number_of_rows_and_a_lookup_finds_them(store: Store, number: int) -> None:
+    store.clear()
     table = table_of(MessageTable)
     insert = Insert(store.database, table, MessageRow)
     lookup = Lookup(store.database, table, [table.c.message_id, table.c.position])
@@ -199,8 +200,9 @@ def test_a_message_that_one_batch_repeats_is_stored_once(store: Store) -> None:
     assert [outcomes(answer) for answer in answers] == [["applied", "duplicate"], ["duplicate", "duplicate"]]
 
 
-@pytest.mark.parametrize("value", AWKWARD.values(), ids=AWKWARD.keys())
+@each_row("value", AWKWARD.values(), ids=AWKWARD.keys())
 def test_awkward_text_is_stored_and_recognised_again(store: Store, value: str) -> None:
+    store.clear()
     events = [ship24.event(f"e{value}", status=value, location=value, courierCode=value, statusCode=value)]
     item = ship24.item(f"m{value}", f"t{value}", events)
     item["tracker"] |= {"clientTrackerId": value, "trackingNumber": value, "shipmentReference": value}
@@ -225,8 +227,9 @@ def test_an_identity_of_any_length_stays_itself(store: Store) -> None:
     assert outcomes(store.keep(ship24.single(long))[0]) == ["duplicate"]
 
 
-@pytest.mark.parametrize("order", [2**63 - 1, -(2**63), 2**63, -(2**70), 10**400])
+@each_row("order", [2**63 - 1, -(2**63), 2**63, -(2**70), 10**400])
 def test_an_order_of_any_size_does_no_harm(store: Store, order: int) -> None:
+    store.clear()
     body = orjson.dumps({"trackings": [ship24.item("big")]}).replace(b'"order":null', b'"order":%d' % order)
     assert outcomes(store.keep(body)[0]) == ["applied"]
 

@@ -24,6 +24,7 @@ from tests.harness.service import wait_until
 from tests.harness.ship24 import Item
 from tests.harness.storage import WAITING, change, make_tables
 from tests.harness.store import NOW, Store, delivery
+from tests.harness.table import each_row
 
 FAR_AHEAD = "2062-01-01T10:00:00"
 FARTHER = "2070-01-01T10:00:00"
@@ -149,12 +150,11 @@ def with_other_events(store: UndoStore) -> list[str]:
     return [store.send(ship24.item("m1", "t", events), ship24.item("m2", "t", known), ship24.item("m3", "u"))]
 
 
-@pytest.mark.parametrize(
-    "begin", [before_a_newer_event, over_a_known_event, twice, as_a_correction, as_an_earlier_version, with_other_events]
-)
+@each_row("begin", [before_a_newer_event, over_a_known_event, twice, as_a_correction, as_an_earlier_version, with_other_events])
 def test_after_an_undo_the_state_is_that_of_a_delivery_that_was_never_forced(
     store: UndoStore, begin: Callable[[UndoStore], list[str]]
 ) -> None:
+    store.clear()
     ids = begin(store)
     before, verdicts = content_of(store), table_rows(store.url, "messages", order="message_id")
     store.force(*ids)
