@@ -19,7 +19,7 @@ from tests.harness.command import run_command
 from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import DEADLINE_SECONDS, Service, environment, wait_until
-from tests.harness.storage import WAITING, change, hold_up, make_tables
+from tests.harness.storage import WAITING, delete_rows, hold_up, make_tables
 from tests.harness.store import Store, opened
 
 OPS = "the-ops-token-of-these-tests"
@@ -169,7 +169,7 @@ def test_json_output_has_every_change(alone: Place) -> None:
 
 def test_what_cannot_be_replayed_is_left_out_and_said(alone: Place) -> None:
     pruned, *_ = ids(alone)
-    change(alone.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
+    delete_rows(alone.url, "bodies", delivery_id=pruned)
     shown = alone.run("--since", "3650d", "--force", "--yes")
     assert shown.count("Skipped: 1 delivery. The body of this delivery was deleted") == 2
     assert "2 messages of 2 deliveries changed" in shown

@@ -13,7 +13,7 @@ from receiver.writer.commands.deliveries import Tidy
 from tests.conftest import StartService
 from tests.harness.service import TOKEN
 from tests.harness.ship24 import single
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import delete_rows, make_tables
 from tests.harness.store import NOW, Store, delivery, opened
 from tests.monitoring.test_metrics import labelled, scrape
 
@@ -57,7 +57,7 @@ def test_behind_more_refused_deliveries_than_are_looked_at_it_is_read_from_the_c
     assert last_delivery(store) is None, "nothing is counted yet"
     store.executor.do(Tidy(store.executor.counts.take(), to_micros(NOW)))
     assert last_delivery(store) == ACCEPTED_AT, "to the minute"
-    change(store.database.url.render_as_string(hide_password=False), "DELETE FROM tallies WHERE span_seconds = 60")
+    delete_rows(store.database.url.render_as_string(hide_password=False), "tallies", span_seconds=60)
     assert last_delivery(store) == ACCEPTED_AT, "to the hour"
 
 

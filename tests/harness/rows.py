@@ -5,6 +5,7 @@ They go past the service and its engines, on a connection of their own: an engin
 
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -43,19 +44,25 @@ def table_rows(url: str, table: str, /, *columns: str, order: str = "", **equal:
     `order` names columns. `equal` has the values of other columns: one value, None, a tuple of possible values, or `Like`.
     """
     ordered = f" ORDER BY {order}" if order else ""
-    where, values = _where(equal)
+    where, values = write_condition(equal)
     return read_rows(url, f"SELECT {', '.join(columns) or '*'} FROM {table}{where}{ordered}", **values)
 
 
 def count_rows(url: str, table: str, /, **equal: object) -> int:
     """Return how many rows of a table have these values."""
-    where, values = _where(equal)
+    where, values = write_condition(equal)
     (row,) = read_rows(url, f"SELECT count(*) AS number FROM {table}{where}", **values)
     return int(row["number"])
 
 
-def _where(equal: dict[str, object]) -> tuple[str, Row]:
-    """Return a condition and the values of its parameters."""
+def delivery_row(url: str, delivery_id: str) -> Row:
+    """Return the row of a delivery, with those of its body and its answer."""
+    (row,) = table_rows(url, "deliveries JOIN bodies ON delivery_id = id", id=delivery_id)
+    return row
+
+
+def write_condition(equal: Mapping[str, object]) -> tuple[str, Row]:
+    """Return a condition on columns, as `table_rows` takes it, and the values of its parameters."""
     parts: list[str] = []
     values: Row = {}
     for name, value in equal.items():

@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
+from sqlalchemy import Connection, text
 
 from receiver.storage import schema
 from receiver.storage.database import Database
 from tests.harness.database_pool import give_tables
+from tests.harness.rows import write_condition
 
 
 def make_tables(url: str) -> None:
@@ -44,12 +46,32 @@ def _empty_file() -> bytes:
 
 
 def change(url: str, *statements: str) -> None:
-    """Run statements in a transaction, beside all rules of the service."""
+    """Run statements in a transaction, beside all rules of the service. For what `add_row` and `delete_rows` cannot do."""
+    with _writing(url) as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def add_row(url: str, table: str, /, **values: object) -> None:
+    """Add a row to a table, beside all rules of the service."""
+    with _writing(url) as connection:
+        columns = ", ".join(values)
+        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"), values)
+
+
+def delete_rows(url: str, table: str, /, **equal: object) -> None:
+    """Delete the rows of a table that have these values, beside all rules of the service."""
+    where, values = write_condition(equal)
+    with _writing(url) as connection:
+        connection.execute(text(f"DELETE FROM {table}{where}"), values)
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[Connection]:
     database = Database(url)
     try:
         with database.connect_writer() as connection, connection.begin():
-            for statement in statements:
-                connection.exec_driver_sql(statement)
+            yield connection
     finally:
         database.close()
 

@@ -39,8 +39,8 @@ from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import contents
-from tests.harness.rows import read_rows, table_rows
-from tests.harness.storage import change, make_tables, poison
+from tests.harness.rows import count_rows, table_rows
+from tests.harness.storage import add_row, change, delete_rows, make_tables, poison
 from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
 
@@ -196,16 +196,13 @@ def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post
     fetched = delivery(b"")._replace(id="fetched", source="shiipp", kind="customers", method="GET")
     post.keep([Submission(refused, error=Unauthorized("No token.")), Submission(fetched, answer=Answer(200, b"[]"), served=3)])
     post.group(ship24.item("m", "t"))
-    change(
-        post.url,
-        "INSERT INTO customers (import_id, user_code, document) VALUES ('list', 'U1', '{}')",
-        "INSERT INTO customer_imports (id, imported_at, customers, body_bytes) VALUES ('list', 1, 1, 4)",
-        "INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ('ship24', 1, 2)",
-        "INSERT INTO stopped_targets (target, stopped_at, reason) VALUES ('gone', 1, '410')",
-    )
+    add_row(post.url, "customers", import_id="list", user_code="U1", document="{}")
+    add_row(post.url, "customer_imports", id="list", imported_at=1, customers=1, body_bytes=4)
+    add_row(post.url, "setup_windows", source="ship24", opened_at=1, closes_at=2)
+    add_row(post.url, "stopped_targets", target="gone", stopped_at=1, reason="410")
     check_same(post, into)
     for table in ("customers", "customer_imports", "setup_windows", "stopped_targets", "token_uses"):
-        assert read_rows(into, f"SELECT * FROM {table}") != [], table
+        assert count_rows(into, table) > 0, table
 
 
 def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: str) -> None:
@@ -222,7 +219,7 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
     forced = post.group(ship24.item("far", "v", [ship24.event("far", FAR_AHEAD)]))
     post.replay(forced, "force")
     for delivery_id in (first, two, both, gone, forced):
-        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
+        delete_rows(post.url, "bodies", delivery_id=delivery_id)
     check_same(post, into)
     (tracker,) = table_rows(into, "trackers", tracker_id="t")
     assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
@@ -237,7 +234,7 @@ def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, 
     dismissed = "closed_at = 5, closed_as = 'dismissed', closed_by = 'anna', note = 'as agreed'"
     change(post.url, f"UPDATE quarantine SET {dismissed} WHERE reason = 'bad_occurrence' AND position = 0")
     if pruned:
-        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{first}'")
+        delete_rows(post.url, "bodies", delivery_id=first)
     check_same(post, into)
     names = ("position", "event_position", "reason", "closed_at", "closed_as", "closed_by", "note")
     states = [sorted(map(str, table_rows(url, "quarantine", *names))) for url in (post.url, into)]
@@ -258,7 +255,7 @@ def test_an_event_that_was_forced_and_taken_back_is_not_there_again(
     for how in ("force", "undo", "force", "undo"):
         post.replay(forced, how)
     if pruned:
-        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{forced}'")
+        delete_rows(post.url, "bodies", delivery_id=forced)
     check_same(post, into)
     (tracker,) = table_rows(into, "trackers", tracker_id="t")
     assert (tracker["latest_event_id"], tracker["moves"]) == (max(events, default=None), 4 + len(events))
@@ -275,7 +272,7 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
     post.group(item("p1", "person", 2), item("o3", "other", 2))
     post.group({"metadata": {}, "tracker": {"trackerId": "person"}}, item("o4", "third", 2))
     erase(post, "person")
-    bodies = [json.loads(bytes(row["body"]))["trackings"] for row in read_rows(post.url, "SELECT body FROM bodies ORDER BY 1")]
+    bodies = [json.loads(bytes(row["body"]))["trackings"] for row in table_rows(post.url, "bodies", "body", order="1")]
     assert sorted(len([each for each in items if each is None]) for items in bodies) == [1, 1, 2]
     check_same(post, into)
     before = table_rows(post.url, "messages", message_id="p1")
@@ -308,7 +305,7 @@ def erase(post: Post, tracker_id: str) -> None:
 def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stands(post: Post, into: str) -> None:
     events = [ship24.event(f"e{day}", f"2025-03-0{day}") for day in (3, 5, 4)]
     post.group(ship24.item("m", "t", events[:2]))
-    change(post.url, "DELETE FROM bodies")
+    delete_rows(post.url, "bodies")
     post.group(ship24.item("n", "t", events[2:]))
     check_same(post, into)
     assert [row["latest_event_id"] for row in table_rows(into, "trackers")] == ["e5"]
@@ -330,7 +327,7 @@ def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: s
 def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: Post, into: str) -> None:
     body = ship24.single("m", tracker_id="t")
     post.call((SOURCES[0], body))
-    change(post.url, "DELETE FROM bodies")
+    delete_rows(post.url, "bodies")
     rebuild(post.database, into)
     with closing(Post(into)) as rebuilt:
         rebuilt.call((SOURCES[0], body))
@@ -387,7 +384,7 @@ def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
         database.close()
         make_tables(into)
         check_empty(database)
-        change(into, "INSERT INTO alarms (name, subject, began_at, message) VALUES ('a', 'b', 1, 'c')")
+        add_row(into, "alarms", name="a", subject="b", began_at=1, message="c")
         with pytest.raises(ConfigurationError, match="alarms"):
             check_empty(database)
         change(into, "DELETE FROM alarms", "CREATE TABLE somebody_elses (id INTEGER)")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness import ship24
 from tests.harness.ship24 import Item
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import delete_rows, make_tables
 from tests.harness.strategies import arrivals
 from tests.maintenance.test_rebuild import OWN, SOURCES, Post, check_same, clear
 
@@ -50,7 +50,7 @@ def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: Post, into
     ids = [post.group(each) for each in CORRECTED]
     gone = {"all": [], "none": ids, "the first": ids[3:], "the last": ids[:-3]}[kept]
     for delivery_id in gone:
-        change(post.url, f"DELETE FROM bodies WHERE delivery_id = '{delivery_id}'")
+        delete_rows(post.url, "bodies", delivery_id=delivery_id)
     check_same(post, into, EXACT if kept == "all" else PRUNED)
 
 

@@ -220,7 +220,7 @@ def test_replays_beside_live_calls_and_each_other_keep_once_and_forward_only(ser
     assert {row["n"] for row in applied} == {1}
     assert len(applied) == 60
     assert running.count("quarantine") == 0
-    assert {row["outcome"] for row in running.rows("SELECT DISTINCT outcome FROM messages")} == {"applied", "stale"}
+    assert {row["outcome"] for row in running.table("messages", "outcome")} == {"applied", "stale"}
     assert all(moves[-1][1].startswith("9999") for moves in moves_of(running).values())
     assert running.count("audit") == 40
 
@@ -254,7 +254,7 @@ def test_kill_9_in_the_middle_leaves_each_replay_whole_or_undone(running: Servic
     assert "quarantined" in {row["outcome"] for row in rows}
     done = {row["delivery_id"] for row in rows if row["outcome"] == "applied"}
     assert {row["subject"] for row in running.table("audit", "subject")} == done
-    apart = {row["delivery_id"] for row in running.rows("SELECT DISTINCT delivery_id FROM quarantine")}
+    apart = {row["delivery_id"] for row in running.table("quarantine", "delivery_id")}
     assert apart == set(waiting) - done
     check_whole_but_apart(running)
     running.restart()

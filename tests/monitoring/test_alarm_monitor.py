@@ -406,7 +406,7 @@ def warnings(running: Service) -> list[str]:
 
 
 def is_settled(running: Service) -> bool:
-    return bool(running.rows("SELECT name FROM alarms WHERE notice_due_at IS NULL"))
+    return bool(running.table("alarms", "name", notice_due_at=None))
 
 
 def knows_of_the_token(running: Service) -> bool:

@@ -12,7 +12,7 @@ from receiver.monitoring import explain as explanations
 from receiver.sources import make_sources
 from receiver.storage import queries
 from tests.harness.ship24 import body, event, item, single
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import change, delete_rows, make_tables
 from tests.harness.store import NOW, Store, delivery, opened
 
 _SOURCES = make_sources({}, {})
@@ -129,7 +129,7 @@ def test_a_recorded_message_is_explained_as_carrying_no_event(store: Store) -> N
 def test_a_message_whose_body_was_deleted_is_explained_from_the_rows_that_stay(store: Store, sqlite_url: str) -> None:
     store.keep(single("first", tracker_id="t", events=[event("e")]), single("second", tracker_id="t", events=[event("e")]))
     whole = explain(store, "second")
-    change(sqlite_url, "DELETE FROM bodies")
+    delete_rows(sqlite_url, "bodies")
     found = explain(store, "second")
     assert (found["outcome"], found["events"], len(whole["events"])) == ("duplicate", [], 1)
     assert found["explanation"][-1] == "The body was deleted, so repeated events cannot be shown."

@@ -16,6 +16,7 @@ from tests.harness.database_contents import check_whole
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.load import Load, post_together, until_taken
 from tests.harness.postgresql import Cluster
+from tests.harness.rows import Like
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, receive, send, wait_until
 from tests.harness.storage import hold_up, make_tables, poison
 from tests.promises.test_durability import Script, check_kept
@@ -60,7 +61,7 @@ def test_a_poison_message_is_quarantined_and_harms_no_other(service: StartServic
     apart = running.table("quarantine", "reason", "raw", delivery_id=delivery_id, order="position")
     assert [row["reason"] for row in apart] == ["undecidable"] * 2
     assert b'"poison"' in apart[1]["raw"]
-    assert running.scalar("SELECT count(*) FROM messages WHERE message_id IN ('beside', 'poison')") == 0
+    assert running.count("messages", message_id=("beside", "poison")) == 0
     assert running.post(ship24.single("beside")).outcomes() == ["applied"]
     check_whole(database_url)
 
@@ -137,7 +138,7 @@ def test_on_a_full_disk_deliveries_are_503_and_nothing_is_half_written(service: 
     assert running.get("/readyz").json()["checks"]["disk"] == {"ok": False}
     assert running.get("/healthz").status == 200
     check_whole(url)
-    assert running.scalar("SELECT count(*) FROM messages WHERE message_id LIKE 'large-%'") == 0
+    assert running.count("messages", message_id=Like("large-%")) == 0
     filler.unlink()
     wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
     assert set(running.post(large).outcomes()) == {"applied"}

@@ -19,7 +19,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands.changes import FlushTarget
 from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand
 from tests.harness import ship24
-from tests.harness.rows import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.simulated_time import run_simulated
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, submission
@@ -108,7 +108,7 @@ def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_onc
     }
     assert max(at - told[move] for _, move, at in shop.taken) < 2, "none waited for the ones that the shop does not know"
     assert {shop.calls[f"t{number}"] for number in (0, 10, 20, 30, 40)} <= {5, 6}, "5 s, 30 s, 2 min, 10 min, 30 min"
-    waiting = read_rows(sqlite_url, "SELECT DISTINCT tracker_id FROM dispatches")
+    waiting = table_rows(sqlite_url, "dispatches", "tracker_id")
     assert {row["tracker_id"] for row in waiting} == {"t0", "t10", "t20", "t30", "t40"}
 
 

@@ -15,7 +15,7 @@ from tests.harness.relay import QUICK, relaying
 from tests.harness.rows import Row, read_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import change as change_database
-from tests.harness.storage import make_tables
+from tests.harness.storage import delete_rows, make_tables
 from tests.harness.store import Store
 
 FAR = 100_000.0
@@ -130,7 +130,7 @@ def test_a_target_that_answers_410_is_stopped_until_it_is_resumed(url: str) -> N
         (stopped,) = rows(url, "SELECT * FROM stopped_targets")
         assert (stopped["target"], stopped["reason"]) == ("shop", "shop answered 410 and gets no more changes.")
         assert endpoint.moves("t") == [1]
-        change_database(url, "DELETE FROM stopped_targets")
+        delete_rows(url, "stopped_targets")
         wait_until(lambda: rows(url) == [], "everything was taken")
         assert endpoint.moves("t") == [1, 1, 2, 3]
 

@@ -23,7 +23,7 @@ from tests.conftest import StartService
 from tests.harness.archive import Archive, archive_at
 from tests.harness.load import post_together
 from tests.harness.postgresql import Cluster
-from tests.harness.rows import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import Service, wait_until
 from tests.harness.ship24 import body, event, item, single
 from tests.harness.storage import change, hold_up
@@ -284,5 +284,5 @@ def test_the_migration_counts_what_was_there_before(database_url: str) -> None:
         assert [int(number) for number in sums.values()] == [6, 90, 60, 30]
     spans = read_rows(database_url, "SELECT DISTINCT begins_at FROM tallies WHERE span_seconds = 3600 ORDER BY 1")
     assert [row["begins_at"] for row in spans] == [_BEGIN + hours * _HOUR for hours in range(4)]
-    moved = read_rows(database_url, "SELECT tracker_id, moved_at FROM trackers ORDER BY 1")
+    moved = table_rows(database_url, "trackers", "tracker_id", "moved_at", order="1")
     assert [(row["tracker_id"], row["moved_at"]) for row in moved] == [("moved", 7), ("still", 6)]

@@ -31,7 +31,7 @@ from tests.harness import ship24
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.command import run_command
 from tests.harness.ports import free_port
-from tests.harness.rows import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.service import Service, serving, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.table import each_row
@@ -117,7 +117,7 @@ class Store:
         self._transactions.run(lambda connection: remove_process(connection, process_id))
 
     def ids(self) -> list[str]:
-        return [str(row["id"]) for row in read_rows(self.url, "SELECT DISTINCT id FROM processes ORDER BY id")]
+        return [str(row["id"]) for row in table_rows(self.url, "processes", "id", order="id")]
 
     def watch(self, rules: AlarmThresholds, started_at: int = 0) -> AlarmMonitor:
         return AlarmMonitor(rules, self.database, self.do, lambda _notice: None, started_at)

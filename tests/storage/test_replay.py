@@ -21,7 +21,7 @@ from tests.harness import ship24
 from tests.harness.database_contents import contents, differing
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import wait_until
-from tests.harness.storage import WAITING, change, make_tables, poison
+from tests.harness.storage import WAITING, change, delete_rows, make_tables, poison
 from tests.harness.store import NOW, Store, delivery
 
 FAR_AHEAD = "2027-01-01T10:00:00"
@@ -272,7 +272,7 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
     refused = Delivery(*delivery(b"")._replace(id="refused"))
     writer_client.keep_submission(Submission(refused, error=NotFound("Off.")))
     pruned = writer_client.call(ship24.single())
-    change(writer_client.url, f"DELETE FROM bodies WHERE delivery_id = '{pruned}'")
+    delete_rows(writer_client.url, "bodies", delivery_id=pruned)
     for delivery_id, kind, words in (
         ("nothing-like-it", NotFound, "no delivery"),
         ("a\0b", NotFound, "no delivery"),
@@ -288,7 +288,7 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
 def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: WriterClient) -> None:
     lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
     submission = parse_stored(SOURCES, read_delivery(writer_client.database, lost))
-    change(writer_client.url, "DELETE FROM bodies")
+    delete_rows(writer_client.url, "bodies")
     with pytest.raises(UnexpectedShape, match="was deleted"):
         writer_client.executor.do(Replay(submission, ReplayOptions(MICROS, force=True)))
     assert table_rows(writer_client.url, "events", "event_id") == []

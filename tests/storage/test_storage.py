@@ -22,7 +22,7 @@ from receiver.storage.tables.ledger import MessageTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.transactions import Transactions
 from tests.harness import ship24
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import count_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
@@ -80,7 +80,7 @@ def test_an_insert_tells_when_somebody_else_was_first(store: Store) -> None:
     assert store.transactions.run(lambda connection: insert.execute(connection, [message_row("one")]))
     both = [message_row("one")._replace(digest="other"), message_row("two")]
     assert not store.transactions.run(lambda connection: insert.execute(connection, both))
-    kept = read_rows(store.database.url.render_as_string(), "SELECT message_id, digest FROM messages ORDER BY message_id")
+    kept = table_rows(store.database.url.render_as_string(), "messages", "message_id", "digest", order="message_id")
     assert [(row["message_id"], row["digest"]) for row in kept] == [("one", "digest"), ("two", "digest")]
 
 
@@ -101,7 +101,7 @@ def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Stor
     assert store.transactions.run(move(2, "second"))
     assert not store.transactions.run(move(2, "again"))
     assert not store.transactions.run(move(4, "too far"))
-    (row,) = read_rows(store.database.url.render_as_string(), "SELECT version, status, shipment FROM trackers")
+    (row,) = table_rows(store.database.url.render_as_string(), "trackers", "version", "status", "shipment")
     assert (row["version"], row["status"]) == (2, "second")
     assert row["shipment"] is not None
 
@@ -186,8 +186,8 @@ def test_two_inboxes_that_decide_the_same_message_keep_it_once(postgresql_url: s
         assert one.transactions.run(interleave) == "kept first"
         (answer,) = decided[0].result()
         assert outcomes(answer) == ["duplicate"]
-    assert len(read_rows(postgresql_url, "SELECT 1 FROM messages WHERE message_id = 'raced'")) == 1
-    assert len(read_rows(postgresql_url, "SELECT 1 FROM trackers")) == 1  # that of the warm-up: the loser wrote nothing
+    assert count_rows(postgresql_url, "messages", message_id="raced") == 1
+    assert count_rows(postgresql_url, "trackers") == 1  # that of the warm-up: the loser wrote nothing
 
 
 def is_waiting(connection: Connection) -> bool:
@@ -216,8 +216,8 @@ def test_awkward_text_is_stored_and_recognised_again(store: Store, value: str) -
     url = store.database.url.render_as_string()
     bodies = [bytes(row["body"]) for row in table_rows(url, "bodies", "body")]
     assert sorted(bodies) == sorted([body, body, ship24.body(second)])
-    assert len(read_rows(url, "SELECT 1 FROM trackers")) == 1
-    assert len(read_rows(url, "SELECT 1 FROM events")) == 2
+    assert count_rows(url, "trackers") == 1
+    assert count_rows(url, "events") == 2
 
 
 def test_an_identity_of_any_length_stays_itself(store: Store) -> None:
@@ -245,7 +245,7 @@ def test_a_reader_cannot_write(store: Store) -> None:
 
     with pytest.raises((ReceiverError, SQLAlchemyError)):
         write()
-    assert read_rows(store.database.url.render_as_string(), "SELECT 1 FROM setup_windows") == []
+    assert count_rows(store.database.url.render_as_string(), "setup_windows") == 0
 
 
 @each_row("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "nonsense", "sqlite:///file::memory:?uri=true"])

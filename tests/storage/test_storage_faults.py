@@ -29,7 +29,7 @@ from receiver.writer.commands.removal import ClaimPruning, Prune
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import count_rows, read_rows, table_rows
 from tests.harness.service import Service, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes, submission
@@ -185,7 +185,7 @@ def test_a_batch_that_fails_for_no_value_is_not_stored_and_nothing_is_undecidabl
     batch = [submission(ship24.single("one")), submission(ship24.single("two"))]
     assert store.inbox.keep(batch, NOW) == [None, None]
     change(url, "ALTER TABLE elsewhere RENAME TO trackers")
-    assert read_rows(url, "SELECT 1 FROM deliveries") == []
+    assert count_rows(url, "deliveries") == 0
     kept: list[Answer | None] = store.inbox.keep(batch, NOW)
     assert [outcomes(answer) for answer in kept if answer is not None] == [["applied"], ["applied"]]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.rows import Row
+from tests.harness.rows import Row, delivery_row
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
 
 BODIES = {
@@ -24,9 +24,7 @@ BODIES = {
 
 def record_of(running: Service, answer: Reply) -> Row:
     """Return the record of a delivery with its bytes."""
-    query = "SELECT * FROM deliveries d JOIN bodies b ON b.delivery_id = d.id WHERE d.id = :id"
-    (row,) = running.rows(query, id=answer.json()["delivery_id"])
-    return row
+    return delivery_row(running.database_url, answer.json()["delivery_id"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from receiver.web.unknown import find_nearest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
+from tests.harness.rows import delivery_row
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
 from tests.harness.table import each_row
 
@@ -70,7 +71,7 @@ def test_a_right_token_at_a_path_that_is_nearly_ours_is_on_record_with_a_hint(
     delivery_id = answer.json()["delivery_id"]
     listed = running.get("/ops/api/deliveries?outcome=refused&status=404&limit=1", OPS).json()["items"][0]
     assert (listed["id"], listed["status"], listed["outcome"]) == (delivery_id, 404, "refused")
-    (row,) = running.rows("SELECT * FROM deliveries JOIN bodies ON delivery_id = id WHERE id = :id", id=delivery_id)
+    row = delivery_row(running.database_url, delivery_id)
     assert (row["source"], row["reason"], row["body_bytes"]) == (answer_source(meant), message_of(answer), 0)
     assert bytes(row["body"] or b"") == b""
 

@@ -17,7 +17,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.commands import alarms, backups, changes, deliveries, operators, removal
 from receiver.writer.commands.operators import ImportCustomers
 from receiver.writer.executor import CommandExecutor, WriterCommand
-from tests.harness.rows import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.storage import make_tables
 
 MODULES = (alarms, backups, changes, deliveries, operators, removal)
@@ -64,4 +64,4 @@ def test_the_body_of_a_command_is_read_before_its_transaction(sqlite_url: str) -
         assert executor.do(ImportCustomers(ENTRY, "list", 1, read_upload)).added == 1
     database.close()
     assert steps == ["read", "transaction"]
-    assert [row["action"] for row in read_rows(sqlite_url, "SELECT action FROM audit")] == ["customers import"]
+    assert [row["action"] for row in table_rows(sqlite_url, "audit", "action")] == ["customers import"]

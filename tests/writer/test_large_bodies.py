@@ -44,6 +44,7 @@ from receiver.writer.counters import Counters
 from receiver.writer.wire import Execute, Keep, Read, Unpacker
 from tests.conftest import StartService
 from tests.harness.load import until_taken
+from tests.harness.rows import delivery_row
 from tests.harness.service import PATIENT, SHIP24, TOKEN, Reply, Service, serving
 from tests.harness.ship24 import body, item, single
 from tests.harness.storage import make_tables
@@ -306,9 +307,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def stored(service: Service, answer: Reply) -> dict[str, Any]:
-    query = "SELECT * FROM deliveries JOIN bodies ON delivery_id = id WHERE id = :id"
-    (row,) = service.rows(query, id=answer.json()["delivery_id"])
-    return dict(row)
+    return delivery_row(service.database_url, answer.json()["delivery_id"])
 
 
 def test_a_body_of_thousands_of_items_is_decided_and_kept_whole(running: Service) -> None:
