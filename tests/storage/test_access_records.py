@@ -9,8 +9,9 @@ import pytest
 from receiver.domain.tokens import TokenUse
 from receiver.storage import queries
 from receiver.web.unknown_paths import MAX_NAMES, UnknownPaths
+from receiver.writer.commands import tokens as token_commands
 from receiver.writer.commands.operators import NoteTokenUses
-from receiver.writer.commands.tokens import MAX_REMOVED, RecordTokens
+from receiver.writer.commands.tokens import RecordTokens
 from receiver.writer.commands.unknown_paths import MAX_UNKNOWN_PATHS, NoteUnknownPaths
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened
@@ -47,11 +48,12 @@ def test_a_use_belongs_to_the_token_that_had_the_name_then(store: Store) -> None
     assert queries.describe_tokens(store.database, "ship24", [("main", "0000bbbb")]) == [TokenUse("main", 7, 8)]
 
 
-def test_only_the_last_removed_tokens_are_remembered(store: Store) -> None:
-    for now in range(MAX_REMOVED + 5):
+def test_only_the_last_removed_tokens_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_commands, "MAX_REMOVED", 4)
+    for now in range(9):
         store.executor.do(RecordTokens([("ship24", f"t{now}", f"{now:08x}")], now))
     removed = queries.removed_tokens(store.database)
-    assert (len(removed), removed[0].name) == (MAX_REMOVED, f"t{MAX_REMOVED + 3}")
+    assert [token.name for token in removed] == ["t7", "t6", "t5", "t4"]
 
 
 def test_a_scan_fills_neither_the_memory_nor_the_database(store: Store) -> None:

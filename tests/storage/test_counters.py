@@ -77,7 +77,7 @@ _calls = st.lists(
 _unrecorded = st.lists(st.tuples(st.integers(-2 * _HOUR, 2 * _HOUR), st.integers(1, 9)), max_size=3)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(calls=_calls, unrecorded=_unrecorded, since=st.integers(-2 * _HOUR, 0), length=st.sampled_from([1, _HOUR, 80 * _HOUR]))
 def test_statistics_are_what_counting_the_rows_gives(
     empty: Archive, calls: list[Any], unrecorded: list[tuple[int, int]], since: int, length: int
