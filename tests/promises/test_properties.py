@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import StartService
 from tests.harness import ship24, strategies
-from tests.harness.rows import read_rows
+from tests.harness.rows import Like, table_rows
 from tests.harness.service import Service
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
@@ -45,14 +45,12 @@ def url_of(store: Store) -> str:
 
 def state_of(store: Store, prefix: str) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of the trackers whose ids begin with `prefix`."""
-    queries = {
-        "trackers": f"SELECT {_STATE} FROM trackers WHERE tracker_id LIKE :like ORDER BY tracker_id",
-        "events": f"SELECT {_EVENT} FROM events WHERE tracker_id LIKE :like ORDER BY tracker_id, event_id",
-        "messages": "SELECT message_id, tracker_id, topic, digest FROM messages WHERE tracker_id LIKE :like ORDER BY message_id",
-    }
+    columns = {"trackers": _STATE, "events": _EVENT, "messages": "message_id, tracker_id, topic, digest"}
+    order = {"trackers": "tracker_id", "events": "tracker_id, event_id", "messages": "message_id"}
+    of = Like(f"{prefix}-%")
     return {
-        name: [tuple(row.values()) for row in read_rows(url_of(store), query, like=f"{prefix}-%")]
-        for name, query in queries.items()
+        name: [tuple(row.values()) for row in table_rows(url_of(store), name, columns[name], order=order[name], tracker_id=of)]
+        for name in columns
     }
 
 
@@ -68,8 +66,7 @@ def test_any_order_duplication_and_regrouping_ends_in_the_same_state(stores: tup
     for batch in data.draw(arrivals(items)):
         assert all(answer.status == 200 for answer in tested.keep(*batch))
     assert state_of(tested, prefix) == state_of(reference, prefix)
-    query = "SELECT tracker_id, latest_event_id FROM trackers WHERE tracker_id LIKE :like"
-    rows = read_rows(url_of(tested), query, like=f"{prefix}-%")
+    rows = table_rows(url_of(tested), "trackers", tracker_id=Like(f"{prefix}-%"))
     latest = {row["tracker_id"]: row["latest_event_id"] for row in rows}
     assert latest == {f"{prefix}-t{number}": story.last for number, story in enumerate(stories)}
 
@@ -84,8 +81,7 @@ def test_in_any_order_a_tracker_is_found_by_the_same_words(stores: tuple[Store, 
         reference.keep(ship24.body(item))
     for batch in data.draw(arrivals(story.items)):
         tested.keep(*batch)
-    query = "SELECT term FROM terms WHERE tracker_id = :id"
-    words = [{row["term"] for row in read_rows(url_of(store), query, id=f"{prefix}-t")} for store in stores]
+    words = [{row["term"] for row in table_rows(url_of(store), "terms", tracker_id=f"{prefix}-t")} for store in stores]
     assert words[0] == words[1]
 
 

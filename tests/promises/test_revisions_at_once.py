@@ -8,7 +8,7 @@ import pytest
 
 from receiver.storage import queries
 from tests.harness import ship24
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item
 from tests.harness.storage import make_tables
 from tests.harness.store import Store, opened, outcomes
@@ -43,9 +43,8 @@ def check(store: Store, tracker: str, items: Sequence[Item]) -> None:
     assert found == oracle(list(items))
     url = store.database.url.render_as_string(hide_password=False)
     assert table_rows(url, "quarantine", reason="undecidable") == []
-    where = f"WHERE tracker_id = '{tracker}' AND move IS NOT NULL"
     tables = ("events", "superseded_events", "kept_changes")
-    moves = {row["move"] for table in tables for row in read_rows(url, f"SELECT move FROM {table} {where}")}
+    moves = {row["move"] for table in tables for row in table_rows(url, table, "move", tracker_id=tracker)} - {None}
     assert moves == set(range(1, state["changes"] + 1))
 
 

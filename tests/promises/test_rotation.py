@@ -42,7 +42,7 @@ def restart(of: Service, tokens: str) -> None:
 
 
 def present_tokens(of: Service) -> set[str]:
-    return {row["token"] for row in of.rows("SELECT token FROM known_tokens WHERE removed_at IS NULL AND source = 'shiipp'")}
+    return {row["token"] for row in of.table("known_tokens", "token", removed_at=None, source="shiipp")}
 
 
 def post(to: Service, token: str) -> int:

@@ -12,7 +12,7 @@ from tests.harness import ship24
 from tests.harness.changes import SECRET, secrets, target
 from tests.harness.endpoint import HANG, TAKE, Answer, Call, Endpoint, answering, say
 from tests.harness.relay import QUICK, relaying
-from tests.harness.rows import Row, read_rows
+from tests.harness.rows import Row, count_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import change as change_database
 from tests.harness.storage import delete_rows, make_tables
@@ -41,8 +41,8 @@ def shop(endpoint: Endpoint, name: str = "shop", seconds: float = 10.0) -> HttpT
     return HttpTarget(target(endpoint.url, seconds=seconds)._replace(subscription=Subscription(name)), secrets(SECRET))
 
 
-def rows(url: str, query: str = "SELECT * FROM dispatches WHERE target = 'shop' ORDER BY tracker_id, move") -> list[Row]:
-    return read_rows(url, query)
+def rows(url: str) -> list[Row]:
+    return table_rows(url, "dispatches", order="tracker_id, move", target="shop")
 
 
 def test_a_failing_target_gets_each_trackers_changes_in_order_and_none_is_lost(url: str) -> None:
@@ -124,10 +124,10 @@ def test_retry_after_gives_the_change_and_the_target_a_rest(url: str) -> None:
 def test_a_target_that_answers_410_is_stopped_until_it_is_resumed(url: str) -> None:
     keep(url, [("t", hour) for hour in range(3)])
     with answering(say(410), TAKE) as endpoint, relaying(url, shop(endpoint)) as relay:
-        wait_until(lambda: rows(url, "SELECT * FROM stopped_targets"), "it is stopped")
+        wait_until(lambda: count_rows(url, "stopped_targets"), "it is stopped")
         wait_until(lambda: rows(url)[0]["error"] is not None, "the answer is on record")
         relay.wake()
-        (stopped,) = rows(url, "SELECT * FROM stopped_targets")
+        (stopped,) = table_rows(url, "stopped_targets")
         assert (stopped["target"], stopped["reason"]) == ("shop", "shop answered 410 and gets no more changes.")
         assert endpoint.moves("t") == [1]
         delete_rows(url, "stopped_targets")
@@ -141,7 +141,7 @@ def test_after_its_last_try_a_change_is_set_aside_and_the_next_one_goes(url: str
     with answering(say(500), say(500), say(500), TAKE) as endpoint, relaying(url, shop(endpoint), policy=policy):
         wait_until(lambda: rows(url) == [], "nothing waits")
         assert endpoint.moves("t") == [1, 1, 1, 2]
-    (dead,) = rows(url, "SELECT * FROM dead_changes")
+    (dead,) = table_rows(url, "dead_changes")
     assert (dead["target"], dead["move"], dead["attempts"], dead["error"]) == (
         "shop",
         1,

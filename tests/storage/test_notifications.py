@@ -19,7 +19,7 @@ from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.command import run_process
 from tests.harness.service import DEADLINE_SECONDS, Service, serving
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, change, make_tables
 from tests.harness.store import NOW, Store
 
 HANDLERS = """
@@ -167,7 +167,7 @@ def test_a_relay_elsewhere_is_woken_by_a_delivery_a_retry_and_a_resume(
         assert done.returncode == 0, done.stderr
 
     assert wakes(postgresql_url, lambda: command("retry", target))
-    change(postgresql_url, f"INSERT INTO stopped_targets (target, stopped_at, reason) VALUES ('{target}', 5, 'gone')")
+    add_row(postgresql_url, "stopped_targets", target=target, stopped_at=5, reason="gone")
     assert wakes(postgresql_url, lambda: command("resume", target))
 
 

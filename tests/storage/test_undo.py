@@ -22,7 +22,7 @@ from tests.harness.database_contents import contents, differing
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.ship24 import Item
-from tests.harness.storage import WAITING, change, make_tables
+from tests.harness.storage import WAITING, delete_rows, make_tables
 from tests.harness.store import NOW, Store, delivery
 from tests.harness.table import each_row
 
@@ -249,7 +249,7 @@ def test_a_copy_without_an_id_of_its_own_that_came_within_the_limit_keeps_the_ev
     assert store.undo(ids[0]).changed is False
     (message,) = table_rows(store.url, "messages")
     assert message["outcome"] == "applied"
-    change(store.url, "DELETE FROM sightings")
+    delete_rows(store.url, "sightings")
     assert store.undo(ids[0]).changed is True
     assert store.quarantined() == [(f"{ids[0]}:0", 0, "implausible_future")]
 
@@ -307,7 +307,7 @@ def test_an_event_is_taken_back_after_its_body_was_pruned(store: UndoStore) -> N
     store.send_event("m0", "e0", "2025-03-01T10:00:00")
     early = store.send_event("m1", "e1", FAR_AHEAD)
     store.force(early)
-    change(store.url, f"DELETE FROM bodies WHERE delivery_id = '{early}'")
+    delete_rows(store.url, "bodies", delivery_id=early)
     assert store.undo(early).changed is True
     assert store.tracker()[0] == "e0"
     assert store.quarantined() == [("m1", None, "implausible_future")]

@@ -260,10 +260,9 @@ def test_what_is_framed_wrongly_is_400_in_json_and_the_connection_is_closed(fram
 
 @each_row("rest", [b"zz\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n", b"-1\r\n", b"fffffffffffffffff\r\n"])
 def test_a_bad_chunk_is_400_and_on_record(framed: Service, rest: bytes) -> None:
-    query = "SELECT count(*) FROM deliveries WHERE code = 'body_incomplete'"
-    before = framed.scalar(query)
+    before = framed.count("deliveries", code="body_incomplete")
     assert codes(exchange(framed, head_of("POST", "Transfer-Encoding: chunked"), rest)) == [(400, "body_incomplete")]
-    wait_until(lambda: framed.scalar(query) == before + 1, "it is on record")
+    wait_until(lambda: framed.count("deliveries", code="body_incomplete") == before + 1, "it is on record")
 
 
 def test_a_wrong_request_behind_a_right_one_takes_nothing_from_it(framed: Service) -> None:

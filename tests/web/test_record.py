@@ -117,8 +117,8 @@ def test_stored_headers_are_bounded(service: StartService, sqlite_url: str) -> N
 def test_a_further_copy_is_on_record_as_a_sighting(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url)
     first, again = (running.post(ship24.single("seen", tracker_id="t")).json()["delivery_id"] for _ in range(2))
-    query = "SELECT delivery_id, outcome FROM sightings WHERE message_id = 'seen'"
-    assert [(row["delivery_id"], row["outcome"]) for row in running.rows(query)] == [(again, "duplicate")]
+    (copy,) = running.table("sightings", message_id="seen")
+    assert (copy["delivery_id"], copy["outcome"]) == (again, "duplicate")
     assert running.value("messages", "delivery_id", message_id="seen") == first
 
 
