@@ -105,6 +105,11 @@ def test_api_console_and_metrics_share_one_limit(service: StartService, sqlite_u
     assert {row["address"] for row in on_record(running)} == {client}
 
 
+def test_a_token_may_be_pasted_with_white_space_around_it(shared_service: StartService) -> None:
+    running = shared_service(ops_tokens=OPS)
+    assert ConsoleClient(running).sign_in(f"\t{OPS} \n").headers["location"] == "/ops"
+
+
 def test_a_request_without_a_token_is_no_guess(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     assert {running.get(STATS).status for _ in range(30)} == {401}
