@@ -13,6 +13,7 @@ from receiver.domain.imports import ORIGINS
 from receiver.domain.time_inputs import read_span, read_time_input
 from receiver.domain.trimming import trim
 from receiver.sources import NAMES
+from receiver.storage.queries import SORTS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MAX_WINDOW = timedelta(days=400)
@@ -91,6 +92,13 @@ def as_json(command: _F) -> _F:
     """Add --json and --utc to a command. Both are read before the times of other options, whose zone they choose."""
     json = click.option("--json", "as_json", is_flag=True, is_eager=True, callback=choose_utc, help="Print JSON.")
     return json(in_utc(command))
+
+
+def sorted_by_time(command: _F) -> _F:
+    """Add --sort to the command of a list by time."""
+    return click.option("--sort", type=OneOf(SORTS), default="newest", show_default=True, help="What comes first, by time.")(
+        command
+    )
 
 
 def delivery_filters(command: _F) -> _F:

@@ -13,7 +13,7 @@ from receiver.cli._errors import complain
 from receiver.cli._follow import Follower, follow, wait_for_more
 from receiver.cli._import import import_
 from receiver.cli._lists import Paging, Table, paged, show_list
-from receiver.cli._options import OneOf, Text, as_json, delivery_filters
+from receiver.cli._options import OneOf, Text, as_json, delivery_filters, sorted_by_time
 from receiver.cli._output import (
     brief,
     coloured,
@@ -52,13 +52,14 @@ def deliveries() -> None:
 @delivery_filters
 @click.option("--outcome", type=OneOf(["accepted", "refused", "unreadable", "failed"]), help="Only deliveries with this outcome.")
 @click.option("--follow", "is_following", is_flag=True, help="Show the last deliveries, then print each new one.")
+@sorted_by_time
 @paged
 def list_deliveries(*, is_following: bool, paging: Paging, **filters: Any) -> None:
-    """List deliveries, newest first."""
+    """List deliveries by time."""
     wanted = queries.DeliveryFilter(**filters)
     if is_following:
-        if paging.cursor is not None or wanted.until is not None or paging.is_all:
-            raise click.UsageError("--follow cannot be combined with --cursor, --until, --all or --csv.")
+        if paging.cursor is not None or wanted.until is not None or wanted.sort == "oldest" or paging.is_all:
+            raise click.UsageError("--follow cannot be combined with --cursor, --until, --sort oldest, --all or --csv.")
         _follow(load(), wanted, paging.limit, as_json=paging.as_json)
         return
     with reading() as database:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver.cli._lists import Paging, paged, show_list
-from receiver.cli._options import OneOf, Text, TimeParam, of_source
+from receiver.cli._options import OneOf, Text, TimeParam, of_source, sorted_by_time
 from receiver.cli._output import brief, coloured, in_zone
 from receiver.cli._remote import reading
 from receiver.domain.verdicts import OUTCOMES
@@ -25,9 +25,10 @@ def messages() -> None:
 @click.option("--since", type=TimeParam(), help="Only later messages: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=TimeParam(), help="Only earlier messages.")
 @click.option("--tracking-number", type=Text(), help="Only messages for this tracking number.")
+@sorted_by_time
 @paged
 def list_messages(*, paging: Paging, **filters: Any) -> None:
-    """List messages, newest delivery first.
+    """List messages by the time of their delivery.
 
     `--outcome not_applied` leaves out applied messages and exact copies of known ones.
     """

@@ -9,7 +9,7 @@ import click
 
 from receiver import clock
 from receiver.cli._lists import Paging, paged, show_list
-from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests
+from receiver.cli._options import NumberParam, Text, TimeParam, as_json, of_source, of_tests, sorted_by_time
 from receiver.cli._output import (
     brief,
     describe_attempt,
@@ -54,6 +54,7 @@ def trackers() -> None:
 @click.option(
     "--not-delivered-to", type=Text(), metavar="TARGET", help="Only trackers with a change that this target did not get."
 )
+@sorted_by_time
 @paged
 def list_trackers(
     search: str | None,
@@ -65,12 +66,13 @@ def list_trackers(
     manifest: str | None,
     customer: str | None,
     not_delivered_to: str | None,
+    sort: str,
     *,
     milestone_differs: bool,
     test: bool | None,
     paging: Paging,
 ) -> None:
-    """List trackers, most recent update first.
+    """List trackers by their last update.
 
     With --q: in the order of the numbers, IDs or references that match. With --manifest or --customer: in the order of their IDs.
     With --not-delivered-to: by source and ID.
@@ -78,7 +80,7 @@ def list_trackers(
     stuck_since = None if stuck_days is None else max(0, clock.to_micros(clock.now()) - _micros(stuck_days))
     wanted = queries.TrackerFilter(search, source, milestone, updated_before, updated_after, stuck_since)
     wanted = wanted._replace(milestone_differs=milestone_differs or None, test=test, manifest=manifest, customer=customer)
-    wanted = wanted._replace(not_delivered_to=not_delivered_to)
+    wanted = wanted._replace(not_delivered_to=not_delivered_to, sort=sort)
     columns, wrapped = ["tracker", "milestone", "event time", "status"], ["tracker", "milestone", "status"]
     with reading() as database:
         read = partial(queries.list_trackers, database, wanted)

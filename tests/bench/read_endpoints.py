@@ -96,6 +96,10 @@ class Asker:
         )
         yield ReadEndpoint("  of a manifest", lambda draw: ask(TrackerFilter(manifest=f"manifest:MAN-{draw.randrange(50)}")))
         yield ReadEndpoint("  of a customer", lambda draw: ask(TrackerFilter(customer=f"CODE{draw.randrange(50):03}")))
+        yield ReadEndpoint("  oldest first, deep", lambda d: ask(TrackerFilter(sort="oldest"), self._moved(d)))
+        yield ReadEndpoint(
+            "  stuck, oldest first", lambda d: ask(TrackerFilter(stuck_since=self._some_days_ago(d), sort="oldest"))
+        )
 
     def _searches(self) -> Iterator[ReadEndpoint]:
         ask = self._list_trackers
@@ -140,6 +144,9 @@ class Asker:
         yield ReadEndpoint("  unreadable", lambda _: ask(DeliveryFilter(outcome="unreadable")))
         yield ReadEndpoint("  from a client, deep", lambda d: ask(DeliveryFilter(client=f"203.0.113.{d.randrange(16)}"), seen(d)))
         yield ReadEndpoint("  from a rare client, deep", lambda draw: ask(DeliveryFilter(client="198.51.100.7"), seen(draw)))
+        yield ReadEndpoint("  oldest first, deep", lambda draw: ask(DeliveryFilter(sort="oldest"), seen(draw)))
+        yield ReadEndpoint("  refused, oldest first", lambda d: ask(DeliveryFilter(outcome="refused", sort="oldest"), seen(d)))
+        yield ReadEndpoint("  of a client, oldest first", lambda d: ask(DeliveryFilter(client="::1", sort="oldest"), seen(d)))
         yield ReadEndpoint("  with a message", lambda d: ask(DeliveryFilter(message_id=d.choice(self._messages).message_id)))
         yield ReadEndpoint("  with a message sent often", lambda draw: ask(DeliveryFilter(message_id=self._storm), seen(draw)))
         yield ReadEndpoint(
@@ -185,6 +192,7 @@ class Asker:
         base, quarantine, seen = self._database, queries.list_quarantine, self._seen
         yield ReadEndpoint("messages", lambda _: self._list_messages(MessageFilter()))
         yield ReadEndpoint("  deep page", lambda draw: self._list_messages(MessageFilter(), self._placed(draw)))
+        yield ReadEndpoint("  oldest first", lambda d: self._list_messages(MessageFilter(sort="oldest"), self._placed(d)))
         yield ReadEndpoint("  not applied", lambda d: self._list_messages(MessageFilter(outcome="not_applied"), self._placed(d)))
         yield ReadEndpoint("  never seen", lambda d: self._list_messages(MessageFilter("shiipp", reason="tie"), self._placed(d)))
         yield ReadEndpoint(

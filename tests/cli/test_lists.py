@@ -52,6 +52,18 @@ def test_all_pages_of_a_list_are_shown_once_as_text_json_and_csv(ask: Ask) -> No
     assert "more:" not in "".join(lines)
 
 
+def test_a_list_by_time_has_the_oldest_first_if_one_asks(ask: Ask) -> None:
+    for name, key in (("deliveries", ["id"]), ("messages", ["delivery_id", "position"]), ("trackers", ["source", "tracker_id"])):
+        newest, oldest = (
+            [tuple(row[column] for column in key) for row in rows_of(ask(name, "list", "--sort", sort, "--csv"))]
+            for sort in ("newest", "oldest")
+        )
+        assert len(newest) > 100
+        assert oldest == newest[::-1]
+    assert "sort" in ask("trackers", "list", "--q", "1z", "--sort", "oldest", code=2)
+    assert "--follow" in ask("deliveries", "list", "--follow", "--sort", "oldest", code=2)
+
+
 def test_csv_has_the_fields_of_json_and_keeps_to_the_filter(ask: Ask) -> None:
     for words in (["trackers", "list", "--source", "shiipp"], ["messages", "list"], ["quarantine", "list"], ["audit", "list"]):
         expected = json.loads(ask(*words, "--all", "--json"))["items"]

@@ -24,7 +24,7 @@ from receiver.monitoring.explain import explain
 from receiver.sources import NAMES, ship24
 from receiver.storage import queries
 from receiver.storage.queries import DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
-from receiver.storage.queries.pages import write_cursor
+from receiver.storage.queries.pages import SORTS, write_cursor
 from receiver.storage.tables.ledger import QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
@@ -125,6 +125,7 @@ _filters = st.builds(
     st.sampled_from([None, None, None, "TN-t-0", "tn-T-1", "TN-t-9"]),
     st.sampled_from([None] * 5 + [True, False]),
     st.sampled_from([None] * 5 + ["webhook", "import", "reconcile"]),
+    st.sampled_from(SORTS),
 )
 
 
@@ -152,18 +153,51 @@ def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
 
 @settings(max_examples=40)
 @given(calls=_calls, wanted=st.lists(_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
-def test_every_filter_of_deliveries_returns_each_match_once_newest_first(
+def test_every_filter_of_deliveries_returns_each_match_once_in_its_order(
     archive: Archive, calls: list[Call], wanted: list[DeliveryFilter], limit: int
 ) -> None:
     kept = keep(archive, calls)
     for filters in wanted:
-        expected = sorted((id_ for id_, call in kept.calls.items() if kept.holds(call, filters)), reverse=True)
+        expected = sorted(
+            (id_ for id_, call in kept.calls.items() if kept.holds(call, filters)), reverse=filters.sort == "newest"
+        )
         assert [found["id"] for found in walk(asking(archive, filters), limit)] == expected
         assert [found["id"] for found in walk(asking(archive, filters), 200)] == expected
 
 
 def asking(archive: Archive, wanted: DeliveryFilter, start: str | None = None) -> Callable[[int, str | None], queries.ResultPage]:
     return lambda limit, cursor: queries.list_deliveries(archive.database, wanted, NAMES, limit, cursor or start)
+
+
+def chain(neighbours: Callable[[Any], queries.Neighbours], items: list[dict[str, Any]]) -> None:
+    """Check that each item of a list has the items before and after it as its neighbours."""
+    for before, one, after in zip([None, *items], items, [*items[1:], None], strict=False):
+        assert neighbours(one) == (before, after)
+
+
+def test_a_delivery_and_a_message_have_the_neighbours_of_their_list(archive: Archive) -> None:
+    items = ((0, 0, "event"), (1, 1, "nothing"))
+    keep(
+        archive, [Call("ship24", f"203.0.113.{n % 3}", n // 2, "unauthorized" if n % 4 == 0 else None, items) for n in range(12)]
+    )
+    base = archive.database
+    for sort in SORTS:
+        for wanted in (
+            DeliveryFilter(sort=sort),
+            DeliveryFilter(outcome="refused", sort=sort),
+            DeliveryFilter(client="203.0.113.1", tracking_number="tn-t-0", sort=sort),
+        ):
+            listed = walk(asking(archive, wanted), 5)
+            assert len(listed) > 2
+            chain(lambda row, wanted=wanted: queries.find_delivery_neighbours(base, wanted, NAMES, row["id"]), listed)  # type: ignore[misc]
+        for of in (MessageFilter(sort=sort), MessageFilter(outcome="duplicate", sort=sort)):
+            rows = walk(lambda limit, cursor, of=of: queries.list_messages(base, of, limit, cursor), 5)  # type: ignore[misc]
+            assert len(rows) > 2
+
+            def neighbours(row: dict[str, Any], of: MessageFilter = of) -> queries.Neighbours:
+                return queries.find_message_neighbours(base, of, write_cursor(row["delivery_id"], row["position"]))
+
+            chain(neighbours, rows)
 
 
 def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: Archive) -> None:
@@ -201,12 +235,13 @@ _verdict_filters = st.builds(
     until=_edge,
     tracking_number=st.sampled_from([None, None, "tn-t-0", "TN-t-1"]),
     test=st.sampled_from([None, False, True]),
+    sort=st.sampled_from(SORTS),
 )
 
 
 @settings(max_examples=40)
 @given(calls=_calls, wanted=st.lists(_verdict_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
-def test_every_filter_of_messages_returns_each_match_once_newest_first(
+def test_every_filter_of_messages_returns_each_match_once_in_its_order(
     archive: Archive, calls: list[Call], wanted: list[MessageFilter], limit: int
 ) -> None:
     keep(archive, calls)
@@ -219,7 +254,7 @@ def test_every_filter_of_messages_returns_each_match_once_newest_first(
 
         expected = [
             (row["delivery_id"], row["position"])
-            for row in sorted(whole, key=lambda row: (row["delivery_id"], row["position"]), reverse=True)
+            for row in sorted(whole, key=lambda row: (row["delivery_id"], row["position"]), reverse=filters.sort == "newest")
             if holds(filters, row, of_message.get((row["source"], row["message_id"])))
         ]
         for size in (limit, 200):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import FINAL_MILESTONES, TrackerFilter
+from receiver.storage.queries.pages import SORTS
 from receiver.storage.tables.ledger import EventTable, LinkTable, SearchTermTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from tests.harness.archive import Archive, walk
@@ -121,7 +122,8 @@ _tracker_filters = st.builds(
     st.sampled_from([None] * 5 + ["m1", "m3"]),
     st.sampled_from([None] * 5 + ["a", "AB", "é", "never"]),
     st.none(),
-)
+    st.sampled_from(SORTS),
+).map(lambda wanted: wanted._replace(sort="newest") if wanted.has_own_order() else wanted)
 
 
 def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
@@ -152,7 +154,8 @@ def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
         if filters.search is None and (filters.manifest or filters.customer):
             assert len({parcel.tracker_id for parcel in found}) == len(found)
         elif filters.search is None:
-            assert [parcel.moved_at for parcel in found] == sorted((parcel.moved_at for parcel in found), reverse=True)
+            is_newest_first = filters.sort == "newest"
+            assert [parcel.moved_at for parcel in found] == sorted((one.moved_at for one in found), reverse=is_newest_first)
         else:
             places = [parcel.place(filters) or "" for parcel in found]
             assert places == sorted(places)
@@ -200,6 +203,28 @@ def test_trackers_that_move_meanwhile_neither_hide_nor_double_the_others(archive
     for page, wanted in ((first, TrackerFilter()), (by_name, TrackerFilter("n"))):
         found = [name for name in ids(page, wanted) if not name.startswith("new")]
         assert sorted(found) == sorted(parcel.tracker_id for parcel in still)
+
+
+def test_a_tracker_has_the_neighbours_of_its_list_also_among_those_of_the_same_time(archive: Archive) -> None:
+    keep_parcels(
+        archive, [Parcel(NAMES[n % 2], f"t{n}", None, None, None, None, _MILESTONES[n % 6], n % 3 + 1) for n in range(20)]
+    )
+    for sort in SORTS:
+        for wanted in (TrackerFilter(sort=sort), TrackerFilter(source="ship24", moved_after=2, sort=sort)):
+            listed = walk(lambda limit, cursor, of=wanted: queries.list_trackers(archive.database, of, limit, cursor), 3)  # type: ignore[misc]
+            for before, one, after in zip([None, *listed], listed, [*listed[1:], None], strict=False):
+                found = queries.find_tracker_neighbours(archive.database, wanted, one["source"], one["tracker_id"])
+                assert found == (before, after)
+    assert queries.find_tracker_neighbours(archive.database, TrackerFilter("t"), "ship24", "t0") == (None, None)
+
+
+def test_items_are_counted_up_to_a_thousand_in_a_few_pages() -> None:
+    full, empty = queries.ResultPage([{}] * 200, "more"), queries.ResultPage([], "more")
+    last = queries.ResultPage([{}] * 7, None)
+    assert queries.count_items(lambda _limit, _cursor: full, last) == (7, True)
+    assert queries.count_items(lambda _limit, _cursor: last, full) == (207, True)
+    assert queries.count_items(lambda _limit, _cursor: full, full) == (1000, False)
+    assert queries.count_items(lambda _limit, _cursor: empty, full) == (200, False)
 
 
 def test_a_thousand_milestones_are_merged_too(archive: Archive) -> None:

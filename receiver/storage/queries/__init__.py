@@ -10,7 +10,13 @@ from receiver.storage.queries.deliveries import DeliveryFilter, StoredDelivery, 
 from receiver.storage.queries.ids import complete_delivery_id, find_deliveries, find_messages, find_starting_messages
 from receiver.storage.queries.message_list import NOT_APPLIED, MessageFilter, list_messages
 from receiver.storage.queries.messages import find_events, show_message
-from receiver.storage.queries.pages import MAX_LIMIT, ResultPage
+from receiver.storage.queries.neighbours import (
+    Neighbours,
+    find_delivery_neighbours,
+    find_message_neighbours,
+    find_tracker_neighbours,
+)
+from receiver.storage.queries.pages import MAX_LIMIT, SORTS, ResultPage, Total, count_items
 from receiver.storage.queries.persons import find_persons
 from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, find_quarantined_deliveries, list_quarantine
 from receiver.storage.queries.refusals import list_unknown_paths
@@ -56,35 +62,42 @@ __all__ = [
     "MAX_QUARANTINED",
     "NOT_APPLIED",
     "QUARANTINE_STATES",
+    "SORTS",
     "STATES",
     "STATE_FILTERS",
     "Cell",
     "ChangeFilter",
     "DeliveryFilter",
     "MessageFilter",
+    "Neighbours",
     "QuarantineFilter",
     "ResultPage",
     "StoredDelivery",
     "TargetCounts",
+    "Total",
     "TrackerFilter",
     "check_named",
     "check_target",
     "check_unnamed",
     "complete_delivery_id",
     "count_changes",
+    "count_items",
     "count_quarantined",
     "count_refusals",
     "describe_tokens",
     "find_deliveries",
+    "find_delivery_neighbours",
     "find_due_notices",
     "find_events",
     "find_first_accepted",
+    "find_message_neighbours",
     "find_messages",
     "find_oldest_due",
     "find_persons",
     "find_quarantined_deliveries",
     "find_starting_messages",
     "find_tracker",
+    "find_tracker_neighbours",
     "find_undecidable",
     "list_alarms",
     "list_audit",

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
 
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import public
@@ -34,27 +34,41 @@ def list_copies(database: Database, source: str, tracker_id: str) -> list[dict[s
 
 
 def read_copies(
-    connection: Connection, names: Sequence[str], source: str, message_ids: Collection[str], share: int, before: str | None = None
+    connection: Connection,
+    names: Sequence[str],
+    source: str,
+    message_ids: Collection[str],
+    share: int,
+    before: str | None = None,
+    start: str | None = None,
 ) -> tuple[Sequence[RowMapping], str | None]:
     """Return columns of the last copies of messages, and the delivery id from which on the copies are complete (None: all are).
 
-    With `before`, only deliveries before this id count. A sender may repeat a message a million times: at most about `share`
-    copies of each message are read.
+    With `before`, only deliveries before this id count. With `start`, the first copies from this id on are returned, and the id
+    up to which they are complete. A sender may repeat a message a million times: at most about `share` copies of each message
+    are read.
     """
     repeated = table_of(RepeatedMessageTable)
-    complete_from = connection.execute(_select_complete_from(source, message_ids, share, before)).scalar()
-    within = [repeated.c.source == source, repeated.c.message_id.in_(message_ids)]
-    within += [] if before is None else [repeated.c.delivery_id < before]
-    within += [] if complete_from is None else [repeated.c.delivery_id >= complete_from]
-    return connection.execute(select(*(repeated.c[name] for name in names)).where(*within)).mappings().all(), complete_from
+    within = [] if before is None else [repeated.c.delivery_id < before]
+    within += [] if start is None else [repeated.c.delivery_id >= start]
+    edge = connection.execute(_select_edge(source, message_ids, share, within, is_first=start is not None)).scalar()
+    within += [repeated.c.source == source, repeated.c.message_id.in_(message_ids)]
+    if edge is not None:
+        within.append(repeated.c.delivery_id >= edge if start is None else repeated.c.delivery_id <= edge)
+    return connection.execute(select(*(repeated.c[name] for name in names)).where(*within)).mappings().all(), edge
 
 
-def _select_complete_from(source: str, message_ids: Collection[str], share: int, before: str | None) -> Select[Any]:
-    """Select the latest of the deliveries with the `share`-last copy of each message. One step into the index finds each."""
+def _select_edge(
+    source: str, message_ids: Collection[str], share: int, within: Sequence[ColumnElement[bool]], *, is_first: bool
+) -> Select[Any]:
+    """Select the latest of the deliveries with the `share`-last copy of each message. One step into the index finds each.
+
+    With `is_first`, select the earliest of those with the `share`-first copy.
+    """
     messages, repeated = table_of(MessageTable), table_of(RepeatedMessageTable)
-    of_message = [repeated.c.source == messages.c.source, repeated.c.message_id == messages.c.message_id]
-    of_message += [] if before is None else [repeated.c.delivery_id < before]
-    last = select(repeated.c.delivery_id).where(*of_message).order_by(repeated.c.delivery_id.desc())
-    at_share = last.offset(share - 1).limit(1).correlate(messages).scalar_subquery().label("delivery_id")
+    of_message = repeated.c.source == messages.c.source, repeated.c.message_id == messages.c.message_id
+    copies = select(repeated.c.delivery_id).where(*of_message, *within)
+    ordered = copies.order_by(repeated.c.delivery_id if is_first else repeated.c.delivery_id.desc())
+    at_share = ordered.offset(share - 1).limit(1).correlate(messages).scalar_subquery().label("delivery_id")
     each = select(at_share).where(messages.c.source == source, messages.c.message_id.in_(message_ids)).subquery()
-    return select(func.max(each.c.delivery_id))
+    return select(func.min(each.c.delivery_id) if is_first else func.max(each.c.delivery_id))

@@ -13,7 +13,7 @@ from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
-from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest
+from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest, read_oldest
 from receiver.storage.tables.ledger import (
     IS_BROUGHT_IN,
     IS_TEST,
@@ -32,7 +32,7 @@ _STATUSES = range(100, 600)
 class DeliveryFilter(NamedTuple):
     """The filter of a list of deliveries: all conditions that are set must hold.
 
-    `since` (included) and `until` (excluded) are microseconds.
+    `since` (included) and `until` (excluded) are microseconds. `sort` is one of `pages.SORTS`.
     """
 
     source: str | None = None
@@ -45,6 +45,7 @@ class DeliveryFilter(NamedTuple):
     tracking_number: str | None = None
     test: bool | None = None
     origin: str | None = None
+    sort: str = "newest"
 
 
 class StoredDelivery(NamedTuple):
@@ -68,24 +69,37 @@ class StoredDelivery(NamedTuple):
 def list_deliveries(
     database: Database, wanted: DeliveryFilter, sources: Sequence[str], limit: int = 50, cursor: str | None = None
 ) -> ResultPage:
-    """Return deliveries, newest first, without their bytes. `sources` are the names of all sources: ids are found by source."""
+    """Return deliveries, by default newest first, without their bytes.
+
+    `sources` are the names of all sources: ids are found by source.
+    """
     table = table_of(DeliveryTable)
     after = read_cursor(cursor, str)
     texts = (wanted.source, wanted.outcome, wanted.origin, wanted.client, wanted.message_id, wanted.tracking_number)
     if not is_storable(*texts) or (wanted.status is not None and wanted.status not in _STATUSES):
         return ResultPage([], None)
     span = Span(_first_id(wanted.since), _first_id(wanted.until))
-    before = min(filter(None, (span.until, *(after or ()))), default=None)
     narrow, rest = _divide(wanted)
+    rest_of_list = _find_rest(span, after, wanted.sort)
     with database.read() as connection:
         carried = list(_find_messages(connection, wanted, sources))
         share = limit + 1  # enough, unless other filters exclude many of them
         if narrow or rest or len(carried) > 1:
             share = max(share, _MAX_CARRIERS // max([1, *(sum(map(len, messages.values())) for messages in carried)]))
-        found = [_find_carriers(connection, messages, share, before) for messages in carried]
+        found = [_find_carriers(connection, messages, share, rest_of_list, wanted.sort) for messages in carried]
         narrow += [table.c.id.in_(ids) for ids, _ in found]
-        complete_from = max((first for _, first in found if first is not None), default=None)
-        return read_newest(connection, table, [*table.columns], narrow, rest, cursor, limit, span, complete_from)
+        edges = [edge for _, edge in found if edge is not None]
+        read, edge = (read_oldest, min) if wanted.sort == "oldest" else (read_newest, max)
+        return read(connection, table, [*table.columns], narrow, rest, cursor, limit, span, edge(edges, default=None))
+
+
+def _find_rest(span: Span, after: tuple[str] | None, sort: str) -> Span:
+    """Return the ids of a list after the last one of the page before. All ids have the same length."""
+    if after is None:
+        return span
+    if sort == "oldest":
+        return Span(max(span.since or "", f"{after[0]}0"), span.until)
+    return Span(span.since, min(filter(None, (span.until, after[0]))))
 
 
 def _divide(wanted: DeliveryFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:
@@ -143,21 +157,27 @@ def _read_items(connection: Connection, delivery_id: str) -> list[dict[str, Any]
     return sorted(found, key=lambda item: int(item["position"]))
 
 
-def _find_carriers(connection: Connection, messages: MessageIds, share: int, before: str | None) -> tuple[list[str], str | None]:
-    """Return the last deliveries with one of these messages, and the id from which on they are complete (`read_copies`)."""
+def _find_carriers(
+    connection: Connection, messages: MessageIds, share: int, span: Span, sort: str
+) -> tuple[list[str], str | None]:
+    """Return the first deliveries of a list with one of these messages, and up to which id they are complete."""
     table = table_of(MessageTable)
+    is_oldest_first = sort == "oldest"
+    within = [] if span.until is None else [table.c.delivery_id < span.until]
+    within += [] if span.since is None else [table.c.delivery_id >= span.since]
+    start = (span.since or "") if is_oldest_first else None
     found: set[str] = set()
-    complete_from: list[str] = []
+    edges: list[str] = []
     for source, ids in messages.items():
-        firsts = select(table.c.delivery_id).where(table.c.source == source, table.c.message_id.in_(ids))
-        found.update(connection.execute(firsts if before is None else firsts.where(table.c.delivery_id < before)).scalars())
-        copies, first = read_copies(connection, ("delivery_id",), source, ids, share, before)
+        firsts = select(table.c.delivery_id).where(table.c.source == source, table.c.message_id.in_(ids), *within)
+        found.update(connection.execute(firsts).scalars())
+        copies, edge = read_copies(connection, ("delivery_id",), source, ids, share, span.until, start)
         found.update(copy["delivery_id"] for copy in copies)
-        complete_from += [] if first is None else [first]
-    last = sorted(found)[-_MAX_CARRIERS:]
-    if len(last) < len(found):
-        complete_from.append(last[0])
-    return last, max(complete_from, default=None)
+        edges += [] if edge is None else [edge]
+    carriers = sorted(found, reverse=not is_oldest_first)[:_MAX_CARRIERS]
+    if len(carriers) < len(found):
+        edges.append(carriers[-1])
+    return carriers, (min if is_oldest_first else max)(edges, default=None)
 
 
 def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[MessageIds]:

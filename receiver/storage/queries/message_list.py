@@ -7,7 +7,7 @@ tables by delivery and checks its filter on a bounded number of rows, so its cos
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
 
 from receiver.clock import first_id
 from receiver.domain.records import WEBHOOK
@@ -24,7 +24,7 @@ NOT_APPLIED = "not_applied"
 
 _SEEN_ROWS = 1500  # of each table, that one page reads if there is a filter
 _MAX_COPIES = 1000  # of the messages for one number, that one page reads
-_LAST = ("z", 0)  # after every key, in every order of texts: ids are hexadecimal
+_FIRST, _LAST = ("", -1), ("z", 0)  # before and after every key, in every order of texts: ids are hexadecimal
 _NAMES = ("source", "message_id", "outcome", "reason", "delivery_id", "position", "received_at")
 
 _Key = tuple[str, int]
@@ -35,6 +35,7 @@ class MessageFilter(NamedTuple):
     """The filter of a list of messages: all conditions that are set must hold.
 
     `outcome` is one of `verdicts.OUTCOMES` or NOT_APPLIED. `since` (included) and `until` (excluded) are microseconds.
+    `sort` is one of `pages.SORTS`.
     """
 
     source: str | None = None
@@ -44,6 +45,7 @@ class MessageFilter(NamedTuple):
     until: int | None = None
     tracking_number: str | None = None
     test: bool | None = None
+    sort: str = "newest"
 
     def matches(self, row: RowMapping) -> bool:
         """Tell whether a row matches, apart from its time, number and test run."""
@@ -60,75 +62,102 @@ class MessageFilter(NamedTuple):
 
 
 class _Walk(NamedTuple):
-    """A part of the list: its rows, and the key from which on they are complete (None: to the end of the list)."""
+    """A part of the list: its rows, and the key up to which they are complete, both in the order of the list.
+
+    None: to the end of the list.
+    """
 
     rows: Sequence[RowMapping]
-    complete_from: _Key | None
+    complete_to: _Key | None
+
+
+class _Window(NamedTuple):
+    """The keys of a part of the list: after `low`, before `high`."""
+
+    low: _Key
+    high: _Key
 
 
 def list_messages(database: Database, wanted: MessageFilter, limit: int = 50, cursor: str | None = None) -> ResultPage:
-    """Return messages with their verdicts, newest delivery first.
+    """Return messages with their verdicts, by default newest delivery first.
 
     `tracker_id` and `tracking_number` are those of the message's first arrival; both are None if no tracker is known.
     """
-    before = read_cursor(cursor, str, int) or _LAST
+    after = read_cursor(cursor, str, int)
     if not is_storable(wanted.source, wanted.reason, wanted.tracking_number):
         return ResultPage([], None)
-    since, until = (None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until)))
-    if until is not None and until <= before[0]:
-        before = (until, 0)
+    is_oldest_first = wanted.sort == "oldest"
+    window = _find_window(wanted, after)
     with database.read() as connection:
         walk = _follow_number if wanted.tracking_number is not None else _follow_time
-        rows, complete_from = walk(connection, wanted, before, limit)
-        low = max(("" if since is None else since, 0), complete_from or ("", 0))
-        runs = _read_test_runs(connection, low[0], before[0])
-        found = [row for row in rows if low <= _key(row) < before and wanted.matches(row)]
-        if wanted.test is not None:
-            found = [row for row in found if (row["delivery_id"] in runs) is wanted.test]
-        found.sort(key=_key, reverse=True)
+        rows, complete_to = walk(connection, wanted, window, limit)
+        if complete_to is not None:
+            window = _Window(window.low, complete_to) if is_oldest_first else _Window(complete_to, window.high)
+        runs = _read_test_runs(connection, window.low[0], window.high[0])
+        found = [row for row in rows if window.low < _key(row) < window.high or _key(row) == complete_to]
+        found = [row for row in found if wanted.matches(row) and wanted.test in {None, row["delivery_id"] in runs}]
+        found.sort(key=_key, reverse=not is_oldest_first)
         items = _describe(connection, found[:limit], runs)
     if len(found) > limit:
         return ResultPage(items, write_cursor(*_key(found[limit - 1])))
-    is_last = complete_from is None or complete_from <= (since or "", 0)
-    return ResultPage(items, None if is_last or complete_from is None else write_cursor(*complete_from))
+    return ResultPage(items, None if complete_to is None else write_cursor(*complete_to))
+
+
+def _find_window(wanted: MessageFilter, after: _Key | None) -> _Window:
+    """Return the keys of the list after the last item of the page before."""
+    since, until = (None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until)))
+    low, high = _FIRST if since is None else (since, -1), _LAST if until is None else (until, -1)
+    if after is None:
+        return _Window(low, high)
+    return _Window(max(low, after), high) if wanted.sort == "oldest" else _Window(low, min(high, after))
 
 
 def _key(row: RowMapping) -> _Key:
     return row["delivery_id"], row["position"]
 
 
-def _follow_time(connection: Connection, wanted: MessageFilter, before: _Key, limit: int) -> _Walk:
+def _follow_time(connection: Connection, wanted: MessageFilter, window: _Window, limit: int) -> _Walk:
     """Read the next rows of both tables. The filter is not part of the statement, so that an index on time serves every one."""
     size = _SEEN_ROWS if wanted.is_checked else limit + 1
+    is_oldest_first = wanted.sort == "oldest"
     rows: list[RowMapping] = []
-    complete_from: list[_Key] = []
+    complete_to: list[_Key] = []
     for table in (table_of(MessageTable), table_of(RepeatedMessageTable)):
         place = table.c.delivery_id, table.c.position
-        inside = and_(place[0] <= before[0], or_(place[0] < before[0], place[1] < before[1]))
-        newest = select(*_columns(table)).where(inside).order_by(*(column.desc() for column in place)).limit(size)
-        found = connection.execute(newest).mappings().all()
+        order = place if is_oldest_first else [column.desc() for column in place]
+        following = select(*_columns(table)).where(_is_inside(table, window)).order_by(*order).limit(size)
+        found = connection.execute(following).mappings().all()
         rows += found
         if len(found) == size:
-            complete_from.append(_key(found[-1]))
-    return _Walk(rows, max(complete_from, default=None))
+            complete_to.append(_key(found[-1]))
+    return _Walk(rows, (min if is_oldest_first else max)(complete_to, default=None))
 
 
-def _follow_number(connection: Connection, wanted: MessageFilter, before: _Key, limit: int) -> _Walk:
-    """Read the last messages for a number, and their copies."""
+def _is_inside(table: Table, window: _Window) -> ColumnElement[bool]:
+    (low, low_position), (high, high_position) = window
+    delivery_id, position = table.c.delivery_id, table.c.position
+    after_low = and_(delivery_id >= low, or_(delivery_id > low, position > low_position))
+    return and_(after_low, delivery_id <= high, or_(delivery_id < high, position < high_position))
+
+
+def _follow_number(connection: Connection, wanted: MessageFilter, window: _Window, limit: int) -> _Walk:
+    """Read the messages for a number, and their next copies. All ids have the same length."""
     table = table_of(MessageTable)
+    is_oldest_first = wanted.sort == "oldest"
     rows: list[RowMapping] = []
-    complete_from: list[_Key] = []
-    end = (
-        f"{before[0]}0" if before[1] else before[0]
-    )  # all ids have the same length; with a position, its delivery has items left
+    edges: list[_Key] = []
+    end, position = window.high
+    before = f"{end}0" if position > 0 else end  # with a position, its delivery has items left
     for source, ids in find_messages_of(connection, wanted.tracking_number or "").items():
         named = table.c.source == source, table.c.message_id.in_(ids)
         rows += connection.execute(select(*_columns(table)).where(*named)).mappings().all()
         share = max(limit + 1, _MAX_COPIES // max(1, len(ids)))
-        copies, first = read_copies(connection, _NAMES, source, ids, share, end)
+        copies, edge = read_copies(connection, _NAMES, source, ids, share, before, window.low[0] if is_oldest_first else None)
         rows += copies
-        complete_from += [] if first is None else [(first, 0)]
-    return _Walk(rows, max(complete_from, default=None))
+        edges += [] if edge is None else [(f"{edge}0", 0) if is_oldest_first else (edge, 0)]
+    complete_to = (min if is_oldest_first else max)(edges, default=None)
+    is_inside = complete_to is not None and window.low < complete_to < window.high
+    return _Walk(rows, complete_to if is_inside else None)
 
 
 def _columns(table: Table) -> list[Any]:

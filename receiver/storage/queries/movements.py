@@ -11,6 +11,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
+    RowMapping,
     Select,
     Table,
     Text,
@@ -52,21 +53,21 @@ class _LastShown(NamedTuple):
 
 
 def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, cursor: str | None) -> ResultPage:
-    """Return trackers, those that changed last first.
+    """Return trackers, by default those that changed last first.
 
     Trackers whose sender's own view does not differ, and real ones, have no index of their own: if they are wanted, the others
     are removed from the page, which may then be short.
     """
     after = _read_cursor(cursor)
-    found: list[tuple[int, _Group, str]] = []
-    for latest_at, group in _find_groups(connection, wanted, after):
+    found: list[_LastShown] = []
+    for first_at, group in _find_groups(connection, wanted, after):
         if len(found) > limit:
-            if found[limit][0] > latest_at:
+            if _is_after(wanted, first_at, found[limit].moved_at):
                 break  # this group and the later ones have nothing for this page
-            wanted = wanted._replace(moved_after=found[limit][0])
+            wanted = _end_at(wanted, found[limit].moved_at)
         statement = _select_group(wanted, group, after).limit(limit + 1)
-        found += [(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
-        found.sort(key=lambda entry: (-entry[0], entry[1]))  # stable: each group stays in the database's order
+        found += [_LastShown(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
+        _sort(found, wanted)
         del found[limit + 1 :]
     page = found[:limit]
     states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
@@ -77,8 +78,40 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
         items = [item for item in items if item["test_run"] is None]
     if len(found) <= limit:
         return ResultPage(items, None)
-    moved_at, group, tracker_id = page[-1]
-    return ResultPage(items, write_cursor(moved_at, *group, tracker_id))
+    return ResultPage(items, _write_cursor(page[-1]))
+
+
+def write_place(row: RowMapping) -> str:
+    """Return the cursor of the page that starts after a tracker."""
+    return _write_cursor(_LastShown(row["moved_at"], _group_of(row["source"], row["status_milestone"]), row["tracker_id"]))
+
+
+def _group_of(source: str, milestone: str | None) -> _Group:
+    return _Group(source, "" if milestone is None else f"={milestone}")
+
+
+def _write_cursor(last: _LastShown) -> str:
+    return write_cursor(last.moved_at, *last.group, last.tracker_id)
+
+
+def _is_after(wanted: TrackerFilter, moved_at: int, other: int) -> bool:
+    """Tell whether trackers that changed at one time are listed after those of another."""
+    return moved_at > other if wanted.sort == "oldest" else moved_at < other
+
+
+def _end_at(wanted: TrackerFilter, moved_at: int) -> TrackerFilter:
+    """Return the filter without trackers that are listed after those that changed at a time."""
+    if wanted.sort == "newest":
+        return wanted._replace(moved_after=moved_at)
+    until = wanted.until()
+    return wanted._replace(moved_before=moved_at + 1 if until is None else min(until, moved_at + 1))
+
+
+def _sort(found: list[_LastShown], wanted: TrackerFilter) -> None:
+    """Sort by time, then by group. Each group stays in the database's order."""
+    is_oldest_first = wanted.sort == "oldest"
+    found.sort(key=lambda tracker: tracker.group, reverse=is_oldest_first)
+    found.sort(key=lambda tracker: tracker.moved_at, reverse=not is_oldest_first)
 
 
 def _read_cursor(cursor: str | None) -> _LastShown | None:
@@ -87,25 +120,25 @@ def _read_cursor(cursor: str | None) -> _LastShown | None:
 
 
 def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShown | None) -> list[tuple[int, _Group]]:
-    """Return the groups with a tracker in range, each with the time of its latest change, latest first."""
+    """Return the groups with a tracker in range, each with the time of its first tracker, in the order of the list."""
     filters = [wanted]
     if wanted.stuck_since is not None and wanted.source is None:
         filters.append(wanted._replace(source=PACKAGE_SOURCE))
-    rows = [row for one in filters for row in connection.execute(_select_latest(one, after))]
-    found = [(row.latest_at, _Group(row.source, "" if row.milestone is None else f"={row.milestone}")) for row in rows]
-    return sorted(found, reverse=True)
+    rows = [row for one in filters for row in connection.execute(_select_first_of_groups(one, after))]
+    found = [(row.first_at, _group_of(row.source, row.milestone)) for row in rows]
+    return sorted(found, reverse=wanted.sort == "newest")
 
 
-def _select_latest(wanted: TrackerFilter, after: _LastShown | None) -> Select[Any]:
-    """Select the groups with a tracker in range, each with the time of its latest change.
+def _select_first_of_groups(wanted: TrackerFilter, after: _LastShown | None) -> Select[Any]:
+    """Select the groups with a tracker in range, each with the time of its first tracker.
 
     In lists of stuck trackers, those of packages and manifests are selected by their source alone: they are in another index.
     """
     table = table_of(TrackerTable)
     kind = _which_index(wanted, wanted.source)
     groups = _select_groups(table, wanted, kind)
-    latest_at = _latest(table, groups, _within(table, wanted, _last_at(wanted, after)), kind)
-    statement = select(groups.c.source, groups.c.milestone, latest_at.label("latest_at")).where(latest_at.is_not(None))
+    first_at = _select_first(table, groups, wanted, after, kind)
+    statement = select(groups.c.source, groups.c.milestone, first_at.label("first_at")).where(first_at.is_not(None))
     if wanted.stuck_since is not None:
         statement = statement.where(or_(groups.c.milestone.is_(None), groups.c.milestone.not_in(FINAL_MILESTONES)))
         if wanted.source is None:
@@ -123,16 +156,21 @@ def _which_index(wanted: TrackerFilter, source: str | None) -> list[TextClause]:
     ]
 
 
-def _within(table: Table, wanted: TrackerFilter, last_at: int | None) -> list[ColumnElement[bool]]:
-    """Return the bounds, with one upper bound: an index starts at one, and further ones would be checked on each row."""
-    since = [] if wanted.moved_after is None else [table.c.moved_at >= wanted.moved_after]
-    return since if last_at is None else [*since, table.c.moved_at <= last_at]
-
-
-def _last_at(wanted: TrackerFilter, after: _LastShown | None) -> int | None:
+def _find_range(wanted: TrackerFilter, after: _LastShown | None) -> tuple[int | None, int | None]:
+    """Return the first and the last time of a change that the rest of the list has."""
     until = wanted.until()
-    bounds = [*([] if until is None else [until - 1]), *([] if after is None else [after.moved_at])]
-    return min(bounds, default=None)
+    low, high = wanted.moved_after, None if until is None else until - 1
+    if after is None:
+        return low, high
+    if wanted.sort == "oldest":
+        return after.moved_at if low is None else max(low, after.moved_at), high
+    return low, after.moved_at if high is None else min(high, after.moved_at)
+
+
+def _within(table: Table, low: int | None, high: int | None) -> list[ColumnElement[bool]]:
+    """Return the bounds, one at each end: an index starts at one, and further ones would be checked on each row."""
+    moved_at = table.c.moved_at
+    return [*([] if low is None else [moved_at >= low]), *([] if high is None else [moved_at <= high])]
 
 
 def _select_groups(table: Table, wanted: TrackerFilter, kind: list[TextClause]) -> CTE:
@@ -156,8 +194,13 @@ def _find_sources(table: Table, wanted: TrackerFilter) -> CTE:
     return sources.union_all(select(following).where(sources.c.source.is_not(None)))
 
 
-def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]], kind: list[TextClause]) -> ColumnElement[Any]:
-    first = _in_order(table, select(table.c.moved_at).where(table.c.source == groups.c.source, *within, *kind)).limit(1)
+def _select_first(
+    table: Table, groups: CTE, wanted: TrackerFilter, after: _LastShown | None, kind: list[TextClause]
+) -> ColumnElement[Any]:
+    """Select the time of the first tracker of each group in range."""
+    within = _within(table, *_find_range(wanted, after))
+    of_source = select(table.c.moved_at).where(table.c.source == groups.c.source, *within, *kind)
+    first = _in_order(table, of_source, wanted).limit(1)
     named = first.where(table.c.status_milestone == groups.c.milestone).correlate(groups).scalar_subquery()
     nameless = first.where(table.c.status_milestone.is_(None)).correlate(groups).scalar_subquery()
     return case((groups.c.milestone.is_(None), nameless), else_=named)
@@ -165,20 +208,29 @@ def _latest(table: Table, groups: CTE, within: list[ColumnElement[bool]], kind: 
 
 def _select_group(wanted: TrackerFilter, group: _Group, after: _LastShown | None) -> Select[Any]:
     table = table_of(TrackerTable)
-    last_at = _last_at(wanted, after)
-    within = _within(table, wanted, last_at)
-    if after is not None and after.moved_at == last_at:  # trackers of that time up to this key were shown on the page before
-        if group < after.group:
-            within = _within(table, wanted, last_at - 1)
-        elif group == after.group:
-            within = _within(table, wanted, None)
-            within.append(tuple_(table.c.moved_at, table.c.tracker_id) < (last_at, after.tracker_id))
-    of_group = table.c.source == group.source, table.c.status_milestone == group.milestone  # IS NULL for None
-    return _in_order(
-        table, select(table.c.tracker_id, table.c.moved_at).where(*of_group, *within, *_which_index(wanted, group.source))
-    )
+    inside = table.c.source == group.source, table.c.status_milestone == group.milestone  # IS NULL for None
+    rest = _after(table, wanted, group, after)
+    columns = table.c.tracker_id, table.c.moved_at
+    return _in_order(table, select(*columns).where(*inside, *rest, *_which_index(wanted, group.source)), wanted)
 
 
-def _in_order(table: Table, statement: Select[Any]) -> Select[Any]:
+def _after(table: Table, wanted: TrackerFilter, group: _Group, after: _LastShown | None) -> list[ColumnElement[bool]]:
+    """Return the bounds of a group: what the page before has shown is left out."""
+    low, high = _find_range(wanted, after)
+    is_oldest_first = wanted.sort == "oldest"
+    if after is None or after.moved_at != (low if is_oldest_first else high):
+        return _within(table, low, high)
+    if group == after.group:
+        key, last = tuple_(table.c.moved_at, table.c.tracker_id), (after.moved_at, after.tracker_id)
+        return [*_within(table, None, high), key > last] if is_oldest_first else [*_within(table, low, None), key < last]
+    if is_oldest_first and group > after.group:
+        return _within(table, after.moved_at + 1, high)
+    if not is_oldest_first and group < after.group:
+        return _within(table, low, after.moved_at - 1)
+    return _within(table, low, high)
+
+
+def _in_order(table: Table, statement: Select[Any], wanted: TrackerFilter) -> Select[Any]:
     """Sort in the order of the index, milestone included: PostgreSQL does not know that all rows with NULL are one group."""
-    return statement.order_by(table.c.status_milestone.desc(), table.c.moved_at.desc(), table.c.tracker_id.desc())
+    columns = table.c.status_milestone, table.c.moved_at, table.c.tracker_id
+    return statement.order_by(*(columns if wanted.sort == "oldest" else [column.desc() for column in columns]))

@@ -1,8 +1,8 @@
-"""Pages of long lists. A page starts after a key and reads a bounded number of rows; there is no total count."""
+"""Pages of long lists. A page starts after a key and reads a bounded number of rows; items are counted up to a limit."""
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,6 +12,11 @@ from receiver.clock import iso
 from receiver.errors import UnexpectedShape
 
 MAX_LIMIT = 200
+SORTS = ("newest", "oldest")
+"""What may come first in a list by time. The same cursors serve both."""
+
+_MAX_COUNT = 1000
+_COUNTED_PAGES = 6
 _SEEN_ROWS = 3000  # rows that one page reads if no index serves the filter
 
 _LAST_MOMENT = 253_402_300_799_999_999  # of the year 9999
@@ -34,6 +39,24 @@ class ResultPage(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Return the page as the API shows it."""
         return self._asdict()
+
+
+class Total(NamedTuple):
+    """The number of items of a list, or of those that were counted."""
+
+    items: int
+    is_complete: bool
+
+
+def count_items(read: Callable[[int, str | None], ResultPage], first: ResultPage) -> Total:
+    """Count the items of a list whose first page is known: at most a thousand, in a bounded number of pages."""
+    number, cursor = len(first.items), first.next
+    for _ in range(_COUNTED_PAGES):
+        if cursor is None or number > _MAX_COUNT:
+            break
+        page = read(MAX_LIMIT, cursor)
+        number, cursor = number + len(page.items), page.next
+    return Total(min(number, _MAX_COUNT), cursor is None and number <= _MAX_COUNT)
 
 
 def write_cursor(*key: str | int) -> str:
@@ -127,6 +150,35 @@ def read_newest(
         return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
     is_last = complete_from is None or complete_from <= (span.since or "")
     return ResultPage(items, None if is_last else write_cursor(complete_from or ""))
+
+
+def read_oldest(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[ColumnElement[Any]],
+    narrow: Sequence[ColumnElement[bool]],
+    rest: Mapping[str, object],
+    cursor: str | None,
+    limit: int,
+    span: Span = _ALL,
+    complete_to: str | None = None,
+) -> ResultPage:
+    """Return a page as `read_newest` does, oldest first. `narrow` may lack rows with ids after `complete_to`."""
+    (after,) = read_cursor(cursor, str) or ("",)
+    ids = table.c.id
+    inside = [*narrow, ids > after if span.since is None or after >= span.since else ids >= span.since]
+    last = complete_to  # of the rows that this page checks
+    if rest:
+        share = connection.execute(select(ids).where(*inside).order_by(ids).offset(_SEEN_ROWS - 1).limit(1)).scalar()
+        last = min(filter(None, (share, complete_to)), default=None)
+    is_cut = last is not None and (span.until is None or last < span.until)
+    inside += [ids <= last] if is_cut else [] if span.until is None else [ids < span.until]
+    inside += [table.c[name] == value for name, value in rest.items()]
+    rows = connection.execute(select(*columns).where(*inside).order_by(ids).limit(limit + 1)).mappings().all()
+    items = [public(row) for row in rows[:limit]]
+    if len(rows) > limit:
+        return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
+    return ResultPage(items, write_cursor(last) if is_cut and last is not None else None)
 
 
 def _from(table: Table, since: str | None) -> list[ColumnElement[bool]]:

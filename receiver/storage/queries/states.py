@@ -24,7 +24,8 @@ class TrackerFilter(NamedTuple):
     has not changed since then, and neither the tracker nor the manifest that it is in is at a final milestone.
     `milestone_differs`: whether the sender's own milestone is another one. `test`: whether a test made the tracker. `manifest`
     is the id of the manifest that the package is in. `customer` is the code of its present customer in upper or lower case.
-    `not_delivered_to`: a change of the tracker waits or fails for this target, or failed for good.
+    `not_delivered_to`: a change of the tracker waits or fails for this target, or failed for good. `sort`, one of `pages.SORTS`,
+    is by the last change.
     """
 
     search: str | None = None
@@ -39,6 +40,11 @@ class TrackerFilter(NamedTuple):
     manifest: str | None = None
     customer: str | None = None
     not_delivered_to: str | None = None
+    sort: str = "newest"
+
+    def has_own_order(self) -> bool:
+        """Tell whether a condition gives the list another order than that of the last changes."""
+        return (self.search, self.manifest, self.customer, self.not_delivered_to) != (None,) * 4
 
     def until(self) -> int | None:
         """Return the time before which the last change of a tracker must be."""

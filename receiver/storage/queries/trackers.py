@@ -12,7 +12,7 @@ from receiver.domain.corrections import EventVersion, explain_correction, sort_v
 from receiver.domain.newer import EventTime, compare_times
 from receiver.domain.occurrence import read_occurrence, to_sortable_micros
 from receiver.domain.trimming import trim
-from receiver.errors import Ambiguous, NotFound
+from receiver.errors import Ambiguous, NotFound, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.queries.changes import read_changes
 from receiver.storage.queries.manifests import add_manifests, is_in_final_manifest
@@ -44,6 +44,8 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
         moved_after=in_range(wanted.moved_after),
         stuck_since=in_range(wanted.stuck_since),
     )
+    if wanted.sort == "oldest" and wanted.has_own_order():
+        raise UnexpectedShape("sort: not with q, manifest, customer or not_delivered_to, which have an order of their own.")
     with database.read() as connection:
         if term is not None:
             page = search_trackers(connection, wanted, term, limit, cursor)

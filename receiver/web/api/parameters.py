@@ -19,6 +19,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries import (
     MAX_LIMIT,
     NOT_APPLIED,
+    SORTS,
     STATE_FILTERS,
     ChangeFilter,
     DeliveryFilter,
@@ -76,6 +77,9 @@ Window = Annotated[str, AfterValidator(_check_window), Field(json_schema_extra={
 SourceName = Literal[*NAMES]  # type: ignore[valid-type]
 
 
+Sort = Annotated[Literal[*SORTS], Field(description="what comes first, by time")]  # type: ignore[valid-type]
+
+
 class Parameters(BaseModel):
     """The base of all queries. Parameters that are not fields are rejected."""
 
@@ -113,6 +117,7 @@ class TrackersQuery(PageQuery):
     not_delivered_to: Text | None = Field(
         None, description="only trackers with a change that waits, fails or failed for good for this target; by source and id"
     )
+    sort: Sort = Field("newest", description="what comes first, by the last update; not with filters that have another order")
 
     def to_filter(self, now: datetime) -> TrackerFilter:
         """Return the filter of the storage."""
@@ -128,6 +133,7 @@ class TrackersQuery(PageQuery):
             manifest=self.manifest,
             customer=self.customer,
             not_delivered_to=self.not_delivered_to,
+            sort=self.sort,
         )
 
 
@@ -160,6 +166,7 @@ class DeliveriesQuery(PageQuery):
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only deliveries of tests; `false`: only real ones")
     origin: Origin | None = Field(None, description="how they came: sent by the sender, imported, or found by reconciliation")
+    sort: Sort = "newest"
 
     def to_filter(self) -> DeliveryFilter:
         """Return the filter of the storage."""
@@ -178,6 +185,7 @@ class MessagesQuery(PageQuery):
     until: TimeFilter | None = None
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only messages of tests; `false`: only real ones")
+    sort: Sort = "newest"
 
     def to_filter(self) -> MessageFilter:
         """Return the filter of the storage."""

@@ -1,6 +1,7 @@
 """The page with the list of changes for targets."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from receiver.relay.assembly import ConfiguredTarget, target_names
 from receiver.sources import NAMES
@@ -14,7 +15,9 @@ from receiver.web.console.pages import Page
 def list_changes(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page:
     """Show changes with their states: failing, dead, waiting and delivered ones."""
     query = read_query(ChangesQuery, page_request.query, page_request.zone.info)
-    page = queries.list_changes(database, query.to_filter(database), query.limit, query.cursor)
-    values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
+    read = partial(queries.list_changes, database, query.to_filter(database))
+    page = read(query.limit, query.cursor)
+    total = queries.count_items(read, page) if query.cursor is None else None
+    values = {"page": page, "total": total, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
     choices = {"states": queries.STATE_FILTERS, "target_names": target_names(targets)}
     return Page("changes.html", "targets", values | choices)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.web.api.parameters import DeliveriesQuery, read_query
+from receiver.web.console import links
 from receiver.web.console.copying import read_body_text, write_curl
 from receiver.web.console.json_tree import make_tree
 from receiver.web.console.login import ConsoleRequest
@@ -27,9 +29,12 @@ _MAX_ITEMS = 200  # messages that one page shows
 def list_deliveries(database: Database, page_request: ConsoleRequest) -> Page:
     """Show deliveries, newest first."""
     query = read_query(DeliveriesQuery, page_request.query, page_request.zone.info)
-    page = queries.list_deliveries(database, query.to_filter(), NAMES, query.limit, query.cursor)
+    read = partial(queries.list_deliveries, database, query.to_filter(), NAMES)
+    page = read(query.limit, query.cursor)
+    total = queries.count_items(read, page) if query.cursor is None else None
     values = {
         "page": page,
+        "total": total,
         "limit": query.limit,
         "filters": dict(page_request.query),
         "sources": NAMES,
@@ -41,9 +46,12 @@ def list_deliveries(database: Database, page_request: ConsoleRequest) -> Page:
 
 def show_delivery(database: Database, page_request: ConsoleRequest) -> Page:
     """Show a request as received, the response, and the reason for it. Raises NotFound."""
+    query = read_query(DeliveriesQuery, page_request.query, page_request.zone.info)
     stored = queries.show_delivery(database, page_request.path["delivery_id"])
+    neighbours = queries.find_delivery_neighbours(database, query.to_filter(), NAMES, stored.row["id"])
     values = {
         "delivery": stored.row,
+        "neighbours": [one and links.to_delivery(one["id"], page_request.query) for one in neighbours],
         "took_ms": took_ms(stored.row),
         "headers": stored.headers,
         "sentences": explain_import(stored.row) or explain_failure(stored.row),

@@ -11,19 +11,28 @@ SIGN_IN = "/ops/sign-in"
 _NOT_AFTER_SIGN_IN = {SIGN_IN, "/ops/sign-out"}
 
 
-def to_tracker(source: str, tracker_id: str) -> str:
-    """Return the URL of a tracker's page."""
-    return f"/ops/trackers/{quote(source, safe='')}/{quote(tracker_id, safe='')}"
+_Pairs = Iterable[tuple[str, str]]
+_OF_PAGE = {"cursor", "limit"}
 
 
-def to_message(message_id: str) -> str:
-    """Return the URL of a message's page."""
-    return f"/ops/messages/{quote(message_id, safe='')}"
+def to_tracker(source: str, tracker_id: str, filters: _Pairs = ()) -> str:
+    """Return the URL of a tracker's page. With the filters of a list, the page leads to the next tracker in it."""
+    return to_list(f"/ops/trackers/{quote(source, safe='')}/{quote(tracker_id, safe='')}", drop_page(filters))
 
 
-def to_delivery(delivery_id: str) -> str:
-    """Return the URL of a delivery's page."""
-    return f"/ops/deliveries/{quote(delivery_id, safe='')}"
+def to_message(message_id: str, filters: _Pairs = (), cursor: str | None = None) -> str:
+    """Return the URL of a message's page. With the filters of a list and a place in it, the page leads to the next message."""
+    return to_list(f"/ops/messages/{quote(message_id, safe='')}", drop_page(filters), cursor=cursor)
+
+
+def to_delivery(delivery_id: str, filters: _Pairs = ()) -> str:
+    """Return the URL of a delivery's page. With the filters of a list, the page leads to the next delivery in it."""
+    return to_list(f"/ops/deliveries/{quote(delivery_id, safe='')}", drop_page(filters))
+
+
+def drop_page(pairs: _Pairs) -> list[tuple[str, str]]:
+    """Return the filters of a list without what names a page of it."""
+    return [(name, value) for name, value in pairs if name not in _OF_PAGE]
 
 
 def to_customer(user_code: str) -> str:
@@ -36,7 +45,7 @@ def to_deliveries(since: str, until: str, zone: TimeZone) -> str:
     return to_list("/ops/deliveries", (), since=write_minute(since, zone.info), until=write_minute(until, zone.info))
 
 
-def to_list(path: str, pairs: Iterable[tuple[str, str]], **changed: str | None) -> str:
+def to_list(path: str, pairs: _Pairs, **changed: str | None) -> str:
     """Return the URL of a list with its filters, some of them `changed`; None removes a filter."""
     filters = [(name, value) for name, value in pairs if name not in changed and value]
     filters += [(name, value) for name, value in changed.items() if value]

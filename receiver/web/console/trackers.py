@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ from receiver.storage.queries.pages import ResultPage
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.queries.trackers import MAX_EVENTS
 from receiver.web.api.parameters import TrackersQuery, read_query
+from receiver.web.console import links
 from receiver.web.console.json_tree import make_tree
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
@@ -43,8 +45,17 @@ class EventAhead(NamedTuple):
 def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
     """Show trackers, last updated first, or those that match the search."""
     query = read_query(TrackersQuery, page_request.query, page_request.zone.info)
-    page = queries.list_trackers(database, query.to_filter(page_request.now), query.limit, query.cursor)
-    values = {"page": page, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES, "milestones": MILESTONES}
+    read = partial(queries.list_trackers, database, query.to_filter(page_request.now))
+    page = read(query.limit, query.cursor)
+    total = queries.count_items(read, page) if query.cursor is None else None
+    values = {
+        "page": page,
+        "total": total,
+        "limit": query.limit,
+        "filters": dict(page_request.query),
+        "sources": NAMES,
+        "milestones": MILESTONES,
+    }
     return Page("trackers.html", "trackers", values)
 
 
@@ -55,10 +66,13 @@ def show_tracker(
     source, tracker_id = page_request.path["source"], page_request.path["tracker_id"]
     if source not in NAMES:
         raise NotFound(f"There is no source {source}.")
+    query = read_query(TrackersQuery, page_request.query, page_request.zone.info)
     found = queries.show_tracker(database, source, tracker_id, [target.subscription for target in targets])
     tracker = found["tracker"]
+    neighbours = queries.find_tracker_neighbours(database, query.to_filter(page_request.now), source, tracker["tracker_id"])
     values = {
         "tracker": tracker,
+        "neighbours": [one and links.to_tracker(one["source"], one["tracker_id"], page_request.query) for one in neighbours],
         "facts": read_facts(source, tracker["shipment"]),
         "packages": _list_packages(database, tracker),
         "timeline": make_timeline(found["events"], list_copies(database, source, tracker_id)),

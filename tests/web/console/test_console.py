@@ -473,8 +473,8 @@ def test_an_empty_page_of_a_long_list_links_to_the_next_one(service: StartServic
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
     page = operator.get("/ops/deliveries?client=192.0.2.1").body.decode()
-    assert "No match in the most recent rows." in page
-    assert "Search older" in page
+    assert "No match in the rows searched so far." in page
+    assert "Search further" in page
     further = next(part for part in page.split('"') if "cursor=" in part).replace("&amp;", "&")
     assert urlsplit(further).path == "/ops/deliveries"
     assert "No deliveries found." in operator.get(further).body.decode()
@@ -526,6 +526,36 @@ def test_the_search_opens_the_only_hit_and_lists_several(anna: ConsoleClient, ru
     assert anna.get("/ops/search").headers["location"] == "/ops"
     for path in LISTS:
         assert b'action="/ops/search"' in anna.get(path).body
+
+
+def test_a_page_leads_to_the_next_one_of_the_list_that_led_to_it(anna: ConsoleClient) -> None:
+    for path, list_filter in (
+        ("deliveries", "outcome=refused"),
+        ("messages", "source=ship24"),
+        ("trackers", "source=shiipp"),
+    ):
+        for sort in ("", "&sort=oldest"):
+            listed = links_of(
+                anna, f"/ops/{path}?{list_filter}{sort}&limit=3", rf'<a href="(/ops/{path}/[^"]*{list_filter}[^"]*)">'
+            )
+            assert len(listed) == 3
+            walked = [listed[0]]
+            while len(walked) < 3:
+                walked += links_of(anna, walked[-1], r'rel="next" href="([^"]*)"')
+            assert walked == listed
+            assert links_of(anna, listed[1], r'rel="prev" href="([^"]*)"') == [listed[0]]
+            assert links_of(anna, listed[0], r'rel="prev"') == []
+            assert len(links_of(anna, listed[0], rf'<a href="/ops/{path}[?]{list_filter}{sort.replace("&", "&amp;")}">')) == 1
+
+
+def links_of(operator: ConsoleClient, path: str, pattern: str) -> list[str]:
+    """Return what a pattern finds in a page."""
+    return [found.replace("&amp;", "&") for found in re.findall(pattern, operator.get(path).body.decode())]
+
+
+def test_a_list_says_how_many_items_it_has(anna: ConsoleClient, running: Service) -> None:
+    shiipp = running.scalar("SELECT count(*) FROM trackers WHERE source = 'shiipp'")
+    assert f"<p>{shiipp} in all</p>" in anna.get("/ops/trackers?source=shiipp&limit=2").body.decode()
 
 
 def test_a_list_is_downloaded_as_csv_with_the_filters_of_its_page(anna: ConsoleClient, running: Service) -> None:
