@@ -45,7 +45,8 @@ def explain(database: Database, sources: Sequence[Source], text: str) -> dict[st
     """
     with suppress(NotFound):
         return {"about": "message", **explain_message(database, sources, text)}
-    hits = search_everything(database, text, _MAX_NAMED).hits()
+    found = search_everything(database, text, _MAX_NAMED)
+    hits = found._replace(customers=[]).hits() or found.hits()  # the packages of a customer say more than the customer
     if not hits:
         raise NotFound(f"Nothing has the number, ID, reference or customer code {text}.")
     if len(hits) > 1:

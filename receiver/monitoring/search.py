@@ -41,7 +41,7 @@ class SearchResult(NamedTuple):
 
 
 def search_everything(database: Database, text: str, limit: int) -> SearchResult:
-    """Return what has a text as its number, id, reference or code, in any case.
+    """Return what has a text as its number, id, SOURCE/ID, reference or code, in any case.
 
     If nothing has, return what starts with it, and the trackers whose number, id or reference ends with it. At most `limit`
     rows of each kind.
@@ -52,6 +52,9 @@ def search_everything(database: Database, text: str, limit: int) -> SearchResult
 
 def _find_equal(database: Database, text: str, limit: int) -> SearchResult:
     trackers = queries.list_trackers(database, queries.TrackerFilter(text, exact=True), limit).items
+    source, _, tracker_id = text.partition("/")
+    if source in NAMES:
+        trackers += queries.list_trackers(database, queries.TrackerFilter(tracker_id, source, exact=True), limit).items
     messages = queries.find_messages(database, text, NAMES, limit)
     latest = latest_customer_list(database)
     customers = find_customers(database, latest.id, {text, text.upper(), text.lower()}) if latest is not None else []

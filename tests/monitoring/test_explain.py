@@ -206,3 +206,4 @@ def test_a_text_that_several_things_match_is_ambiguous_and_names_them(store: Sto
         store.keep(single(f"m-{tracker_id}", tracker_id=tracker_id))
     with pytest.raises(Ambiguous, match="twin matches 2 entries; use one of ship24/twin-1, ship24/twin-2"):
         explain(store, "twin")
+    assert "parcel twin-2" in told(store, "ship24/twin-2")
