@@ -20,7 +20,7 @@ from tests.harness.service import Service, bearer, serving
 from tests.harness.table import each_row
 
 OPS, READ = "the-ops-token-of-these-tests", "the-reading-token-of-these-tests"
-ALLOWED = {"/ops/sign-in", "/ops/sign-out", "/ops/time-zone"}
+ALLOWED = {"/ops/sign-in", "/ops/sign-out", "/ops/views", "/ops/time-zone"}
 
 
 def changing_paths() -> list[str]:

@@ -30,6 +30,7 @@ from receiver.storage.sessions import is_session
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
 from receiver.web.console.rendering import Renderer, redirect, set_cookie
+from receiver.web.console.saved_views import VIEWS_COOKIE, SavedView, read_views
 from receiver.web.console.time_zones import ZONE_COOKIE, TimeZone, read_zone_cookie
 from receiver.writer.client import WriterClient
 from receiver.writer.commands.operators import Audited, BeginSession, EndSession
@@ -65,6 +66,7 @@ class ConsoleRequest(NamedTuple):
     is_https: bool
     host: str
     zone: TimeZone
+    views: tuple[SavedView, ...] = ()
 
     @property
     def base_url(self) -> str:
@@ -97,7 +99,8 @@ class SessionGuard:
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
         host = next(reversed(self._names(request)), "localhost")
         zone = read_zone_cookie(request.cookies.get(ZONE_COOKIE))
-        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host, zone)
+        views = read_views(request.cookies.get(VIEWS_COOKIE))
+        return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host, zone, views)
 
     def check_form(self, request: Request, form: Mapping[str, str], expected: str, expired: str = _EXPIRED) -> None:
         """Raise FormRefused, with the cause, unless the form carries the `expected` token and a page of the console sent it.

@@ -38,7 +38,7 @@ _QUOTED = re.compile("(?<=\u201c)([^\u201d]*)(?=\u201d)|`([^`]*)`")
 _ISOLATED = Markup("<bdi>{}</bdi>")
 _CODE = Markup("<code><bdi>{}</bdi></code>")
 _CHANGING_FORM = re.compile(
-    r'(<form(?![^>]*action="/ops/(?:sign-out|time-zone)")[^>]*method="post"[^>]*>)(.*?)(</form>)', re.DOTALL
+    r'(<form(?![^>]*action="/ops/(?:sign-out|time-zone|views)")[^>]*method="post"[^>]*>)(.*?)(</form>)', re.DOTALL
 )
 _ONLY_LOOKS = '<fieldset class="only-looks" disabled><legend>Your token may only look.</legend>'
 _REDACTED = "[secret]"
@@ -91,7 +91,7 @@ class Renderer:
 
 
 def disable_forms(response: Response) -> Response:
-    """Return a page whose forms cannot be sent, except searches and those for the session and the time zone."""
+    """Return a page whose forms cannot be sent, except searches and those for the session, the time zone and saved views."""
     text = _CHANGING_FORM.sub(rf"\1{_ONLY_LOOKS}\2</fieldset>\3", bytes(response.body).decode())
     return Response(text, response.status_code, SECURITY_HEADERS, media_type="text/html")
 

@@ -43,6 +43,7 @@ from receiver.web.console.settings import ask_for_window, change_window, show_se
 from receiver.web.console.targets import change_target, send_again, show_targets, try_target
 from receiver.web.console.time_zone_choice import ask_for_zone, choose_zone
 from receiver.web.console.trackers import list_trackers, show_tracker
+from receiver.web.console.views import VIEWS_PATH, change_views
 from receiver.writer.client import WriterClient
 
 CUSTOMER_IMPORT_PATH = "/ops/customers/import"
@@ -101,7 +102,7 @@ def make_console(
         Route("/ops/static/{version}/{name}", assets.serve),
         Route("/ops/sign-in", login.show),
         Route("/ops/sign-in", login.sign_in, methods=["POST"]),
-        Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
+        *_list_own_forms(pages, login),
         *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
         Route(f"{RESULTS_PATH}/{{result_id}}", pages.show(pages.show_result)),
         Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
@@ -109,6 +110,12 @@ def make_console(
         *(_route_form(pages, path, take_form) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
+
+
+def _list_own_forms(pages: Pages, login: Login) -> list[Route]:
+    """Return the forms that change nothing for others. Tokens that only look may send them too."""
+    forms: dict[str, TakeForm] = {"/ops/sign-out": login.sign_out, VIEWS_PATH: change_views}
+    return [Route(path, pages.take(take_form, is_change=False), methods=["POST"]) for path, take_form in forms.items()]
 
 
 def _route_form(pages: Pages, path: str, take_form: TakeForm) -> Route:
