@@ -59,3 +59,11 @@ def test_the_search_is_read_in_pages(running: Service) -> None:
         items += [item["tracker_id"] for item in page["items"]]
         cursor = page["next"]
     assert items == ["doe/1", "roe/1"]
+
+
+def test_the_search_has_no_file_and_all_other_lists_have_theirs(running: Service, anna: ConsoleClient) -> None:
+    assert b".csv" not in anna.get(f"{PATH}?q=jane").body
+    lists = ("/ops/trackers", "/ops/deliveries", "/ops/messages", "/ops/settings")
+    files = [re.findall(r'href="([^"]*\.csv[^"]*)"', anna.get(path).body.decode()) for path in lists]
+    assert [len(found) for found in files] == [1] * len(lists)
+    assert {anna.get(found[0]).status for found in files} == {200}
