@@ -1,7 +1,9 @@
 """Bodies that never came are brought in: decided as webhooks are, counted as none, once, and never backwards."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -104,17 +106,20 @@ def outcomes(imported: Imported) -> list[str]:
 
 
 def test_a_dry_run_foretells_what_an_import_does_and_a_second_import_does_nothing(desk: Desk) -> None:
-    for file in sorted(PAYLOADS.glob("*/*.json")):
+    files = sorted(PAYLOADS.glob("*/*.json"))
+    before = contents(desk.url)
+    for file in files:
+        with suppress(UnexpectedShape):  # such as a body of the API for polling
+            desk.bring_in(*kind_of(file), file.read_bytes(), dry_run=True)
+    assert contents(desk.url) == before
+    for file in files:
         bring_in = partial(desk.bring_in, *kind_of(file), file.read_bytes(), sent_at=to_micros(datetime(2026, 1, 5, tzinfo=UTC)))
-        before = contents(desk.url)
         try:
             foretold = bring_in(dry_run=True)
-        except UnexpectedShape:  # such as a body of the API for polling
-            with pytest.raises(UnexpectedShape):
+        except UnexpectedShape as refusal:
+            with pytest.raises(UnexpectedShape, match=re.escape(refusal.message)):
                 bring_in()
-            assert contents(desk.url) == before, file.name
             continue
-        assert contents(desk.url) == before, file.name
         done = bring_in()
         assert outcomes(done) == outcomes(foretold), file.name
         assert (done.counts, done.trackers) == (foretold.counts, foretold.trackers), file.name
@@ -215,12 +220,15 @@ def desks(sqlite_url: str, tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
 
 @st.composite
 def losses(draw: st.DrawFn) -> list[tuple[str, bytes, bool]]:
-    """Bodies of one manifest or package in the order in which they were sent, and whether each never came."""
+    """Bodies of one manifest and one package in the order in which they were sent, and whether each never came.
+
+    No body is sent twice: if what comes between two equal bodies is lost, the second one is a duplicate of the first.
+    """
     number = f"X{next(_numbers)}"
     statuses = draw(st.lists(st.sampled_from(["draft", "ready", "shipped", "completed"]), min_size=1, unique=True))
     notes = st.sampled_from([{}, {"notes": "a"}, {"notes": "b"}])
     sent = [("manifest-status", manifest(number, status, **draw(notes))) for status in statuses]
-    for code in draw(st.lists(st.sampled_from("ABC"), max_size=3)):
+    for code in draw(st.lists(st.sampled_from("ABC"), max_size=3, unique=True)):
         entered = {"entry_date_time": "2026-01-05T10:00:00"}  # otherwise it is the arrival of the first copy that came
         package = {"package_id": f"P{number}", "tracking_number": number, "user_code": code, **entered}
         sent.insert(draw(st.integers(0, len(sent))), ("new-package", orjson.dumps(package)))

@@ -31,7 +31,6 @@ from receiver.storage.replay import ReplayDecider
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Replay
-from receiver.writer.commands.imports import ImportDelivery
 from receiver.writer.commands.operators import Audited
 from receiver.writer.commands.removal import Erase
 from receiver.writer.executor import CommandExecutor
@@ -60,8 +59,8 @@ class Post:
         self.database.take()
         self._transactions = Transactions(self.database)
         replays = ReplayDecider(self.database, MAX_FUTURE, [Subscription("all")])
-        imports = ImportKeeper(self.database, MAX_FUTURE, [Subscription("all")])
-        self._executor = CommandExecutor(self.database, self._transactions, replays=replays, imports=imports)
+        self._executor = CommandExecutor(self.database, self._transactions, replays=replays)
+        self._imports = ImportKeeper(self.database, MAX_FUTURE, [Subscription("all")])
         self._inbox = Inbox(self._executor, MAX_FUTURE, [Subscription("all")])
         self._seconds = count(1)
 
@@ -83,8 +82,8 @@ class Post:
         submission = parse_delivery(source, brought)
         if submission.error is not None:
             return []
-        entry = AuditRow(new_id(at), to_micros(at), "anna", None, "deliveries import", brought.id, None)
-        self._executor.do(ImportDelivery(entry, submission, dry_run=False))
+        now = self._now()
+        self._transactions.run(lambda connection: self._imports.keep(connection, submission, now, dry_run=False))
         return [brought.id]
 
     def keep(self, batch: Sequence[Submission]) -> list[str]:
