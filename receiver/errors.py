@@ -225,6 +225,20 @@ class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
 
 
+class VendorRefused(ReceiverError):
+    """The vendor's API does not accept our key. To repeat the request would be useless."""
+
+    status = 502
+    code = "vendor_refused"
+
+
+class VendorUnavailable(ReceiverError):
+    """The vendor's API does not answer properly."""
+
+    status = 502
+    code = "vendor_unavailable"
+
+
 class WriterTaken(ReceiverError):
     """Another process writes to this SQLite file. Only one may."""
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "settings": "access domain errors sources",
     "storage": "clock domain errors",
     "writer": "access clock domain errors logs processes storage",
-    "maintenance": "clock domain errors processes sources storage writer",
+    "maintenance": "access clock domain errors processes sources storage writer",
     "relay": "access clock domain errors handlers logs processes settings storage writer",
     "monitoring": "access clock domain errors logs processes relay sources storage writer",
     "web": "access clock domain errors maintenance monitoring processes relay settings sources storage writer",

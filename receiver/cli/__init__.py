@@ -34,7 +34,7 @@ _GROUPS = {
         "trackers": "List trackers and show their timelines.",
         "deliveries": "List, show, import and reprocess deliveries.",
         "messages": "List messages and their verdicts.",
-        "quarantine": "List messages and events that could not be applied.",
+        "quarantine": "List, retry and dismiss what could not be applied.",
         "stats": "Show traffic statistics.",
         "alarms": "List alarms, and test how they are sent.",
         "audit": "List changes made by operators.",
@@ -45,9 +45,10 @@ _GROUPS = {
     "Change": {
         "setup-window": "Temporarily accept SOURCE from any IP address.",
         "prune": "Delete data past its retention period.",
-        "forget": "Delete the personal data of one tracker.",
+        "forget": "Delete the personal data of a tracker or of a person.",
     },
     "Recover": {
+        "reconcile": "Find what never came at the vendor, and bring it in.",
         "backup": "Copy the SQLite database into a file.",
         "restore": "Put a copy in the place of the SQLite database.",
         "rebuild": "Rebuild the database from stored deliveries.",

@@ -139,12 +139,13 @@ def _importing(settings: Settings) -> Iterator[BringIn]:
         version.check(database)
         database.close_readers()
         with closing(Transactions(database)) as transactions, asyncio.Runner() as runner:
-            executor = _make_executor(settings, database, transactions)
+            executor = make_import_executor(settings, database, transactions)
             deliveries = DeliveryImport(do_here(executor), settings.sources(), settings.max_body_bytes)
             yield partial(_import_here, runner, deliveries)
 
 
-def _make_executor(settings: Settings, database: Database, transactions: Transactions) -> CommandExecutor:
+def make_import_executor(settings: Settings, database: Database, transactions: Transactions) -> CommandExecutor:
+    """Return an executor that can bring in deliveries."""
     parse = partial(parse_unread, settings.sources(), settings.max_body_bytes)
     keeper = ImportKeeper(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
     return CommandExecutor(database, transactions, parse, imports=keeper)

@@ -38,7 +38,7 @@ _VACUUM = "PostgreSQL keeps deleted bytes in its files until its next vacuum. No
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool) -> None:
-    """Delete the personal data of one tracker, or of all trackers of a person.
+    """Delete the personal data of a tracker or of a person.
 
     Deletes its shipment data, and its parts of bodies, responses and quarantined bytes. Prints a receipt without personal data.
     """

@@ -28,7 +28,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @click.group()
 def quarantine() -> None:
-    """List messages and events that could not be applied, and retry or dismiss them."""
+    """List, retry and dismiss what could not be applied."""
 
 
 def item_filters(command: _F) -> _F:
@@ -100,7 +100,7 @@ def retry(ids: tuple[str, ...], *, dry_run: bool, yes: bool, as_json: bool, **fi
 @click.option("--note", type=Text(), help="Why. It is stored with each message and in the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def dismiss(ids: tuple[str, ...], *, note: str | None, yes: bool, **filters: Any) -> None:
-    """Dismiss quarantined messages and events that need no further attention.
+    """Dismiss what needs no further attention.
 
     Name them by item ID, as `quarantine list` prints it, or by filters. Dismissed ones no longer count as open; their content
     stays until its retention period ends.

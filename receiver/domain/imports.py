@@ -27,6 +27,7 @@ class ImportRequest(NamedTuple):
 
     `kind` is that of the source's path (None: the source has only one). `sent_at` is when the body was first sent, in
     microseconds (None: not known). `number` is the 1-based number of the body in its file. `dry_run` changes nothing.
+    `remark` says where the body comes from.
     """
 
     source: str
@@ -36,6 +37,7 @@ class ImportRequest(NamedTuple):
     dry_run: bool = False
     origin: BroughtIn = "import"
     number: int = 1
+    remark: str = ""
 
 
 class Imported(NamedTuple):

@@ -259,6 +259,24 @@ class AuditRow(NamedTuple):
     detail: str | None
 
 
+class ReconciliationRow(NamedTuple):
+    """A reconciliation with a vendor: what was asked for, how far it came, and what it found; all three as JSON objects.
+
+    `ended_at` is None until it is complete. `problem` is the reason why it stopped early.
+    """
+
+    id: str
+    source: str
+    actor: str
+    began_at: int
+    updated_at: int
+    ended_at: int | None
+    problem: str | None
+    request: str
+    position: str
+    report: str
+
+
 class SessionRow(NamedTuple):
     """A session of the console: `digest` is the digest of the session id, `actor` the name of the ops token."""
 

@@ -49,7 +49,7 @@ class DeliveryImport:
             peer=None,
             client=None,
             token=None,
-            note=f"Brought in by {entry.actor}.",
+            note=f"Brought in by {entry.actor}. {request.remark}".rstrip(),
             headers=(),
             body=request.body,
             origin=request.origin,

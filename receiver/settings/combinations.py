@@ -1,7 +1,9 @@
 """Settings that contradict each other. A ValueError names the setting and says what was expected."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+
+from receiver.access.bearer import Secret
 
 
 def check_mail(*settings: object) -> None:
@@ -10,6 +12,14 @@ def check_mail(*settings: object) -> None:
         raise ValueError(
             "RECEIVER_ALARM_SMTP_URL, RECEIVER_ALARM_SMTP_FROM, RECEIVER_ALARM_SMTP_TO: expected all of them, or none"
         )
+
+
+def check_operators(tokens: Sequence[Secret], read_tokens: Sequence[Secret]) -> None:
+    """Check that no token that may only look is also one that may change things, or has its name."""
+    both = (*tokens, *read_tokens)
+    for what, values in (("name", {token.name for token in both}), ("token", {token.reveal() for token in both})):
+        if len(values) < len(both):
+            raise ValueError(f"RECEIVER_OPS_READ_TOKENS: has a {what} in common with RECEIVER_OPS_TOKENS")
 
 
 def check_token_ends(tokens: Iterable[str], known: Collection[str]) -> None:

@@ -25,6 +25,7 @@ from receiver.settings.record import PREFIX, Settings
 
 NEVER_IN_FILE = {
     "ship24_tokens",
+    "ship24_api_key",
     "shiipp_tokens",
     "ops_tokens",
     "ops_read_tokens",

@@ -9,9 +9,10 @@ from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.notices import NoticeFormat
 from receiver.domain.retention import RetentionPeriods
 from receiver.settings import values
-from receiver.settings.combinations import check_mail, check_target_secrets, check_token_ends
+from receiver.settings.combinations import check_mail, check_operators, check_target_secrets, check_token_ends
 from receiver.settings.project import Project
 from receiver.settings.values import (
+    ApiKey,
     Command,
     Ends,
     Hours,
@@ -73,6 +74,12 @@ class Settings(BaseModel):
         None,
         description="Alarm after so many hours without an accepted delivery from Ship24; 0: never. Without a value, the limit is "
         "twice the longest pause of the last 14 days, once more than a week is known.",
+    )
+    ship24_api_key: ApiKey = Field(
+        None, description="API key of Ship24, for `receiver reconcile ship24`. It is not a webhook secret."
+    )
+    ship24_api_url: str = Field(
+        "https://api.ship24.com/public/v1", pattern="^https?://", description="Where that API is. Change it only for tests."
     )
     shiipp_tokens: Tokens = Field((), description="API tokens of Shiipp, in the same form as those of Ship24.")
     shiipp_allowed_ips: Networks = Field((), description="Addresses and networks that Shiipp calls from.")
@@ -224,7 +231,7 @@ class Settings(BaseModel):
                         f"{PREFIX}{setting}: has a token in common with {PREFIX}{source.upper()}_TOKENS; "
                         "a sender of webhooks could use the console and the API"
                     )
-        self._check_operators()
+        check_operators(self.ops_tokens, self.ops_read_tokens)
         check_mail(self.alarm_smtp_url, self.alarm_smtp_from, self.alarm_smtp_to)
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")
@@ -232,13 +239,6 @@ class Settings(BaseModel):
         check_token_ends(self.token_ends, known)
         check_target_secrets([secret.name for secret in self.target_secrets], {target.name for target in self.targets})
         return self
-
-    def _check_operators(self) -> None:
-        """Raise ValueError if a token that may only look is also one that may change things, or has its name."""
-        for attribute, what in (("name", "name"), ("reveal", "token")):
-            both = [getattr(token, attribute) for token in (*self.ops_tokens, *self.ops_read_tokens)]
-            if len({value() if callable(value) else value for value in both}) < len(both):
-                raise ValueError(f"{PREFIX}OPS_READ_TOKENS: has a {what} in common with {PREFIX}OPS_TOKENS")
 
     def access_policy(self, source: str) -> AccessPolicy:
         """Return the tokens, networks and address policy of one source."""
@@ -286,7 +286,8 @@ class Settings(BaseModel):
 
     def secrets(self) -> tuple[str, ...]:
         """Return all secrets that logs must not contain, including the password of the database and the URLs of alarms."""
-        tokens = (*(token for tokens in self.tokens().values() for token in tokens), *self.target_secrets)
+        keys = () if self.ship24_api_key is None else (self.ship24_api_key,)
+        tokens = (*(token for tokens in self.tokens().values() for token in tokens), *self.target_secrets, *keys)
         urls = [url.reveal() for url in (self.alarm_url, self.alarm_smtp_url) if url is not None]
         in_urls = {secret for url in urls for secret in values.find_secrets(url)}
         return (*(token.reveal() for token in tokens), *values.find_passwords(self.database_url), *in_urls)

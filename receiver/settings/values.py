@@ -114,6 +114,18 @@ def _read_network(number: int, item: str) -> Network:
     return network
 
 
+def read_api_key(value: object) -> Secret | None:
+    """Return an API key as a Secret, or None if the value is empty."""
+    if value is None or isinstance(value, Secret):
+        return value
+    text = str(value).strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("expected an API key: printable ASCII characters without spaces")
+    return Secret("api key", text)
+
+
 def read_url(value: object) -> Secret | None:
     """Return a URL as a Secret, since it may contain a token, or None if the value is empty."""
     if value is None or isinstance(value, Secret):
@@ -232,6 +244,7 @@ Modules = Annotated[tuple[str, ...], _unless_read(read_modules)]
 Targets = Annotated[tuple[TargetSettings, ...], BeforeValidator(lambda value: read_targets(value, NAMES) if value else ())]
 TargetSecrets = Annotated[tuple[Secret, ...], _unless_read(read_target_secrets)]
 Url = Annotated[Secret | None, BeforeValidator(read_url)]
+ApiKey = Annotated[Secret | None, BeforeValidator(read_api_key)]
 SmtpUrl = Annotated[Secret | None, BeforeValidator(read_smtp_url)]
 MailAddress = Annotated[str, BeforeValidator(read_mail_address)]
 MailAddresses = Annotated[tuple[str, ...], _unless_read(read_mail_addresses)]

@@ -24,6 +24,9 @@ from receiver.errors import ReceiverError
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.prune import Pruner, PruneSchedule
+from receiver.maintenance.reconcile.jobs import ReconcileJobs, Wait
+from receiver.maintenance.reconcile.runs import ReconcileRuns
+from receiver.maintenance.reconcile.ship24_api import Ship24Api
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.monitoring.health import Health
@@ -126,9 +129,10 @@ def create_app(
     loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
+    jobs = _make_reconcile_jobs(core)
     tasks = (
         *(*core.tasks(), heartbeat.run),
-        *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run),
+        *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run, jobs.run),
     )
     lifespan = ServiceLifespan(
         settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
@@ -137,7 +141,7 @@ def create_app(
     routes = [
         *_make_sender_routes(core, guards),
         *_make_monitoring_routes(core, monitor, supervisor),
-        *_make_operator_routes(core, pruner, notifier, no_relay if supervisor is None else supervisor.test),
+        *_make_operator_routes(core, pruner, jobs, notifier, no_relay if supervisor is None else supervisor.test),
         *extra_routes,
     ]
     return _make_application(core, routes, lifespan, guards)
@@ -219,14 +223,26 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
     return [*health.routes(), Route("/metrics", metrics.show)]
 
 
-def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, test_target: TestTarget) -> list[BaseRoute]:
+def _make_reconcile_jobs(core: _Core) -> ReconcileJobs:
+    settings, do = core.settings, core.writer_client.do
+    deliveries = DeliveryImport(do, settings.sources(), settings.max_body_bytes, core.note_import)
+
+    def make_api(wait: Wait) -> Ship24Api | None:
+        key = settings.ship24_api_key
+        return None if key is None else Ship24Api(settings.ship24_api_url, key, wait)
+
+    return ReconcileJobs(ReconcileRuns(do, core.reader.read, core.database, deliveries), make_api)
+
+
+def _make_operator_routes(
+    core: _Core, pruner: Pruner, jobs: ReconcileJobs, notifier: AlarmNotifier, test_target: TestTarget
+) -> list[BaseRoute]:
     """Return the routes of the API and the console."""
     settings, database, operators, reader = core.settings, core.database, core.operators, core.reader
     do, read, sources = core.writer_client.do, reader.read, settings.sources()
     replayer = StoredReplay(do, read, database, core.writer_client.announce_change)
     eraser = Eraser(do, read, database, sources)
-    deliveries = DeliveryImport(do, sources, settings.max_body_bytes, core.note_import)
-    cases = pruner, eraser, replayer, deliveries
+    cases = pruner, eraser, replayer, jobs.deliveries, jobs
     tests = notifier.test, test_target
     commands = CommandContext(do, read, database, core.target_names(), core.windows, *cases, *tests)
     reads = ReadContext(database, sources, core.targets, settings.active_sources())
@@ -243,7 +259,7 @@ def _make_operator_routes(core: _Core, pruner: Pruner, notifier: AlarmNotifier, 
         core.targets,
         test_target,
         eraser,
-        deliveries,
+        jobs.deliveries,
     )
     return [*api.routes(), *console]
 

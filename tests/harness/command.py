@@ -21,7 +21,7 @@ from receiver import cli
 from tests.harness.fork_server import open_standard_files
 from tests.harness.service import DEADLINE_SECONDS, start_command
 
-OWN_PROCESS = frozenset({"serve", "relay", "migrate"})
+OWN_PROCESS = frozenset({"serve", "relay", "migrate", "reconcile"})
 """Commands that set up logs or signals for all of their process: they always get one of their own."""
 
 

@@ -14,13 +14,13 @@ from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.rows import AuditRow
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
-from receiver.writer.commands import alarms, backups, changes, deliveries, operators, removal
+from receiver.writer.commands import alarms, backups, changes, deliveries, imports, operators, recovery, removal
 from receiver.writer.commands.operators import ImportCustomers
 from receiver.writer.executor import CommandExecutor, WriterCommand
 from tests.harness.rows import table_rows
 from tests.harness.storage import make_tables
 
-MODULES = (alarms, backups, changes, deliveries, operators, removal)
+MODULES = (alarms, backups, changes, deliveries, imports, operators, recovery, removal)
 COMMANDS = [
     kind for module in MODULES for kind in vars(module).values() if inspect.isclass(kind) and kind.__module__ == module.__name__
 ]

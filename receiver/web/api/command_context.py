@@ -11,6 +11,7 @@ from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.prune import Pruner
+from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import ChannelResult
 from receiver.storage.database import Database
@@ -31,6 +32,7 @@ class CommandContext(NamedTuple):
     eraser: Eraser
     replayer: StoredReplay
     deliveries: DeliveryImport
+    reconciliations: ReconcileJobs
     test_alarms: Callable[[Notice], list[ChannelResult]]
     test_target: Callable[[str], Awaitable[TargetTestResult]]
 

@@ -48,6 +48,7 @@ from receiver.web.api.bodies import (
     read_customers,
 )
 from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.recovery import RECOVERY_ENDPOINTS
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
     BackupAnswer,
@@ -252,5 +253,6 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint("/targets/resume", "Resume a paused or stopped target", ResumeBody, ResumeAnswer, _resume_target),
     CommandEndpoint("/targets/retry", "Retry the failed changes of a target", RetryBody, RetryAnswer, _retry_dead),
     CommandEndpoint("/targets/test", "Send a test change to a target", TargetTestBody, TargetTestAnswer, _test_target),
+    *RECOVERY_ENDPOINTS,
 )
 """All POST endpoints."""

@@ -1,0 +1,101 @@
+"""What a reconciliation with a vendor is asked for, what it found, and how far it came. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+MAX_EXAMPLES = 100
+"""The number of trackers that a report names for each finding. The counts are whole."""
+
+OURS, VENDORS = "ours", "vendors"
+"""The two parts of a reconciliation: the trackers that are stored here, then those that only the vendor knows."""
+
+
+class ReconcileRequest(NamedTuple):
+    """The trackers to look at: `trackers` by id, or those that may have lost something between `since` and `until`, or all.
+
+    Times are in microseconds. `all_trackers`: also those that only the vendor knows. `resend`: let the vendor send messages again
+    instead of bringing them in. `dry_run`: change nothing.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    trackers: tuple[str, ...] = ()
+    all_trackers: bool = False
+    resend: bool = False
+    dry_run: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {**self._asdict(), "trackers": list(self.trackers)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "ReconcileRequest":
+        """Return the request of `as_json`."""
+        return cls(**{**fields, "trackers": tuple(fields["trackers"])})
+
+
+class Position(NamedTuple):
+    """How far a reconciliation came: the last tracker of ours, or the page of the vendor's list and the trackers done on it."""
+
+    part: str = OURS
+    after: str = ""
+    page: int = 1
+    done_on_page: int = 0
+
+
+@dataclass(slots=True)
+class TrackerCount:
+    """The number of trackers with the same finding, and the first of them."""
+
+    number: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, tracker_id: str) -> None:
+        """Count a tracker."""
+        self.number += 1
+        if len(self.examples) < MAX_EXAMPLES:
+            self.examples.append(tracker_id)
+
+
+@dataclass(slots=True)
+class ReconcileReport:
+    """The findings. Each is a number of trackers, unless it says otherwise.
+
+    `complete`: nothing was missing. `repaired`: something was, and is here now (with `dry_run`: would be); `messages` and
+    `events` count that. `built_events` are those of `events` that only the results had. `delivered_elsewhere` are messages that
+    the vendor calls delivered and that never came; `urls` are where it sent them. `only_here`: with events that the vendor no
+    longer tells. `without_history`: repaired from the results alone, so a proof of delivery would still be missing. `unknown`:
+    not known to the vendor. `resent`: the vendor was asked to send so many `messages` again. `failed` could not be looked at.
+    """
+
+    looked_at: int = 0
+    complete: int = 0
+    messages: int = 0
+    events: int = 0
+    built_events: int = 0
+    delivered_elsewhere: int = 0
+    urls: list[str] = field(default_factory=list)
+    repaired: TrackerCount = field(default_factory=TrackerCount)
+    only_here: TrackerCount = field(default_factory=TrackerCount)
+    without_history: TrackerCount = field(default_factory=TrackerCount)
+    unknown: TrackerCount = field(default_factory=TrackerCount)
+    resent: TrackerCount = field(default_factory=TrackerCount)
+    failed: TrackerCount = field(default_factory=TrackerCount)
+
+    def note_url(self, url: str | None) -> None:
+        """Remember a URL to which the vendor sends."""
+        if url is not None and url not in self.urls and len(self.urls) < MAX_EXAMPLES:
+            self.urls.append(url)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "ReconcileReport":
+        """Return the report of `as_json`."""
+        values: dict[str, Any] = {
+            name: TrackerCount(**value) if isinstance(value, Mapping) else value for name, value in fields.items()
+        }
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Reconciliation: find what never came, and bring it in. One file per sender."""

@@ -1,0 +1,90 @@
+"""A reconciliation that runs in the service, whoever watches it. There is one at most."""
+
+import asyncio
+from collections.abc import Callable
+from threading import Event
+
+import structlog
+
+from receiver.domain.reconciliation import ReconcileRequest
+from receiver.domain.rows import ReconciliationRow
+from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, name_error
+from receiver.maintenance.execution import MakeEntry
+from receiver.maintenance.reconcile.runs import ReconcileRuns
+from receiver.maintenance.reconcile.ship24_api import Ship24Api
+
+Wait = Callable[[float], object]
+"""Sleeps for a number of seconds, or raises ReconcileStopped."""
+
+_log = structlog.get_logger()
+
+
+class ReconcileStopped(ReceiverError):
+    """A reconciliation was stopped. The same request continues it."""
+
+
+class ReconcileJobs:
+    """Begins, shows and stops the one reconciliation that runs.
+
+    `make_api` returns a client of the vendor that waits with the given function, or None without a key.
+    """
+
+    def __init__(self, runs: ReconcileRuns, make_api: Callable[[Wait], Ship24Api | None]) -> None:
+        self.runs = runs
+        self.deliveries = runs.deliveries
+        self._make_api = make_api
+        self._stop = Event()
+        self._row: ReconciliationRow | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
+        """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape."""
+        if self._task is not None and not self._task.done():
+            raise AlreadyRunning("A reconciliation runs already.")
+        api = self._make_api(self._wait)
+        if api is None:
+            raise UnexpectedShape("Set RECEIVER_SHIP24_API_KEY for the service, and restart it.")
+        self._stop.clear()
+        row = self._row = await self.runs.begin(request, make_entry)
+        self._task = asyncio.create_task(self._run(row, api, make_entry))
+        return row
+
+    def read(self, run: str) -> tuple[ReconciliationRow, bool]:
+        """Return a run of this process, and whether it goes on. Raises NotFound."""
+        if self._row is None or self._row.id != run or self._task is None:
+            raise NotFound("This reconciliation does not run here. The service was started again, or another one has begun.")
+        return self._row, not self._task.done()
+
+    def stop(self, run: str) -> None:
+        """Ask a run to stop after the tracker that it looks at. Raises NotFound."""
+        self.read(run)
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Wait until the service stops, then stop what runs. It can be continued."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._stop.set()
+            if self._task is not None:
+                self._task.cancel()
+
+    async def _run(self, row: ReconciliationRow, api: Ship24Api, make_entry: MakeEntry) -> None:
+        try:
+            self._note(await self.runs.run(row, api, make_entry, self._stop.is_set, self._note))
+        except ReceiverError as error:
+            self._fail(error.message)
+        except Exception as error:
+            _log.error("reconcile_failed", error=name_error(error))
+            self._fail(f"This service failed to do it ({name_error(error)}).")
+
+    def _note(self, row: ReconciliationRow) -> None:
+        self._row = row
+
+    def _fail(self, problem: str) -> None:
+        assert self._row is not None
+        self._row = self._row._replace(problem=problem)
+
+    def _wait(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise ReconcileStopped("Stopped. The same request continues.")

@@ -1,0 +1,277 @@
+"""Find the messages of Ship24 that never came, and bring them in.
+
+For each tracker the vendor's results are compared with the events here. Only where events are missing, the webhook history is
+asked for, at a tenth of the rate: it has the messages themselves. An event that is not in the history either is built from the
+results. A proof of delivery is in the history alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from receiver import clock
+from receiver.domain.imports import ImportRequest
+from receiver.domain.reading import read_id
+from receiver.domain.reconciliation import OURS, VENDORS, Position, ReconcileReport, ReconcileRequest
+from receiver.errors import BodyTooLarge, ReceiverError, Unreadable, VendorUnavailable
+from receiver.maintenance.bring_in import DeliveryImport
+from receiver.maintenance.execution import MakeEntry, RunQuery
+from receiver.maintenance.reconcile.ship24_api import PAGE_TRACKERS, Ship24Api
+from receiver.sources.ship24_recovery import (
+    HistoryEntry,
+    Results,
+    WebhookHistory,
+    build_body,
+    name_built,
+    read_history,
+    read_moment,
+    read_results,
+)
+from receiver.storage.database import Database
+from receiver.storage.queries import reconciliation as queries
+
+_PAGE = 500  # trackers of ours
+_BUILT_EVENTS = 100  # in one body
+_MAX_FAILED_IN_A_ROW = 5
+_LATE_MICROS = 3600 * 1_000_000  # by which a clock, or the vendor, may be late
+_FROM_HISTORY = "From the webhook history of Ship24."
+_COMPLETED = "From the webhook history of Ship24, which left out ids; they are made of the content."
+_FROM_RESULTS = (
+    "Built from the results of Ship24: its history does not have the message. The message id is made of tracker and event."
+)
+
+_log = structlog.get_logger()
+
+
+class ReconcileProgress(NamedTuple):
+    """How far a reconciliation came, and what it has found until then."""
+
+    position: Position
+    report: ReconcileReport
+
+
+class Ship24Reconciliation:
+    """Compares trackers with the vendor's. `read` runs a query; `save` stores the progress after each tracker.
+
+    `api` may be None where only history files are read.
+    """
+
+    def __init__(
+        self,
+        api: Ship24Api | None,
+        database: Database,
+        read: RunQuery,
+        deliveries: DeliveryImport,
+        make_entry: MakeEntry,
+        save: Callable[[ReconcileProgress], Awaitable[None]],
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._read = read
+        self._deliveries = deliveries
+        self._make_entry = make_entry
+        self._save = save
+        self._failed_in_a_row = 0
+
+    async def run(
+        self, request: ReconcileRequest, progress: ReconcileProgress, should_stop: Callable[[], bool]
+    ) -> ReconcileProgress | None:
+        """Look at all trackers of the request, from the position on; return the progress at the end, None if it was stopped.
+
+        Raises VendorRefused, VendorUnavailable after several trackers in a row, or StorageUnavailable. What was done is saved.
+        """
+        erased = await self._read(queries.find_erased_trackers, self._database)
+        async for tracker_id, position in self._choose(request, progress.position):
+            if should_stop():
+                return None
+            if tracker_id not in erased:
+                await self._look_at(tracker_id, request, progress.report)
+            progress = progress._replace(position=position)
+            await self._save(progress)
+        return progress
+
+    async def read_file(self, root: object, report: ReconcileReport, *, dry_run: bool) -> None:
+        """Bring in the messages of a downloaded history. Raises UnexpectedShape."""
+        history = read_history(root)
+        name = history.tracker_id or "?"
+        report.looked_at += 1
+        entries = await self._find_new(history)
+        if not entries:
+            report.complete += 1
+            return
+        events = await self._bring_in_entries(entries, history, report, dry_run=dry_run)
+        report.events += len(events)
+        report.repaired.add(name)
+
+    async def _choose(self, request: ReconcileRequest, position: Position) -> AsyncIterator[tuple[str, Position]]:
+        """Yield the trackers to look at, each with the position after it."""
+        if position.part == OURS:
+            async for tracker_id in self._list_ours(request, position.after):
+                yield tracker_id, Position(OURS, tracker_id)
+            position = Position(VENDORS)
+        if request.trackers or not (request.all_trackers or request.since is not None):
+            return
+        async for found in self._list_vendors(request, position):
+            yield found
+
+    async def _list_ours(self, request: ReconcileRequest, after: str) -> AsyncIterator[str]:
+        if request.trackers:
+            for tracker_id in sorted(set(request.trackers)):
+                if tracker_id > after:
+                    yield tracker_id
+            return
+        since = None if request.all_trackers else request.since
+        while page := await self._read(queries.list_candidates, self._database, since, after, _PAGE):
+            for tracker_id in page:
+                yield tracker_id
+            after = page[-1]
+
+    async def _list_vendors(self, request: ReconcileRequest, position: Position) -> AsyncIterator[tuple[str, Position]]:
+        """Yield the trackers that only the vendor knows: with a window, those that were created in it."""
+        assert self._api is not None
+        page, done = position.page, position.done_on_page
+        while True:
+            listed = await asyncio.to_thread(self._api.list_trackers, page)
+            ids = [read_id(tracker.get("trackerId")) for tracker in listed]
+            known = await self._read(queries.find_known_trackers, self._database, [each for each in ids if each is not None])
+            for number, (tracker_id, tracker) in enumerate(zip(ids, listed, strict=True), 1):
+                if number > done and tracker_id is not None and tracker_id not in known and _is_wanted(tracker, request):
+                    yield tracker_id, Position(VENDORS, page=page, done_on_page=number)
+            if len(listed) < PAGE_TRACKERS:
+                return
+            page, done = page + 1, 0
+
+    async def _look_at(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> None:
+        """Compare one tracker, and repair it. A vendor that fails for one tracker must not hold up the others."""
+        assert self._api is not None
+        try:
+            answer = await asyncio.to_thread(self._api.read_results, tracker_id)
+            results = None if answer is None else read_results(answer)
+        except (VendorUnavailable, Unreadable) as error:
+            self._note_failure(tracker_id, error, report)
+            return
+        self._failed_in_a_row = 0
+        report.looked_at += 1
+        if results is None:
+            report.unknown.add(tracker_id)
+            return
+        known = await self._read(queries.find_known_events, self._database, tracker_id)
+        if known.difference(results.event_ids):
+            report.only_here.add(tracker_id)
+        missing = await self._leave_out_built(tracker_id, [name for name in results.event_ids if name not in known])
+        if not missing:
+            report.complete += 1
+        elif request.resend:
+            await self._ask_again(tracker_id, request, report)
+        else:
+            await self._repair(tracker_id, results, missing, report, dry_run=request.dry_run)
+
+    def _note_failure(self, tracker_id: str, error: ReceiverError, report: ReconcileReport) -> None:
+        report.failed.add(tracker_id)
+        _log.warning("reconcile_tracker_failed", tracker=tracker_id, cause=error.message)
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= _MAX_FAILED_IN_A_ROW:
+            raise VendorUnavailable(f"{error.message} {self._failed_in_a_row} trackers in a row could not be looked at.")
+
+    async def _leave_out_built(self, tracker_id: str, event_ids: Sequence[str]) -> list[str]:
+        """Return the events without those that were built before: one may be in quarantine, whatever is known of its id."""
+        names = {name_built(tracker_id, event_id): event_id for event_id in event_ids}
+        known = await self._read(queries.find_known_messages, self._database, list(names))
+        return [event_id for name, event_id in names.items() if name not in known]
+
+    async def _ask_again(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> None:
+        assert self._api is not None
+        number = 0 if request.dry_run else await asyncio.to_thread(self._api.resend, tracker_id)
+        report.messages += number or 0
+        report.resent.add(tracker_id)
+
+    async def _repair(
+        self, tracker_id: str, results: Results, missing: Sequence[str], report: ReconcileReport, *, dry_run: bool
+    ) -> None:
+        history = await self._read_history(tracker_id)
+        entries = [] if history is None else await self._find_new(history)
+        found: set[tuple[str, str]] = set()
+        if history is not None and entries:
+            found = await self._bring_in_entries(entries, history, report, dry_run=dry_run)
+        else:
+            report.without_history.add(tracker_id)
+        left = [event_id for event_id in missing if (tracker_id, event_id) not in found]
+        for first in range(0, len(left), _BUILT_EVENTS):
+            piece = left[first : first + _BUILT_EVENTS]
+            body = build_body(results, piece, clock.to_micros(clock.now()))
+            await self._bring_in(body, None, _FROM_RESULTS, dry_run=dry_run)
+            report.messages += len(piece)
+        report.events += len(missing)
+        report.built_events += len(left)
+        report.repaired.add(tracker_id)
+        _log.warning("reconcile_found", tracker=tracker_id, events=len(missing), built=len(left), dry_run=dry_run)
+
+    async def _read_history(self, tracker_id: str) -> WebhookHistory | None:
+        assert self._api is not None
+        try:
+            answer = await asyncio.to_thread(self._api.read_history, tracker_id)
+            return None if answer is None else read_history(answer)
+        except (VendorUnavailable, Unreadable) as error:
+            _log.warning("reconcile_history_failed", tracker=tracker_id, cause=error.message)
+            return None
+
+    async def _find_new(self, history: WebhookHistory) -> list[HistoryEntry]:
+        """Return the messages of a history that are not known here, oldest first."""
+        names = sorted({name for entry in history.entries for name in entry.message_ids})
+        known: set[str] = set()
+        for first in range(0, len(names), _PAGE):
+            known |= await self._read(queries.find_known_messages, self._database, names[first : first + _PAGE])
+        events: dict[str, set[str]] = {}
+        found = []
+        for entry in history.entries:
+            if entry.message_ids <= known:
+                continue
+            if entry.is_exact or not entry.event_ids or not await self._are_known(entry.event_ids, events):
+                found.append(entry)
+        return found
+
+    async def _are_known(self, event_ids: Collection[tuple[str, str]], read: dict[str, set[str]]) -> bool:
+        """Tell whether all events are known here. `read` has the known events of the trackers that were asked for."""
+        for tracker_id in {tracker_id for tracker_id, _ in event_ids} - read.keys():
+            read[tracker_id] = await self._read(queries.find_known_events, self._database, tracker_id)
+        return all(event_id in read[tracker_id] for tracker_id, event_id in event_ids)
+
+    async def _bring_in_entries(
+        self, entries: Sequence[HistoryEntry], history: WebhookHistory, report: ReconcileReport, *, dry_run: bool
+    ) -> set[tuple[str, str]]:
+        """Bring in messages; return their events."""
+        found: set[tuple[str, str]] = set()
+        for entry in entries:
+            remark = _FROM_HISTORY if entry.is_exact else _COMPLETED
+            if not await self._bring_in(entry.body, entry.sent_at, remark, dry_run=dry_run):
+                continue
+            found |= entry.event_ids
+            report.messages += len(entry.message_ids)
+            if entry.is_delivered:
+                report.delivered_elsewhere += len(entry.message_ids)
+                report.note_url(history.webhook_url)
+        return found
+
+    async def _bring_in(self, body: bytes, sent_at: int | None, remark: str, *, dry_run: bool) -> bool:
+        """Bring in a body; return whether it could be read."""
+        request = ImportRequest("ship24", None, body, sent_at, dry_run, "reconcile", remark=remark)
+        try:
+            await self._deliveries.bring_in(self._make_entry, request)
+        except (Unreadable, BodyTooLarge) as error:
+            _log.warning("reconcile_body_failed", cause=error.message)
+            return False
+        return True
+
+
+def _is_wanted(tracker: dict[str, Any], request: ReconcileRequest) -> bool:
+    """Tell whether the vendor sends messages of a tracker that only it knows, and whether it was created in the window."""
+    if tracker.get("isSubscribed") is False:
+        return False
+    if request.all_trackers:
+        return True
+    created_at = read_moment(tracker.get("createdAt"))
+    if created_at is None or request.since is None:
+        return True
+    return request.since - _LATE_MICROS <= created_at and (request.until is None or created_at <= request.until)

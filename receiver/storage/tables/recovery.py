@@ -1,0 +1,24 @@
+"""The tables of recovery. Times are microseconds since 1970, UTC."""
+
+from sqlalchemy import BigInteger, Index, Text
+from sqlmodel import Field
+
+from receiver.storage.tables.metadata import Table, key
+
+
+class ReconciliationTable(Table, table=True):
+    """The last reconciliations, complete or not (`rows.ReconciliationRow`)."""
+
+    __tablename__ = "reconciliations"
+    __table_args__ = (Index(None, "began_at"),)
+
+    id: str = key()
+    source: str = Field(sa_type=Text)
+    actor: str = Field(sa_type=Text)
+    began_at: int = Field(sa_type=BigInteger)
+    updated_at: int = Field(sa_type=BigInteger)
+    ended_at: int | None = Field(sa_type=BigInteger)
+    problem: str | None = Field(sa_type=Text)
+    request: str = Field(sa_type=Text)
+    position: str = Field(sa_type=Text)
+    report: str = Field(sa_type=Text)

@@ -1,0 +1,86 @@
+"""The POST endpoints that find and bring in what never came at the vendor."""
+
+from typing import Any
+
+import orjson
+from pydantic import Field, model_validator
+
+from receiver.clock import iso
+from receiver.domain.reconciliation import ReconcileRequest
+from receiver.domain.rows import ReconciliationRow
+from receiver.web.api.bodies import CommandBody
+from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.parameters import Moment, Text
+from receiver.web.api.schemas.recovery import ReconcileAnswer, ReconcileReportAnswer
+
+_MAX_TRACKERS = 1000
+
+
+class ReconcileBody(CommandBody):
+    """Begin a reconciliation, ask for its progress with `run`, or stop it."""
+
+    since: Moment | None = Field(None, description="trackers that may have lost something since then")
+    until: Moment | None = Field(None, description="the end of the time in which something was lost")
+    trackers: list[Text] = Field(default=[], max_length=_MAX_TRACKERS, description="these trackers, by the vendor's id")
+    all_trackers: bool = Field(default=False, description="all trackers, also those that only the vendor knows")
+    resend: bool = Field(default=False, description="let the vendor send the messages again, instead of bringing them in")
+    dry_run: bool = Field(default=False, description="only find out what is missing")
+    run: Text | None = Field(None, description="`id` of the response that began it: its progress")
+    cancel: bool = Field(default=False, description="stop `run`; the same request continues it")
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "ReconcileBody":
+        chosen = [bool(self.trackers), self.all_trackers, self.since is not None, self.run is not None]
+        if sum(chosen) != 1:
+            raise ValueError("expected one of `since`, `trackers`, `all_trackers` and `run`")
+        if self.until is not None and (self.since is None or self.until < self.since):
+            raise ValueError("until: expected a time after `since`")
+        return self
+
+    def to_request(self) -> ReconcileRequest:
+        """Return the request that begins it."""
+        trackers = tuple(sorted(set(self.trackers)))
+        return ReconcileRequest(self.since, self.until, trackers, self.all_trackers, self.resend, self.dry_run)
+
+
+class HistoryBody(CommandBody):
+    """Webhook histories as they were downloaded: what never came is brought in. No API key is needed."""
+
+    histories: list[dict[str, Any]] = Field(min_length=1, description="the content of the files")
+    dry_run: bool = Field(default=False, description="only find out what is missing")
+
+
+async def _reconcile(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body = request.body
+    if body.run is None:
+        return describe_run(await context.reconciliations.begin(body.to_request(), request.operator.entry)) | {"goes_on": True}
+    if body.cancel:
+        context.reconciliations.stop(body.run)
+    row, goes_on = context.reconciliations.read(body.run)
+    return describe_run(row) | {"goes_on": goes_on}
+
+
+async def _read_histories(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body = request.body
+    report = await context.reconciliations.runs.read_files(body.histories, request.operator.entry, dry_run=body.dry_run)
+    return report.as_json()
+
+
+def describe_run(row: ReconciliationRow) -> dict[str, Any]:
+    """Return a reconciliation as the API shows it."""
+    times = {name: iso(getattr(row, name)) for name in ("began_at", "updated_at")}
+    texts = {name: orjson.loads(getattr(row, name)) for name in ("request", "position", "report")}
+    return {**row._asdict(), **times, **texts, "ended_at": None if row.ended_at is None else iso(row.ended_at)}
+
+
+RECOVERY_ENDPOINTS = (
+    CommandEndpoint("/reconcile/ship24", "Compare trackers with Ship24", ReconcileBody, ReconcileAnswer, _reconcile),
+    CommandEndpoint(
+        "/reconcile/ship24/history",
+        "Bring in what never came, from downloaded webhook histories",
+        HistoryBody,
+        ReconcileReportAnswer,
+        _read_histories,
+    ),
+)
+"""The endpoints, a part of `commands.COMMAND_ENDPOINTS`."""

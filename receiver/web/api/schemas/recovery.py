@@ -1,0 +1,54 @@
+"""The answers about reconciliations."""
+
+from typing import Any
+
+from receiver.web.api.schemas.root import Moment, Schema
+
+
+class FindingItem(Schema):
+    """A number of trackers, and the first of them."""
+
+    number: int
+    examples: list[str]
+
+
+class ReconcileReportAnswer(Schema):
+    """What was found: numbers of trackers, unless the name says otherwise.
+
+    `delivered_elsewhere` are messages that the vendor calls delivered, to one of `urls`, and that never came here.
+    """
+
+    looked_at: int
+    complete: int
+    messages: int
+    events: int
+    built_events: int
+    delivered_elsewhere: int
+    urls: list[str]
+    repaired: FindingItem
+    only_here: FindingItem
+    without_history: FindingItem
+    unknown: FindingItem
+    resent: FindingItem
+    failed: FindingItem
+
+
+class ReconciliationItem(Schema):
+    """A reconciliation. `ended_at` is null until it is complete; `problem` says why it stopped; `position` is for the service."""
+
+    id: str
+    source: str
+    actor: str
+    began_at: Moment
+    updated_at: Moment
+    ended_at: Moment | None
+    problem: str | None
+    request: dict[str, Any]
+    position: dict[str, Any]
+    report: ReconcileReportAnswer
+
+
+class ReconcileAnswer(ReconciliationItem):
+    """A reconciliation, and whether it goes on in this service."""
+
+    goes_on: bool
