@@ -36,6 +36,7 @@ def item_filters(command: _F) -> _F:
     for option in (
         click.option("--until", type=TimeParam(), help="Only earlier ones."),
         click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
+        click.option("--delivery", "delivery_id", type=Text(), help="Only those of the delivery with this ID."),
         click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence."),
         of_source,
         click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or content."),

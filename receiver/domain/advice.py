@@ -1,4 +1,4 @@
-"""Advice for quarantined messages and events: what happened, and what to do about it. Pure."""
+"""Advice for messages and events that were not applied: what happened, and what to do about it. Pure."""
 
 _SENDER = "Report it to the sender. If it sends the message again with other content, that copy is applied without your help."
 _FORCE = "replay its delivery including quarantined messages"
@@ -25,7 +25,23 @@ _ADVICE = {  # by reason, one text for pages, commands and the API
     "test_of_real_tracker": "A marked test named a real tracker, which it may not change. Nothing is lost; correct the test.",
 }
 
+_OF_VERDICTS = {
+    ("stale", "older"): "Nothing to do: the tracker follows its newest event.",
+    ("stale", "tie"): "Nothing to do, unless the status is wrong. Then ask the sender to number its events (`order`).",
+    ("stale", "superseded"): "Nothing to do: the sender corrected this event.",
+    ("duplicate", None): "Nothing to do: its content is known already.",
+    ("duplicate", "content_differs"): (
+        "The first copy counts. If this one is right, ask the sender to send it again with a new message ID."
+    ),
+    ("recorded", None): "Nothing to do.",
+}
+
 
 def advise(reason: str) -> str:
     """Return what a reason for quarantine means and what to do. A reason of a later version gets general advice."""
     return _ADVICE.get(reason, f"After the cause is fixed, {_FORCE}.")
+
+
+def advise_verdict(outcome: str, reason: str | None) -> str | None:
+    """Return what to do about a verdict without effect; None for others, and for the quarantine, whose items have their own."""
+    return _OF_VERDICTS.get((outcome, reason))

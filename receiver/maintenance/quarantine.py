@@ -3,13 +3,14 @@
 Each transaction has a bounded size.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from time import monotonic
-from typing import NamedTuple
 
 from receiver import clock
 from receiver.domain.labels import count
-from receiver.domain.replays import ReplayOptions
+from receiver.domain.replays import Replayed, ReplayOptions
+from receiver.domain.retries import Retried
 from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.maintenance.replay import StoredReplay
@@ -22,18 +23,6 @@ from receiver.writer.commands.quarantine import DismissItems
 from receiver.writer.executor import Do
 
 _RETRIED = 20  # items of one page, each perhaps of another delivery
-
-
-class Retried(NamedTuple):
-    """The number of deliveries, of those whose messages changed, and of those that cannot be decided: their bodies are gone."""
-
-    deliveries: int = 0
-    changed: int = 0
-    skipped: int = 0
-
-    def add(self, other: "Retried") -> "Retried":
-        """Return the sum."""
-        return Retried(*map(sum, zip(self, other, strict=True)))
 
 
 async def dismiss(do: Do, ids: Sequence[str], note: str | None, make_entry: MakeEntry) -> int:
@@ -64,11 +53,24 @@ async def dismiss_matching(
     return dismissed, cursor is not None
 
 
+async def count_matching(
+    read: RunQuery, database: Database, wanted: QuarantineFilter, seconds: float
+) -> tuple[Counter[str], bool]:
+    """Count the open items that match a filter by reason, for at most `seconds`. Return also whether there may be more."""
+    deadline, reasons, cursor, is_first = monotonic() + seconds, Counter[str](), None, True
+    while is_first or (cursor is not None and monotonic() < deadline):
+        page = await read(queries.list_quarantine, database, wanted._replace(state="open"), MAX_LIMIT, cursor)
+        reasons.update(item["reason"] for item in page.items)
+        cursor, is_first = page.next, False
+    return reasons, cursor is not None
+
+
 async def retry_items(
-    replayer: StoredReplay, read: RunQuery, database: Database, ids: Sequence[str], make_entry: MakeEntry
+    replayer: StoredReplay, read: RunQuery, database: Database, ids: Sequence[str], make_entry: MakeEntry, *, dry_run: bool
 ) -> Retried:
     """Decide the deliveries of these items again, within the limits."""
-    return await _retry(replayer, await read(queries.find_quarantined_deliveries, database, ids), make_entry)
+    delivery_ids = await read(queries.find_quarantined_deliveries, database, ids)
+    return await retry_deliveries(replayer, delivery_ids, make_entry, dry_run=dry_run)
 
 
 async def retry_matching(
@@ -79,29 +81,44 @@ async def retry_matching(
     cursor: str | None,
     make_entry: MakeEntry,
     seconds: float,
+    *,
+    dry_run: bool,
 ) -> tuple[Retried, str | None]:
     """Decide the deliveries of the open items that match a filter again, newest first, for at most about `seconds`.
 
     Return the effect, and the cursor to continue from, None at the end.
     """
-    deadline, retried, is_first = monotonic() + seconds, Retried(), True
+    deadline, retried, done, is_first = monotonic() + seconds, Retried.of_none(), set[str](), True
     while is_first or (cursor is not None and monotonic() < deadline):
         page = await read(queries.list_quarantine, database, wanted._replace(state="open"), _RETRIED, cursor)
-        retried = retried.add(await _retry(replayer, {item["delivery_id"] for item in page.items}, make_entry))
+        named = {item["delivery_id"] for item in page.items} - done
+        retried = await retry_deliveries(replayer, named, make_entry, dry_run=dry_run, before=retried)
+        done |= named
         cursor, is_first = page.next, False
     return retried, cursor
 
 
-async def _retry(replayer: StoredReplay, delivery_ids: Iterable[str], make_entry: MakeEntry) -> Retried:
-    """Replay deliveries, oldest first. Those that would stay as they are are not audited."""
-    retried = Retried()
+async def retry_deliveries(
+    replayer: StoredReplay,
+    delivery_ids: Iterable[str],
+    make_entry: MakeEntry,
+    *,
+    dry_run: bool,
+    before: Retried | None = None,
+) -> Retried:
+    """Decide the quarantined messages of deliveries again, oldest first. Return the effect, added to the one `before`.
+
+    Deliveries that would stay as they are are not audited.
+    """
+    retried = before or Retried.of_none()
     for delivery_id in sorted(delivery_ids):
         options = ReplayOptions(clock.to_micros(clock.now()), retry=True)
+        replayed: Replayed | None = None
         try:
-            foreseen = await replayer.replay(make_entry, delivery_id, options._replace(dry_run=True))
-            changed = foreseen.changed and (await replayer.replay(make_entry, delivery_id, options)).changed
+            replayed = await replayer.replay(make_entry, delivery_id, options._replace(dry_run=True))
+            if replayed.changed and not dry_run:
+                replayed = await replayer.replay(make_entry, delivery_id, options)
         except (NotFound, UnexpectedShape, AlreadyRunning):
-            retried = retried.add(Retried(1, 0, 1))
-        else:
-            retried = retried.add(Retried(1, int(changed), 0))
+            replayed = None
+        retried = retried.add(replayed)
     return retried

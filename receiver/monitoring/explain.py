@@ -8,7 +8,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from receiver.domain.advice import advise
+from receiver.domain.advice import advise_verdict
 from receiver.domain.imports import IMPORT
 from receiver.domain.labels import label, label_verdict
 from receiver.domain.records import WEBHOOK, Message
@@ -80,12 +80,13 @@ def _explain_hit(database: Database, sources: Sequence[Source], kind: str, row: 
 def explain_message(database: Database, sources: Sequence[Source], message_id: str) -> dict[str, Any]:
     """Return a message (`queries.show_message`) with all its events and the sentences in `explanation`. Raises NotFound."""
     found = queries.show_message(database, message_id, NAMES)
+    corrected_by = _find_corrections(database, found)
     found["events"] = [{**event, "known_from": None} for event in found["events"]]
     message = _read_again(database, sources, found)
     if message is not None and found["tracker_id"] is not None:
         found["events"] += _known_events(database, found, message)
     latest = next((event["against"] for event in found["events"] if event["outcome"] == "stale" and event["against"]), None)
-    sentences = _explain_message(found)
+    sentences = _explain_message(found, corrected_by)
     if message is None:
         sentences.append("The body was deleted, so repeated events cannot be shown.")
     return {**found, "against": latest, "explanation": sentences}
@@ -114,6 +115,15 @@ def explain_import(row: Mapping[str, Any]) -> list[str]:
     how = f"{_explain_origin(row)}.".replace(",.", ".")
     note = [row["note"]] if row["note"] else []
     return [how, *note, f"Body {row['body_number']} of its file, as {label(row['source'])} would send it to {row['path']}."]
+
+
+def _find_corrections(database: Database, found: dict[str, Any]) -> dict[str, str]:
+    """Return the messages whose versions of this message's events count now, by event id."""
+    superseded = dict.fromkeys((event["event_id"] for event in found["events"] if event["superseded"]), "")
+    if not superseded:
+        return {}
+    versions = queries.find_events(database, found["source"], found["tracker_id"], superseded)
+    return {event_id: version["message_id"] for event_id, version in versions.items() if not version["superseded"]}
 
 
 def _known_events(database: Database, found: dict[str, Any], message: Message) -> list[dict[str, Any]]:
@@ -154,16 +164,17 @@ def _read_again(database: Database, sources: Sequence[Source], found: dict[str, 
     return next((message for message in messages if message.position == found["position"]), None)
 
 
-def _explain_message(found: dict[str, Any]) -> list[str]:
+def _explain_message(found: dict[str, Any], corrected_by: Mapping[str, str]) -> list[str]:
     sentences = [f"Message {found['message_id']} ({label(found['source'])}){_for_tracker(found)}."]
     sentences += [_explain_copy(number, copy) for number, copy in enumerate(found["deliveries"])]
     sentences += [_explain_event(event) for event in found["events"]]
-    for part in found["quarantined"]:
-        part_name = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
-        sentences.append(f"{part_name} quarantined: {part['detail'] or label(part['reason']) + '.'} {advise(part['reason'])}")
+    sentences += [f"Event {name} was corrected: the version of message {by} counts." for name, by in corrected_by.items()]
+    sentences += [_explain_quarantined(part) for part in found["quarantined"]]
     if found["outcome"] == "recorded":
         sentences.append("Contains no event. Stored only.")
-    return sentences
+    verdicts = [found, *(copy for copy in found["deliveries"] if copy["reason"])]
+    advice = [advise_verdict(each["outcome"], each["reason"]) for each in verdicts]
+    return sentences + [text for text in dict.fromkeys(advice) if text]
 
 
 def _for_tracker(found: dict[str, Any]) -> str:
@@ -193,6 +204,17 @@ def _explain_origin(delivery: Mapping[str, Any]) -> str:
     how = "Imported" if delivery["origin"] == IMPORT else "Found missing at the sender and imported"
     sent = "" if delivery["sent_at"] is None else f", first sent at {delivery['sent_at']},"
     return f"{how} at {delivery['received_at']}{sent}"
+
+
+def _explain_quarantined(part: dict[str, Any]) -> str:
+    """Return what is wrong with a quarantined message or event, and what to do, or how it was closed."""
+    name = "Message" if part["event_position"] is None else f"Event {part['event_position'] + 1}"
+    sentence = f"{name} quarantined: {part['detail'] or label(part['reason']) + '.'}"
+    if part["state"] == "open":
+        return f"{sentence} {part['advice']}"
+    by = "" if part["closed_by"] is None else f" by {part['closed_by']}"
+    note = "" if part["note"] is None else f": {part['note']}"
+    return f"{sentence} {label(part['state'])} at {part['closed_at']}{by}{note}."
 
 
 def _explain_event(event: dict[str, Any]) -> str:

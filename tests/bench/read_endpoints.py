@@ -209,6 +209,12 @@ class Asker:
             "  for a rare reason, deep",
             lambda draw: quarantine(base, QuarantineFilter(None, "implausible_future"), cursor=seen(draw)),
         )
+        for state in queries.QUARANTINE_STATES[1:]:
+            yield ReadEndpoint(f"  {state}, deep", partial(self._list_closed, state))
+        yield ReadEndpoint(
+            "  of a delivery",
+            lambda d: quarantine(base, QuarantineFilter(state="all", delivery_id=d.choice(self._messages).delivery_id)),
+        )
         yield ReadEndpoint(
             "  search",
             lambda d: quarantine(base, QuarantineFilter(search=d.choice(self._trackers).tracking_number), cursor=seen(d)),
@@ -247,6 +253,9 @@ class Asker:
     def _delivered_between(self, draw: Random) -> ChangeFilter:
         since = draw.choice(self._dispatches).made_at
         return ChangeFilter("shop", "delivered", since=since, until=since + _DAY // 8)
+
+    def _list_closed(self, state: str, draw: Random) -> object:
+        return queries.list_quarantine(self._database, QuarantineFilter(state=state), cursor=self._seen(draw))
 
     def _placed(self, draw: Random) -> str:
         return write_cursor(draw.choice(self._calls).id, draw.randrange(3))

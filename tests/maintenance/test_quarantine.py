@@ -1,6 +1,8 @@
 """The quarantine as a worklist, through a running service: API, command line and console close the same items."""
 
+import html
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.console_client import ConsoleClient
 from tests.harness.rows import table_rows
-from tests.harness.service import Service
+from tests.harness.service import Reply, Service
 from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
@@ -117,23 +119,41 @@ def test_a_retry_applies_what_can_be_applied_now(service: StartService, sqlite_u
     for name in ("a", "b", "c"):
         put_aside(before, name, occurrence=in_days(5))
     put_aside(before, "d", occurrence=in_days(500))
-    assert retry(before, reason="implausible_future") == {"deliveries": 4, "changed": 0, "skipped": 0, "next": None}
+    nothing = {"dry_run": False, "deliveries": 4, "changed": 0, "skipped": 0, "results": [], "trackers": 0, "next": None}
+    assert retry(before, reason="implausible_future") == nothing
     assert before.count("audit", action="replay") == 0
     assert before.stop() == 0
     after = service(sqlite_url, ops_tokens=f"anna:{OPS}", max_future_hours="240")
     first = listed(after)["a"]["id"]
-    assert retry(after, ids=[first]) == {"deliveries": 1, "changed": 1, "skipped": 0, "next": None}
+    step = {"before": {"outcome": "quarantined", "reason": "implausible_future"}, "after": {"outcome": "applied", "reason": None}}
+    # Of the item that stays, the description names the new limit.
+    foreseen = nothing | {"dry_run": True, "changed": 4, "results": [{**step, "messages": 3}], "trackers": 3}
+    assert retry(after, source="ship24", dry_run=True) == foreseen
+    first_one = nothing | {"deliveries": 1, "changed": 1, "results": [{**step, "messages": 1}], "trackers": 1}
+    assert retry(after, ids=[first]) == first_one
     anna = ConsoleClient(after)
     anna.sign_in(OPS)
-    assert anna.submit("/ops/quarantine", command="retry", **{f"item-{listed(after)['b']['id']}": "yes"}).status == 303
+    preview = anna.submit("/ops/quarantine", command="show-retry", **{f"item-{listed(after)['b']['id']}": "yes"})
+    assert "1 delivery of 1 would change, 1 tracker would move." in preview.body.decode()
+    assert set(listed(after)) == {"b", "c", "d"}
+    confirm(anna, preview, command="retry")
     assert set(listed(after)) == {"c", "d"}
     done = run_command("quarantine", "retry", "--source", "ship24", "--yes", cwd=after.directory, env=after.env)
     assert done.returncode == 0, done.stderr
     assert set(listed(after)) == {"d"}
     details = [row["detail"] for row in table_rows(after.database_url, "audit", "detail", action="replay")]
-    assert details == ["retry"] * 4  # of the item that stays, the description names the new limit
+    assert details == ["retry"] * 4
     gone = run_command("quarantine", "retry", first, "--yes", cwd=after.directory, env=after.env)
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
+
+
+def confirm(client: ConsoleClient, preview: Reply, **fields: str) -> Reply:
+    """Send the form of a page that shows what would happen."""
+    page = preview.body.decode()
+    action = re.search(r'<form class="card lone ask" method="post" action="([^"]*)"', page)
+    assert action is not None, page
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', page[action.start() :]))
+    return client.post(html.unescape(action[1]), {name: html.unescape(value) for name, value in hidden.items()} | fields)
 
 
 def test_the_page_dismisses_the_selected_ones_or_all_that_match(running: Service) -> None:
@@ -142,14 +162,42 @@ def test_the_page_dismisses_the_selected_ones_or_all_that_match(running: Service
     items = listed(running)
     anna = ConsoleClient(running)
     anna.sign_in(OPS)
-    assert anna.submit("/ops/quarantine", command="dismiss").status == 422
-    done = anna.submit("/ops/quarantine", command="dismiss", note="as agreed", **{f"item-{items['a']['id']}": "yes"})
-    assert done.status == 303
+    assert anna.submit("/ops/quarantine", command="show-dismiss").status == 422
+    preview = anna.submit("/ops/quarantine", command="show-dismiss", **{f"item-{items['a']['id']}": "yes"})
+    assert "1 message would be dismissed." in preview.body.decode()
+    assert len(listed(running)) == 4
+    assert confirm(anna, preview, command="dismiss", note="as agreed").status == 303
     assert set(listed(running)) == {"b", "c", "d"}
-    assert anna.submit("/ops/quarantine", command="dismiss-matching").status == 422  # without a filter
-    anna.submit("/ops/quarantine?reason=bad_occurrence", command="dismiss-matching")
-    assert set(listed(running)) == {"d"}
+    preview = anna.submit("/ops/quarantine?reason=bad_occurrence&since=1h+ago", command="show-dismiss-matching")
+    assert "2 messages would be dismissed." in preview.body.decode()
+    put_aside(running, "e")  # which the preview has not shown
+    assert confirm(anna, preview, command="dismiss").headers["location"] == "/ops/quarantine?reason=bad_occurrence&since=1h+ago"
+    assert set(listed(running)) == {"d", "e"}
     page = anna.get("/ops/quarantine?state=dismissed").body.decode()
     assert page.count("Dismissed") >= 3
     assert "as agreed" in page
     assert 'name="command"' not in page
+
+
+def test_the_state_of_an_item_is_in_the_answer_about_its_message(running: Service) -> None:
+    put_aside(running, "a")
+    (item,) = listed(running).values()
+    (part,) = (found := running.get("/ops/api/messages/a", OPS).json())["quarantined"]
+    assert part == {name: item[name] for name in part}
+    assert item["advice"] in found["explanation"][-1]
+    dismiss(running, ids=[item["id"]], note="as agreed")
+    (part,) = (found := running.get("/ops/api/messages/a", OPS).json())["quarantined"]
+    assert (part["state"], part["closed_by"], part["note"]) == ("dismissed", "anna", "as agreed")
+    assert f"Dismissed at {part['closed_at']} by anna: as agreed." in found["explanation"][-1]
+    assert item["advice"] not in found["explanation"][-1]
+
+
+def test_the_items_of_a_delivery_are_listed(running: Service) -> None:
+    put_aside(running, "a", "b")
+    put_aside(running, "c")
+    of_first = f"delivery_id={listed(running)['a']['delivery_id']}"
+    assert set(listed(running, f"?{of_first}")) == {"a", "b"}
+    assert dismiss(running, delivery_id=of_first.partition("=")[2], note="x") == {"dismissed": 2, "more": False}
+    assert set(listed(running, f"?{of_first}")) == set()
+    assert set(listed(running, f"?{of_first}&state=all")) == {"a", "b"}
+    assert set(listed(running)) == {"c"}

@@ -68,6 +68,15 @@ def test_a_stale_message_names_the_event_that_it_lost_against(store: Store, occu
     assert why in text
 
 
+def test_a_corrected_event_names_the_message_whose_version_counts(store: Store) -> None:
+    for message_id, generated_at, status in (("m1", "2025-03-01T10:00:00Z", "Delivered"), ("m2", "2025-03-02T10:00:00Z", "Lost")):
+        corrected = item(message_id, "t", [event("e", "2025-03-01", status=status)])
+        corrected["metadata"]["generatedAt"] = generated_at
+        store.keep(body(corrected))
+    assert "Event e was corrected: the version of message m2 counts." in told(store, "m1")
+    assert "was corrected" not in told(store, "m2")
+
+
 def test_a_repeated_message_is_explained_with_every_delivery_oldest_first(store: Store) -> None:
     store.keep(single("m", tracker_id="t", events=[event("e")]))
     store.keep(single("m", tracker_id="t", events=[event("e")]), single("m", tracker_id="other"))

@@ -18,7 +18,13 @@ from receiver.storage.queries.neighbours import (
 )
 from receiver.storage.queries.pages import MAX_LIMIT, SORTS, ResultPage, Total, count_items
 from receiver.storage.queries.persons import find_persons
-from receiver.storage.queries.quarantine import QUARANTINE_STATES, QuarantineFilter, find_quarantined_deliveries, list_quarantine
+from receiver.storage.queries.quarantine import (
+    QUARANTINE_STATES,
+    QuarantineFilter,
+    find_open_items,
+    find_quarantined_deliveries,
+    list_quarantine,
+)
 from receiver.storage.queries.refusals import list_unknown_paths
 from receiver.storage.queries.service import (
     MAX_QUARANTINED,
@@ -93,6 +99,7 @@ __all__ = [
     "find_message_neighbours",
     "find_messages",
     "find_oldest_due",
+    "find_open_items",
     "find_persons",
     "find_quarantined_deliveries",
     "find_starting_messages",

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, select
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import is_storable, public
+from receiver.storage.queries.quarantine import describe_item
 from receiver.storage.tables.ledger import (
     DeliveryTable,
     EventTable,
@@ -91,11 +92,14 @@ def _read_events(connection: Connection, message: RowMapping) -> list[dict[str, 
 
 def _read_quarantined(connection: Connection, message: RowMapping) -> list[dict[str, Any]]:
     quarantine = table_of(QuarantineTable)
-    names = ("id", "delivery_id", "position", "event_position", "reason", "detail", "received_at")
+    names = (
+        *("id", "delivery_id", "position", "event_position", "reason", "detail", "received_at"),
+        *("closed_at", "closed_as", "closed_by", "note"),
+    )
     of_item = quarantine.c.delivery_id == message["delivery_id"], quarantine.c.position == message["position"]
     columns = [quarantine.c[name] for name in names]
     rows = connection.execute(select(*columns).where(*of_item).order_by(quarantine.c.event_position).limit(_MAX_PARTS)).mappings()
-    return [public(row) for row in rows]
+    return [describe_item(public(row)) for row in rows]
 
 
 def _read_deliveries(connection: Connection, items: Sequence[RowMapping]) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ class QuarantineFilter(NamedTuple):
     since: int | None = None
     until: int | None = None
     state: str = "open"
+    delivery_id: str | None = None
 
 
 _OPEN = QuarantineFilter()
@@ -46,7 +47,7 @@ def list_quarantine(
     table = table_of(QuarantineTable)
     narrow, rest = _conditions(wanted)
     span = Span(*(None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until))))
-    if not is_storable(wanted.source, wanted.reason):
+    if not is_storable(wanted.source, wanted.reason, wanted.delivery_id):
         return ResultPage([], None)
     size = limit if wanted.search is None else _SEARCHED_ROWS
     with database.read() as connection:
@@ -63,12 +64,29 @@ def find_quarantined_deliveries(database: Database, ids: Sequence[str]) -> list[
         return sorted(set(connection.execute(deliveries).scalars()))
 
 
+def find_open_items(database: Database, ids: Sequence[str]) -> dict[str, str]:
+    """Return the reasons of those of these items that are open, by id. The caller bounds their number."""
+    quarantine = table_of(QuarantineTable)
+    named = select(quarantine.c.id, quarantine.c.reason).where(quarantine.c.id.in_(ids), IS_OPEN)
+    with database.read() as connection:
+        return {row.id: row.reason for row in connection.execute(named)}
+
+
+def describe_item(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item with its state and with advice."""
+    state = item.pop("closed_as") or "open"
+    return {**item, "state": state, "advice": advise(item["reason"])}
+
+
 def _conditions(wanted: QuarantineFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:
     """Return the condition that an index serves, and the values to check on a bounded number of rows."""
     rest: dict[str, object] = {} if wanted.source is None else {"source": wanted.source}
     if wanted.state in CLOSED_STATES:
         rest["closed_as"] = wanted.state
     by_reason = {} if wanted.reason is None else {"reason": wanted.reason}
+    if wanted.delivery_id is not None:
+        of_delivery = table_of(QuarantineTable).c.delivery_id == wanted.delivery_id
+        return [of_delivery], rest | by_reason | ({"closed_at": None} if wanted.state == "open" else {})
     if wanted.state == "open":
         return [and_(IS_OPEN)], rest | by_reason
     return [table_of(QuarantineTable).c.reason == wanted.reason] if by_reason else [], rest
@@ -88,8 +106,7 @@ def _columns() -> list[ColumnElement[Any]]:
 
 def _complete(item: dict[str, Any]) -> dict[str, Any]:
     beginning = bytes(item["raw"] or b"").decode("utf-8", "replace")  # SQLite's substr of empty bytes is NULL
-    state = item.pop("closed_as") or "open"
-    return {**item, "state": state, "raw": beginning, "advice": advise(item["reason"])}
+    return {**describe_item(item), "raw": beginning}
 
 
 def _search(connection: Connection, page: ResultPage, text: str, limit: int) -> ResultPage:

@@ -122,17 +122,19 @@ class QuarantineBody(CommandBody):
     reason: Text | None = None
     since: Moment | None = None
     until: Moment | None = None
+    delivery_id: Text | None = None
 
     @model_validator(mode="after")
     def _check_choice(self) -> "QuarantineBody":
-        has_filter = any(value is not None for value in (self.q, self.source, self.reason, self.since, self.until))
+        filters = (self.q, self.source, self.reason, self.since, self.until, self.delivery_id)
+        has_filter = any(value is not None for value in filters)
         if (self.ids is not None) == has_filter:
             raise ValueError("ids: expected ids, or a filter such as `reason`; not both")
         return self
 
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
-        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until)
+        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until, delivery_id=self.delivery_id)
 
 
 class DismissBody(QuarantineBody):
@@ -145,6 +147,7 @@ class RetryQuarantineBody(QuarantineBody):
     """Decide quarantined messages and events again: by `ids`, or the open ones that match a filter."""
 
     cursor: Text | None = Field(None, description="`next` of the previous response, with the same filter")
+    dry_run: bool = Field(default=False, description="only show what would change")
 
 
 class AlarmTestBody(CommandBody):

@@ -10,7 +10,6 @@ from receiver.domain.notices import make_test_notice
 from receiver.domain.replays import ReplayOptions
 from receiver.maintenance.backup import begin_backup, continue_backup
 from receiver.maintenance.customers import replace_customers, restore_customers
-from receiver.maintenance.quarantine import dismiss, dismiss_matching, retry_items, retry_matching
 from receiver.maintenance.run_removal import remove_test_runs
 from receiver.maintenance.setup_windows import open_window
 from receiver.maintenance.targets import (
@@ -48,6 +47,7 @@ from receiver.web.api.bodies import (
     read_customers,
 )
 from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
+from receiver.web.api.quarantine import dismiss_quarantined, retry_quarantined
 from receiver.web.api.recovery import RECOVERY_ENDPOINTS
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
@@ -127,28 +127,6 @@ async def _prune_tests(context: CommandContext, request: OperatorRequest) -> dic
 async def _test_alarms(context: CommandContext, _request: OperatorRequest) -> dict[str, Any]:
     results = await asyncio.to_thread(context.test_alarms, make_test_notice(iso(to_micros(clock.now()))))
     return {"channels": [result._asdict() for result in results]}
-
-
-async def _dismiss(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    body, entry = request.body, request.operator.entry
-    if body.ids is not None:
-        dismissed, more = await dismiss(context.do, body.ids, body.note, entry), False
-    else:
-        dismissed, more = await dismiss_matching(
-            context.do, context.read, context.database, body.to_filter(), body.note, entry, _SECONDS
-        )
-    return {"dismissed": dismissed, "more": more}
-
-
-async def _retry_quarantined(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    body, entry = request.body, request.operator.entry
-    if body.ids is not None:
-        retried, following = await retry_items(context.replayer, context.read, context.database, body.ids, entry), None
-    else:
-        retried, following = await retry_matching(
-            context.replayer, context.read, context.database, body.to_filter(), body.cursor, entry, _SECONDS
-        )
-    return {**retried._asdict(), "next": following}
 
 
 async def _back_up(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
@@ -236,13 +214,15 @@ COMMAND_ENDPOINTS = (
     CommandEndpoint(
         "/prune/tests", "Remove deliveries and trackers of tests", PruneTestsBody, PruneTestsAnswer, _prune_tests, default=b"{}"
     ),
-    CommandEndpoint("/quarantine/dismiss", "Dismiss quarantined messages and events", DismissBody, DismissAnswer, _dismiss),
+    CommandEndpoint(
+        "/quarantine/dismiss", "Dismiss quarantined messages and events", DismissBody, DismissAnswer, dismiss_quarantined
+    ),
     CommandEndpoint(
         "/quarantine/retry",
         "Decide quarantined messages and events again",
         RetryQuarantineBody,
         RetryQuarantineAnswer,
-        _retry_quarantined,
+        retry_quarantined,
     ),
     CommandEndpoint(
         "/targets/drop", "Remove the changes of a target that the settings no longer name", DropBody, DropAnswer, _drop_target

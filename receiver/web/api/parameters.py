@@ -205,10 +205,11 @@ class QuarantineQuery(PageQuery):
     state: Literal["open", "dismissed", "resolved", "all"] = Field(
         "open", description="`resolved`: the sender sent a corrected copy; `dismissed`: an operator closed it"
     )
+    delivery_id: Text | None = None
 
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
-        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until, self.state)
+        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until, self.state, self.delivery_id)
 
 
 class StatisticsQuery(Parameters):

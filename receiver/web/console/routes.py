@@ -34,7 +34,8 @@ from receiver.web.console.login import ConsoleRequest, Login, SessionGuard
 from receiver.web.console.messages import list_messages, show_message
 from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
-from receiver.web.console.quarantine import change_quarantine, show_quarantine
+from receiver.web.console.quarantine import show_quarantine
+from receiver.web.console.quarantine_changes import QuarantineForms
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.results import PATH as RESULTS_PATH
@@ -96,7 +97,7 @@ def make_console(
     forms_by_path: dict[str, TakeForm] = {
         **_list_forms(settings, writer_client, windows, replayer, eraser, deliveries, notifier),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
-        "/ops/quarantine": partial(change_quarantine, writer_client, reader, database, replayer),
+        "/ops/quarantine": QuarantineForms(writer_client, reader, database, replayer).take,
     }
     return [
         Route("/ops/static/{version}/{name}", assets.serve),

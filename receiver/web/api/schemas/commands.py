@@ -191,12 +191,26 @@ class DismissAnswer(Schema):
     more: bool
 
 
-class RetryQuarantineAnswer(Schema):
-    """The effect on the deliveries of these items. `skipped` have no stored body. The next request continues from `next`."""
+class RetriedResult(Schema):
+    """The number of messages whose verdict changed in this way. `before` is null for a message without a verdict."""
 
+    before: VerdictWords | None
+    after: VerdictWords
+    messages: int
+
+
+class RetryQuarantineAnswer(Schema):
+    """The effect on the deliveries of these items, and the number of trackers that move.
+
+    `skipped` have no stored body. The next request continues from `next`.
+    """
+
+    dry_run: bool
     deliveries: int
     changed: int
     skipped: int
+    results: list[RetriedResult]
+    trackers: int
     next: str | None
 
 

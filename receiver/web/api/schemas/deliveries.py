@@ -1,6 +1,6 @@
 """Deliveries and the quarantine."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -70,10 +70,5 @@ class QuarantineItem(QuarantinedPart):
     message_id: str | None
     tracker_id: str | None
     test_run: str | None = Field(description="the run of the test that sent it; null: it is real")
-    state: Literal["open", "dismissed", "resolved"]
-    closed_at: Moment | None
-    closed_by: str | None = Field(description="who dismissed it")
-    note: str | None = Field(description="why it was dismissed")
-    advice: str = Field(description="what the reason means, and what to do")
     raw: str
     raw_bytes: int

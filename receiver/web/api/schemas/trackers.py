@@ -217,7 +217,10 @@ class MessageCopy(Schema):
 
 
 class QuarantinedPart(Schema):
-    """A message in quarantine, or one of its events. `event_position` is null for a message."""
+    """A message in quarantine, or one of its events. `event_position` is null for a message.
+
+    `state` is `resolved` if the sender sent a corrected copy, `dismissed` if an operator closed it.
+    """
 
     id: str
     delivery_id: str
@@ -226,6 +229,11 @@ class QuarantinedPart(Schema):
     reason: str
     detail: str | None
     received_at: Moment
+    state: Literal["open", "dismissed", "resolved"]
+    closed_at: Moment | None
+    closed_by: str | None = Field(description="who dismissed it")
+    note: str | None = Field(description="why it was dismissed")
+    advice: str = Field(description="what the reason means, and what to do")
 
 
 class MessageItem(Schema):

@@ -34,7 +34,7 @@
   if (document.querySelector("time.countdown") || live().length) { count(); setInterval(count, 1000); }
 
   // Turn a part of the page into its newer version, node by node. Unchanged nodes are not touched, so that focus, selection,
-  // open details and scroll positions stay.
+  // open details and scroll positions stay. A row with a ticked box stays even if it is not on the page any more.
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id || null : null);
 
   function alike(one, other) {
@@ -61,9 +61,14 @@
     changeAttributes(old, fresh);
     const keyed = new Map([...old.childNodes].filter(keyOf).map((child) => [keyOf(child), child]));
     const wantedKeys = new Set([...fresh.childNodes].map(keyOf));
-    for (const [key, child] of keyed) if (!wantedKeys.has(key)) child.remove();
+    for (const [key, child] of keyed) if (!wantedKeys.has(key) && !child.querySelector("input:checked")) child.remove();
     let next = old.firstChild;
+    const skipTicked = () => {
+      while (next && keyOf(next) && !wantedKeys.has(keyOf(next))) next = next.nextSibling;
+      return next;
+    };
     for (const wanted of [...fresh.childNodes]) {
+      skipTicked();
       const key = keyOf(wanted);
       const known = key ? keyed.get(key) : next && !keyOf(next) ? next : null;
       if (known && alike(known, wanted)) {
@@ -76,7 +81,7 @@
         old.insertBefore(added, next);
       }
     }
-    while (next) {
+    while (skipTicked()) {
       const extra = next;
       next = next.nextSibling;
       extra.remove();
