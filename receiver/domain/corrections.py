@@ -44,6 +44,7 @@ def explain_correction(versions: Sequence[EventVersion]) -> str | None:
     begin = f"Corrected. The version of message {current.message_id} counts"
     if current.generated_at > other.generated_at:
         against = iso(other.generated_at) if other.generated_at else "an unknown time"
-        return f"{begin}: it is of {iso(current.generated_at)}, the one of message {other.message_id} is of {against}."
+        times = f"it is of {iso(current.generated_at)}, the one of message {other.message_id} is of {against}"
+        return f"{begin} because it is newer: {times}."
     time = f"both are of {iso(current.generated_at)}" if current.generated_at else "neither says when it was generated"
-    return f"{begin}: {time}, and its message ID is larger than {other.message_id}."
+    return f"{begin} because its message ID is larger than {other.message_id}: {time}."

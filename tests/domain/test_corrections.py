@@ -25,11 +25,11 @@ def test_the_current_version_is_first_and_the_others_follow_from_the_latest() ->
     [
         (
             (LATE, EARLY),
-            "message m0 counts: it is of 2025-06-01T12:01:00.000Z, the one of message m1 is of 2025-06-01T12:00:00.000Z.",
+            "because it is newer: it is of 2025-06-01T12:01:00.000Z, the one of message m1 is of 2025-06-01T12:00:00.000Z.",
         ),
         ((LATE, OLDEST), "the one of message m3 is of an unknown time."),
-        ((LARGER, EARLY), "both are of 2025-06-01T12:00:00.000Z, and its message ID is larger than m1."),
-        ((UNKNOWN, OLDEST), "neither says when it was generated, and its message ID is larger than m3."),
+        ((LARGER, EARLY), "its message ID is larger than m1: both are of 2025-06-01T12:00:00.000Z."),
+        ((UNKNOWN, OLDEST), "its message ID is larger than m3: neither says when it was generated."),
     ],
 )
 def test_the_reason_is_the_one_that_decided(versions: tuple[EventVersion, EventVersion], said: str) -> None:

@@ -40,6 +40,16 @@ def to_customer(user_code: str) -> str:
     return to_list("/ops/customers", (), q=user_code)
 
 
+def to_quarantine(delivery_id: str) -> str:
+    """Return the URL of the quarantined messages of a delivery."""
+    return to_list("/ops/quarantine", (), delivery_id=delivery_id, state="all")
+
+
+def to_not_applied() -> str:
+    """Return the URL of the messages of today that had no effect."""
+    return to_list("/ops/messages", (), outcome="not_applied", since="today")
+
+
 def to_deliveries(since: str, until: str, zone: TimeZone) -> str:
     """Return the URL of the deliveries between two whole minutes in ISO 8601, which the filter shows in a zone."""
     return to_list("/ops/deliveries", (), since=write_minute(since, zone.info), until=write_minute(until, zone.info))
