@@ -124,6 +124,9 @@ SPECIAL = {
     ("check",): ["http://127.0.0.1:9"],
     ("simulate",): ["http://127.0.0.1:9", "--token-file", "pipe"],
     ("deliveries", "replay"): ["some"],
+    ("forget",): ["--tracker", "some"],
+    ("quarantine", "retry"): ["some"],
+    ("quarantine", "dismiss"): ["some"],
 }
 """Commands that want more than their required parameters, or read no settings."""
 
