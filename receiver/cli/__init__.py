@@ -38,6 +38,7 @@ _GROUPS = {
         "stats": "Show traffic statistics.",
         "alarms": "List alarms, and test how they are sent.",
         "audit": "List changes made by operators.",
+        "downtime": "List when deliveries may have been lost.",
         "changes": "List changes and their state for each target.",
         "targets": "List targets, and retry or remove their changes.",
         "customers": "List, import, export and restore customers for Shiipp.",

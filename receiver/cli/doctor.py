@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from receiver.cli._output import show_heading, show_json, show_pairs, show_table
 from receiver.cli._remote import explain_no_database, find_services
 from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
+from receiver.monitoring.downtime import read_downtimes
 from receiver.monitoring.health import has_room
 from receiver.monitoring.overview import read_overview
 from receiver.settings import Settings, find_secret_files, load
@@ -24,9 +26,11 @@ from receiver.sources import NAMES
 from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version
 from receiver.storage.database import Database
+from receiver.storage.queries.reconciliation import list_reconciliations
 
 _MAX_SKEW_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
+_LOST_SPAN = timedelta(days=7)
 _CONCERNS = {"refused", "unknown_path", "failed", "unreadable", "quarantined"}
 
 
@@ -70,6 +74,7 @@ def _check(settings: Settings) -> Iterator[Finding]:
             yield from _check_alarms(database)
             yield from _check_concerns(settings, database)
             yield from _check_undecidable(database)
+            yield from _check_downtime(database)
             yield from () if known is None else check_targets(settings, database, known)
         yield from check_sources(settings, database if readable else None)
     except ReceiverError as error:
@@ -166,6 +171,22 @@ def _check_undecidable(database: Database) -> Iterator[Finding]:
         command = f"receiver deliveries replay --source {source} --since {clock.iso(min(moments))}"
         failed = f"this service failed to process {len(moments)} of its messages and deliveries"
         yield Finding("warn", f"{source} undecidable", f"{failed}; after an update run `{command}`")
+
+
+def _check_downtime(database: Database) -> Iterator[Finding]:
+    """Yield the last downtime of the week, unless a reconciliation has begun and ended since then.
+
+    After a restore this is the time since the copy was made: it has no later sign of life.
+    """
+    now = clock.now()
+    found = read_downtimes(database, clock.to_micros(now - _LOST_SPAN), clock.to_micros(now))
+    last = next((downtime for downtime in found if downtime.ended_at is not None and downtime.command() is not None), None)
+    if last is None or last.ended_at is None:
+        return
+    done = [row for row in list_reconciliations(database) if row.ended_at is not None and row.began_at >= last.ended_at]
+    if not done:
+        until = f"{zoned(clock.iso(last.began_at))} to {zoned(clock.iso(last.ended_at))}"
+        yield Finding("warn", "downtime", f"deliveries may be lost from {until}; run `{last.command()}`")
 
 
 def _show_sample(settings: Settings, file: Path, kind: str, *, as_json: bool) -> None:

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, and_, delete, or_, select
+from sqlalchemy import Connection, RowMapping, and_, delete, or_, select, update
 
 from receiver.domain.processes import RECEIVER, RELAY, RUNNING_MICROS, Processes, ProcessRow
 from receiver.domain.storable import make_storable
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import ProcessTable
+from receiver.storage.tables.recovery import ServiceSpanTable
 
 KEPT_MICROS = 3600 * 1_000_000
 """The time for which the row of a process stays after its last report."""
+
+SPANS_KEPT_MICROS = 400 * 24 * KEPT_MICROS
+"""The time for which it is known when a receiver ran; as long as the hourly counts."""
 
 
 def note_processes(database: Database, connection: Connection, rows: Sequence[ProcessRow]) -> None:
@@ -29,16 +33,29 @@ def note_processes(database: Database, connection: Connection, rows: Sequence[Pr
             index_elements=list(table.primary_key.columns), set_={"seen_at": row.seen_at, "targets": values["targets"]}
         )
         connection.execute(statement)
+    _note_span(database, connection, next((row for row in rows if row.role == RECEIVER), None))
     gone = or_(table.c.seen_at < now - KEPT_MICROS, table.c.seen_at > now + KEPT_MICROS)
     if database.has_one_writer:
         gone = table.c.id != rows[0].id
     connection.execute(delete(table).where(gone))
 
 
-def remove_process(connection: Connection, process: str) -> None:
-    """Remove the rows of a process that stops."""
-    table = table_of(ProcessTable)
+def remove_process(connection: Connection, process: str, now: int) -> None:
+    """Remove the rows of a process that stops now."""
+    table, spans = table_of(ProcessTable), table_of(ServiceSpanTable)
     connection.execute(delete(table).where(table.c.id == process))
+    connection.execute(update(spans).where(spans.c.id == process).values(seen_at=now))
+
+
+def _note_span(database: Database, connection: Connection, row: ProcessRow | None) -> None:
+    """Record that a receiver runs, and remove the spans that ended long ago."""
+    if row is None:
+        return
+    spans = table_of(ServiceSpanTable)
+    statement = database.insert(spans).values(id=row.id, began_at=row.started_at, seen_at=row.seen_at)
+    keys = list(spans.primary_key.columns)
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"seen_at": row.seen_at}))
+    connection.execute(delete(spans).where(spans.c.seen_at < row.seen_at - SPANS_KEPT_MICROS))
 
 
 def read_processes(database: Database, now: int) -> Processes:

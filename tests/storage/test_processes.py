@@ -114,7 +114,7 @@ class Store:
         self._transactions.run(lambda connection: note_processes(self.database, connection, rows))
 
     def remove(self, process_id: str) -> None:
-        self._transactions.run(lambda connection: remove_process(connection, process_id))
+        self._transactions.run(lambda connection: remove_process(connection, process_id, 0))
 
     def ids(self) -> list[str]:
         return [str(row["id"]) for row in table_rows(self.url, "processes", "id", order="id")]

@@ -1,4 +1,4 @@
-"""The tables of recovery. Times are microseconds since 1970, UTC."""
+"""The tables of recovery: when the service ran, and what reconciliations found. Times are microseconds since 1970, UTC."""
 
 from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field
@@ -22,3 +22,14 @@ class ReconciliationTable(Table, table=True):
     request: str = Field(sa_type=Text)
     position: str = Field(sa_type=Text)
     report: str = Field(sa_type=Text)
+
+
+class ServiceSpanTable(Table, table=True):
+    """The time in which each receiver ran, one row for each start (`processes.ProcessRow.id`). `seen_at` is its last report."""
+
+    __tablename__ = "service_spans"
+    __table_args__ = (Index(None, "seen_at"),)
+
+    id: str = key()
+    began_at: int = Field(sa_type=BigInteger)
+    seen_at: int = Field(sa_type=BigInteger)

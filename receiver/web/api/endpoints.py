@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from receiver import clock
 from receiver.monitoring import explain
+from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
 from receiver.monitoring.overview import read_overview
 from receiver.monitoring.search import search_everything
 from receiver.relay.assembly import ConfiguredTarget, describe_targets
@@ -18,6 +19,7 @@ from receiver.web.api.parameters import (
     CustomersQuery,
     DeadQuery,
     DeliveriesQuery,
+    DowntimeQuery,
     EmptyQuery,
     MessagesQuery,
     PageQuery,
@@ -31,6 +33,7 @@ from receiver.web.api.parameters import (
 )
 from receiver.web.api.schemas.commands import CustomerItem, CustomerListItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
+from receiver.web.api.schemas.recovery import DowntimeItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.search import SearchAnswer
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
@@ -111,6 +114,13 @@ def _list_alarms(context: ReadContext, query: AlarmsQuery, _path: PathValues) ->
     return {"items": queries.list_alarms(context.database, only_on=query.state == "on"), "next": None}
 
 
+def _list_downtimes(context: ReadContext, query: DowntimeQuery, _path: PathValues) -> dict[str, Any]:
+    now = clock.now()
+    since = clock.to_micros(now - DEFAULT_SPAN) if query.since is None else query.since
+    found = read_downtimes(context.database, since, clock.to_micros(now))
+    return {"items": [describe_downtime(downtime) for downtime in found], "next": None}
+
+
 def _list_targets(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:
     return {"items": describe_targets(context.database, context.targets), "next": None}
 
@@ -177,6 +187,9 @@ READ_ENDPOINTS = (
         EmptyQuery,
         ItemList[CustomerListItem],
         _list_customer_lists,
+    ),
+    ReadEndpoint(
+        "/downtime", "When deliveries may have been lost, last first", DowntimeQuery, ItemList[DowntimeItem], _list_downtimes
     ),
     ReadEndpoint("/audit", "Changes by operators, newest first", PageQuery, ItemList[AuditItem], _list_audit),
 )

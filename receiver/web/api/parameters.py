@@ -224,6 +224,12 @@ class AlarmsQuery(Parameters):
     state: Literal["on", "all"] = Field("all", description="`on`: only current alarms")
 
 
+class DowntimeQuery(Parameters):
+    """Filter for downtimes."""
+
+    since: Moment | None = Field(None, description="only what ended later; null: 90 days ago")
+
+
 class ChangesQuery(PageQuery):
     """Filters for changes."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from receiver import clock
 from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
 from receiver.storage.interventions import (
@@ -187,4 +188,4 @@ class RemoveProcess(TransactionCommand[None]):
     process_id: str
 
     def write(self, executor: CommandExecutor, connection: Connection) -> None:
-        remove_process(connection, self.process_id)
+        remove_process(connection, self.process_id, clock.to_micros(clock.now()))

@@ -1,8 +1,22 @@
-"""The answers about reconciliations."""
+"""The answers about downtimes and reconciliations."""
 
 from typing import Any
 
+from receiver.domain.downtime import DowntimeKind
 from receiver.web.api.schemas.root import Moment, Schema
+
+
+class DowntimeItem(Schema):
+    """A time in which deliveries may have been lost. `ended_at` null: it goes on; `source` null: of all sources.
+
+    `command` brings in what was lost; null where no vendor can be asked.
+    """
+
+    began_at: Moment
+    ended_at: Moment | None
+    kind: DowntimeKind
+    source: str | None
+    command: str | None
 
 
 class FindingItem(Schema):

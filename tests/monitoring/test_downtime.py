@@ -1,0 +1,63 @@
+"""When deliveries may have been lost, as the command, the API and `doctor` tell it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from receiver.clock import iso, now, to_micros
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.command import run_command
+from tests.harness.rows import table_rows
+from tests.harness.service import environment, wait_until
+from tests.harness.storage import change, make_tables
+
+OPS = "the-ops-token-of-these-tests"
+HOUR = 3_600_000_000
+
+
+def run(folder: Path, env: Mapping[str, str], *arguments: str) -> str:
+    done = run_command(*arguments, cwd=folder, env=env)
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def listed(folder: Path, env: Mapping[str, str], *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(folder, env, "downtime", "list", "--json", *arguments))["items"]
+    return found
+
+
+def test_a_stop_of_the_service_is_told_with_its_command_until_it_was_reconciled(
+    service: StartService, sqlite_url: str, tmp_path: Path
+) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    wait_until(lambda: table_rows(sqlite_url, "service_spans"), "it notes that it runs")
+    assert listed(tmp_path, running.env) == []
+    running.stop()
+    (span,) = table_rows(sqlite_url, "service_spans")
+    change(sqlite_url, f"UPDATE service_spans SET began_at = began_at - {3 * HOUR}, seen_at = seen_at - {2 * HOUR}")
+    running.restart()
+    wait_until(lambda: len(table_rows(sqlite_url, "service_spans")) == 2, "it notes that it runs again")
+    (stop,) = listed(tmp_path, running.env)
+    assert (stop["began_at"], stop["kind"], stop["source"]) == (iso(span["seen_at"] - 2 * HOUR), "stopped", None)
+    assert stop["command"] == f"receiver reconcile ship24 --since {stop['began_at']} --until {stop['ended_at']}"
+    assert running.get("/ops/api/downtime", OPS).json()["items"] == [stop]
+    assert listed(tmp_path, running.env, "--since", "1h") == [stop], "it ended in this hour"
+    assert running.get(f"/ops/api/downtime?since={iso(to_micros(now()) + HOUR)}", OPS).json()["items"] == []
+    assert stop["command"] in run(tmp_path, running.env, "doctor")
+    assert "no service ran" in run(tmp_path, running.env, "downtime", "list")
+
+
+def test_a_source_that_was_rejected_is_told(service: StartService, sqlite_url: str, tmp_path: Path) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    for _ in range(3):
+        assert running.post(ship24.single(), token="another").status == 401
+    running.stop()  # writes the counts
+    (found,) = listed(tmp_path, running.env)
+    assert (found["kind"], found["source"]) == ("refused", "ship24")
+
+
+def test_nothing_known_is_nothing_lost(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    assert listed(tmp_path, environment(sqlite_url)) == []
