@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from hypothesis import HealthCheck, settings
 
 from receiver.storage.queries import deliveries, message_list, packages, pages, quarantine, search
@@ -42,6 +44,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(_READ_BY_COMMANDS)]:
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an id of its own: of those that share one, xdist runs one and does not count the others.
+
+    The tests that schemathesis makes for the operations of one schema share theirs.
+    """
+    for item in items:
+        if operation := getattr(item, "operation_label", None):
+            item._id = coerce_node_id(f"{item.nodeid}[{operation}]")
+    shared = [name for name, number in Counter(item.nodeid for item in items).items() if number > 1]
+    if shared:
+        raise pytest.UsageError(f"Several tests have the same id, so only one of each would run: {', '.join(shared)}.")
 
 
 def lacking(reason: str) -> NoReturn:
