@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Sequence
 from typing import ClassVar
 
+_SHOWN = 5  # names of what a text matches
+
 
 class ReceiverError(Exception):
     """The base of all errors. The message says what was expected."""
@@ -74,12 +76,12 @@ class NotFound(Refused):
 class Ambiguous(NotFound):
     """A text that several ids, numbers or references match. The message names the first few of them."""
 
-    _SHOWN = 5
-
-    def __init__(self, text: str, rows_name: str, names: Sequence[str]) -> None:
-        is_cut = len(names) > self._SHOWN
-        number, rest = (f"more than {self._SHOWN}", ", …") if is_cut else (str(len(names)), "")
-        super().__init__(f"{text} matches {number} {rows_name}; use one of {', '.join(names[: self._SHOWN])}{rest}.")
+    @classmethod
+    def among(cls, text: str, rows_name: str, names: Sequence[str]) -> "Ambiguous":
+        """Return the error for a text that matches rows with these names. `rows_name` is a plural."""
+        is_cut = len(names) > _SHOWN
+        number, rest = (f"more than {_SHOWN}", ", …") if is_cut else (str(len(names)), "")
+        return cls(f"{text} matches {number} {rows_name}; use one of {', '.join(names[:_SHOWN])}{rest}.")
 
 
 class MethodNotAllowed(Refused):

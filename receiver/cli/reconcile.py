@@ -111,7 +111,7 @@ def show_report(report: ReconcileReport, *, dry_run: bool) -> None:
     found = f"{report.messages:,} messages, {report.events:,} events"
     built = f", {report.built_events:,} of them built from results" if report.built_events else ""
     pairs = [
-        ("looked at", f"{report.looked_at:,}"),
+        ("looked at", f"{report.examined:,}"),
         ("complete", f"{report.complete:,}"),
         (
             "to repair" if dry_run else "repaired",
@@ -138,8 +138,8 @@ def show_report(report: ReconcileReport, *, dry_run: bool) -> None:
 
 def row_position(row: ReconciliationRow) -> str:
     """Return how far a reconciliation came, for people."""
-    looked_at = orjson.loads(row.report)["looked_at"]
-    return f"{looked_at:,} trackers (begun {zoned(clock.iso(row.began_at))})"
+    examined = orjson.loads(row.report)["examined"]
+    return f"{examined:,} trackers (begun {zoned(clock.iso(row.began_at))})"
 
 
 def _count(finding: TrackerCount) -> str | None:
@@ -156,9 +156,9 @@ def _reconcile(settings: Settings, request: ReconcileRequest, interrupted: Inter
 
         def show(row: ReconciliationRow) -> None:
             nonlocal done
-            looked_at = orjson.loads(row.report)["looked_at"]
-            advance(looked_at - done)
-            done = looked_at
+            examined = orjson.loads(row.report)["examined"]
+            advance(examined - done)
+            done = examined
 
         try:
             with _open_runs(settings) as runs:

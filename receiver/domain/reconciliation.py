@@ -69,7 +69,7 @@ class ReconcileReport:
     not known to the vendor. `resent`: the vendor was asked to send so many `messages` again. `failed` could not be looked at.
     """
 
-    looked_at: int = 0
+    examined: int = 0
     complete: int = 0
     messages: int = 0
     events: int = 0

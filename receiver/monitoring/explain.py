@@ -50,7 +50,7 @@ def explain(database: Database, sources: Sequence[Source], text: str) -> dict[st
     if not hits:
         raise NotFound(f"Nothing has the number, ID, reference or customer code {text}.")
     if len(hits) > 1:
-        raise Ambiguous(text, "entries", [name_hit(kind, row) for kind, row in hits])
+        raise Ambiguous.among(text, "entries", [name_hit(kind, row) for kind, row in hits])
     ((kind, row),) = hits
     return {"about": kind, **_explain_hit(database, sources, kind, row)}
 

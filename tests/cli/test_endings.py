@@ -127,6 +127,7 @@ SPECIAL = {
     ("forget",): ["--tracker", "some"],
     ("quarantine", "retry"): ["some"],
     ("quarantine", "dismiss"): ["some"],
+    ("reconcile", "ship24"): ["--all"],
 }
 """Commands that want more than their required parameters, or read no settings."""
 
@@ -183,7 +184,7 @@ def test_ctrl_c_ends_a_command_with_130_and_no_word(read_from: Place, words: tup
 @each_row("words", [*OWN_PROCESS, ("stats",)], ids=" ".join)
 def test_ctrl_c_ends_a_process_with_130_and_no_word(read_from: Place, words: tuple[str, ...]) -> None:
     with TemporaryFile() as out, TemporaryFile() as err:
-        process = read_from.start(*words, out=out, err=err)
+        process = read_from.start(*words, *needed(words), out=out, err=err)
         try:
             with writing_to(read_from.pipe):
                 process.send_signal(signal.SIGINT)

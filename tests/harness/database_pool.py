@@ -67,8 +67,10 @@ def lend(cluster: Cluster, name: str, icu_locale: str | None = None) -> str:
 def give_tables(url: str, migrate: Callable[[str], None]) -> bool:
     """Replace an empty database by one with tables; return whether it is done.
 
-    A server that wants tables a second time gets such a database to copy, for each way of sorting.
+    A server that wants tables a second time gets such a database to copy, for each way of sorting. One with a standby gets none.
     """
+    if "," in urlsplit(url).netloc:
+        return False
     with psycopg.connect(url, target_session_attrs="read-write") as asked:  # of several servers the primary
         shown = asked.execute("SHOW port").fetchone()
         if asked.info.parameter_status("is_superuser") != "on" or shown != (str(asked.info.port),):  # a pooler holds sessions

@@ -96,7 +96,7 @@ class Ship24Reconciliation:
         """Bring in the messages of a downloaded history. Raises UnexpectedShape."""
         history = read_history(root)
         name = history.tracker_id or "?"
-        report.looked_at += 1
+        report.examined += 1
         entries = await self._find_new(history)
         if not entries:
             report.complete += 1
@@ -153,7 +153,7 @@ class Ship24Reconciliation:
             self._note_failure(tracker_id, error, report)
             return
         self._failed_in_a_row = 0
-        report.looked_at += 1
+        report.examined += 1
         if results is None:
             report.unknown.add(tracker_id)
             return

@@ -49,7 +49,7 @@ def complete_delivery_id(database: Database, text: str) -> str:
     """Return the id of the only delivery whose id starts with a text, or the text if there is none. Raises Ambiguous."""
     found = [row["id"] for row in find_deliveries(database, text, _MAX_NAMED)]
     if len(found) > 1:
-        raise Ambiguous(text, "deliveries", found)
+        raise Ambiguous.among(text, "deliveries", found)
     return found[0] if found else text
 
 

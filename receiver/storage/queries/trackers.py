@@ -87,7 +87,7 @@ def find_tracker(
     if not found:
         raise NotFound(f"No tracker has the number, ID or reference {text}.")
     if len(found) > 1:
-        raise Ambiguous(text, "trackers", [f"{row['source']}/{row['tracker_id']}" for row in found])
+        raise Ambiguous.among(text, "trackers", [f"{row['source']}/{row['tracker_id']}" for row in found])
     return found[0]["source"], found[0]["tracker_id"]
 
 

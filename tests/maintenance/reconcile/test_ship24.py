@@ -88,9 +88,9 @@ def test_only_what_is_missing_is_brought_in_and_a_second_run_finds_nothing(url: 
     before = contents(url)
     report = run(url, vendor, "--all", "--dry-run")
     assert differing(before, contents(url)) <= {"audit", "reconciliations"}
-    assert numbers(report, "looked_at", "complete", "repaired", "messages", "events") == [2, 1, 1, 1, 1]
+    assert numbers(report, "examined", "complete", "repaired", "messages", "events") == [2, 1, 1, 1, 1]
     report = run(url, vendor, "--all")
-    assert numbers(report, "looked_at", "complete", "repaired", "messages", "events", "built_events") == [2, 1, 1, 1, 1, 0]
+    assert numbers(report, "examined", "complete", "repaired", "messages", "events", "built_events") == [2, 1, 1, 1, 1, 0]
     assert report["repaired"]["examples"] == ["gap"]
     assert events_of(url, "gap") == ["gap-event-1", "gap-event-2", "gap-event-3"]
     assert state_of(url, "gap") == "gap-event-3", "what is older does not become the state"
@@ -99,7 +99,7 @@ def test_only_what_is_missing_is_brought_in_and_a_second_run_finds_nothing(url: 
     assert "webhook history" in delivery["note"]
     assert vendor.asked("history") == ["GET /trackers/gap/webhook-history/download"] * 2, "only where something is missing"
     again = run(url, vendor, "--all")
-    assert numbers(again, "looked_at", "complete", "repaired") == [2, 2, 0]
+    assert numbers(again, "examined", "complete", "repaired") == [2, 2, 0]
     deliver(url, lost)  # the vendor sends it at last
     assert len(table_rows(url, "events", tracker_id="gap")) == 3
 
@@ -110,7 +110,7 @@ def test_a_tracker_that_never_came_is_brought_in(url: str, vendor: FakeShip24) -
         new.send(message)
     vendor.add("silent", is_subscribed=False).send(travel("silent", 1)[0])
     report = run(url, vendor, "--all")
-    assert numbers(report, "looked_at", "repaired", "messages") == [1, 1, 3]
+    assert numbers(report, "examined", "repaired", "messages") == [1, 1, 3]
     assert state_of(url, "new") == "new-event-3"
     assert vendor.asked("silent") == [], "the vendor sends nothing for it"
 
@@ -180,7 +180,7 @@ def test_a_window_leaves_out_what_ended_before_it(url: str, vendor: FakeShip24) 
     vendor.add("created-in", created_at="2025-07-02T00:00:00Z").send(travel("created-in", 1)[0])
     report = run(url, vendor, "--since", "2025-07-01T00:00:00Z", "--until", "2025-07-03T00:00:00Z")
     assert sorted({call.split("/")[2] for call in vendor.asked("results")}) == ["created-in", "moving"]
-    assert numbers(report, "looked_at", "repaired") == [2, 1]
+    assert numbers(report, "examined", "repaired") == [2, 1]
 
 
 def test_an_erased_tracker_stays_erased(url: str, vendor: FakeShip24, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_erased_tracker_stays_erased(url: str, vendor: FakeShip24, tmp_path: 
     deliver(url, first)
     done = run_command("forget", "--tracker", "person", "--yes", cwd=tmp_path, env=environment(url))
     assert done.returncode == 0, done.stderr
-    assert numbers(run(url, vendor, "--all"), "looked_at") == [0]
+    assert numbers(run(url, vendor, "--all"), "examined") == [0]
     assert events_of(url, "person") == ["person-event-1"]
 
 
@@ -277,9 +277,9 @@ def test_a_run_that_was_stopped_continues_and_asks_nothing_twice(url: str, vendo
         deliver(url, vendor.add(f"t{number}").send(message))
     vendor.odd += [("/t3/results", say(401, {"errors": [{"code": "auth_invalid_api_key"}], "data": None}))]
     stopped = run(url, vendor, "--all", code=1)
-    assert (stopped["looked_at"], stopped["complete"]) == (3, 3)
+    assert (stopped["examined"], stopped["complete"]) == (3, 3)
     report = run(url, vendor, "--all")
-    assert numbers(report, "looked_at", "complete") == [6, 6]
+    assert numbers(report, "examined", "complete") == [6, 6]
     asked = vendor.asked("results")
     assert [asked.count(f"GET /trackers/t{number}/results") for number in range(6)] == [1, 1, 1, 2, 1, 1]
     assert len(table_rows(url, "reconciliations")) == 1
@@ -311,13 +311,13 @@ def test_a_running_service_does_it_and_its_targets_hear_of_it(
     first, _lost = (tracker.send(message) for message in travel("gap", 2))
     deliver(url, first)
     running = service(url, ops_tokens=OPS, **settings_of(vendor))
-    assert numbers(run_in(tmp_path, running.env, "--all"), "looked_at", "repaired") == [1, 1]
+    assert numbers(run_in(tmp_path, running.env, "--all"), "examined", "repaired") == [1, 1]
     assert state_of(url, "gap") == "gap-event-2"
     file = tmp_path / "history.json"
     tracker.send(travel("gap", 3)[2])
     file.write_text(json.dumps(tracker.history()))
     assert numbers(run_in(tmp_path, running.env, "--file", str(file)), "repaired", "messages") == [1, 1]
-    assert numbers(run_in(tmp_path, running.env, "--all"), "looked_at", "complete") == [1, 1]
+    assert numbers(run_in(tmp_path, running.env, "--all"), "examined", "complete") == [1, 1]
     actions = [row["action"] for row in table_rows(url, "audit", "action", order="id")]
     assert actions.count("reconcile") == 2
     assert OPS not in running.logs()

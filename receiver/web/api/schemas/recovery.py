@@ -32,7 +32,7 @@ class ReconcileReportAnswer(Schema):
     `delivered_elsewhere` are messages that the vendor calls delivered, to one of `urls`, and that never came here.
     """
 
-    looked_at: int
+    examined: int
     complete: int
     messages: int
     events: int
