@@ -28,6 +28,7 @@ ADVICE = {
     "quarantine": "Open the quarantine to see why",
     "stale": "Check whether {source} sends messages late or repeats them",
     "undecidable": "Update the service, then replay them: `receiver doctor` shows the commands",
+    "missed": "Run `receiver downtime list`, and compare the webhook URL in {source} with yours",
     "disk": "Free disk space now; requests will fail with 503 when it is full",
     "target": "Run `receiver targets list` to see the last error",
     "relay": "Start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
@@ -73,7 +74,8 @@ class AlarmFacts:
 
     `started_at` is the start of this process; `disk` is None with a database server; `oldest_due` has the oldest due time of
     each target with waiting changes; `running` are all processes on the database; `channels` says of each channel of notices
-    whether its last notice failed (None: nothing new is known).
+    whether its last notice failed (None: nothing new is known); `missed` has the number of deliveries of a source in the last 24
+    hours that never came and were found at the vendor.
     """
 
     started_at: int
@@ -82,6 +84,7 @@ class AlarmFacts:
     oldest_due: Mapping[str, int] = field(default_factory=dict)
     running: Processes = field(default_factory=Processes)
     channels: Mapping[str, bool | None] = field(default_factory=dict)
+    missed: Mapping[str, int] = field(default_factory=dict)
 
 
 class AlarmKey(NamedTuple):
@@ -135,6 +138,10 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
     if rules.target_minutes:
         yield from _find_lost_relay(AlarmKey("relay", ""), facts, round(rules.target_minutes * MINUTE), now, on)
         yield from _find_differing_settings(facts.running, now, on)
+    for source, number in facts.missed.items():
+        if number:
+            found = count(number, "delivery that never came was", "deliveries that never came were")
+            yield AlarmKey("missed", source), f"{found} found at {label(source)} in the last 24 hours and brought in"
     for channel, failed in facts.channels.items():
         yield from _find_failed_channel(AlarmKey("notices", channel), on, failed=failed)
     for subject, ends in rules.token_ends:

@@ -43,6 +43,7 @@ from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
+from receiver.storage.queries import reconciliation
 from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice, UpdateAlarm
 from receiver.writer.executor import Do
 
@@ -54,6 +55,8 @@ NOTICE_OVERDUE = 5 * MINUTE
 
 MAX_NOTICE_AGE = DAY
 """A notice older than this is not sent any more."""
+
+_MAX_FOUND = 10_000  # deliveries; more are not counted
 
 _log = structlog.get_logger()
 
@@ -180,7 +183,8 @@ class AlarmMonitor:
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         disk, running = _read_disk(self._database), queries.read_processes(self._database, now)
         due, failures = queries.find_oldest_due(self._database), self._take_failures()
-        facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures)
+        missed = {"ship24": reconciliation.count_found(self._database, now - DAY, _MAX_FOUND)}
+        facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures, missed)
         return facts, queries.list_alarms(self._database, only_on=True)
 
     def _add_streaks(self, source: str, traffic: Traffic, now: int) -> Traffic:

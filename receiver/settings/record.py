@@ -81,6 +81,7 @@ class Settings(BaseModel):
     ship24_api_url: str = Field(
         "https://api.ship24.com/public/v1", pattern="^https?://", description="Where that API is. Change it only for tests."
     )
+    ship24_reconcile_hours: Hours = Field(0, description="Look up trackers at Ship24 that were silent for so long; 0: never.")
     shiipp_tokens: Tokens = Field((), description="API tokens of Shiipp, in the same form as those of Ship24.")
     shiipp_allowed_ips: Networks = Field((), description="Addresses and networks that Shiipp calls from.")
     shiipp_ip_policy: AddressPolicy = Field(AddressPolicy.OFF, description="The same as for Ship24.")

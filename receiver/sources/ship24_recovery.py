@@ -28,6 +28,11 @@ class Results(NamedTuple):
     event_ids: tuple[str, ...]
     item: Mapping[str, Any]
 
+    @property
+    def is_tracked(self) -> bool:
+        """Whether Ship24 still asks the courier, unless it says that it does not."""
+        return read_object(self.item.get("tracker")).get("isTracked") is not False
+
 
 class HistoryEntry(NamedTuple):
     """A message in the history: its body, completed where the vendor leaves out ids, and how the vendor's last try ended.

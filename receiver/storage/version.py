@@ -15,7 +15,7 @@ from receiver.storage.missing import explain_replaced
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import TableVersionTable
 
-VERSION = "0030"
+VERSION = "0031"
 """The newest migration."""
 
 _CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own

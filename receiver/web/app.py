@@ -24,9 +24,10 @@ from receiver.errors import ReceiverError
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.prune import Pruner, PruneSchedule
-from receiver.maintenance.reconcile.jobs import ReconcileJobs, Wait
+from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.reconcile.runs import ReconcileRuns
-from receiver.maintenance.reconcile.ship24_api import Ship24Api
+from receiver.maintenance.reconcile.schedule import ReconcileSchedule
+from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.alarm_monitor import AlarmMonitor
 from receiver.monitoring.health import Health
@@ -104,6 +105,15 @@ class _Core(NamedTuple):
         self.counters.take_import(imported)
         self.writer_client.announce_change()
 
+    def make_import(self) -> DeliveryImport:
+        """Return what brings in deliveries."""
+        return DeliveryImport(self.writer_client.do, self.settings.sources(), self.settings.max_body_bytes, self.note_import)
+
+    def make_ship24_api(self, wait: Wait) -> Ship24Api | None:
+        """Return a client of Ship24's API, or None without a key."""
+        key = self.settings.ship24_api_key
+        return None if key is None else Ship24Api(self.settings.ship24_api_url, key, wait)
+
 
 def create_app(
     settings: Settings,
@@ -129,10 +139,10 @@ def create_app(
     loaded = LoadedSettings(None if address is None else local_url(*address), make_fingerprints(settings))
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
-    jobs = _make_reconcile_jobs(core)
+    jobs, lookups = _make_reconciliation(core)
     tasks = (
         *(*core.tasks(), heartbeat.run),
-        *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run, jobs.run),
+        *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run, jobs.run, lookups.run),
     )
     lifespan = ServiceLifespan(
         settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
@@ -223,15 +233,12 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
     return [*health.routes(), Route("/metrics", metrics.show)]
 
 
-def _make_reconcile_jobs(core: _Core) -> ReconcileJobs:
-    settings, do = core.settings, core.writer_client.do
-    deliveries = DeliveryImport(do, settings.sources(), settings.max_body_bytes, core.note_import)
-
-    def make_api(wait: Wait) -> Ship24Api | None:
-        key = settings.ship24_api_key
-        return None if key is None else Ship24Api(settings.ship24_api_url, key, wait)
-
-    return ReconcileJobs(ReconcileRuns(do, core.reader.read, core.database, deliveries), make_api)
+def _make_reconciliation(core: _Core) -> tuple[ReconcileJobs, ReconcileSchedule]:
+    do, read, database = core.writer_client.do, core.reader.read, core.database
+    deliveries = core.make_import()
+    jobs = ReconcileJobs(ReconcileRuns(do, read, database, deliveries), core.make_ship24_api)
+    hours = core.settings.ship24_reconcile_hours
+    return jobs, ReconcileSchedule(hours, core.make_ship24_api, do, read, database, deliveries)
 
 
 def _make_operator_routes(

@@ -11,10 +11,7 @@ from receiver.domain.rows import ReconciliationRow
 from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, name_error
 from receiver.maintenance.execution import MakeEntry
 from receiver.maintenance.reconcile.runs import ReconcileRuns
-from receiver.maintenance.reconcile.ship24_api import Ship24Api
-
-Wait = Callable[[float], object]
-"""Sleeps for a number of seconds, or raises ReconcileStopped."""
+from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
 
 _log = structlog.get_logger()
 

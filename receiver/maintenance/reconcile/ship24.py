@@ -87,7 +87,7 @@ class Ship24Reconciliation:
             if should_stop():
                 return None
             if tracker_id not in erased:
-                await self._look_at(tracker_id, request, progress.report)
+                await self.look_at(tracker_id, request, progress.report)
             progress = progress._replace(position=position)
             await self._save(progress)
         return progress
@@ -143,20 +143,23 @@ class Ship24Reconciliation:
                 return
             page, done = page + 1, 0
 
-    async def _look_at(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> None:
-        """Compare one tracker, and repair it. A vendor that fails for one tracker must not hold up the others."""
+    async def look_at(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> bool:
+        """Compare one tracker, and repair it; return whether the vendor still tracks it, as far as is known.
+
+        A vendor that fails for one tracker does not hold up the others. Raises VendorUnavailable after several in a row.
+        """
         assert self._api is not None
         try:
             answer = await asyncio.to_thread(self._api.read_results, tracker_id)
             results = None if answer is None else read_results(answer)
         except (VendorUnavailable, Unreadable) as error:
             self._note_failure(tracker_id, error, report)
-            return
+            return True
         self._failed_in_a_row = 0
         report.examined += 1
         if results is None:
             report.unknown.add(tracker_id)
-            return
+            return False
         known = await self._read(queries.find_known_events, self._database, tracker_id)
         if known.difference(results.event_ids):
             report.only_here.add(tracker_id)
@@ -167,6 +170,7 @@ class Ship24Reconciliation:
             await self._ask_again(tracker_id, request, report)
         else:
             await self._repair(tracker_id, results, missing, report, dry_run=request.dry_run)
+        return results.is_tracked
 
     def _note_failure(self, tracker_id: str, error: ReceiverError, report: ReconcileReport) -> None:
         report.failed.add(tracker_id)

@@ -26,6 +26,9 @@ from receiver.errors import VendorRefused, VendorUnavailable
 PAGE_TRACKERS = 500
 """The number of trackers on a page. A shorter page is the last one: the vendor tells neither a total nor a next page."""
 
+Wait = Callable[[float], object]
+"""Sleeps for a number of seconds, or raises an error that stops the work."""
+
 _OFTEN_SECONDS = 0.2  # the vendor allows 10 a second
 _SELDOM_SECONDS = 2.0  # the vendor allows 1 a second
 _TIMEOUT_SECONDS = 30.0
@@ -63,7 +66,7 @@ class Ship24Api:
     after five attempts.
     """
 
-    def __init__(self, url: str, key: Secret, wait: Callable[[float], object] = sleep, share: float = 1.0) -> None:
+    def __init__(self, url: str, key: Secret, wait: Wait = sleep, share: float = 1.0) -> None:
         """`share`: the part of our rate to use."""
         self._url = url.rstrip("/")
         self._key = key

@@ -3,16 +3,17 @@
 from collections.abc import Collection, Iterable
 
 import orjson
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
+from receiver.clock import first_id
 from receiver.domain.reading import read_id, read_object
 from receiver.domain.rows import ReconciliationRow
 from receiver.storage.database import Database
 from receiver.storage.queries.states import FINAL_MILESTONES
-from receiver.storage.tables.ledger import EventTable, MessageTable, QuarantineTable, TrackerTable
+from receiver.storage.tables.ledger import IS_BROUGHT_IN, DeliveryTable, EventTable, MessageTable, QuarantineTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import AuditTable
-from receiver.storage.tables.recovery import ReconciliationTable
+from receiver.storage.tables.recovery import LookupTable, ReconciliationTable
 
 _SOURCE = "ship24"
 _SILENT_MICROS = 90 * 24 * 3600 * 1_000_000  # the vendor stops tracking a parcel long before
@@ -68,6 +69,30 @@ def find_erased_trackers(database: Database) -> set[str]:
     with database.read() as connection:
         subjects = connection.execute(select(audit.c.subject).where(audit.c.action == _ERASED)).scalars().all()
     return {tracker_id for source, _, tracker_id in (subject.partition("/") for subject in subjects) if source == _SOURCE}
+
+
+def list_silent(database: Database, before: int, limit: int) -> list[str]:
+    """Return ids of trackers that are still on their way, and that neither moved nor were looked up since `before`.
+
+    The one that was not seen for longest is the first. Trackers that the vendor no longer tracks are left out.
+    """
+    trackers, lookups = table_of(TrackerTable), table_of(LookupTable)
+    same = and_(lookups.c.source == trackers.c.source, lookups.c.tracker_id == trackers.c.tracker_id)
+    seen_at = case((lookups.c.looked_up_at > trackers.c.moved_at, lookups.c.looked_up_at), else_=trackers.c.moved_at)
+    goes_on = or_(trackers.c.status_milestone.is_(None), trackers.c.status_milestone.not_in(FINAL_MILESTONES))
+    is_tracked = or_(lookups.c.is_tracked.is_(None), lookups.c.is_tracked, lookups.c.looked_up_at < trackers.c.moved_at)
+    wanted = trackers.c.source == _SOURCE, trackers.c.test_run.is_(None), goes_on, is_tracked, seen_at < before
+    statement = select(trackers.c.tracker_id).select_from(trackers.outerjoin(lookups, same)).where(*wanted)
+    with database.read() as connection:
+        return list(connection.execute(statement.order_by(seen_at, trackers.c.tracker_id).limit(limit)).scalars())
+
+
+def count_found(database: Database, since: int, limit: int) -> int:
+    """Return the number of deliveries that reconciliation brought in since then, at most `limit`."""
+    deliveries = table_of(DeliveryTable)
+    found = select(deliveries.c.id).where(IS_BROUGHT_IN, deliveries.c.origin == "reconcile", deliveries.c.id >= first_id(since))
+    with database.read() as connection:
+        return int(connection.execute(select(func.count()).select_from(found.limit(limit).subquery())).scalar_one())
 
 
 def list_reconciliations(database: Database, limit: int = 20) -> list[ReconciliationRow]:

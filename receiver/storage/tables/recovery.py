@@ -33,3 +33,14 @@ class ServiceSpanTable(Table, table=True):
     id: str = key()
     began_at: int = Field(sa_type=BigInteger)
     seen_at: int = Field(sa_type=BigInteger)
+
+
+class LookupTable(Table, table=True):
+    """The last time that a silent tracker was looked up at its vendor. `is_tracked`: the vendor still tracks it."""
+
+    __tablename__ = "lookups"
+
+    source: str = key()
+    tracker_id: str = key()
+    looked_up_at: int = Field(sa_type=BigInteger)
+    is_tracked: bool

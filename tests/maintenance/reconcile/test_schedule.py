@@ -1,0 +1,127 @@
+"""The service looks up silent trackers by itself."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from receiver.access.bearer import Secret
+from receiver.clock import now, to_micros
+from receiver.maintenance.bring_in import DeliveryImport
+from receiver.maintenance.reconcile.schedule import ReconcileSchedule
+from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
+from receiver.sources import make_sources
+from receiver.sources.intake import parse_unread
+from receiver.storage.database import Database
+from receiver.storage.imports import ImportKeeper
+from receiver.storage.queries.reconciliation import count_found, list_silent
+from receiver.storage.transactions import Transactions
+from receiver.writer.executor import CommandExecutor, WriterCommand
+from tests.harness.rows import table_rows
+from tests.harness.ship24 import Item, body, event, item
+from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say
+from tests.harness.storage import change, make_tables
+from tests.harness.store import opened
+
+R = TypeVar("R")
+SOURCES = make_sources({}, {})
+HOUR = 3_600_000_000
+LIMIT = 1 << 20
+
+
+@pytest.fixture
+def vendor() -> Iterator[FakeShip24]:
+    with fake_ship24() as running:
+        yield running
+
+
+def step(url: str, vendor: FakeShip24) -> float:
+    """Take a step of the schedule, as `run` does; return the seconds until the next one."""
+    with closing(Database(url)) as database:
+        database.take()
+        with closing(Transactions(database)) as transactions:
+            keeper = ImportKeeper(database, timedelta(hours=48))
+            executor = CommandExecutor(database, transactions, partial(parse_unread, SOURCES, LIMIT), imports=keeper)
+
+            async def do(command: WriterCommand[R]) -> R:
+                return executor.do(command)
+
+            def make_api(_wait: Wait) -> Ship24Api:
+                return Ship24Api(vendor.url, Secret("api key", KEY), lambda _seconds: None)
+
+            deliveries = DeliveryImport(do, SOURCES, LIMIT)
+            schedule = ReconcileSchedule(24, make_api, do, _read, database, deliveries)
+            return asyncio.run(schedule.look_up_next())
+
+
+async def _read(query: Any, *arguments: Any) -> Any:
+    return query(*arguments)
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    make_tables(sqlite_url)
+    return sqlite_url
+
+
+def travel(name: str, count: int = 2) -> list[Item]:
+    return [
+        item(f"{name}-{number}", name, [event(f"{name}-event-{number}", f"2025-05-0{number}T10:00:00")])
+        for number in range(1, count + 1)
+    ]
+
+
+def arrive(url: str, *messages: Item, silent_hours: int) -> None:
+    """Let messages arrive so many hours ago."""
+    with opened(url) as store:
+        store.keep(body(*messages))
+    moved_at = to_micros(now()) - silent_hours * HOUR
+    for message in messages:
+        change(url, f"UPDATE trackers SET moved_at = {moved_at} WHERE tracker_id = '{message['tracker']['trackerId']}'")
+
+
+def looked_up(vendor: FakeShip24) -> list[str]:
+    return [call.split("/")[2] for call in vendor.asked("results")]
+
+
+def test_the_longest_unseen_is_looked_up_first_and_each_only_once_in_the_time(url: str, vendor: FakeShip24) -> None:
+    for name, hours in (("b", 40), ("c", 90), ("a", 30), ("recent", 2)):
+        arrive(url, vendor.add(name).send(travel(name, 1)[0]), silent_hours=hours)
+    delivered = item("d", "delivered", [event("d", statusMilestone="delivered")])
+    arrive(url, vendor.add("delivered").send(delivered), silent_hours=99)
+    pauses = [step(url, vendor) for _ in range(4)]
+    assert looked_up(vendor) == ["c", "b", "a"]
+    assert pauses == [36.0, 36.0, 36.0, 600.0], "100 an hour, and fewer questions if nothing is silent"
+
+
+def test_what_never_came_is_brought_in_and_counted(url: str, vendor: FakeShip24) -> None:
+    tracker = vendor.add("gap")
+    messages = [tracker.send(message) for message in travel("gap")]
+    arrive(url, messages[0], silent_hours=30)
+    step(url, vendor)
+    assert [row["event_id"] for row in table_rows(url, "events", "event_id", order="event_id")] == ["gap-event-1", "gap-event-2"]
+    (entry,) = table_rows(url, "audit", "actor", "action")
+    assert entry["actor"] == "service"
+    assert count_found(Database(url), 0, 10) == 1
+
+
+def test_a_tracker_that_fails_holds_up_no_other(url: str, vendor: FakeShip24) -> None:
+    for name, hours in (("broken", 99), ("other", 50)):
+        arrive(url, vendor.add(name).send(travel(name, 1)[0]), silent_hours=hours)
+    vendor.odd.append(("broken", say(200, {"data": None})))
+    step(url, vendor)
+    step(url, vendor)
+    assert looked_up(vendor) == ["broken", "other"]
+
+
+def test_what_the_vendor_no_longer_tracks_or_knows_is_not_asked_for_again(url: str, vendor: FakeShip24) -> None:
+    arrive(url, travel("gone", 1)[0], silent_hours=99)
+    step(url, vendor)
+    assert [row["is_tracked"] for row in table_rows(url, "lookups", "is_tracked")] == [0]
+    assert list_silent(Database(url), to_micros(now()) + 99 * HOUR, 10) == []
+    change(url, f"UPDATE trackers SET moved_at = {to_micros(now()) + HOUR}")  # it moves after all
+    assert list_silent(Database(url), to_micros(now()) + 99 * HOUR, 10) == ["gone"]
