@@ -266,7 +266,7 @@ def _make_operator_routes(
         core.targets,
         test_target,
         eraser,
-        jobs.deliveries,
+        jobs,
     )
     return [*api.routes(), *console]
 

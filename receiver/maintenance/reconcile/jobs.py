@@ -52,6 +52,16 @@ class ReconcileJobs:
             raise NotFound("This reconciliation does not run here. The service was started again, or another one has begun.")
         return self._row, not self._task.done()
 
+    @property
+    def has_key(self) -> bool:
+        """Whether the vendor can be asked."""
+        return self._make_api(self._wait) is not None
+
+    def running_id(self) -> str | None:
+        """Return the id of the run that goes on in this process, or None."""
+        is_running = self._task is not None and not self._task.done()
+        return self._row.id if is_running and self._row is not None else None
+
     def stop(self, run: str) -> None:
         """Ask a run to stop after the tracker that it looks at. Raises NotFound."""
         self.read(run)

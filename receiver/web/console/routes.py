@@ -13,6 +13,7 @@ from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
+from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.replay import StoredReplay
 from receiver.monitoring.notifier import AlarmNotifier
 from receiver.relay.assembly import ConfiguredTarget
@@ -36,6 +37,7 @@ from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
 from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.quarantine_changes import QuarantineForms
+from receiver.web.console.recover import RECOVER_PATH, recover, show_recover
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.results import PATH as RESULTS_PATH
@@ -83,7 +85,7 @@ def make_console(
     targets: Sequence[ConfiguredTarget],
     test_target: TestTarget,
     eraser: Eraser,
-    deliveries: DeliveryImport,
+    jobs: ReconcileJobs,
 ) -> list[BaseRoute]:
     """Return the routes of all pages, or none if there is no ops token. They must follow the routes of the API."""
     if not (tokens := settings.tokens()["ops"]):
@@ -95,8 +97,9 @@ def make_console(
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
     forms_by_path: dict[str, TakeForm] = {
-        **_list_forms(settings, writer_client, windows, replayer, eraser, deliveries, notifier),
+        **_list_forms(settings, writer_client, windows, replayer, eraser, jobs.deliveries, notifier),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
+        RECOVER_PATH: partial(recover, database, jobs),
         "/ops/quarantine": QuarantineForms(writer_client, reader, database, replayer).take,
     }
     return [
@@ -107,7 +110,7 @@ def make_console(
         *list_downloads(pages, reader, ReadContext(database, settings.sources(), tuple(targets), ())),
         Route(f"{RESULTS_PATH}/{{result_id}}", pages.show(pages.show_result)),
         Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
-        *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets, deliveries).items()),
+        *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets, jobs).items()),
         *(_route_form(pages, path, take_form) for path, take_form in forms_by_path.items()),
         PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
     ]
@@ -147,7 +150,7 @@ def _list_pages(
     database: Database,
     notifier: AlarmNotifier,
     targets: Sequence[ConfiguredTarget],
-    deliveries: DeliveryImport,
+    jobs: ReconcileJobs,
 ) -> dict[str, MakePage]:
     max_future = timedelta(hours=settings.max_future_hours)
     return {
@@ -156,7 +159,7 @@ def _list_pages(
         "/ops/trackers": partial(list_trackers, database),
         "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),
-        DELIVERY_IMPORT_PATH: partial(ask_for_bodies, deliveries),
+        DELIVERY_IMPORT_PATH: partial(ask_for_bodies, jobs.deliveries),
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),
         f"{_DELIVERY}/answer": partial(download_answer, database),
@@ -165,6 +168,7 @@ def _list_pages(
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
+        RECOVER_PATH: partial(show_recover, database, jobs),
         "/ops/erasure": partial(ask_to_erase, database),
         "/ops/customers": partial(show_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,

@@ -1,0 +1,133 @@
+"""The page Recover: when deliveries may have been lost, and what reconciliations have found."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from receiver.clock import iso, to_micros
+from receiver.domain.labels import count
+from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
+from receiver.domain.rows import ReconciliationRow
+from receiver.domain.time_inputs import read_time_input
+from receiver.domain.trimming import trim
+from receiver.errors import UnexpectedShape
+from receiver.maintenance.reconcile.jobs import ReconcileJobs
+from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
+from receiver.storage.database import Database
+from receiver.storage.queries.reconciliation import list_reconciliations
+from receiver.web.console.forms import Form
+from receiver.web.console.login import ConsoleRequest
+from receiver.web.console.pages import FormResult, Page
+from receiver.web.console.rendering import redirect
+
+RECOVER_PATH = "/ops/recover"
+_MAX_BYTES = 8 * 2**20
+_MAX_DOWNTIMES = 20
+
+
+def show_recover(database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest) -> Page:
+    """Show downtimes, reconciliations, and the forms that begin one."""
+    return _make_page(database, jobs, page_request, {})
+
+
+async def recover(
+    database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form
+) -> FormResult | Page | Response:
+    """Begin or stop a reconciliation, or bring in what downloaded histories have. Raises AlreadyRunning or NotFound."""
+    entry, command = page_request.operator.entry, form.get("command", "")
+    try:
+        if command == "stop":
+            jobs.stop(form.get("run", ""))
+        elif command == "history":
+            root = await asyncio.to_thread(_read_history, form)
+            report = await jobs.runs.read_files([root], entry, dry_run=False)
+            values = {"report": report}
+            return FormResult(Page("recover_history.html", "recover", values), _summarize(report))
+        elif command == "begin":
+            await jobs.begin(_read_request(page_request, form), entry)
+        else:
+            raise UnexpectedShape("Expected a form of the page Recover.")
+    except UnexpectedShape as error:
+        return await asyncio.to_thread(_make_page, database, jobs, page_request, form, problem=error.message)
+    return redirect(RECOVER_PATH)
+
+
+def _summarize(report: ReconcileReport) -> str:
+    if not report.repaired.number:
+        return "Nothing was missing."
+    return f"Brought in {count(report.messages, 'message')} with {count(report.events, 'event')}."
+
+
+def _make_page(
+    database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form, problem: str | None = None
+) -> Page:
+    now = to_micros(page_request.now)
+    found = read_downtimes(database, to_micros(page_request.now - DEFAULT_SPAN), now)
+    values = {
+        "downtimes": [describe_downtime(downtime) for downtime in found[:_MAX_DOWNTIMES]],
+        "runs": [_describe(row, jobs) for row in list_reconciliations(database)],
+        "has_key": jobs.has_key,
+        "is_running": jobs.running_id() is not None,
+        "chosen": {name: form.get(name, "") for name in ("since", "until", "look", "dry_run")},
+        "problem": problem,
+    }
+    return Page("recover.html", "recover", values)
+
+
+def _describe(row: ReconciliationRow, jobs: ReconcileJobs) -> dict[str, Any]:
+    """Return a reconciliation for the page: its request and its report as objects, and its state."""
+    request = ReconcileRequest.from_json(orjson.loads(row.request))
+    if row.ended_at is not None:
+        state = "done"
+    elif jobs.running_id() == row.id:
+        state = "running"
+    else:
+        state = "stopped"
+    return {
+        "id": row.id,
+        "began_at": iso(row.began_at),
+        "actor": row.actor,
+        "problem": row.problem,
+        "state": state,
+        "request": request,
+        "since": None if request.since is None else iso(request.since),
+        "until": None if request.until is None else iso(request.until),
+        "report": ReconcileReport.from_json(orjson.loads(row.report)),
+    }
+
+
+def _read_request(page_request: ConsoleRequest, form: Form) -> ReconcileRequest:
+    """Return what a form asks for. Raises UnexpectedShape."""
+    dry_run = form.get("dry_run") == "yes"
+    if form.get("look") == "all":
+        return ReconcileRequest(all_trackers=True, dry_run=dry_run)
+    since, until = (_read_time(page_request, form, name) for name in ("since", "until"))
+    if since is None:
+        raise UnexpectedShape("From: expected a time, such as 02:00, yesterday or 2026-01-31 14:03.")
+    if until is not None and until < since:
+        raise UnexpectedShape("To: expected a time after the first one.")
+    return ReconcileRequest(since, until, dry_run=dry_run)
+
+
+def _read_time(page_request: ConsoleRequest, form: Form, name: str) -> int | None:
+    written = trim(form.get(name, ""))
+    if not written:
+        return None
+    try:
+        return read_time_input(written, page_request.now, page_request.zone.info)
+    except ValueError as error:
+        raise UnexpectedShape(f"{'From' if name == 'since' else 'To'}: {error}.") from None
+
+
+def _read_history(form: Form) -> object:
+    content = form.get("file", "").encode("latin-1", errors="replace")
+    if not content.strip():
+        raise UnexpectedShape("Choose a webhook history that was downloaded from Ship24.")
+    if len(content) > _MAX_BYTES:
+        raise UnexpectedShape(f"Expected at most {_MAX_BYTES >> 20} MiB. Use receiver reconcile ship24 --file for a larger file.")
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise UnexpectedShape("Expected a webhook history of Ship24 in JSON.") from None

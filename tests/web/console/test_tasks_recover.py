@@ -1,0 +1,84 @@
+"""Tasks of operators: the service was down from 2 to 9; a history was downloaded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from receiver.clock import now, to_micros
+from tests.harness.browser import OPS
+from tests.harness.console_client import ConsoleClient
+from tests.harness.rows import table_rows
+from tests.harness.service import Service, serving, wait_until
+from tests.harness.ship24 import body, event, item
+from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24
+from tests.harness.storage import change
+from tests.harness.tasks import Task
+
+HOUR = 3_600_000_000
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[FakeShip24]:
+    with fake_ship24() as running:
+        yield running
+
+
+@pytest.fixture
+def running(tmp_path: Path, vendor: FakeShip24) -> Iterator[Service]:
+    """A service that did not run from 8 to 1 hours ago, while the vendor gave up one of two messages."""
+    url = f"sqlite:///{tmp_path}/receiver.db"
+    tracker = vendor.add("gap")
+    first, _lost = (tracker.send(item(f"m{n}", "gap", [event(f"e{n}", f"2025-05-0{n}T10:00:00")])) for n in (1, 2))
+    settings = {"ops_tokens": f"anna:{OPS}", "ship24_api_key": KEY, "ship24_api_url": vendor.url}
+    with serving(tmp_path / "service", url, **settings) as service:
+        assert service.post(body(first)).outcomes() == ["applied"]
+        wait_until(lambda: table_rows(url, "service_spans"), "it notes that it runs")
+        service.stop()
+        at = to_micros(now())
+        change(
+            url,
+            f"INSERT INTO service_spans (id, began_at, seen_at) VALUES ('before', {at - 20 * HOUR}, {at - 8 * HOUR})",
+            f"UPDATE service_spans SET began_at = {at - HOUR} WHERE id <> 'before'",
+        )
+        service.restart()
+        yield service
+
+
+def test_down_for_hours_is_seen_and_repaired(running: Service, task: Task) -> None:
+    task.click("link", "Recover")
+    task.see("No receiver ran")
+    task.click("button", "Reconcile", task.row("No receiver ran"))
+    expect(task.row("by anna")).to_contain_text("1 message of 1 tracker", timeout=60_000)
+    assert task.actions <= 3
+    (event_2,) = running.table("events", "message_id", event_id="e2")
+    assert event_2["message_id"] == "m2"
+
+
+def test_a_downloaded_history_brings_in_what_is_missing(running: Service, vendor: FakeShip24) -> None:
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    history = json.dumps(vendor.trackers["gap"].history()).encode()
+    for shown in ("Brought in 1 message with 1 event.", "Nothing was missing."):
+        reply = operator.upload("/ops/recover", history, "history.json", command="history")
+        assert reply.status == 303
+        assert shown in operator.get(reply.headers["location"]).body.decode()
+
+
+def test_what_cannot_be_read_is_said_on_the_page(running: Service) -> None:
+    operator = ConsoleClient(running)
+    operator.sign_in(OPS)
+    for fields, words in (
+        ({"command": "begin"}, "From: expected a time"),
+        ({"command": "begin", "since": "tomorrow-ish"}, "From: "),
+        ({"command": "begin", "since": "2026-01-02 10:00", "until": "2026-01-01 10:00"}, "To: expected a time after"),
+        ({"command": "history"}, "Choose a webhook history"),
+        ({"command": "nothing"}, "Expected a form of the page Recover"),
+    ):
+        page = operator.submit("/ops/recover", **fields)
+        assert page.status == 200
+        assert words in page.body.decode(), words
+    assert operator.upload("/ops/recover", b"{}", "x.json", command="history").status == 200
+    assert operator.submit("/ops/recover", command="stop", run="unknown").status == 404
