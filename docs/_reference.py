@@ -166,9 +166,8 @@ def _raise_alarms() -> list[alarms.Alarm]:
     knowing = ProcessRow("1", "receiver", "host1", 101, "0", start, to_micros(now), ("shop",))
     other = ProcessRow("2", "receiver", "host2", 102, "0", start, to_micros(now), ())
     waiting = {"shop": hour_ago}
-    facts = alarms.AlarmFacts(
-        start, {"ship24": traffic}, alarms.Disk(5 * 2**30, 100 * 2**30), waiting, Processes((knowing, other), ()), {"url": True}
-    )
+    running, disk = Processes((knowing, other), ()), alarms.Disk(5 * 2**30, 100 * 2**30)
+    facts = alarms.AlarmFacts(start, {"ship24": traffic}, disk, waiting, running, {"url": True}, {"ship24": 3})
     return alarms.find_alarms(facts, rules, to_micros(now), frozenset())
 
 

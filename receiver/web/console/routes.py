@@ -11,7 +11,6 @@ from receiver.access.operators import OperatorAuth
 from receiver.access.sessions import Sessions
 from receiver.access.setup_windows import SetupWindows
 from receiver.errors import NotFound
-from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
 from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.replay import StoredReplay
@@ -97,9 +96,8 @@ def make_console(
     pages = Pages(guard, renderer, reader)
     login = Login(sessions, guard, operators, renderer, writer_client, reader)
     forms_by_path: dict[str, TakeForm] = {
-        **_list_forms(settings, writer_client, windows, replayer, eraser, jobs.deliveries, notifier),
+        **_list_forms(settings, writer_client, windows, replayer, eraser, database, jobs, notifier),
         **_list_target_forms(writer_client, reader, database, targets, test_target),
-        RECOVER_PATH: partial(recover, database, jobs),
         "/ops/quarantine": QuarantineForms(writer_client, reader, database, replayer).take,
     }
     return [
@@ -184,15 +182,17 @@ def _list_forms(
     windows: SetupWindows,
     replayer: StoredReplay,
     eraser: Eraser,
-    deliveries: DeliveryImport,
+    database: Database,
+    jobs: ReconcileJobs,
     notifier: AlarmNotifier,
 ) -> dict[str, TakeForm]:
     return {
         CUSTOMER_IMPORT_PATH: partial(import_list, writer_client),
-        DELIVERY_IMPORT_PATH: partial(import_bodies, deliveries),
+        DELIVERY_IMPORT_PATH: partial(import_bodies, jobs.deliveries),
         _WINDOW: partial(change_window, settings, writer_client, windows),
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         _REPLAY: partial(replay_delivery, replayer),
         "/ops/erasure": partial(erase_chosen, eraser),
+        RECOVER_PATH: partial(recover, database, jobs),
         _ZONE: choose_zone,
     }
