@@ -259,6 +259,8 @@ def _read_files(settings: Settings, roots: list[object], *, dry_run: bool) -> Re
         with _open_runs(settings) as runs:
             return asyncio.run(runs.read_files(roots, audit_entry, dry_run=dry_run))
     except WriterTaken as taken:
-        body = {"histories": roots, "dry_run": dry_run}
-        answer = _post(settings, f"{_PATH}/history", body, taken, _FILE_SECONDS)
-        return ReconcileReport.from_json({name: answer[name] for name in ReconcileReport.__dataclass_fields__})
+        report = ReconcileReport()
+        for root in roots:
+            body = {"histories": [root], "dry_run": dry_run}
+            report.add(ReconcileReport.from_json(_post(settings, f"{_PATH}/history", body, taken, _FILE_SECONDS)))
+        return report

@@ -88,6 +88,19 @@ class ReconcileReport:
         if url is not None and url not in self.urls and len(self.urls) < MAX_EXAMPLES:
             self.urls.append(url)
 
+    def add(self, other: "ReconcileReport") -> None:
+        """Add the findings of another report."""
+        for name in self.__dataclass_fields__:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if isinstance(ours, TrackerCount):
+                ours.number += theirs.number
+                ours.examples = [*ours.examples, *theirs.examples][:MAX_EXAMPLES]
+            elif name == "urls":
+                for url in theirs:
+                    self.note_url(url)
+            else:
+                setattr(self, name, ours + theirs)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         return asdict(self)

@@ -51,6 +51,7 @@ from receiver.web.api.routes import MAX_LIST_BYTES, ApiRoutes
 from receiver.web.body import BodyReader, MemoryBudget
 from receiver.web.compression import OpsCompression
 from receiver.web.console.delivery_import import DELIVERY_IMPORT_PATH
+from receiver.web.console.recover import RECOVER_PATH
 from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
 from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
@@ -285,7 +286,8 @@ def _make_application(
     app.router.redirect_slashes = False
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
     limits = dict.fromkeys(guards, core.settings.max_body_bytes)
-    limits |= dict.fromkeys((f"{PREFIX}/customers", CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH), MAX_LIST_BYTES)
+    files = f"{PREFIX}/customers", f"{PREFIX}/reconcile/ship24/history", CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH, RECOVER_PATH
+    limits |= dict.fromkeys(files, MAX_LIST_BYTES)
     limits[f"{PREFIX}/deliveries/import"] = _ESCAPED * core.settings.max_body_bytes + MAX_BODY_BYTES
     inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)
     return SafeAnswers(OpsCompression(TrailingSlash(inner)))

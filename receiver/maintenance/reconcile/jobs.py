@@ -33,17 +33,25 @@ class ReconcileJobs:
         self._stop = Event()
         self._row: ReconciliationRow | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_beginning = False
 
     async def begin(self, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
-        """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape."""
-        if self._task is not None and not self._task.done():
+        """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape.
+
+        The race: a second request while the first one waits for the database. So the place is taken before that.
+        """
+        if self._is_beginning or self.running_id() is not None:
             raise AlreadyRunning("A reconciliation runs already.")
         api = self._make_api(self._wait)
         if api is None:
             raise UnexpectedShape("Set RECEIVER_SHIP24_API_KEY for the service, and restart it.")
-        self._stop.clear()
-        row = self._row = await self.runs.begin(request, make_entry)
-        self._task = asyncio.create_task(self._run(row, api, make_entry))
+        self._is_beginning = True
+        try:
+            self._stop.clear()
+            row = self._row = await self.runs.begin(request, make_entry)
+            self._task = asyncio.create_task(self._run(row, api, make_entry))
+        finally:
+            self._is_beginning = False
         return row
 
     def read(self, run: str) -> tuple[ReconciliationRow, bool]:

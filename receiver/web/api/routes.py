@@ -20,7 +20,7 @@ from receiver.web.api.csv_files import respond_with_csv
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS, PathValues, ReadContext, ReadEndpoint
 from receiver.web.api.parameters import EmptyQuery, PageQuery, Parameters, read_query
 
-MAX_LIST_BYTES = 16 * 2**20  # of a customer list that is imported through the running service
+MAX_LIST_BYTES = 16 * 2**20  # of a customer list, or a webhook history, that comes through the running service
 
 _Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 

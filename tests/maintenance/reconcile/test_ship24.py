@@ -13,7 +13,7 @@ from tests.harness.database_contents import contents, differing
 from tests.harness.rows import table_rows
 from tests.harness.service import environment
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.ship24_api import KEY, WEBHOOK_URL, FakeShip24, fake_ship24, say, say_text
+from tests.harness.ship24_api import KEY, WEBHOOK_URL, FakeShip24, VendorTracker, fake_ship24, say, say_text
 from tests.harness.storage import make_tables
 from tests.harness.store import opened
 
@@ -313,11 +313,16 @@ def test_a_running_service_does_it_and_its_targets_hear_of_it(
     running = service(url, ops_tokens=OPS, **settings_of(vendor))
     assert numbers(run_in(tmp_path, running.env, "--all"), "examined", "repaired") == [1, 1]
     assert state_of(url, "gap") == "gap-event-2"
-    file = tmp_path / "history.json"
+    file, other = tmp_path / "history.json", tmp_path / "other.json"
     tracker.send(travel("gap", 3)[2])
-    file.write_text(json.dumps(tracker.history()))
-    assert numbers(run_in(tmp_path, running.env, "--file", str(file)), "repaired", "messages") == [1, 1]
-    assert numbers(run_in(tmp_path, running.env, "--all"), "examined", "complete") == [1, 1]
+    file.write_text(json.dumps({**tracker.history(), "padding": "x" * 100_000}))
+    second = VendorTracker("second")
+    second.send(travel("second", 1)[0])
+    other.write_text(json.dumps(second.history()))
+    report = run_in(tmp_path, running.env, "--file", str(file), "--file", str(other))
+    assert numbers(report, "examined", "repaired", "messages") == [2, 2, 2]
+    vendor.trackers["second"] = second
+    assert numbers(run_in(tmp_path, running.env, "--all"), "examined", "complete") == [2, 2]
     actions = [row["action"] for row in table_rows(url, "audit", "action", order="id")]
     assert actions.count("reconcile") == 2
     assert OPS not in running.logs()
