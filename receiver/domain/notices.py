@@ -41,6 +41,7 @@ _TITLES = {
     "quarantine": "Messages are quarantined",
     "stale": "Messages arrive out of date",
     "undecidable": "Messages could not be processed",
+    "missed": "Deliveries never came",
     "disk": "The disk is nearly full",
     "target": "Changes wait for a target",
     "relay": "No relay is running",
