@@ -4,11 +4,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 import orjson
@@ -18,7 +18,7 @@ from receiver.cli._errors import complain
 from receiver.cli._import_effects import ImportEffects
 from receiver.cli._options import OneOf, TimeParam, as_json
 from receiver.cli._output import advancing, until_interrupted
-from receiver.cli._remote import ask_service, audit_entry, do_here, refused
+from receiver.cli._remote import ask_service, audit_entry, do_here, read_message, refused
 from receiver.domain.imports import ImportRequest
 from receiver.errors import ConfigurationError, InvalidJson, ReceiverError, StorageUnavailable, UnexpectedShape, WriterTaken
 from receiver.maintenance.bring_in import DeliveryImport
@@ -31,7 +31,7 @@ from receiver.storage import version
 from receiver.storage.database import Database
 from receiver.storage.imports import ImportKeeper
 from receiver.storage.transactions import Transactions
-from receiver.writer.executor import CommandExecutor
+from receiver.writer.executor import CommandExecutor, Do
 
 BringIn = Callable[[ImportRequest], dict[str, Any]]
 """Brings in one body and returns the answer of the API. Raises BodyRefused, StorageUnavailable or ConfigurationError."""
@@ -130,25 +130,35 @@ def _opened(file: Path) -> Iterator[tuple[IO[bytes], int]]:
 @contextmanager
 def _importing(settings: Settings) -> Iterator[BringIn]:
     """Give a function that brings in bodies. Raises SchemaOutdated, StorageUnavailable or ConfigurationError."""
-    with closing(Database(settings.database_url)) as database:
+    with ExitStack() as stack:
         try:
-            database.take()
+            opened = stack.enter_context(open_import(settings))
         except WriterTaken as taken:
             yield partial(_import_there, settings, taken)
-            return
+        else:
+            yield partial(_import_here, stack.enter_context(asyncio.Runner()), opened.deliveries)
+
+
+class OpenImport(NamedTuple):
+    """The database of this process, and what executes commands and brings in deliveries there."""
+
+    database: Database
+    do: Do
+    deliveries: DeliveryImport
+
+
+@contextmanager
+def open_import(settings: Settings) -> Iterator[OpenImport]:
+    """Bring in deliveries in this process. Raises WriterTaken if the service holds the database."""
+    with closing(Database(settings.database_url)) as database:
+        database.take()
         version.check(database)
         database.close_readers()
-        with closing(Transactions(database)) as transactions, asyncio.Runner() as runner:
-            executor = make_import_executor(settings, database, transactions)
-            deliveries = DeliveryImport(do_here(executor), settings.sources(), settings.max_body_bytes)
-            yield partial(_import_here, runner, deliveries)
-
-
-def make_import_executor(settings: Settings, database: Database, transactions: Transactions) -> CommandExecutor:
-    """Return an executor that can bring in deliveries."""
-    parse = partial(parse_unread, settings.sources(), settings.max_body_bytes)
-    keeper = ImportKeeper(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
-    return CommandExecutor(database, transactions, parse, imports=keeper)
+        with closing(Transactions(database)) as transactions:
+            parse = partial(parse_unread, settings.sources(), settings.max_body_bytes)
+            keeper = ImportKeeper(database, timedelta(hours=settings.max_future_hours), read_subscriptions(settings))
+            do = do_here(CommandExecutor(database, transactions, parse, imports=keeper))
+            yield OpenImport(database, do, DeliveryImport(do, settings.sources(), settings.max_body_bytes))
 
 
 def _import_here(runner: asyncio.Runner, deliveries: DeliveryImport, request: ImportRequest) -> dict[str, Any]:
@@ -178,5 +188,5 @@ def _import_there(settings: Settings, taken: WriterTaken, request: ImportRequest
         found: dict[str, Any] = orjson.loads(answer)
         return found
     if status in _REFUSED:
-        raise BodyRefused(str(orjson.loads(answer)["error"]["message"]))
+        raise BodyRefused(read_message(answer))
     raise refused(settings, status, answer)

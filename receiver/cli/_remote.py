@@ -147,7 +147,15 @@ def ask_service(
 
 def refused(settings: Settings, status: int, body: bytes) -> StorageUnavailable:
     """Return the error for an unexpected response of the service."""
-    return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {body.decode(errors='replace')[:300]}")
+    return StorageUnavailable(f"The service at {base_url(settings)} answered {status}: {read_message(body)}")
+
+
+def read_message(body: bytes) -> str:
+    """Return the message of an error of our service, or the beginning of another body."""
+    try:
+        return str(orjson.loads(body)["error"]["message"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return body.decode(errors="replace")[:300]
 
 
 def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0) -> Any:

@@ -15,7 +15,7 @@ from receiver import clock
 from receiver.cli._errors import complain
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import advancing, confirm, show_json, until_interrupted
-from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, refused
+from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, read_message, refused
 from receiver.cli._replay_effects import Effects
 from receiver.clock import to_micros
 from receiver.domain.replays import ReplayOptions
@@ -184,6 +184,6 @@ def _replay_there(settings: Settings, taken: WriterTaken, delivery_id: str, opti
         found: dict[str, Any] = orjson.loads(answer)
         return found
     if status in {404, 409, 422}:
-        message = str(orjson.loads(answer)["error"]["message"])
+        message = read_message(answer)
         raise NotFound(message) if status == 404 else LeftOut(message)
     raise refused(settings, status, answer)

@@ -2,19 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 import click
-import orjson
 
 from receiver import clock
 from receiver.cli._output import advancing, show_pairs, until_interrupted, zoned
-from receiver.cli._remote import ask_service, audit_entry, do_here, reading, refused, writing
+from receiver.cli._remote import audit_entry, do_here, post, reading, writing
 from receiver.domain.backups import BackupProgress
-from receiver.errors import ConfigurationError, StorageUnavailable, WriterTaken
+from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.backup import Backup, begin_backup, finish_backup, prepare_backup
 from receiver.settings import Settings, load
 from receiver.storage.database import Database
@@ -102,7 +100,9 @@ def _copy_here(executor: CommandExecutor, made: Backup, show: Advance, interrupt
 def _copy_there(
     settings: Settings, made: Backup, show: Advance, interrupted: Callable[[], bool], taken: WriterTaken
 ) -> BackupProgress:
-    ask = partial(_ask, settings, taken)
+    def ask(body: dict[str, Any]) -> BackupProgress:
+        return BackupProgress(**post(settings, "/ops/api/backup", body, taken))
+
     progress = ask({"file": str(made.partial), "proof": made.proof})
     while progress.rows is None:
         if interrupted():
@@ -112,12 +112,3 @@ def _copy_there(
         progress = ask({"run": progress.run})
         show(progress)
     return progress
-
-
-def _ask(settings: Settings, taken: WriterTaken, body: dict[str, Any]) -> BackupProgress:
-    status, answer = ask_service(settings, "/ops/api/backup", body, taken)
-    if status == 200:
-        return BackupProgress(**orjson.loads(answer))
-    if status in {404, 409, 422, 503}:
-        raise StorageUnavailable(orjson.loads(answer)["error"]["message"])
-    raise refused(settings, status, answer)

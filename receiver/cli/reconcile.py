@@ -1,35 +1,28 @@
 """The commands `reconcile`: find what never came, and bring it in."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import orjson
 
 from receiver import clock
 from receiver.cli._errors import complain
-from receiver.cli._import import make_import_executor
+from receiver.cli._import import OpenImport, open_import
 from receiver.cli._options import Text, TimeParam, as_json
-from receiver.cli._output import advancing, show_heading, show_json, show_pairs, until_interrupted, zoned
-from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, reading, refused
+from receiver.cli._output import advancing, show_heading, show_json, show_pairs, until_interrupted
+from receiver.cli._remote import audit_entry, post, read_here, reading
 from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest, TrackerCount
 from receiver.domain.rows import ReconciliationRow
-from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable, UnexpectedShape, WriterTaken
+from receiver.errors import ConfigurationError, ReceiverError, UnexpectedShape, WriterTaken
 from receiver.logs import setup
-from receiver.maintenance.bring_in import DeliveryImport
-from receiver.maintenance.reconcile.jobs import ReconcileStopped
 from receiver.maintenance.reconcile.runs import ReconcileRuns
-from receiver.maintenance.reconcile.ship24_api import Ship24Api
+from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api
 from receiver.settings import Settings, load
-from receiver.storage import version
-from receiver.storage.database import Database
 from receiver.storage.queries import reconciliation as queries
-from receiver.storage.transactions import Transactions
 
 _STEP_SECONDS = 0.2
 _POLL_SECONDS = 0.5
@@ -41,6 +34,19 @@ _NO_KEY = (
 )
 
 Interrupted = Callable[[], bool]
+
+
+class _Run(NamedTuple):
+    """A reconciliation, here or in the service: its findings, whether it came to its end, and otherwise why not."""
+
+    id: str
+    report: ReconcileReport
+    is_finished: bool
+    problem: str | None = None
+    goes_on: bool = False
+
+
+Show = Callable[[_Run], None]
 
 
 @click.group()
@@ -81,18 +87,18 @@ def ship24(
     setup.configure(settings.log_format, settings.secrets())  # the vendor's failures are logged, with the ids of the requests
     with until_interrupted() as interrupted:
         if files:
-            row, report = None, _read_files(settings, [_read_file(file) for file in files], dry_run=dry_run)
+            roots = [_read_file(file) for file in files]
+            run = _Run("", _read_files(settings, roots, dry_run=dry_run), is_finished=True)
         else:
-            row = _reconcile(settings, request, interrupted)
-            report = ReconcileReport.from_json(orjson.loads(row.report))
+            run = _reconcile(settings, request, interrupted)
     if as_json:
-        show_json({"dry_run": dry_run, "complete": row is None or row.ended_at is not None, **report.as_json()})
+        show_json({"dry_run": dry_run, "finished": run.is_finished, **run.report.as_json()})
     else:
-        show_report(report, dry_run=dry_run)
-    if row is not None and row.ended_at is None:
-        complain(f"{row.problem or 'Stopped.'} The same command continues after {row_position(row)}.")
+        show_report(run.report, dry_run=dry_run)
+    if not run.is_finished:
+        complain(f"{run.problem or 'Stopped.'} The same command continues after {run.report.examined:,} trackers.")
         raise click.exceptions.Exit(130 if interrupted() else 1)
-    if report.failed.number:
+    if run.report.failed.number:
         raise click.exceptions.Exit(1)
 
 
@@ -136,17 +142,11 @@ def show_report(report: ReconcileReport, *, dry_run: bool) -> None:
                 click.echo(f"and {more:,} more")
 
 
-def row_position(row: ReconciliationRow) -> str:
-    """Return how far a reconciliation came, for people."""
-    examined = orjson.loads(row.report)["examined"]
-    return f"{examined:,} trackers (begun {zoned(clock.iso(row.began_at))})"
-
-
 def _count(finding: TrackerCount) -> str | None:
     return f"{finding.number:,}" if finding.number else None
 
 
-def _reconcile(settings: Settings, request: ReconcileRequest, interrupted: Interrupted) -> ReconciliationRow:
+def _reconcile(settings: Settings, request: ReconcileRequest, interrupted: Interrupted) -> _Run:
     """Reconcile here, or let the service that holds the database do it; show the progress."""
     with reading(settings) as database:
         of_window = None if request.all_trackers else request.since
@@ -154,34 +154,30 @@ def _reconcile(settings: Settings, request: ReconcileRequest, interrupted: Inter
     with advancing("trackers", total) as advance:
         done = 0
 
-        def show(row: ReconciliationRow) -> None:
+        def show(run: _Run) -> None:
             nonlocal done
-            examined = orjson.loads(row.report)["examined"]
-            advance(examined - done)
-            done = examined
+            advance(run.report.examined - done)
+            done = run.report.examined
 
         try:
-            with _open_runs(settings) as runs:
-                return asyncio.run(_reconcile_here(settings, runs, request, interrupted, show))
+            with open_import(settings) as opened:
+                return asyncio.run(_reconcile_here(settings, opened, request, interrupted, show))
         except WriterTaken as taken:
             return _reconcile_there(settings, request, interrupted, show, taken)
 
 
 async def _reconcile_here(
-    settings: Settings,
-    runs: ReconcileRuns,
-    request: ReconcileRequest,
-    interrupted: Interrupted,
-    show: Callable[[ReconciliationRow], None],
-) -> ReconciliationRow:
+    settings: Settings, opened: OpenImport, request: ReconcileRequest, interrupted: Interrupted, show: Show
+) -> _Run:
     if settings.ship24_api_key is None:
         raise ConfigurationError(_NO_KEY)
+    runs = ReconcileRuns(opened.do, read_here, opened.database, opened.deliveries)
     latest = await runs.begin(request, audit_entry)
 
     def note(row: ReconciliationRow) -> None:
         nonlocal latest
         latest = row
-        show(row)
+        show(_make_run(row))
 
     def wait(seconds: float) -> None:
         while seconds > 0 and not interrupted():
@@ -192,58 +188,33 @@ async def _reconcile_here(
 
     api = Ship24Api(settings.ship24_api_url, settings.ship24_api_key, wait)
     try:
-        return await runs.run(latest, api, audit_entry, interrupted, note)
+        return _make_run(await runs.run(latest, api, audit_entry, interrupted, note))
     except ReceiverError as error:
-        return latest._replace(problem=error.message)
+        return _make_run(latest)._replace(problem=error.message)
+
+
+def _make_run(row: ReconciliationRow) -> _Run:
+    report = ReconcileReport.from_json(orjson.loads(row.report))
+    return _Run(row.id, report, is_finished=row.ended_at is not None, problem=row.problem)
 
 
 def _reconcile_there(
-    settings: Settings,
-    request: ReconcileRequest,
-    interrupted: Interrupted,
-    show: Callable[[ReconciliationRow], None],
-    taken: WriterTaken,
-) -> ReconciliationRow:
-    ask = partial(_ask, settings, taken)
+    settings: Settings, request: ReconcileRequest, interrupted: Interrupted, show: Show, taken: WriterTaken
+) -> _Run:
+    def ask(body: dict[str, Any]) -> _Run:
+        answer = post(settings, _PATH, body, taken)
+        report = ReconcileReport.from_json(answer["report"])
+        return _Run(answer["id"], report, answer["ended_at"] is not None, answer["problem"], answer["goes_on"])
+
     fields = request.as_json()
     for name in ("since", "until"):
         fields[name] = None if fields[name] is None else clock.iso(fields[name])
-    row, goes_on = ask(fields)
-    while goes_on:
+    run = ask(fields)
+    while run.goes_on:
         sleep(_POLL_SECONDS)
-        row, goes_on = ask({"run": row.id, "cancel": interrupted()})
-        show(row)
-    return row
-
-
-def _ask(settings: Settings, taken: WriterTaken, body: dict[str, Any]) -> tuple[ReconciliationRow, bool]:
-    answer = _post(settings, _PATH, body, taken)
-    goes_on = answer.pop("goes_on")
-    texts = {name: orjson.dumps(answer[name]).decode() for name in ("request", "position", "report")}
-    return ReconciliationRow(**answer | texts), goes_on
-
-
-def _post(settings: Settings, path: str, body: dict[str, Any], taken: WriterTaken, seconds: float = 10.0) -> dict[str, Any]:
-    status, answer = ask_service(settings, path, body, taken, seconds)
-    if status == 200:
-        found: dict[str, Any] = orjson.loads(answer)
-        return found
-    if status in {404, 409, 413, 422, 503}:
-        raise StorageUnavailable(str(orjson.loads(answer)["error"]["message"]))
-    raise refused(settings, status, answer)
-
-
-@contextmanager
-def _open_runs(settings: Settings) -> Iterator[ReconcileRuns]:
-    """Give the runs of this process. Raises WriterTaken if the service holds the database."""
-    with closing(Database(settings.database_url)) as database:
-        database.take()
-        version.check(database)
-        database.close_readers()
-        with closing(Transactions(database)) as transactions:
-            do = do_here(make_import_executor(settings, database, transactions))
-            deliveries = DeliveryImport(do, settings.sources(), settings.max_body_bytes)
-            yield ReconcileRuns(do, read_here, database, deliveries)
+        run = ask({"run": run.id, "cancel": interrupted()})
+        show(run)
+    return run
 
 
 def _read_file(file: Path) -> object:
@@ -256,11 +227,12 @@ def _read_file(file: Path) -> object:
 def _read_files(settings: Settings, roots: list[object], *, dry_run: bool) -> ReconcileReport:
     """Bring in the messages of downloaded histories, here or in the service."""
     try:
-        with _open_runs(settings) as runs:
+        with open_import(settings) as opened:
+            runs = ReconcileRuns(opened.do, read_here, opened.database, opened.deliveries)
             return asyncio.run(runs.read_files(roots, audit_entry, dry_run=dry_run))
     except WriterTaken as taken:
         report = ReconcileReport()
         for root in roots:
             body = {"histories": [root], "dry_run": dry_run}
-            report.add(ReconcileReport.from_json(_post(settings, f"{_PATH}/history", body, taken, _FILE_SECONDS)))
+            report.add(ReconcileReport.from_json(post(settings, f"{_PATH}/history", body, taken, _FILE_SECONDS)))
         return report

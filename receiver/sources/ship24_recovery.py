@@ -23,9 +23,10 @@ _EXPECTED = "Expected a webhook history of Ship24: an object with `metadata` and
 
 
 class Results(NamedTuple):
-    """A tracker as Ship24 knows it: the ids of its events, oldest first, and the item of the answer."""
+    """A tracker as Ship24 knows it: its events by their ids, oldest first, and the item of the answer."""
 
-    event_ids: tuple[str, ...]
+    tracker_id: str
+    events: Mapping[str, Any]
     item: Mapping[str, Any]
 
     @property
@@ -51,58 +52,73 @@ class HistoryEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WebhookHistory:
-    """The messages of a tracker, oldest first, and the URL to which the vendor sends them."""
+    """The messages of a tracker, oldest first, and the URL to which the vendor sends them.
+
+    `unreadable` is the number of further messages that are nested too deeply to be read.
+    """
 
     tracker_id: str | None
     webhook_url: str | None
     entries: Sequence[HistoryEntry]
+    unreadable: int = 0
 
 
-def read_results(answer: object) -> Results:
-    """Return the tracker in the answer to `GET /trackers/{id}/results`. Raises UnexpectedShape."""
+def read_results(answer: object, tracker_id: str) -> Results:
+    """Return the tracker in the answer to `GET /trackers/{id}/results`. Raises UnexpectedShape, also for another tracker."""
     trackings = read_object(read_object(answer).get("data")).get("trackings")
     item = trackings[0] if isinstance(trackings, list) and trackings else None
-    if not isinstance(item, dict):
-        raise UnexpectedShape("Expected results of Ship24: an object with `data.trackings`.")
+    if not isinstance(item, dict) or _read_tracker_id(item) != tracker_id:
+        raise UnexpectedShape(f"Expected results of Ship24 for the tracker {tracker_id} under `data.trackings`.")
     events = item.get("events")
-    named = [(_name_event(event), event) for event in (events if isinstance(events, list) else [])]
-    return Results(tuple(name for name, _ in reversed(named)), item)
+    try:
+        named = {_name_event(event): event for event in reversed(events if isinstance(events, list) else [])}
+    except orjson.JSONEncodeError:
+        raise UnexpectedShape(f"An event of the tracker {tracker_id} is nested too deeply to be read.") from None
+    return Results(tracker_id, named, item)
 
 
-def read_history(root: object) -> WebhookHistory:
-    """Return a webhook history, as it is downloaded. Raises UnexpectedShape."""
+def read_history(root: object, erased: Collection[str] = ()) -> WebhookHistory:
+    """Return a webhook history, as it is downloaded, without items of `erased` trackers. Raises UnexpectedShape."""
     webhooks = read_object(root).get("webhooks")
     if not isinstance(webhooks, list):
         raise UnexpectedShape(_EXPECTED)
     metadata = read_object(read_object(root).get("metadata"))
-    entries = [entry for webhook in reversed(webhooks) if (entry := _read_entry(read_object(webhook), metadata)) is not None]
-    return WebhookHistory(read_id(metadata.get("trackerId")), read_text(metadata.get("webhookUrl")), entries)
+    entries, unreadable = [], 0
+    for webhook in reversed(webhooks):
+        try:
+            entry = _read_entry(read_object(webhook), metadata, erased)
+        except orjson.JSONEncodeError:  # nested too deeply
+            unreadable += 1
+            continue
+        if entry is not None:
+            entries.append(entry)
+    return WebhookHistory(read_id(metadata.get("trackerId")), read_text(metadata.get("webhookUrl")), entries, unreadable)
 
 
 def build_body(results: Results, event_ids: Collection[str], generated_at: int) -> bytes:
     """Return a body with an item for each of these events, oldest first, for messages that nothing else has.
 
     The id of each message is made of tracker and event, so it is the same each time. A later true message is a duplicate by its
-    event.
+    event. Raises UnexpectedShape for what is nested too deeply.
     """
-    item = results.item
-    tracker_id = read_id(read_object(item.get("tracker")).get("trackerId")) or ""
-    events = {_name_event(event): event for event in item.get("events") or ()}
     trackings = [
         {
             "metadata": {
-                "messageId": name_built(tracker_id, event_id),
+                "messageId": name_built(results.tracker_id, event_id),
                 "generatedAt": iso(generated_at),
                 "topic": EVENTS_TOPIC,
             },
-            "tracker": item.get("tracker"),
-            "shipment": item.get("shipment"),
-            "events": [events[event_id]],
+            "tracker": results.item["tracker"],
+            "shipment": results.item.get("shipment"),
+            "events": [event],
         }
-        for event_id in results.event_ids
+        for event_id, event in results.events.items()
         if event_id in event_ids
     ]
-    return orjson.dumps({"trackings": trackings})
+    try:
+        return orjson.dumps({"trackings": trackings})
+    except orjson.JSONEncodeError:
+        raise UnexpectedShape(f"The tracker {results.tracker_id} is nested too deeply to be read.") from None
 
 
 def name_built(tracker_id: str, event_id: str) -> str:
@@ -119,7 +135,7 @@ def read_moment(value: object) -> int | None:
     return None if moment is None or moment.tzinfo is None else to_micros(moment)
 
 
-def _read_entry(webhook: dict[str, Any], metadata: dict[str, Any]) -> HistoryEntry | None:
+def _read_entry(webhook: dict[str, Any], metadata: dict[str, Any], erased: Collection[str]) -> HistoryEntry | None:
     body = read_object(webhook.get("requestBody"))
     items = body.get("trackings")
     if not isinstance(items, list) or not items:
@@ -127,6 +143,9 @@ def _read_entry(webhook: dict[str, Any], metadata: dict[str, Any]) -> HistoryEnt
     pushed = webhook.get("pushTimestamp")
     sent_at = read_moment(pushed)
     completed = [_complete(item, metadata, pushed) if isinstance(item, dict) else item for item in items]
+    completed = [item for item in completed if not isinstance(item, dict) or _read_tracker_id(item) not in erased]
+    if not completed:
+        return None
     named = [item for item in completed if isinstance(item, dict)]
     return HistoryEntry(
         orjson.dumps({**body, "trackings": completed}),
@@ -140,8 +159,8 @@ def _read_entry(webhook: dict[str, Any], metadata: dict[str, Any]) -> HistoryEnt
 
 def _complete(item: dict[str, Any], history: dict[str, Any], pushed: object) -> dict[str, Any]:
     """Return an item with the tracker of its history, and with a message id of its content, where it has none."""
-    tracker = read_object(item.get("tracker"))
-    if read_id(tracker.get("trackerId")) is None:
+    if _read_tracker_id(item) is None:
+        tracker = read_object(item.get("tracker"))
         known = ("trackerId", "trackingNumber", "clientTrackerId")
         tracker = {**{name: history.get(name) for name in known}, **tracker, "trackerId": history.get("trackerId")}
         item = {**item, "tracker": tracker}
@@ -152,13 +171,17 @@ def _complete(item: dict[str, Any], history: dict[str, Any], pushed: object) -> 
     return item
 
 
+def _read_tracker_id(item: dict[str, Any]) -> str | None:
+    return read_id(read_object(item.get("tracker")).get("trackerId"))
+
+
 def _read_message_id(item: dict[str, Any]) -> str | None:
     return read_id(read_object(item.get("metadata")).get("messageId"))
 
 
 def _read_events(items: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for item in items:
-        tracker_id = read_id(read_object(item.get("tracker")).get("trackerId"))
+        tracker_id = _read_tracker_id(item)
         events = item.get("events")
         for event in events if isinstance(events, list) else []:
             if tracker_id is not None:

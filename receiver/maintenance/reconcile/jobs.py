@@ -11,13 +11,9 @@ from receiver.domain.rows import ReconciliationRow
 from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, name_error
 from receiver.maintenance.execution import MakeEntry
 from receiver.maintenance.reconcile.runs import ReconcileRuns
-from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
+from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api, Wait
 
 _log = structlog.get_logger()
-
-
-class ReconcileStopped(ReceiverError):
-    """A reconciliation was stopped. The same request continues it."""
 
 
 class ReconcileJobs:

@@ -6,19 +6,19 @@ results. A proof of delivery is in the history alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import structlog
 
 from receiver import clock
 from receiver.domain.imports import ImportRequest
-from receiver.domain.reading import read_id
-from receiver.domain.reconciliation import OURS, VENDORS, Position, ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import Position, ReconcileReport, ReconcileRequest
 from receiver.errors import BodyTooLarge, ReceiverError, Unreadable, VendorUnavailable
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import MakeEntry, RunQuery
-from receiver.maintenance.reconcile.ship24_api import PAGE_TRACKERS, Ship24Api
+from receiver.maintenance.reconcile.ship24_api import Ship24Api
+from receiver.maintenance.reconcile.ship24_choice import TrackerChoice
 from receiver.sources.ship24_recovery import (
     HistoryEntry,
     Results,
@@ -26,16 +26,14 @@ from receiver.sources.ship24_recovery import (
     build_body,
     name_built,
     read_history,
-    read_moment,
     read_results,
 )
 from receiver.storage.database import Database
 from receiver.storage.queries import reconciliation as queries
 
-_PAGE = 500  # trackers of ours
+_PAGE = 500  # messages in one question
 _BUILT_EVENTS = 100  # in one body
 _MAX_FAILED_IN_A_ROW = 5
-_LATE_MICROS = 3600 * 1_000_000  # by which a clock, or the vendor, may be late
 _FROM_HISTORY = "From the webhook history of Ship24."
 _COMPLETED = "From the webhook history of Ship24, which left out ids; they are made of the content."
 _FROM_RESULTS = (
@@ -73,7 +71,9 @@ class Ship24Reconciliation:
         self._deliveries = deliveries
         self._make_entry = make_entry
         self._save = save
+        self._choice = TrackerChoice(api, database, read)
         self._failed_in_a_row = 0
+        self._erased: frozenset[str] = frozenset()
 
     async def run(
         self, request: ReconcileRequest, progress: ReconcileProgress, should_stop: Callable[[], bool]
@@ -82,11 +82,11 @@ class Ship24Reconciliation:
 
         Raises VendorRefused, VendorUnavailable after several trackers in a row, or StorageUnavailable. What was done is saved.
         """
-        erased = await self._read(queries.find_erased_trackers, self._database)
-        async for tracker_id, position in self._choose(request, progress.position):
+        await self.read_erased()
+        async for tracker_id, position in self._choice.choose(request, progress.position):
             if should_stop():
                 return None
-            if tracker_id not in erased:
+            if tracker_id not in self._erased:
                 await self.look_at(tracker_id, request, progress.report)
             progress = progress._replace(position=position)
             await self._save(progress)
@@ -94,8 +94,8 @@ class Ship24Reconciliation:
 
     async def read_file(self, root: object, report: ReconcileReport, *, dry_run: bool) -> None:
         """Bring in the messages of a downloaded history. Raises UnexpectedShape."""
-        history = read_history(root)
-        name = history.tracker_id or "?"
+        await self.read_erased()
+        history = read_history(root, self._erased)
         report.examined += 1
         entries = await self._find_new(history)
         if not entries:
@@ -103,45 +103,11 @@ class Ship24Reconciliation:
             return
         events = await self._bring_in_entries(entries, history, report, dry_run=dry_run)
         report.events += len(events)
-        report.repaired.add(name)
+        report.repaired.add(history.tracker_id or "?")
 
-    async def _choose(self, request: ReconcileRequest, position: Position) -> AsyncIterator[tuple[str, Position]]:
-        """Yield the trackers to look at, each with the position after it."""
-        if position.part == OURS:
-            async for tracker_id in self._list_ours(request, position.after):
-                yield tracker_id, Position(OURS, tracker_id)
-            position = Position(VENDORS)
-        if request.trackers or not (request.all_trackers or request.since is not None):
-            return
-        async for found in self._list_vendors(request, position):
-            yield found
-
-    async def _list_ours(self, request: ReconcileRequest, after: str) -> AsyncIterator[str]:
-        if request.trackers:
-            for tracker_id in sorted(set(request.trackers)):
-                if tracker_id > after:
-                    yield tracker_id
-            return
-        since = None if request.all_trackers else request.since
-        while page := await self._read(queries.list_candidates, self._database, since, after, _PAGE):
-            for tracker_id in page:
-                yield tracker_id
-            after = page[-1]
-
-    async def _list_vendors(self, request: ReconcileRequest, position: Position) -> AsyncIterator[tuple[str, Position]]:
-        """Yield the trackers that only the vendor knows: with a window, those that were created in it."""
-        assert self._api is not None
-        page, done = position.page, position.done_on_page
-        while True:
-            listed = await asyncio.to_thread(self._api.list_trackers, page)
-            ids = [read_id(tracker.get("trackerId")) for tracker in listed]
-            known = await self._read(queries.find_known_trackers, self._database, [each for each in ids if each is not None])
-            for number, (tracker_id, tracker) in enumerate(zip(ids, listed, strict=True), 1):
-                if number > done and tracker_id is not None and tracker_id not in known and _is_wanted(tracker, request):
-                    yield tracker_id, Position(VENDORS, page=page, done_on_page=number)
-            if len(listed) < PAGE_TRACKERS:
-                return
-            page, done = page + 1, 0
+    async def read_erased(self) -> None:
+        """Read which trackers were erased: their personal data must not come back."""
+        self._erased = await self._read(queries.find_erased_trackers, self._database)
 
     async def look_at(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> bool:
         """Compare one tracker, and repair it; return whether the vendor still tracks it, as far as is known.
@@ -151,7 +117,7 @@ class Ship24Reconciliation:
         assert self._api is not None
         try:
             answer = await asyncio.to_thread(self._api.read_results, tracker_id)
-            results = None if answer is None else read_results(answer)
+            results = None if answer is None else read_results(answer, tracker_id)
         except (VendorUnavailable, Unreadable) as error:
             self._note_failure(tracker_id, error, report)
             return True
@@ -161,9 +127,9 @@ class Ship24Reconciliation:
             report.unknown.add(tracker_id)
             return False
         known = await self._read(queries.find_known_events, self._database, tracker_id)
-        if known.difference(results.event_ids):
+        if known.difference(results.events):
             report.only_here.add(tracker_id)
-        missing = await self._leave_out_built(tracker_id, [name for name in results.event_ids if name not in known])
+        missing = await self._leave_out_built(tracker_id, [name for name in results.events if name not in known])
         if not missing:
             report.complete += 1
         elif request.resend:
@@ -182,7 +148,7 @@ class Ship24Reconciliation:
     async def _leave_out_built(self, tracker_id: str, event_ids: Sequence[str]) -> list[str]:
         """Return the events without those that were built before: one may be in quarantine, whatever is known of its id."""
         names = {name_built(tracker_id, event_id): event_id for event_id in event_ids}
-        known = await self._read(queries.find_known_messages, self._database, list(names))
+        known = await self._find_known(names)
         return [event_id for name, event_id in names.items() if name not in known]
 
     async def _ask_again(self, tracker_id: str, request: ReconcileRequest, report: ReconcileReport) -> None:
@@ -202,39 +168,56 @@ class Ship24Reconciliation:
         else:
             report.without_history.add(tracker_id)
         left = [event_id for event_id in missing if (tracker_id, event_id) not in found]
-        for first in range(0, len(left), _BUILT_EVENTS):
-            piece = left[first : first + _BUILT_EVENTS]
-            body = build_body(results, piece, clock.to_micros(clock.now()))
-            await self._bring_in(body, None, _FROM_RESULTS, dry_run=dry_run)
-            report.messages += len(piece)
-        report.events += len(missing)
-        report.built_events += len(left)
-        report.repaired.add(tracker_id)
-        _log.warning("reconcile_found", tracker=tracker_id, events=len(missing), built=len(left), dry_run=dry_run)
+        built = await self._build(results, left, dry_run=dry_run)
+        report.messages += built
+        report.events += len(missing) - len(left) + built
+        report.built_events += built
+        (report.repaired if built == len(left) else report.failed).add(tracker_id)
+        _log.warning("reconcile_found", tracker=tracker_id, events=len(missing), built=built, dry_run=dry_run)
+
+    async def _build(self, results: Results, event_ids: Sequence[str], *, dry_run: bool) -> int:
+        """Bring in events that only the results have; return their number."""
+        built = 0
+        for first in range(0, len(event_ids), _BUILT_EVENTS):
+            piece = event_ids[first : first + _BUILT_EVENTS]
+            try:
+                body = build_body(results, piece, clock.to_micros(clock.now()))
+            except Unreadable as error:
+                _log.warning("reconcile_body_failed", cause=error.message)
+                continue
+            if await self._bring_in(body, None, _FROM_RESULTS, dry_run=dry_run):
+                built += len(piece)
+        return built
 
     async def _read_history(self, tracker_id: str) -> WebhookHistory | None:
         assert self._api is not None
         try:
             answer = await asyncio.to_thread(self._api.read_history, tracker_id)
-            return None if answer is None else read_history(answer)
+            history = None if answer is None else read_history(answer, self._erased)
         except (VendorUnavailable, Unreadable) as error:
             _log.warning("reconcile_history_failed", tracker=tracker_id, cause=error.message)
             return None
+        if history is not None and history.unreadable:
+            _log.warning("reconcile_messages_unreadable", tracker=tracker_id, messages=history.unreadable)
+        return history
 
     async def _find_new(self, history: WebhookHistory) -> list[HistoryEntry]:
-        """Return the messages of a history that are not known here, oldest first."""
-        names = sorted({name for entry in history.entries for name in entry.message_ids})
-        known: set[str] = set()
-        for first in range(0, len(names), _PAGE):
-            known |= await self._read(queries.find_known_messages, self._database, names[first : first + _PAGE])
+        """Return the entries of a history with messages that are not known here, oldest first; `message_ids` are those."""
+        known = await self._find_known(name for entry in history.entries for name in entry.message_ids)
         events: dict[str, set[str]] = {}
         found = []
         for entry in history.entries:
             if entry.message_ids <= known:
                 continue
             if entry.is_exact or not entry.event_ids or not await self._are_known(entry.event_ids, events):
-                found.append(entry)
+                found.append(entry._replace(message_ids=entry.message_ids - known))
         return found
+
+    async def _find_known(self, message_ids: Iterable[str]) -> set[str]:
+        names, known = sorted(set(message_ids)), set()
+        for first in range(0, len(names), _PAGE):
+            known |= await self._read(queries.find_known_messages, self._database, names[first : first + _PAGE])
+        return known
 
     async def _are_known(self, event_ids: Collection[tuple[str, str]], read: dict[str, set[str]]) -> bool:
         """Tell whether all events are known here. `read` has the known events of the trackers that were asked for."""
@@ -267,15 +250,3 @@ class Ship24Reconciliation:
             _log.warning("reconcile_body_failed", cause=error.message)
             return False
         return True
-
-
-def _is_wanted(tracker: dict[str, Any], request: ReconcileRequest) -> bool:
-    """Tell whether the vendor sends messages of a tracker that only it knows, and whether it was created in the window."""
-    if tracker.get("isSubscribed") is False:
-        return False
-    if request.all_trackers:
-        return True
-    created_at = read_moment(tracker.get("createdAt"))
-    if created_at is None or request.since is None:
-        return True
-    return request.since - _LATE_MICROS <= created_at and (request.until is None or created_at <= request.until)

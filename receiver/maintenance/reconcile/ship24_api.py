@@ -21,17 +21,24 @@ from receiver.access.bearer import Secret
 from receiver.clock import now
 from receiver.domain.reading import read_object, read_short_text
 from receiver.domain.storable import make_storable
-from receiver.errors import VendorRefused, VendorUnavailable
+from receiver.errors import ReceiverError, VendorRefused, VendorUnavailable
 
 PAGE_TRACKERS = 500
 """The number of trackers on a page. A shorter page is the last one: the vendor tells neither a total nor a next page."""
 
 Wait = Callable[[float], object]
-"""Sleeps for a number of seconds, or raises an error that stops the work."""
+"""Sleeps for a number of seconds, or raises ReconcileStopped."""
+
+
+class ReconcileStopped(ReceiverError):
+    """A reconciliation was stopped. The same request continues it."""
+
 
 _OFTEN_SECONDS = 0.2  # the vendor allows 10 a second
 _SELDOM_SECONDS = 2.0  # the vendor allows 1 a second
-_TIMEOUT_SECONDS = 30.0
+_TIMEOUTS = urllib3.Timeout(connect=5.0, read=10.0)
+_RESPONSE_SECONDS = 30.0  # for a whole body: one that drips would keep each read alive
+_PIECE_BYTES = 1 << 16
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 300.0
@@ -73,7 +80,7 @@ class Ship24Api:
         self._wait = wait
         self._share = share
         self._next_at: dict[float, float] = {}
-        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT_SECONDS)
+        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUTS)
 
     def list_trackers(self, page: int) -> list[dict[str, Any]]:
         """Return a page of all trackers, from 1, the oldest first."""
@@ -83,12 +90,12 @@ class Ship24Api:
             raise VendorUnavailable("Ship24 answered a list of trackers without `data.trackers`.")
         return [tracker for tracker in found if isinstance(tracker, dict)]
 
-    def read_results(self, tracker_id: str) -> Any:
-        """Return the events of a tracker as JSON, or None if the vendor does not know it."""
+    def read_results(self, tracker_id: str) -> dict[str, Any] | None:
+        """Return the events of a tracker, or None if the vendor does not know it."""
         return self._ask("GET", f"/trackers/{quote(tracker_id, safe='')}/results", _OFTEN_SECONDS)
 
-    def read_history(self, tracker_id: str) -> Any:
-        """Return the messages of a tracker as JSON, or None if the vendor does not know it."""
+    def read_history(self, tracker_id: str) -> dict[str, Any] | None:
+        """Return the messages of a tracker, or None if the vendor does not know it."""
         return self._ask("GET", f"/trackers/{quote(tracker_id, safe='')}/webhook-history/download", _SELDOM_SECONDS)
 
     def resend(self, tracker_id: str) -> int | None:
@@ -100,8 +107,8 @@ class Ship24Api:
         digits = str(total)  # an integer or a string
         return int(digits) if _DIGITS.fullmatch(digits) else 0
 
-    def _ask(self, method: str, path: str, seconds: float) -> Any:
-        """Return the JSON of the answer, or None for 404. Repeat after 429, 5xx and errors of the network."""
+    def _ask(self, method: str, path: str, seconds: float) -> dict[str, Any] | None:
+        """Return the object in the answer, or None for 404. Repeat after 429, 5xx and errors of the network."""
         problem = ""
         for attempt in range(_ATTEMPTS):
             self._keep_rate(seconds / self._share)
@@ -139,20 +146,33 @@ class Ship24Api:
         }
         response = self._pool.request(method, self._url + path, headers=headers, redirect=False, preload_content=False)
         try:
-            content = response.read(_MAX_BYTES + 1, decode_content=True)
+            content = self._read(response)
         finally:
-            response.close()
-        if len(content) > _MAX_BYTES:
-            raise VendorUnavailable(f"Ship24 answered more than {_MAX_BYTES} bytes.")
+            response.close()  # a connection whose response was read to its end is in the pool again
         request_id = response.headers.get("x-request-id")
         return _Response(response.status, content, response.headers.get("retry-after"), make_storable(request_id, 100))
 
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Return the body. Raises VendorUnavailable if it is too large, TimeoutError if it comes too slowly."""
+        content, deadline = bytearray(), monotonic() + _RESPONSE_SECONDS
+        while piece := response.read1(_PIECE_BYTES, decode_content=True):
+            content += piece
+            self._wait(0)
+            if len(content) > _MAX_BYTES:
+                raise VendorUnavailable(f"Ship24 answered more than {_MAX_BYTES} bytes.")
+            if monotonic() > deadline:
+                raise TimeoutError
+        return bytes(content)
 
-def _read_json(response: _Response) -> Any:
+
+def _read_json(response: _Response) -> dict[str, Any]:
     try:
-        return orjson.loads(response.content)
+        answer = orjson.loads(response.content)
     except orjson.JSONDecodeError:
-        raise VendorUnavailable(f"Ship24 answered {response.status} with something else than JSON.") from None
+        answer = None
+    if not isinstance(answer, dict):
+        raise VendorUnavailable(f"Ship24 answered {response.status} with something else than a JSON object.")
+    return answer
 
 
 def _read_pause(response: _Response, attempt: int) -> float:

@@ -63,12 +63,12 @@ def find_known_events(database: Database, tracker_id: str) -> set[str]:
         return known | set(_read_event_ids(connection.execute(held.limit(_MAX_QUARANTINED)).scalars()))
 
 
-def find_erased_trackers(database: Database) -> set[str]:
+def find_erased_trackers(database: Database) -> frozenset[str]:
     """Return the ids of the trackers whose personal data was erased: it must not come back."""
     audit = table_of(AuditTable)
     with database.read() as connection:
         subjects = connection.execute(select(audit.c.subject).where(audit.c.action == _ERASED)).scalars().all()
-    return {tracker_id for source, _, tracker_id in (subject.partition("/") for subject in subjects) if source == _SOURCE}
+    return frozenset(tracker_id for source, _, tracker_id in (text.partition("/") for text in subjects) if source == _SOURCE)
 
 
 def list_silent(database: Database, before: int, limit: int) -> list[str]:

@@ -191,6 +191,13 @@ def test_an_erased_tracker_stays_erased(url: str, vendor: FakeShip24, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert numbers(run(url, vendor, "--all"), "examined") == [0]
     assert events_of(url, "person") == ["person-event-1"]
+    history = tracker.history()
+    history["webhooks"][0]["requestBody"]["trackings"].append(travel("other", 1)[0])
+    file = tmp_path / "history.json"
+    file.write_text(json.dumps(history))
+    run_in(tmp_path, environment(url), "--file", str(file))
+    assert events_of(url, "person") == ["person-event-1"], "from a file neither"
+    assert events_of(url, "other") == ["other-event-1"]
 
 
 def test_resend_lets_the_vendor_send_and_brings_nothing_in(url: str, vendor: FakeShip24) -> None:
@@ -268,6 +275,55 @@ def test_what_is_limited_or_broken_for_a_moment_is_asked_again(url: str, vendor:
     assert len(vendor.calls) == 4
 
 
+def nested(depth: int) -> Any:
+    return json.loads("[" * depth + "]" * depth)
+
+
+def test_answers_of_odd_shapes_fail_for_their_tracker_alone(url: str, vendor: FakeShip24) -> None:
+    good = vendor.add("good").send(travel("good", 1)[0])
+    odd: list[Any] = [
+        None,
+        [],
+        {"data": {"trackings": [{"tracker": [1], "events": []}]}},
+        {"data": {"trackings": [{"tracker": {"trackerId": "good"}, "events": []}]}},
+        {"data": {"trackings": [{"tracker": {"trackerId": "odd"}, "events": [nested(300)]}]}},
+    ]
+    deliver(url, travel("odd", 1)[0])
+    for answer in odd:
+        vendor.odd.append(("/odd/results", say(200, answer)))
+        report = run(url, vendor, "--tracker", "odd", code=1)
+        assert numbers(report, "failed", "messages") == [1, 0], answer
+    deep = vendor.add("deep", has_history=False)
+    deep.send(travel("deep", 1)[0])
+    results = deep.results()
+    results["data"]["trackings"][0]["shipment"] = nested(300)
+    vendor.odd.append(("/deep/results", say(200, results)))
+    report = run(url, vendor, "--tracker", "deep", code=1)
+    assert numbers(report, "failed", "repaired", "messages", "events") == [1, 0, 0, 0]
+    history = vendor.trackers["good"].history()
+    history["webhooks"] += [1, None, {"requestBody": [1]}, {"requestBody": {"trackings": [3, {"events": nested(300)}]}}]
+    vendor.odd.append(("/good/webhook-history", say(200, history)))
+    assert numbers(run(url, vendor, "--tracker", "good"), "repaired", "messages") == [1, 1]
+    assert state_of(url, "good") == good["events"][0]["eventId"]
+
+
+def test_ids_in_the_list_that_cannot_be_asked_for_are_left_out(url: str, vendor: FakeShip24) -> None:
+    listed = [{"trackerId": odd} for odd in (5, None, "", " x", "a\0b", "long" * 100, ["x"])]
+    vendor.odd.append(("/trackers?", say(200, {"data": {"trackers": [*listed, 7, None]}})))
+    assert numbers(run(url, vendor, "--all"), "examined") == [0]
+    assert vendor.asked("results") == []
+
+
+def test_messages_that_came_with_others_of_their_group_are_counted_alone(url: str, vendor: FakeShip24) -> None:
+    tracker = vendor.add("gap")
+    first, lost = (tracker.send(message) for message in travel("gap", 2))
+    deliver(url, first)
+    history = tracker.history()
+    history["webhooks"] = [{"status": "failed", "requestBody": {"trackings": [first, lost]}}]
+    vendor.odd.append(("history", say(200, history)))
+    assert numbers(run(url, vendor, "--tracker", "gap"), "messages", "events") == [1, 1]
+
+
 # Runs that were stopped
 
 
@@ -277,9 +333,10 @@ def test_a_run_that_was_stopped_continues_and_asks_nothing_twice(url: str, vendo
         deliver(url, vendor.add(f"t{number}").send(message))
     vendor.odd += [("/t3/results", say(401, {"errors": [{"code": "auth_invalid_api_key"}], "data": None}))]
     stopped = run(url, vendor, "--all", code=1)
-    assert (stopped["examined"], stopped["complete"]) == (3, 3)
+    assert (stopped["examined"], stopped["complete"], stopped["finished"]) == (3, 3, False)
     report = run(url, vendor, "--all")
     assert numbers(report, "examined", "complete") == [6, 6]
+    assert report["finished"] is True
     asked = vendor.asked("results")
     assert [asked.count(f"GET /trackers/t{number}/results") for number in range(6)] == [1, 1, 1, 2, 1, 1]
     assert len(table_rows(url, "reconciliations")) == 1
@@ -332,3 +389,11 @@ def test_a_running_service_does_it_and_its_targets_hear_of_it(
 def test_a_service_without_a_key_says_so(service: StartService, url: str, tmp_path: Path) -> None:
     running = service(url, ops_tokens=OPS)
     assert "Set RECEIVER_SHIP24_API_KEY for the service" in run_in(tmp_path, running.env, "--all", code=1)
+
+
+def test_a_run_of_the_service_that_stops_early_is_one_line(service: StartService, url: str, vendor: FakeShip24) -> None:
+    running = service(url, ops_tokens=OPS, ship24_api_key="another", ship24_api_url=vendor.url)
+    done = run_command("reconcile", "ship24", "--all", cwd=running.directory, env=running.env)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if not line.startswith("receiver: Ship24 answered 401")] == []
+    assert "The same command continues after 0 trackers." in done.stderr
