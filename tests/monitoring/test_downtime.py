@@ -11,7 +11,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.rows import table_rows
 from tests.harness.service import environment, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, change, make_tables
 
 OPS = "the-ops-token-of-these-tests"
 HOUR = 3_600_000_000
@@ -61,3 +61,25 @@ def test_a_source_that_was_rejected_is_told(service: StartService, sqlite_url: s
 def test_nothing_known_is_nothing_lost(sqlite_url: str, tmp_path: Path) -> None:
     make_tables(sqlite_url)
     assert listed(tmp_path, environment(sqlite_url)) == []
+
+
+def test_hours_are_looked_at_where_minutes_are_no_longer_kept(sqlite_url: str, tmp_path: Path) -> None:
+    """However little further back than the minutes the question goes."""
+    make_tables(sqlite_url)
+    at = to_micros(now()) - 80 * HOUR
+    begins_at = at - at % HOUR
+    values = {
+        "span_seconds": 3600,
+        "begins_at": begins_at,
+        "writer": "w",
+        "source": "ship24",
+        "outcome": "refused",
+        "code": "unauthorized",
+    }
+    numbers = dict.fromkeys(("unrecorded", "received", "applied", "stale", "duplicate", "recorded", "quarantined"), 0) | {
+        "calls": 5
+    }
+    add_row(sqlite_url, "tallies", **values, **numbers)
+    for since in ("82h", "30d"):
+        (found,) = listed(tmp_path, environment(sqlite_url), "--since", since)
+        assert (found["kind"], found["began_at"]) == ("refused", iso(begins_at)), since

@@ -31,10 +31,13 @@ def read_service_spans(database: Database, since: int) -> list[ServiceSpan]:
 
 
 def read_traffic_spans(database: Database, since: int, now: int) -> list[TrafficSpan]:
-    """Return the deliveries since then by source: each hour, and each minute of the last days."""
-    of_minutes = max(since, now - _MINUTES)
-    found = _read_spans(database, of_minutes, now, MINUTE_SECONDS)
-    return found if of_minutes == since else [*_read_spans(database, since, of_minutes, HOUR_SECONDS), *found]
+    """Return the deliveries since then by source: each minute of the last days, and each hour before."""
+    if now - since <= _MINUTES:
+        return _read_spans(database, since, now, MINUTE_SECONDS)
+    begins_at = now - _MINUTES
+    begins_at += -begins_at % (HOUR_SECONDS * _SECOND)
+    hours = [span for span in _read_spans(database, since, now, HOUR_SECONDS) if span.began_at < begins_at]
+    return [*hours, *_read_spans(database, begins_at, now, MINUTE_SECONDS)]
 
 
 def read_silences(database: Database, since: int) -> list[Downtime]:
@@ -48,6 +51,7 @@ def read_silences(database: Database, since: int) -> list[Downtime]:
 
 
 def _read_spans(database: Database, since: int, until: int, seconds: int) -> list[TrafficSpan]:
+    """Return the spans of this length; `read_tallies` has minutes for a window of up to `_MINUTES`, and otherwise hours."""
     counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for cell in read_tallies(database, since, until):
         column = 0 if cell.outcome == "accepted" else 1 if cell.code in _REJECTED else 2 if cell.code in _FAILED else None
