@@ -1,5 +1,6 @@
 """Lookups of silent trackers by the service itself: what never came is found without an operator."""
 
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from threading import Event
@@ -7,19 +8,18 @@ from threading import Event
 from receiver import clock
 from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
 from receiver.domain.rows import AuditRow
-from receiver.errors import VendorUnavailable
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import RunQuery
 from receiver.maintenance.reconcile.ship24 import ReconcileProgress, Ship24Reconciliation
-from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
+from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api, Wait
 from receiver.processes.repeating import repeat
 from receiver.storage.database import Database
 from receiver.storage.queries import reconciliation as queries
-from receiver.writer.commands.recovery import NoteLookup
+from receiver.writer.commands.recovery import EndTracking, TakeLookup
 from receiver.writer.executor import Do
 
 AN_HOUR = 100
-"""The maximum number of trackers that are looked up within an hour."""
+"""The maximum number of trackers that all receivers together look up within an hour."""
 
 _SECONDS = 3600.0 / AN_HOUR
 _FIRST_SECONDS = 60.0
@@ -32,7 +32,7 @@ _ACTOR = "service"
 class ReconcileSchedule:
     """Looks up trackers that are still on their way and were silent for `hours`, one after the other, the longest unseen first.
 
-    A lookup is noted whatever came of it, so one tracker that fails cannot hold up the others.
+    A lookup is noted before it is made, so neither a tracker that fails nor another receiver makes it twice.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class ReconcileSchedule:
     ) -> None:
         self._hours = hours
         self._stop = Event()
+        self._next: deque[str] = deque()
         self._api = make_api(self._wait) if hours else None
         self._do = do
         self._read = read
@@ -66,25 +67,26 @@ class ReconcileSchedule:
             self._stop.set()
 
     async def look_up_next(self) -> float:
-        """Look up the tracker that was not seen for longest; return the seconds until the next one."""
+        """Look up the tracker that was not seen for longest; return the seconds until the next one.
+
+        A whole hour of trackers is read at once: it takes a look at every tracker that is on its way.
+        """
         now = clock.to_micros(clock.now())
         before = now - round(self._hours * _HOUR_MICROS)
-        for tracker_id in await self._read(queries.list_silent, self._database, before, 1):
-            await self._look_up(tracker_id, now)
-            return self._pause_seconds
-        return _NOTHING_SECONDS
-
-    async def _look_up(self, tracker_id: str, now: int) -> None:
-        is_tracked = True
-        try:
-            erased = await self._read(queries.find_erased_trackers, self._database)
-            is_tracked = tracker_id not in erased and await self._work.look_at(tracker_id, ReconcileRequest(), ReconcileReport())
-        finally:
-            await self._do(NoteLookup("ship24", tracker_id, now, is_tracked))
+        if not self._next:
+            self._next.extend(await self._read(queries.list_silent, self._database, before, AN_HOUR))
+        if not self._next:
+            return _NOTHING_SECONDS
+        tracker_id = self._next.popleft()
+        if await self._do(TakeLookup("ship24", tracker_id, now, before, now - _HOUR_MICROS, AN_HOUR)):
+            await self._work.read_erased()
+            if not await self._work.look_at(tracker_id, ReconcileRequest(), ReconcileReport()):
+                await self._do(EndTracking("ship24", tracker_id))
+        return self._pause_seconds
 
     def _wait(self, seconds: float) -> None:
         if self._stop.wait(seconds):
-            raise VendorUnavailable("The service stops.")
+            raise ReconcileStopped("The service stops.")
 
 
 async def _save_nothing(_progress: ReconcileProgress) -> None:

@@ -86,8 +86,7 @@ class Ship24Reconciliation:
         async for tracker_id, position in self._choice.choose(request, progress.position):
             if should_stop():
                 return None
-            if tracker_id not in self._erased:
-                await self.look_at(tracker_id, request, progress.report)
+            await self.look_at(tracker_id, request, progress.report)
             progress = progress._replace(position=position)
             await self._save(progress)
         return progress
@@ -113,8 +112,11 @@ class Ship24Reconciliation:
         """Compare one tracker, and repair it; return whether the vendor still tracks it, as far as is known.
 
         A vendor that fails for one tracker does not hold up the others. Raises VendorUnavailable after several in a row.
+        An erased tracker is left out; call `read_erased` before.
         """
         assert self._api is not None
+        if tracker_id in self._erased:
+            return False
         try:
             answer = await asyncio.to_thread(self._api.read_results, tracker_id)
             results = None if answer is None else read_results(answer, tracker_id)

@@ -39,6 +39,7 @@ class LookupTable(Table, table=True):
     """The last time that a silent tracker was looked up at its vendor. `is_tracked`: the vendor still tracks it."""
 
     __tablename__ = "lookups"
+    __table_args__ = (Index(None, "looked_up_at"),)
 
     source: str = key()
     tracker_id: str = key()

@@ -16,3 +16,4 @@ def upgrade() -> None:
         sa.Column("is_tracked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("source", "tracker_id", name="pk_lookups"),
     )
+    op.create_index("ix_lookups_looked_up_at", "lookups", ["looked_up_at"])
