@@ -84,9 +84,10 @@ class HttpTarget:
         finally:
             post.cut()  # which still runs after a time-out
             self._under_way.discard(post)
+        if 200 <= response.status < 300:
+            return response.status
         answer = make_excerpt(response.beginning, self._secrets, is_cut=response.is_cut)
-        judge(self.subscription.target, response, clock.now(), answer)
-        return response.status
+        raise make_target_error(self.subscription.target, response, clock.now(), answer)
 
     async def close(self) -> None:
         """Cut all requests and close all connections."""
@@ -149,20 +150,14 @@ class Post:
                 connection.close()
 
 
-def judge(target: str, response: TargetResponse, now: datetime, answer: str) -> None:
-    """Return if a response means that the change was taken. Raises TargetGone, TargetUnavailable or NotAcknowledged.
-
-    `answer` is the beginning of its body as an excerpt.
-    """
-    if 200 <= response.status < 300:
-        return
+def make_target_error(target: str, response: TargetResponse, now: datetime, answer: str) -> NotAcknowledged | TargetGone:
+    """Return the error of a response that is not 2xx. `answer` is the beginning of its body as an excerpt."""
     if response.status == 410:
-        raise TargetGone(f"{target} answered 410 and gets no more changes.", answer, 410)
+        return TargetGone(f"{target} answered 410 and gets no more changes.", answer, 410)
     requested_seconds = read_retry_after(response.retry_after, now) if response.status in {429, 503} else None
     is_down = response.status == 429 or response.status >= 500
-    raise (TargetUnavailable if is_down else NotAcknowledged)(
-        f"{target} answered {response.status}.", requested_seconds, answer, response.status
-    )
+    kind = TargetUnavailable if is_down else NotAcknowledged
+    return kind(f"{target} answered {response.status}.", requested_seconds, answer, response.status)
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
