@@ -70,6 +70,7 @@ from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
 
 _ESCAPED = 2  # a JSON text in a JSON string takes up to twice its bytes
+_MANY_IDS_BYTES = 64 * 2**10  # for a thousand ids of trackers
 _BODY_BYTES = 32 * 2**20  # for the bodies of all requests; at least four of the maximum size
 
 
@@ -288,6 +289,7 @@ def _make_application(
     limits = dict.fromkeys(guards, core.settings.max_body_bytes)
     files = f"{PREFIX}/customers", f"{PREFIX}/reconcile/ship24/history", CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH, RECOVER_PATH
     limits |= dict.fromkeys(files, MAX_LIST_BYTES)
+    limits[f"{PREFIX}/reconcile/ship24"] = _MANY_IDS_BYTES
     limits[f"{PREFIX}/deliveries/import"] = _ESCAPED * core.settings.max_body_bytes + MAX_BODY_BYTES
     inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)
     return SafeAnswers(OpsCompression(TrailingSlash(inner)))

@@ -255,6 +255,24 @@ def test_an_order_with_a_parameter_that_is_not_known_is_refused(running: Service
     assert ask(running, "audit")["items"] == []
 
 
+@each_row(
+    ("path", "content", "words"),
+    [
+        ("reconcile/ship24", {"all_trackers": True, "cancel": True}, "cancel: expected the `run` to stop"),
+        ("reconcile/ship24", {"run": "some-id", "dry_run": True}, "run: expected no other field"),
+        ("reconcile/ship24", {"trackers": [f"{number:036}" for number in range(1000)]}, "Set RECEIVER_SHIP24_API_KEY"),
+        ("deliveries/import", {"source": "ship24", "body": {"trackings": [], "weight": float("nan")}}, "body: the value cannot"),
+        ("deliveries/import", {"source": "ship24", "body": {"trackings": [], "weight": float("inf")}}, "body: the value cannot"),
+    ],
+)
+def test_an_order_that_cannot_be_done_as_it_stands_is_refused(
+    running: Service, path: str, content: dict[str, Any], words: str
+) -> None:
+    answer = running.call("POST", f"/ops/api/{path}", json.dumps(content).encode(), bearer(OPS))
+    assert (answer.status, words in answer.json()["error"]["message"]) == (422, True), answer.body
+    assert ask(running, "audit")["items"] == []
+
+
 @each_row("moment", [1_800_000_000_000_000, 20260131, None, "soon", "1800000000", ""])
 def test_a_time_in_a_body_is_iso_8601(running: Service, moment: object) -> None:
     body = json.dumps({"source": "ship24", "closes_at": moment}).encode()

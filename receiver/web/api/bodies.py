@@ -1,5 +1,6 @@
 """The JSON bodies of the POST endpoints, checked. An unknown field is an error that names the known ones."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -84,7 +85,7 @@ class ImportBody(CommandBody):
     )
 
     def to_request(self) -> ImportRequest:
-        """Return the request of the import. Raises UnexpectedShape for a number that JSON text can hold and a value cannot."""
+        """Return the request of the import. Raises UnexpectedShape for a value that JSON text cannot hold, such as NaN."""
         return ImportRequest(
             self.source, self.kind, _write_body(self.body), self.at, self.dry_run, origin=self.origin, number=self.number
         )
@@ -92,8 +93,9 @@ class ImportBody(CommandBody):
 
 def _write_body(body: str | dict[str, Any] | list[Any]) -> bytes:
     try:
-        return body.encode() if isinstance(body, str) else orjson.dumps(body)
-    except (UnicodeEncodeError, orjson.JSONEncodeError):
+        text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except ValueError:  # orjson would write null in the place of NaN, and of a number that is too large
         raise UnexpectedShape("body: the value cannot be written as JSON; send the exact text.") from None
 
 

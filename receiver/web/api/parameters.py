@@ -227,7 +227,7 @@ class AlarmsQuery(Parameters):
 class DowntimeQuery(Parameters):
     """Filter for downtimes."""
 
-    since: Moment | None = Field(None, description="only what ended later; null: 90 days ago")
+    since: TimeFilter | None = Field(None, description="only what ended later; null: 90 days ago")
 
 
 class ChangesQuery(PageQuery):

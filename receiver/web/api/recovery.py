@@ -35,6 +35,10 @@ class ReconcileBody(CommandBody):
             raise ValueError("expected one of `since`, `trackers`, `all_trackers` and `run`")
         if self.until is not None and (self.since is None or self.until < self.since):
             raise ValueError("until: expected a time after `since`")
+        if self.run is None and self.cancel:
+            raise ValueError("cancel: expected the `run` to stop")
+        if self.run is not None and (self.resend or self.dry_run):
+            raise ValueError("run: expected no other field than `cancel`")
         return self
 
     def to_request(self) -> ReconcileRequest:
