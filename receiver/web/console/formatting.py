@@ -84,7 +84,7 @@ def write_duration(seconds: float) -> str:
 def write_moment(at: int | str, now: datetime, zone: tzinfo = UTC) -> Stamp:
     """Return a moment, given as microseconds or ISO 8601, for a page that is rendered at `now`."""
     micros = at if isinstance(at, int) else to_micros(datetime.fromisoformat(at))
-    moment = from_micros(micros).astimezone(zone)
+    moment = _move(from_micros(micros), zone)
     ago = _write_ago((now - moment).total_seconds())
     return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", name_zone(moment), is_twice(moment), ago)
 
@@ -102,12 +102,20 @@ def is_twice(moment: datetime) -> bool:
 
 def write_minute(at: str, zone: tzinfo) -> str:
     """Return a moment in ISO 8601 as the minute in a zone, with the offset: `2026-10-25T02:30+02:00`."""
-    return datetime.fromisoformat(at).astimezone(zone).isoformat(timespec="minutes").replace("+00:00", "Z")
+    return _move(datetime.fromisoformat(at), zone).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
 def write_words(word: str) -> str:
     """Return a milestone as words: `out_for_delivery` becomes `out for delivery`."""
     return word.replace("_", " ")
+
+
+def _move(moment: datetime, zone: tzinfo) -> datetime:
+    """Return a moment in a zone, or in UTC if it has no date there: an operator may ask for the last hours of the year 9999."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.astimezone(UTC)
 
 
 def _write_ago(seconds: float) -> str:

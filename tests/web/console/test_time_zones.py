@@ -73,6 +73,12 @@ def test_a_minute_in_a_link_has_its_offset() -> None:
     assert write_moment("2026-10-25T01:30:00Z", now(), ZoneInfo("Asia/Kathmandu")).zone == "UTC+0545"
 
 
+def test_a_moment_without_a_date_in_a_zone_is_shown_in_utc() -> None:
+    stamp = write_moment("9999-12-31T23:59:59Z", now(), ZoneInfo("Pacific/Kiritimati"))
+    assert (stamp.iso, stamp.day, stamp.zone) == ("9999-12-31T23:59:59.000Z", "9999-12-31", "UTC")
+    assert write_minute("9999-12-31T23:59:59Z", BERLIN) == "9999-12-31T23:59Z"
+
+
 def test_pages_filters_and_files_follow_the_zone_that_was_chosen(running: Service, anna: ConsoleClient) -> None:
     delivery = running.post(ship24.single()).json()["delivery_id"]
     received = datetime.fromisoformat(running.get(f"/ops/api/deliveries/{delivery}", OPS).json()["received_at"])
