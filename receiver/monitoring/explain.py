@@ -112,7 +112,7 @@ def explain_import(row: Mapping[str, Any]) -> list[str]:
     """Return how a delivery was brought in, or nothing if its sender made it. `row` is a row of deliveries."""
     if row["origin"] == WEBHOOK:
         return []
-    how = f"{_explain_origin(row)}.".replace(",.", ".")
+    how = f"{_explain_origin(row)}."
     note = [row["note"]] if row["note"] else []
     return [how, *note, f"Body {row['body_number']} of its file, as {label(row['source'])} would send it to {row['path']}."]
 
@@ -187,8 +187,8 @@ def _for_tracker(found: dict[str, Any]) -> str:
 def _explain_copy(number: int, copy: dict[str, Any]) -> str:
     delivery = copy["delivery"]
     if (delivery["origin"] or WEBHOOK) != WEBHOOK:
-        place = f"in delivery {copy['delivery_id']}, message {copy['position'] + 1}"
-        return f"{_explain_origin(delivery)} {place}. {label_verdict(copy['outcome'], copy['reason'])}."
+        place = f" in delivery {copy['delivery_id']}, message {copy['position'] + 1}"
+        return f"{_explain_origin(delivery, place)}. {label_verdict(copy['outcome'], copy['reason'])}."
     received = "Received again" if number else "First received"
     client = delivery["client"] or delivery["peer"] or "an unknown address"
     note = f" ({delivery['note']})" if delivery["note"] else ""
@@ -199,11 +199,11 @@ def _explain_copy(number: int, copy: dict[str, Any]) -> str:
     )
 
 
-def _explain_origin(delivery: Mapping[str, Any]) -> str:
-    """Return how and when a delivery was brought in that its sender did not make."""
+def _explain_origin(delivery: Mapping[str, Any], place: str = "") -> str:
+    """Return how, when and in which `place` something was brought in that its sender did not send."""
     how = "Imported" if delivery["origin"] == IMPORT else "Found missing at the sender and imported"
-    sent = "" if delivery["sent_at"] is None else f", first sent at {delivery['sent_at']},"
-    return f"{how} at {delivery['received_at']}{sent}"
+    sent = "" if delivery["sent_at"] is None else f"; first sent at {delivery['sent_at']}"
+    return f"{how} at {delivery['received_at']}{place}{sent}"
 
 
 def _explain_quarantined(part: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 from tests.harness.service import DEADLINE_SECONDS
 
 CHROMIUM = Path("/usr/bin/chromium")
-OPS = "the-ops-token-of-these-tests"
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
 _PATIENCE_MS = DEADLINE_SECONDS * 1000

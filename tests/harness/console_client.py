@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from tests.harness.service import Reply, Service
 
+OPS = "the-ops-token-of-these-tests"
 SESSION = "receiver_session"
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]*)"')
 

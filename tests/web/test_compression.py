@@ -2,27 +2,11 @@
 
 import gzip
 
-import pytest
-
-from tests.conftest import StartService
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.service import Service, bearer
 from tests.harness.table import each_row
 
-OPS = "the-ops-token-of-these-tests"
 GZIP = {"Accept_Encoding": "gzip"}
-
-
-@pytest.fixture
-def running(shared_service: StartService) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 @each_row(

@@ -7,7 +7,7 @@ from receiver.domain.customer_changes import MAX_CHANGES, REMOVED_NOTE, Customer
 from receiver.domain.customers import Customer, read_list
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.customers import replace_customers, restore_customers
-from receiver.web.console.forms import Form
+from receiver.web.console.forms import Form, read_file
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import FormResult, Page
 from receiver.writer.client import WriterClient
@@ -62,7 +62,7 @@ def _read_upload(form: Form) -> list[Customer]:
     """Return the customers in the uploaded file, or in the list that the page before has shown."""
     if "plain" in form:
         return read_list(form["plain"].encode(), _PLAIN)
-    content = form.get("file", "").encode("latin-1", errors="replace")
+    content = read_file(form)
     if not content:
         raise UnexpectedShape("Choose a file with customers.")
     return read_list(content, form.get("file.name", ""))

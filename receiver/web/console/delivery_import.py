@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from receiver.clock import iso, to_micros
 from receiver.domain.imports import Imported, ImportRequest
 from receiver.domain.labels import count
-from receiver.domain.time_inputs import read_time_input
 from receiver.domain.trimming import trim
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.sources import Source
 from receiver.sources.body_files import FileBody, split_bodies
-from receiver.web.console.forms import Form
+from receiver.web.console.forms import Form, read_file, read_time
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import FormResult, Page
 
@@ -103,7 +102,10 @@ def _read_upload(deliveries: DeliveryImport, page_request: ConsoleRequest, form:
     bodies = list(islice(split_bodies([content], deliveries.max_body_bytes, sends_arrays=source.sends_arrays), MAX_BODIES + 1))
     if len(bodies) > MAX_BODIES:
         raise UnexpectedShape(f"Expected at most {MAX_BODIES} bodies. Import a larger file with receiver deliveries import.")
-    return _Upload(source, _read_time(page_request, form), content, bodies)
+    sent_at = read_time(form, "at", "First sent", page_request.now, page_request.zone.info)
+    if sent_at is not None and sent_at > to_micros(page_request.now):
+        raise UnexpectedShape("First sent: expected a time in the past.")
+    return _Upload(source, sent_at, content, bodies)
 
 
 def _read_content(form: Mapping[str, str]) -> bytes:
@@ -112,22 +114,7 @@ def _read_content(form: Mapping[str, str]) -> bytes:
             return base64.b64decode(form["content"], validate=True)
         except (binascii.Error, ValueError):
             raise UnexpectedShape("Expected the bodies of the page before. Choose them again.") from None
-    file = form.get("file", "").encode("latin-1", errors="replace")
-    return file or form.get("text", "").replace("\r\n", "\n").encode()  # a browser sends each line break as CR and LF
-
-
-def _read_time(page_request: ConsoleRequest, form: Mapping[str, str]) -> int | None:
-    """Return the time when the bodies were first sent, or None if the field is empty. Raises UnexpectedShape."""
-    written = trim(form.get("at", ""))
-    if not written:
-        return None
-    try:
-        sent_at = read_time_input(written, page_request.now, page_request.zone.info)
-    except ValueError as error:
-        raise UnexpectedShape(f"First sent: {error}.") from None
-    if sent_at > to_micros(page_request.now):
-        raise UnexpectedShape("First sent: expected a time in the past.")
-    return sent_at
+    return read_file(form) or form.get("text", "").replace("\r\n", "\n").encode()  # a browser sends each line break as CR and LF
 
 
 def _make_page(sources: Sequence[Source], form: Mapping[str, str], **values: Any) -> Page:

@@ -1,11 +1,17 @@
 """The fields of a posted form, with or without files."""
 
 import asyncio
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from email import policy
 from email.parser import BytesParser
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+
+from receiver.domain.time_inputs import read_time_input
+from receiver.domain.trimming import trim
+from receiver.errors import UnexpectedShape
 
 Form = dict[str, str]
 
@@ -23,6 +29,22 @@ async def read_form(request: Request) -> Form:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
     except ValueError:
         return {}
+
+
+def read_file(form: Mapping[str, str]) -> bytes:
+    """Return the bytes of the file in the field `file`, or nothing."""
+    return form.get("file", "").encode("latin-1", errors="replace")
+
+
+def read_time(form: Mapping[str, str], name: str, label: str, now: datetime, zone: tzinfo) -> int | None:
+    """Return a typed time in microseconds, or None if the field is empty. Raises UnexpectedShape that names the `label`."""
+    written = trim(form.get(name, ""))
+    if not written:
+        return None
+    try:
+        return read_time_input(written, now, zone)
+    except ValueError as error:
+        raise UnexpectedShape(f"{label}: {error}.") from None
 
 
 def _read_parts(content_type: str, body: bytes) -> Form:

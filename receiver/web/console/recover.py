@@ -10,14 +10,12 @@ from receiver.clock import iso, to_micros
 from receiver.domain.labels import count
 from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
 from receiver.domain.rows import ReconciliationRow
-from receiver.domain.time_inputs import read_time_input
-from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
 from receiver.storage.database import Database
 from receiver.storage.queries.reconciliation import list_reconciliations
-from receiver.web.console.forms import Form
+from receiver.web.console.forms import Form, read_file, read_time
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import FormResult, Page
 from receiver.web.console.rendering import redirect
@@ -103,7 +101,8 @@ def _read_request(page_request: ConsoleRequest, form: Form) -> ReconcileRequest:
     dry_run = form.get("dry_run") == "yes"
     if form.get("look") == "all":
         return ReconcileRequest(all_trackers=True, dry_run=dry_run)
-    since, until = (_read_time(page_request, form, name) for name in ("since", "until"))
+    now, zone = page_request.now, page_request.zone.info
+    since, until = (read_time(form, name, label, now, zone) for name, label in (("since", "From"), ("until", "To")))
     if since is None:
         raise UnexpectedShape("From: expected a time, such as 02:00, yesterday or 2026-01-31 14:03.")
     if until is not None and until < since:
@@ -111,18 +110,8 @@ def _read_request(page_request: ConsoleRequest, form: Form) -> ReconcileRequest:
     return ReconcileRequest(since, until, dry_run=dry_run)
 
 
-def _read_time(page_request: ConsoleRequest, form: Form, name: str) -> int | None:
-    written = trim(form.get(name, ""))
-    if not written:
-        return None
-    try:
-        return read_time_input(written, page_request.now, page_request.zone.info)
-    except ValueError as error:
-        raise UnexpectedShape(f"{'From' if name == 'since' else 'To'}: {error}.") from None
-
-
 def _read_history(form: Form) -> object:
-    content = form.get("file", "").encode("latin-1", errors="replace")
+    content = read_file(form)
     if not content.strip():
         raise UnexpectedShape("Choose a webhook history that was downloaded from Ship24.")
     if len(content) > _MAX_BYTES:

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.conftest import lacking
-from tests.harness.browser import CHROMIUM, DESK, OPS, Tab, browsing
+from tests.harness.browser import CHROMIUM, DESK, Tab, browsing
+from tests.harness.console_client import OPS
 from tests.harness.service import Service
 from tests.harness.tasks import Task
 

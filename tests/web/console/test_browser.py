@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.browser import DESK, OPS, PHONE, Tab
+from tests.harness.browser import DESK, PHONE, Tab
+from tests.harness.console_client import OPS
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import Service, serving
 from tests.web.console.conftest import OpenTab

@@ -22,14 +22,13 @@ from receiver.web.console.links import read_next, to_tracker
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
+from tests.harness.console_client import OPS, SESSION, ConsoleClient, find_form_token
 from tests.harness.postgresql import Cluster
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import ROOT, TOKEN, Reply, Service, name_of, serving, wait_until
 from tests.harness.storage import change
 from tests.harness.table import each_row
 
-OPS = "the-ops-token-of-these-tests"
 OTHER = "another-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
 LISTS = (
@@ -56,13 +55,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = {"ops_tokens": f"anna:{OPS},ben:{OTHER}", "shiipp_tokens": "shop:the-shiipp-token", "trusted_proxies": "127.0.0.2"}
     with ExitStack() as stack:
         yield stack.enter_context(serving(directory / "service", url, **settings))
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 def pages(running: Service) -> list[str]:

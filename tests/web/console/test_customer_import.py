@@ -3,27 +3,11 @@
 import html
 import json
 import re
-from collections.abc import Callable
 
-import pytest
-
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.service import Reply, Service, bearer
 
-OPS = "the-ops-token-of-these-tests"
 PATH = "/ops/customers/import"
-
-
-@pytest.fixture
-def running(shared_service: Callable[..., Service]) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 def codes(running: Service) -> list[str]:

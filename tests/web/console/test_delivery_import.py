@@ -2,29 +2,12 @@
 
 import html
 import re
-from collections.abc import Callable
-
-import pytest
 
 from receiver.web.console.delivery_import import DELIVERY_IMPORT_PATH, MAX_BODIES
 from tests.harness import ship24
 from tests.harness.console_client import ConsoleClient
 from tests.harness.service import Reply, Service
 from tests.harness.table import each_row
-
-OPS = "the-ops-token-of-these-tests"
-
-
-@pytest.fixture
-def running(shared_service: Callable[..., Service]) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 def single(number: int) -> bytes:

@@ -6,10 +6,9 @@ import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.service import Service
 
-OPS = "the-ops-token-of-these-tests"
 PATH = "/ops/erasure"
 
 
@@ -19,13 +18,6 @@ def running(shared_service: StartService) -> Service:
     items = [ship24.item(tracker_id=f"{key}/1", shipment={"recipient": {"name": f"Jane {key}"}}) for key in ("doe", "roe")]
     assert service.post(ship24.body(*items)).status == 200
     return service
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 def found(anna: ConsoleClient, words: str) -> list[str]:

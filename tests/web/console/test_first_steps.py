@@ -2,28 +2,16 @@
 
 import re
 
-import pytest
-
-from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.console_client import ConsoleClient
 from tests.harness.service import Service
-
-OPS = "the-ops-token-of-these-tests"
-
-
-@pytest.fixture
-def running(shared_service: StartService) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
 
 
 def steps(anna: ConsoleClient) -> list[str]:
     return re.findall(r'class="step is-(\w+)"', anna.get("/ops").body.decode())
 
 
-def test_the_steps_turn_green_and_name_the_address_of_this_service(running: Service) -> None:
-    anna = ConsoleClient(running)
-    anna.sign_in(OPS)
+def test_the_steps_turn_green_and_name_the_address_of_this_service(running: Service, anna: ConsoleClient) -> None:
     shown = anna.get("/ops").body.decode()
     assert f"<code>{running.url}/webhooks/ship24</code>" in shown
     assert "RECEIVER_SHIP24_TOKENS" in shown
@@ -33,9 +21,7 @@ def test_the_steps_turn_green_and_name_the_address_of_this_service(running: Serv
     assert steps(anna) == ["done"] * 4
 
 
-def test_a_stranger_does_not_choose_the_address(running: Service) -> None:
-    anna = ConsoleClient(running)
-    anna.sign_in(OPS)
+def test_a_stranger_does_not_choose_the_address(running: Service, anna: ConsoleClient) -> None:
     shown = anna.get("/ops", Host='x"><b>evil', X_Forwarded_Host="evil.example").body
     assert b"evil.example" not in shown
     assert b"<b>evil" not in shown

@@ -2,29 +2,14 @@
 
 from urllib.parse import quote
 
-import pytest
-
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
+from tests.harness.console_client import OPS, SESSION, ConsoleClient, find_form_token
 from tests.harness.service import Service
 from tests.harness.table import each_row
 
-OPS = "the-ops-token-of-these-tests"
 WINDOW = "/ops/settings/setup-window/ship24"
 NOTHING_CHANGED = b"so your form changed nothing"
-
-
-@pytest.fixture
-def running(shared_service: StartService) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 @each_row(

@@ -2,21 +2,12 @@
 
 import re
 
-import pytest
-
-from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.console_client import ConsoleClient
 from tests.harness.service import Reply, Service
 
-OPS = "the-ops-token-of-these-tests"
 FAR_AHEAD = "2199-01-01T10:00:00"
 WARNING = f"A date in the future blocks all later updates of this tracker until {FAR_AHEAD}."
-
-
-@pytest.fixture
-def running(shared_service: StartService) -> Service:
-    return shared_service(ops_tokens=f"anna:{OPS}")
 
 
 def words(page: Reply) -> str:
@@ -25,9 +16,7 @@ def words(page: Reply) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", page.body.decode()).split())
 
 
-def test_a_forced_event_of_the_future_is_warned_of_and_taken_back(running: Service) -> None:
-    anna = ConsoleClient(running)
-    anna.sign_in(OPS)
+def test_a_forced_event_of_the_future_is_warned_of_and_taken_back(running: Service, anna: ConsoleClient) -> None:
     running.post(ship24.single("m0", tracker_id="t", events=[ship24.event("e0", "2025-03-01T10:00:00", status="Sorted")]))
     far = ship24.event("far", FAR_AHEAD, status="Delivered at last")
     early = running.post(ship24.single("far", tracker_id="t", events=[far])).json()["delivery_id"]

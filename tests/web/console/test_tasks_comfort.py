@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.harness import ship24
-from tests.harness.browser import OPS
+from tests.harness.console_client import OPS
 from tests.harness.service import Service, serving
 from tests.harness.tasks import Task
 from tests.web.console.conftest import OpenTab

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.harness import ship24
-from tests.harness.browser import OPS
+from tests.harness.console_client import OPS
 from tests.harness.service import Service, serving
 from tests.harness.tasks import Task
 

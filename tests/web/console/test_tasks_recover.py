@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from receiver.clock import now, to_micros
-from tests.harness.browser import OPS
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.rows import table_rows
 from tests.harness.service import Service, serving, wait_until
 from tests.harness.ship24 import body, event, item

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.browser import OPS
+from tests.harness.console_client import OPS
 from tests.harness.service import Service, serving
 from tests.harness.storage import change
 from tests.harness.tasks import Task

@@ -10,8 +10,9 @@ import pytest
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.browser import DESK, OPS, PHONE
+from tests.harness.browser import DESK, PHONE
 from tests.harness.changes import SECRET, write_targets
+from tests.harness.console_client import OPS
 from tests.harness.endpoint import TAKE, answering, say
 from tests.harness.service import SHIP24, Reply, Service, serving, wait_until
 from tests.harness.storage import change

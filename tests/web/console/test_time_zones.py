@@ -14,11 +14,10 @@ from receiver.web.console.formatting import write_minute, write_moment
 from receiver.web.console.search import find_minute
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.console_client import ConsoleClient
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.service import Service, wait_until
 from tests.harness.table import each_row
 
-OPS = "the-ops-token-of-these-tests"
 READ = "a-token-that-only-looks-at-all"
 PATH = "/ops/time-zone"
 TOKYO = ZoneInfo("Asia/Tokyo")  # never changes its clocks
@@ -28,13 +27,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 @pytest.fixture
 def running(shared_service: StartService) -> Service:
     return shared_service(ops_tokens=f"anna:{OPS}", ops_read_tokens=f"guest:{READ}")
-
-
-@pytest.fixture
-def anna(running: Service) -> ConsoleClient:
-    operator = ConsoleClient(running)
-    assert operator.sign_in(OPS).status == 303
-    return operator
 
 
 def text_of(anna: ConsoleClient, path: str) -> str:
