@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "handlers": "domain errors",
     "sources": "clock domain errors",
     "access": "clock domain errors processes sources",
-    "settings": "access domain errors sources",
+    "project": "domain errors",
+    "settings": "access domain errors project sources",
     "storage": "clock domain errors",
     "writer": "access clock domain errors logs processes storage",
     "maintenance": "access clock domain errors processes sources storage writer",
@@ -29,7 +30,8 @@ MAY_IMPORT = {
     "web": "access clock domain errors maintenance monitoring processes relay settings sources storage writer",
     "service": "errors processes relay settings sources storage web writer",
     "testkit": "access errors",
-    "cli": "access clock domain errors logs maintenance monitoring relay service settings sources storage testkit web writer",
+    "cli": "access clock domain errors logs maintenance monitoring project relay service settings sources storage testkit web "
+    "writer",
     "__main__": "cli processes",
 }
 """What each room uses of the others: a row names only rows above it."""
@@ -45,7 +47,7 @@ ONLY_IN = {
     "markupsafe": "web",
     "uvicorn": "web service",
     "pydantic": "settings web",
-    "dotenv": "settings",
+    "dotenv": "project",
     "msgspec": "writer",
     "click": "cli",
     "rich": "cli",

@@ -27,6 +27,7 @@ _GROUPS = {
         "migrate": "Upgrade the database schema (safe to repeat).",
         "serve": "Run the service until SIGTERM or Ctrl-C.",
         "relay": "Deliver changes to targets in a separate process.",
+        "healthcheck": "Ask the running service whether it is ready.",
     },
     "Look": {
         "doctor": "Check configuration, database and server.",

@@ -25,8 +25,8 @@ from receiver.errors import (
     UnexpectedShape,
     WriterTaken,
 )
+from receiver.project.folder import find_databases_below
 from receiver.settings import Settings, load
-from receiver.settings.project import find_databases_below
 from receiver.storage import queries, version
 from receiver.storage.database import Database
 from receiver.storage.lock import is_alive

@@ -16,8 +16,8 @@ from receiver.cli._options import NumberParam, Text, as_json
 from receiver.cli._output import advancing, show_heading, show_json, show_pairs, show_table
 from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError, ReceiverError
+from receiver.project.files import read_first_line
 from receiver.settings import Settings, load
-from receiver.settings.files import read_first_line
 from receiver.testkit.check.checking import Check, OpsAccess, Unreachable
 from receiver.testkit.check.parcels import Parcels
 from receiver.testkit.check.planning import make_plan

@@ -15,8 +15,8 @@ from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, UnexpectedShape
 from receiver.maintenance.customers import replace_customers, restore_customers
+from receiver.project.files import read_named_file
 from receiver.settings import load
-from receiver.settings.files import read_named_file
 from receiver.storage.customers import (
     last_syncs,
     latest_customer_list,

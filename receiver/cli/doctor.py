@@ -20,8 +20,8 @@ from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, Receive
 from receiver.monitoring.downtime import read_downtimes
 from receiver.monitoring.health import has_room
 from receiver.monitoring.overview import read_overview
+from receiver.project.files import read_named_text_file
 from receiver.settings import Settings, find_secret_files, load
-from receiver.settings.files import read_named_text_file
 from receiver.sources import NAMES
 from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from receiver.project.folder import DOTENV, HOME, find_project
 from receiver.settings import Settings, load
-from receiver.settings.project import DOTENV, HOME, find_project
 from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"

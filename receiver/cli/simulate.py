@@ -19,7 +19,7 @@ from receiver.cli._options import NumberParam, OneOf, as_json
 from receiver.cli._output import coloured, show_heading, show_json, show_pairs, show_table
 from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
-from receiver.settings.files import read_first_line
+from receiver.project.files import read_first_line
 from receiver.sources import NAMES
 from receiver.testkit.marking import NotMarked
 from receiver.testkit.simulate.comparison import OpsRefused

@@ -5,22 +5,20 @@ An error about an unknown name suggests the nearest one. Errors never quote a va
 """
 
 import os
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from receiver.domain.trimming import trim
 from receiver.errors import ConfigurationError
-from receiver.settings.files import read_text_file
-from receiver.settings.foreign import find_service_links, is_service_link
-from receiver.settings.project import CONFIG, DOTENV, HOME, Project, find_project
+from receiver.project.dotenv import read_dotenv
+from receiver.project.files import read_text_file
+from receiver.project.folder import DOTENV, HOME, Project, find_project
+from receiver.project.foreign import find_service_links, is_service_link
+from receiver.project.settings_file import find_settings_file, read_settings_file
 from receiver.settings.record import PREFIX, Settings
 
 NEVER_IN_FILE = {
@@ -38,14 +36,13 @@ _FILES = {f"{PREFIX}{name.upper()}_FILE" for name in _SECRETS}
 _FOREIGN = {"DATABASE_URL": "database_url", "PORT": "port"}
 _NOT_FIELDS = {"config", "home"}  # RECEIVER_CONFIG is the path of the file, RECEIVER_HOME that of the project folder
 _FILE_SCHEME = Settings.model_fields["database_url"].default.partition(":")[0]  # of a database that is a file
-_NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 def load(environment: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Return the settings. Raises ConfigurationError that names the wrong variable or key."""
     present = dict(os.environ) if environment is None else dict(environment)
     project = find_project(present)
-    written = _read_dotenv(dotenv or project.folder / DOTENV)
+    written = read_dotenv(dotenv or project.folder / DOTENV)
     if HOME in written:
         raise ConfigurationError(f"{HOME}: set it in the environment; .env is read from that folder.")
     values = _read_file(written | present, project) | _read_variables(written, project) | _read_variables(present, project)
@@ -61,14 +58,14 @@ def load(environment: Mapping[str, str] | None = None, dotenv: Path | None = Non
 def find_ignored(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the variables that `load` ignores: those of Kubernetes and Docker."""
     present = dict(os.environ if environment is None else environment)
-    return find_service_links(_read_dotenv(find_project(present).folder / DOTENV) | present)
+    return find_service_links(read_dotenv(find_project(present).folder / DOTENV) | present)
 
 
 def find_secret_files(environment: Mapping[str, str] | None = None) -> list[Path]:
     """Return the paths of the files that hold secrets: `.env`, and those that a variable ending in `_FILE` names."""
     present = dict(os.environ if environment is None else environment)
     folder = find_project(present).folder
-    variables = _read_dotenv(folder / DOTENV) | present
+    variables = read_dotenv(folder / DOTENV) | present
     return [folder / DOTENV, *(folder / variables[name] for name in sorted(_FILES & variables.keys()))]
 
 
@@ -77,25 +74,6 @@ def _place(url: str, folder: Path) -> str:
     scheme, mark, path = url.partition(":///")
     is_relative = scheme.partition("+")[0] == _FILE_SCHEME and path and not path.startswith(("/", ":", "file:"))
     return f"{scheme}{mark}{folder / path}" if is_relative and folder != Path() else url
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    try:
-        text = read_text_file(path)
-    except FileNotFoundError:
-        return {}
-    written: dict[str, str] = {}
-    for binding in parse_stream(StringIO(text)):
-        content = binding.original.string
-        if binding.error or (binding.key is not None and binding.value is None):
-            blank = content[: len(content) - len(content.lstrip())]
-            line = binding.original.line + len(_NEWLINE.findall(blank))
-            raise ConfigurationError(
-                f"{path}, line {line}: expected NAME=VALUE. Put quotes around a value that contains quotes or several lines."
-            )
-        if binding.key is not None and binding.value is not None:
-            written[binding.key] = binding.value
-    return written
 
 
 def _read_variables(variables: Mapping[str, str], project: Project) -> dict[str, Any]:
@@ -124,16 +102,8 @@ def _read_secret_file(name: str, path: Path, variables: Mapping[str, str]) -> st
 
 
 def _read_file(variables: Mapping[str, str], project: Project) -> dict[str, Any]:
-    given = variables.get(f"{PREFIX}CONFIG")
-    path = project.folder / (given or CONFIG)
-    try:
-        values = tomllib.loads(read_text_file(path))
-    except FileNotFoundError:
-        if given:
-            raise ConfigurationError(f"{PREFIX}CONFIG: there is no file {path}.") from None
-        return {}
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: expected a readable TOML file: {error}.") from None
+    path = find_settings_file(variables, project.folder)
+    values = read_settings_file(variables, project.folder)
     known = set(Settings.model_fields) - NEVER_IN_FILE
     for name in values:
         if name in NEVER_IN_FILE:

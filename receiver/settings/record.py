@@ -8,9 +8,10 @@ from receiver.access.bearer import AccessPolicy, AddressPolicy, Secret
 from receiver.domain.alarms import AlarmThresholds
 from receiver.domain.notices import NoticeFormat
 from receiver.domain.retention import RetentionPeriods
+from receiver.project.address import DEFAULT_HOST, DEFAULT_PORT
+from receiver.project.folder import Project
 from receiver.settings import values
 from receiver.settings.combinations import check_mail, check_operators, check_target_secrets, check_token_ends
-from receiver.settings.project import Project
 from receiver.settings.values import (
     ApiKey,
     Command,
@@ -50,9 +51,9 @@ class Settings(BaseModel):
         repr=False,
         description="Database. Use `postgresql://…` for PostgreSQL. `DATABASE_URL` works too.",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(DEFAULT_HOST, description="Address to listen on.")
     port: int = Field(
-        8080,
+        DEFAULT_PORT,
         ge=0,
         le=65535,
         description="Port to listen on. `PORT` works too.",

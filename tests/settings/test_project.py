@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import ConfigurationError
+from receiver.project.folder import find_databases_below
 from receiver.settings import load
 from receiver.settings.fingerprints import find_differing, make_fingerprints
-from receiver.settings.project import find_databases_below
 from tests.harness.table import each_row
 
 OURS = "RECEIVER_PORT=9001\n"

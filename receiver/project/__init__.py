@@ -1,0 +1,1 @@
+"""The project folder and its files, as text: what settings are read from. Imports little."""
