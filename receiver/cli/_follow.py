@@ -4,11 +4,13 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from receiver import clock
+from receiver.cli._lists import read_items
 from receiver.errors import StorageUnavailable
-from receiver.storage.queries import MAX_LIMIT, DeliveryFilter, ResultPage
+from receiver.storage.queries import DeliveryFilter, ResultPage
 
 _SECOND = 1_000_000
 _POLL_SECONDS = 1.0
@@ -59,12 +61,7 @@ class Follower:
 
     def _read_since(self, since: int) -> list[Row]:
         wanted = self._wanted._replace(since=max(since, self._wanted.since or 0))
-        page = self._ask(wanted, MAX_LIMIT, None)
-        found = page.items
-        while page.next is not None:
-            page = self._ask(wanted, MAX_LIMIT, page.next)
-            found += page.items
-        return found
+        return list(read_items(partial(self._ask, wanted)))
 
     def _remember(self, since: int, rows: list[Row]) -> None:
         first = clock.first_id(since)

@@ -7,7 +7,8 @@ import click
 
 from receiver.cli._errors import complain
 from receiver.cli._output import show_heading, show_json_line, show_sentences, show_table
-from receiver.cli._replay_effects import count, show_rest, write_status, write_verdict
+from receiver.cli._replay_effects import count_deliveries, show_rest, write_status, write_verdict
+from receiver.domain.labels import count
 from receiver.domain.verdicts import OUTCOMES
 
 _SHOWN = 20  # rows in each table, and reports of bodies that cannot be read
@@ -88,13 +89,11 @@ class ImportEffects:
         show_table(columns, rows, wrapped=["message", "result", "detail"], numbers=["body", "#"])
 
     def _show_total(self, received: int) -> None:
-        deliveries = "1 delivery" if self._imported == 1 else f"{self._imported} deliveries"
         outcomes = ", ".join(f"{self._outcomes[outcome]} {outcome}" for outcome in OUTCOMES if self._outcomes[outcome])
-        found = f"{count(received, 'message')} in {deliveries}{f': {outcomes}' if outcomes else ''}."
+        found = f"{count(received, 'message')} in {count_deliveries(self._imported)}{f': {outcomes}' if outcomes else ''}."
         if self._imported:
             click.echo(f"Dry run: {found} Nothing was imported." if self.dry_run else f"Imported {found}")
         else:
             click.echo("Nothing was imported.")
         if self.refused:
-            bodies = "1 body" if self.refused == 1 else f"{self.refused} bodies"
-            click.echo(f"{bodies} could not be imported.")
+            click.echo(f"{count(self.refused, 'body', 'bodies')} could not be imported.")

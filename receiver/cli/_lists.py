@@ -67,14 +67,14 @@ def show_list(read: ReadPage, paging: Paging, rows_name: str, make_table: Callab
 def show_pages(read: ReadPage, paging: Paging, show: Callable[..., None]) -> None:
     """Print a list. `show` prints a page for people; only the last page has a cursor of the next one."""
     if paging.as_csv:
-        _write_csv(_walk(read, paging))
+        _write_csv(_walk(read, paging.cursor))
     elif paging.as_json and paging.is_all:
-        _write_json(_walk(read, paging))
+        _write_json(_walk(read, paging.cursor))
     elif paging.as_json:
         show_json(read(paging.limit, paging.cursor).as_json())
     elif paging.is_all:
         is_first = True
-        for page in _walk(read, paging):
+        for page in _walk(read, paging.cursor):
             if page.items or (is_first and page.next is None):
                 show(page._replace(next=None), is_first=is_first)
                 is_first = False
@@ -82,8 +82,14 @@ def show_pages(read: ReadPage, paging: Paging, show: Callable[..., None]) -> Non
         show(read(paging.limit, paging.cursor), is_first=True)
 
 
-def _walk(read: ReadPage, paging: Paging) -> Iterator[ResultPage]:
-    page = read(MAX_LIMIT, paging.cursor)
+def read_items(read: ReadPage) -> Iterator[dict[str, Any]]:
+    """Yield the items of all pages."""
+    for page in _walk(read, None):
+        yield from page.items
+
+
+def _walk(read: ReadPage, cursor: str | None) -> Iterator[ResultPage]:
+    page = read(MAX_LIMIT, cursor)
     yield page
     while page.next is not None:
         page = read(MAX_LIMIT, page.next)

@@ -20,15 +20,17 @@ _MAX_WINDOW = timedelta(days=400)
 
 
 class Text(click.ParamType[str]):
-    """An ID, a search term or a name: trimmed and not empty."""
+    """An ID, a search term or a name: trimmed, not empty, and UTF-8."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Trim the text. Refuse white space only."""
+        """Trim the text. Refuse white space only, and bytes that are not UTF-8: neither JSON nor a database takes them."""
         text = trim(str(value))
         if not text:
             self.fail("expected text, found only white space.", param, ctx)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):  # how Python keeps such bytes
+            self.fail("expected text in UTF-8.", param, ctx)
         return text
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from receiver import clock
 from receiver.cli._errors import complain
+from receiver.cli._lists import read_items
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import advancing, confirm, show_json, until_interrupted
 from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, read_message, refused
@@ -106,12 +107,7 @@ def replay_found(
 
 def _find(database: Database, wanted: queries.DeliveryFilter) -> list[str]:
     """Return the IDs of the matching deliveries, oldest first."""
-    found: list[str] = []
-    page = queries.list_deliveries(database, wanted, NAMES, queries.MAX_LIMIT)
-    found += [row["id"] for row in page.items]
-    while page.next is not None:
-        page = queries.list_deliveries(database, wanted, NAMES, queries.MAX_LIMIT, page.next)
-        found += [row["id"] for row in page.items]
+    found = [row["id"] for row in read_items(partial(queries.list_deliveries, database, wanted, NAMES))]
     return found[::-1]
 
 

@@ -7,6 +7,7 @@ import click
 
 from receiver.cli._errors import printable
 from receiver.cli._output import show_heading, show_sentences, show_table
+from receiver.domain.labels import count
 
 _SHOWN = 20  # rows in each table
 
@@ -77,15 +78,15 @@ class Effects:
 
     def show_total(self, changed: str, updated: str, stayed: str) -> None:
         """Print the numbers of deliveries, messages and trackers, with these verbs."""
-        messages, deliveries = count(self._messages, "message"), _deliveries(len(self.changing))
+        messages, deliveries = count(self._messages, "message"), count_deliveries(len(self.changing))
         trackers = count(self._trackers, "tracker")
         click.echo(f"{messages} of {deliveries} {changed}, {trackers} {updated}." if self.changing else f"Nothing {changed}.")
         if self._deliveries > len(self.changing):
-            click.echo(f"{_deliveries(self._deliveries - len(self.changing))} {stayed} as before.")
+            click.echo(f"{count_deliveries(self._deliveries - len(self.changing))} {stayed} as before.")
         if self._unreadable:
-            click.echo(f"{_deliveries(self._unreadable)} with an invalid body. Run `receiver explain ID` for the reason.")
+            click.echo(f"{count_deliveries(self._unreadable)} with an invalid body. Run `receiver explain ID` for the reason.")
         for reason, number in Counter(reason for _, reason in self.skipped).items():
-            click.echo(f"Skipped: {_deliveries(number)}. {printable(reason)}")
+            click.echo(f"Skipped: {count_deliveries(number)}. {printable(reason)}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the effects in the shape of `--json`."""
@@ -103,12 +104,9 @@ def show_rest(left: int, what: str) -> None:
         click.echo(f"… and {count(left, what)} more")
 
 
-def _deliveries(number: int) -> str:
-    return "1 delivery" if number == 1 else f"{number} deliveries"
-
-
-def count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def count_deliveries(number: int) -> str:
+    """Return a number of deliveries, for people."""
+    return count(number, "delivery", "deliveries")
 
 
 def write_verdict(verdict: dict[str, Any] | None) -> str:

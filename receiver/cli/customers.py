@@ -12,6 +12,7 @@ from receiver.cli._output import brief, in_zone, show_json, show_pairs, show_tab
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.domain.customer_changes import REMOVED_NOTE, CustomerUpload, matches
 from receiver.domain.customers import Customer, read_list, write_csv
+from receiver.domain.labels import count
 from receiver.domain.spreadsheets import WrongEncoding
 from receiver.errors import ConfigurationError, UnexpectedShape
 from receiver.maintenance.customers import replace_customers, restore_customers
@@ -106,9 +107,9 @@ async def _replace(do: Do, upload: CustomerUpload) -> dict[str, Any]:
 def _show_difference(difference: dict[str, Any], *, dry_run: bool) -> None:
     """Show the counts. A dry run also lists the customers that would change."""
     if dry_run:
-        click.echo(f"Dry run: {_count(difference['customers'])} in the list. Nothing was imported.")
+        click.echo(f"Dry run: {count(difference['customers'], 'customer')} in the list. Nothing was imported.")
     else:
-        click.echo(f"Imported {_count(difference['customers'])}. Shiipp gets this list from its next sync on.")
+        click.echo(f"Imported {count(difference['customers'], 'customer')}. Shiipp gets this list from its next sync on.")
     counts = (f"{difference[kind]} {kind}" for kind in ("added", "changed", "removed", "unchanged"))
     click.echo(f"{', '.join(counts)}.")
     if dry_run and difference["changes"]:
@@ -149,7 +150,7 @@ def export(file: Path) -> None:
         found = list(read_customers(database, require_customer_list(database).id))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
     file.write_text(text, encoding="utf-8")
-    click.echo(f"Exported {_count(len(found))} to {file}.")
+    click.echo(f"Exported {count(len(found), 'customer')} to {file}.")
 
 
 @customers.command("list")
@@ -182,14 +183,12 @@ def _show_syncs(database: Database, *, as_json: bool) -> None:
         return
     newest = next((row for row in found if row["status"] == 200), None)
     late = newest is not None and served is not None and newest["received_at"] < served["imported_at"]
-    list_served = "none imported" if served is None else f"{_count(served['customers'])}, imported {zoned(served['imported_at'])}"
-    last_sync = "never" if newest is None else f"{_count(newest['received'])}, {zoned(newest['received_at'])}"
+    list_served = "none imported"
+    if served is not None:
+        list_served = f"{count(served['customers'], 'customer')}, imported {zoned(served['imported_at'])}"
+    last_sync = "never" if newest is None else f"{count(newest['received'], 'customer')}, {zoned(newest['received_at'])}"
     note = "The list changed after the last sync. Press Sync Now in Shiipp, or wait up to 8 hours." if late else None
     show_pairs((("list", list_served), ("last sync", last_sync), ("note", note)))
     columns = (in_zone("received"), "response", "customers", "client IP", "reason")
     lines = ((brief(r["received_at"]), r["status"], r["received"], r["client"], r["reason"]) for r in found)
     show_table(columns, lines, wrapped=["reason"])
-
-
-def _count(customers: int) -> str:
-    return f"{customers} customer{'' if customers == 1 else 's'}"

@@ -1,10 +1,11 @@
 """The command `forget`: delete the personal data of one tracker or of a person."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import click
 
+from receiver.cli._lists import read_items
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
 from receiver.cli._remote import audit_entry, perform, post, read_here, reading
@@ -70,13 +71,7 @@ def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool)
 
 def _choose(database: Database, person: str, *, is_shown: bool) -> list[tuple[str, str]]:
     """Return the trackers that mention a person. Raises NotFound."""
-    found: list[dict[str, Any]] = []
-    cursor = None
-    while page := queries.find_persons(database, person, queries.MAX_LIMIT, cursor):
-        found += page.items
-        cursor = page.next
-        if cursor is None:
-            break
+    found = list(read_items(partial(queries.find_persons, database, person)))
     if not found:
         raise NotFound("No tracker has all of these words in its names or its shipment data.")
     for item in found if is_shown else ():

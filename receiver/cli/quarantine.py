@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from receiver.cli._lists import Paging, paged, show_pages
+from receiver.cli._lists import Paging, paged, read_items, show_pages
 from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source
 from receiver.cli._output import confirm, show_end, show_heading, show_pairs, zoned
 from receiver.cli._remote import audit_entry, perform, post, reading
@@ -125,12 +125,7 @@ def _check_choice(ids: Sequence[str], filters: Mapping[str, Any]) -> None:
 
 def _find(database: Database, wanted: queries.QuarantineFilter) -> list[str]:
     """Return the ids of the open items that match."""
-    page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT)
-    found = [item["id"] for item in page.items]
-    while page.next is not None:
-        page = queries.list_quarantine(database, wanted, queries.MAX_LIMIT, page.next)
-        found += [item["id"] for item in page.items]
-    return found
+    return [item["id"] for item in read_items(partial(queries.list_quarantine, database, wanted))]
 
 
 def _dismiss(settings: Settings, ids: Sequence[str], note: str | None) -> int:

@@ -12,6 +12,7 @@ from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, 
 from receiver.cli._remote import audit_entry, perform, post, reading
 from receiver.clock import iso
 from receiver.domain.changes import BASES
+from receiver.domain.labels import count
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.targets import drop_target, flush_target, pause_target, resend_change, resume_target, retry_failed
 from receiver.relay.assembly import describe_targets, find_targets, target_names
@@ -89,7 +90,7 @@ def flush(name: str) -> None:
         lambda do: flush_target(do, name, audit_entry),
         lambda taken: int(post(settings, "/ops/api/targets/flush", {"target": name}, taken, _TIMEOUT_SECONDS)["changes"]),
     )
-    click.echo(f"Due now: {_changes(changes)} for {name} that would have waited longer.")
+    click.echo(f"Due now: {count(changes, 'change')} for {name} that would have waited longer.")
 
 
 @targets.command()
@@ -125,7 +126,8 @@ def retry(name: str, since: int | None, source: str | None, tracker: str | None)
     if tracker is not None:
         with reading(settings) as database:
             source, tracker_id = queries.find_tracker(database, tracker, NAMES, source)
-    click.echo(f"Queued for retry: {_changes(_retry(settings, name, DeadFilter(since, source, tracker_id)))} for {name}.")
+    changes = _retry(settings, name, DeadFilter(since, source, tracker_id))
+    click.echo(f"Queued for retry: {count(changes, 'change')} for {name}.")
 
 
 @targets.command()
@@ -274,10 +276,6 @@ def _state(item: Mapping[str, Any]) -> str:
 def _dead(row: Mapping[str, Any]) -> tuple[object, ...]:
     died_at, error = brief(row["died_at"]), last_line(row["error"])
     return row["target"], row["source"], row["tracker_id"], row["sequence"], died_at, row["attempts"], error
-
-
-def _changes(number: int) -> str:
-    return "1 change" if number == 1 else f"{number:,} changes"
 
 
 def _number(item: Mapping[str, Any], name: str) -> str:

@@ -22,6 +22,12 @@ def check_operators(tokens: Sequence[Secret], read_tokens: Sequence[Secret]) -> 
             raise ValueError(f"RECEIVER_OPS_READ_TOKENS: has a {what} in common with RECEIVER_OPS_TOKENS")
 
 
+def check_reconcile(hours: float, api_key: Secret | None) -> None:
+    """Check that there is a key if the service is to look up silent trackers."""
+    if hours and api_key is None:
+        raise ValueError("RECEIVER_SHIP24_RECONCILE_HOURS: needs the key of Ship24's API in RECEIVER_SHIP24_API_KEY")
+
+
 def check_token_ends(tokens: Iterable[str], known: Collection[str]) -> None:
     """Check that each entry is a known token. An entry is not quoted: it could be the token itself."""
     for number, token in enumerate(tokens, 1):

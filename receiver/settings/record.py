@@ -11,7 +11,7 @@ from receiver.domain.retention import RetentionPeriods
 from receiver.project.address import DEFAULT_HOST, DEFAULT_PORT
 from receiver.project.folder import Project
 from receiver.settings import values
-from receiver.settings.combinations import check_mail, check_operators, check_target_secrets, check_token_ends
+from receiver.settings.combinations import check_mail, check_operators, check_reconcile, check_target_secrets, check_token_ends
 from receiver.settings.values import (
     ApiKey,
     Command,
@@ -52,12 +52,7 @@ class Settings(BaseModel):
         description="Database. Use `postgresql://…` for PostgreSQL. `DATABASE_URL` works too.",
     )
     host: str = Field(DEFAULT_HOST, description="Address to listen on.")
-    port: int = Field(
-        DEFAULT_PORT,
-        ge=0,
-        le=65535,
-        description="Port to listen on. `PORT` works too.",
-    )
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535, description="Port to listen on. `PORT` works too.")
     ship24_tokens: Tokens = Field(
         (),
         description="Webhook secrets of Ship24, comma-separated; `name:token` gives one a name, which otherwise is made of a "
@@ -80,9 +75,13 @@ class Settings(BaseModel):
         None, description="API key of Ship24, for `receiver reconcile ship24`. It is not a webhook secret."
     )
     ship24_api_url: str = Field(
-        "https://api.ship24.com/public/v1", pattern="^https?://", description="Where that API is. Change it only for tests."
+        "https://api.ship24.com/public/v1", pattern="^https?://", description="URL of Ship24's API. Change it only for tests."
     )
-    ship24_reconcile_hours: Hours = Field(0, description="Look up trackers at Ship24 that were silent for so long; 0: never.")
+    ship24_reconcile_hours: Hours = Field(
+        0,
+        description="Look up trackers at Ship24 that are on their way and have been silent for so many hours; 0: never. "
+        "Needs the API key.",
+    )
     shiipp_tokens: Tokens = Field((), description="API tokens of Shiipp, in the same form as those of Ship24.")
     shiipp_allowed_ips: Networks = Field((), description="Addresses and networks that Shiipp calls from.")
     shiipp_ip_policy: AddressPolicy = Field(AddressPolicy.OFF, description="The same as for Ship24.")
@@ -97,8 +96,7 @@ class Settings(BaseModel):
         (), description="Tokens for the console, the API and `/metrics`, comma-separated. Without a token they are off."
     )
     ops_read_tokens: Tokens = Field(
-        (),
-        description="Tokens for operators who may only look: every change is refused in the console and the API.",
+        (), description="Tokens for operators who may only look: every change is refused in the console and the API."
     )
     trusted_proxies: Networks = Field(
         (), description="Networks of proxies whose `X-Forwarded-For` is believed. It is read from its right end."
@@ -111,9 +109,7 @@ class Settings(BaseModel):
         90, ge=0, description="How long bodies, responses and quarantined bytes are kept; 0: for ever."
     )
     refused_retention_days: int = Field(
-        30,
-        ge=0,
-        description="How long rejected and failed deliveries are kept, at most 10,000 of them; 0: only that bound.",
+        30, ge=0, description="How long rejected and failed deliveries are kept, at most 10,000 of them; 0: only that bound."
     )
     change_retention_days: int = Field(
         30,
@@ -121,9 +117,7 @@ class Settings(BaseModel):
         description="How long dead changes are kept, and changes that wait for a stopped or removed target; 0: for ever.",
     )
     delivered_retention_days: int = Field(
-        30,
-        ge=0,
-        description="How long it is kept which change was delivered to which target, and when; 0: for ever.",
+        30, ge=0, description="How long it is kept which change was delivered to which target, and when; 0: for ever."
     )
     body_timeout_seconds: float = Field(10, gt=0, description="Time for a whole request. Then the connection is closed.")
     commit_timeout_seconds: float = Field(10, gt=0, description="Time for a commit. Then the sender gets 503 and retries.")
@@ -196,8 +190,7 @@ class Settings(BaseModel):
         "`RECEIVER_TARGET_SECRETS`.",
     )
     target_secrets: TargetSecrets = Field(
-        (),
-        description="Secrets of targets as `name:secret`, comma-separated. A target may have two while you change its secret.",
+        (), description="Secrets of targets as `name:secret`, comma-separated. A target may have two while you change its secret."
     )
 
     _project: Project = PrivateAttr(Project())
@@ -234,6 +227,7 @@ class Settings(BaseModel):
                         "a sender of webhooks could use the console and the API"
                     )
         check_operators(self.ops_tokens, self.ops_read_tokens)
+        check_reconcile(self.ship24_reconcile_hours, self.ship24_api_key)
         check_mail(self.alarm_smtp_url, self.alarm_smtp_from, self.alarm_smtp_to)
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
             raise ValueError(f"{PREFIX}TRUSTED_PROXIES: the whole internet is not a proxy; list your proxies' networks")

@@ -69,6 +69,14 @@ def test_a_parameter_that_is_empty_or_white_space_only_is_wrong_use(name: str, n
     assert refused.value.exit_code == 2
 
 
+@every_parameter
+def test_a_parameter_that_is_not_utf_8_is_wrong_use(name: str) -> None:
+    kind = PARAMETERS[name].type
+    with pytest.raises(click.UsageError) as refused:
+        kind.convert(f"{example(kind)}\udcff", None, None)
+    assert refused.value.exit_code == 2
+
+
 def test_commands_and_paths_find_what_was_scanned_with_white_space_around(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     assert running.post(body(item("m1", "T1", [event("e1", "2025-03-02T10:00:00")]))).status == 200

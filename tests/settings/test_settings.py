@@ -317,6 +317,11 @@ def test_a_file_that_is_named_must_exist() -> None:
         ("RECEIVER_ALARM_DISK_PERCENT", "nan"),
         ("RECEIVER_ALARM_TOKEN_DAYS", "-3"),
         ("RECEIVER_TOKEN_ENDS", f"ship24:{GIVEN}"),
+        ("RECEIVER_SHIP24_API_KEY", f"{GIVEN} more"),
+        ("RECEIVER_SHIP24_API_KEY", f"{GIVEN}\nmore"),
+        ("RECEIVER_SHIP24_API_URL", f"ftp://{GIVEN}"),
+        ("RECEIVER_SHIP24_RECONCILE_HOURS", "-1"),
+        ("RECEIVER_SHIP24_RECONCILE_HOURS", "48"),  # without an API key
     ],
 )
 def test_a_wrong_value_names_the_variable_and_is_never_quoted(name: str, value: str) -> None:

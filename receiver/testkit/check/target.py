@@ -53,6 +53,7 @@ class CheckTarget(NamedTuple):
 def read_target(url: str) -> CheckTarget:
     """Read a URL. Raises ValueError, whose text never contains the URL: it may contain a secret."""
     try:
+        url.encode()  # bytes of the command line that are not UTF-8 are surrogates: no request can have them
         parts = parse_url(url)
     except (HTTPError, UnicodeError, ValueError):
         raise ValueError("expected a URL such as https://your.host/webhooks/ship24") from None
