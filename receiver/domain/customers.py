@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.spreadsheets import decode, describe_damage, read_csv, write_line
+from receiver.domain.spreadsheets import check_columns, decode, describe_damage, name_cells, read_csv, write_line
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
 _FIELDS = {"usercode": "user_code", "firstname": "first_name", "lastname": "last_name", "branch": "branch"}
 _SPELLINGS = {"user_code": "UserCode", "first_name": "FirstName", "last_name": "LastName", "branch": "Branch"}
 _MAX_CHARACTERS = 200
-_EXTRA = "\0"  # no column has this name
+_PROBLEM = "\0"  # no column has this name; the row cannot be read
 _MAX_ERRORS = 20
 _REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, line and paragraph separators
 _OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # change the direction of the text after them
@@ -85,9 +85,13 @@ def _read_csv(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     header = next(rows, None)
     if header is None or not any(_fold(name) == "usercode" for name in header.cells):
         raise UnexpectedShape(f"Line {header.line if header else 1}: expected a header with a column UserCode (or user_code).")
-    for line, cells in rows:
-        extra = any(cells[len(header.cells) :])
-        yield f"Line {line}", {**dict(zip(header.cells, cells, strict=False)), **({_EXTRA: ""} if extra else {})}
+    check_columns(header, lambda name: _FIELDS.get(_fold(name), ""))
+    for row in rows:
+        try:
+            named = name_cells(header, row)
+        except ValueError as error:
+            named = {_PROBLEM: str(error)}
+        yield f"Line {row.line}", named
 
 
 def _read_json(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -107,8 +111,8 @@ def _read_document(document: str) -> Mapping[str, Any]:
 
 
 def _read_customer(row: Mapping[str, Any]) -> Customer:
-    if _EXTRA in row:
-        raise ValueError("more cells than the header has columns. Put quotes around text that contains the separator")
+    if _PROBLEM in row:
+        raise ValueError(row[_PROBLEM])
     values = {_FIELDS[_fold(name)]: value for name, value in row.items() if _fold(name) in _FIELDS and value is not None}
     found = {name: _read_field(_SPELLINGS[name], value) for name, value in values.items()}
     code = found.pop("user_code", "").upper()

@@ -15,7 +15,7 @@ class ReconcileRequest(NamedTuple):
     """The trackers to look at: `trackers` by id, or those that may have lost something between `since` and `until`, or all.
 
     Times are in microseconds. `all_trackers`: also those that only the vendor knows. `resend`: let the vendor send messages again
-    instead of bringing them in. `dry_run`: change nothing.
+    instead of bringing them in. `dry_run`: change nothing. `files` are the names of the files that take the place of the vendor.
     """
 
     since: int | None = None
@@ -24,15 +24,17 @@ class ReconcileRequest(NamedTuple):
     all_trackers: bool = False
     resend: bool = False
     dry_run: bool = False
+    files: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {**self._asdict(), "trackers": list(self.trackers)}
+        return {**self._asdict(), "trackers": list(self.trackers), "files": list(self.files)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "ReconcileRequest":
         """Return the request of `as_json`."""
-        return cls(**{**fields, "trackers": tuple(fields["trackers"])})
+        texts = {name: tuple(fields.get(name, ())) for name in ("trackers", "files")}
+        return cls(**{name: fields[name] for name in cls._fields if name in fields} | texts)
 
 
 class Position(NamedTuple):
@@ -46,7 +48,7 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class TrackerCount:
-    """The number of trackers with the same finding, and the first of them."""
+    """The number of trackers with the same finding, and the first of them; for a file, of rows or manifests."""
 
     number: int = 0
     examples: list[str] = field(default_factory=list)
@@ -67,6 +69,9 @@ class ReconcileReport:
     the vendor calls delivered and that never came; `urls` are where it sent them. `only_here`: with events that the vendor no
     longer tells. `without_history`: repaired from the results alone, so a proof of delivery would still be missing. `unknown`:
     not known to the vendor. `resent`: the vendor was asked to send so many `messages` again. `failed` could not be looked at.
+
+    For a file of packages, `differing` are manifests whose status in the file is another one than here, and `failed` are rows,
+    each with its file, its line and the reason.
     """
 
     examined: int = 0
@@ -82,6 +87,7 @@ class ReconcileReport:
     unknown: TrackerCount = field(default_factory=TrackerCount)
     resent: TrackerCount = field(default_factory=TrackerCount)
     failed: TrackerCount = field(default_factory=TrackerCount)
+    differing: TrackerCount = field(default_factory=TrackerCount)
 
     def note_url(self, url: str | None) -> None:
         """Remember a URL to which the vendor sends."""
@@ -109,6 +115,15 @@ class ReconcileReport:
     def from_json(cls, fields: Mapping[str, Any]) -> "ReconcileReport":
         """Return the report of `as_json`."""
         values: dict[str, Any] = {
-            name: TrackerCount(**value) if isinstance(value, Mapping) else value for name, value in fields.items()
+            name: TrackerCount(**value) if isinstance(value, Mapping) else value
+            for name, value in fields.items()
+            if name in cls.__dataclass_fields__  # a later version may have written others
         }
         return cls(**values)
+
+
+class ReconcileProgress(NamedTuple):
+    """How far a reconciliation came, and what it has found until then."""
+
+    position: Position
+    report: ReconcileReport

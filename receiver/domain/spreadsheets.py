@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Iterator
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -18,6 +19,8 @@ _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"', re.DOTALL)  # people write this
 _ERROR_VALUE = re.compile(r"#[^\W\d_][\w/]*[!?]|#N/A|#NV|Err:\d{3}", re.IGNORECASE)
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms (OWASP, CSV injection)
 _SHORTENED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 1.23457E+14: most digits are lost
+_PIECE_BYTES = 1 << 20
+_MAX_LINE_CHARACTERS = 4 * 2**20
 
 
 class WrongEncoding(UnexpectedShape):
@@ -32,17 +35,22 @@ class Row(NamedTuple):
 
 
 def read_csv(content: bytes) -> Iterator[Row]:
-    """Yield the rows of a CSV file, the header first. Raises UnexpectedShape with the line, and the column if known."""
-    text = decode(content)
-    first_line = 1
+    """Yield the rows of a CSV file, the header first. Raises UnexpectedShape with the line, and the column if known.
+
+    The text is decoded piece by piece, after all of it was checked.
+    """
+    lines = io.TextIOWrapper(io.BytesIO(content), _check_encoding(content), newline="")
+    start, line = lines.readline(), 1
     separator = None
-    if named := _SEPARATOR_LINE.match(text):
-        separator, text, first_line = named[1], text[named.end() :], 2
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _find_separator(text), strict=True)
-    line = first_line
+    if named := _SEPARATOR_LINE.match(start):
+        separator, start, line = named[1], lines.readline(), 2
+    while start and not start.strip():
+        start, line = lines.readline(), line + 1
+    delimiter, first_line = separator or _find_separator(start), line
+    reader = csv.reader(_limit_lines(chain([start], lines), first_line), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
-            trimmed = [_read_cell(cell) for cell in cells]
+            trimmed = [read_cell(cell) for cell in cells]
             if any(trimmed):
                 yield Row(line, trimmed)
             line = reader.line_num + first_line
@@ -50,9 +58,43 @@ def read_csv(content: bytes) -> Iterator[Row]:
         raise UnexpectedShape(f"Line {line}: {error}.") from None
 
 
+def _limit_lines(lines: Iterable[str], first_line: int) -> Iterator[str]:
+    """Yield lines. One line of separators alone would take all memory."""
+    for number, line in enumerate(lines, first_line):
+        if len(line) > _MAX_LINE_CHARACTERS:
+            raise UnexpectedShape(f"Line {number}: expected at most {_MAX_LINE_CHARACTERS} characters.")
+        yield line
+
+
+def check_columns(header: Row, fold: Callable[[str], str]) -> None:
+    """Raise UnexpectedShape if two columns have the same name. `fold` returns what names are compared by, empty to skip one."""
+    numbers: dict[str, int] = {}
+    for number, name in enumerate(header.cells, 1):
+        folded = fold(name)
+        if folded and folded in numbers:
+            raise UnexpectedShape(
+                f"Line {header.line}, column {number}: {name} is already column {numbers[folded]}. Rename or remove one of them."
+            )
+        numbers[folded] = number
+
+
+def name_cells(header: Row, row: Row) -> dict[str, str]:
+    """Return the cells of a row by the names of their columns. Raises ValueError for content in a column without a name."""
+    extra = next((number for number, cell in enumerate(row.cells, 1) if cell and not _name_of(header, number)), None)
+    if extra is not None and extra > len(header.cells):
+        raise ValueError("more cells than the header has columns. Put quotes around text that contains the separator")
+    if extra is not None:
+        raise ValueError(f"column {extra} has no name in the header; name it or remove it")
+    return {name: cell for name, cell in zip(header.cells, row.cells, strict=False) if name}
+
+
+def _name_of(header: Row, number: int) -> str:
+    return header.cells[number - 1] if number <= len(header.cells) else ""
+
+
 def decode(content: bytes) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises WrongEncoding with the line."""
-    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    encoding = _find_encoding(content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -66,6 +108,24 @@ def decode(content: bytes) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise WrongEncoding(f"Line {line}: expected text; there is a NUL character. Save the file as CSV UTF-8.")
     return text
+
+
+def _find_encoding(content: bytes) -> str:
+    return "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def _check_encoding(content: bytes) -> str:
+    """Return the encoding of a file. Raises WrongEncoding as `decode` does, but has only a piece of the text in memory."""
+    encoding = _find_encoding(content)
+    decoder = getincrementaldecoder(encoding)()
+    try:
+        for start in range(0, len(content) + 1, _PIECE_BYTES):
+            piece = content[start : start + _PIECE_BYTES]
+            if "\0" in decoder.decode(piece, final=start + _PIECE_BYTES > len(content)):
+                decode(content)
+    except UnicodeDecodeError:
+        decode(content)
+    return encoding
 
 
 def describe_damage(text: str) -> str | None:
@@ -96,13 +156,13 @@ def _write_cell(value: object) -> object:
     return value
 
 
-def _find_separator(text: str) -> str:
-    """Return the most frequent separator in the first line that is not blank."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
+def _find_separator(header: str) -> str:
+    """Return the most frequent separator in the header."""
     return max(_SEPARATORS, key=header.count)
 
 
-def _read_cell(cell: str) -> str:
+def read_cell(cell: str) -> str:
+    """Return the text of a cell, trimmed and without the formula that only holds a text."""
     trimmed = trim(cell)
     formula = _TEXT_FORMULA.fullmatch(trimmed)
     return trim(formula[1].replace('""', '"')) if formula else trimmed

@@ -238,7 +238,7 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
 def _make_reconciliation(core: _Core) -> tuple[ReconcileJobs, ReconcileSchedule]:
     do, read, database = core.writer_client.do, core.reader.read, core.database
     deliveries = core.make_import()
-    jobs = ReconcileJobs(ReconcileRuns(do, read, database, deliveries), core.make_ship24_api)
+    jobs = ReconcileJobs(ReconcileRuns(do, read, database, deliveries, core.settings.shiipp_new_package), core.make_ship24_api)
     hours = core.settings.ship24_reconcile_hours
     return jobs, ReconcileSchedule(hours, core.make_ship24_api, do, read, database, deliveries)
 
@@ -287,8 +287,8 @@ def _make_application(
     app.router.redirect_slashes = False
     app.router.default = UnknownPath(tuple(guards.values()), core.writer_client, core.unknown_paths, core.counters)
     limits = dict.fromkeys(guards, core.settings.max_body_bytes)
-    files = f"{PREFIX}/customers", f"{PREFIX}/reconcile/ship24/history", CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH, RECOVER_PATH
-    limits |= dict.fromkeys(files, MAX_LIST_BYTES)
+    files = [f"{PREFIX}/{path}" for path in ("customers", "reconcile/ship24/history", "reconcile/shiipp")]
+    limits |= dict.fromkeys((*files, CUSTOMER_IMPORT_PATH, DELIVERY_IMPORT_PATH, RECOVER_PATH), MAX_LIST_BYTES)
     limits[f"{PREFIX}/reconcile/ship24"] = _MANY_IDS_BYTES
     limits[f"{PREFIX}/deliveries/import"] = _ESCAPED * core.settings.max_body_bytes + MAX_BODY_BYTES
     inner = RefusedRequests(BodyLimits(app, limits), guards, core.writer_client)

@@ -128,6 +128,7 @@ SPECIAL = {
     ("quarantine", "retry"): ["some"],
     ("quarantine", "dismiss"): ["some"],
     ("reconcile", "ship24"): ["--all"],
+    ("reconcile", "shiipp"): ["--file", "some"],
 }
 """Commands that want more than their required parameters, or read no settings."""
 

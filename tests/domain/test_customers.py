@@ -262,3 +262,19 @@ def test_any_list_survives_both_forms(rows: list[tuple[str, str, str, str]]) -> 
     assert [customer.user_code for customer in customers] == [row[0].upper() for row in rows]
     written = write_csv(orjson.loads(customer.document()) for customer in customers)
     assert read_list(written.encode(), "list.csv") == customers
+
+
+@each_row(
+    "content, words",
+    [
+        (b"UserCode,user_code\nA,B\n", "Line 1, column 2: user_code is already column 1"),
+        (b"UserCode,,Branch\nA,stray,B\n", "Line 2: column 2 has no name in the header"),
+    ],
+)
+def test_columns_that_cannot_be_told_apart_are_refused(content: bytes, words: str) -> None:
+    with pytest.raises(UnexpectedShape, match=words):
+        read_list(content, "list.csv")
+
+
+def test_columns_that_nobody_reads_may_have_one_name_or_none() -> None:
+    assert read_list(b"UserCode,Notes,Notes,,\nA,x,y,,\n", "list.csv") == [Customer("A")]

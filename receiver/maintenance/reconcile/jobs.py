@@ -1,7 +1,8 @@
 """A reconciliation that runs in the service, whoever watches it. There is one at most."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from threading import Event
 
 import structlog
@@ -12,8 +13,12 @@ from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedS
 from receiver.maintenance.execution import MakeEntry
 from receiver.maintenance.reconcile.runs import ReconcileRuns
 from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api, Wait
+from receiver.sources.shiipp_export import PackageExport
 
 _log = structlog.get_logger()
+
+Work = Callable[[ReconciliationRow], Awaitable[ReconciliationRow]]
+"""Does the work of a run and returns the run after it."""
 
 
 class ReconcileJobs:
@@ -32,20 +37,34 @@ class ReconcileJobs:
         self._is_beginning = False
 
     async def begin(self, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
-        """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape.
+        """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape."""
+        api = self._make_api(self._wait)
+        if api is None:
+            raise UnexpectedShape("Set RECEIVER_SHIP24_API_KEY for the service, and restart it.")
+        return await self._begin(
+            partial(self.runs.begin, request, make_entry),
+            lambda row: self.runs.run(row, api, make_entry, self._stop.is_set, self._note),
+        )
+
+    async def begin_exports(self, exports: Sequence[PackageExport], make_entry: MakeEntry, *, dry_run: bool) -> ReconciliationRow:
+        """Begin to compare exports of Shiipp. Raises AlreadyRunning."""
+        return await self._begin(
+            partial(self.runs.begin_exports, exports, make_entry, dry_run=dry_run),
+            lambda row: self.runs.run_exports(row, exports, make_entry, self._stop.is_set, self._note),
+        )
+
+    async def _begin(self, begin: Callable[[], Awaitable[ReconciliationRow]], work: Work) -> ReconciliationRow:
+        """Begin a run, if there is none.
 
         The race: a second request while the first one waits for the database. So the place is taken before that.
         """
         if self._is_beginning or self.running_id() is not None:
             raise AlreadyRunning("A reconciliation runs already.")
-        api = self._make_api(self._wait)
-        if api is None:
-            raise UnexpectedShape("Set RECEIVER_SHIP24_API_KEY for the service, and restart it.")
         self._is_beginning = True
         try:
             self._stop.clear()
-            row = self._row = await self.runs.begin(request, make_entry)
-            self._task = asyncio.create_task(self._run(row, api, make_entry))
+            row = self._row = await begin()
+            self._task = asyncio.create_task(self._run(row, work))
         finally:
             self._is_beginning = False
         return row
@@ -80,9 +99,9 @@ class ReconcileJobs:
             if self._task is not None:
                 self._task.cancel()
 
-    async def _run(self, row: ReconciliationRow, api: Ship24Api, make_entry: MakeEntry) -> None:
+    async def _run(self, row: ReconciliationRow, work: Work) -> None:
         try:
-            self._note(await self.runs.run(row, api, make_entry, self._stop.is_set, self._note))
+            self._note(await work(row))
         except ReceiverError as error:
             self._fail(error.message)
         except Exception as error:

@@ -1,18 +1,21 @@
-"""Runs of a reconciliation: begun, continued where the last one stopped, and saved after each tracker."""
+"""Runs of a reconciliation: begun, continued where the last one stopped, and saved after each tracker or group of rows."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import orjson
 
 from receiver import clock
-from receiver.domain.reconciliation import Position, ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import Position, ReconcileProgress, ReconcileReport, ReconcileRequest
 from receiver.domain.rows import ReconciliationRow
 from receiver.errors import ReceiverError
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import MakeEntry, RunQuery
-from receiver.maintenance.reconcile.ship24 import ReconcileProgress, Ship24Reconciliation
+from receiver.maintenance.reconcile.shiipp import SHIIPP, ShiippReconciliation
+from receiver.maintenance.reconcile.ship24 import Ship24Reconciliation
 from receiver.maintenance.reconcile.ship24_api import Ship24Api
+from receiver.sources.field_paths import FieldPaths
+from receiver.sources.shiipp_export import PackageExport
 from receiver.storage.database import Database
 from receiver.storage.queries import reconciliation as queries
 from receiver.writer.commands.operators import AddAuditEntry
@@ -26,28 +29,40 @@ ACTION = "reconcile"
 _CONTINUED = timedelta(days=7)  # later, the same request begins anew
 
 Show = Callable[[ReconciliationRow], None]
+Save = Callable[[ReconcileProgress], Awaitable[None]]
 
 
 class ReconcileRuns:
-    """Runs reconciliations. `do` executes a command, `read` a query, `deliveries` brings in bodies."""
+    """Runs reconciliations. `do` executes a command, `read` a query, `deliveries` brings in bodies.
 
-    def __init__(self, do: Do, read: RunQuery, database: Database, deliveries: DeliveryImport) -> None:
+    `new_package` are the field paths of Shiipp's new packages in the settings.
+    """
+
+    def __init__(self, do: Do, read: RunQuery, database: Database, deliveries: DeliveryImport, new_package: FieldPaths) -> None:
         self._do = do
         self._read = read
         self._database = database
         self.deliveries = deliveries
+        self._new_package = new_package
 
     async def begin(self, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
-        """Return a new run, or the last one with the same request if it is not complete."""
-        now = clock.now()
-        written = orjson.dumps(request.as_json(), option=orjson.OPT_SORT_KEYS).decode()
-        since = clock.to_micros(now - _CONTINUED)
-        stopped = await self._read(queries.find_unfinished_reconciliation, self._database, SHIP24, written, since)
+        """Return a new run of Ship24, or the last one with the same request if it is not complete."""
+        since = clock.to_micros(clock.now() - _CONTINUED)
+        stopped = await self._read(queries.find_unfinished_reconciliation, self._database, SHIP24, _dump(request), since)
         if stopped is not None:
             return stopped._replace(problem=None)  # type: ignore[no-any-return]
-        entry, moment = make_entry(now, ACTION, SHIP24, written), clock.to_micros(now)
+        return await self._add(SHIP24, request, make_entry)
+
+    async def begin_exports(self, exports: Sequence[PackageExport], make_entry: MakeEntry, *, dry_run: bool) -> ReconciliationRow:
+        """Return a new run of Shiipp: what an earlier one brought in is known by now."""
+        files = tuple(export.name for export in exports)
+        return await self._add(SHIIPP, ReconcileRequest(files=files, dry_run=dry_run), make_entry)
+
+    async def _add(self, source: str, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
+        now, written = clock.now(), _dump(request)
+        entry, moment = make_entry(now, ACTION, source, written), clock.to_micros(now)
         row = _write(
-            ReconciliationRow(clock.new_id(now), SHIP24, entry.actor, moment, moment, None, None, written, "", ""),
+            ReconciliationRow(clock.new_id(now), source, entry.actor, moment, moment, None, None, written, "", ""),
             ReconcileProgress(Position(), ReconcileReport()),
         )
         await self._do(AddAuditEntry(entry))
@@ -61,6 +76,36 @@ class ReconcileRuns:
 
         `show` gets the run after each tracker. An error of the vendor or the database stops the run: `problem` names it.
         """
+        request = ReconcileRequest.from_json(orjson.loads(row.request))
+        progress = ReconcileProgress(Position(**orjson.loads(row.position)), ReconcileReport.from_json(orjson.loads(row.report)))
+
+        async def work(save: Save) -> ReconcileProgress | None:
+            found = Ship24Reconciliation(api, self._database, self._read, self.deliveries, make_entry, save)
+            return await found.run(request, progress, should_stop)
+
+        return await self._work(row, work, show)
+
+    async def run_exports(
+        self,
+        row: ReconciliationRow,
+        exports: Sequence[PackageExport],
+        make_entry: MakeEntry,
+        should_stop: Callable[[], bool],
+        show: Show,
+    ) -> ReconciliationRow:
+        """Compare exports of Shiipp, as `run` does trackers of Ship24. `show` gets the run after each group of rows."""
+        request = ReconcileRequest.from_json(orjson.loads(row.request))
+
+        async def work(save: Save) -> ReconcileProgress | None:
+            found = ShiippReconciliation(self._database, self._read, self.deliveries, self._new_package, make_entry, save)
+            return await found.run(exports, ReconcileReport(), should_stop, dry_run=request.dry_run)
+
+        return await self._work(row, work, show)
+
+    async def _work(
+        self, row: ReconciliationRow, work: Callable[[Save], Awaitable[ReconcileProgress | None]], show: Show
+    ) -> ReconciliationRow:
+        """Do the work of a run and save its progress; return it with its end, or as far as it came if it was stopped."""
         current = row
 
         async def save(progress: ReconcileProgress) -> None:
@@ -69,10 +114,8 @@ class ReconcileRuns:
             await self._do(SaveReconciliation(current))
             show(current)
 
-        work = Ship24Reconciliation(api, self._database, self._read, self.deliveries, make_entry, save)
-        progress = ReconcileProgress(Position(**orjson.loads(row.position)), ReconcileReport.from_json(orjson.loads(row.report)))
         try:
-            done = await work.run(ReconcileRequest.from_json(orjson.loads(row.request)), progress, should_stop)
+            done = await work(save)
         except ReceiverError as error:
             current = current._replace(problem=error.message)
             await self._do(SaveReconciliation(current))
@@ -93,6 +136,10 @@ class ReconcileRuns:
 
 async def _save_nothing(_progress: ReconcileProgress) -> None:
     """Save nothing: files are read again as a whole."""
+
+
+def _dump(request: ReconcileRequest) -> str:
+    return orjson.dumps(request.as_json(), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _write(row: ReconciliationRow, progress: ReconcileProgress) -> ReconciliationRow:

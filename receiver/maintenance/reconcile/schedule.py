@@ -6,11 +6,11 @@ from datetime import datetime
 from threading import Event
 
 from receiver import clock
-from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import ReconcileProgress, ReconcileReport, ReconcileRequest
 from receiver.domain.rows import AuditRow
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import RunQuery
-from receiver.maintenance.reconcile.ship24 import ReconcileProgress, Ship24Reconciliation
+from receiver.maintenance.reconcile.ship24 import Ship24Reconciliation
 from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api, Wait
 from receiver.processes.repeating import repeat
 from receiver.storage.database import Database

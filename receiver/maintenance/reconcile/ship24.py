@@ -7,13 +7,12 @@ results. A proof of delivery is in the history alone.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
 
 import structlog
 
 from receiver import clock
 from receiver.domain.imports import ImportRequest
-from receiver.domain.reconciliation import Position, ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import ReconcileProgress, ReconcileReport, ReconcileRequest
 from receiver.errors import BodyTooLarge, ReceiverError, Unreadable, VendorUnavailable
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import MakeEntry, RunQuery
@@ -41,13 +40,6 @@ _FROM_RESULTS = (
 )
 
 _log = structlog.get_logger()
-
-
-class ReconcileProgress(NamedTuple):
-    """How far a reconciliation came, and what it has found until then."""
-
-    position: Position
-    report: ReconcileReport
 
 
 class Ship24Reconciliation:

@@ -1,4 +1,4 @@
-"""What is known here of Ship24's trackers, for a comparison with the vendor."""
+"""What is known here of Ship24's trackers, for a comparison with the vendor, and the stored reconciliations of all sources."""
 
 from collections.abc import Collection, Iterable
 
@@ -45,10 +45,10 @@ def find_known_trackers(database: Database, tracker_ids: Collection[str]) -> set
         return set(connection.execute(statement).scalars())
 
 
-def find_known_messages(database: Database, message_ids: Collection[str]) -> set[str]:
+def find_known_messages(database: Database, message_ids: Collection[str], source: str = _SOURCE) -> set[str]:
     """Return those of the messages that are stored here, whatever became of them."""
     messages = table_of(MessageTable)
-    statement = select(messages.c.message_id).where(messages.c.source == _SOURCE, messages.c.message_id.in_(message_ids))
+    statement = select(messages.c.message_id).where(messages.c.source == source, messages.c.message_id.in_(message_ids))
     with database.read() as connection:
         return set(connection.execute(statement).scalars())
 
@@ -63,12 +63,12 @@ def find_known_events(database: Database, tracker_id: str) -> set[str]:
         return known | set(_read_event_ids(connection.execute(held.limit(_MAX_QUARANTINED)).scalars()))
 
 
-def find_erased_trackers(database: Database) -> frozenset[str]:
-    """Return the ids of the trackers whose personal data was erased: it must not come back."""
+def find_erased_trackers(database: Database, source: str = _SOURCE) -> frozenset[str]:
+    """Return the ids of the trackers of a source whose personal data was erased: it must not come back."""
     audit = table_of(AuditTable)
     with database.read() as connection:
         subjects = connection.execute(select(audit.c.subject).where(audit.c.action == _ERASED)).scalars().all()
-    return frozenset(tracker_id for source, _, tracker_id in (text.partition("/") for text in subjects) if source == _SOURCE)
+    return frozenset(tracker_id for name, _, tracker_id in (text.partition("/") for text in subjects) if name == source)
 
 
 def list_silent(database: Database, before: int, limit: int) -> list[str]:

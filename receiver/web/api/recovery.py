@@ -1,5 +1,7 @@
 """The POST endpoints that find and bring in what never came at the vendor."""
 
+import asyncio
+import base64
 from typing import Any
 
 import orjson
@@ -8,12 +10,17 @@ from pydantic import Field, model_validator
 from receiver.clock import iso
 from receiver.domain.reconciliation import ReconcileRequest
 from receiver.domain.rows import ReconciliationRow
-from receiver.web.api.bodies import CommandBody
+from receiver.errors import UnexpectedShape
+from receiver.sources.codings import inflate
+from receiver.sources.shiipp_export import MAX_EXPORT_BYTES, PackageExport
+from receiver.web.api.bodies import CommandBody, read_body
 from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
 from receiver.web.api.parameters import Moment, Text
 from receiver.web.api.schemas.recovery import ReconcileAnswer, ReconcileReportAnswer
 
 _MAX_TRACKERS = 1000
+_MAX_FILES = 20
+_GZIP = b"\x1f\x8b"
 
 
 class ReconcileBody(CommandBody):
@@ -54,13 +61,58 @@ class HistoryBody(CommandBody):
     dry_run: bool = Field(default=False, description="only find out what is missing")
 
 
+class ExportFile(CommandBody):
+    """A packages export of Shiipp."""
+
+    name: Text = Field(description="the name of the file, for the report")
+    content: str = Field(description="the file in Base64: CSV or XLSX, possibly compressed with gzip")
+
+    def read(self) -> PackageExport:
+        """Return the export. Raises UnexpectedShape, BodyTooLarge or InvalidJson."""
+        try:
+            content = base64.b64decode(self.content, validate=True)
+        except ValueError:
+            raise UnexpectedShape(f"{self.name}: expected the content in Base64.") from None
+        if content.startswith(_GZIP):
+            content = inflate(content, ("gzip",), MAX_EXPORT_BYTES)
+        return PackageExport(self.name, content)
+
+
+class ExportsBody(CommandBody):
+    """Compare exports of Shiipp's packages, ask for the progress of that with `run`, or stop it."""
+
+    files: list[ExportFile] = Field(default=[], max_length=_MAX_FILES, description="all parts of an export")
+    dry_run: bool = Field(default=False, description="only find out what is missing")
+    run: Text | None = Field(None, description="`id` of the response that began it: its progress")
+    cancel: bool = Field(default=False, description="stop `run`; the same request finds the rest")
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "ExportsBody":
+        if bool(self.files) == (self.run is not None):
+            raise ValueError("expected one of `files` and `run`")
+        return self
+
+
 async def _reconcile(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     body = request.body
     if body.run is None:
         return describe_run(await context.reconciliations.begin(body.to_request(), request.operator.entry)) | {"goes_on": True}
-    if body.cancel:
-        context.reconciliations.stop(body.run)
-    row, goes_on = context.reconciliations.read(body.run)
+    return _show_progress(context, body.run, cancel=body.cancel)
+
+
+async def _compare_exports(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    body = await asyncio.to_thread(read_body, ExportsBody, request.body)  # slow for a large file
+    if body.run is not None:
+        return _show_progress(context, body.run, cancel=body.cancel)
+    exports = await asyncio.to_thread(lambda: [file.read() for file in body.files])
+    begun = context.reconciliations.begin_exports(exports, request.operator.entry, dry_run=body.dry_run)
+    return describe_run(await begun) | {"goes_on": True}
+
+
+def _show_progress(context: CommandContext, run: str, *, cancel: bool) -> dict[str, Any]:
+    if cancel:
+        context.reconciliations.stop(run)
+    row, goes_on = context.reconciliations.read(run)
     return describe_run(row) | {"goes_on": goes_on}
 
 
@@ -79,6 +131,14 @@ def describe_run(row: ReconciliationRow) -> dict[str, Any]:
 
 RECOVERY_ENDPOINTS = (
     CommandEndpoint("/reconcile/ship24", "Compare trackers with Ship24", ReconcileBody, ReconcileAnswer, _reconcile),
+    CommandEndpoint(
+        "/reconcile/shiipp",
+        "Compare exports of Shiipp's packages",
+        ExportsBody,
+        ReconcileAnswer,
+        _compare_exports,
+        reads_body=False,
+    ),
     CommandEndpoint(
         "/reconcile/ship24/history",
         "Bring in what never came, from downloaded webhook histories",

@@ -29,7 +29,8 @@ class FindingItem(Schema):
 class ReconcileReportAnswer(Schema):
     """What was found: numbers of trackers, unless the name says otherwise.
 
-    `delivered_elsewhere` are messages that the vendor calls delivered, to one of `urls`, and that never came here.
+    `delivered_elsewhere` are messages that the vendor calls delivered, to one of `urls`, and that never came here. `differing`
+    are Shiipp's manifests with another status in an export than here; `failed` are rows of an export, or trackers.
     """
 
     examined: int
@@ -45,6 +46,7 @@ class ReconcileReportAnswer(Schema):
     unknown: FindingItem
     resent: FindingItem
     failed: FindingItem
+    differing: FindingItem
 
 
 class ReconciliationItem(Schema):
