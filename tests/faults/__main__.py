@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -18,7 +18,7 @@ from tests.bench.page import write_table
 from tests.bench.report import machine_table
 from tests.faults import report
 from tests.faults.scenario import LONG, SHORT, Lacking, Result, Scenario, Size
-from tests.faults.suite import SCENARIOS
+from tests.faults.suite import LONG_SCENARIOS, SCENARIOS
 
 _DATA = Path(__file__).parents[2] / "data"
 
@@ -73,7 +73,7 @@ def main() -> int:
     with _workplace(given.directory) as directory:
         facts = list(machine.describe(directory))
         course = Course(directory, SHORT if given.short else LONG)
-        for name, scenario in _choose(given.names):
+        for name, scenario in _choose(SCENARIOS if given.short else SCENARIOS | LONG_SCENARIOS, given.names):
             course.run(name, scenario)
     _print(console, course, facts)
     if given.write:
@@ -94,9 +94,9 @@ def _parts(course: Course) -> list[object]:
     return [report.results_table(course.results, course.failed, course.lacking), *notes]
 
 
-def _choose(names: Sequence[str]) -> list[tuple[str, Scenario]]:
+def _choose(scenarios: Mapping[str, Scenario], names: Sequence[str]) -> list[tuple[str, Scenario]]:
     """Return the scenarios whose names have one of these words in them; all if there are none."""
-    return [pair for pair in SCENARIOS.items() if not names or any(name.lower() in pair[0].lower() for name in names)]
+    return [pair for pair in scenarios.items() if not names or any(name.lower() in pair[0].lower() for name in names)]
 
 
 @contextmanager

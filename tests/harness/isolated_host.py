@@ -11,12 +11,15 @@ class NoIsolatedHost(Exception):
 
 
 class IsolatedHost:
-    """A network of this machine beside its own; programs run there with `prefix` before their command."""
+    """A network of this machine beside its own; programs run there with `prefix` before their command.
+
+    `address` is its own address, `neighbour` that of this machine as seen from there.
+    """
 
     def __init__(self, number: int) -> None:
         self._name = f"receiver-{number}"
         self._wire = f"rcv{number}"
-        self._ours = f"10.213.{number // 64}.{number % 64 * 4 + 1}"
+        self.neighbour = f"10.213.{number // 64}.{number % 64 * 4 + 1}"
         self.address = f"10.213.{number // 64}.{number % 64 * 4 + 2}"
         self.prefix = ("ip", "netns", "exec", self._name)
 
@@ -25,7 +28,7 @@ class IsolatedHost:
         _ip("netns", "add", self._name)
         inside = ("-n", self._name)
         _ip("link", "add", self._wire, "type", "veth", "peer", "name", "wire", "netns", self._name)
-        _ip("addr", "add", f"{self._ours}/30", "dev", self._wire)
+        _ip("addr", "add", f"{self.neighbour}/30", "dev", self._wire)
         _ip("link", "set", self._wire, "up")
         _ip(*inside, "addr", "add", f"{self.address}/30", "dev", "wire")
         _ip(*inside, "link", "set", "wire", "up")
@@ -33,7 +36,11 @@ class IsolatedHost:
 
     def vanish(self) -> None:
         """Answer nothing any more, not even with a reset."""
-        _ip("-n", self._name, "route", "add", "blackhole", f"{self._ours}/32")
+        _ip("-n", self._name, "route", "add", "blackhole", f"{self.neighbour}/32")
+
+    def come_back(self) -> None:
+        """Answer again, with everything that still runs there."""
+        _ip("-n", self._name, "route", "del", "blackhole", f"{self.neighbour}/32")
 
     def remove(self) -> None:
         """Remove it; what still runs there keeps a network that leads nowhere."""
