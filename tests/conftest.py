@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from receiver.storage.queries import deliveries, message_list, packages, pages, quarantine, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.database_pool import close_pool, lend, take_back
+from tests.harness.pgbouncer import pooling
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, Service, serving
 from tests.harness.storage import empty
@@ -94,11 +95,22 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/receiver.db"
 
 
+@pytest.fixture(scope="session")
+def front(cluster: Cluster) -> Iterator[str]:
+    """The address of the server that all tests share, or of a pooler before it, if the tests run behind one."""
+    if not os.environ.get("TEST_POOLER"):
+        yield f"{cluster.host}:{cluster.port}"
+    else:
+        with pooling(cluster, pool_size=20) as port:
+            yield f"127.0.0.1:{port}"
+
+
 @pytest.fixture
-def postgresql_url(cluster: Cluster) -> Iterator[str]:
+def postgresql_url(cluster: Cluster, front: str) -> Iterator[str]:
     """An empty PostgreSQL database."""
     name = f"test_{next(_numbers)}"
-    yield lend(cluster, name)
+    lend(cluster, name)
+    yield f"postgresql://postgres@{front}/{name}"
     take_back(cluster, name)
 
 

@@ -15,10 +15,13 @@ from tests.harness.ports import free_port
 _INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts each major version
 _TIMEOUT_SECONDS = 120  # a commit may wait for a standby for ever
 _ACCOUNT = "postgres"  # the account that Debian makes for the server, which refuses to run as root
+_CHOICE = "TEST_POSTGRESQL"  # a variable with the folder of another server's programs
 
 
 def find_binaries() -> Path | None:
-    """Return the folder with the newest `initdb`, or None if PostgreSQL is not installed."""
+    """Return the chosen folder, or the one with the newest `initdb`; None if PostgreSQL is not installed."""
+    if chosen := os.environ.get(_CHOICE):
+        return Path(chosen).absolute()
     found = [path.parent for path in _INSTALLED.glob("*/bin/initdb") if path.parent.parent.name.isdigit()]
     if found:
         return max(found, key=lambda folder: int(folder.parent.name))
