@@ -1,6 +1,6 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
 # make faults: every fault under load, for minutes · make docs: the documentation, in site/
-.PHONY: run test bench faults docs settings-file lock clean system-packages
+.PHONY: run test bench faults docs settings-file dashboard-file lock clean system-packages
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -32,7 +32,8 @@ test: .venv/test system-packages
 bench: .venv/test system-packages
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-faults: .venv/test system-packages
+faults: .venv/test
+	@tests/system-packages patroni etcd-server
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 docs: .venv/test
@@ -41,6 +42,10 @@ docs: .venv/test
 # config/receiver.toml, from the descriptions of the settings.
 settings-file: .venv/run
 	@$(BIN)/python -m docs._settings_file
+
+# config/grafana-dashboard.json, from its description.
+dashboard-file: .venv/run
+	@$(BIN)/python -m docs._dashboard
 
 # One environment; what tests need comes on top of what the service needs. The build backend is locked like the rest.
 .venv/run: requirements.txt pyproject.toml

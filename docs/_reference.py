@@ -14,6 +14,8 @@ import click
 from prometheus_client.core import Metric
 from pydantic.fields import FieldInfo
 
+from docs._alert_rules import read_alert_rules
+from docs._dashboard import SECTIONS
 from receiver import errors
 from receiver.cli import commands
 from receiver.clock import to_micros
@@ -141,10 +143,13 @@ def make_metrics() -> str:
 def _collect_metrics() -> list[Metric]:
     """Return every metric of the service, without figures."""
     counters = Counters()
-    waiting: Any = SimpleNamespace(waiting=lambda: 0)
+    waiting: Any = SimpleNamespace(waiting=lambda: 0, max_waiting=0)
     absent: Any = None
-    Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, {}, ())  # it registers itself
-    return [*counters.registry.collect(), *describe_state(MeasuredState(0, {}, {}, [], [], {}, Processes(), 0))]
+    Metrics(counters, waiting, "127.0.0.1", absent, absent, absent, {}, (), absent)  # it registers itself
+    return [
+        *counters.registry.collect(),
+        *describe_state(MeasuredState(0, {}, {}, [], [], {}, Processes(), 0, alarms.Disk(0, 0))),
+    ]
 
 
 def _labels_of(family: Metric) -> str:
@@ -190,6 +195,18 @@ def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     )
 
 
+def make_alerts() -> str:
+    """Return a table of the alerts for Prometheus."""
+    rows = [(f"`{rule.name}`", rule.severity, f"`{rule.expression}`", rule.wait or "at once") for rule in read_alert_rules()]
+    return _table(("alert", "severity", "fires when", "for"), rows)
+
+
+def make_panels() -> str:
+    """Return a table of the panels of the dashboard."""
+    rows = [(section.title, panel.title, panel.meaning) for section in SECTIONS for panel in section.panels]
+    return _table(("row", "panel", "shows"), rows)
+
+
 def make_imports() -> str:
     """Return which package imports which, the one that nobody imports first."""
     rows = [(f"`{room}`", ", ".join(f"`{other}`" for other in named.split())) for room, named in reversed(MAY_IMPORT.items())]
@@ -202,6 +219,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "api": make_api,
     "metrics": make_metrics,
     "alarms": make_alarms,
+    "alerts": make_alerts,
+    "panels": make_panels,
     "errors": make_errors,
     "imports": make_imports,
 }

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "project": "domain errors",
     "settings": "access domain errors project sources",
     "storage": "clock domain errors",
-    "writer": "access clock domain errors logs processes storage",
+    "writer": "access clock domain errors logs processes sources storage",
     "maintenance": "access clock domain errors processes sources storage writer",
     "relay": "access clock domain errors handlers logs processes settings storage writer",
     "monitoring": "access clock domain errors logs processes relay sources storage writer",

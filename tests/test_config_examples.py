@@ -145,7 +145,7 @@ def test_the_unit_trusts_the_address_of_nginx_and_listens_where_nginx_calls() ->
 # All
 
 
-@each_row("name", ["nginx.conf", "postgresql.conf", *UNITS])
+@each_row("name", ["nginx.conf", "postgresql.conf", "prometheus-rules.yaml", *UNITS])
 def test_every_example_says_where_it_goes(name: str) -> None:
     assert re.match(r"#.*(/etc/\S+|conf\.d)", " ".join((ROOT / "config" / name).read_text(encoding="utf-8").splitlines()[:3]))
 

@@ -21,8 +21,11 @@ from receiver.domain.trimming import trim
 from receiver.errors import NotFound, ReadOnlyToken, Refused, TooManyAttempts, Unauthorized
 
 _READING = frozenset({"GET", "HEAD"})
+AREAS = ("api", "console", "metrics")
+"""The parts of the service that ask for an ops token."""
+
 NoteWrongToken = Callable[[str, str | None], None]
-"""Records a wrong token: area (`api`, `console`, `metrics`) and client address (None: unknown)."""
+"""Records a wrong token: area (one of `AREAS`) and client address (None: unknown)."""
 
 
 class Operator(NamedTuple):

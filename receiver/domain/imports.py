@@ -5,7 +5,7 @@ figure about calls.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from receiver.domain.answers import describe_receipt
 from receiver.domain.records import Receipt
@@ -18,6 +18,7 @@ IMPORT = "import"
 
 Origin: TypeAlias = Literal["webhook", "import", "reconcile"]
 BroughtIn: TypeAlias = Literal["import", "reconcile"]
+BROUGHT_IN: tuple[str, ...] = get_args(BroughtIn)
 ORIGINS: tuple[Origin, ...] = ("webhook", "import", "reconcile")
 """How deliveries came: sent by the sender, brought in by hand, or found missing at the vendor and brought in."""
 

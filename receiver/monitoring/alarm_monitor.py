@@ -4,7 +4,6 @@ Several processes may monitor one database. The process whose write switches an 
 """
 
 import asyncio
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,6 @@ from receiver.domain.alarms import (
     AlarmFacts,
     AlarmKey,
     AlarmThresholds,
-    Disk,
     find_alarms,
     learn_gap,
 )
@@ -39,6 +37,7 @@ from receiver.domain.traffic import (
     find_refused_streak,
 )
 from receiver.errors import ReceiverError
+from receiver.monitoring.health import read_disk
 from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries
@@ -181,7 +180,7 @@ class AlarmMonitor:
         traffic = {source: self._add_streaks(source, found, now) for source, found in traffic.items()}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
-        disk, running = _read_disk(self._database), queries.read_processes(self._database, now)
+        disk, running = read_disk(self._database), queries.read_processes(self._database, now)
         due, failures = queries.find_oldest_due(self._database), self._take_failures()
         missed = {"ship24": reconciliation.count_found(self._database, now - DAY, _MAX_FOUND)}
         facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures, missed)
@@ -235,14 +234,3 @@ def _sum_up(
 
 def _total(cells: Iterable[queries.Cell], name: str) -> int:
     return sum(cell.numbers[name] for cell in cells)
-
-
-def _read_disk(database: Database) -> Disk | None:
-    """Return the disk space of an embedded database. A database server watches its own disk."""
-    if database.path is None:
-        return None
-    try:
-        usage = shutil.disk_usage(database.path.parent)
-    except OSError:
-        return None  # the folder is gone: deliveries get 503, and readiness fails
-    return Disk(usage.free, usage.total)

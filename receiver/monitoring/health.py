@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.domain.alarms import Disk
 from receiver.errors import ReceiverError
 from receiver.monitoring.cached import Cached
 from receiver.storage.database import Database
@@ -35,7 +36,7 @@ class Health:
         self._database = database
         self._writer_client = writer_client
         self._alarms = alarms
-        self._storage = Cached(self._read_checks, now=now)
+        self._storage = Cached(self._read_storage, now=now)
 
     def routes(self) -> list[Route]:
         """Return both routes."""
@@ -47,7 +48,7 @@ class Health:
 
     async def readyz(self, _request: Request) -> Response:
         """Return 200 if every check passes, else 503. Alarms that lose no delivery are warnings, given by name only."""
-        checks = await self._storage.get() | self._writer_client.health()
+        checks = await self.read_checks()
         ready = all(checks.values())
         answer: dict[str, Any] = {
             "status": "ready" if ready else "unavailable",
@@ -56,7 +57,11 @@ class Health:
         }
         return Response(orjson.dumps(answer), 200 if ready else 503, media_type="application/json")
 
-    async def _read_checks(self) -> dict[str, bool]:
+    async def read_checks(self) -> dict[str, bool]:
+        """Return whether each check passes, by its name. Those of the database are a second old at most."""
+        return await self._storage.get() | self._writer_client.health()
+
+    async def _read_storage(self) -> dict[str, bool]:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await asyncio.to_thread(self._check_storage)
@@ -75,10 +80,18 @@ class Health:
 
 def has_room(database: Database) -> bool:
     """Return whether the disk of an embedded database has free space. A database server watches its own disk."""
+    disk = read_disk(database)
+    if disk is None:
+        return database.path is None
+    return disk.free_bytes > min(_MIN_FREE_BYTES, disk.total_bytes * _MIN_FREE_SHARE)
+
+
+def read_disk(database: Database) -> Disk | None:
+    """Return the disk space of an embedded database; None for a server, or if the folder is gone."""
     if database.path is None:
-        return True
+        return None
     try:
         usage = shutil.disk_usage(database.path.parent)
     except OSError:
-        return False  # the folder is gone
-    return usage.free > min(_MIN_FREE_BYTES, usage.total * _MIN_FREE_SHARE)
+        return None
+    return Disk(usage.free, usage.total)

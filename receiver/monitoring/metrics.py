@@ -3,7 +3,7 @@
 Every label is a fixed word or a name from the settings. Nothing from outside becomes a label.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,11 +19,13 @@ from receiver.access.addresses import is_loopback
 from receiver.access.bearer import Secret
 from receiver.access.operators import OperatorAuth
 from receiver.clock import to_micros
+from receiver.domain.alarms import Disk
 from receiver.domain.processes import RECEIVER, RELAY, Processes
 from receiver.domain.tokens import TokenUse
 from receiver.errors import ReceiverError
 from receiver.logs import setup
 from receiver.monitoring.cached import Cached
+from receiver.monitoring.health import read_disk
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.database import Database
@@ -46,12 +48,14 @@ class MeasuredState(NamedTuple):
     targets: dict[str, queries.TargetCounts]
     running: Processes
     read_at: int
+    disk: Disk | None = None
 
 
 class Metrics(Collector):
     """The endpoint. It needs an ops token, except for clients on this machine if the service is bound to loopback.
 
-    `tokens` are those in the settings, by source; `targets` are the names of the targets in the settings.
+    `tokens` are those in the settings, by source; `targets` are the names of the targets in the settings. `read_checks` returns
+    the checks of `/readyz`.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Metrics(Collector):
         reader: Reader,
         tokens: Mapping[str, Sequence[Secret]],
         targets: Sequence[str],
+        read_checks: Callable[[], Awaitable[Mapping[str, bool]]],
     ) -> None:
         self._counters = counters
         self._writer_client = writer_client
@@ -73,7 +78,9 @@ class Metrics(Collector):
         self._reader = reader
         self._tokens = {source: [(token.name, token.fingerprint) for token in own] for source, own in tokens.items()}
         self._targets = targets
+        self._read_checks = read_checks
         self._state: MeasuredState | None = None
+        self._checks: Mapping[str, bool] = {}
         self._reading = Cached(self._read, _DATABASE_SECONDS)
         self._page = Cached(self._render)
         counters.registry.register(self)
@@ -87,7 +94,7 @@ class Metrics(Collector):
         return Response(await self._page.get(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _render(self) -> bytes:
-        self._state = await self._reading.get()
+        self._state, self._checks = await self._reading.get(), await self._read_checks()
         return generate_latest(self._counters.registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -105,8 +112,12 @@ class Metrics(Collector):
         dropped = {(): setup.count_dropped() + counters.writer_lines_dropped}
         yield _counter("receiver_log_lines_dropped", "Log lines that could not be written", dropped)
         undecidable = "Messages and deliveries that this service failed to process"
-        yield _counter("receiver_undecidable", undecidable, {(source,): 0 for source in NAMES} | counters.undecidable, "source")
+        yield _counter("receiver_undecidable", undecidable, counters.undecidable, "source")
         yield _gauge("receiver_queue_deliveries", "Deliveries waiting for their commit", {(): self._writer_client.waiting()})
+        limit = {(): self._writer_client.max_waiting}
+        yield _gauge("receiver_queue_limit_deliveries", "Deliveries that may wait; more are answered 503", limit)
+        checks = {(name,): float(passed) for name, passed in self._checks.items()}
+        yield _gauge("receiver_check_passed", "1 for each check of /readyz that passes, else 0", checks, "check")
         yield _gauge(
             "receiver_database_up", "1 if the last query of the database succeeded, else 0", {(): float(self._state is not None)}
         )
@@ -137,12 +148,16 @@ def read_state(
     targets_counts = queries.count_changes(database, targets)
     running = queries.read_processes(database, now)
     uses = [(source, use) for source, named in tokens.items() for use in queries.describe_tokens(database, source, named)]
-    return MeasuredState(database.size_bytes(), last_deliveries, lags, uses, alarms, targets_counts, running, now)
+    return MeasuredState(
+        database.size_bytes(), last_deliveries, lags, uses, alarms, targets_counts, running, now, read_disk(database)
+    )
 
 
 def describe_state(state: MeasuredState) -> Iterator[Metric]:
     """Yield the metrics that are read from the database."""
     yield _gauge("receiver_database_bytes", "Size of the database on disk", {(): state.database_bytes})
+    if state.disk is not None:
+        yield from _describe_disk(state.disk)
     last_deliveries = {(source,): at / 1e6 for source, at in state.last_deliveries.items()}
     yield _gauge(
         "receiver_last_call_timestamp_seconds", "Time of the last accepted delivery of a source", last_deliveries, "source"
@@ -160,6 +175,12 @@ def describe_state(state: MeasuredState) -> Iterator[Metric]:
     running = {(RECEIVER,): len(state.running.receivers), (RELAY,): len(state.running.relays)}
     yield _gauge("receiver_processes", "Processes on this database, seen in the last two minutes", running, "role")
     yield from _describe_targets(state.targets, state.read_at)
+
+
+def _describe_disk(disk: Disk) -> Iterator[Metric]:
+    """Yield the space of the disk under a SQLite database."""
+    yield _gauge("receiver_disk_free_bytes", "Free space of the disk under a SQLite database", {(): disk.free_bytes})
+    yield _gauge("receiver_disk_bytes", "Size of the disk under a SQLite database", {(): disk.total_bytes})
 
 
 def _describe_targets(targets: Mapping[str, queries.TargetCounts], now: int) -> Iterator[Metric]:

@@ -231,6 +231,7 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
         core.reader,
         core.settings.tokens(),
         core.target_names(),
+        health.read_checks,
     )
     return [*health.routes(), Route("/metrics", metrics.show)]
 

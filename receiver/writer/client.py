@@ -39,7 +39,7 @@ class WriterClient(asyncio.Protocol):
     """
 
     def __init__(self, max_waiting: int, timeout_seconds: float, on_lost: Callable[[], None], counters: Counters) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._timeout_seconds = timeout_seconds
         self._on_lost = on_lost
         self._counters = counters
@@ -90,8 +90,8 @@ class WriterClient(asyncio.Protocol):
         self._on_change()
 
     def waiting(self) -> int:
-        """Return the number of deliveries and commands that wait for the writing process."""
-        return len(self._waiting) + len(self._commands)
+        """Return the number of deliveries that wait for the writing process, late ones included. Commands do not count."""
+        return len(self._waiting) + len(self._late)
 
     async def store(self, delivery: Delivery, read: _Read) -> Answer:
         """Store a delivery and return its answer; 503 if it cannot be stored now.
@@ -181,7 +181,7 @@ class WriterClient(asyncio.Protocol):
         Late deliveries, which were answered 503, still wait for the database, so they count. Commands do not count, so that the
         service's own work never displaces deliveries.
         """
-        return len(self._waiting) + len(self._late) < self._max_waiting
+        return self.waiting() < self.max_waiting
 
     def _advance(self) -> None:
         """Read deliveries and send them, as long as little is under way to the writing process. The others wait as bytes.
