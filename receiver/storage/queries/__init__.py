@@ -21,7 +21,7 @@ from receiver.storage.queries.persons import find_persons
 from receiver.storage.queries.quarantine import (
     QUARANTINE_STATES,
     QuarantineFilter,
-    find_open_items,
+    find_items,
     find_quarantined_deliveries,
     list_quarantine,
 )
@@ -56,6 +56,7 @@ from receiver.storage.queries.targets import (
     count_changes,
     find_oldest_due,
     list_dead,
+    list_target_names,
     show_targets,
 )
 from receiver.storage.queries.tokens import describe_tokens, removed_tokens, token_uses
@@ -96,10 +97,10 @@ __all__ = [
     "find_due_notices",
     "find_events",
     "find_first_accepted",
+    "find_items",
     "find_message_neighbours",
     "find_messages",
     "find_oldest_due",
-    "find_open_items",
     "find_persons",
     "find_quarantined_deliveries",
     "find_starting_messages",
@@ -114,6 +115,7 @@ __all__ = [
     "list_deliveries",
     "list_messages",
     "list_quarantine",
+    "list_target_names",
     "list_trackers",
     "list_unknown_paths",
     "read_lag",

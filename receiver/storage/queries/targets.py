@@ -29,8 +29,18 @@ def show_targets(database: Database, names: Sequence[str] = ()) -> dict[str, dic
     `waiting` and `dead` are counts up to MAX_COUNTED; for the times see `Waiting`.
     """
     with database.read() as connection:
-        stored = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in list_names(connection, table_of(model))}
-        return {name: _show(connection, name) for name in dict.fromkeys([*names, *sorted(stored)])}
+        return {name: _show(connection, name) for name in _list_names(connection, names)}
+
+
+def list_target_names(database: Database, names: Sequence[str]) -> list[str]:
+    """Return the names of the targets in `names`, and of all others with stored changes."""
+    with database.read() as connection:
+        return _list_names(connection, names)
+
+
+def _list_names(connection: Connection, names: Sequence[str]) -> list[str]:
+    stored = {name for model in (DispatchTable, DeadTable, StoppedTable) for name in list_names(connection, table_of(model))}
+    return list(dict.fromkeys([*names, *sorted(stored)]))
 
 
 def check_target(database: Database, names: Sequence[str], target: str) -> None:

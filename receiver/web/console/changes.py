@@ -19,5 +19,5 @@ def list_changes(database: Database, targets: Sequence[ConfiguredTarget], page_r
     page = read(query.limit, query.cursor)
     total = queries.count_items(read, page) if query.cursor is None else None
     values = {"page": page, "total": total, "limit": query.limit, "filters": dict(page_request.query), "sources": NAMES}
-    choices = {"states": queries.STATE_FILTERS, "target_names": target_names(targets)}
+    choices = {"states": queries.STATE_FILTERS, "target_names": queries.list_target_names(database, target_names(targets))}
     return Page("changes.html", "targets", values | choices)

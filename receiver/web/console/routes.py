@@ -154,7 +154,7 @@ def _list_pages(
     return {
         "/ops": partial(show_overview, settings, database, targets),
         "/ops/search": partial(search, database),
-        "/ops/trackers": partial(list_trackers, database),
+        "/ops/trackers": partial(list_trackers, database, targets),
         "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),
         DELIVERY_IMPORT_PATH: partial(ask_for_bodies, jobs.deliveries),

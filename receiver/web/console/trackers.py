@@ -42,7 +42,7 @@ class EventAhead(NamedTuple):
     delivery_id: str
 
 
-def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
+def list_trackers(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page:
     """Show trackers, last updated first, or those that match the search."""
     query = read_query(TrackersQuery, page_request.query, page_request.zone.info)
     read = partial(queries.list_trackers, database, query.to_filter(page_request.now))
@@ -55,6 +55,7 @@ def list_trackers(database: Database, page_request: ConsoleRequest) -> Page:
         "filters": dict(page_request.query),
         "sources": NAMES,
         "milestones": MILESTONES,
+        "target_names": queries.list_target_names(database, target_names(targets)),
     }
     return Page("trackers.html", "trackers", values)
 
