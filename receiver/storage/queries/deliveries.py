@@ -13,7 +13,7 @@ from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
-from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_cursor, read_newest, read_oldest
+from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_by_time, read_cursor
 from receiver.storage.tables.ledger import (
     IS_BROUGHT_IN,
     IS_TEST,
@@ -89,8 +89,8 @@ def list_deliveries(
         found = [_find_carriers(connection, messages, share, rest_of_list, wanted.sort) for messages in carried]
         narrow += [table.c.id.in_(ids) for ids, _ in found]
         edges = [edge for _, edge in found if edge is not None]
-        read, edge = (read_oldest, min) if wanted.sort == "oldest" else (read_newest, max)
-        return read(connection, table, [*table.columns], narrow, rest, cursor, limit, span, edge(edges, default=None))
+        complete_to = (min if wanted.sort == "oldest" else max)(edges, default=None)
+        return read_by_time(connection, table, [*table.columns], narrow, rest, cursor, limit, span, complete_to, wanted.sort)
 
 
 def _find_rest(span: Span, after: tuple[str] | None, sort: str) -> Span:

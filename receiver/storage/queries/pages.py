@@ -119,40 +119,7 @@ class Span(NamedTuple):
 _ALL = Span()
 
 
-def read_newest(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[ColumnElement[Any]],
-    narrow: Sequence[ColumnElement[bool]],
-    rest: Mapping[str, object],
-    cursor: str | None,
-    limit: int,
-    span: Span = _ALL,
-    complete_from: str | None = None,
-) -> ResultPage:
-    """Return a page of these columns of a table whose `id` sorts by time, newest first.
-
-    An index serves the conditions in `narrow`. `rest` has columns and the values that they must equal; it is checked on a bounded
-    number of rows. `narrow` may lack rows with ids before `complete_from`, which are left to the next page.
-    """
-    inside = [*narrow]
-    until = min(filter(None, (span.until, *(read_cursor(cursor, str) or ()))), default=None)
-    if until is not None:  # one bound: an index starts at one, and further ones would be checked on each row
-        inside.append(table.c.id < until)
-    if rest:
-        share = select(table.c.id).where(*inside, *_from(table, span.since)).order_by(table.c.id.desc()).offset(_SEEN_ROWS - 1)
-        complete_from = max(filter(None, (complete_from, connection.execute(share.limit(1)).scalar())), default=None)
-    inside += [table.c[name] == value for name, value in rest.items()]
-    inside += _from(table, max(filter(None, (span.since, complete_from)), default=None))
-    rows = connection.execute(select(*columns).where(*inside).order_by(table.c.id.desc()).limit(limit + 1)).mappings().all()
-    items = [public(row) for row in rows[:limit]]
-    if len(rows) > limit:
-        return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
-    is_last = complete_from is None or complete_from <= (span.since or "")
-    return ResultPage(items, None if is_last else write_cursor(complete_from or ""))
-
-
-def read_oldest(
+def read_by_time(
     connection: Connection,
     table: Table,
     columns: Sequence[ColumnElement[Any]],
@@ -162,24 +129,50 @@ def read_oldest(
     limit: int,
     span: Span = _ALL,
     complete_to: str | None = None,
+    sort: str = "newest",
 ) -> ResultPage:
-    """Return a page as `read_newest` does, oldest first. `narrow` may lack rows with ids after `complete_to`."""
-    (after,) = read_cursor(cursor, str) or ("",)
-    ids = table.c.id
-    inside = [*narrow, ids > after if span.since is None or after >= span.since else ids >= span.since]
-    last = complete_to  # of the rows that this page checks
+    """Return a page of these columns of a table whose `id` sorts by time.
+
+    An index serves the conditions in `narrow`. `rest` has columns and the values that they must equal; it is checked on a bounded
+    number of rows. `narrow` may lack rows that are listed after the id `complete_to`, which are left to the next page.
+    """
+    (after,) = read_cursor(cursor, str) or (None,)
+    ids, is_oldest_first = table.c.id, sort == "oldest"
+    order, nearer = (ids, min) if is_oldest_first else (ids.desc(), max)
+    inside = [*narrow, *_after(ids, span, after, is_oldest_first=is_oldest_first)]
+    end = _end_of(ids, span, is_oldest_first=is_oldest_first)
     if rest:
-        share = connection.execute(select(ids).where(*inside).order_by(ids).offset(_SEEN_ROWS - 1).limit(1)).scalar()
-        last = min(filter(None, (share, complete_to)), default=None)
-    is_cut = last is not None and (span.until is None or last < span.until)
-    inside += [ids <= last] if is_cut else [] if span.until is None else [ids < span.until]
-    inside += [table.c[name] == value for name, value in rest.items()]
-    rows = connection.execute(select(*columns).where(*inside).order_by(ids).limit(limit + 1)).mappings().all()
+        share = connection.execute(select(ids).where(*inside, *end).order_by(order).offset(_SEEN_ROWS - 1).limit(1)).scalar()
+        complete_to = nearer(filter(None, (share, complete_to)), default=None)
+    if complete_to is not None and not _is_inside(complete_to, span, is_oldest_first=is_oldest_first):
+        complete_to = None
+    if complete_to is not None:
+        end = [ids <= complete_to if is_oldest_first else ids >= complete_to]
+    inside += [*end, *(table.c[name] == value for name, value in rest.items())]
+    rows = connection.execute(select(*columns).where(*inside).order_by(order).limit(limit + 1)).mappings().all()
     items = [public(row) for row in rows[:limit]]
     if len(rows) > limit:
-        return ResultPage(items, write_cursor(rows[limit - 1]["id"]))
-    return ResultPage(items, write_cursor(last) if is_cut and last is not None else None)
+        complete_to = rows[limit - 1]["id"]
+    return ResultPage(items, None if complete_to is None else write_cursor(complete_to))
 
 
-def _from(table: Table, since: str | None) -> list[ColumnElement[bool]]:
-    return [] if since is None else [table.c.id >= since]
+def _after(ids: ColumnElement[str], span: Span, after: str | None, *, is_oldest_first: bool) -> list[ColumnElement[bool]]:
+    """Return the bound at which a page starts. There is one: an index starts at it, and others would be checked on each row."""
+    if is_oldest_first:
+        if after is None or after < (span.since or ""):
+            return [] if span.since is None else [ids >= span.since]
+        return [ids > after]
+    until = min(filter(None, (span.until, after)), default=None)
+    return [] if until is None else [ids < until]
+
+
+def _end_of(ids: ColumnElement[str], span: Span, *, is_oldest_first: bool) -> list[ColumnElement[bool]]:
+    """Return the bound at which a list ends."""
+    if is_oldest_first:
+        return [] if span.until is None else [ids < span.until]
+    return [] if span.since is None else [ids >= span.since]
+
+
+def _is_inside(last: str, span: Span, *, is_oldest_first: bool) -> bool:
+    """Tell whether a list may go on after an id."""
+    return span.until is None or last < span.until if is_oldest_first else last > (span.since or "")

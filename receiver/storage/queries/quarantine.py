@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from receiver.clock import first_id
 from receiver.domain.advice import advise
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, read_newest, write_cursor
+from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, read_by_time, write_cursor
 from receiver.storage.tables.ledger import IS_OPEN, DeliveryTable, QuarantineTable, SearchTermTable
 from receiver.storage.tables.metadata import table_of
 
@@ -51,7 +51,7 @@ def list_quarantine(
         return ResultPage([], None)
     size = limit if wanted.search is None else _SEARCHED_ROWS
     with database.read() as connection:
-        page = read_newest(connection, table, _columns(), narrow, rest, cursor, size, span)
+        page = read_by_time(connection, table, _columns(), narrow, rest, cursor, size, span)
         page = page._replace(items=[_complete(item) for item in page.items])
         return page if wanted.search is None else _search(connection, page, wanted.search, limit)
 

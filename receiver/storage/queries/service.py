@@ -10,7 +10,7 @@ from receiver.domain.records import WEBHOOK
 from receiver.domain.traffic import DeliveryResult
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import ResultPage, public, read_newest
+from receiver.storage.queries.pages import ResultPage, public, read_by_time
 from receiver.storage.tables.ledger import IS_OPEN, IS_TEST, NOT_ACCEPTED, DeliveryTable, QuarantineTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import MAX_WINDOW_MICROS, AlarmTable, AuditTable, SetupWindowTable
@@ -112,4 +112,4 @@ def list_audit(database: Database, limit: int = 50, cursor: str | None = None) -
     """Return the entries of the audit log, newest first."""
     table = table_of(AuditTable)
     with database.read() as connection:
-        return read_newest(connection, table, [*table.columns], [], {}, cursor, limit)
+        return read_by_time(connection, table, [*table.columns], [], {}, cursor, limit)
