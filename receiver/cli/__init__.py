@@ -35,7 +35,7 @@ _GROUPS = {
         "trackers": "List trackers and show their timelines.",
         "deliveries": "List, show, import and reprocess deliveries.",
         "messages": "List messages and their verdicts.",
-        "quarantine": "List, retry and dismiss what could not be applied.",
+        "quarantine": "List, retry, dismiss and reopen what could not be applied.",
         "stats": "Show traffic statistics.",
         "alarms": "List alarms, and test how they are sent.",
         "audit": "List changes made by operators.",

@@ -1,6 +1,6 @@
-"""The commands `quarantine`: list what could not be applied, and retry or dismiss it."""
+"""The commands `quarantine`: list what could not be applied, and retry, dismiss or reopen it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,20 +15,23 @@ from receiver.domain.labels import count
 from receiver.domain.replays import ReplayOptions
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.quarantine import dismiss as dismiss_items
+from receiver.maintenance.quarantine import reopen as reopen_items
 from receiver.settings import Settings, load
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.statements import chunks
+from receiver.writer.executor import Do
 
 _SHOWN_CHARACTERS = 300
 _NONE_NAMED = "No open message in quarantine has these IDs."
 _NONE_MATCHES = "No open message in quarantine matches."
+_NONE_DISMISSED = "No dismissed message in quarantine {}, or a corrected message has replaced it."
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group()
 def quarantine() -> None:
-    """List, retry and dismiss what could not be applied."""
+    """List, retry, dismiss and reopen what could not be applied."""
 
 
 def item_filters(command: _F) -> _F:
@@ -112,10 +115,37 @@ def dismiss(ids: tuple[str, ...], *, note: str | None, yes: bool, **filters: Any
         named = sorted(set(ids)) if ids else _find(database, queries.QuarantineFilter(**filters))
     if not ids and named and not yes:
         confirm(f"Dismiss {count(len(named), 'quarantined message')}?")
-    dismissed = _dismiss(settings, named, note) if named else 0
+    dismissed = 0
+    if named:
+        change = partial(dismiss_items, ids=named, note=note, make_entry=audit_entry)
+        dismissed = _change(settings, change, "dismiss", named, "dismissed", note=note)
     if not dismissed:
         raise NotFound(_NONE_NAMED if ids else _NONE_MATCHES)
     click.echo(f"Dismissed: {count(dismissed, 'quarantined message')}.")
+
+
+@quarantine.command()
+@click.argument("ids", type=Text(), metavar="[ID]...", nargs=-1)
+@item_filters
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def reopen(ids: tuple[str, ...], *, yes: bool, **filters: Any) -> None:
+    """Open dismissed messages and events again.
+
+    Name them by item ID, as `quarantine list --state dismissed` prints it, or by filters. Their notes are removed. What a
+    corrected message has replaced stays closed.
+    """
+    _check_choice(ids, filters)
+    settings = load()
+    with reading(settings) as database:
+        named = sorted(set(ids)) if ids else _find(database, queries.QuarantineFilter(**filters, state="dismissed"))
+    if not ids and named and not yes:
+        confirm(f"Reopen {count(len(named), 'dismissed message')}?")
+    reopened = 0
+    if named:
+        reopened = _change(settings, partial(reopen_items, ids=named, make_entry=audit_entry), "reopen", named, "reopened")
+    if not reopened:
+        raise NotFound(_NONE_DISMISSED.format("has these IDs" if ids else "matches"))
+    click.echo(f"Reopened: {count(reopened, 'quarantined message')}.")
 
 
 def _check_choice(ids: Sequence[str], filters: Mapping[str, Any]) -> None:
@@ -124,20 +154,25 @@ def _check_choice(ids: Sequence[str], filters: Mapping[str, Any]) -> None:
 
 
 def _find(database: Database, wanted: queries.QuarantineFilter) -> list[str]:
-    """Return the ids of the open items that match."""
+    """Return the ids of the items that match."""
     return [item["id"] for item in read_items(partial(queries.list_quarantine, database, wanted))]
 
 
-def _dismiss(settings: Settings, ids: Sequence[str], note: str | None) -> int:
-    """Dismiss here, or in the service that holds the database. Return the number of items that were open."""
+def _change(
+    settings: Settings,
+    change: Callable[[Do], Coroutine[Any, Any, int]],
+    command: str,
+    ids: Sequence[str],
+    counted: str,
+    **options: Any,
+) -> int:
+    """Change items here, or in the service that holds the database. Return the number of those that were changed."""
 
     def ask(taken: WriterTaken) -> int:
-        path = "/ops/api/quarantine/dismiss"
-        return sum(
-            post(settings, path, {"ids": some, "note": note}, taken)["dismissed"] for some in chunks(ids, queries.MAX_LIMIT)
-        )
+        path = f"/ops/api/quarantine/{command}"
+        return sum(post(settings, path, {"ids": some, **options}, taken)[counted] for some in chunks(ids, queries.MAX_LIMIT))
 
-    return perform(settings, lambda do: dismiss_items(do, ids, note, audit_entry), ask)
+    return perform(settings, change, ask)
 
 
 def _show_quarantined(item: dict[str, Any]) -> None:

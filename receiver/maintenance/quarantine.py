@@ -1,11 +1,12 @@
-"""Quarantined messages and events are decided again, or dismissed if they need no further attention.
+"""Quarantined messages and events are decided again, or dismissed if they need no further attention, and reopened.
 
 Each transaction has a bounded size.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
+from typing import TypeAlias
 
 from receiver import clock
 from receiver.domain.labels import count
@@ -19,8 +20,11 @@ from receiver.storage.database import Database
 from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
 from receiver.storage.statements import chunks
 from receiver.writer.commands.operators import Audited
-from receiver.writer.commands.quarantine import DismissItems
+from receiver.writer.commands.quarantine import DismissItems, ReopenItems
 from receiver.writer.executor import Do
+
+ChangeItems: TypeAlias = Callable[[Sequence[str]], Awaitable[int]]
+"""Changes items by id; returns the number of those that were changed."""
 
 _RETRIED = 20  # items of one page, each perhaps of another delivery
 
@@ -30,36 +34,46 @@ async def dismiss(do: Do, ids: Sequence[str], note: str | None, make_entry: Make
     dismissed = 0
     for some in chunks(ids, MAX_LIMIT):
         now = clock.now()
-        entry = make_entry(now, "quarantine dismiss", some[0] if len(some) == 1 else count(len(some), "message"), note)
+        entry = make_entry(now, "quarantine dismiss", _name(some), note)
         dismissed += await do(Audited(entry, DismissItems(some, entry.actor, note, clock.to_micros(now))))
     return dismissed
 
 
-async def dismiss_matching(
-    do: Do,
-    read: RunQuery,
-    database: Database,
-    wanted: QuarantineFilter,
-    note: str | None,
-    make_entry: MakeEntry,
-    seconds: float,
+async def reopen(do: Do, ids: Sequence[str], make_entry: MakeEntry) -> int:
+    """Open dismissed items again, by id. Return the number of those that are open now."""
+    reopened = 0
+    for some in chunks(ids, MAX_LIMIT):
+        entry = make_entry(clock.now(), "quarantine reopen", _name(some), None)
+        reopened += await do(Audited(entry, ReopenItems(some)))
+    return reopened
+
+
+def _name(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else count(len(ids), "message")
+
+
+async def change_matching(
+    read: RunQuery, database: Database, wanted: QuarantineFilter, seconds: float, change: ChangeItems
 ) -> tuple[int, bool]:
-    """Dismiss the open items that match a filter, for at most `seconds`. Return their number, and whether there may be more."""
-    deadline, dismissed, cursor, is_first = monotonic() + seconds, 0, None, True
+    """Dismiss or reopen the items that match a filter, for at most `seconds`.
+
+    Return their number, and whether there may be more.
+    """
+    deadline, changed, cursor, is_first = monotonic() + seconds, 0, None, True
     while is_first or (cursor is not None and monotonic() < deadline):
-        page = await read(queries.list_quarantine, database, wanted._replace(state="open"), MAX_LIMIT, cursor)
-        dismissed += await dismiss(do, [item["id"] for item in page.items], note, make_entry)
+        page = await read(queries.list_quarantine, database, wanted, MAX_LIMIT, cursor)
+        changed += await change([item["id"] for item in page.items])
         cursor, is_first = page.next, False
-    return dismissed, cursor is not None
+    return changed, cursor is not None
 
 
 async def count_matching(
     read: RunQuery, database: Database, wanted: QuarantineFilter, seconds: float
 ) -> tuple[Counter[str], bool]:
-    """Count the open items that match a filter by reason, for at most `seconds`. Return also whether there may be more."""
+    """Count the items that match a filter by reason, for at most `seconds`. Return also whether there may be more."""
     deadline, reasons, cursor, is_first = monotonic() + seconds, Counter[str](), None, True
     while is_first or (cursor is not None and monotonic() < deadline):
-        page = await read(queries.list_quarantine, database, wanted._replace(state="open"), MAX_LIMIT, cursor)
+        page = await read(queries.list_quarantine, database, wanted, MAX_LIMIT, cursor)
         reasons.update(item["reason"] for item in page.items)
         cursor, is_first = page.next, False
     return reasons, cursor is not None

@@ -127,6 +127,7 @@ SPECIAL = {
     ("forget",): ["--tracker", "some"],
     ("quarantine", "retry"): ["some"],
     ("quarantine", "dismiss"): ["some"],
+    ("quarantine", "reopen"): ["some"],
     ("reconcile", "ship24"): ["--all"],
     ("reconcile", "shiipp"): ["--file", "some"],
 }

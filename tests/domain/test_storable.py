@@ -109,6 +109,7 @@ ORDERS = {
     "targets/test": b'{"target": %s}',
     "quarantine/retry": b'{"ids": [%s]}',
     "quarantine/retry (cursor)": b'{"reason": "odd", "cursor": %s}',
+    "quarantine/reopen": b'{"ids": [%s]}',
     "quarantine/dismiss": b'{"ids": [%s], "note": "x"}',
     "quarantine/dismiss (filter)": b'{"reason": %s, "note": "x"}',
     "quarantine/dismiss (note)": b'{"reason": "odd", "note": %s}',

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.web.api.schemas.commands import DismissAnswer, RetryQuarantineAnswer
+from receiver.web.api.schemas.commands import DismissAnswer, ReopenAnswer, RetryQuarantineAnswer
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
@@ -59,6 +59,13 @@ def test_items_are_dismissed_by_id_and_by_filter_and_audited(running: Service) -
     }
     audit = table_rows(running.database_url, "audit", "actor", "subject", "detail", order="id", action="quarantine dismiss")
     assert [tuple(row.values()) for row in audit][1:] == [("anna", first, None), ("anna", "2 messages", "old")]
+    for choice, number in ({"ids": [first]}, 1), ({"reason": "bad_occurrence"}, 2), ({"reason": "bad_occurrence"}, 0):
+        reply = running.post(json.dumps(choice).encode(), path="/ops/api/quarantine/reopen", token=OPS)
+        assert ReopenAnswer.model_validate(reply.json(), strict=True) == ReopenAnswer(reopened=number, more=False)
+    assert {item["note"] for item in listed(running).values()} == {None}
+    assert set(listed(running)) == {"a", "b", "c", "d"}
+    audit = table_rows(running.database_url, "audit", "actor", "subject", order="id", action="quarantine reopen")
+    assert [tuple(row.values()) for row in audit] == [("anna", first), ("anna", "2 messages")]
 
 
 @each_row(
@@ -78,7 +85,7 @@ def test_an_unclear_choice_is_refused(shared_service: StartService, body: dict[s
     assert reply.status == 422
 
 
-def test_the_command_dismisses_in_the_running_service_and_without_it(running: Service) -> None:
+def test_the_command_dismisses_and_reopens_in_the_running_service_and_without_it(running: Service) -> None:
     put_aside(running, "a", "b")
     put_aside(running, "d", occurrence=None)
 
@@ -89,16 +96,20 @@ def test_the_command_dismisses_in_the_running_service_and_without_it(running: Se
     first = listed(running)["a"]["id"]
     assert run("dismiss", first, "--note", "as agreed") == (0, "Dismissed: 1 quarantined message.\n")
     assert run("dismiss", "--reason", "bad_occurrence", "--yes") == (0, "Dismissed: 1 quarantined message.\n")
+    assert run("reopen", "--source", "ship24", "--yes") == (0, "Reopened: 2 quarantined messages.\n")
+    assert run("dismiss", "--reason", "bad_occurrence", "--yes") == (0, "Dismissed: 2 quarantined messages.\n")
     assert set(listed(running)) == {"d"}
     assert running.stop() == 0
     assert run("dismiss", "--source", "ship24", "--yes") == (0, "Dismissed: 1 quarantined message.\n")
-    for again in (["--source", "ship24", "--yes"], [first]):
-        code, said = run("dismiss", *again)
+    assert run("reopen", first) == (0, "Reopened: 1 quarantined message.\n")
+    assert run("dismiss", first, "--note", "as agreed") == (0, "Dismissed: 1 quarantined message.\n")
+    for again in (["dismiss", "--source", "ship24", "--yes"], ["dismiss", first], ["reopen", "unknown"]):
+        code, said = run(*again)
         assert (code, said.count("\n")) == (1, 1), said
-    assert run("dismiss")[0] == 2
+    assert (run("dismiss")[0], run("reopen")[0]) == (2, 2)
     code, said = run("list", "--state", "dismissed")
     assert code == 0
-    assert "by anna: as agreed" in said
+    assert ": as agreed" in said
 
 
 def in_days(days: int) -> str:
@@ -176,7 +187,15 @@ def test_the_page_dismisses_the_selected_ones_or_all_that_match(running: Service
     page = anna.get("/ops/quarantine?state=dismissed").body.decode()
     assert page.count("Dismissed") >= 3
     assert "as agreed" in page
-    assert 'value="show-' not in page
+    assert set(re.findall(r'value="show-([^"]*)"', page)) == {"reopen", "reopen-matching"}
+    preview = anna.submit("/ops/quarantine?state=dismissed", command="show-reopen", **{f"item-{items['a']['id']}": "yes"})
+    assert "1 message would be reopened." in preview.body.decode()
+    assert confirm(anna, preview, command="reopen").status == 303
+    assert set(listed(running)) == {"a", "d", "e"}
+    preview = anna.submit("/ops/quarantine?state=dismissed", command="show-reopen-matching")
+    assert "2 messages would be reopened." in preview.body.decode()
+    assert confirm(anna, preview, command="reopen").headers["location"] == "/ops/quarantine?state=dismissed"
+    assert set(listed(running)) == {"a", "b", "c", "d", "e"}
 
 
 def test_the_state_of_an_item_is_in_the_answer_about_its_message(running: Service) -> None:

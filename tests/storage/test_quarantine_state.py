@@ -13,7 +13,7 @@ from receiver.storage import queries
 from receiver.storage.queries import QuarantineFilter
 from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
-from receiver.writer.commands.quarantine import DismissItems
+from receiver.writer.commands.quarantine import DismissItems, ReopenItems
 from tests.harness import ship24
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store
@@ -112,6 +112,21 @@ def test_a_corrected_copy_does_not_change_a_dismissal(worklist: Worklist) -> Non
     worklist.keep(ship24.body(ship24.item("m1", "t", [ship24.event("e1")])))
     assert [each["id"] for each in worklist.items("dismissed")] == [item["id"]]
     assert worklist.items("resolved") == []
+
+
+def test_a_dismissed_item_is_reopened_unless_a_corrected_copy_has_replaced_it(worklist: Worklist) -> None:
+    worklist.keep(
+        ship24.body(*(ship24.item(name, name, [ship24.event("e1", "no time")]) for name in ("m1", "m2", "m3")), "no object")
+    )
+    before = worklist.items()
+    replaced, first, second, whole = before
+    worklist.dismiss(*(item["id"] for item in before), note="by mistake")
+    worklist.keep(ship24.body(ship24.item("m1", "m1", [ship24.event("e1")])))
+    assert worklist.executor.do(ReopenItems([replaced["id"], first["id"], "unknown"])) == 1
+    assert worklist.items() == [first]
+    assert worklist.executor.do(ReopenItems([first["id"], whole["id"]])) == 1
+    assert worklist.items() == [first, whole]
+    assert [item["id"] for item in worklist.items("dismissed")] == [replaced["id"], second["id"]]
 
 
 def test_a_retry_decides_within_the_limits(worklist: Worklist) -> None:

@@ -20,6 +20,7 @@ from receiver.storage.queries.pages import MAX_LIMIT, SORTS, ResultPage, Total, 
 from receiver.storage.queries.persons import find_persons
 from receiver.storage.queries.quarantine import (
     QUARANTINE_STATES,
+    SHOWN_RAW_BYTES,
     QuarantineFilter,
     find_items,
     find_quarantined_deliveries,
@@ -69,6 +70,7 @@ __all__ = [
     "MAX_QUARANTINED",
     "NOT_APPLIED",
     "QUARANTINE_STATES",
+    "SHOWN_RAW_BYTES",
     "SORTS",
     "STATES",
     "STATE_FILTERS",

@@ -16,7 +16,9 @@ CLOSED_STATES = ("dismissed", "resolved")
 QUARANTINE_STATES = ("open", *CLOSED_STATES, "all")
 """The states by which the quarantine is filtered."""
 
-_SHOWN_BYTES = 4000
+SHOWN_RAW_BYTES = 4000
+"""The length of the content that a list shows of each item."""
+
 _SEARCHED_ROWS = 500  # that one page of a search reads, with the beginning of their content
 _MAX_NAMESAKES = 50  # trackers with the same number
 
@@ -64,10 +66,11 @@ def find_quarantined_deliveries(database: Database, ids: Sequence[str]) -> list[
         return sorted(set(connection.execute(deliveries).scalars()))
 
 
-def find_open_items(database: Database, ids: Sequence[str]) -> dict[str, str]:
-    """Return the reasons of those of these items that are open, by id. The caller bounds their number."""
+def find_items(database: Database, ids: Sequence[str], state: str) -> dict[str, str]:
+    """Return the reasons of those of these items that are open or dismissed, by id. The caller bounds their number."""
     quarantine = table_of(QuarantineTable)
-    named = select(quarantine.c.id, quarantine.c.reason).where(quarantine.c.id.in_(ids), IS_OPEN)
+    closed_as = None if state == "open" else state
+    named = select(quarantine.c.id, quarantine.c.reason).where(quarantine.c.id.in_(ids), quarantine.c.closed_as == closed_as)
     with database.read() as connection:
         return {row.id: row.reason for row in connection.execute(named)}
 
@@ -100,7 +103,7 @@ def _columns() -> list[ColumnElement[Any]]:
         *columns,
         test_run,
         func.length(table.c.raw).label("raw_bytes"),
-        func.substr(table.c.raw, 1, _SHOWN_BYTES).label("raw"),
+        func.substr(table.c.raw, 1, SHOWN_RAW_BYTES).label("raw"),
     ]
 
 

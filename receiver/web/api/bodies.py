@@ -116,7 +116,7 @@ class ReplayBody(CommandBody):
 
 
 class QuarantineBody(CommandBody):
-    """A choice of quarantined messages and events: by `ids`, or the open ones that match the other fields."""
+    """A choice of quarantined messages and events: by `ids`, or those that match the other fields."""
 
     ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_LIMIT)] | None = None
     q: Text | None = Field(None, description="as in the list of the quarantine")
@@ -143,6 +143,10 @@ class DismissBody(QuarantineBody):
     """Dismiss quarantined messages and events: by `ids`, or the open ones that match a filter."""
 
     note: Text | None = Field(None, description="why; it is stored with each item and in the audit log")
+
+
+class ReopenBody(QuarantineBody):
+    """Open dismissed messages and events again: by `ids`, or the dismissed ones that match a filter."""
 
 
 class RetryQuarantineBody(QuarantineBody):

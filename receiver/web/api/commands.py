@@ -36,6 +36,7 @@ from receiver.web.api.bodies import (
     PauseBody,
     PruneBody,
     PruneTestsBody,
+    ReopenBody,
     ReplayBody,
     ResendBody,
     RestoreBody,
@@ -47,7 +48,7 @@ from receiver.web.api.bodies import (
     read_customers,
 )
 from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
-from receiver.web.api.quarantine import dismiss_quarantined, retry_quarantined
+from receiver.web.api.quarantine import dismiss_quarantined, reopen_quarantined, retry_quarantined
 from receiver.web.api.recovery import RECOVERY_ENDPOINTS
 from receiver.web.api.schemas.commands import (
     AlarmTestAnswer,
@@ -61,6 +62,7 @@ from receiver.web.api.schemas.commands import (
     PauseAnswer,
     PruneAnswer,
     PruneTestsAnswer,
+    ReopenAnswer,
     ReplayAnswer,
     ResendAnswer,
     ResumeAnswer,
@@ -216,6 +218,9 @@ COMMAND_ENDPOINTS = (
     ),
     CommandEndpoint(
         "/quarantine/dismiss", "Dismiss quarantined messages and events", DismissBody, DismissAnswer, dismiss_quarantined
+    ),
+    CommandEndpoint(
+        "/quarantine/reopen", "Open dismissed messages and events again", ReopenBody, ReopenAnswer, reopen_quarantined
     ),
     CommandEndpoint(
         "/quarantine/retry",

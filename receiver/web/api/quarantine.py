@@ -1,8 +1,10 @@
 """Commands of the API about the quarantine."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from receiver.maintenance.quarantine import dismiss, dismiss_matching, retry_items, retry_matching
+from receiver.maintenance.quarantine import ChangeItems, change_matching, dismiss, reopen, retry_items, retry_matching
+from receiver.web.api.bodies import QuarantineBody
 from receiver.web.api.command_context import CommandContext, OperatorRequest
 
 _SECONDS = 2.0  # of work for one request; the client repeats it while there is more
@@ -10,14 +12,30 @@ _SECONDS = 2.0  # of work for one request; the client repeats it while there is 
 
 async def dismiss_quarantined(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     """Dismiss the items that the body names, or those that match its filter."""
-    body, entry = request.body, request.operator.entry
-    if body.ids is not None:
-        dismissed, more = await dismiss(context.do, body.ids, body.note, entry), False
-    else:
-        dismissed, more = await dismiss_matching(
-            context.do, context.read, context.database, body.to_filter(), body.note, entry, _SECONDS
-        )
+    body = request.body
+
+    async def change(ids: Sequence[str]) -> int:
+        return await dismiss(context.do, ids, body.note, request.operator.entry)
+
+    dismissed, more = await _change(context, body, "open", change)
     return {"dismissed": dismissed, "more": more}
+
+
+async def reopen_quarantined(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
+    """Open the items that the body names again, or the dismissed ones that match its filter."""
+
+    async def change(ids: Sequence[str]) -> int:
+        return await reopen(context.do, ids, request.operator.entry)
+
+    reopened, more = await _change(context, request.body, "dismissed", change)
+    return {"reopened": reopened, "more": more}
+
+
+async def _change(context: CommandContext, body: QuarantineBody, state: str, change: ChangeItems) -> tuple[int, bool]:
+    if body.ids is not None:
+        return await change(body.ids), False
+    wanted = body.to_filter()._replace(state=state)
+    return await change_matching(context.read, context.database, wanted, _SECONDS, change)
 
 
 async def retry_quarantined(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:

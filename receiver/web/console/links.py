@@ -40,6 +40,11 @@ def to_customer(user_code: str) -> str:
     return to_list("/ops/customers", (), q=user_code)
 
 
+def to_search(text: str) -> str:
+    """Return the URL of the search for a text, which opens the only hit: what may not exist is linked by it."""
+    return to_list("/ops/search", (), q=text)
+
+
 def to_quarantine(delivery_id: str) -> str:
     """Return the URL of the quarantined messages of a delivery."""
     return to_list("/ops/quarantine", (), delivery_id=delivery_id, state="all")

@@ -17,7 +17,10 @@ def show_quarantine(database: Database, page_request: ConsoleRequest) -> Page:
     query = read_query(QuarantineQuery, page_request.query, page_request.zone.info)
     limit = min(query.limit, _MAX_ITEMS)
     page = queries.list_quarantine(database, query.to_filter(), limit, query.cursor)
-    items = [{**item, "payload": make_tree(item["raw"].encode())} for item in page.items]
+    items = [
+        {**item, "payload": make_tree(item["raw"].encode()), "is_cut": item["raw_bytes"] > queries.SHOWN_RAW_BYTES}
+        for item in page.items
+    ]
     values = {
         "page": page,
         "items": items,

@@ -1,6 +1,7 @@
-"""The forms that retry or dismiss quarantined messages. A page shows first what would happen, then asks for confirmation."""
+"""The forms that retry, dismiss or reopen quarantined messages. A page first shows the effect, then asks for confirmation."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -10,9 +11,11 @@ from receiver.domain.labels import count
 from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.quarantine import (
+    ChangeItems,
+    change_matching,
     count_matching,
     dismiss,
-    dismiss_matching,
+    reopen,
     retry_deliveries,
     retry_items,
     retry_matching,
@@ -57,8 +60,11 @@ class QuarantineForms:
             "show-retry-matching": self._show_retry,
             "show-dismiss": self._show_dismiss,
             "show-dismiss-matching": self._show_dismiss,
+            "show-reopen": self._show_reopen,
+            "show-reopen-matching": self._show_reopen,
             "retry": self._retry,
             "dismiss": self._dismiss,
+            "reopen": self._reopen,
         }
         take_command = commands.get(form.get("command", ""))
         if take_command is None:
@@ -81,12 +87,19 @@ class QuarantineForms:
         return _make_page(page_request, "retry", retried=retried, more=more, named=retried.changing[-_MAX_DELIVERIES:])
 
     async def _show_dismiss(self, page_request: ConsoleRequest, form: Form) -> Page:
+        return await self._show_items(page_request, form, "dismiss", "open")
+
+    async def _show_reopen(self, page_request: ConsoleRequest, form: Form) -> Page:
+        return await self._show_items(page_request, form, "reopen", "dismissed")
+
+    async def _show_items(self, page_request: ConsoleRequest, form: Form, command: str, state: str) -> Page:
         if form["command"].endswith(_MATCHING):
-            reasons, more = await count_matching(self._reader.read, self._database, _read_filter(page_request), _SECONDS)
-            return _make_page(page_request, "dismiss", reasons=reasons, more=more)
+            wanted = _read_filter(page_request)._replace(state=state)
+            reasons, more = await count_matching(self._reader.read, self._database, wanted, _SECONDS)
+            return _make_page(page_request, command, reasons=reasons, more=more)
         ids = _read_selected(form)
-        items = await self._reader.read(queries.find_open_items, self._database, ids)
-        return _make_page(page_request, "dismiss", reasons=Counter(items.values()), named=list(items))
+        items = await self._reader.read(queries.find_items, self._database, ids, state)
+        return _make_page(page_request, command, reasons=Counter(items.values()), named=list(items))
 
     async def _retry(self, page_request: ConsoleRequest, form: Form) -> FormResult:
         entry = page_request.operator.entry
@@ -97,12 +110,24 @@ class QuarantineForms:
 
     async def _dismiss(self, page_request: ConsoleRequest, form: Form) -> Response:
         note = make_storable(form.get("note", "").strip()[:_MAX_NOTE]) or None
-        entry = page_request.operator.entry
+
+        async def change(ids: Sequence[str]) -> int:
+            return await dismiss(self._writer_client.do, ids, note, page_request.operator.entry)
+
+        return await self._change(page_request, form, "open", change)
+
+    async def _reopen(self, page_request: ConsoleRequest, form: Form) -> Response:
+        async def change(ids: Sequence[str]) -> int:
+            return await reopen(self._writer_client.do, ids, page_request.operator.entry)
+
+        return await self._change(page_request, form, "dismissed", change)
+
+    async def _change(self, page_request: ConsoleRequest, form: Form, state: str, change: ChangeItems) -> Response:
         if "named" in form:
-            await dismiss(self._writer_client.do, _read_named(form), note, entry)
+            await change(_read_named(form))
         else:
-            wanted = _read_filter(page_request)
-            await dismiss_matching(self._writer_client.do, self._reader.read, self._database, wanted, note, entry, _SECONDS)
+            wanted = _read_filter(page_request)._replace(state=state)
+            await change_matching(self._reader.read, self._database, wanted, _SECONDS, change)
         return redirect(read_next(form.get("back")))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from receiver.storage.quarantine import dismiss_items
+from receiver.storage.quarantine import dismiss_items, reopen_items
 from receiver.writer.executor import CommandExecutor, TransactionCommand
 
 
@@ -20,3 +20,13 @@ class DismissItems(TransactionCommand[int]):
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
         return dismiss_items(executor.database, connection, self.ids, self.actor, self.note, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenItems(TransactionCommand[int]):
+    """Open dismissed items again; return the number of those that are open now."""
+
+    ids: Sequence[str]
+
+    def write(self, executor: CommandExecutor, connection: Connection) -> int:
+        return reopen_items(executor.database, connection, self.ids)

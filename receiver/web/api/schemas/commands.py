@@ -191,6 +191,13 @@ class DismissAnswer(Schema):
     more: bool
 
 
+class ReopenAnswer(Schema):
+    """The number of reopened items. While there is `more`, the same request reopens the next ones."""
+
+    reopened: int
+    more: bool
+
+
 class RetriedResult(Schema):
     """The number of messages whose verdict changed in this way. `before` is null for a message without a verdict."""
 
