@@ -23,6 +23,7 @@ from rich.text import Text
 from receiver.cli._errors import printable
 from receiver.cli._terminal import on_terminal, shown_zone, zone_name
 from receiver.domain.labels import label
+from receiver.domain.time_texts import localise_times
 from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
 
@@ -68,12 +69,22 @@ def brief(moment: str | None) -> str:
     """
     if not moment or not on_terminal():
         return moment or ""
-    return datetime.fromisoformat(moment).astimezone(shown_zone()).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromisoformat(moment).astimezone(shown_zone()).strftime("%Y-%m-%d %H:%M:%S")
+    except OverflowError:  # in the last hours of the year 9999 it has no date in this zone
+        return moment
 
 
 def zoned(moment: str) -> str:
     """Return an ISO time as `brief` does, with the zone, for places without a column name."""
     return f"{brief(moment)} {zone_name()}" if on_terminal() else moment
+
+
+def localise(sentence: str) -> str:
+    """Return a sentence with its times as `zoned` shows them."""
+    if not on_terminal():
+        return sentence
+    return localise_times(sentence, lambda moment, form: f"{moment.astimezone(shown_zone()):{form}} {zone_name()}")
 
 
 def last_line(error: str) -> str:
@@ -169,7 +180,7 @@ def show_sentences(sentences: Iterable[str]) -> None:
     table.add_column()
     table.add_column(overflow="fold")
     for sentence in sentences:
-        table.add_row("-", Text(printable(sentence)))
+        table.add_row("-", Text(printable(localise(sentence))))
     _show(table)
 
 

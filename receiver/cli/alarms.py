@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from receiver.cli._options import as_json
-from receiver.cli._output import brief, in_zone, show_json, show_page, show_table
+from receiver.cli._output import brief, in_zone, localise, show_json, show_page, show_table
 from receiver.cli._remote import post, reading
 from receiver.errors import ReceiverError, WriterTaken
 from receiver.settings import load
@@ -71,5 +71,5 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
         row["name"],
         row["subject"],
         brief(row["began_at"]),
-        f"{row['message']}{until}",
+        f"{localise(row['message'])}{until}",
     )

@@ -13,7 +13,7 @@ from receiver import clock
 from receiver.cli._doctor_endpoints import Finding, check_sources, check_targets, try_server
 from receiver.cli._doctor_service import check_assembly, check_loaded
 from receiver.cli._options import OneOf, as_json
-from receiver.cli._output import show_heading, show_json, show_pairs, show_table, zoned
+from receiver.cli._output import localise, show_heading, show_json, show_pairs, show_table, zoned
 from receiver.cli._remote import explain_no_database, find_services
 from receiver.domain.reading import read_json
 from receiver.errors import ConfigurationError, InvalidJson, NoDatabase, ReceiverError, WriterTaken
@@ -53,7 +53,8 @@ def doctor(sample: Path | None, kind: str | None, *, as_json: bool) -> None:
     if as_json:
         show_json([finding._asdict() for finding in findings])
     else:
-        show_table(("", "subject", "finding"), findings, wrapped=["finding"])
+        rows = [finding._replace(finding=localise(finding.finding)) for finding in findings]
+        show_table(("", "subject", "finding"), rows, wrapped=["finding"])
     if any(finding.verdict == "fail" for finding in findings):
         raise click.exceptions.Exit(1)
 

@@ -7,7 +7,7 @@ import click
 
 from receiver import clock
 from receiver.cli._options import WindowParam, as_json
-from receiver.cli._output import brief, in_zone, show_heading, show_json, show_pairs, show_table
+from receiver.cli._output import brief, in_zone, localise, show_heading, show_json, show_pairs, show_table, zoned
 from receiver.cli._remote import reading
 from receiver.domain.concerns import Concern
 from receiver.domain.time_inputs import read_span
@@ -60,7 +60,8 @@ def stats(window: str, *, as_json: bool) -> None:
 
 
 def _describe(concern: Concern) -> str:
-    return f"{concern.title.removesuffix('.')}. {concern.text}{f' {brief(concern.at)}' if concern.at else ''}"
+    at = f" {zoned(concern.at)}" if concern.at else ""
+    return localise(f"{concern.title.removesuffix('.')}. {concern.text}") + at
 
 
 def _lines(sources: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -89,6 +89,12 @@ def write_moment(at: int | str, now: datetime, zone: tzinfo = UTC) -> Stamp:
     return Stamp(iso(micros), f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}", name_zone(moment), is_twice(moment), ago)
 
 
+def write_zoned(moment: datetime, form: str, zone: tzinfo) -> str:
+    """Return a moment in a zone, in a format of `strftime`, with the zone's name."""
+    local = _move(moment, zone)
+    return f"{local:{form}} {name_zone(local)}"
+
+
 def name_zone(moment: datetime) -> str:
     """Return the zone of a moment: `UTC`, `CEST`, `UTC+0545`."""
     name = moment.tzname() or ""

@@ -7,11 +7,13 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
 from receiver.domain.labels import count, label, label_verdict
+from receiver.domain.time_texts import localise_times
 from receiver.web.console import formatting
 from receiver.web.console.assets import Assets
 from receiver.web.console.time_zones import UTC_ZONE, TimeZone
@@ -65,7 +67,7 @@ class Renderer:
             "duration": formatting.write_duration,
             "words": formatting.write_words,
             "label": label,
-            "sentence": self.mark_up,
+            "sentence": self._mark_up_in_zone,
         }
         self._environment.globals |= {"asset": assets.url, "label_verdict": label_verdict, "count": count}
 
@@ -83,9 +85,17 @@ class Renderer:
             value = value.replace(secret, _REDACTED)
         return formatting.visible(value)
 
-    def mark_up(self, sentence: str) -> Markup:
-        """Return a sentence with `code` as code, in which text in “quotes” cannot change the direction of the rest."""
-        parts = _QUOTED.split(self._finalize(sentence))  # text, quoted or None, code or None, text …
+    @pass_context
+    def _mark_up_in_zone(self, context: Context, sentence: str) -> Markup:
+        return self.mark_up(sentence, context["zone"])
+
+    def mark_up(self, sentence: str, zone: TimeZone = UTC_ZONE) -> Markup:
+        """Return a sentence with `code` as code and our times in a zone.
+
+        Text in “quotes” cannot change the direction of the rest.
+        """
+        write = partial(formatting.write_zoned, zone=zone.info)
+        parts = _QUOTED.split(self._finalize(localise_times(sentence, write)))  # text, quoted or None, code or None, text …
         kinds = (_ISOLATED, _ISOLATED, _CODE)
         return Markup("").join(kinds[number % 3].format(part) for number, part in enumerate(parts) if part)
 

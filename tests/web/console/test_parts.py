@@ -17,6 +17,7 @@ from receiver.web.console.json_tree import MAX_SHOWN_BYTES, Node, make_tree
 from receiver.web.console.overview import list_buttons
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.time_ranges import RANGES, last_range
+from receiver.web.console.time_zones import find_zone
 from receiver.web.console.timeline import make_timeline
 from tests.harness.table import each_row
 
@@ -94,6 +95,8 @@ def test_a_sentence_shows_code_as_code_and_keeps_quoted_text_and_secrets_in() ->
     assert render("Run `receiver doctor`.") == "<bdi>Run </bdi><code><bdi>receiver doctor</bdi></code><bdi>.</bdi>"
     assert "“</bdi><bdi>&lt;b&gt;[U+202E]</bdi><bdi>”" in render("It says “<b>\u202e” today.")
     assert render("“the-secret-token”") == "<bdi>“</bdi><bdi>[secret]</bdi><bdi>”</bdi>"
+    zone = find_zone("Asia/Tokyo")
+    assert render("Since 2026-08-01T16:00Z.", zone) == "<bdi>Since 2026-08-02 01:00 JST.</bdi>"
 
 
 # Charts

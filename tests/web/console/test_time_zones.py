@@ -83,6 +83,8 @@ def test_pages_filters_and_files_follow_the_zone_that_was_chosen(running: Servic
     assert "Received after (Tokyo)" in shown
     assert f"{local:%H:%M:%S}</span></time>" in shown
     assert f"{local:%H:%M:%S}</span> JST</time>" in text_of(anna, f"/ops/deliveries/{delivery}")
+    message = running.get(f"/ops/api/deliveries/{delivery}", OPS).json()["messages"][0]["message_id"]
+    assert f"First received at {local:%Y-%m-%d %H:%M:%S} JST in delivery" in text_of(anna, f"/ops/messages/{message}")
     minute = f"{local - timedelta(minutes=1):%Y-%m-%dT%H:%M}"
     assert delivery in text_of(anna, f"/ops/deliveries?since={minute}")
     assert local.isoformat() in text_of(anna, "/ops/deliveries.csv")
