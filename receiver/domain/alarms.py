@@ -4,9 +4,10 @@ An alarm that is on ends at half of its threshold, so that a value near the thre
 of 0 disables an alarm. Times and durations are in microseconds; times count from 1970, UTC.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -151,13 +152,17 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
 def _judge_traffic(
     source: str, traffic: Traffic, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
 ) -> Iterator[tuple[AlarmKey, str]]:
-    refused, quarantine, stale = (AlarmKey(name, source) for name in ("refused", "quarantine", "stale"))
-    findings = {
-        refused: judge_refused(source, traffic, rules.refused, rules.refused_percent, now, is_on=refused in on),
-        quarantine: judge_quarantined(source, traffic, rules.quarantined, rules.quarantined_percent, now, is_on=quarantine in on),
-        stale: judge_stale(source, traffic, rules.stale_percent, is_on=stale in on),
+    """Judge the deliveries and messages. A limit that is reached says more than one of which an active alarm needs only half."""
+    judges: dict[str, Callable[..., str | None]] = {
+        "refused": partial(judge_refused, source, traffic, rules.refused, rules.refused_percent, now),
+        "quarantine": partial(judge_quarantined, source, traffic, rules.quarantined, rules.quarantined_percent, now),
+        "stale": partial(judge_stale, source, traffic, rules.stale_percent),
     }
-    yield from ((key, finding) for key, finding in findings.items() if finding is not None)
+    for name, judge in judges.items():
+        key = AlarmKey(name, source)
+        finding = judge(is_on=False) or (judge(is_on=True) if key in on else None)
+        if finding is not None:
+            yield key, finding
 
 
 def _find_silence(
@@ -178,7 +183,12 @@ def _find_silence(
     if silent:
         since = "the start of the service" if traffic.last_delivery_at is None else minute(traffic.last_delivery_at)
         learned = "" if hours is not None else ", twice its longest pause of the last 14 days"
-        yield key, f"No accepted delivery from {label(key.subject)} since {since} (limit {limit / HOUR:.3g} hours{learned})"
+        yield key, f"No accepted delivery from {label(key.subject)} since {since} (limit {_write_hours(limit / HOUR)}{learned})"
+
+
+def _write_hours(hours: float) -> str:
+    """Return `1 hour`, `1.5 hours`."""
+    return f"{hours:.3g} {'hour' if f'{hours:.3g}' == '1' else 'hours'}"
 
 
 def _silence_limit(traffic: Traffic, hours: float | None, *, is_on: bool) -> int | None:

@@ -335,6 +335,23 @@ def test_the_alarms_of_a_small_source_say_which_figures_they_are_about(traffic: 
     assert alarm.message.startswith(message)
 
 
+def test_an_active_alarm_names_the_limit_that_is_reached() -> None:
+    """And not the other one, of which half keeps it active."""
+    wanted = rules(quarantined=10, quarantined_percent=20)
+    active = {AlarmKey("quarantine", "ship24")}
+    (alarm,) = find_alarms(AlarmFacts(0, {"ship24": Traffic(quarantined=6, messages=12)}), wanted, NOON, active)
+    assert alarm.message.startswith("6 of 12 messages of Ship24 quarantined in the last hour (limit 20 %).")
+    (alarm,) = find_alarms(AlarmFacts(0, {"ship24": Traffic(quarantined=6, messages=600)}), wanted, NOON, active)
+    assert alarm.message.startswith("6 messages of Ship24 quarantined in the last hour (limit 10).")
+
+
+@each_row(("hours", "limit"), [(1, "1 hour"), (1.5, "1.5 hours"), (26, "26 hours")])
+def test_a_limit_of_hours_has_its_grammar(hours: float, limit: str) -> None:
+    wanted = AlarmThresholds({"ship24": hours}, 0, 0, 0, 0, 0)
+    (alarm,) = find_alarms(AlarmFacts(0, {"ship24": Traffic(hours_ago(30))}), wanted, NOON, set())
+    assert f"(limit {limit})" in alarm.message
+
+
 @each_row(
     ("free", "limit", "is_on", "expected"),
     [
