@@ -215,7 +215,12 @@ def test_a_tracker_has_the_neighbours_of_its_list_also_among_those_of_the_same_t
             for before, one, after in zip([None, *listed], listed, [*listed[1:], None], strict=False):
                 found = queries.find_tracker_neighbours(archive.database, wanted, one["source"], one["tracker_id"])
                 assert found == (before, after)
-    assert queries.find_tracker_neighbours(archive.database, TrackerFilter("t"), "ship24", "t0") == (None, None)
+    own_order = TrackerFilter("t")
+    listed = queries.list_trackers(archive.database, own_order, 200).items
+    assert len(listed) > 2
+    for before, one, after in zip([None, *listed], listed, [*listed[1:], None], strict=False):
+        assert queries.find_tracker_neighbours(archive.database, own_order, one["source"], one["tracker_id"]) == (before, after)
+    assert queries.find_tracker_neighbours(archive.database, own_order, "ship24", "unknown") == (None, None)
 
 
 def test_items_are_counted_up_to_a_thousand_in_a_few_pages() -> None:

@@ -1,4 +1,4 @@
-"""The items before and after one item in a list by time."""
+"""The items before and after one item in a list."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,13 +9,14 @@ from receiver.storage.database import Database
 from receiver.storage.queries.deliveries import DeliveryFilter, list_deliveries
 from receiver.storage.queries.message_list import MessageFilter, list_messages
 from receiver.storage.queries.movements import write_place
-from receiver.storage.queries.pages import SORTS, ResultPage, write_cursor
+from receiver.storage.queries.pages import MAX_LIMIT, SORTS, ResultPage, write_cursor
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.queries.trackers import list_trackers
 from receiver.storage.tables.ledger import TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 _MAX_PAGES = 20  # that are read for one neighbour: pages of a rare filter are empty
+_MAX_FULL_PAGES = 5  # of a list that has one direction only
 
 _ReadPage: TypeAlias = Callable[[str, int, str], ResultPage]
 """Reads a page: what comes first, the number of items, and the cursor."""
@@ -29,10 +30,13 @@ class Neighbours(NamedTuple):
 
 
 def find_tracker_neighbours(database: Database, wanted: TrackerFilter, source: str, tracker_id: str) -> Neighbours:
-    """Return the neighbours of a tracker where it is in the list now; none in lists that are not by time."""
+    """Return the neighbours of a tracker where it is in the list now.
+
+    If the list is not by time, only its first 1,000 trackers have some.
+    """
     table = table_of(TrackerTable)
     if wanted.has_own_order():
-        return Neighbours()
+        return _search(lambda *at: list_trackers(database, wanted, *at), source, tracker_id)
     named = select(table).where(table.c.source == source, table.c.tracker_id == tracker_id)
     with database.read() as connection:
         row = connection.execute(named).mappings().one()
@@ -51,6 +55,22 @@ def find_delivery_neighbours(database: Database, wanted: DeliveryFilter, sources
 def find_message_neighbours(database: Database, wanted: MessageFilter, cursor: str) -> Neighbours:
     """Return the neighbours, with a message id, of the message that a cursor names."""
     return _find(lambda sort, *at: list_messages(database, wanted._replace(sort=sort), *at), wanted.sort, cursor)
+
+
+def _search(read: Callable[[int, str | None], ResultPage], source: str, tracker_id: str) -> Neighbours:
+    """Look for a tracker from the beginning of a list."""
+    before, is_found, cursor = None, False, None
+    for _ in range(_MAX_FULL_PAGES):
+        page = read(MAX_LIMIT, cursor)
+        for item in page.items:
+            if is_found:
+                return Neighbours(before, item)
+            is_found = (item["source"], item["tracker_id"]) == (source, tracker_id)
+            before = before if is_found else item
+        cursor = page.next
+        if cursor is None:
+            break
+    return Neighbours(before) if is_found else Neighbours()
 
 
 def _find(read: _ReadPage, sort: str, cursor: str) -> Neighbours:
