@@ -140,7 +140,9 @@ class _SampleTraffic:
         """Give deliveries that were rejected, invalid or failed."""
         for place in range(70):
             at = self._now - timedelta(hours=self.random.uniform(4.5, 6))
-            error: ReceiverError = Unauthorized("The request had no valid token.")
+            unauthorized = Unauthorized("The request had no valid token.")
+            unauthorized.cause = "unknown_token" if place % 5 else "api_key"
+            error: ReceiverError = unauthorized
             client = f"203.0.113.{self.random.randint(2, 40)}"
             if place % 6 == 0:
                 error = AddressNotAllowed(f"IP address {client} is not allowed.")

@@ -14,9 +14,12 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from receiver.web.console.links import to_tracker
+from tests.harness import ship24
 from tests.harness.browser import DESK, PHONE, Tab, browsing
+from tests.harness.changes import SECRET, write_targets
+from tests.harness.endpoint import TAKE, answering, say
 from tests.harness.sample_database import make_sample_database
-from tests.harness.service import ROOT, Service, serving
+from tests.harness.service import ROOT, Service, serving, wait_until
 
 IMAGES = ROOT / "docs" / "images"
 THEMES = ("light", "dark")
@@ -35,6 +38,9 @@ def find_pages(service: Service) -> dict[str, str]:
         "trackers": "/ops/trackers",
         "trackers-none": "/ops/trackers?q=nothing",
         "tracker": to_tracker("ship24", stale["tracker_id"]),
+        "tracker-failing": to_tracker("ship24", "new-1"),
+        "tracker-manifest": to_tracker("shiipp", "manifest:MAN 001"),
+        "trackers-filtered": "/ops/trackers?not_delivered_to=warehouse",
         "message": f"/ops/messages/{stale['message_id']}",
         "deliveries": "/ops/deliveries",
         "deliveries-rejected": "/ops/deliveries?outcome=refused",
@@ -61,9 +67,27 @@ def showing() -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/receiver.db"
         make_sample_database(url, datetime.now(UTC))
-        settings = {"ops_tokens": f"anna:{_OPS_TOKEN}", "shiipp_tokens": "shop:the-shiipp-token", "ship24_ip_policy": "enforce"}
-        with serving(Path(folder) / "service", url, ship24_allowed_ips="3.222.254.223,54.161.7.2", **settings) as service:
-            yield service
+        with answering(TAKE) as shop, answering(say(422, body=b"unknown carrier fr-post")) as warehouse:
+            write_targets(Path(folder) / "service", shop=shop.url, warehouse=warehouse.url)
+            settings = {
+                "ops_tokens": f"anna:{_OPS_TOKEN}",
+                "shiipp_tokens": "shop:the-shiipp-token",
+                "ship24_ip_policy": "enforce",
+                "ship24_allowed_ips": "3.222.254.223,54.161.7.2,127.0.0.1",
+                "target_secrets": f"shop:{SECRET},warehouse:{SECRET}",
+            }
+            with serving(Path(folder) / "service", url, **settings) as service:
+                _send_changes(service)
+                yield service
+
+
+def _send_changes(service: Service) -> None:
+    """Send messages whose changes one target takes and the other does not."""
+    for number in range(3):
+        event = ship24.event(f"new-{number}", "2025-03-01T10:00:00")
+        assert service.post(ship24.body(ship24.item(tracker_id=f"new-{number}", events=[event]))).status == 200
+    wait_until(lambda: len(service.table("delivered_changes", target="shop")) == 3, "the shop has its changes")
+    wait_until(lambda: all(row["error"] for row in service.table("dispatches", target="warehouse")), "the warehouse refuses them")
 
 
 def take(browser: Browser, service: Service, folder: Path, size: str, theme: str, pages: dict[str, str]) -> None:
