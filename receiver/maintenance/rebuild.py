@@ -19,7 +19,7 @@ from receiver.domain.replays import ACTION, ReplayOptions
 from receiver.domain.rows import AuditRow, BodyRow, DeliveryRow, LinkRow, SearchTermRow
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
-from receiver.storage.completions import mark_packages
+from receiver.storage.completions import Completions
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.replay import ReplayDecider
@@ -87,6 +87,7 @@ class Rebuild:
         self._add_bodies = Insert(target, table_of(BodyTable), BodyRow)
         self._add_terms = Insert(target, table_of(SearchTermTable), SearchTermRow)
         self._add_links = Insert(target, table_of(LinkTable), LinkRow)
+        self._completions = Completions(target)
         self._used_history = False
 
     def count_deliveries(self) -> int:
@@ -222,7 +223,7 @@ class Rebuild:
 
     def _copy_links(self, connection: Connection, links: Sequence[LinkRow]) -> None:
         self._add_links.execute(connection, links)
-        mark_packages(connection, [(link.source, link.package) for link in links])
+        self._completions.mark_packages(connection, [(link.source, link.package) for link in links])
 
     def _close_items(self) -> None:
         """Close the quarantined items that are closed in the source. They are found by their place: their ids are new."""

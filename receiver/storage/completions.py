@@ -4,10 +4,9 @@ The column follows from the link of a package and the milestone of that manifest
 a new package, is written. It is no field of `TrackerRow`: no decision needs or changes it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select, update
+from sqlalchemy import CTE, ColumnElement, Connection, Select, Update, and_, exists, literal_column, select, update
 
 from receiver.domain.batch import BatchState
 from receiver.domain.rows import TrackerRow
@@ -15,11 +14,9 @@ from receiver.domain.timelines import TrackerKey
 from receiver.storage.database import Database
 from receiver.storage.postgresql import lock_packages
 from receiver.storage.queries.states import FINAL_MILESTONES
-from receiver.storage.statements import chunks
+from receiver.storage.statements import KeyedUpdate
 from receiver.storage.tables.ledger import LinkTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
-
-_KEYS = 500  # in one statement
 
 
 def lock_completions(connection: Connection, database: Database) -> None:
@@ -32,44 +29,45 @@ def lock_completions(connection: Connection, database: Database) -> None:
         lock_packages(connection)
 
 
-def mark_batch(connection: Connection, batch_state: BatchState, changed: Sequence[TrackerRow]) -> None:
-    """Mark the packages that a batch concerns: new ones, linked ones, and those of manifests that changed."""
-    new = {(row.source, row.tracker_id) for row in changed if row.subject == "package" and row.version == 1}
-    mark_packages(connection, new | batch_state.links.keys())
+class Completions:
+    """Marks packages inside transactions of the caller. Its statements are compiled once: each batch of packages needs them."""
+
+    def __init__(self, database: Database) -> None:
+        trackers = table_of(TrackerTable)
+        self._of_packages = KeyedUpdate(database, trackers, _mark())
+        self._of_manifests = KeyedUpdate(database, trackers, _mark(), _select_linked)
+
+    def mark_batch(self, connection: Connection, batch_state: BatchState, changed: Sequence[TrackerRow]) -> None:
+        """Mark the packages that a batch concerns: new ones, linked ones, and those of manifests that changed."""
+        new = {(row.source, row.tracker_id) for row in changed if row.subject == "package" and row.version == 1}
+        self.mark_packages(connection, new | batch_state.links.keys())
+        manifests = [(row.source, row.tracker_id) for row in changed if row.subject == "manifest"]
+        self._of_manifests.execute(connection, manifests)
+
+    def mark_packages(self, connection: Connection, packages: Iterable[TrackerKey]) -> None:
+        """Mark these packages; those without a row are left out."""
+        self._of_packages.execute(connection, sorted(packages))
+
+
+def _select_linked(manifests: CTE) -> Select[tuple[str, str]]:
+    """Select the keys of the packages of manifests."""
     links = table_of(LinkTable)
-    for source, ids in _by_source((row.source, row.tracker_id) for row in changed if row.subject == "manifest"):
-        linked = select(links.c.package).where(links.c.source == source, links.c.manifest.in_(ids))
-        _mark(connection, source, table_of(TrackerTable).c.tracker_id.in_(linked))
+    is_linked = and_(links.c.source == manifests.c.source, links.c.manifest == manifests.c.tracker_id)
+    return select(links.c.source, links.c.package).join_from(manifests, links, is_linked)
 
 
-def mark_packages(connection: Connection, packages: Iterable[TrackerKey]) -> None:
-    """Mark these packages; those without a row are left out."""
-    for source, ids in _by_source(packages):
-        _mark(connection, source, table_of(TrackerTable).c.tracker_id.in_(ids))
-
-
-def _by_source(keys: Iterable[TrackerKey]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield the ids of each source in pieces, which one statement takes."""
-    of_source: dict[str, list[str]] = defaultdict(list)
-    for source, tracker_id in sorted(keys):
-        of_source[source].append(tracker_id)
-    for source, ids in of_source.items():
-        for some in chunks(ids, _KEYS):
-            yield source, some
-
-
-def _mark(connection: Connection, source: str, wanted: ColumnElement[bool]) -> None:
-    """Update the wanted packages whose column differs from the state of their manifest."""
+def _mark() -> Update:
+    """Return the update of the packages whose column differs from the state of their manifest."""
     trackers, links = table_of(TrackerTable), table_of(LinkTable)
     manifests = trackers.alias("manifests")
     is_manifest = and_(manifests.c.source == links.c.source, manifests.c.tracker_id == links.c.manifest)
     of_package = links.c.source == trackers.c.source, links.c.package == trackers.c.tracker_id
-    is_final = manifests.c.status_milestone.in_(FINAL_MILESTONES)
+    is_final = manifests.c.status_milestone.in_([_literal(milestone) for milestone in FINAL_MILESTONES])
     is_completed = exists(select(links.c.package).join(manifests, is_manifest).where(*of_package, is_final).correlate(trackers))
-    differing = (
-        trackers.c.source == source,
-        wanted,
-        trackers.c.subject == "package",
-        trackers.c.manifest_completed != is_completed,
-    )
-    connection.execute(update(trackers).where(*differing).values(manifest_completed=is_completed))
+    differing = trackers.c.subject == _literal("package"), trackers.c.manifest_completed != is_completed
+    return update(trackers).where(*differing).values(manifest_completed=is_completed)
+
+
+def _literal(word: str) -> ColumnElement[str]:
+    """Return a word of ours as a part of the text: all parameters of a `KeyedUpdate` are keys."""
+    return literal_column(f"'{word}'")

@@ -24,7 +24,7 @@ from receiver.domain.rows import (
 )
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import make_shipment_change
-from receiver.storage.completions import lock_completions, mark_batch
+from receiver.storage.completions import Completions, lock_completions
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
@@ -66,6 +66,7 @@ class Ledger:
 
     def __init__(self, database: Database, subscriptions: Sequence[Subscription] = ()) -> None:
         self._database = database
+        self._completions = Completions(database)
         self._event_subscriptions = [each for each in subscriptions if each.basis == "events"]
         self._shipment_subscriptions = [each for each in subscriptions if each.basis == "shipment"]
         trackers, messages, events = table_of(TrackerTable), table_of(MessageTable), table_of(EventTable)
@@ -150,7 +151,7 @@ class Ledger:
             raise LostRace
         self._add_terms.execute(connection, sorted(batch_state.terms))
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
-        mark_batch(connection, batch_state, changed)
+        self._completions.mark_batch(connection, batch_state, changed)
         self._add_repeated.execute(connection, batch_state.repeated)
         self._add_quarantine.execute(connection, batch_state.quarantined)
         resolve_items(connection, batch_state.messages.replaced)  # some of them new

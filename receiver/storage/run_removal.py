@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, exists, func, select
 
 from receiver.domain.tracker_state import search_terms_of
-from receiver.storage.completions import lock_completions, mark_packages
+from receiver.storage.completions import Completions, lock_completions
 from receiver.storage.database import Database
 from receiver.storage.statements import is_one_of
 from receiver.storage.stranded import list_names
@@ -74,7 +74,7 @@ def remove_tests(connection: Connection, database: Database, run: str | None) ->
     some = select(*names).where(*_of_run(trackers, run)).order_by(*names[:2]).limit(_TRACKERS)
     found = connection.execute(database.lock_rows(some, trackers)).mappings().all()
     if found:
-        _remove_trackers(connection, found)
+        _remove_trackers(connection, database, found)
         return RemovedTests(trackers=len(found))
     deliveries = table_of(DeliveryTable)
     gone = select(deliveries.c.id).where(*_of_run(deliveries, run), ~_has_real_tracker(deliveries)).order_by(deliveries.c.id)
@@ -98,7 +98,7 @@ def _has_real_tracker(deliveries: Table) -> ColumnElement[bool]:
     return exists(select(messages.c.message_id).join(trackers, and_(*named)).where(*real).correlate(deliveries))
 
 
-def _remove_trackers(connection: Connection, rows: Sequence[RowMapping]) -> None:
+def _remove_trackers(connection: Connection, database: Database, rows: Sequence[RowMapping]) -> None:
     """Remove trackers and what belongs to them, each table by its key."""
     keys = [(row["source"], row["tracker_id"]) for row in rows]
     for changes in [table_of(model) for model in _OF_TARGETS]:
@@ -106,21 +106,21 @@ def _remove_trackers(connection: Connection, rows: Sequence[RowMapping]) -> None
             _remove(connection, changes, "tracker_id", keys, changes.c.target == target)
     for table in (SUPERSEDED, *[table_of(model) for model in _OF_TRACKER]):
         _remove(connection, table, "tracker_id", keys)
-    _remove_links(connection, keys)
+    _remove_links(connection, database, keys)
     terms = table_of(SearchTermTable)
     named = {term for row, key in zip(rows, keys, strict=True) for term in search_terms_of(key, [row[name] for name in _NAMES])}
     connection.execute(delete(terms).where(is_one_of((terms.c.term, terms.c.source, terms.c.tracker_id), sorted(named))))
     _remove(connection, table_of(TrackerTable), "tracker_id", keys)
 
 
-def _remove_links(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
+def _remove_links(connection: Connection, database: Database, keys: Sequence[tuple[str, str]]) -> None:
     """Remove the links of these trackers. A package that stays, because it became a real one, is in no manifest then."""
     links = table_of(LinkTable)
     of_manifests = is_one_of((links.c.source, links.c.manifest), keys)
     packages = [(row.source, row.package) for row in connection.execute(select(links).where(of_manifests))]
     for side in ("package", "manifest"):
         _remove(connection, links, side, keys)
-    mark_packages(connection, packages)
+    Completions(database).mark_packages(connection, packages)
 
 
 def _remove(connection: Connection, table: Table, name: str, keys: Sequence[tuple[str, str]], *of: ColumnElement[bool]) -> None:

@@ -9,7 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import ARRAY, CTE, ColumnElement, Connection, Table, bindparam, column, false, func, select, tuple_, values
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    column,
+    false,
+    func,
+    select,
+    tuple_,
+    values,
+)
 from sqlalchemy.sql import ClauseElement
 
 from receiver.storage.arrays import write_array
@@ -100,6 +115,22 @@ class Lookup:
         """Yield the existing rows. Sort the `keys`, so that two batches lock in the same order."""
         for result in self._statement.execute(connection, keys):
             yield from self._database.unpack(result)
+
+
+class KeyedUpdate:
+    """`UPDATE` of the rows with given primary keys; with `find`, of those whose keys this query returns for the given ones.
+
+    `statement` has no parameters.
+    """
+
+    def __init__(self, database: Database, table: Table, statement: Update, find: Callable[[CTE], Select[Any]] = select) -> None:
+        keys = tuple_(*table.primary_key.columns).in_(find(_wanted(database, table)))
+        self._statement = _Statement(database, statement.where(keys))
+
+    def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> None:
+        """Update the rows."""
+        for _ in self._statement.execute(connection, keys):
+            pass
 
 
 class _Statement:
