@@ -1,6 +1,7 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
 # make faults: every fault under load, for minutes · make docs: the documentation, in site/
-.PHONY: run test bench faults docs settings-file dashboard-file lock clean system-packages
+# make image: the container image · make test-image: the same, tested
+.PHONY: run test bench faults docs image test-image settings-file dashboard-file lock clean system-packages
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -38,6 +39,19 @@ faults: .venv/test
 
 docs: .venv/test
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# With the first program that works: a client of docker without its server does not. ARGS go to its `build`.
+IMAGE ?= receiver
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(shell $(engine) info >/dev/null 2>&1 && echo $(engine))))
+image:
+	@test -n "$(ENGINE)" || { echo "Building an image needs docker, podman or buildah; none of them works here." >&2; exit 1; }
+	@echo "Building $(IMAGE) with $(ENGINE) ..."
+	@DOCKER_BUILDKIT=1 $(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --tag $(IMAGE) $(ARGS) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' receiver/__init__.py) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
+
+test-image: .venv/test
+	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/containers.py
 
 # config/receiver.toml, from the descriptions of the settings.
 settings-file: .venv/run

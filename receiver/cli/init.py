@@ -23,16 +23,19 @@ RECEIVER_LOG_FORMAT=console
 
 
 @click.command()
-def init() -> None:
+@click.option("--print", "only_prints", is_flag=True, help="Print what .env would contain, and write nothing.")
+def init(*, only_prints: bool) -> None:
     """Create .env if there is none, and print the URLs.
 
     The new file contains random secrets. It is created in the current folder, or in RECEIVER_HOME.
     """
+    if only_prints:
+        click.echo(_make_dotenv(), nl=False)
+        return
     path = _choose_folder() / DOTENV
     if not path.exists():
         path.touch(mode=0o600)
-        fresh = {name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")}
-        path.write_text(_ENV.format(**fresh), encoding="utf-8")
+        path.write_text(_make_dotenv(), encoding="utf-8")
         click.echo(f"Created {path} with random secrets.")
     settings = load()
     for source in settings.sources():
@@ -41,6 +44,11 @@ def init() -> None:
     if settings.ops_tokens:
         click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
     click.echo(f"{'secrets':16} {path}")
+
+
+def _make_dotenv() -> str:
+    """Return the text of a new `.env`, with fresh secrets."""
+    return _ENV.format(**{name: secrets.token_urlsafe(32) for name in ("ship24", "shiipp", "ops")})
 
 
 def _choose_folder() -> Path:

@@ -3,9 +3,10 @@
 import click
 
 from receiver.cli._remote import refuse_beside_service, refuse_elsewhere
+from receiver.errors import SchemaOutdated, WriterTaken
 from receiver.logs import setup
 from receiver.settings import load
-from receiver.storage import schema
+from receiver.storage import schema, version
 from receiver.storage.database import Database
 
 
@@ -18,8 +19,23 @@ def migrate() -> None:
     if database.path is not None and not database.path.exists():
         refuse_elsewhere(settings)
     refuse_beside_service(settings, database)
-    database.take(create=True)
     try:
-        click.echo(f"{database}: schema version {schema.migrate(database)}")
+        click.echo(f"{database}: schema version {_migrate(database)}")
     finally:
         database.close()
+
+
+def _migrate(database: Database) -> str:
+    """Return the version of the tables. Raises WriterTaken if they are to be changed while another process writes.
+
+    Containers run this at each start, also beside a service: with current tables there is nothing to do.
+    """
+    try:
+        database.take(create=True)
+    except WriterTaken:
+        try:
+            return version.check(database)
+        except SchemaOutdated:
+            pass
+        raise
+    return schema.migrate(database)

@@ -89,11 +89,14 @@ def is_served(connection: Connection) -> bool:
     return explain_mismatch(read_version(connection)) is None
 
 
-def check(database: Database) -> None:
-    """Raise SchemaOutdated if this program does not support the tables, StorageUnavailable if there is no database."""
+def check(database: Database) -> str:
+    """Return the version of the tables.
+
+    Raises SchemaOutdated if this program does not support them, StorageUnavailable if there is no database.
+    """
     try:
         with database.read() as connection:
-            _check(read_version(connection))
+            return _check(read_version(connection))
     except StorageUnavailable:
         database.close_readers()
         if database.path is not None and (lost := explain_replaced(database.path)):
@@ -101,6 +104,8 @@ def check(database: Database) -> None:
         raise
 
 
-def _check(found: FoundVersion) -> None:
+def _check(found: FoundVersion) -> str:
     if reason := explain_mismatch(found):
         raise (NoDatabase if found.version is None else SchemaOutdated)(reason)
+    assert found.version is not None, "it is supported"
+    return found.version

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from receiver.cli import commands
+from receiver.settings import load
 from tests.cli.test_endings import walk
 from tests.conftest import StartService
 from tests.harness.command import run_command
@@ -53,6 +54,14 @@ def test_init_writes_secrets_once_for_their_owner_only(tmp_path: Path) -> None:
     assert not any(token in first.stdout + second.stdout for token in tokens)
     assert f"http://127.0.0.1:8080{SHIP24}" in first.stdout
     assert "console          http://127.0.0.1:8080/ops/\n" in first.stdout
+
+
+def test_init_can_print_the_secrets_for_a_container_and_write_nothing(tmp_path: Path) -> None:
+    done = run_command("init", "--print", cwd=tmp_path, env=environment("sqlite:///data/receiver.db"))
+    assert (done.returncode, list(tmp_path.iterdir())) == (0, [])
+    printed = dict(line.split("=", 1) for line in done.stdout.splitlines() if not line.startswith("#"))
+    assert len({value for name, value in printed.items() if name.endswith("_TOKENS")}) == 3
+    assert load(printed).ops_tokens
 
 
 def test_trackers_show_tells_state_and_timeline_newest_first(running: Service) -> None:

@@ -25,7 +25,7 @@ from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earl
 from tests.harness.load import together
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import Service, environment, wait_until
-from tests.harness.storage import change, migrate
+from tests.harness.storage import change, make_tables, migrate
 from tests.harness.store import opened
 from tests.harness.table import each_row
 from tests.harness.traffic import Traffic
@@ -286,11 +286,21 @@ def test_two_migrations_of_an_empty_database_at_once_make_the_tables_once(postgr
     database.close()
 
 
-def test_a_file_is_not_migrated_while_the_service_runs(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url)
-    done = run_command("migrate", cwd=running.directory, env=running.env)
+def test_a_file_is_not_migrated_while_another_process_writes_to_it(sqlite_url: str, tmp_path: Path) -> None:
+    database = Database(sqlite_url)
+    make_tables(sqlite_url)
+    change(sqlite_url, "UPDATE alembic_version SET version_num = '0030'")
+    database.take()
+    done = run_command("migrate", cwd=tmp_path, env=environment(sqlite_url))
+    database.close()
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "already writes to" in done.stderr
+
+
+def test_with_current_tables_a_migration_beside_the_service_does_nothing(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url)
+    done = run_command("migrate", cwd=running.directory, env=running.env)
+    assert (done.returncode, done.stdout) == (0, f"{sqlite_url}: schema version {VERSION}\n")
 
 
 # Commands
