@@ -14,6 +14,7 @@ from receiver.cli._errors import complain, printable
 from receiver.cli._import import OpenImport
 from receiver.cli._output import show_heading, show_json, show_pairs
 from receiver.cli._remote import post, read_here
+from receiver.domain.labels import count
 from receiver.domain.reconciliation import ReconcileReport, TrackerCount
 from receiver.domain.rows import ReconciliationRow
 from receiver.errors import ReceiverError, UnexpectedShape, WriterTaken
@@ -128,17 +129,17 @@ def end(run: Run, source: str, advice: str, interrupted: Interrupted, *, dry_run
 def show_report(report: ReconcileReport, source: str, *, dry_run: bool) -> None:
     """Print a report on trackers of a source."""
     failed = "could not be read" if source == SHIIPP else "could not be looked at"
-    found = f"{report.messages:,} messages, {report.events:,} events"
+    found = f"{count(report.messages, 'message')}, {count(report.events, 'event')}"
     built = f", {report.built_events:,} of them built from results" if report.built_events else ""
     pairs = [
         ("looked at", f"{report.examined:,}"),
         ("complete", f"{report.complete:,}"),
         (
             "to repair" if dry_run else "repaired",
-            f"{report.repaired.number:,}" + (f" ({found}{built})" if report.repaired.number else ""),
+            f"{report.repaired.number:,}" + (f" ({found}{built})" if report.repaired.number and source != SHIIPP else ""),
         ),
-        ("sent again", f"{report.resent.number:,} ({report.messages:,} messages)" if report.resent.number else None),
-        ("delivered elsewhere", f"{report.delivered_elsewhere:,} messages" if report.delivered_elsewhere else None),
+        ("sent again", f"{report.resent.number:,} ({count(report.messages, 'message')})" if report.resent.number else None),
+        ("delivered elsewhere", count(report.delivered_elsewhere, "message") if report.delivered_elsewhere else None),
         ("sent to", ", ".join(report.urls) if report.delivered_elsewhere else None),
         ("without history", _count(report.without_history)),
         ("only here", _count(report.only_here)),

@@ -184,8 +184,8 @@ def _check_downtime(database: Database) -> Iterator[Finding]:
     last = next((downtime for downtime in found if downtime.ended_at is not None and downtime.command() is not None), None)
     if last is None or last.ended_at is None:
         return
-    done = [row for row in list_reconciliations(database) if row.ended_at is not None and row.began_at >= last.ended_at]
-    if not done:
+    of_source = [row for row in list_reconciliations(database) if row.source == (last.source or "ship24")]
+    if not any(row.ended_at is not None and row.began_at >= last.ended_at for row in of_source):
         until = f"{zoned(clock.iso(last.began_at))} to {zoned(clock.iso(last.ended_at))}"
         yield Finding("warn", "downtime", f"deliveries may be lost from {until}; run `{last.command()}`")
 

@@ -29,6 +29,8 @@ class Downtime(NamedTuple):
 
     def command(self) -> str | None:
         """Return the command that brings in what was lost, None where there is none."""
+        if self.source == "shiipp":
+            return "receiver reconcile shiipp --file PACKAGES"
         if self.source not in {None, "ship24"}:
             return None
         until = "" if self.ended_at is None else f" --until {iso(self.ended_at)}"

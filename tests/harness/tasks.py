@@ -1,5 +1,6 @@
 """Tasks of operators in the console, with the number of actions that they take."""
 
+from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Locator, Page, expect
@@ -33,6 +34,11 @@ class Task:
         """Fill a field."""
         self.actions += 1
         self.page.get_by_label(label).fill(text)
+
+    def attach(self, label: str, file: Path) -> None:
+        """Choose a file for a field."""
+        self.actions += 1
+        self.page.get_by_label(label, exact=True).set_input_files(file)
 
     def choose(self, label: str, option: str) -> None:
         """Choose an option of a field."""

@@ -45,7 +45,9 @@ def test_a_stop_of_the_service_is_told_with_its_command_until_it_was_reconciled(
     assert running.get("/ops/api/downtime", OPS).json()["items"] == [stop]
     assert listed(tmp_path, running.env, "--since", "1h") == [stop], "it ended in this hour"
     assert running.get(f"/ops/api/downtime?since={iso(to_micros(now()) + HOUR)}", OPS).json()["items"] == []
-    assert stop["command"] in run(tmp_path, running.env, "doctor")
+    (tmp_path / "packages.csv").write_text("Package ID\np-1\n")
+    run(tmp_path, running.env, "reconcile", "shiipp", "--file", "packages.csv")
+    assert stop["command"] in run(tmp_path, running.env, "doctor"), "an export of Shiipp has nothing of Ship24"
     assert "no service ran" in run(tmp_path, running.env, "downtime", "list")
 
 

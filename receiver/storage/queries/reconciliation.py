@@ -8,7 +8,9 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from receiver.clock import first_id
 from receiver.domain.reading import read_id, read_object
 from receiver.domain.rows import ReconciliationRow
+from receiver.errors import NotFound
 from receiver.storage.database import Database
+from receiver.storage.queries.pages import is_storable
 from receiver.storage.queries.states import FINAL_MILESTONES
 from receiver.storage.tables.ledger import IS_BROUGHT_IN, DeliveryTable, EventTable, MessageTable, QuarantineTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
@@ -88,9 +90,10 @@ def list_silent(database: Database, before: int, limit: int) -> list[str]:
 
 
 def count_found(database: Database, since: int, limit: int) -> int:
-    """Return the number of deliveries that reconciliation brought in since then, at most `limit`."""
+    """Return the number of Ship24's deliveries that reconciliation brought in since then, at most `limit`."""
     deliveries = table_of(DeliveryTable)
-    found = select(deliveries.c.id).where(IS_BROUGHT_IN, deliveries.c.origin == "reconcile", deliveries.c.id >= first_id(since))
+    is_found = deliveries.c.source == _SOURCE, deliveries.c.origin == "reconcile", deliveries.c.id >= first_id(since)
+    found = select(deliveries.c.id).where(IS_BROUGHT_IN, *is_found)
     with database.read() as connection:
         return int(connection.execute(select(func.count()).select_from(found.limit(limit).subquery())).scalar_one())
 
@@ -101,6 +104,17 @@ def list_reconciliations(database: Database, limit: int = 20) -> list[Reconcilia
     with database.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.began_at.desc(), table.c.id.desc()).limit(limit))
         return [ReconciliationRow(*row) for row in rows]
+
+
+def find_reconciliation(database: Database, run_id: str) -> ReconciliationRow:
+    """Return a reconciliation. Raises NotFound."""
+    table = table_of(ReconciliationTable)
+    if is_storable(run_id):
+        with database.read() as connection:
+            row = connection.execute(select(table).where(table.c.id == run_id)).first()
+        if row is not None:
+            return ReconciliationRow(*row)
+    raise NotFound("There is no reconciliation with this id. The last 200 are kept.")
 
 
 def find_unfinished_reconciliation(database: Database, source: str, request: str, since: int) -> ReconciliationRow | None:

@@ -30,6 +30,11 @@ def to_delivery(delivery_id: str, filters: _Pairs = ()) -> str:
     return to_list(f"/ops/deliveries/{quote(delivery_id, safe='')}", drop_page(filters))
 
 
+def to_reconciliation(run_id: str) -> str:
+    """Return the URL of a reconciliation's page."""
+    return f"/ops/recover/{quote(run_id, safe='')}"
+
+
 def drop_page(pairs: _Pairs) -> list[tuple[str, str]]:
     """Return the filters of a list without what names a page of it."""
     return [(name, value) for name, value in pairs if name not in _OF_PAGE]

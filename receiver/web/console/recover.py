@@ -8,20 +8,26 @@ from starlette.responses import Response
 
 from receiver.clock import iso, to_micros
 from receiver.domain.labels import count
-from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import MAX_EXAMPLES, ReconcileReport, ReconcileRequest
 from receiver.domain.rows import ReconciliationRow
+from receiver.domain.storable import make_storable
 from receiver.errors import UnexpectedShape
 from receiver.maintenance.reconcile.jobs import ReconcileJobs
+from receiver.maintenance.reconcile.shiipp import SHIIPP
 from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
+from receiver.sources.shiipp_export import PackageExport
 from receiver.storage.database import Database
-from receiver.storage.queries.reconciliation import list_reconciliations
+from receiver.storage.queries.reconciliation import find_reconciliation, list_reconciliations
 from receiver.web.console.forms import Form, read_file, read_time
+from receiver.web.console.links import to_reconciliation
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import FormResult, Page
 from receiver.web.console.rendering import redirect
 
 RECOVER_PATH = "/ops/recover"
+RECONCILIATION_PATH = f"{RECOVER_PATH}/{{run_id}}"
 _MAX_BYTES = 8 * 2**20
+_MAX_NAME = 100
 _MAX_DOWNTIMES = 20
 
 
@@ -34,15 +40,21 @@ async def recover(
     database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form
 ) -> FormResult | Page | Response:
     """Begin or stop a reconciliation, or bring in what downloaded histories have. Raises AlreadyRunning or NotFound."""
-    entry, command = page_request.operator.entry, form.get("command", "")
+    entry, command, dry_run = page_request.operator.entry, form.get("command", ""), form.get("dry_run") == "yes"
     try:
         if command == "stop":
             jobs.stop(form.get("run", ""))
-        elif command == "history":
+        elif command == "compare" and form.get("source") == "ship24":
             root = await asyncio.to_thread(_read_history, form)
-            report = await jobs.runs.read_files([root], entry, dry_run=False)
-            values = {"report": report}
-            return FormResult(Page("recover_history.html", "recover", values), _summarize(report))
+            report = await jobs.runs.read_files([root], entry, dry_run=dry_run)
+            values = {"report": report, "dry_run": dry_run}
+            return FormResult(Page("recover_history.html", "recover", values), _summarize(report, dry_run=dry_run))
+        elif command == "compare" and form.get("source") == "shiipp":
+            export = await asyncio.to_thread(_read_export, form)
+            row = await jobs.begin_exports([export], entry, dry_run=dry_run)
+            return redirect(to_reconciliation(row.id))
+        elif command == "compare":
+            raise UnexpectedShape("Choose what the file is.")
         elif command == "begin":
             await jobs.begin(_read_request(page_request, form), entry)
         else:
@@ -52,10 +64,16 @@ async def recover(
     return redirect(RECOVER_PATH)
 
 
-def _summarize(report: ReconcileReport) -> str:
+def show_reconciliation(database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest) -> Page:
+    """Show a reconciliation with all that it found. Raises NotFound."""
+    run = _describe(find_reconciliation(database, page_request.path["run_id"]), jobs)
+    return Page("reconciliation.html", "recover", {"run": run, "max_examples": MAX_EXAMPLES})
+
+
+def _summarize(report: ReconcileReport, *, dry_run: bool) -> str:
     if not report.repaired.number:
         return "Nothing was missing."
-    return f"Brought in {count(report.messages, 'message')} with {count(report.events, 'event')}."
+    return f"{'Missing:' if dry_run else 'Brought in'} {count(report.messages, 'message')} with {count(report.events, 'event')}."
 
 
 def _make_page(
@@ -68,7 +86,7 @@ def _make_page(
         "runs": [_describe(row, jobs) for row in list_reconciliations(database)],
         "has_key": jobs.has_key,
         "is_running": jobs.running_id() is not None,
-        "chosen": {name: form.get(name, "") for name in ("since", "until", "look", "dry_run")},
+        "chosen": {name: form.get(name, "") for name in ("since", "until", "look", "dry_run", "source")},
         "problem": problem,
     }
     return Page("recover.html", "recover", values)
@@ -85,6 +103,9 @@ def _describe(row: ReconciliationRow, jobs: ReconcileJobs) -> dict[str, Any]:
         state = "stopped"
     return {
         "id": row.id,
+        "source": row.source,
+        "noun": "package" if row.source == SHIIPP else "tracker",
+        "advice": "Comparing the file again finds the rest." if row.source == SHIIPP else "The same request continues it.",
         "began_at": iso(row.began_at),
         "actor": row.actor,
         "problem": row.problem,
@@ -110,12 +131,23 @@ def _read_request(page_request: ConsoleRequest, form: Form) -> ReconcileRequest:
     return ReconcileRequest(since, until, dry_run=dry_run)
 
 
-def _read_history(form: Form) -> object:
+def _read_upload(form: Form) -> bytes:
     content = read_file(form)
     if not content.strip():
-        raise UnexpectedShape("Choose a webhook history that was downloaded from Ship24.")
+        raise UnexpectedShape("Choose a file.")
     if len(content) > _MAX_BYTES:
-        raise UnexpectedShape(f"Expected at most {_MAX_BYTES >> 20} MiB. Use receiver reconcile ship24 --file for a larger file.")
+        command = f"receiver reconcile {form.get('source')} --file"
+        raise UnexpectedShape(f"Expected at most {_MAX_BYTES >> 20} MiB. Use {command} for a larger file.")
+    return content
+
+
+def _read_export(form: Form) -> PackageExport:
+    name = make_storable(form.get("file.name"), _MAX_NAME) or "export"
+    return PackageExport(name, _read_upload(form))
+
+
+def _read_history(form: Form) -> object:
+    content = _read_upload(form)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -36,7 +36,7 @@ from receiver.web.console.overview import show_overview
 from receiver.web.console.pages import MakePage, Page, Pages, TakeForm
 from receiver.web.console.quarantine import show_quarantine
 from receiver.web.console.quarantine_changes import QuarantineForms
-from receiver.web.console.recover import RECOVER_PATH, recover, show_recover
+from receiver.web.console.recover import RECONCILIATION_PATH, RECOVER_PATH, recover, show_reconciliation, show_recover
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.replays import ask_to_replay, replay_delivery
 from receiver.web.console.results import PATH as RESULTS_PATH
@@ -167,6 +167,7 @@ def _list_pages(
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
         RECOVER_PATH: partial(show_recover, database, jobs),
+        RECONCILIATION_PATH: partial(show_reconciliation, database, jobs),
         "/ops/erasure": partial(ask_to_erase, database),
         "/ops/customers": partial(show_customers, database),
         CUSTOMER_IMPORT_PATH: ask_for_list,

@@ -271,7 +271,7 @@ def test_the_command_takes_csv_and_xlsx_together_beside_the_service_and_without_
     shown = run(running, *files, "--dry-run", code=1)
     for words in (
         "looked at          3",
-        "to repair          3 (3 messages",
+        "to repair          3",
         "b.xlsx, line 3: column Tracking Number: a formula",
     ):
         assert words in shown, shown

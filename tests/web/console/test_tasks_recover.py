@@ -15,6 +15,7 @@ from tests.harness.ship24 import body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24
 from tests.harness.storage import change
 from tests.harness.tasks import Task
+from tests.harness.workbook import write_workbook
 
 HOUR = 3_600_000_000
 
@@ -61,7 +62,7 @@ def test_a_downloaded_history_brings_in_what_is_missing(running: Service, vendor
     operator.sign_in(OPS)
     history = json.dumps({**vendor.trackers["gap"].history(), "padding": "x" * 100_000}).encode()
     for shown in ("Brought in 1 message with 1 event.", "Nothing was missing."):
-        reply = operator.upload("/ops/recover", history, "history.json", command="history")
+        reply = operator.upload("/ops/recover", history, "history.json", command="compare", source="ship24")
         assert reply.status == 303
         assert shown in operator.get(reply.headers["location"]).body.decode()
 
@@ -73,11 +74,36 @@ def test_what_cannot_be_read_is_said_on_the_page(running: Service) -> None:
         ({"command": "begin"}, "From: expected a time"),
         ({"command": "begin", "since": "tomorrow-ish"}, "From: "),
         ({"command": "begin", "since": "2026-01-02 10:00", "until": "2026-01-01 10:00"}, "To: expected a time after"),
-        ({"command": "history"}, "Choose a webhook history"),
+        ({"command": "compare"}, "Choose what the file is"),
+        ({"command": "compare", "source": "ship24"}, "Choose a file"),
+        ({"command": "compare", "source": "shiipp"}, "Choose a file"),
         ({"command": "nothing"}, "Expected a form of the page Recover"),
     ):
         page = operator.submit("/ops/recover", **fields)
         assert page.status == 200
         assert words in page.body.decode(), words
-    assert operator.upload("/ops/recover", b"{}", "x.json", command="history").status == 200
+    for source, content, words in (
+        ("ship24", b"{}", "Expected a webhook history"),
+        ("shiipp", b"Name\nAnn\n", "x.json: Line 1: expected the packages export"),
+        ("shiipp", b"x" * (8 * 2**20 + 1), "Use receiver reconcile shiipp --file"),
+    ):
+        page = operator.upload("/ops/recover", content, "x.json", command="compare", source=source)
+        assert (page.status, words in page.body.decode()) == (200, True), words
     assert operator.submit("/ops/recover", command="stop", run="unknown").status == 404
+    assert operator.get("/ops/recover/unknown").status == 404
+
+
+def test_an_export_of_shiipp_brings_in_what_never_came(running: Service, task: Task, tmp_path: Path) -> None:
+    rows = [["Package ID", "Tracking Number", "Manifest Number", "Status"], ["p-1", "TN1", "MAN-1", "shipped"], ["", "=A1"]]
+    (tmp_path / "packages.xlsx").write_bytes(write_workbook(rows))
+    task.click("link", "Recover")
+    task.choose("What it is", "Export of packages, from Shiipp\u2019s Packages page (CSV or XLSX)")
+    task.attach("File", tmp_path / "packages.xlsx")
+    task.click("button", "Compare")
+    task.see("1 package brought in", "MAN-1: shipped in the export, unknown here", "line 3: column Tracking Number: a formula")
+    assert task.actions <= 4
+    task.click("link", "p-1")
+    task.see("TN1")
+    task.page.go_back()
+    task.click("link", "Back to Recover")
+    expect(task.row("Shiipp, by anna")).to_contain_text("packages.xlsx")
