@@ -21,8 +21,8 @@ believes that a new table is small until it is first analysed."""
 _SYNCHRONOUS = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', {0}) END"
 )
-_WRITER_SETTINGS = ", ".join([*(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
-_READER_SETTINGS = "set_config('jit', 'off', {0})"  # compiling one of our queries takes many times as long as running it
+_NO_JIT = "set_config('jit', 'off', {0})"  # compiling one of our queries takes many times as long as running it
+_WRITER_SETTINGS = ", ".join([_NO_JIT, *(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
 
 
 def prepare_writer(connection: Any, record: Any) -> None:
@@ -34,7 +34,7 @@ def prepare_writer(connection: Any, record: Any) -> None:
 
 def prepare_reader(connection: Any, record: Any) -> None:
     """Set up a new read-only connection. Raises ConfigurationError for another encoding than UTF-8."""
-    _set(connection, record, _READER_SETTINGS)
+    _set(connection, record, _NO_JIT)
     connection.read_only = True
 
 
