@@ -42,13 +42,18 @@ def check_states(traffic: Traffic, url: str) -> None:
     assert wrong == {}
 
 
-def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
-    """Give the messages that were answered 2xx and are not stored, or whose delivery is not stored byte for byte."""
+def find_lost_messages(traffic: Traffic, url: str) -> Iterator[str]:
+    """Give the messages that were answered 2xx and are not stored."""
     held = read_rows(
         url,
         "SELECT m.message_id FROM messages m JOIN events e ON e.source = m.source AND e.message_id = m.message_id",
     )
     yield from {name for call in traffic.kept.values() for name in call.names} - {row["message_id"] for row in held}
+
+
+def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
+    """Give the messages that were answered 2xx and are not stored, or whose delivery is not stored byte for byte."""
+    yield from find_lost_messages(traffic, url)
     body = "(SELECT b.body FROM bodies b WHERE b.delivery_id = d.id)" if with_bytes else "NULL"
     calls = {
         row["id"]: row["body"] for row in read_rows(url, f"SELECT d.id, {body} AS body FROM deliveries d WHERE d.status = 200")
@@ -61,6 +66,11 @@ def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]
 def _find_doubled(traffic: Traffic, url: str) -> Iterator[str]:
     """Give the messages with more than one effect, and the trackers whose changes do not count 1, 2, 3 up to their last."""
     yield from (name for name, times in traffic.effects.items() if times > 1)
+    yield from find_doubled_rows(url)
+
+
+def find_doubled_rows(url: str) -> Iterator[str]:
+    """Give the messages with more than one event in the database, and the trackers with uneven changes."""
     ours = "substr(message_id, 1, 2) = 'm-'"  # each has one event
     twice = f"SELECT message_id FROM events WHERE {ours} GROUP BY source, message_id HAVING count(*) > 1"
     yield from (row["message_id"] for row in read_rows(url, twice))

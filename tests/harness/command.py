@@ -33,10 +33,12 @@ def run_command(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str =
         return subprocess.CompletedProcess(arguments, code, *map(_read_text, files[1:]))
 
 
-def run_process(*arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one `receiver` command with input in its own process to its end."""
+def run_process(
+    *arguments: str, cwd: Path, env: Mapping[str, str], typed: str = "", seconds: float = DEADLINE_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run one `receiver` command with input in its own process to its end, which must come within `seconds`."""
     with _files(typed) as files:
-        code = _run_process(*arguments, cwd=cwd, env=env, files=files)
+        code = _run_process(*arguments, cwd=cwd, env=env, files=files, seconds=seconds)
         return subprocess.CompletedProcess(arguments, code, *map(_read_text, files[1:]))
 
 
@@ -53,10 +55,12 @@ def _read_text(file: IO[bytes]) -> str:
     return file.read().decode()
 
 
-def _run_process(*arguments: str, cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> int:
+def _run_process(
+    *arguments: str, cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]], seconds: float = DEADLINE_SECONDS
+) -> int:
     process = start_command(*arguments, cwd=cwd, env=env, files=files)
     try:
-        return process.wait(DEADLINE_SECONDS)
+        return process.wait(seconds)
     finally:
         process.kill()
         process.wait()

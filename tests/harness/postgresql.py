@@ -99,16 +99,27 @@ class Cluster:
         """Make an empty database and return its URL. It sorts text by code points, or as people of `icu_locale` do."""
         sorting = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{icu_locale}'" if icu_locale else ""
         self.execute(f'CREATE DATABASE "{name}"{sorting}')
-        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
+        return self._url(name)
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever is still connected to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def dump_database(self, name: str, file: Path) -> None:
+        """Copy a database into a file, as the guide says. The server's account must be able to write there."""
+        self._run("pg_dump", "--format=custom", f"--file={file}", self._url(name))
+
+    def restore_database(self, name: str, file: Path) -> None:
+        """Put the copy in the place of a database that exists, as the guide says."""
+        self._run("pg_restore", "--clean", "--if-exists", f"--dbname={self._url(name)}", str(file))
+
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement with psql and return what it prints, without decoration."""
         target = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database)
         return self._run("psql", *target, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement).stdout.strip()
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
     @property
     def _place(self) -> tuple[str, str]:
