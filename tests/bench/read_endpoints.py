@@ -18,6 +18,7 @@ from receiver.storage.database import Database
 from receiver.storage.queries import ChangeFilter, DeliveryFilter, MessageFilter, QuarantineFilter, TrackerFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
+from receiver.storage.queries.silent_trackers import list_silent
 
 _SAMPLES = 500
 _RARE = 50  # of the samples, a tracker of the rare source
@@ -222,6 +223,7 @@ class Asker:
         for name, micros in (("1 hour", _DAY // 24), ("24 hours", _DAY), ("30 days", 30 * _DAY)):
             yield ReadEndpoint(f"statistics of {name}", partial(self._show_statistics, micros))
         yield ReadEndpoint("last call", self._read_last_delivery)
+        yield ReadEndpoint("silent trackers", lambda draw: list_silent(base, self._some_days_ago(draw), 100))
         yield ReadEndpoint("alarms", lambda _: queries.list_alarms(base))
         yield ReadEndpoint("audit", lambda _: queries.list_audit(base))
 

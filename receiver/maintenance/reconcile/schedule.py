@@ -14,7 +14,7 @@ from receiver.maintenance.reconcile.ship24 import Ship24Reconciliation
 from receiver.maintenance.reconcile.ship24_api import ReconcileStopped, Ship24Api, Wait
 from receiver.processes.repeating import repeat
 from receiver.storage.database import Database
-from receiver.storage.queries import reconciliation as queries
+from receiver.storage.queries.silent_trackers import list_silent
 from receiver.writer.commands.recovery import EndTracking, TakeLookup
 from receiver.writer.executor import Do
 
@@ -38,7 +38,7 @@ class ReconcileSchedule:
     def __init__(
         self,
         hours: float,
-        make_api: Callable[[Wait], Ship24Api | None],
+        make_api: Callable[[Wait], Ship24Api] | None,
         do: Do,
         read: RunQuery,
         database: Database,
@@ -49,7 +49,7 @@ class ReconcileSchedule:
         self._hours = hours
         self._stop = Event()
         self._next: deque[str] = deque()
-        self._api = make_api(self._wait) if hours else None
+        self._api = make_api(self._wait) if hours and make_api is not None else None
         self._do = do
         self._read = read
         self._database = database

@@ -44,8 +44,8 @@ class _Group(NamedTuple):
         return self.mark[1:] or ("" if self.mark else None)
 
 
-class _LastShown(NamedTuple):
-    """The last tracker of the page before. Trackers that changed at the same time are sorted by group."""
+class TrackerPosition(NamedTuple):
+    """A tracker in the order of a list. Trackers that changed at the same time are sorted by group."""
 
     moved_at: int
     group: _Group
@@ -58,17 +58,7 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     Trackers whose sender's own view does not differ, and real ones, have no index of their own: if they are wanted, the others
     are removed from the page, which may then be short.
     """
-    after = _read_cursor(cursor)
-    found: list[_LastShown] = []
-    for first_at, group in _find_groups(connection, wanted, after):
-        if len(found) > limit:
-            if _is_after(wanted, first_at, found[limit].moved_at):
-                break  # this group and the later ones have nothing for this page
-            wanted = _end_at(wanted, found[limit].moved_at)
-        statement = _select_group(wanted, group, after).limit(limit + 1)
-        found += [_LastShown(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
-        _sort(found, wanted)
-        del found[limit + 1 :]
+    found = list_positions(connection, wanted, limit + 1, _read_cursor(cursor))
     page = found[:limit]
     states = read_states(connection, [(group.source, tracker_id) for _, group, tracker_id in page])
     items = [public(states[group.source, tracker_id]) for _, group, tracker_id in page]
@@ -81,16 +71,33 @@ def list_by_movement(connection: Connection, wanted: TrackerFilter, limit: int, 
     return ResultPage(items, _write_cursor(page[-1]))
 
 
+def list_positions(
+    connection: Connection, wanted: TrackerFilter, limit: int, after: TrackerPosition | None
+) -> list[TrackerPosition]:
+    """Return up to `limit` trackers after a position, by default those that changed last first. Reads an index only."""
+    found: list[TrackerPosition] = []
+    for first_at, group in _find_groups(connection, wanted, after):
+        if len(found) == limit:
+            if _is_after(wanted, first_at, found[-1].moved_at):
+                break  # this group and the later ones have nothing for this page
+            wanted = _end_at(wanted, found[-1].moved_at)
+        statement = _select_group(wanted, group, after).limit(limit)
+        found += [TrackerPosition(moved_at, group, tracker_id) for tracker_id, moved_at in connection.execute(statement)]
+        _sort(found, wanted)
+        del found[limit:]
+    return found
+
+
 def write_place(row: RowMapping) -> str:
     """Return the cursor of the page that starts after a tracker."""
-    return _write_cursor(_LastShown(row["moved_at"], _group_of(row["source"], row["status_milestone"]), row["tracker_id"]))
+    return _write_cursor(TrackerPosition(row["moved_at"], _group_of(row["source"], row["status_milestone"]), row["tracker_id"]))
 
 
 def _group_of(source: str, milestone: str | None) -> _Group:
     return _Group(source, "" if milestone is None else f"={milestone}")
 
 
-def _write_cursor(last: _LastShown) -> str:
+def _write_cursor(last: TrackerPosition) -> str:
     return write_cursor(last.moved_at, *last.group, last.tracker_id)
 
 
@@ -107,19 +114,19 @@ def _end_at(wanted: TrackerFilter, moved_at: int) -> TrackerFilter:
     return wanted._replace(moved_before=moved_at + 1 if until is None else min(until, moved_at + 1))
 
 
-def _sort(found: list[_LastShown], wanted: TrackerFilter) -> None:
+def _sort(found: list[TrackerPosition], wanted: TrackerFilter) -> None:
     """Sort by time, then by group. Each group stays in the database's order."""
     is_oldest_first = wanted.sort == "oldest"
     found.sort(key=lambda tracker: tracker.group, reverse=is_oldest_first)
     found.sort(key=lambda tracker: tracker.moved_at, reverse=not is_oldest_first)
 
 
-def _read_cursor(cursor: str | None) -> _LastShown | None:
+def _read_cursor(cursor: str | None) -> TrackerPosition | None:
     key = read_cursor(cursor, int, str, str, str)
-    return None if key is None else _LastShown(key[0], _Group(key[1], key[2]), key[3])
+    return None if key is None else TrackerPosition(key[0], _Group(key[1], key[2]), key[3])
 
 
-def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShown | None) -> list[tuple[int, _Group]]:
+def _find_groups(connection: Connection, wanted: TrackerFilter, after: TrackerPosition | None) -> list[tuple[int, _Group]]:
     """Return the groups with a tracker in range, each with the time of its first tracker, in the order of the list."""
     filters = [wanted]
     if wanted.stuck_since is not None and wanted.source is None:
@@ -129,7 +136,7 @@ def _find_groups(connection: Connection, wanted: TrackerFilter, after: _LastShow
     return sorted(found, reverse=wanted.sort == "newest")
 
 
-def _select_first_of_groups(wanted: TrackerFilter, after: _LastShown | None) -> Select[Any]:
+def _select_first_of_groups(wanted: TrackerFilter, after: TrackerPosition | None) -> Select[Any]:
     """Select the groups with a tracker in range, each with the time of its first tracker.
 
     In lists of stuck trackers, those of packages and manifests are selected by their source alone: they are in another index.
@@ -156,7 +163,7 @@ def _which_index(wanted: TrackerFilter, source: str | None) -> list[TextClause]:
     ]
 
 
-def _find_range(wanted: TrackerFilter, after: _LastShown | None) -> tuple[int | None, int | None]:
+def _find_range(wanted: TrackerFilter, after: TrackerPosition | None) -> tuple[int | None, int | None]:
     """Return the first and the last time of a change that the rest of the list has."""
     until = wanted.until()
     low, high = wanted.moved_after, None if until is None else until - 1
@@ -195,7 +202,7 @@ def _find_sources(table: Table, wanted: TrackerFilter) -> CTE:
 
 
 def _select_first(
-    table: Table, groups: CTE, wanted: TrackerFilter, after: _LastShown | None, kind: list[TextClause]
+    table: Table, groups: CTE, wanted: TrackerFilter, after: TrackerPosition | None, kind: list[TextClause]
 ) -> ColumnElement[Any]:
     """Select the time of the first tracker of each group in range."""
     within = _within(table, *_find_range(wanted, after))
@@ -206,7 +213,7 @@ def _select_first(
     return case((groups.c.milestone.is_(None), nameless), else_=named)
 
 
-def _select_group(wanted: TrackerFilter, group: _Group, after: _LastShown | None) -> Select[Any]:
+def _select_group(wanted: TrackerFilter, group: _Group, after: TrackerPosition | None) -> Select[Any]:
     table = table_of(TrackerTable)
     inside = table.c.source == group.source, table.c.status_milestone == group.milestone  # IS NULL for None
     rest = _after(table, wanted, group, after)
@@ -214,7 +221,7 @@ def _select_group(wanted: TrackerFilter, group: _Group, after: _LastShown | None
     return _in_order(table, select(*columns).where(*inside, *rest, *_which_index(wanted, group.source)), wanted)
 
 
-def _after(table: Table, wanted: TrackerFilter, group: _Group, after: _LastShown | None) -> list[ColumnElement[bool]]:
+def _after(table: Table, wanted: TrackerFilter, group: _Group, after: TrackerPosition | None) -> list[ColumnElement[bool]]:
     """Return the bounds of a group: what the page before has shown is left out."""
     low, high = _find_range(wanted, after)
     is_oldest_first = wanted.sort == "oldest"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 import orjson
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from receiver.clock import first_id
 from receiver.domain.reading import read_id, read_object
@@ -15,7 +15,7 @@ from receiver.storage.queries.states import FINAL_MILESTONES
 from receiver.storage.tables.ledger import IS_BROUGHT_IN, DeliveryTable, EventTable, MessageTable, QuarantineTable, TrackerTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import AuditTable
-from receiver.storage.tables.recovery import LookupTable, ReconciliationTable
+from receiver.storage.tables.recovery import ReconciliationTable
 
 _SOURCE = "ship24"
 _SILENT_MICROS = 90 * 24 * 3600 * 1_000_000  # the vendor stops tracking a parcel long before
@@ -71,22 +71,6 @@ def find_erased_trackers(database: Database, source: str = _SOURCE) -> frozenset
     with database.read() as connection:
         subjects = connection.execute(select(audit.c.subject).where(audit.c.action == _ERASED)).scalars().all()
     return frozenset(tracker_id for name, _, tracker_id in (text.partition("/") for text in subjects) if name == source)
-
-
-def list_silent(database: Database, before: int, limit: int) -> list[str]:
-    """Return ids of trackers that are still on their way, and that neither moved nor were looked up since `before`.
-
-    The one that was not seen for longest is the first. Trackers that the vendor no longer tracks are left out.
-    """
-    trackers, lookups = table_of(TrackerTable), table_of(LookupTable)
-    same = and_(lookups.c.source == trackers.c.source, lookups.c.tracker_id == trackers.c.tracker_id)
-    seen_at = case((lookups.c.looked_up_at > trackers.c.moved_at, lookups.c.looked_up_at), else_=trackers.c.moved_at)
-    goes_on = or_(trackers.c.status_milestone.is_(None), trackers.c.status_milestone.not_in(FINAL_MILESTONES))
-    is_tracked = or_(lookups.c.is_tracked.is_(None), lookups.c.is_tracked, lookups.c.looked_up_at < trackers.c.moved_at)
-    wanted = trackers.c.source == _SOURCE, trackers.c.test_run.is_(None), goes_on, is_tracked, seen_at < before
-    statement = select(trackers.c.tracker_id).select_from(trackers.outerjoin(lookups, same)).where(*wanted)
-    with database.read() as connection:
-        return list(connection.execute(statement.order_by(seen_at, trackers.c.tracker_id).limit(limit)).scalars())
 
 
 def count_found(database: Database, since: int, limit: int) -> int:

@@ -18,7 +18,8 @@ from receiver.sources import make_sources
 from receiver.sources.intake import parse_unread
 from receiver.storage.database import Database
 from receiver.storage.imports import ImportKeeper
-from receiver.storage.queries.reconciliation import count_found, list_silent
+from receiver.storage.queries.reconciliation import count_found
+from receiver.storage.queries.silent_trackers import list_silent
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, WriterCommand
 from tests.harness.rows import table_rows
