@@ -111,10 +111,10 @@ class _Core(NamedTuple):
         """Return what brings in deliveries."""
         return DeliveryImport(self.writer_client.do, self.settings.sources(), self.settings.max_body_bytes, self.note_import)
 
-    def make_ship24_api(self, wait: Wait) -> Ship24Api | None:
-        """Return a client of Ship24's API, or None without a key."""
+    def find_ship24_api(self) -> Callable[[Wait], Ship24Api] | None:
+        """Return what makes a client of Ship24's API, or None without a key."""
         key = self.settings.ship24_api_key
-        return None if key is None else Ship24Api(self.settings.ship24_api_url, key, wait)
+        return None if key is None else partial(Ship24Api, self.settings.ship24_api_url, key)
 
 
 def create_app(
@@ -239,9 +239,10 @@ def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supe
 def _make_reconciliation(core: _Core) -> tuple[ReconcileJobs, ReconcileSchedule]:
     do, read, database = core.writer_client.do, core.reader.read, core.database
     deliveries = core.make_import()
-    jobs = ReconcileJobs(ReconcileRuns(do, read, database, deliveries, core.settings.shiipp_new_package), core.make_ship24_api)
+    runs = ReconcileRuns(do, read, database, deliveries, core.settings.shiipp_new_package)
+    jobs = ReconcileJobs(runs, core.find_ship24_api())
     hours = core.settings.ship24_reconcile_hours
-    return jobs, ReconcileSchedule(hours, core.make_ship24_api, do, read, database, deliveries)
+    return jobs, ReconcileSchedule(hours, core.find_ship24_api(), do, read, database, deliveries)
 
 
 def _make_operator_routes(

@@ -24,10 +24,10 @@ Work = Callable[[ReconciliationRow], Awaitable[ReconciliationRow]]
 class ReconcileJobs:
     """Begins, shows and stops the one reconciliation that runs.
 
-    `make_api` returns a client of the vendor that waits with the given function, or None without a key.
+    `make_api` returns a client of the vendor that waits with the given function; it is None without a key.
     """
 
-    def __init__(self, runs: ReconcileRuns, make_api: Callable[[Wait], Ship24Api | None]) -> None:
+    def __init__(self, runs: ReconcileRuns, make_api: Callable[[Wait], Ship24Api] | None) -> None:
         self.runs = runs
         self.deliveries = runs.deliveries
         self._make_api = make_api
@@ -38,9 +38,9 @@ class ReconcileJobs:
 
     async def begin(self, request: ReconcileRequest, make_entry: MakeEntry) -> ReconciliationRow:
         """Begin a reconciliation, or continue the last one with the same request. Raises AlreadyRunning or UnexpectedShape."""
-        api = self._make_api(self._wait)
-        if api is None:
+        if self._make_api is None:
             raise UnexpectedShape("Set RECEIVER_SHIP24_API_KEY for the service, and restart it.")
+        api = self._make_api(self._wait)
         return await self._begin(
             partial(self.runs.begin, request, make_entry),
             lambda row: self.runs.run(row, api, make_entry, self._stop.is_set, self._note),
@@ -78,7 +78,7 @@ class ReconcileJobs:
     @property
     def has_key(self) -> bool:
         """Whether the vendor can be asked."""
-        return self._make_api(self._wait) is not None
+        return self._make_api is not None
 
     def running_id(self) -> str | None:
         """Return the id of the run that goes on in this process, or None."""

@@ -125,7 +125,7 @@ class ReconcileRuns:
             await self._do(SaveReconciliation(current))
         return current
 
-    async def read_files(self, roots: list[object], make_entry: MakeEntry, *, dry_run: bool) -> ReconcileReport:
+    async def read_files(self, roots: Sequence[object], make_entry: MakeEntry, *, dry_run: bool) -> ReconcileReport:
         """Bring in the messages of downloaded histories; return the report. Raises UnexpectedShape for another file."""
         work = Ship24Reconciliation(None, self._database, self._read, self.deliveries, make_entry, _save_nothing)
         report = ReconcileReport()

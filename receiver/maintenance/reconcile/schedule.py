@@ -69,12 +69,12 @@ class ReconcileSchedule:
     async def look_up_next(self) -> float:
         """Look up the tracker that was not seen for longest; return the seconds until the next one.
 
-        A whole hour of trackers is read at once: it takes a look at every tracker that is on its way.
+        A whole hour of trackers is read at once: it takes a look at every tracker that is silent.
         """
         now = clock.to_micros(clock.now())
         before = now - round(self._hours * _HOUR_MICROS)
         if not self._next:
-            self._next.extend(await self._read(queries.list_silent, self._database, before, AN_HOUR))
+            self._next.extend(await self._read(list_silent, self._database, before, AN_HOUR))
         if not self._next:
             return _NOTHING_SECONDS
         tracker_id = self._next.popleft()

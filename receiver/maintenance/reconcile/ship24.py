@@ -86,7 +86,7 @@ class Ship24Reconciliation:
     async def read_file(self, root: object, report: ReconcileReport, *, dry_run: bool) -> None:
         """Bring in the messages of a downloaded history. Raises UnexpectedShape."""
         await self.read_erased()
-        history = read_history(root, self._erased)
+        history = await asyncio.to_thread(read_history, root, self._erased)
         report.examined += 1
         entries = await self._find_new(history)
         if not entries:
@@ -110,8 +110,7 @@ class Ship24Reconciliation:
         if tracker_id in self._erased:
             return False
         try:
-            answer = await asyncio.to_thread(self._api.read_results, tracker_id)
-            results = None if answer is None else read_results(answer, tracker_id)
+            results = await asyncio.to_thread(_ask_for_results, self._api, tracker_id)
         except (VendorUnavailable, Unreadable) as error:
             self._note_failure(tracker_id, error, report)
             return True
@@ -186,8 +185,7 @@ class Ship24Reconciliation:
     async def _read_history(self, tracker_id: str) -> WebhookHistory | None:
         assert self._api is not None
         try:
-            answer = await asyncio.to_thread(self._api.read_history, tracker_id)
-            history = None if answer is None else read_history(answer, self._erased)
+            history = await asyncio.to_thread(_ask_for_history, self._api, tracker_id, self._erased)
         except (VendorUnavailable, Unreadable) as error:
             _log.warning("reconcile_history_failed", tracker=tracker_id, cause=error.message)
             return None
@@ -244,3 +242,14 @@ class Ship24Reconciliation:
             _log.warning("reconcile_body_failed", cause=error.message)
             return False
         return True
+
+
+def _ask_for_results(api: Ship24Api, tracker_id: str) -> Results | None:
+    answer = api.read_results(tracker_id)
+    return None if answer is None else read_results(answer, tracker_id)
+
+
+def _ask_for_history(api: Ship24Api, tracker_id: str, erased: Collection[str]) -> WebhookHistory | None:
+    """Ask for a history and read it: it may be large, and the event loop has other work."""
+    answer = api.read_history(tracker_id)
+    return None if answer is None else read_history(answer, erased)

@@ -22,6 +22,8 @@ from receiver.clock import now
 from receiver.domain.reading import read_object, read_short_text
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError, VendorRefused, VendorUnavailable
+from receiver.maintenance.reconcile.limited_connections import LimitedPools
+from receiver.sources.large_json import load_large
 
 PAGE_TRACKERS = 500
 """The number of trackers on a page. A shorter page is the last one: the vendor tells neither a total nor a next page."""
@@ -37,12 +39,13 @@ class ReconcileStopped(ReceiverError):
 _OFTEN_SECONDS = 0.2  # the vendor allows 10 a second
 _SELDOM_SECONDS = 2.0  # the vendor allows 1 a second
 _TIMEOUTS = urllib3.Timeout(connect=5.0, read=10.0)
-_RESPONSE_SECONDS = 30.0  # for a whole body: one that drips would keep each read alive
+_EXCHANGE_SECONDS = 40.0
 _PIECE_BYTES = 1 << 16
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 300.0
 _MAX_BYTES = 64 * 2**20
+_HISTORY_DEPTH = 2  # {"webhooks": [each of these
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _KEY_CODES = {"auth_missing_header", "auth_invalid_header", "auth_invalid_api_key"}
 
@@ -73,14 +76,17 @@ class Ship24Api:
     after five attempts.
     """
 
-    def __init__(self, url: str, key: Secret, wait: Wait = sleep, share: float = 1.0) -> None:
-        """`share`: the part of our rate to use."""
+    def __init__(
+        self, url: str, key: Secret, wait: Wait = sleep, share: float = 1.0, exchange_seconds: float = _EXCHANGE_SECONDS
+    ) -> None:
+        """`share`: the part of our rate to use. `exchange_seconds`: the limit for a request with its whole response."""
         self._url = url.rstrip("/")
         self._key = key
         self._wait = wait
         self._share = share
         self._next_at: dict[float, float] = {}
-        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUTS)
+        self._exchange_seconds = exchange_seconds
+        self._pools = LimitedPools(_TIMEOUTS)
 
     def list_trackers(self, page: int) -> list[dict[str, Any]]:
         """Return a page of all trackers, from 1, the oldest first."""
@@ -144,30 +150,29 @@ class Ship24Api:
             "accept": "application/json",
             "user-agent": f"receiver/{__version__}",
         }
-        response = self._pool.request(method, self._url + path, headers=headers, redirect=False, preload_content=False)
-        try:
-            content = self._read(response)
-        finally:
-            response.close()  # a connection whose response was read to its end is in the pool again
+        with self._pools.limit(self._exchange_seconds):
+            response = self._pools.request(method, self._url + path, headers=headers, redirect=False, preload_content=False)
+            try:
+                content = self._read(response)
+            finally:
+                response.close()  # a connection whose response was read to its end is in the pool again
         request_id = response.headers.get("x-request-id")
         return _Response(response.status, content, response.headers.get("retry-after"), make_storable(request_id, 100))
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Return the body. Raises VendorUnavailable if it is too large, TimeoutError if it comes too slowly."""
-        content, deadline = bytearray(), monotonic() + _RESPONSE_SECONDS
+        """Return the body. Raises VendorUnavailable if it is too large."""
+        content = bytearray()
         while piece := response.read1(_PIECE_BYTES, decode_content=True):
             content += piece
             self._wait(0)
             if len(content) > _MAX_BYTES:
                 raise VendorUnavailable(f"Ship24 answered more than {_MAX_BYTES} bytes.")
-            if monotonic() > deadline:
-                raise TimeoutError
         return bytes(content)
 
 
 def _read_json(response: _Response) -> dict[str, Any]:
     try:
-        answer = orjson.loads(response.content)
+        answer = load_large(response.content, _HISTORY_DEPTH)
     except orjson.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):

@@ -266,6 +266,14 @@ def read_body(kind: type[_B], body: bytes) -> _B:
         raise name_problem(kind, error) from None
 
 
+def read_value(kind: type[_B], value: object) -> _B:
+    """Read a body that is parsed already. Raises UnexpectedShape that names the field."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise name_problem(kind, error) from None
+
+
 def read_fields(kind: type[_B], fields: Mapping[str, str]) -> _B:
     """Read the fields of a form. Raises UnexpectedShape that names the field."""
     try:

@@ -46,7 +46,7 @@ class OperatorRequest(NamedTuple):
 
 
 class CommandEndpoint(NamedTuple):
-    """One POST endpoint. Without `reads_body` the command gets the bytes of the body: the writing process parses them.
+    """One POST endpoint. Without `reads_body` the command gets the bytes of the body: it may be large, and is parsed elsewhere.
 
     `default` is read in place of an empty body.
     """

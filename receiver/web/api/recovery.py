@@ -12,8 +12,9 @@ from receiver.domain.reconciliation import ReconcileRequest
 from receiver.domain.rows import ReconciliationRow
 from receiver.errors import UnexpectedShape
 from receiver.sources.codings import inflate
+from receiver.sources.large_json import load_large
 from receiver.sources.shiipp_export import MAX_EXPORT_BYTES, PackageExport
-from receiver.web.api.bodies import CommandBody, read_body
+from receiver.web.api.bodies import CommandBody, read_body, read_value
 from receiver.web.api.command_context import CommandContext, CommandEndpoint, OperatorRequest
 from receiver.web.api.parameters import Moment, Text
 from receiver.web.api.schemas.recovery import ReconcileAnswer, ReconcileReportAnswer
@@ -21,6 +22,7 @@ from receiver.web.api.schemas.recovery import ReconcileAnswer, ReconcileReportAn
 _MAX_TRACKERS = 1000
 _MAX_FILES = 20
 _GZIP = b"\x1f\x8b"
+_HISTORY_DEPTH = 4  # {"histories": [{"webhooks": [each of these
 
 
 class ReconcileBody(CommandBody):
@@ -117,9 +119,17 @@ def _show_progress(context: CommandContext, run: str, *, cancel: bool) -> dict[s
 
 
 async def _read_histories(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
-    body = request.body
+    body = await asyncio.to_thread(_read_history_body, request.body)
     report = await context.reconciliations.runs.read_files(body.histories, request.operator.entry, dry_run=body.dry_run)
     return report.as_json()
+
+
+def _read_history_body(content: bytes) -> HistoryBody:
+    """Read the body, which may be large. Raises UnexpectedShape that names the field."""
+    try:
+        return read_value(HistoryBody, load_large(content, _HISTORY_DEPTH))
+    except orjson.JSONDecodeError:
+        return read_body(HistoryBody, content)  # says what is wrong
 
 
 def describe_run(row: ReconciliationRow) -> dict[str, Any]:
@@ -145,6 +155,7 @@ RECOVERY_ENDPOINTS = (
         HistoryBody,
         ReconcileReportAnswer,
         _read_histories,
+        reads_body=False,
     ),
 )
 """The endpoints, a part of `commands.COMMAND_ENDPOINTS`."""

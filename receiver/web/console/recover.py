@@ -15,6 +15,7 @@ from receiver.errors import UnexpectedShape
 from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.reconcile.shiipp import SHIIPP
 from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
+from receiver.sources.large_json import load_large
 from receiver.sources.shiipp_export import PackageExport
 from receiver.storage.database import Database
 from receiver.storage.queries.reconciliation import find_reconciliation, list_reconciliations
@@ -27,6 +28,7 @@ from receiver.web.console.rendering import redirect
 RECOVER_PATH = "/ops/recover"
 RECONCILIATION_PATH = f"{RECOVER_PATH}/{{run_id}}"
 _MAX_BYTES = 8 * 2**20
+_HISTORY_DEPTH = 2  # {"webhooks": [each of these
 _MAX_NAME = 100
 _MAX_DOWNTIMES = 20
 
@@ -149,6 +151,6 @@ def _read_export(form: Form) -> PackageExport:
 def _read_history(form: Form) -> object:
     content = _read_upload(form)
     try:
-        return orjson.loads(content)
+        return load_large(content, _HISTORY_DEPTH)
     except orjson.JSONDecodeError:
         raise UnexpectedShape("Expected a webhook history of Ship24 in JSON.") from None

@@ -33,3 +33,12 @@ def test_what_is_no_answer_is_asked_for_five_times_and_a_redirect_is_not_followe
             with pytest.raises(VendorUnavailable, match="Ship24"):
                 api.read_results("t")
         assert len(vendor.calls) == calls
+
+
+def test_a_response_that_drips_ends_after_a_time_from_its_first_byte_on() -> None:
+    for beginning in (b"HTTP/1.1 200 OK\r\nX-Slow: ", HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
+        with answering(drip(beginning)) as vendor:
+            api = Ship24Api(vendor.url, Secret("api key", "apik_x"), lambda _seconds: None, exchange_seconds=0.2)
+            with pytest.raises(VendorUnavailable, match="TimeoutError"):
+                api.read_results("t")
+        assert len(vendor.calls) == 5
