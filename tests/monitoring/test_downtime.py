@@ -51,6 +51,34 @@ def test_a_stop_of_the_service_is_told_with_its_command_until_it_was_reconciled(
     assert "no service ran" in run(tmp_path, running.env, "downtime", "list")
 
 
+def test_of_several_receivers_the_last_one_to_end_begins_a_downtime(
+    service: StartService, postgresql_url: str, tmp_path: Path
+) -> None:
+    """Times in the database are moved back: whatever is shorter than two minutes is told by nobody."""
+    one, other = (service(postgresql_url, ops_tokens=OPS) for _ in range(2))
+
+    def go_back(hours: int, process: str) -> None:
+        hours_ago = f"began_at = began_at - {hours * HOUR}, seen_at = seen_at - {hours * HOUR}"
+        change(postgresql_url, f"UPDATE service_spans SET {hours_ago} WHERE id = '{process}'")
+
+    wait_until(lambda: len(table_rows(postgresql_url, "service_spans")) == 2, "both note that they run")
+    first, second = (row["id"] for row in table_rows(postgresql_url, "service_spans", "id", order="began_at"))
+    one.kill()
+    go_back(5, first)
+    change(postgresql_url, f"UPDATE service_spans SET began_at = began_at - {6 * HOUR} WHERE id = '{second}'")
+    assert listed(tmp_path, other.env) == [], "the other one served all the time"
+    other.kill()
+    go_back(2, second)
+    (ended,) = table_rows(postgresql_url, "service_spans", "seen_at", id=second)
+    (stop,) = listed(tmp_path, other.env)
+    assert (stop["began_at"], stop["ended_at"], stop["kind"]) == (iso(ended["seen_at"]), None, "stopped")
+    one.restart()
+    wait_until(lambda: len(table_rows(postgresql_url, "service_spans")) == 3, "it notes that it runs again")
+    (stop,) = listed(tmp_path, other.env)
+    (third,) = (row for row in table_rows(postgresql_url, "service_spans") if row["id"] not in {first, second})
+    assert (stop["began_at"], stop["ended_at"]) == (iso(ended["seen_at"]), iso(third["began_at"]))
+
+
 def test_a_source_that_was_rejected_is_told(service: StartService, sqlite_url: str, tmp_path: Path) -> None:
     running = service(sqlite_url, ops_tokens=OPS)
     for _ in range(3):

@@ -173,7 +173,8 @@ def test_of_two_receivers_at_once_the_second_waits_and_sees_what_the_first_wrote
             def write_slowly(connection: Connection, early: Item = early, late: Item = late) -> Any:
                 one.write(connection, early)
                 waiting = thread.submit(other.send, late)
-                wait_until(lambda: read_rows(postgresql_url, WAITING), "the other receiver waits")
+                wait_until(lambda: waiting.done() or read_rows(postgresql_url, WAITING), "the other receiver waits")
+                assert not waiting.done(), "it did not wait"
                 return waiting
 
             one.transactions.run(write_slowly).result()
