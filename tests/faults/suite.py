@@ -1,6 +1,6 @@
 """All faults: of one machine, of PostgreSQL, and of several processes on it."""
 
-from tests.faults import clients, clocks, disks, patroni, processes, recovery
+from tests.faults import clients, clocks, disks, patroni, processes, reconciliation, recovery
 from tests.faults.failover import crash as crash_primary
 from tests.faults.failover import lose_standby, vanish
 from tests.faults.postgresql_server import crash, fill_disk, go_away, restart, turn_read_only
@@ -23,6 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
     "failover from a host that vanished": vanish,
     "synchronous standby gone a while": lose_standby,
     **recovery.SCENARIOS,
+    **reconciliation.SCENARIOS,
 }
 
 LONG_SCENARIOS: dict[str, Scenario] = {"Patroni: the primary's host gone": patroni.vanish}
