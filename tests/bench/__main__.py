@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.bench import cluster, machine, query_latency, steady_rate, sync_cost, throughput
+from tests.bench import backup_latency, cluster, machine, query_latency, steady_rate, sync_cost, throughput
 from tests.bench.cluster import BenchCluster
 from tests.bench.databases import Places
 from tests.bench.driven_service import Benchmark, Totals
@@ -28,9 +28,10 @@ _SECTIONS = {
     "syncs": "the same with slower syncs of the disk",
     "rates": "latency at a steady rate",
     "beside": "queries of operators, beside deliveries",
+    "backup": "latency at 100 deliveries a second, beside a backup of 2 GB",
     "questions": "queries of operators alone; only if it is named",
 }
-_UNASKED = ("cases", "syncs", "rates", "beside")
+_UNASKED = ("cases", "syncs", "rates", "beside", "backup")
 
 
 class Size(NamedTuple):
@@ -85,6 +86,12 @@ class Report:
             *query_latency.describe(results),
         )
         self.goals += query_latency.make_goals(results)
+
+    def backup(self) -> None:
+        rounds = backup_latency.measure(self._bench)
+        told = f"SQLite, {backup_latency.RATE:g} deliveries a second; from the moment at which a delivery was due"
+        self._show("Beside a backup", told, backup_latency.make_backup_table(rounds))
+        self.goals += backup_latency.make_goals(rounds)
 
     def questions(self) -> None:
         results = query_latency.measure_alone(self._bench, self._size.times)

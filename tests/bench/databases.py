@@ -79,20 +79,24 @@ class Places:
                 cluster.drop_database(database)
             shutil.rmtree(directory)
 
-    def filled(self, *, on_postgresql: bool) -> Place:
-        """Return the place with the large database, which is made if it is not there; a run adds to it what it sends."""
-        mark = hashlib.sha256(filling.SCRIPT.read_bytes()).hexdigest()[:8]
-        file = self._fill(self._kept / f"large-{self.large}-{mark}")
-        return self._copy(file, f"large_{self.large}_{mark}") if on_postgresql else file
+    def filled(self, *, on_postgresql: bool, most: int | None = None) -> Place:
+        """Return the place with the large database, which is made if it is not there; a run adds to it what it sends.
 
-    def _fill(self, directory: Path) -> Place:
+        It has at most `most` messages, if that is given.
+        """
+        mark = hashlib.sha256(filling.SCRIPT.read_bytes()).hexdigest()[:8]
+        messages = self.large if most is None else min(most, self.large)
+        file = self._fill(self._kept / f"large-{messages}-{mark}", messages)
+        return self._copy(file, f"large_{messages}_{mark}") if on_postgresql else file
+
+    def _fill(self, directory: Path, messages: int) -> Place:
         place = Place(directory, f"sqlite:///{directory}/bench.db", known=directory / "known")
         if place.known is not None and not place.known.exists():
             shutil.rmtree(directory, ignore_errors=True)  # what was begun and not finished
             directory.mkdir(parents=True)
-            _check_room(directory, self.large * _SQLITE_BYTES)
+            _check_room(directory, messages * _SQLITE_BYTES)
             _migrate(place)
-            filling.fill(directory / "bench.db", self.large, place.known)
+            filling.fill(directory / "bench.db", messages, place.known)
         _migrate(place)
         return place
 

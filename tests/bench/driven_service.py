@@ -22,8 +22,9 @@ _ARGUMENTS = {
 class DrivenService:
     """A service that runs, and what was asked of it. `kind` is a key of what can be started: bare, usual, ours."""
 
-    def __init__(self, kind: str, place: Place, target: Target, process: service.Process) -> None:
+    def __init__(self, kind: str, place: Place, target: Target, process: service.Process, settings: Mapping[str, str]) -> None:
         self.place = place
+        self._settings = settings
         self.process = process
         self.failed = 0
         self.answered = 0
@@ -59,6 +60,10 @@ class DrivenService:
 
             yield end
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command beside it."""
+        return service.environment(self._settings)
+
     def calls_per_commit(self) -> float:
         """Return the mean number of deliveries in a commit so far; the usual handler has one for each."""
         if self._kind != "ours":
@@ -88,7 +93,7 @@ class Totals:
         last = place.ask("SELECT max(delivery_id) FROM messages") if kind == "ours" else ""
         target = Target(f"http://127.0.0.1:{port}{bare_server.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
         with service.serving([*_ARGUMENTS[kind]], settings, place.directory, port, prefix) as process:
-            driven = DrivenService(kind, place, target, process)
+            driven = DrivenService(kind, place, target, process, settings)
             yield driven
             process.memory.stop()
         self.failed += driven.failed
@@ -119,6 +124,7 @@ def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
         "RECEIVER_SHIP24_TOKENS": token,
         "RECEIVER_SHIP24_ALLOWED_IPS": "127.0.0.0/8",
         "RECEIVER_PORT": str(port),
+        "RECEIVER_OPS_TOKENS": secrets.token_urlsafe(32),
     }
 
 

@@ -59,7 +59,7 @@ def serving(
     """
     command = [*prefix, *_command(arguments)]
     with (directory / "log").open("a") as log:
-        process = subprocess.Popen(command, env=_environment(settings), cwd=directory, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment(settings), cwd=directory, stdout=log, stderr=log)
     try:
         _wait_for(process, port, directory / "log")
         running = Process(process, port)
@@ -73,7 +73,7 @@ def serving(
 def run(arguments: Sequence[str], settings: Mapping[str, str], directory: Path) -> None:
     """Run `python -m ARGUMENTS` in `directory` to its end."""
     subprocess.run(
-        _command(arguments), env=_environment(settings), cwd=directory, check=True, capture_output=True, timeout=_RUN_SECONDS
+        _command(arguments), env=environment(settings), cwd=directory, check=True, capture_output=True, timeout=_RUN_SECONDS
     )
 
 
@@ -81,7 +81,7 @@ def _command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return our environment without what might configure a service, with `settings`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECEIVER_")}
     for name in ("DATABASE_URL", "PORT"):
